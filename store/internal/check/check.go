@@ -1,0 +1,42 @@
+// Package check holds the rules that every store applies to a record before
+// it writes it.
+package check
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/synmetrix/session/store"
+)
+
+// MaxName is the length of the longest Key or Owner, in bytes.
+const MaxName = 128
+
+// Record returns an error if rec breaks a rule of [store.Record]. The error
+// names the field and never quotes what it holds.
+func Record(rec store.Record) error {
+	switch {
+	case rec.Key == "":
+		return errors.New("invalid record: Key is empty")
+	case rec.Version == 0:
+		return errors.New("invalid record: Version is zero")
+	case rec.ExpiresAt.IsZero():
+		return errors.New("invalid record: ExpiresAt is zero")
+	}
+	if err := name("Key", rec.Key); err != nil {
+		return err
+	}
+	return name("Owner", rec.Owner)
+}
+
+func name(field, s string) error {
+	if len(s) > MaxName {
+		return fmt.Errorf("invalid record: %s has %d bytes, at most %d are allowed", field, len(s), MaxName)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return fmt.Errorf("invalid record: byte %d of %s is not printable ASCII", i, field)
+		}
+	}
+	return nil
+}
