@@ -1,0 +1,241 @@
+package authtest
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Account is a user of the service.
+type Account struct {
+	// ID is a UUID. Default: a random one.
+	ID string
+
+	// Email is compared without regard to letter case. Required.
+	Email string
+
+	// Password opens the account. An account without one can be signed in to
+	// by a link in an e-mail only. The service looks at no more than 72 bytes.
+	Password string
+
+	// Roles are the roles that the user may take. Default: DefaultRole.
+	Roles []string
+
+	// DefaultRole is the one taken unless another is asked for. Default:
+	// "user".
+	DefaultRole string
+
+	// TOTPSecret, in base32, turns the second factor on (RFC 6238, SHA-1, six
+	// digits, 30 seconds).
+	TOTPSecret string
+
+	// Inactive keeps the user from signing in and from refreshing. Access
+	// tokens that are out live on.
+	Inactive bool
+
+	// DisplayName is shown in answers. Default: Email.
+	DisplayName string
+
+	// Fields are further columns, such as "avatar_url", that tokens carry if
+	// [Options.CustomFields] names them.
+	Fields map[string]any
+}
+
+// account is an Account as it is kept.
+type account struct {
+	Account
+	anonymous bool
+
+	// One ticket serves all purposes; a new one replaces it.
+	ticket        string
+	ticketExpires time.Time
+}
+
+// AddAccount adds an account and returns it with its defaults filled in. It
+// panics if the account has no e-mail address, an ID that is no UUID, a
+// TOTPSecret that is not base32, or an ID or address that is taken.
+func (s *Server) AddAccount(a Account) Account {
+	added, err := s.add(a)
+	if err != nil {
+		panic(err.Error())
+	}
+	return added
+}
+
+func (s *Server) add(a Account) (Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.Email == "" {
+		return Account{}, errors.New("authtest: account without an e-mail address")
+	}
+	if a.ID == "" {
+		a.ID = newUUID()
+	}
+	a, err := a.normal()
+	if err != nil {
+		return Account{}, err
+	}
+	if s.accounts[a.ID] != nil || s.byEmail(a.Email) != nil {
+		return Account{}, fmt.Errorf("authtest: account %s: its ID or address is taken", a.Email)
+	}
+	s.accounts[a.ID] = &account{Account: a}
+	return a.clone(), nil
+}
+
+// Account returns the account with an ID or e-mail address.
+func (s *Server) Account(user string) (Account, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.lookup(user)
+	if a == nil {
+		return Account{}, false
+	}
+	return a.clone(), true
+}
+
+// UpdateAccount lets change alter the account with an ID or e-mail address; a
+// changed ID is ignored. New roles are in the tokens of the next login or
+// refresh, and an account made inactive is refused there. It panics if there
+// is no such account or if the changed one could not be added.
+func (s *Server) UpdateAccount(user string, change func(*Account)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.lookup(user)
+	if a == nil {
+		panic("authtest: UpdateAccount: no account " + user)
+	}
+	changed := a.clone()
+	change(&changed)
+	changed.ID = a.ID
+	changed, err := changed.normal()
+	if err != nil {
+		panic(err.Error())
+	}
+	if other := s.byEmail(changed.Email); other != nil && other != a {
+		panic("authtest: UpdateAccount: the address " + changed.Email + " is taken")
+	}
+	a.Account = changed
+}
+
+// DeleteAccount removes the account with an ID or e-mail address, and all its
+// refresh tokens with it. It does nothing if there is none.
+func (s *Server) DeleteAccount(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.lookup(user); a != nil {
+		s.remove(a)
+	}
+}
+
+func (s *Server) remove(a *account) {
+	s.endTokens(a.ID)
+	delete(s.accounts, a.ID)
+}
+
+// normal returns a with its defaults, and with nothing shared with the caller.
+func (a Account) normal() (Account, error) {
+	id, ok := parseUUID(a.ID)
+	if !ok {
+		return a, fmt.Errorf("authtest: account %s: ID is not a UUID", a.Email)
+	}
+	a.ID = id
+	a.DefaultRole = cmp.Or(a.DefaultRole, "user")
+	a.DisplayName = cmp.Or(a.DisplayName, a.Email)
+	a = a.clone()
+	if len(a.Roles) == 0 {
+		a.Roles = []string{a.DefaultRole}
+	}
+	secret := strings.TrimRight(strings.ToUpper(a.TOTPSecret), "=")
+	if _, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret); err != nil {
+		return a, fmt.Errorf("authtest: account %s: TOTPSecret is not base32", a.Email)
+	}
+	return a, nil
+}
+
+func (a Account) clone() Account {
+	a.Roles = slices.Clone(a.Roles)
+	a.Fields = maps.Clone(a.Fields)
+	return a
+}
+
+// lookup finds an account by ID or address. s.mu is held.
+func (s *Server) lookup(user string) *account {
+	if a := s.accounts[user]; a != nil {
+		return a
+	}
+	return s.byEmail(user)
+}
+
+func (s *Server) byEmail(email string) *account {
+	for _, a := range s.accounts {
+		if !a.anonymous && strings.EqualFold(a.Email, email) {
+			return a
+		}
+	}
+	return nil
+}
+
+// byTicket finds the account of a ticket that has not expired. s.mu is held.
+func (s *Server) byTicket(ticket string) *account {
+	ticket, _ = parseUUID(ticket)
+	now := s.Now()
+	for _, a := range s.accounts {
+		if ticket != "" && a.ticket == ticket && a.ticketExpires.After(now) {
+			return a
+		}
+	}
+	return nil
+}
+
+const ticketLife = time.Hour
+
+// newTicket gives the account a ticket in place of any that it has. s.mu is
+// held.
+func (s *Server) newTicket(a *account) string {
+	a.ticket, a.ticketExpires = newUUID(), s.Now().Add(ticketLife)
+	return a.ticket
+}
+
+// maxPassword is how much of a password bcrypt looks at.
+const maxPassword = 72
+
+func cut(password string) []byte {
+	if len(password) > maxPassword {
+		password = password[:maxPassword]
+	}
+	return []byte(password)
+}
+
+// hash spends the time that bcrypt takes to hash or to compare a password.
+// There is no need to keep the result: the accounts of a test are no secret.
+func (s *Server) hash(password string) {
+	if s.opts.PasswordCost > 0 {
+		_, _ = bcrypt.GenerateFromPassword(cut(password), s.opts.PasswordCost)
+	}
+}
+
+// samePassword compares as bcrypt would, and takes its time.
+func (s *Server) samePassword(given, want string) bool {
+	s.hash(given)
+	return subtle.ConstantTimeCompare(cut(given), cut(want)) == 1
+}
+
+// newUUID makes a random UUID, of version 4 (RFC 9562).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

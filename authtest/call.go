@@ -1,0 +1,261 @@
+package authtest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/json"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const (
+	maxJSON = 100 << 10 // that of the service
+	maxBody = 1 << 20   // ours, for forms, where the service has none
+)
+
+// call is one request on its way through the service.
+type call struct {
+	server *Server
+	req    *http.Request
+	raw    []byte
+	header http.Header // of the answer to be
+
+	body    any // object; or another JSON value, which no endpoint takes
+	cookies map[string]string
+	refresh presented
+	user    identity
+	between func() bool // runs between the steps of a refresh; see Fault.Between
+}
+
+// presented is the refresh token of a request.
+type presented struct {
+	value      string
+	fromCookie bool
+	malformed  bool // given twice or as a structure
+}
+
+// identity is whom a request says it comes from.
+type identity struct {
+	known  bool
+	userID string
+}
+
+func (c *call) readBody() {
+	c.raw, _ = io.ReadAll(io.LimitReader(c.req.Body, maxBody+1)) // a client that fails in mid-body gets no answer anyway
+}
+
+// answer takes the request through the stages of the service, in its order.
+func (c *call) answer(handle handler) *Answer {
+	s, r := c.server, c.req
+	if a := s.limit.check(c); a != nil {
+		return c.with(a)
+	}
+	secureHeaders(c.header)
+	if !c.parseJSON() {
+		return c.with(badRequest())
+	}
+	cors(c.header, r)
+	if r.Method == http.MethodOptions {
+		return c.with(noContent())
+	}
+	if !c.parseForm() {
+		return c.with(badRequest())
+	}
+	c.parseCookies()
+	if !c.identify() {
+		return c.with(badRequest())
+	}
+	if path := strings.ToLower(r.URL.Path); path == "/auth" || strings.HasPrefix(path, "/auth/") {
+		noCache(c.header)
+	}
+	return c.with(handle(c))
+}
+
+// with adds the headers that the stages have set to an answer.
+func (c *call) with(a *Answer) *Answer {
+	for name, values := range c.header {
+		a.Header[name] = append(a.Header[name], values...)
+	}
+	return a
+}
+
+// parseJSON reads an application/json body; any other, and none, is an empty
+// object. It reports false for one that the service cannot read.
+func (c *call) parseJSON() bool {
+	c.body = object{}
+	mediaType, params, err := mime.ParseMediaType(c.req.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" || len(c.raw) == 0 {
+		return true
+	}
+	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return false
+	}
+	raw, ok := inflate(c.raw, c.req.Header.Get("Content-Encoding"))
+	if !ok || len(raw) > maxJSON || !json.Valid(raw) {
+		return false
+	}
+	if len(raw) == 0 {
+		return true
+	}
+	switch bytes.TrimLeft(raw, " \t\r\n")[0] {
+	case '{':
+		c.body = parseObject(raw)
+		return true
+	case '[':
+		c.body = []any{}
+		return true
+	default:
+		return false
+	}
+}
+
+// inflate undoes a Content-Encoding, of as much as the service may take.
+func inflate(raw []byte, encoding string) ([]byte, bool) {
+	var r io.ReadCloser
+	var err error
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return raw, true
+	case "gzip":
+		r, err = gzip.NewReader(bytes.NewReader(raw))
+	case "deflate":
+		r, err = zlib.NewReader(bytes.NewReader(raw))
+	default:
+		return nil, false
+	}
+	if err != nil {
+		return nil, false
+	}
+	out, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
+	return out, err == nil
+}
+
+// parseObject decodes a valid JSON object and keeps the order of its names. Of
+// a name that comes twice the last value counts, in the first one's place.
+func parseObject(raw []byte) object {
+	o := object{}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // the brace; raw is valid, so nothing below can fail
+	for dec.More() {
+		name, _ := dec.Token()
+		var value any
+		_ = dec.Decode(&value)
+		o = o.set(name.(string), value)
+	}
+	return o
+}
+
+func (o object) set(name string, value any) object {
+	for i := range o {
+		if o[i].name == name {
+			o[i].value = value
+			return o
+		}
+	}
+	return append(o, member{name, value})
+}
+
+// parseForm reads a multipart/form-data body, whose values are all strings.
+func (c *call) parseForm() bool {
+	mediaType, params, err := mime.ParseMediaType(c.req.Header.Get("Content-Type"))
+	if err != nil || mediaType != "multipart/form-data" || len(c.raw) == 0 ||
+		c.req.Method == http.MethodGet || c.req.Method == http.MethodHead {
+		return true
+	}
+	if len(c.raw) > maxBody {
+		return false
+	}
+	o := object{}
+	for mr := multipart.NewReader(bytes.NewReader(c.raw), params["boundary"]); ; {
+		part, err := mr.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return false
+		}
+		if part.FileName() != "" || part.FormName() == "" {
+			continue
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return false
+		}
+		switch first, given := o.get(part.FormName()); first := first.(type) {
+		case []any:
+			o = o.set(part.FormName(), append(first, string(value)))
+		default:
+			if given {
+				o = o.set(part.FormName(), []any{first, string(value)})
+			} else {
+				o = o.set(part.FormName(), string(value))
+			}
+		}
+	}
+	c.body = o
+	return true
+}
+
+// parseCookies reads the Cookie header as the service's library does: laxer
+// than net/http, which would drop the JSON in a hand-made cookie.
+func (c *call) parseCookies() {
+	c.cookies = make(map[string]string)
+	for _, line := range c.req.Header["Cookie"] {
+		for part := range strings.SplitSeq(line, ";") {
+			name, value, ok := strings.Cut(part, "=")
+			if !ok {
+				continue
+			}
+			name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			if plain, err := url.PathUnescape(value); err == nil {
+				value = plain
+			}
+			if _, ok := c.cookies[name]; !ok {
+				c.cookies[name] = value
+			}
+		}
+	}
+	if secret := c.server.opts.CookieSecret; secret != "" {
+		c.cookies = unsign(c.cookies, secret)
+	}
+}
+
+// identify finds out whose request it is and which refresh token it carries.
+// In both, a cookie that is there wins, whatever is in it. It reports false
+// for an identity cookie that cannot be read.
+func (c *call) identify() bool {
+	if claims, ok := c.server.verify(c.req.Header.Get("Authorization")); ok {
+		id, _ := claims["x-hasura-user-id"].(string)
+		c.user = identity{known: true, userID: id}
+	}
+	query := c.req.URL.Query()
+	if values, ok := query["refresh_token"]; ok {
+		c.refresh = presented{value: values[0], malformed: len(values) > 1}
+	}
+	for name := range query {
+		if strings.HasPrefix(name, "refresh_token[") {
+			c.refresh = presented{value: name, malformed: true}
+		}
+	}
+	if value, ok := c.cookies["refresh_token"]; ok {
+		c.refresh = presented{value: value, fromCookie: true}
+	}
+	if value, ok := c.cookies["permission_variables"]; ok {
+		var variables any
+		if json.Unmarshal([]byte(value), &variables) != nil {
+			return false
+		}
+		m, _ := variables.(map[string]any)
+		id, _ := m["user-id"].(string)
+		c.user = identity{known: variables != nil, userID: id}
+	}
+	return true
+}

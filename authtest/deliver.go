@@ -1,0 +1,134 @@
+package authtest
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// perform carries a request out and delivers the answer, as its fault says.
+func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault) {
+	if !s.sleep(f.Delay) || !f.Before.pass(s.done) {
+		panic(http.ErrAbortHandler)
+	}
+	c.between = func() bool { return s.sleep(laxGap) && f.Between.pass(s.done) }
+	var a *Answer
+	if f.carryOut() {
+		if a = c.answer(handle); a == nil {
+			panic(http.ErrAbortHandler) // the server was closed on the way
+		}
+		s.finish(c.req, a)
+	}
+	if f.Status != 0 || a == nil {
+		a = f.answer()
+	}
+	if !f.After.pass(s.done) {
+		panic(http.ErrAbortHandler)
+	}
+	if f.Edit != nil {
+		f.Edit(a)
+		a.Header.Del("ETag")
+	}
+	s.deliver(w, c.req, a, f)
+}
+
+// sleep waits and reports whether the server is still open afterwards.
+func (s *Server) sleep(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Answer, f Fault) {
+	switch f.Deliver {
+	case Hang:
+		select {
+		case <-r.Context().Done():
+		case <-s.done:
+		}
+		panic(http.ErrAbortHandler)
+	case Close:
+		panic(http.ErrAbortHandler)
+	case Reset:
+		reset(w)
+		return
+	}
+
+	for name, values := range a.Header {
+		w.Header()[name] = values
+	}
+	body := a.Body
+	if a.Status != http.StatusNoContent && a.Status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	if r.Method == http.MethodHead {
+		body = nil
+	}
+	half := f.Deliver == HalfThenClose || f.Deliver == HalfThenReset
+	if half {
+		body = body[:len(body)/2]
+	}
+	w.WriteHeader(a.Status)
+	if !s.write(w, body, f.Drip) {
+		panic(http.ErrAbortHandler)
+	}
+	if !half {
+		return
+	}
+	_ = http.NewResponseController(w).Flush()
+	if f.Deliver == HalfThenReset {
+		reset(w)
+		return
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// write sends a body at once, or in pieces spread over a time. It reports
+// false if it could not be sent whole.
+func (s *Server) write(w http.ResponseWriter, body []byte, drip time.Duration) bool {
+	if drip <= 0 {
+		_, err := w.Write(body)
+		return err == nil || err == http.ErrBodyNotAllowed
+	}
+	const pieces = 20
+	size := len(body)/pieces + 1
+	for len(body) > 0 {
+		n := min(size, len(body))
+		if _, err := w.Write(body[:n]); err != nil {
+			return false
+		}
+		_ = http.NewResponseController(w).Flush()
+		body = body[n:]
+		if !s.sleep(drip / pieces) {
+			return false
+		}
+	}
+	return true
+}
+
+// reset breaks a connection off with a TCP RST, or as hard as it can where it
+// has no TCP connection in its hands.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	raw := conn
+	if t, ok := conn.(*tls.Conn); ok {
+		raw = t.NetConn()
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = raw.Close()
+}

@@ -1,0 +1,41 @@
+// Package authtest is a Synmetrix auth service inside the process, for tests
+// and for trying things out, as net/http/httptest is for servers.
+//
+// It speaks the HTTP API of Hasura Backend Plus v2.7.1, the service that
+// Synmetrix deploys, over a real socket: the same statuses, bodies, cookies
+// and headers, and the same oddities.
+//
+//	srv := authtest.NewServer(t)
+//	srv.AddAccount(authtest.Account{Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}})
+//	client := synmetrix.NewClient(srv.URL)
+//
+// # Strict and lax
+//
+// The real service does not defend its refresh tokens well: a second use is
+// refused, but only if it comes after the first was done, and it has no
+// consequences. A client that is careless with them works there until the day
+// it does not. So by default this one is strict: of any number of uses of a
+// refresh token one succeeds, each other one is counted (see
+// [Server.Reuses]) and ends every token that descends from the same login.
+// [Options.Lax] brings the real behaviour back.
+//
+// # Faults
+//
+// [Server.Inject] makes an endpoint slow, wrong, cut off or silent, for a
+// number of requests or until [Server.Clear]. A [Gate] in a [Fault] stops
+// requests where the test wants them, to force an order of events:
+//
+//	var gate authtest.Gate
+//	srv.Inject(authtest.Refresh, authtest.Fault{After: &gate})
+//	go client.Refresh(ctx, token)
+//	<-gate.Arrived(1) // the token is rotated, the answer not sent yet
+//	client.Logout(ctx, token)
+//	gate.Open()
+//
+// # Time
+//
+// [Server.Advance] moves the service's clock, which decides about the expiry
+// of tokens and tickets, about one-time codes and rate limits, and is what
+// the issued tokens and the Date header say. It moves no other clock, so
+// Advance(time.Hour) is also a service whose clock is an hour off.
+package authtest

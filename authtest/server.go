@@ -1,0 +1,303 @@
+package authtest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Options are the settings of a [Server]. The zero value is a strict service
+// without accounts on a free port of the loopback interface.
+type Options struct {
+	// Accounts exist from the start.
+	Accounts []Account
+
+	// Addr is where Start and NewServer listen. Default: 127.0.0.1:0.
+	Addr string
+
+	// AccessLife is how long an access token lives, in whole seconds.
+	// Default: 15 minutes. (The real service counts in minutes.)
+	AccessLife time.Duration
+
+	// RefreshLife is how long a refresh token lives. Default: 30 days.
+	RefreshLife time.Duration
+
+	// Lax makes the service handle refresh tokens as the real one does: it
+	// looks a token up and rotates it in two steps, so that several uses at
+	// once mostly all succeed, and a later use is refused without any
+	// consequence for the newer tokens.
+	Lax bool
+
+	// Secret is the key of HS256, with which access tokens are signed unless
+	// RSAKey is set. Default: 32 random bytes; see [Server.Secret].
+	Secret []byte
+
+	// RSAKey makes the service sign with RS256 and publish the public key at
+	// /auth/jwks.
+	RSAKey *rsa.PrivateKey
+
+	// Namespace is the claim that holds the user's ID and roles. Default:
+	// "hasura", as Synmetrix sets it.
+	Namespace string
+
+	// CustomFields names fields of an account that access tokens carry
+	// besides, such as "avatar_url" (as the claim x-hasura-avatar-url).
+	CustomFields []string
+
+	// CookieSecret signs the service's own cookies, which then are believed
+	// only with a signature. Default: neither, as Synmetrix runs it.
+	CookieSecret string
+
+	// CookieSecure marks the service's own cookies Secure.
+	CookieSecure bool
+
+	// PasswordCost is the bcrypt cost of checking a password. Default: 10,
+	// that of the real service. A negative one compares passwords without
+	// bcrypt, for tests that sign many users in.
+	PasswordCost int
+
+	// RateLimit is how many requests a client address may make in a window
+	// of RateWindow. Default: no limit. The real service in production
+	// allows 1000. /healthz is not counted.
+	RateLimit int
+
+	// RateWindow is the window of RateLimit. Default: 15 minutes.
+	RateWindow time.Duration
+
+	// Now is the clock of the service, to which [Server.Advance] adds.
+	// Default: time.Now.
+	Now func() time.Time
+}
+
+// TB is the part of testing.TB that NewServer needs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Server is an auth service. Make one with [NewServer], [Start] or [New]. All
+// methods are safe for concurrent use.
+type Server struct {
+	// URL is the address of a server that listens, of the form
+	// http://127.0.0.1:port, to which paths such as /auth/login are appended.
+	URL string
+
+	opts   Options
+	kid    string // names opts.RSAKey
+	offset atomic.Int64
+	faults faults
+	limit  limiter
+
+	mu        sync.Mutex
+	accounts  map[string]*account      // by ID
+	tokens    map[string]*refreshToken // by value
+	refreshes int
+	reuses    int
+
+	running sync.RWMutex // read-locked by each request in progress
+	done    chan struct{}
+	close   sync.Once
+	server  *http.Server
+	served  chan struct{}
+}
+
+// NewServer starts a server for a test and closes it when the test is over.
+// It takes at most one Options; a setting that can't be used fails the test.
+func NewServer(t TB, opts ...Options) *Server {
+	t.Helper()
+	var o Options
+	switch len(opts) {
+	case 0:
+	case 1:
+		o = opts[0]
+	default:
+		t.Fatalf("authtest: NewServer takes one Options, not %d", len(opts))
+	}
+	s, err := Start(o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server that listens at opts.Addr. The caller closes it.
+func Start(opts Options) (*Server, error) {
+	s, err := New(opts)
+	if err != nil {
+		return nil, err
+	}
+	addr := opts.Addr
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("authtest: %w", err)
+	}
+	s.URL = "http://" + l.Addr().String()
+	s.server = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       keepAlive,
+	}
+	s.served = make(chan struct{})
+	go func() {
+		defer close(s.served)
+		_ = s.server.Serve(l) // it ends with ErrServerClosed, by Close
+	}()
+	return s, nil
+}
+
+// New returns a server that does not listen, for use as an [http.Handler]. It
+// answers at /auth/… and a few paths beside it. An http.Server around it
+// should have an IdleTimeout of 5 seconds, which is what the answers promise.
+func New(opts Options) (*Server, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts:     o,
+		accounts: make(map[string]*account),
+		tokens:   make(map[string]*refreshToken),
+		done:     make(chan struct{}),
+	}
+	if o.RSAKey != nil {
+		s.kid = thumbprint(&o.RSAKey.PublicKey)
+	}
+	s.limit = limiter{max: o.RateLimit, window: o.RateWindow}
+	for _, a := range o.Accounts {
+		if _, err := s.add(a); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// withDefaults returns o with every default filled in, or which setting cannot
+// be used.
+func (o Options) withDefaults() (Options, error) {
+	bad := func(field, allowed string) (Options, error) {
+		return Options{}, fmt.Errorf("authtest: Options.%s %s", field, allowed)
+	}
+	if o.AccessLife == 0 {
+		o.AccessLife = 15 * time.Minute
+	}
+	if o.AccessLife < time.Second {
+		return bad("AccessLife", "must be a second or more")
+	}
+	o.AccessLife = o.AccessLife.Truncate(time.Second)
+	if o.RefreshLife == 0 {
+		o.RefreshLife = 30 * 24 * time.Hour
+	}
+	if o.RefreshLife < 0 {
+		return bad("RefreshLife", "must not be negative")
+	}
+	if o.RSAKey != nil && o.Secret != nil {
+		return bad("Secret", "and RSAKey exclude each other")
+	}
+	if o.RSAKey != nil {
+		if _, err := jwt.SigningMethodRS256.Sign("", o.RSAKey); err != nil {
+			return bad("RSAKey", "cannot sign: "+err.Error())
+		}
+	}
+	if o.RSAKey == nil && o.Secret == nil {
+		o.Secret = make([]byte, 32)
+		_, _ = rand.Read(o.Secret) // never fails
+	}
+	if o.RSAKey == nil && len(o.Secret) == 0 {
+		return bad("Secret", "must not be empty")
+	}
+	if o.Namespace == "" {
+		o.Namespace = "hasura"
+	}
+	if o.PasswordCost == 0 {
+		o.PasswordCost = 10
+	}
+	if o.PasswordCost > 0 && o.PasswordCost < 4 || o.PasswordCost > 31 {
+		return bad("PasswordCost", "must be from 4 to 31, 0 for the default, or negative for none")
+	}
+	if o.RateLimit < 0 {
+		return bad("RateLimit", "must not be negative")
+	}
+	if o.RateWindow == 0 {
+		o.RateWindow = 15 * time.Minute
+	}
+	if o.RateWindow < 0 {
+		return bad("RateWindow", "must not be negative")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o, nil
+}
+
+// Close stops the server: it closes the listener and all connections, ends
+// requests that a fault holds up, and waits for those in progress. It may be
+// called more than once.
+func (s *Server) Close() {
+	s.close.Do(func() {
+		close(s.done)
+		if s.server != nil {
+			_ = s.server.Close() // what is left to close is what failed to
+			<-s.served
+		}
+	})
+	s.running.Lock()
+	defer s.running.Unlock()
+}
+
+// Shutdown closes the server as [Server.Close] does, but lets requests in
+// progress finish until ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.Close()
+	if s.server == nil {
+		return nil
+	}
+	if err := s.server.Shutdown(ctx); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("authtest: shutdown: %w", err)
+	}
+	return nil
+}
+
+// Now returns the time by the service's clock.
+func (s *Server) Now() time.Time {
+	return s.opts.Now().Add(time.Duration(s.offset.Load()))
+}
+
+// Advance moves the service's clock by d, backwards if d is negative.
+func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
+
+// Secret returns a copy of the key that signs and verifies access tokens with
+// HS256, nil where the service signs with RS256.
+func (s *Server) Secret() []byte { return append([]byte(nil), s.opts.Secret...) }
+
+// ServeHTTP answers one request as the service would, faults included.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.running.RLock()
+	defer s.running.RUnlock()
+	select {
+	case <-s.done:
+		panic(http.ErrAbortHandler)
+	default:
+	}
+
+	c := &call{server: s, req: r, header: make(http.Header)}
+	// All of the body is read before anything else: only then does net/http
+	// notice a client that hangs up while a fault holds its request.
+	c.readBody()
+	endpoint, handle := route(r)
+	fault := s.faults.take(endpoint)
+	s.perform(w, c, handle, fault)
+}

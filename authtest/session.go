@@ -1,0 +1,142 @@
+package authtest
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// refused is what the service says of every refresh token that it does not
+// like, whatever the reason.
+func refused() *Answer {
+	return failure(http.StatusUnauthorized, "Invalid or expired refresh token.")
+}
+
+// laxGap is how long a refresh takes between lookup and rotation in lax mode:
+// long enough for requests that start together to overlap.
+const laxGap = 10 * time.Millisecond
+
+// refresh is GET /auth/token/refresh.
+func refresh(c *call) *Answer {
+	if c.refresh.malformed {
+		return badRequest()
+	}
+	if c.refresh.value == "" {
+		return refused()
+	}
+	value, ok := parseUUID(c.refresh.value)
+	if !ok {
+		return badRequest()
+	}
+	s := c.server
+	if s.opts.Lax {
+		return c.refreshLax(value)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, a := s.present(value)
+	if t == nil {
+		return refused()
+	}
+	return c.refreshed(a, s.rotate(t, a))
+}
+
+// refreshLax does it as the real service does: what happens to the token
+// between the two steps goes unseen.
+func (c *call) refreshLax(value string) *Answer {
+	s := c.server
+	s.mu.Lock()
+	t, a := s.present(value)
+	s.mu.Unlock()
+	if t == nil {
+		return refused()
+	}
+	if !c.between() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accounts[a.ID] != a {
+		return serverError() // the new token would belong to nobody
+	}
+	return c.refreshed(a, s.rotate(t, a))
+}
+
+// refreshed answers in the way in which the token came. s.mu is held.
+func (c *call) refreshed(a *account, t *refreshToken) *Answer {
+	if c.refresh.fromCookie {
+		c.setCookies(a, t.value)
+		return ok(c.session(a, ""))
+	}
+	return ok(c.session(a, t.value))
+}
+
+// revoke is POST /auth/token/revoke: it ends all refresh tokens of the user
+// who sends an access token.
+func revoke(c *call) *Answer {
+	if !c.user.known {
+		return failure(http.StatusUnauthorized, "Not logged in")
+	}
+	id, ok := parseUUID(c.user.userID)
+	if !ok {
+		return badRequest()
+	}
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endTokens(id)
+	return noContent()
+}
+
+// logout is POST /auth/logout. It looks at the refresh token only, and says
+// 204 to nearly anything.
+func logout(c *call) *Answer {
+	if c.refresh.value == "" && !c.refresh.malformed {
+		return refused()
+	}
+	if c.refresh.fromCookie {
+		c.clearCookies()
+	}
+	if a := invalid(c.body, field{"all", boolean}); a != nil {
+		return a
+	}
+	value, ok := parseUUID(c.refresh.value)
+	if !ok || c.refresh.malformed {
+		return noContent()
+	}
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[value]
+	if !c.all() {
+		if t != nil && t.State == TokenLive {
+			t.State = TokenEnded
+		}
+		return noContent()
+	}
+	if a := s.owner(t); a != nil {
+		s.endTokens(a.ID)
+	}
+	return noContent()
+}
+
+// owner is the account that a usable refresh token stands for. s.mu is held.
+func (s *Server) owner(t *refreshToken) *account {
+	if !s.usable(t) {
+		return nil
+	}
+	a := s.accounts[t.UserID]
+	if a == nil || a.Inactive {
+		return nil
+	}
+	return a
+}
+
+func (c *call) all() bool {
+	o, _ := c.body.(object)
+	value, _ := o.get("all")
+	if b, ok := value.(bool); ok {
+		return b
+	}
+	return strings.EqualFold(c.text("all"), "true")
+}
