@@ -1,0 +1,389 @@
+package synmetrix_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+func TestNewClientAddress(t *testing.T) {
+	t.Parallel()
+	const hidden = "pa:ss/wo%rd"
+	tests := map[string]string{ // address -> part of the error, or "" if good
+		"http://auth.example":                   "",
+		"https://auth.example:8443/base/":       "",
+		"HTTP://auth.example":                   "",
+		"http://[::1]:3000":                     "",
+		"":                                      "http",
+		"auth.example":                          "http",
+		"ftp://auth.example":                    "http",
+		"//auth.example":                        "http",
+		"http://":                               "host",
+		"http://:3000":                          "host",
+		"http://auth.example?x=1":               "query",
+		"http://auth.example?":                  "query",
+		"http://auth.example#x":                 "fragment",
+		"http://auth.example:port":              "not a URL",
+		"http://auth .example":                  "not a URL",
+		"http://user:" + "pw" + "@auth.example": "user",
+		"http://user:" + hidden + "@host":       "not a URL",
+	}
+	for address, want := range tests {
+		c := synmetrix.NewClient(address)
+		err := c.Validate()
+		if want == "" {
+			if err != nil {
+				t.Errorf("%q: %v", address, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want one with %q", address, err, want)
+			continue
+		}
+		_, callErr := c.Refresh(t.Context(), oldRefresh)
+		wantError(t, callErr, "refresh", synmetrix.CodeInvalidAddress, 0, "unavailable")
+		for _, text := range []string{err.Error(), callErr.Error(), fmt.Sprintf("%+v %#v", c, *c)} {
+			for _, part := range []string{"pw", "pa:", "ss/", "wo%"} {
+				if strings.Contains(text, part) {
+					t.Errorf("%q gives the password away: %s", address, text)
+				}
+			}
+		}
+	}
+}
+
+func TestZeroClient(t *testing.T) {
+	t.Parallel()
+	var c synmetrix.Client
+	if c.Validate() == nil {
+		t.Error("the zero Client validates")
+	}
+	wantError(t, c.Ping(t.Context()), "ping", synmetrix.CodeInvalidAddress, 0, "unavailable")
+	c.CloseIdleConnections()
+}
+
+func TestBasePath(t *testing.T) {
+	t.Parallel()
+	for base, want := range map[string]string{
+		"":            "/auth/login",
+		"/":           "/auth/login",
+		"/synmetrix":  "/synmetrix/auth/login",
+		"/synmetrix/": "/synmetrix/auth/login",
+		"/a/b//":      "/a/b/auth/login",
+		"/a%2Fb":      "/a%2Fb/auth/login",
+	} {
+		srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+		if _, err := newClient(t, srv.URL+base).Login(testContext(t), email, password); err != nil {
+			t.Fatal(err)
+		}
+		if got := srv.seen()[0].req.RequestURI; got != want {
+			t.Errorf("base %q: requested %q, want %q", base, got, want)
+		}
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	c := newClient(t, srv.URL)
+	for _, password := range []string{"plain", "", "  spaces \t\r\n", `"quotes" \ & <tags>`, "naïve 日本語 👩‍👩‍👧", "e\u0301 \u00e9", "a\x00b", "\u2028", strings.Repeat("x", 200)} {
+		tokens, err := c.Login(testContext(t), " "+email, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens != want {
+			t.Error("other tokens than the service's")
+		}
+		seen := srv.seen()
+		x := seen[len(seen)-1]
+		if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/login" || x.req.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("sent %s %s %v", x.req.Method, x.req.RequestURI, x.req.Header)
+		}
+		var got map[string]any
+		if err := json.Unmarshal([]byte(x.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 3 || got["email"] != " "+email || got["password"] != password || got["cookie"] != false {
+			t.Errorf("sent %q", x.body)
+		}
+	}
+
+	// Bytes that JSON cannot carry are not replaced by others.
+	n := len(srv.seen())
+	_, err := c.Login(testContext(t), email, "\xff")
+	wantError(t, err, "login", synmetrix.CodeInvalidInput, 0, "refused")
+	_, err = c.Login(testContext(t), "\xff@example.com", password)
+	wantError(t, err, "login", synmetrix.CodeInvalidInput, 0, "refused")
+	if len(srv.seen()) != n {
+		t.Error("a request was sent")
+	}
+}
+
+func TestSecondFactor(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(x *exchange) bool {
+		if x.req.URL.Path == "/auth/login" {
+			x.send(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
+		} else {
+			x.send(ok(tokensBody(liveAccess, newRefresh)))
+		}
+		return true
+	})
+	c := newClient(t, srv.URL)
+	tokens, err := c.Login(testContext(t), email, password)
+	var second *session.SecondFactorError
+	if !errors.As(err, &second) || !errors.Is(err, session.ErrSecondFactor) || tokens != (session.Tokens{}) {
+		t.Fatalf("error = %v, want a second factor", err)
+	}
+	noSecrets(t, err)
+	tokens, err = c.LoginTOTP(testContext(t), second.Ticket, "012345")
+	if err != nil || tokens != (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}) {
+		t.Fatalf("error = %v", err)
+	}
+	x := srv.seen()[1]
+	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/mfa/totp" {
+		t.Errorf("sent %s %s", x.req.Method, x.req.RequestURI)
+	}
+	if want := `{"ticket":"` + ticket + `","code":"012345","cookie":false}` + "\n"; x.body != want {
+		t.Errorf("sent %s, want %s", x.body, want)
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	tokens, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens != want {
+		t.Error("other tokens than the service's")
+	}
+}
+
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	const (
+		logoutOne = `POST /auth/logout?refresh_token=` + oldRefresh + ` {"all":false}`
+		logoutAll = `POST /auth/logout?refresh_token=` + oldRefresh + ` {"all":true}`
+		revoke    = `POST /auth/token/revoke bearer`
+	)
+	done := reply(204, "", "")
+	tests := map[string]struct {
+		tokens session.Tokens
+		all    bool
+		revoke string // answer to a revoke
+		logout string // answer to a logout
+		want   []string
+		code   string // of the error, or ""
+		means  string
+	}{
+		"this one":                       {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"this one, refresh token only":   {session.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"all":                            {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke, logoutAll}, "", ""},
+		"all, access token expired":      {session.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
+		"all, access token unreadable":   {session.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
+		"all, refresh token only":        {session.Tokens{RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
+		"all, access token only":         {session.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
+		"all, access token not accepted": {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke, logoutAll}, "", ""},
+		"all, revoke fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke, logoutAll}, synmetrix.CodeUnclear, "unavailable"},
+		"all, logout fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, refusal(500, ""), []string{revoke, logoutAll}, synmetrix.CodeServiceError, "unavailable"},
+		"garbage":                        {session.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
+		"nothing":                        {session.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"nothing for all":                {session.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"access token only":              {session.Tokens{AccessToken: liveAccess}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"empty 200":                      {session.Tokens{RefreshToken: oldRefresh}, false, done, ok(""), []string{logoutOne}, "", ""},
+		"200 with JSON":                  {session.Tokens{RefreshToken: oldRefresh}, false, done, ok("{}"), []string{logoutOne}, "", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := serve(t, func(x *exchange) bool {
+				if x.req.URL.Path == "/auth/logout" {
+					x.send(test.logout)
+				} else {
+					x.send(test.revoke)
+				}
+				return true
+			})
+			err := newClient(t, srv.URL).Logout(testContext(t), test.tokens, test.all)
+			if got := meanings(err); got != test.means || (err == nil) != (test.code == "") {
+				t.Errorf("error = %v, want %q", err, test.means)
+			}
+			var e *session.AuthError
+			if errors.As(err, &e) && e.Code != test.code {
+				t.Errorf("code = %q, want %q", e.Code, test.code)
+			}
+			var got []string
+			for _, x := range srv.seen() {
+				line := x.req.Method + " " + x.req.RequestURI
+				if x.req.Header.Get("Authorization") == "Bearer "+liveAccess {
+					line += " bearer"
+				}
+				got = append(got, strings.TrimSpace(line+" "+strings.TrimSpace(x.body)))
+			}
+			if fmt.Sprint(got) != fmt.Sprint(test.want) {
+				t.Errorf("sent %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestEmptyAndMalformedTokens(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(ok("{}")))
+	c := newClient(t, srv.URL)
+	ctx := testContext(t)
+	refresh := func(s string) error { _, err := c.Refresh(ctx, s); return err }
+	totp := func(s string) error { _, err := c.LoginTOTP(ctx, s, "123456"); return err }
+	revoke := func(s string) error { return c.Revoke(ctx, s) }
+
+	wantError(t, refresh(""), "refresh", synmetrix.CodeMissingToken, 0, "refused")
+	wantError(t, totp(""), "login_totp", synmetrix.CodeMissingToken, 0, "refused, ticket refused")
+	wantError(t, revoke(""), "revoke", synmetrix.CodeMissingToken, 0, "refused")
+	for _, s := range []string{"x", oldRefresh + "0", oldRefresh[1:], strings.ReplaceAll(oldRefresh, "-", ""), "{" + oldRefresh + "}", " " + oldRefresh[:35], oldRefresh[:35] + "g", strings.Repeat("-", 36)} {
+		wantError(t, refresh(s), "refresh", synmetrix.CodeMalformedToken, 0, "refused")
+		wantError(t, totp(s), "login_totp", synmetrix.CodeMalformedToken, 0, "refused, ticket refused")
+	}
+	for _, s := range []string{"x", "a.b", "a.b.c\r\nX: y", "a.b.ü", ".."} {
+		wantError(t, revoke(s), "revoke", synmetrix.CodeMalformedToken, 0, "refused")
+	}
+	_, err := c.LoginTOTP(ctx, ticket, "\xff")
+	wantError(t, err, "login_totp", synmetrix.CodeInvalidInput, 0, "refused")
+	if n := len(srv.seen()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	if err := refresh(strings.ToUpper(oldRefresh)); errors.Is(err, session.ErrRefused) {
+		t.Error("a UUID in capitals was not sent")
+	}
+}
+
+func TestRevokeOnTheWire(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(reply(204, "", "")))
+	if err := newClient(t, srv.URL).Revoke(testContext(t), liveAccess); err != nil {
+		t.Fatal(err)
+	}
+	x := srv.seen()[0]
+	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/token/revoke" ||
+		x.req.Header.Get("Authorization") != "Bearer "+liveAccess || x.req.Header.Get("Content-Length") != "0" {
+		t.Errorf("sent\n%s", x.raw)
+	}
+}
+
+func TestPing(t *testing.T) {
+	t.Parallel()
+	for answer, up := range map[string]bool{
+		reply(200, "text/html", "OK"):                   true,
+		reply(204, "", ""):                              true,
+		reply(302, "", "", "Location: /login"):          true,
+		reply(404, "text/html", html):                   true,
+		reply(429, "", ""):                              true,
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nO": true,
+		reply(500, "", ""):                              false,
+		reply(503, "text/html", html):                   false,
+		"nonsense\r\n\r\n":                              false,
+	} {
+		srv := serve(t, func(x *exchange) bool { x.send(answer); return false })
+		err := newClient(t, srv.URL+"/base").Ping(testContext(t))
+		if (err == nil) != up || err != nil && !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("answer %q: error %v", answer, err)
+		}
+		if uri := srv.seen()[0].req.RequestURI; uri != "/base/healthz" {
+			t.Errorf("asked for %s", uri)
+		}
+	}
+}
+
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(x *exchange) bool {
+		switch x.n {
+		case 1:
+			x.send(ok(tokensBody(liveAccess, newRefresh)))
+		case 2:
+			x.send(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
+		case 3:
+			x.send(refusal(401, "quoted-by-the-service"))
+		default:
+			return false
+		}
+		return true
+	})
+	var out bytes.Buffer
+	c := newClient(t, srv.URL, synmetrix.WithLogger(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	ctx := testContext(t)
+	_, _ = c.Login(ctx, email, password)
+	_, _ = c.Login(ctx, email, password)
+	_, _ = c.LoginTOTP(ctx, ticket, "123456")
+	_, _ = c.Refresh(ctx, oldRefresh)
+
+	type line struct {
+		Level, Op, Code string
+		Status          int
+		Duration        time.Duration
+	}
+	var lines []line
+	for dec := json.NewDecoder(bytes.NewReader(out.Bytes())); dec.More(); {
+		var l line
+		if err := dec.Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Duration <= 0 {
+			t.Errorf("duration %v", l.Duration)
+		}
+		l.Duration = 0
+		lines = append(lines, l)
+	}
+	want := []line{
+		{"DEBUG", "login", "ok", 200, 0},
+		{"DEBUG", "login", "second_factor", 200, 0},
+		{"DEBUG", "login_totp", synmetrix.CodeWrongCode, 401, 0},
+		{"DEBUG", "refresh", synmetrix.CodeNoAnswer, 0, 0},
+	}
+	if fmt.Sprint(lines) != fmt.Sprint(want) {
+		t.Errorf("logged %v, want %v", lines, want)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("the log gives %q away:\n%s", secret, &out)
+		}
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(x *exchange) bool {
+		given := x.req.URL.Query().Get("refresh_token")
+		x.send(ok(tokensBody(liveAccess, given[:35]+"f")))
+		return true
+	})
+	c := newClient(t, srv.URL)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			token := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
+			for range 5 {
+				tokens, err := c.Refresh(testContext(t), token)
+				if err != nil || tokens.RefreshToken[:35] != token[:35] {
+					t.Errorf("error %v, or another caller's answer", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(srv.seen()); n != 250 {
+		t.Errorf("%d requests arrived, want 250", n)
+	}
+}

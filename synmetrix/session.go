@@ -1,0 +1,283 @@
+package synmetrix
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/synmetrix/session"
+)
+
+// Login exchanges an e-mail address and a password for tokens. Both are sent
+// exactly as given.
+//
+// A refusal is [session.ErrRefused], whatever the reason; Code tells which:
+// CodeInvalidCredentials, CodeAccountNotFound, CodeAccountNotActivated,
+// CodeInvalidInput or CodeUnclear. Where the account has a second factor the
+// error is a [*session.SecondFactorError], for [Client.LoginTOTP].
+//
+// The service counts passwords by their first 72 bytes only.
+func (c *Client) Login(ctx context.Context, email, password string) (session.Tokens, error) {
+	const op = "login"
+	// JSON cannot carry other bytes: they would arrive as U+FFFD, and one
+	// password would pass for another.
+	if !utf8.ValidString(email) || !utf8.ValidString(password) {
+		return session.Tokens{}, newError(op, CodeInvalidInput, session.ErrRefused)
+	}
+	var tokens session.Tokens
+	err := c.call(ctx, request{
+		op:     op,
+		method: http.MethodPost,
+		path:   "/auth/login",
+		body: struct {
+			Email    string `json:"email"`
+			Password string `json:"password"`
+			Cookie   bool   `json:"cookie"`
+		}{Email: email, Password: password},
+		refusal: loginRefusal,
+		decode:  decodeLogin(&tokens),
+	})
+	return tokens, err
+}
+
+func loginRefusal(status int, message string) verdict {
+	switch {
+	case status == http.StatusUnauthorized:
+		return refused(CodeInvalidCredentials)
+	case status != http.StatusBadRequest:
+		return unavailable(CodeUnexpectedStatus)
+	case message == "Account does not exist.":
+		return refused(CodeAccountNotFound)
+	case message == "Account is not activated.":
+		return refused(CodeAccountNotActivated)
+	case message == `"cookie" is not allowed`:
+		return unavailable(CodeUnsupported)
+	case isValidation(message):
+		return refused(CodeInvalidInput)
+	}
+	return refused(CodeUnclear)
+}
+
+// decodeLogin reads the answer to a login, which may ask for a second factor
+// in place of tokens.
+func decodeLogin(into *session.Tokens) func(answer) error {
+	return func(a answer) error {
+		if err := a.secondFactor(); err != nil {
+			return err
+		}
+		tokens, err := a.tokens()
+		if err != nil {
+			return err
+		}
+		*into = tokens
+		return nil
+	}
+}
+
+// LoginTOTP finishes a login that asked for a second factor, with the ticket
+// of the [*session.SecondFactorError] and a one-time code (RFC 6238) of six
+// digits.
+//
+// A wrong code is [session.ErrRefused] and leaves the ticket as it was. A
+// ticket that is used, unknown or older than an hour is also
+// [session.ErrTicketRefused]; the service answers so while its backend is
+// failing, too.
+func (c *Client) LoginTOTP(ctx context.Context, ticket, code string) (session.Tokens, error) {
+	const op = "login_totp"
+	switch {
+	case ticket == "":
+		return session.Tokens{}, newError(op, CodeMissingToken, session.ErrRefused, session.ErrTicketRefused)
+	case !isUUID(ticket):
+		return session.Tokens{}, newError(op, CodeMalformedToken, session.ErrRefused, session.ErrTicketRefused)
+	case !utf8.ValidString(code):
+		return session.Tokens{}, newError(op, CodeInvalidInput, session.ErrRefused)
+	}
+	var tokens session.Tokens
+	err := c.call(ctx, request{
+		op:     op,
+		method: http.MethodPost,
+		path:   "/auth/mfa/totp",
+		body: struct {
+			Ticket string `json:"ticket"`
+			Code   string `json:"code"`
+			Cookie bool   `json:"cookie"`
+		}{Ticket: ticket, Code: code},
+		refusal: totpRefusal,
+		decode:  decodeLogin(&tokens),
+	})
+	return tokens, err
+}
+
+func totpRefusal(status int, message string) verdict {
+	switch {
+	case status == http.StatusUnauthorized && message == "Invalid or expired ticket.":
+		return ticketRefused(CodeTicketRefused)
+	case status == http.StatusUnauthorized:
+		return refused(CodeWrongCode)
+	case status == http.StatusBadRequest && message == "MFA is not enabled.":
+		return ticketRefused(CodeMFANotEnabled)
+	case status == http.StatusBadRequest && strings.HasPrefix(message, `"ticket"`):
+		return ticketRefused(CodeTicketRefused)
+	}
+	return commonRefusal(status, message)
+}
+
+// Refresh exchanges a refresh token for a new pair. The token is used up by
+// it; the service keeps no memory of used ones, and a second use is refused
+// like any unknown token.
+//
+// Only a 401 in the service's own format is [session.ErrRefused], with
+// CodeRefreshTokenRefused; so is, without a request, a token that is not a
+// UUID. Everything else leaves the token possibly good: see
+// [session.ErrOutcomeUnknown] for whether it may have been used. Where the
+// answer held a new refresh token but no access token, the former is returned
+// beside [session.ErrInvalidAnswer].
+//
+// The rotation takes place at the service even if ctx ends before the answer
+// is here, which then is lost. Callers that can be interrupted should pass a
+// context that is not; the client's timeout bounds the call in any case.
+func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Tokens, error) {
+	const op = "refresh"
+	switch {
+	case refreshToken == "":
+		return session.Tokens{}, newError(op, CodeMissingToken, session.ErrRefused)
+	case !isUUID(refreshToken):
+		// The service answers 400 to it, as it does while its backend is
+		// failing: asked here, the two can be told apart.
+		return session.Tokens{}, newError(op, CodeMalformedToken, session.ErrRefused)
+	}
+	var tokens session.Tokens
+	err := c.call(ctx, request{
+		op:      op,
+		method:  http.MethodGet,
+		path:    "/auth/token/refresh",
+		query:   url.Values{"refresh_token": {refreshToken}},
+		refusal: refreshRefusal,
+		decode: func(a answer) (err error) {
+			tokens, err = a.tokens()
+			return err
+		},
+	})
+	return tokens, err
+}
+
+func refreshRefusal(status int, _ string) verdict {
+	switch status {
+	case http.StatusUnauthorized:
+		return refused(CodeRefreshTokenRefused)
+	case http.StatusBadRequest:
+		return unavailable(CodeUnclear)
+	}
+	return unavailable(CodeUnexpectedStatus)
+}
+
+// Logout gives the refresh token back. With all set it ends every session of
+// the user at the service: the user's refresh tokens are revoked by the access
+// token first, if that is still good, because a logout of all sessions by an
+// expired refresh token does nothing and says it did.
+//
+// The service confirms nearly every logout, that of unknown tokens and those
+// that it could not carry out included. Access tokens stay good until they
+// expire.
+func (c *Client) Logout(ctx context.Context, tokens session.Tokens, all bool) error {
+	const op = "logout"
+	live := all && isLive(tokens.AccessToken, time.Now())
+	if tokens.RefreshToken == "" && !live {
+		return newError(op, CodeMissingToken, session.ErrRefused)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	var revoked error
+	if live {
+		revoked = c.Revoke(ctx, tokens.AccessToken)
+		if errors.Is(revoked, session.ErrRefused) && tokens.RefreshToken != "" {
+			revoked = nil // what remains is the refresh token
+		}
+	}
+	if !isUUID(tokens.RefreshToken) {
+		return revoked // nothing that the service could know
+	}
+	err := c.call(ctx, request{
+		op:     op,
+		method: http.MethodPost,
+		path:   "/auth/logout",
+		query:  url.Values{"refresh_token": {tokens.RefreshToken}},
+		body: struct {
+			All bool `json:"all"`
+		}{all},
+	})
+	if revoked != nil {
+		// The logout's success proves nothing, the other's failure does.
+		return revoked
+	}
+	return err
+}
+
+// Revoke makes every refresh token of the access token's user worthless. The
+// access token itself stays good until it expires.
+func (c *Client) Revoke(ctx context.Context, accessToken string) error {
+	const op = "revoke"
+	if err := checkAccessToken(op, accessToken); err != nil {
+		return err
+	}
+	return c.call(ctx, request{
+		op:     op,
+		method: http.MethodPost,
+		path:   "/auth/token/revoke",
+		bearer: accessToken,
+	})
+}
+
+// checkAccessToken returns the error for an access token that is empty, or
+// could not be sent in a header.
+func checkAccessToken(op, token string) error {
+	switch {
+	case token == "":
+		return newError(op, CodeMissingToken, session.ErrRefused)
+	case !isJWT(token):
+		return newError(op, CodeMalformedToken, session.ErrRefused)
+	}
+	return nil
+}
+
+// isLive reports whether an access token has not expired at the time now.
+func isLive(token string, now time.Time) bool {
+	if !isJWT(token) {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		return false
+	}
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	if json.Unmarshal(payload, &claims) != nil {
+		return false
+	}
+	return claims.Exp > float64(now.Unix())
+}
+
+// Ping reports whether the service is up: it asks for its health page, and
+// takes every answer under 500 for a yes. The page does not depend on the
+// service's backend.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.call(ctx, request{
+		op:     "ping",
+		method: http.MethodGet,
+		path:   "/healthz",
+		judge: func(a answer) error {
+			if a.status < 500 {
+				return nil
+			}
+			return a.fail(CodeServiceError, session.ErrUnavailable)
+		},
+	})
+}

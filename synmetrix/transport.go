@@ -1,0 +1,254 @@
+package synmetrix
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/synmetrix/session"
+)
+
+const (
+	// idleTimeout is a second less than the five after which the service
+	// closes an idle connection, so that a request does not meet the close.
+	idleTimeout = 4 * time.Second
+
+	maxBody   = 1 << 20
+	maxHeader = 64 << 10
+)
+
+// NewTransport returns a transport as a [Client] uses it by default, for
+// programs that need to change something in it and pass it to [WithTransport].
+//
+// It speaks HTTP/1.1 only, since its rules about repeating a request are the
+// simpler ones, gives idle connections up after four seconds, and honors
+// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+func NewTransport() *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: DefaultTimeout}).DialContext,
+		TLSHandshakeTimeout:    DefaultTimeout,
+		Protocols:              &protocols,
+		MaxIdleConns:           100,
+		MaxIdleConnsPerHost:    100,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
+	}
+}
+
+// request is one request to the service, and how its answer is read.
+type request struct {
+	op     string
+	method string
+	path   string
+	query  url.Values
+	body   any    // sent as JSON, unless nil
+	bearer string // access token, or empty
+
+	// refusal says what an error of the service's own (a 4xx in its format,
+	// other than 429) means for this call. Nil: commonRefusal.
+	refusal func(status int, message string) verdict
+
+	// decode reads a 2xx. Nil: nothing is expected in it.
+	decode func(answer) error
+
+	// judge replaces the reading of the whole answer, where it is not nil.
+	judge func(answer) error
+}
+
+// answer is what came back. Where the body could not be read to its end,
+// broken says why.
+type answer struct {
+	op     string
+	status int
+	header http.Header
+	body   []byte
+	broken error
+}
+
+var (
+	errTooLarge  = errors.New("the body is too large")
+	errTransport = errors.New("the exchange failed")
+)
+
+// call sends r, once, and returns what its answer means.
+func (c *Client) call(ctx context.Context, r request) error {
+	if err := c.Validate(); err != nil {
+		return newError(r.op, CodeInvalidAddress, session.ErrUnavailable, err)
+	}
+	start := time.Now()
+	a, err := c.exchange(ctx, r)
+	switch {
+	case err != nil:
+	case r.judge != nil:
+		err = r.judge(a)
+	default:
+		err = a.judge(r)
+	}
+	c.log(ctx, r.op, a.status, time.Since(start), err)
+	return err
+}
+
+// exchange sends r and reads the answer. Its error is an *session.AuthError,
+// and means that there is none.
+func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	none := answer{op: r.op}
+	if err := ctx.Err(); err != nil {
+		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, err)
+	}
+
+	var w watch
+	req, err := c.newRequest(httptrace.WithClientTrace(ctx, w.trace()), r)
+	if err != nil {
+		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, errTransport)
+	}
+	// The transport is used without an http.Client around it: redirects,
+	// Referer, cookies, and errors that quote the URL are all the Client's.
+	resp, err := c.transport.RoundTrip(req)
+	switch {
+	case err != nil && w.unsent():
+		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, cause(ctx, err))
+	case err != nil || resp == nil || resp.Body == nil:
+		return none, newError(r.op, CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, cause(ctx, err))
+	}
+	defer resp.Body.Close()
+
+	a := answer{op: r.op, status: resp.StatusCode, header: resp.Header}
+	if a.status < 200 {
+		// 101 turns the body into a raw connection that need not end.
+		return a, nil
+	}
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		a.broken = cause(ctx, err)
+	case len(a.body) > maxBody:
+		a.broken = errTooLarge
+	}
+	return a, nil
+}
+
+func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
+	var body io.Reader
+	switch {
+	case r.body != nil:
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r.body); err != nil {
+			return nil, err
+		}
+		body = &buf
+	case r.method == http.MethodGet:
+		body = onceBody{}
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.URL.RawQuery = r.query.Encode()
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "synmetrix-session")
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	}
+	return req, nil
+}
+
+// onceBody is an empty body that cannot be rewound. A Transport repeats a GET
+// by itself when a connection that was used before is reset or closed in place
+// of an answer, unless the request has a body that it cannot send again. An
+// empty one leaves no trace on the wire.
+type onceBody struct{}
+
+func (onceBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (onceBody) Close() error             { return nil }
+
+// watch sees from outside the transport how far a request came.
+type watch struct {
+	asked, connected atomic.Bool
+}
+
+func (w *watch) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { w.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { w.connected.Store(true) },
+	}
+}
+
+// unsent reports whether the request certainly never left: the transport asked
+// for a connection and got none. With a connection in hand anything may have
+// been written to it, and a transport that does not trace tells nothing.
+func (w *watch) unsent() bool { return w.asked.Load() && !w.connected.Load() }
+
+// cause returns the part of a transport's error that is fit for a log. The
+// texts of transport errors quote addresses, headers and what the peer sent,
+// so that only kinds of error that are known not to are passed on.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var (
+		timeout interface{ Timeout() bool }
+		dns     *net.DNSError
+		cert    *tls.CertificateVerificationError
+		alert   tls.AlertError
+		errno   syscall.Errno
+	)
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return context.DeadlineExceeded
+	case errors.As(err, &dns):
+		return dns
+	case errors.As(err, &cert):
+		return certificateError(cert)
+	case errors.As(err, &alert):
+		return alert
+	case errors.As(err, &errno):
+		return errno
+	}
+	for _, known := range []error{context.Canceled, io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errTransport
+}
+
+// certificateError returns why a certificate was refused: the one kind of
+// trouble at a handshake that an operator has to tell apart.
+func certificateError(e *tls.CertificateVerificationError) error {
+	var (
+		host      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(e, &host):
+		return errors.New("the certificate is for another host")
+	case errors.As(e, &authority):
+		return errors.New("the certificate is signed by an unknown authority")
+	case errors.As(e, &invalid) && invalid.Reason == x509.Expired:
+		return errors.New("the certificate has expired or is not yet valid")
+	}
+	return errors.New("the certificate is not valid")
+}

@@ -1,0 +1,272 @@
+package synmetrix_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+const (
+	oldRefresh = "3c20645f-6716-4d53-8a4c-0b5c0e3f7a11"
+	newRefresh = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+	ticket     = "6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b"
+	email      = "someone@example.com"
+	password   = "correct horse battery staple"
+	unsigned   = "eyJhbGciOiJIUzI1NiJ9"
+)
+
+// jwt returns an access token that expires at exp.
+func jwt(exp time.Time) string {
+	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"u1","x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"sub":"u1","iat":%d,"exp":%d}`,
+		exp.Add(-time.Hour).Unix(), exp.Unix())
+	return unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmF0dXJl"
+}
+
+var (
+	liveAccess = jwt(time.Now().Add(time.Hour))
+	deadAccess = jwt(time.Now().Add(-time.Hour))
+)
+
+// secrets are what no error and no log line may hold.
+var secrets = []string{
+	oldRefresh, newRefresh, ticket, email, password, liveAccess, deadAccess, unsigned,
+	"refresh_token=", "token=", "123456", "quoted-by-the-service",
+}
+
+// exchange is one request as a scripted server has read it.
+type exchange struct {
+	net.Conn
+	n    int    // counts the requests of all connections, from 1
+	conn int    // counts the connections, from 1
+	raw  string // the whole request, byte for byte
+	req  *http.Request
+	body string
+}
+
+// send writes a raw answer.
+func (x *exchange) send(raw string) { _, _ = io.WriteString(x.Conn, raw) }
+
+// reset closes the connection with an RST.
+func (x *exchange) reset() {
+	_ = x.Conn.(*net.TCPConn).SetLinger(0)
+	_ = x.Conn.Close()
+}
+
+// server is a TCP server that answers as its script says, and keeps what it
+// was sent.
+type server struct {
+	URL string
+
+	mu        sync.Mutex
+	exchanges []*exchange
+	conns     []net.Conn
+}
+
+// serve starts a server. The script is called for each request and reports
+// whether the connection stays open.
+func serve(t *testing.T, script func(x *exchange) (keep bool)) *server {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{URL: "http://" + ln.Addr().String()}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.conns = append(s.conns, conn)
+			number := len(s.conns)
+			s.mu.Unlock()
+			running.Go(func() { s.converse(conn, number, script) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		s.mu.Lock()
+		for _, conn := range s.conns {
+			conn.Close()
+		}
+		s.mu.Unlock()
+		running.Wait()
+	})
+	return s
+}
+
+func (s *server) converse(conn net.Conn, number int, script func(*exchange) bool) {
+	defer conn.Close()
+	var raw bytes.Buffer
+	in := bufio.NewReader(io.TeeReader(conn, &raw))
+	for {
+		raw.Reset()
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		x := &exchange{Conn: conn, conn: number, raw: raw.String(), req: req, body: string(body)}
+		s.mu.Lock()
+		s.exchanges = append(s.exchanges, x)
+		x.n = len(s.exchanges)
+		s.mu.Unlock()
+		if !script(x) {
+			return
+		}
+	}
+}
+
+// seen returns the requests so far.
+func (s *server) seen() []*exchange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.exchanges)
+}
+
+// answering returns a script that sends the same answer to each request.
+func answering(raw string) func(*exchange) bool {
+	return func(x *exchange) bool {
+		x.send(raw)
+		return true
+	}
+}
+
+// reply returns a raw answer with a body.
+func reply(status int, contentType, body string, headers ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	for _, h := range headers {
+		b.WriteString(h + "\r\n")
+	}
+	if contentType != "" {
+		b.WriteString("Content-Type: " + contentType + "\r\n")
+	}
+	if status != http.StatusNoContent {
+		b.WriteString("Content-Length: " + strconv.Itoa(len(body)) + "\r\n")
+	}
+	return b.String() + "\r\n" + body
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// ok returns a raw 200 with a JSON body.
+func ok(body string) string { return reply(200, jsonType, body) }
+
+// refusal returns a raw error in the service's format; without a message, if
+// that is empty.
+func refusal(status int, message string, headers ...string) string {
+	body := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
+	if message != "" {
+		body += fmt.Sprintf(`,"message":%q`, message)
+	}
+	return reply(status, jsonType, body+"}", headers...)
+}
+
+// tokensBody is a session body with the two tokens.
+func tokensBody(access, refresh string) string {
+	return fmt.Sprintf(`{"jwt_token":%q,"jwt_expires_in":648000000,"user":{"id":"u1","display_name":%[3]q,"email":%[3]q},"refresh_token":%[2]q}`,
+		access, refresh, email)
+}
+
+func newClient(t *testing.T, base string, opts ...synmetrix.Option) *synmetrix.Client {
+	t.Helper()
+	c := synmetrix.NewClient(base, opts...)
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+var sentinels = map[string]error{
+	"refused":         session.ErrRefused,
+	"ticket refused":  session.ErrTicketRefused,
+	"unavailable":     session.ErrUnavailable,
+	"rate limited":    session.ErrRateLimited,
+	"invalid answer":  session.ErrInvalidAnswer,
+	"outcome unknown": session.ErrOutcomeUnknown,
+	"second factor":   session.ErrSecondFactor,
+}
+
+// meanings lists the sentinels that err wraps, sorted.
+func meanings(err error) string {
+	var names []string
+	for name, sentinel := range sentinels {
+		if errors.Is(err, sentinel) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// wantError checks err's sentinels (as meanings lists them), code and status,
+// and that nothing in it gives a secret away.
+func wantError(t *testing.T, err error, op, code string, status int, want string) *session.AuthError {
+	t.Helper()
+	if got := meanings(err); got != want {
+		t.Errorf("error is %q, want %q", got, want)
+	}
+	noSecrets(t, err)
+	var e *session.AuthError
+	if !errors.As(err, &e) {
+		t.Fatalf("error is %T (%v), want *session.AuthError", err, err)
+	}
+	if e.Op != op || e.Code != code || e.StatusCode != status {
+		t.Errorf("op, code, status = %q, %q, %d, want %q, %q, %d", e.Op, e.Code, e.StatusCode, op, code, status)
+	}
+	return e
+}
+
+// noSecrets checks the texts of err and all that it wraps.
+func noSecrets(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	for _, format := range []string{"%v", "%+v", "%q", "%x"} {
+		text := fmt.Sprintf(format, err)
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+				t.Errorf("%T printed with %s gives %q away: %s", err, format, secret, text)
+			}
+		}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		noSecrets(t, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			noSecrets(t, inner)
+		}
+	}
+}
+
+// testContext is one that a hanging test would not outlive.
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
