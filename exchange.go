@@ -1,0 +1,353 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Exchange is one request's hold on its session, from the cookies that came in
+// to the cookies that go out. It is what a middleware works with: package
+// middleware does, and most programs need nothing but that.
+type Exchange struct {
+	m         *Manager
+	session   atomic.Pointer[Session]
+	presented cookies
+
+	mu        sync.Mutex
+	committed bool
+	gen       uint64    // the generation that the browser has
+	reseal    bool      // a cookie was opened by an older key
+	began     bool      // signed in by this request
+	discard   bool      // the presented cookies are of no use
+	in        *record   // the session that was presented, also where it can't be told
+	pending   *pendings // a login that waits for its second factor; a nil ticket clears it
+}
+
+// Begin loads the session that r presents, renews its tokens if they are due,
+// and returns r with the session in its context. It never fails: what stands
+// in the way of the session is told by [Session.Err] and [Session.Authorize].
+//
+// The caller must call Commit before the first byte of the response, and End
+// after the handler.
+func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
+	x := &Exchange{m: m}
+	if hasBearer(r.Header) {
+		x.session.Store(bearer)
+	} else {
+		x.presented = m.jar.read(r.Header)
+		x.session.Store(x.load(r.Context()))
+	}
+	return r.WithContext(context.WithValue(r.Context(), contextKey{}, x)), x
+}
+
+// hasBearer reports whether a request carries a bearer token (RFC 6750), which
+// then decides alone.
+func hasBearer(h http.Header) bool {
+	scheme, _, _ := strings.Cut(h.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer")
+}
+
+// CarriesCookie reports whether the request presented a cookie of ours.
+func (x *Exchange) CarriesCookie() bool { return len(x.presented) > 0 }
+
+// load makes the Session of the presented cookies.
+func (x *Exchange) load(ctx context.Context) *Session {
+	m := x.m
+	if !x.presented.hasAny(m.jar.tokens) && !x.presented.hasAny(m.jar.state) {
+		return anonymous
+	}
+	rec := x.openCookies(ctx)
+	if rec == nil {
+		x.discard = true
+		return anonymous
+	}
+	x.in, x.gen = rec, rec.pair.gen
+	rec, err := m.current(ctx, rec)
+	if err != nil {
+		return x.without(ctx, err)
+	}
+	x.in = rec
+	if rec, err = m.fresh(ctx, rec); err != nil {
+		return x.without(ctx, err)
+	}
+	if rec != x.in {
+		// What refreshing knows of a session is its tokens.
+		next := x.in.clone()
+		next.pair, next.version = rec.pair, rec.version
+		rec = next
+	}
+	claims, err := m.claimsOf(rec)
+	if err != nil {
+		m.event(ctx, slog.LevelWarn, eventClaimsUnreadable, rec.id.key(), slog.Any("error", err))
+		x.discard = true
+		return anonymous
+	}
+	x.in = rec
+	return &Session{m: m, rec: rec, claims: claims}
+}
+
+// without is the Session of one who presented a session that is over or can't
+// be told.
+func (x *Exchange) without(ctx context.Context, err error) *Session {
+	if errors.Is(err, ErrEnded) {
+		x.discard = true
+		return anonymous
+	}
+	return &Session{m: x.m, err: x.m.unavailable(ctx, x.in.id.key(), err)}
+}
+
+// openCookies returns what the presented cookies say, nil if they don't open.
+func (x *Exchange) openCookies(ctx context.Context) *record {
+	j := x.m.jar
+	if x.m.stored {
+		var id sessionID
+		if !x.open(j.tokens[:1], purposeID, func(b []byte) bool { return copy(id[:], b) == len(b) && len(b) == len(id) }) {
+			x.refused(ctx, "does not open")
+			return nil
+		}
+		return &record{id: id}
+	}
+	var rec *record
+	if !x.open(j.tokens, purposeTokens, func(b []byte) (ok bool) { rec, ok = decodeTokens(b); return ok }) {
+		x.refused(ctx, "does not open")
+		return nil
+	}
+	// Without a state of this session its user was last seen at login, and has no values.
+	rec.lastSeen = rec.created
+	x.open(j.state, purposeState, func(b []byte) bool {
+		id, seen, values, ok := decodeState(b)
+		if ok = ok && id == rec.id; ok {
+			rec.lastSeen, rec.values = seen, values
+		}
+		return ok
+	})
+	return rec
+}
+
+func (x *Exchange) refused(ctx context.Context, why string) {
+	x.m.event(ctx, slog.LevelInfo, eventCookieRefused, "", slog.String("reason", why))
+}
+
+// open tries what was presented under the given names with every key, until
+// accept takes one.
+func (x *Exchange) open(names []string, purpose string, accept func([]byte) bool) bool {
+	return x.presented.candidates(names, x.m.jar.room, func(sealed string) bool {
+		for i, s := range x.m.secrets {
+			if plain, ok := open(s.cookies, purpose, names[0], sealed); ok && accept(plain) {
+				x.reseal = x.reseal || i > 0
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// current returns the record of a session as it is now, for one whose cookies
+// say r. Its errors are an *endedError, or leave the session's fate open.
+func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
+	l := m.ledger(r)
+	now, err := l.read(ctx)
+	switch {
+	case errors.Is(err, ErrEnded):
+		return nil, err
+	case err != nil && m.stored:
+		return nil, err
+	case err != nil:
+		// The cookies alone tell who it is. What the coordinator would add is
+		// whether the session was ended, or its tokens renewed, elsewhere.
+		m.storeDown(ctx, l.key, err)
+		now = r
+	case !m.stored:
+		if now.version != 0 && now.pair.gen == r.pair.gen && !now.shown && !now.busy() {
+			m.acknowledge(ctx, l, now)
+		}
+		if now != l.base {
+			// The coordinator has no values; those are in the state cookie.
+			now.values, now.lastSeen = r.values, r.lastSeen
+		} else {
+			now = r
+		}
+	}
+	if why := m.expired(now); why != "" {
+		m.expire(ctx, l, now, why)
+		return nil, &endedError{why}
+	}
+	return now, nil
+}
+
+// acknowledge notes that a browser has shown the newest generation: late
+// requests with the one before may come for Config.Grace longer.
+func (m *Manager) acknowledge(ctx context.Context, l *ledger, r *record) {
+	_, _ = l.update(ctx, func(q *record) error {
+		if q.version == 0 || q.pair.gen != r.pair.gen || q.shown || q.busy() {
+			return errChanged
+		}
+		q.shown = true
+		return nil
+	})
+}
+
+// endOf is when a session ends unless its user comes back.
+func (m *Manager) endOf(r *record) time.Time {
+	return earlier(r.created.Add(m.cfg.Lifetime), r.lastSeen.Add(m.cfg.IdleTimeout))
+}
+
+func (m *Manager) expired(r *record) reason {
+	now := m.now()
+	switch {
+	case !now.Before(r.created.Add(m.cfg.Lifetime)):
+		return endedByLifetime
+	case !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout)):
+		return endedByIdleTimeout
+	}
+	return ""
+}
+
+// touchDue reports whether it is time to note that the session is in use: at
+// most once in a tenth of the idle timeout.
+func (m *Manager) touchDue(r *record) bool {
+	return m.now().Sub(r.lastSeen) >= m.cfg.IdleTimeout/10
+}
+
+// Commit writes the session's cookies and cache headers into h, the header of
+// the response, and saves changed values of a stored session. Only the first
+// call does anything.
+//
+// If it fails, changes have not been saved: the response must become a 503,
+// and what the handler writes must not be sent. The error is an
+// [*UnavailableError].
+func (x *Exchange) Commit(h http.Header) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.committed {
+		return nil
+	}
+	x.committed = true
+	before := len(h["Set-Cookie"])
+	s := x.session.Load()
+	err := x.commitSession(h, s)
+	if x.pending != nil {
+		x.commitPending(h)
+	}
+	if s.rec != nil || s.err != nil || len(h["Set-Cookie"]) > before {
+		h.Set("Cache-Control", "no-store")
+	}
+	return err
+}
+
+func (x *Exchange) commitSession(h http.Header, s *Session) error {
+	m, j := x.m, x.m.jar
+	if s == anonymous && x.discard {
+		j.expire(h, j.tokens, x.presented.has)
+		j.expire(h, j.state, x.presented.has)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, 4*m.cfg.StoreTimeout)
+	defer cancel()
+	touch := !x.began && m.touchDue(s.rec)
+	if m.stored {
+		return x.commitStored(ctx, h, s, touch)
+	}
+	defer func() { s.sealed = true }()
+	changed := len(s.changes) > 0
+	tokens := x.began || x.reseal || s.rec.pair.gen > x.gen
+	state := x.began || x.reseal || changed || touch
+	if !tokens && !state {
+		return nil
+	}
+	// A late answer must not bring back a session that has ended meanwhile,
+	// nor older tokens than another answer may have delivered.
+	l := m.ledger(s.rec)
+	switch now, err := l.read(ctx); {
+	case errors.Is(err, ErrEnded):
+		return nil
+	case err != nil && (changed || x.began):
+		return m.unavailable(ctx, l.key, err)
+	case err != nil:
+		return nil
+	case now.pair.gen > s.rec.pair.gen:
+		rec := s.rec.clone()
+		rec.pair = now.pair
+		s.rec, tokens = rec, true
+	}
+	rec := s.rec.clone()
+	rec.values = merge(rec.values, s.changes)
+	if touch || x.began {
+		rec.lastSeen = m.now()
+	}
+	age := rec.created.Add(m.cfg.Lifetime).Sub(m.now())
+	if tokens {
+		if err := x.set(h, j.tokens, purposeTokens, encodeTokens(rec), age); err != nil {
+			return &UnavailableError{Err: err}
+		}
+	}
+	if state {
+		if err := x.set(h, j.state, purposeState, encodeState(rec), age); err != nil {
+			return &UnavailableError{Err: err}
+		}
+	}
+	s.rec, s.changes = rec, nil
+	return nil
+}
+
+func (x *Exchange) commitStored(ctx context.Context, h http.Header, s *Session, touch bool) error {
+	m, j := x.m, x.m.jar
+	changed := len(s.changes) > 0
+	if changed || touch {
+		err := s.saveLocked(ctx, touch)
+		switch {
+		case errors.Is(err, ErrEnded):
+			return nil // the late answer of a session that is over
+		case err != nil && changed:
+			return err
+		}
+	}
+	if !x.began && !x.reseal {
+		return nil
+	}
+	if x.reseal && !x.began {
+		if _, err := m.ledger(s.rec).read(ctx); err != nil {
+			return nil
+		}
+	}
+	age := s.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
+	j.expire(h, j.state, x.presented.has)
+	return x.set(h, j.tokens, purposeID, s.rec.id[:], age)
+}
+
+func (x *Exchange) set(h http.Header, names []string, purpose string, plain []byte, age time.Duration) error {
+	sealed, err := seal(x.m.secrets[0].cookies, purpose, names[0], plain)
+	if err != nil {
+		return err
+	}
+	x.m.jar.set(h, names, sealed, age, x.presented.has)
+	return nil
+}
+
+// End saves what was changed in a stored session after Commit. It is called
+// once, after the handler; its error is for the log.
+func (x *Exchange) End() error {
+	s := x.session.Load()
+	if s.m == nil || !x.m.stored {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(x.m.ctx, 4*x.m.cfg.StoreTimeout)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.changes) == 0 {
+		return nil
+	}
+	return s.saveLocked(ctx, false)
+}

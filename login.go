@@ -1,0 +1,379 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// pendingLife is how long a login waits for its second factor.
+const pendingLife = 15 * time.Minute
+
+// pendings is a login whose password was right. The browser keeps it, sealed.
+type pendings struct{ ticket string }
+
+// Login signs a user in with e-mail address and password. ctx is the context
+// of a request inside the session middleware; on success its session is the
+// new one, under a new ID, and a session that the browser had before has
+// ended. The password is passed on as it is.
+//
+// An error is the auth service's (see [AuthService]); or [ErrSecondFactor]
+// where a code is needed: then the login is kept in a cookie of its own for
+// 15 minutes, for LoginTOTP; or [ErrTooLarge] where the tokens fit no cookie,
+// and [ErrSessionUnavailable] where the store does not take the session: then
+// they have been given back to the service. In every case the session that the
+// browser had is as it was.
+func (m *Manager) Login(ctx context.Context, email, password string) error {
+	x, err := exchangeFrom(ctx)
+	if err != nil {
+		return err
+	}
+	callCtx, cancel := context.WithTimeout(ctx, m.cfg.AuthTimeout)
+	tokens, err := m.cfg.Auth.Login(callCtx, email, password)
+	cancel()
+	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
+		x.setPending(&pendings{factor.Ticket})
+		return fmt.Errorf("session: login: %w", err)
+	}
+	if err != nil {
+		return m.loginFailed(ctx, "login", err)
+	}
+	return m.begin(ctx, x, tokens)
+}
+
+// HasSecondFactor reports whether the auth service asks for second factors.
+func (m *Manager) HasSecondFactor() bool {
+	_, ok := m.cfg.Auth.(SecondFactor)
+	return ok
+}
+
+// LoginPending reports whether the browser has a login that waits for its
+// second factor.
+func (m *Manager) LoginPending(ctx context.Context) bool {
+	x, err := exchangeFrom(ctx)
+	return err == nil && x.pendingTicket() != ""
+}
+
+// LoginTOTP ends a login that Login found to need a second factor. It fails as
+// Login does, and with [ErrNoPendingLogin] if there is none. A wrong code
+// ([ErrRefused]) can be tried again; after [ErrTicketRefused], which is
+// ErrRefused too, the login has to be begun anew.
+func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
+	x, err := exchangeFrom(ctx)
+	if err != nil {
+		return err
+	}
+	service, ok := m.cfg.Auth.(SecondFactor)
+	ticket := x.pendingTicket()
+	if !ok || ticket == "" {
+		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
+	}
+	callCtx, cancel := context.WithTimeout(ctx, m.cfg.AuthTimeout)
+	tokens, err := service.LoginTOTP(callCtx, ticket, code)
+	cancel()
+	if errors.Is(err, ErrTicketRefused) {
+		x.setPending(&pendings{})
+	}
+	if err != nil {
+		return m.loginFailed(ctx, "second factor", err)
+	}
+	if err := m.begin(ctx, x, tokens); err != nil {
+		return err
+	}
+	x.setPending(&pendings{})
+	return nil
+}
+
+// Start begins a session from tokens that the app got from the auth service by
+// another way than Login. It fails as Login does.
+func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
+	x, err := exchangeFrom(ctx)
+	if err != nil {
+		return err
+	}
+	return m.begin(ctx, x, tokens)
+}
+
+func (m *Manager) loginFailed(ctx context.Context, step string, err error) error {
+	level, name := slog.LevelInfo, eventLoginRefused
+	if !errors.Is(err, ErrRefused) {
+		level, name = slog.LevelWarn, eventLoginUnavailable
+	}
+	m.event(ctx, level, name, "", slog.String("step", step), slog.Any("error", err))
+	return fmt.Errorf("session: %s: %w", step, err)
+}
+
+// begin makes a session of tokens and the request's session of that.
+func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
+	p, claims, err := m.newPair(tokens, Tokens{})
+	if err == nil && p.tokens.RefreshToken == "" {
+		err = errors.New("no refresh token")
+	}
+	if err != nil {
+		if tokens.RefreshToken != "" {
+			m.revokeSoon(ctx, tokens)
+		}
+		return m.loginFailed(ctx, "login", fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
+	}
+	now := m.now()
+	rec := &record{id: newSessionID(), userID: claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
+	rec.pair.gen = 1
+	if err := m.create(ctx, rec); err != nil {
+		// The client may be gone; the tokens must be given back all the same.
+		m.revokeSoon(ctx, p.tokens)
+		return err
+	}
+	if claims.rolesErr != nil {
+		m.event(ctx, slog.LevelWarn, eventClaimsUnreadable, rec.id.key(), slog.Any("error", claims.rolesErr))
+	}
+	x.mu.Lock()
+	previous, late := x.in, x.committed
+	if !late {
+		x.in, x.began, x.discard = rec, true, false
+		x.session.Store(&Session{m: m, rec: rec, claims: claims})
+	}
+	x.mu.Unlock()
+	if late {
+		_ = m.end(ctx, rec, endedBeforeDelivery, false)
+		return fmt.Errorf("session: login: %w", ErrCommitted)
+	}
+	if previous != nil {
+		// Its own browser has another session now: nothing depends on this.
+		_ = m.end(ctx, previous, endedByLogin, false)
+	}
+	m.event(ctx, slog.LevelInfo, eventStarted, rec.id.key())
+	return nil
+}
+
+// create makes sure that the session can be kept.
+func (m *Manager) create(ctx context.Context, rec *record) error {
+	if !m.stored {
+		rec.version = 0
+		if !m.jar.fits(len(encodeTokens(rec))) {
+			return fmt.Errorf("session: login: %w", errCookiesFull)
+		}
+		return nil
+	}
+	l := m.ledger(rec)
+	err := l.put(context.WithoutCancel(ctx), rec, 0)
+	if err != nil {
+		if got, readErr := l.read(context.WithoutCancel(ctx)); readErr == nil && got.version == rec.version {
+			return nil
+		}
+		return m.storeDown(ctx, l.key, err)
+	}
+	return nil
+}
+
+// Logout ends the request's session, here and at the auth service. Without a
+// session it does nothing, and a service that does not answer changes nothing:
+// the session here is over. It fails with [ErrSessionUnavailable] if the store
+// does not answer: then the session may live, and the cookie stays.
+func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, endedByLogout, false) }
+
+// LogoutAll ends every session of the user, as Logout ends one: those in the
+// store at once, and through the auth service those elsewhere, cookie sessions
+// by the end of their access tokens at the latest.
+func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, endedByLogoutAll, true) }
+
+func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
+	x, err := exchangeFrom(ctx)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	in := x.in
+	x.mu.Unlock()
+	if in != nil {
+		if err := m.end(ctx, in, why, all); err != nil && !errors.Is(err, ErrEnded) {
+			return m.unavailable(ctx, in.id.key(), err)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.in, x.began, x.discard = nil, false, true
+	x.session.Store(anonymous)
+	return nil
+}
+
+// end ends the session of which rec is a state: the mark first, then the
+// refresh that may be on its way, then the tokens at the service. What comes
+// after the mark is waited for a little while, and goes on without us.
+func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) error {
+	ctx = context.WithoutCancel(ctx)
+	l := m.ledger(rec)
+	if all && m.stored {
+		// The others first: if one can't be ended this one is not, either, and
+		// its user can try again.
+		now, err := l.read(ctx)
+		if err != nil {
+			return err
+		}
+		if err := m.endOthers(ctx, now.userID, l.key); err != nil {
+			return err
+		}
+	}
+	last, err := l.end(ctx, why, nil)
+	if err != nil {
+		return err
+	}
+	m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
+	f := m.flightOf(l.key)
+	done := m.background(func() {
+		if f != nil {
+			wait, cancel := context.WithTimeout(ctx, logoutPatience)
+			defer cancel()
+			if left := f.await(wait); left != (Tokens{}) {
+				last.pair.tokens = left
+			}
+		}
+		if m.revoke(ctx, last.pair.tokens, all) == nil {
+			l.confirmRevoked(ctx)
+		}
+	})
+	if why != endedByLogin {
+		waitFor(done, 2*logoutPatience)
+	}
+	return nil
+}
+
+// endOthers deletes the stored sessions of a user but one. The service is told by the
+// session in hand: only its own browser can open the tokens of another one.
+func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
+	for _, s := range m.secrets {
+		listCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+		records, err := m.store.List(listCtx, s.ownerOf(userID))
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Key == except {
+				continue
+			}
+			delCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+			err := m.store.Delete(delCtx, r.Key)
+			cancel()
+			if err != nil {
+				return err
+			}
+			m.event(ctx, slog.LevelInfo, eventEnded, r.Key, slog.String("reason", string(endedByLogoutAll)))
+		}
+	}
+	return nil
+}
+
+// expire ends a session that has reached its idle timeout or its lifetime.
+func (m *Manager) expire(ctx context.Context, l *ledger, r *record, why reason) {
+	// Where the store does not answer the session is refused all the same, by
+	// the clock, and its tokens are given back when the next request comes.
+	ctx = context.WithoutCancel(ctx)
+	last, err := l.end(ctx, why, nil)
+	if err != nil {
+		return
+	}
+	m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
+	m.background(func() {
+		if m.revoke(ctx, last.pair.tokens, false) == nil {
+			l.confirmRevoked(ctx)
+		}
+	})
+}
+
+// revoke gives tokens back to the service.
+func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
+	defer cancel()
+	err := m.cfg.Auth.Logout(ctx, t, all)
+	if err != nil {
+		m.event(ctx, slog.LevelWarn, eventRevokeFailed, "", slog.Any("error", err))
+	}
+	return err
+}
+
+// revokeSoon gives tokens back, and waits for it a little while.
+func (m *Manager) revokeSoon(ctx context.Context, t Tokens) {
+	waitFor(m.background(func() { _ = m.revoke(ctx, t, false) }), logoutPatience)
+}
+
+// background does work that no request should lose by ending, and that
+// Shutdown waits for.
+func (m *Manager) background(work func()) (done <-chan struct{}) {
+	finished := make(chan struct{})
+	m.mu.Lock()
+	closed := m.closed
+	if !closed {
+		m.running.Add(1)
+	}
+	m.mu.Unlock()
+	if closed {
+		work()
+		close(finished)
+		return finished
+	}
+	go func() {
+		defer m.running.Done()
+		defer close(finished)
+		work()
+	}()
+	return finished
+}
+
+func waitFor(done <-chan struct{}, patience time.Duration) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+// A login that waits for its second factor is in a cookie of its own purpose:
+// it opens as no session.
+
+func (x *Exchange) setPending(p *pendings) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.pending = p
+}
+
+func (x *Exchange) pendingTicket() (ticket string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.pending != nil {
+		return x.pending.ticket
+	}
+	now := x.m.now()
+	x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, func(sealed string) bool {
+		for _, s := range x.m.secrets {
+			if plain, ok := open(s.cookies, purposeMFA, x.m.jar.mfa, sealed); ok {
+				d := decoder{b: plain}
+				until, t := d.time(), d.text()
+				if d.done() && now.Before(until) {
+					ticket = t
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return ticket
+}
+
+// commitPending sets or clears the cookie of a pending login.
+func (x *Exchange) commitPending(h http.Header) {
+	m, name := x.m, x.m.jar.mfa
+	if x.pending.ticket == "" {
+		m.jar.expire(h, []string{name}, x.presented.has)
+		return
+	}
+	var e encoder
+	e.time(m.now().Add(pendingLife))
+	e.text(x.pending.ticket)
+	if sealed, err := seal(m.secrets[0].cookies, purposeMFA, name, e.b); err == nil {
+		m.jar.set(h, []string{name}, sealed, pendingLife, x.presented.has)
+	}
+}

@@ -1,0 +1,338 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// Config is what a [Manager] is made of. Auth and Keys are required; the zero
+// value of every other field is right for most programs.
+type Config struct {
+	// Auth is the auth service. Required.
+	Auth AuthService
+
+	// AuthTimeout bounds one call of the auth service. Default: 10 s.
+	AuthTimeout time.Duration
+
+	// Claims says where an access token has the user's ID and roles.
+	// Default: where Hasura's auth services put them.
+	Claims ClaimNames
+
+	// Cookie is how cookies are set. Default: as safely as can be.
+	Cookie Cookie
+
+	// Coordinator is a store where cookie sessions keep their lease, newest
+	// tokens and end, for processes that share it. It needs a Manager without
+	// a Store. Default: the memory of this process, which is right for one.
+	Coordinator store.Store
+
+	// Grace is how long tokens are kept for late requests once a browser has
+	// shown newer ones. Default: 1 min.
+	Grace time.Duration
+
+	// IdleTimeout ends a session that is not used for so long. It is noted in
+	// steps of a tenth of it. Default: 24 h, or Lifetime if that is shorter.
+	IdleTimeout time.Duration
+
+	// Keys are the secrets that seal cookies and records, the newest first:
+	// the first seals, every one opens. Required. See [ParseKeys].
+	Keys []SecretKey
+
+	// Lifetime ends a session, counted from login, however much it is used.
+	// Default: 30 days, as long as the auth service's refresh tokens live. At
+	// most 400 days.
+	Lifetime time.Duration
+
+	// Logger gets the events of sessions; their names do not change. It never
+	// gets a secret. Default: slog.Default().
+	Logger *slog.Logger
+
+	// LoginPath is where guards send a visitor who is not signed in.
+	// Default: "/login".
+	LoginPath string
+
+	// Now is the clock, for tests. Default: time.Now.
+	Now func() time.Time
+
+	// RefreshBefore is how long before its expiry an access token is renewed;
+	// never in the first half of its life. Default: a tenth of its life, at
+	// most a minute, and for each session a little less than that.
+	RefreshBefore time.Duration
+
+	// Store keeps the sessions; the cookie then holds nothing but a session
+	// ID. Default: none, sessions are sealed into cookies.
+	Store store.Store
+
+	// StoreTimeout bounds one call of the store. Default: 2 s.
+	StoreTimeout time.Duration
+
+	// TrustedOrigins are other origins whose pages may send requests with
+	// unsafe methods, such as "https://app.example.org". Default: none.
+	TrustedOrigins []string
+}
+
+const (
+	defaultAuthTimeout  = 10 * time.Second
+	defaultGrace        = time.Minute
+	defaultIdleTimeout  = 24 * time.Hour
+	defaultLifetime     = 30 * 24 * time.Hour
+	defaultStoreTimeout = 2 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.AuthTimeout, defaultAuthTimeout)
+	def(&c.Grace, defaultGrace)
+	def(&c.Lifetime, defaultLifetime)
+	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
+	def(&c.StoreTimeout, defaultStoreTimeout)
+	c.Claims = c.Claims.withDefaults()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.LoginPath == "" {
+		c.LoginPath = "/login"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// validate names the field and what it must be.
+func (c Config) validate() error {
+	if c.Auth == nil {
+		return errors.New("Auth is required")
+	}
+	if v, ok := c.Auth.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("Auth: %w", err)
+		}
+	}
+	if err := validateKeys(c.Keys); err != nil {
+		return fmt.Errorf("Keys: %w", err)
+	}
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"AuthTimeout", c.AuthTimeout}, {"Grace", c.Grace}, {"IdleTimeout", c.IdleTimeout},
+		{"Lifetime", c.Lifetime}, {"RefreshBefore", c.RefreshBefore}, {"StoreTimeout", c.StoreTimeout},
+	} {
+		if d.v < 0 {
+			return fmt.Errorf("%s is %v; it must not be negative", d.name, d.v)
+		}
+	}
+	switch {
+	case c.Lifetime > maxAge:
+		return fmt.Errorf("Lifetime is %v; cookies live for %v at most", c.Lifetime, maxAge)
+	case c.Lifetime < c.IdleTimeout:
+		return fmt.Errorf("Lifetime is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
+	case c.Store != nil && c.Coordinator != nil:
+		return errors.New("Coordinator is for cookie sessions; it must be nil beside a Store")
+	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
+		return fmt.Errorf("LoginPath is %q; it must be a path that begins with one slash", c.LoginPath)
+	}
+	return c.Cookie.validate()
+}
+
+func (c Cookie) validate() error {
+	for i := range len(c.Name) {
+		if ch := c.Name[i]; !isBase64URL(ch) && ch != '.' {
+			return fmt.Errorf("Cookie.Name is %q; letters, digits, '-', '_' and '.' are allowed", c.Name)
+		}
+	}
+	if len(c.Name) > 64 {
+		return fmt.Errorf("Cookie.Name has %d characters; at most 64 are allowed", len(c.Name))
+	}
+	if lower := strings.ToLower(c.Name); strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-") {
+		return fmt.Errorf("Cookie.Name is %q; the prefix is added by itself", c.Name)
+	}
+	if c.Domain != "" {
+		if (&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".") {
+			return fmt.Errorf("Cookie.Domain is %q; it must be a domain of two labels or more, or empty", c.Domain)
+		}
+	}
+	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode {
+		return fmt.Errorf("Cookie.SameSite is %d; it must be one of net/http's modes", c.SameSite)
+	}
+	if c.SameSite == http.SameSiteNoneMode && c.Insecure {
+		return errors.New("Cookie.SameSite is None, which browsers refuse of a cookie that is Insecure")
+	}
+	if c.MaxChunks < 0 || c.MaxChunks > mostChunks {
+		return fmt.Errorf("Cookie.MaxChunks is %d; 1 to %d are allowed, 0 means %d", c.MaxChunks, mostChunks, defaultChunks)
+	}
+	return nil
+}
+
+// Manager signs users in, keeps their sessions and renews their tokens. Make
+// one with [New]; its methods are safe for concurrent use.
+type Manager struct {
+	cfg     Config
+	log     *slog.Logger
+	secrets []secret
+	jar     *jar
+	origins *http.CrossOriginProtection
+
+	store  store.Store // of the sessions, or the coordinator of cookie sessions
+	stored bool        // sessions are in the store
+	plain  bool        // the store is this process's memory: there is nothing to seal
+
+	ctx       context.Context // of all that outlives a request
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	gate      *gate
+	unwritten atomic.Int64
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[string]*flight // by the key of the record
+}
+
+// New returns a Manager for cfg, or an error that names the field of cfg that
+// is wrong and what is allowed.
+func New(cfg Config) (*Manager, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("session: Config: %w", err)
+	}
+	m := &Manager{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		jar:     newJar(cfg.Cookie),
+		origins: http.NewCrossOriginProtection(),
+		store:   cfg.Store,
+		stored:  cfg.Store != nil,
+		gate:    newGate(),
+		flights: map[string]*flight{},
+	}
+	for _, o := range cfg.TrustedOrigins {
+		if err := m.origins.AddTrustedOrigin(o); err != nil {
+			return nil, fmt.Errorf("session: Config: TrustedOrigins: %w", err)
+		}
+	}
+	for _, k := range cfg.Keys {
+		m.secrets = append(m.secrets, newSecret(k))
+	}
+	switch {
+	case m.stored:
+	case cfg.Coordinator != nil:
+		m.store = cfg.Coordinator
+	default:
+		m.store = &memstore.Store{Now: cfg.Now}
+	}
+	_, m.plain = m.store.(*memstore.Store)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m, nil
+}
+
+func (m *Manager) now() time.Time { return m.cfg.Now() }
+
+// Logger returns Config.Logger, or its default.
+func (m *Manager) Logger() *slog.Logger { return m.log }
+
+// LoginPath returns Config.LoginPath, or its default.
+func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
+
+// Stored reports whether sessions are kept in a store.
+func (m *Manager) Stored() bool { return m.stored }
+
+// CheckOrigin returns an error that is [ErrCrossOrigin] for a request that a
+// page of another origin sends with an unsafe method, a page of the same site
+// included. Requests with a bearer token and those of programs that are no
+// browsers pass, and those of Config.TrustedOrigins.
+func (m *Manager) CheckOrigin(r *http.Request) error {
+	if hasBearer(r.Header) {
+		return nil
+	}
+	if err := m.origins.Check(r); err != nil {
+		m.event(r.Context(), slog.LevelWarn, eventCrossOrigin, "")
+		return fmt.Errorf("session: %w", ErrCrossOrigin)
+	}
+	return nil
+}
+
+// claimsOf reads the claims of a session's access token.
+func (m *Manager) claimsOf(r *record) (Claims, error) {
+	c, err := parseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
+	if err == nil && c.UserID != r.userID {
+		err = errors.New("the access token is another user's")
+	}
+	return c, err
+}
+
+// newPair judges tokens that the service has just answered with. old are
+// those that they replace.
+func (m *Manager) newPair(t, old Tokens) (pair, Claims, error) {
+	claims, err := parseClaims(t.AccessToken, m.cfg.Claims)
+	if err != nil {
+		return pair{}, Claims{}, err
+	}
+	now := m.now()
+	life := claims.ExpiresAt.Sub(now)
+	if !claims.IssuedAt.IsZero() {
+		// The service's clock may be off: what it says about the token's life
+		// holds from its receipt.
+		life = claims.ExpiresAt.Sub(claims.IssuedAt)
+	}
+	if life <= 0 {
+		return pair{}, Claims{}, errors.New("the access token has expired at issue")
+	}
+	if t.RefreshToken == "" {
+		t.RefreshToken = old.RefreshToken
+	}
+	return pair{tokens: t, expires: now.Add(life), life: life}, claims, nil
+}
+
+// unavailable makes of a ledger's error one for the app: nil, an *endedError
+// or an *UnavailableError.
+func (m *Manager) unavailable(ctx context.Context, key string, err error) error {
+	if err == nil || errors.Is(err, ErrEnded) || errors.Is(err, ErrSessionUnavailable) {
+		return err
+	}
+	return m.storeDown(ctx, key, err)
+}
+
+// storeDown logs that the store did not answer, or not with the record.
+func (m *Manager) storeDown(ctx context.Context, key string, err error) error {
+	name := eventStoreUnavailable
+	if errors.Is(err, errCorrupt) {
+		name = eventRecordCorrupt
+	}
+	if !errors.Is(err, context.Canceled) {
+		m.event(ctx, slog.LevelError, name, key, slog.Any("error", err))
+	}
+	return &UnavailableError{RetryAfter: time.Second, Err: err}
+}
+
+// Shutdown waits until every refresh has ended and new tokens are written, or
+// until ctx is done; then it returns ctx's error and gives them up. Sessions
+// can't be renewed after it. Call it after the HTTP server's own Shutdown.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	done := make(chan struct{})
+	go func() { m.running.Wait(); close(done) }()
+	defer m.cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("session: shutdown: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,265 @@
+package session
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// sessionID is 256 random bits, new at every login. Only the browser's cookie
+// holds it.
+type sessionID [32]byte
+
+func newSessionID() sessionID {
+	var id sessionID
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+// key is the name of the session's record: it reveals nothing of the ID.
+func (id sessionID) key() string {
+	sum := sha256.Sum256(id[:])
+	return hex.EncodeToString(sum[:])
+}
+
+// pair is one generation of a session's tokens.
+type pair struct {
+	gen     uint64
+	tokens  Tokens
+	expires time.Time     // of the access token, by our clock: when it was received, and its life
+	life    time.Duration // of the access token
+}
+
+// record is the state of a session: what a store keeps of it, and for a cookie
+// session what its two cookies and the coordinator's record say together. It
+// is shared between requests and never modified; a change is made to a clone.
+type record struct {
+	id      sessionID
+	userID  string
+	created time.Time // when the user signed in
+	pair    pair
+
+	// The state of a refresh; see refresh.go.
+	lease    lease
+	unknown  bool // a refresh of this generation may have reached the service
+	failures int  // of refreshing this generation
+	retryAt  time.Time
+	shown    bool // a browser has shown this generation's cookie
+	ended    reason
+	revoked  bool // ended, and the service is known to have forgotten its refresh token
+
+	// Of a stored session. A cookie session has them in its state cookie.
+	values   map[string][]byte
+	lastSeen time.Time
+
+	// version is the stored version this was read from, zero if it is not stored.
+	version uint64
+}
+
+// lease is the right to refresh: held by whoever chose the nonce, alive as
+// long as beat changes.
+type lease struct{ nonce, beat uint64 }
+
+func (r *record) clone() *record {
+	c := *r
+	c.values = maps.Clone(r.values)
+	return &c
+}
+
+// renew replaces the tokens by the next generation and ends the attempt that
+// brought them.
+func (r *record) renew(p pair) {
+	r.pair = p
+	r.pair.gen++
+	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, false, 0, time.Time{}, false
+}
+
+// busy reports whether the record says more than its tokens do.
+func (r *record) busy() bool { return r.lease.nonce != 0 || r.unknown || r.failures != 0 }
+
+const recordFormat = 1
+
+// Bounds of what a decoder accepts, far above what an encoder is given.
+const maxValues = 10_000
+
+// encode writes a record without its ID, which must not be in the store, but
+// with the key made of it, so that it proves whose it is.
+func (r *record) encode(key string) []byte {
+	e := encoder{make([]byte, 0, 512)}
+	e.uint(recordFormat)
+	e.text(key)
+	e.token(r.userID)
+	e.time(r.created)
+	e.pair(r.pair)
+	e.uint(r.lease.nonce)
+	e.uint(r.lease.beat)
+	e.bool(r.unknown)
+	e.uint(uint64(r.failures))
+	e.time(r.retryAt)
+	e.bool(r.shown)
+	e.text(string(r.ended))
+	e.bool(r.revoked)
+	e.time(r.lastSeen)
+	e.values(r.values)
+	return e.b
+}
+
+var errBadEncoding = errors.New("not a session's encoding")
+
+func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
+	d := decoder{b: b}
+	r := &record{id: id}
+	if d.uint() != recordFormat {
+		return nil, errBadEncoding
+	}
+	if d.text() != key {
+		return nil, errors.New("the record of another session")
+	}
+	r.userID = d.token()
+	r.created = d.time()
+	r.pair = d.pair()
+	r.lease = lease{d.uint(), d.uint()}
+	r.unknown = d.bool()
+	r.failures = d.count(1 << 30)
+	r.retryAt = d.time()
+	r.shown = d.bool()
+	r.ended = reason(d.text())
+	r.revoked = d.bool()
+	r.lastSeen = d.time()
+	r.values = d.values()
+	if !d.done() {
+		return nil, errBadEncoding
+	}
+	return r, nil
+}
+
+func (e *encoder) duration(v time.Duration) { e.uint(uint64(v / time.Millisecond)) }
+
+func (d *decoder) duration() time.Duration {
+	v := d.uint()
+	if v > math.MaxInt64/uint64(time.Millisecond) {
+		d.fail()
+		return 0
+	}
+	return time.Duration(v) * time.Millisecond
+}
+
+func (e *encoder) pair(p pair) {
+	e.uint(p.gen)
+	e.time(p.expires)
+	e.duration(p.life)
+	e.token(p.tokens.AccessToken)
+	e.token(p.tokens.RefreshToken)
+}
+
+func (d *decoder) pair() pair {
+	var p pair
+	p.gen = d.uint()
+	p.expires = d.time()
+	p.life = d.duration()
+	p.tokens.AccessToken = d.token()
+	p.tokens.RefreshToken = d.token()
+	return p
+}
+
+func (d *decoder) count(limit uint64) int {
+	v := d.uint()
+	if v > limit {
+		d.fail()
+		return 0
+	}
+	return int(v)
+}
+
+// values are written in the order of their names, so that equal values have
+// equal encodings.
+func (e *encoder) values(values map[string][]byte) {
+	e.uint(uint64(len(values)))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		e.text(name)
+		e.bytes(values[name])
+	}
+}
+
+func (d *decoder) values() map[string][]byte {
+	n := d.count(maxValues)
+	if n == 0 || d.bad {
+		return nil
+	}
+	// The count is not trusted with an allocation.
+	values := map[string][]byte{}
+	last := ""
+	for i := 0; i < n && !d.bad; i++ {
+		name := d.text()
+		if i > 0 && name <= last {
+			d.fail()
+		}
+		last = name
+		values[name] = d.bytes()
+	}
+	return values
+}
+
+// valuesSize is the length of what encoder.values writes.
+func valuesSize(values map[string][]byte) int {
+	n := uintSize(len(values))
+	for name, v := range values {
+		n += uintSize(len(name)) + len(name) + uintSize(len(v)) + len(v)
+	}
+	return n
+}
+
+func uintSize(v int) int {
+	var b [binary.MaxVarintLen64]byte
+	return binary.PutUvarint(b[:], uint64(v))
+}
+
+// tokensPayload is the content of the tokens cookie: the session's ID, when it
+// began, and one generation of its tokens.
+func encodeTokens(r *record) []byte {
+	e := encoder{make([]byte, 0, 512)}
+	e.raw(r.id[:])
+	e.token(r.userID)
+	e.time(r.created)
+	e.pair(r.pair)
+	return e.b
+}
+
+func decodeTokens(b []byte) (*record, bool) {
+	d := decoder{b: b}
+	r := &record{}
+	copy(r.id[:], d.take(uint64(len(r.id))))
+	r.userID = d.token()
+	r.created = d.time()
+	r.pair = d.pair()
+	return r, d.done()
+}
+
+// The state cookie holds what the handler and the idle timeout change. The ID
+// binds it to the tokens cookie of the same session.
+func encodeState(r *record) []byte {
+	e := encoder{make([]byte, 0, 256)}
+	e.raw(r.id[:])
+	e.time(r.lastSeen)
+	e.values(r.values)
+	return e.b
+}
+
+// stateSize is the most that encodeState writes for these values.
+func stateSize(values map[string][]byte) int {
+	return len(sessionID{}) + binary.MaxVarintLen64 + valuesSize(values)
+}
+
+func decodeState(b []byte) (id sessionID, lastSeen time.Time, values map[string][]byte, ok bool) {
+	d := decoder{b: b}
+	copy(id[:], d.take(uint64(len(id))))
+	lastSeen = d.time()
+	values = d.values()
+	return id, lastSeen, values, d.done()
+}

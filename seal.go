@@ -1,0 +1,137 @@
+package session
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+
+	"github.com/gorilla/securecookie"
+)
+
+// formatVersion is bound into every seal, so that bytes of another layout are
+// refused as a forgery would be.
+const formatVersion = "1"
+
+// What a sealed text is for. It is bound into the seal together with the name
+// of the cookie or the key of the record: bytes that were sealed for one
+// purpose never open for another.
+const (
+	purposeTokens = "tokens"
+	purposeState  = "state"
+	purposeID     = "id"
+	purposeMFA    = "mfa"
+	purposeRecord = "record"
+	purposeMeta   = "meta"
+)
+
+// secret is a configured SecretKey with all that is derived from it once.
+type secret struct {
+	cookies *securecookie.SecureCookie
+	meta    *securecookie.SecureCookie
+	owner   []byte
+	record  []byte
+}
+
+func newSecret(k SecretKey) secret {
+	return secret{
+		cookies: newSeal(derive(k.secret, nil, "cookie hash"), derive(k.secret, nil, "cookie block")),
+		meta:    newSeal(derive(k.secret, nil, "meta hash"), derive(k.secret, nil, "meta block")),
+		owner:   derive(k.secret, nil, "owner"),
+		record:  derive(k.secret, nil, "record"),
+	}
+}
+
+// derive is HKDF with SHA-256 (RFC 5869).
+func derive(secret string, salt []byte, info string) []byte {
+	key, err := hkdf.Key(sha256.New, []byte(secret), salt, "synmetrix/session "+formatVersion+" "+info, sha256.Size)
+	if err != nil {
+		// Only a length over 255 hashes, or a FIPS mode that refuses short
+		// secrets, can fail; keys are validated before.
+		panic("session: hkdf: " + err.Error())
+	}
+	return key
+}
+
+// newSeal is AES-256-CTR and HMAC-SHA-256. Age and length are judged by the
+// caller, by rules of its own.
+func newSeal(hash, block []byte) *securecookie.SecureCookie {
+	return securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
+}
+
+// recordSeal is the seal of one session's record. It needs the session ID,
+// which only the browser's cookie holds: neither the store nor the configured
+// secret opens a record alone.
+func (s secret) recordSeal(id sessionID) *securecookie.SecureCookie {
+	return newSeal(derive(string(s.record), id[:], "record hash"), derive(string(s.record), id[:], "record block"))
+}
+
+// ownerOf is the keyed hash under which a user's records are listed.
+func (s secret) ownerOf(userID string) string {
+	mac := hmac.New(sha256.New, s.owner)
+	mac.Write([]byte(userID))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
+
+func seal(s *securecookie.SecureCookie, purpose, name string, plain []byte) (string, error) {
+	return s.Encode(sealName(purpose, name), plain)
+}
+
+func open(s *securecookie.SecureCookie, purpose, name, sealed string) ([]byte, bool) {
+	if !canonical(sealed) {
+		return nil, false
+	}
+	var plain []byte
+	if err := s.Decode(sealName(purpose, name), sealed, &plain); err != nil {
+		return nil, false
+	}
+	return plain, true
+}
+
+// sealedSize is the length of a sealed text for plain bytes of length n:
+// the ciphertext after its initialization vector in base64, between a date and
+// a MAC, in base64 once more.
+func sealedSize(n int) int {
+	const iv, date = 16, len("1700000000|")
+	inner := base64.URLEncoding.EncodedLen(iv + n)
+	return base64.URLEncoding.EncodedLen(date + inner + len("|") + sha256.Size)
+}
+
+const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// canonical reports whether s is the one base64 text of its bytes. The
+// decoder behind a seal also takes line breaks and stray bits in the last
+// character: texts that differ from what was sealed.
+func canonical(s string) bool {
+	if s == "" || len(s)%4 != 0 {
+		return false
+	}
+	body := strings.TrimRight(s, "=")
+	if body == "" {
+		return false
+	}
+	for i := range len(body) {
+		if !isBase64URL(body[i]) {
+			return false
+		}
+	}
+	// The unused bits of the last character must be zero.
+	last := strings.IndexByte(base64URL, body[len(body)-1])
+	switch len(s) - len(body) {
+	case 0:
+		return true
+	case 1:
+		return last&0b11 == 0
+	case 2:
+		return last&0b1111 == 0
+	}
+	return false
+}
+
+func isBase64URL(c byte) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}

@@ -1,0 +1,260 @@
+// Package session keeps users signed in who authenticate against a service
+// that issues JSON Web Tokens.
+//
+// The service's access and refresh token never reach the browser: they stay in
+// a session, sealed into cookies or kept in a store, and are renewed without
+// anybody noticing. Package middleware puts a [Manager] in front of net/http
+// handlers, mounts login and logout, and gates handlers by the roles that the
+// access token carries; package synmetrix is the client of the auth service.
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Session is one request's view of its user's session. Get it with
+// [FromContext]. All methods are safe for concurrent use and work on the
+// session of a visitor who is not signed in, too.
+type Session struct {
+	m   *Manager
+	err error // why there is no record although one was presented
+
+	mu      sync.Mutex
+	rec     *record // nil: not signed in
+	claims  Claims  // of rec
+	changes map[string][]byte
+	sealed  bool // a cookie session's cookies have been written
+}
+
+// A visitor without a session costs nothing: all share one Session. So do all
+// requests for which no session was loaded, which only guards tell apart.
+var (
+	anonymous = &Session{}
+	notLoaded = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}
+	bearer    = &Session{err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
+)
+
+type contextKey struct{}
+
+// FromContext returns the session of the request whose context ctx is. It is
+// never nil: where nobody is signed in it is an anonymous session, on which
+// nothing can be set.
+func FromContext(ctx context.Context) *Session {
+	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
+		return x.session.Load()
+	}
+	return notLoaded
+}
+
+func exchangeFrom(ctx context.Context) (*Exchange, error) {
+	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
+		return x, nil
+	}
+	return nil, notLoaded.err
+}
+
+// SignedIn reports whether a user is signed in. It is false, too, where that
+// cannot be told at the moment: then Err is set.
+func (s *Session) SignedIn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec != nil
+}
+
+// Err returns an error that is [ErrSessionUnavailable] if the request presented
+// a session and the store or the auth service is needed to tell whose, and
+// does not answer. It is nil for a visitor without a session.
+func (s *Session) Err() error {
+	if s == notLoaded || s == bearer {
+		return nil
+	}
+	return s.err
+}
+
+// UserID returns the ID of the signed-in user, empty if nobody is.
+func (s *Session) UserID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims.UserID
+}
+
+// Roles returns the user's allowed roles.
+func (s *Session) Roles() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims.AllowedRoles)
+}
+
+// HasRole reports whether role is one of the user's allowed roles, compared
+// byte by byte.
+func (s *Session) HasRole(role string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.claims.AllowedRoles, role)
+}
+
+// DefaultRole returns the user's default role.
+func (s *Session) DefaultRole() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims.DefaultRole
+}
+
+// Claims returns what the access token says about the user. Its ExpiresAt is
+// by the clock of the auth service; see AccessTokenExpiresAt.
+func (s *Session) Claims() Claims {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.claims
+	c.AllowedRoles = slices.Clone(c.AllowedRoles)
+	return c
+}
+
+// AccessToken returns an access token to call an API with as the user. A token
+// that is due is renewed first, and the renewed one saved, however long ago
+// the request began. It fails with [ErrUnauthenticated], [ErrEnded] or
+// [ErrSessionUnavailable].
+func (s *Session) AccessToken(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	rec := s.rec
+	s.mu.Unlock()
+	if rec == nil {
+		if s.err != nil {
+			return "", s.err
+		}
+		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
+	}
+	now, err := s.m.fresh(ctx, rec)
+	if err != nil {
+		return "", err
+	}
+	if now != rec {
+		s.adopt(now)
+	}
+	return now.pair.tokens.AccessToken, nil
+}
+
+// adopt takes over the tokens of a later state of the session.
+func (s *Session) adopt(r *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil || r.pair.gen <= s.rec.pair.gen {
+		return
+	}
+	next := s.rec.clone()
+	next.pair = r.pair
+	if claims, err := s.m.claimsOf(next); err == nil {
+		s.rec, s.claims = next, claims
+	}
+}
+
+// AccessTokenExpiresAt returns when the access token expires, by this
+// program's clock: its life is counted from when it was received. It is zero
+// if nobody is signed in.
+func (s *Session) AccessTokenExpiresAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil {
+		return time.Time{}
+	}
+	return s.rec.pair.expires
+}
+
+// ExpiresAt returns when the session ends unless the user comes back before:
+// the earlier of its idle timeout and the end of its lifetime. It is zero if
+// nobody is signed in.
+func (s *Session) ExpiresAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil {
+		return time.Time{}
+	}
+	return s.m.endOf(s.rec)
+}
+
+// Policy decides whether a signed-in user may pass a guard. It is only asked
+// about sessions that are signed in, and must be safe for concurrent use.
+type Policy func(*Session) bool
+
+// Authorize decides whether the session passes p; a nil Policy lets every
+// signed-in user pass. Every guard asks this method. It returns nil, or an
+// error that is [ErrUnauthenticated], [ErrForbidden], [ErrSessionUnavailable]
+// (an [*UnavailableError]) or [ErrNotLoaded].
+func (s *Session) Authorize(p Policy) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case !s.SignedIn():
+		return fmt.Errorf("session: %w", ErrUnauthenticated)
+	case p != nil && !p(s):
+		s.mu.Lock()
+		key := s.rec.id.key()
+		s.mu.Unlock()
+		s.m.event(context.Background(), slog.LevelInfo, eventAccessDenied, key)
+		return fmt.Errorf("session: %w", ErrForbidden)
+	}
+	return nil
+}
+
+// Save writes the session's changed values now instead of with the answer, so
+// that an error can be answered. In a cookie session they travel with the
+// answer and nothing is written before it; Save only tells whether the session
+// has ended. It fails with [ErrEnded] or [ErrSessionUnavailable].
+func (s *Session) Save(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saveLocked(ctx, false)
+}
+
+// saveLocked writes changed values of a stored session, and with touch that it
+// has been used.
+func (s *Session) saveLocked(ctx context.Context, touch bool) error {
+	if s.rec == nil || len(s.changes) == 0 && !touch {
+		return s.err
+	}
+	l := s.m.ledger(s.rec)
+	if !s.m.stored {
+		_, err := l.read(ctx)
+		return s.m.unavailable(ctx, l.key, err)
+	}
+	now := s.m.now()
+	rec, err := l.update(ctx, func(r *record) error {
+		r.values = merge(r.values, s.changes)
+		if touch {
+			r.lastSeen = later(r.lastSeen, now)
+		}
+		return nil
+	})
+	if err != nil {
+		return s.m.unavailable(ctx, l.key, err)
+	}
+	s.changes = nil
+	if rec.pair.gen >= s.rec.pair.gen {
+		if claims, err := s.m.claimsOf(rec); err == nil {
+			s.rec, s.claims = rec, claims
+		}
+	}
+	return nil
+}
+
+// String returns a text without anything secret.
+func (s *Session) String() string { return "session.Session" + redacted }
+
+// GoString returns a text without anything secret.
+func (s *Session) GoString() string { return s.String() }
+
+// Format keeps everything secret out of every fmt verb.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue returns the user's ID and whether one is signed in.
+func (s *Session) LogValue() slog.Value {
+	return slog.GroupValue(slog.Bool("signed_in", s.SignedIn()), slog.String("user_id", s.UserID()))
+}
+
+// MarshalJSON returns a JSON string without anything secret.
+func (s *Session) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

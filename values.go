@@ -1,0 +1,128 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Key names a value that an app keeps in its users' sessions, and gives it a
+// type. Make one with [NewKey], usually as a package variable. Two keys of one
+// name are the same value.
+//
+// Values belong to a session: they are gone when it ends. In a stored session
+// changes of different values are merged, however many requests make them at
+// once; of two changes of one value the later stays. In a cookie session the
+// last answer that reaches the browser decides about all values.
+type Key[T any] struct{ name string }
+
+// maxNameSize bounds the name of a value.
+const maxNameSize = 128
+
+// NewKey returns the key of the given name, of 1 to 128 bytes. Values are kept
+// as encoding/json writes a T.
+func NewKey[T any](name string) Key[T] { return Key[T]{name} }
+
+// Get returns the session's value for k. It reports false if there is none, or
+// if what is there is not a T.
+func (k Key[T]) Get(s *Session) (T, bool) {
+	var v T
+	raw, ok := s.value(k.name)
+	if !ok || json.Unmarshal(raw, &v) != nil {
+		var zero T
+		return zero, false
+	}
+	return v, true
+}
+
+// Set changes the session's value for k. The change is saved with the answer
+// to the request, or by [Session.Save].
+//
+// It fails with [ErrNoSession] if nobody is signed in, with [ErrTooLarge] if a
+// cookie session would not fit its cookies any more, and with [ErrCommitted]
+// if a cookie session's answer has begun; then nothing is changed.
+func (k Key[T]) Set(s *Session, v T) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("session: value %q: %w", k.name, err)
+	}
+	return s.change(k.name, raw)
+}
+
+// Delete removes the session's value for k. It fails as Set does.
+func (k Key[T]) Delete(s *Session) error { return s.change(k.name, nil) }
+
+// ValueNames returns the names of the session's values, sorted.
+func (s *Session) ValueNames() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.valuesLocked()))
+}
+
+func (s *Session) value(name string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if raw, ok := s.changes[name]; ok {
+		return raw, raw != nil
+	}
+	if s.rec == nil {
+		return nil, false
+	}
+	raw, ok := s.rec.values[name]
+	return raw, ok
+}
+
+func (s *Session) valuesLocked() map[string][]byte {
+	if s.rec == nil {
+		return nil
+	}
+	return merge(s.rec.values, s.changes)
+}
+
+// merge returns values with the changes applied; a nil change deletes.
+func merge(values, changes map[string][]byte) map[string][]byte {
+	if len(changes) == 0 {
+		return values
+	}
+	merged := maps.Clone(values)
+	if merged == nil {
+		merged = make(map[string][]byte, len(changes))
+	}
+	for name, raw := range changes {
+		if raw == nil {
+			delete(merged, name)
+		} else {
+			merged[name] = raw
+		}
+	}
+	return merged
+}
+
+func (s *Session) change(name string, raw []byte) error {
+	if name == "" || len(name) > maxNameSize {
+		return fmt.Errorf("session: the name of a value has %d bytes; 1 to %d are allowed", len(name), maxNameSize)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil {
+		return fmt.Errorf("session: set value %q: %w", name, ErrNoSession)
+	}
+	values := merge(s.valuesLocked(), map[string][]byte{name: raw})
+	if len(values) > maxValues {
+		return fmt.Errorf("session: set value %q: %w: more than %d values", name, ErrTooLarge, maxValues)
+	}
+	if !s.m.stored {
+		if s.sealed {
+			return fmt.Errorf("session: set value %q: %w", name, ErrCommitted)
+		}
+		if !s.m.jar.fits(stateSize(values)) {
+			return fmt.Errorf("session: set value %q: %w", name, errCookiesFull)
+		}
+	}
+	if s.changes == nil {
+		s.changes = map[string][]byte{}
+	}
+	s.changes[name] = raw
+	return nil
+}
