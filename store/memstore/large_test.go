@@ -1,0 +1,165 @@
+package memstore_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// sizes returns how many records the tests below use, and whether the figures
+// are the full ones that the documentation promises.
+func sizes() (n int, long bool) {
+	if os.Getenv("LONG") != "" {
+		return 1_000_000, true
+	}
+	return 50_000, false
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // a second one finishes the sweep of the first
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// session returns a record of the size of a real one, and that size.
+func session(i int, expiresAt time.Time) (store.Record, int) {
+	name := func(kind uint64) string {
+		b := make([]byte, 0, 32)
+		for j := range 4 {
+			b = fmt.Appendf(b, "%08x", uint32(uint64(i)*0x9e3779b97f4a7c15>>(8*j)^kind))
+		}
+		return hex.EncodeToString(b)
+	}
+	rec := store.Record{
+		Key:       fmt.Sprintf("%s%09d", name(1)[:55], i), // as long as a hash in hex
+		Owner:     fmt.Sprintf("%s%09d", name(2)[:55], i),
+		Version:   rand.Uint64() | 1,
+		Data:      make([]byte, 1024),
+		Meta:      make([]byte, 128),
+		ExpiresAt: expiresAt,
+	}
+	return rec, len(rec.Key) + len(rec.Owner) + len(rec.Data) + len(rec.Meta)
+}
+
+// A record costs at most 300 bytes over its payload: in the worst case, where
+// each owner has one, and after it was updated.
+func TestMemory(t *testing.T) {
+	if raceEnabled {
+		t.Log("the race detector changes what memory is used: measured without it")
+		return
+	}
+	n, _ := sizes()
+	ctx := context.Background()
+	s := memstore.New()
+	payload := 0
+	expires := time.Now().Add(time.Hour)
+	before := heap()
+	for i := range n {
+		rec, size := session(i, expires)
+		payload += size
+		if err := s.Put(ctx, rec, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := func() float64 { return (float64(heap()-before) - float64(payload)) / float64(n) }
+	created := each()
+	for i := range n {
+		rec, _ := session(i, expires.Add(time.Duration(i)*time.Millisecond))
+		old, err := s.Get(ctx, rec.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Put(ctx, rec, old.Version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	updated := each()
+	t.Logf("%d records of %d bytes: %.0f bytes more for each, %.0f after an update", n, payload/n, created, updated)
+	if created > 300 || updated > 300 {
+		t.Errorf("%.0f bytes over the payload, %.0f after an update; want at most 300", created, updated)
+	}
+	// What is empty again gives the room back.
+	for i := range n {
+		rec, _ := session(i, expires)
+		if err := s.Delete(ctx, rec.Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := float64(heap()) - float64(before); left > 1<<20 {
+		t.Errorf("%.0f bytes left in an empty store", left)
+	}
+	runtime.KeepAlive(s)
+}
+
+// No reader waits for the removal of what has expired, be it the whole store.
+func TestSweepStallsNobody(t *testing.T) {
+	n, long := sizes()
+	target := 50 * time.Millisecond // a loaded machine's scheduler has its share
+	if long && !raceEnabled {
+		target = time.Millisecond
+	}
+	// The longest stall is that of the store or of the machine, which is shared
+	// and knows pauses of its own. The store's is there in every try.
+	const tries = 5
+	var stalls []time.Duration
+	for range tries {
+		stalls = append(stalls, longestStall(t, n))
+		if stalls[len(stalls)-1] <= target {
+			break
+		}
+	}
+	t.Logf("%d records: longest stalls of a reader while all expired: %v", n, stalls)
+	if slices.Min(stalls) > target {
+		t.Errorf("a reader was stalled for %v, want at most %v", slices.Min(stalls), target)
+	}
+}
+
+// longestStall fills a store, lets all records but one expire at once, and
+// reads that one until the others have been removed.
+func longestStall(t *testing.T, n int) time.Duration {
+	ctx := context.Background()
+	var offset atomic.Int64
+	s := &memstore.Store{Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }}
+	lasting, _ := session(n, time.Now().Add(100*time.Hour))
+	put(t, s, lasting, 0)
+	expires := time.Now().Add(time.Hour)
+	var last string
+	for i := range n {
+		rec, _ := session(i, expires)
+		rec.Data, rec.Meta = nil, nil
+		put(t, s, rec, 0)
+		last = rec.Key
+	}
+	runtime.GC()
+	offset.Store(int64(2 * time.Hour))
+
+	var longest time.Duration
+	deadline := time.Now().Add(time.Minute)
+	for s.Len() > 1 {
+		start := time.Now()
+		_, err := s.Get(ctx, lasting.Key)
+		_, missing := s.Get(ctx, last)
+		took := time.Since(start)
+		if err != nil || !errors.Is(missing, store.ErrNotFound) {
+			t.Fatalf("live record: error %v; expired record: error %v", err, missing)
+		}
+		longest = max(longest, took)
+		if start.After(deadline) {
+			t.Fatalf("%d records left after a minute", s.Len())
+		}
+	}
+	return longest
+}

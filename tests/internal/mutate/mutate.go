@@ -1,0 +1,225 @@
+// Package mutate plants faults in a copy of a package and makes sure that the
+// package's tests find each of them: a test that can't fail proves nothing.
+//
+// Nothing in the work tree is touched. The changed file reaches the compiler
+// through the overlay of the go command.
+package mutate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Package is the code that gets the faults, and the tests that must find them.
+type Package struct {
+	// Dir is the directory of the package whose tests are built and run, in
+	// the work tree. Relative to that of the running test.
+	Dir string
+
+	// Run selects the tests, as go test's -run does. Empty: all.
+	Run string
+
+	// Env is what the tests find in their environment besides ours, as
+	// "name=value".
+	Env []string
+
+	// Timeout bounds one run of the tests. One that takes longer has found
+	// the fault: a fault may well be a deadlock. Zero means a minute.
+	Timeout time.Duration
+}
+
+// Mutant is one fault.
+type Mutant struct {
+	// Name says what is wrong, in a few words. It names the subtest.
+	Name string
+
+	// File holds the code, relative to the directory of the package. It may
+	// belong to another package that the tests use.
+	File string
+
+	// Old is the text to replace and New its replacement. Old occurs once in
+	// the file.
+	Old, New string
+
+	// And holds further changes of the same fault, where one place does not
+	// make it.
+	And []Edit
+}
+
+// Edit is one change of a Mutant; the fields are those of Mutant.
+type Edit struct{ File, Old, New string }
+
+func (m Mutant) edits() []Edit {
+	if m.File == "" {
+		return nil
+	}
+	return append([]Edit{{m.File, m.Old, m.New}}, m.And...)
+}
+
+// parallel is how many mutants are built and run at once, in the process.
+var parallel = make(chan struct{}, 2)
+
+// Run makes sure that the tests of p pass, and that they fail for each of
+// mutants. It is an error, too, if a mutant can't be planted or does not
+// compile, or if there is no test to run.
+//
+// The mutants are subtests of t, run two at a time.
+func Run(t *testing.T, p Package, mutants []Mutant) {
+	t.Helper()
+	if out, err := Try(t, p, Mutant{}); err != nil {
+		t.Fatalf("without a fault: %v\n%s", err, out)
+	}
+	for _, m := range mutants {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			parallel <- struct{}{}
+			defer func() { <-parallel }()
+			out, err := Try(t, p, m)
+			var failed *FailedError
+			switch {
+			case errors.As(err, &failed):
+				t.Logf("found by %s", failed.By)
+			case err != nil:
+				t.Fatalf("%v\n%s", err, out)
+			default:
+				t.Fatalf("not found: the tests pass with this fault in %s", m.File)
+			}
+		})
+	}
+}
+
+// FailedError says that tests were built and run, and failed.
+type FailedError struct {
+	// By is the first failed test that has no failed subtests, or "a panic",
+	// "a time-out".
+	By string
+}
+
+func (e *FailedError) Error() string { return "tests failed: " + e.By }
+
+// Try builds and runs the tests of p with m planted; a zero Mutant plants
+// nothing. It returns nil if they pass and a [*FailedError] if they fail. Any
+// other error means that nothing is known of the fault. The output is that of
+// the command that failed.
+func Try(t testing.TB, p Package, m Mutant) (output string, err error) {
+	dir, err := filepath.Abs(p.Dir)
+	if err != nil {
+		return "", err
+	}
+	tmp := t.TempDir()
+	binary := filepath.Join(tmp, "mutant.test")
+	build := []string{"test", "-c", "-o", binary}
+	if edits := m.edits(); edits != nil {
+		overlay, err := plant(tmp, dir, edits)
+		if err != nil {
+			return "", err
+		}
+		build = append(build, "-overlay", overlay)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", append(build, ".")...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return string(out), fmt.Errorf("mutate: does not compile: %w", err)
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return "", errors.New("mutate: the package has no tests")
+	}
+	return p.run(t.Context(), dir, binary)
+}
+
+// plant writes the changed files and returns the name of the overlay that puts
+// them in the place of the real ones.
+func plant(tmp, dir string, edits []Edit) (string, error) {
+	changed := make(map[string][]byte)
+	for _, e := range edits {
+		file := filepath.Join(dir, e.File)
+		src, ok := changed[file]
+		if !ok {
+			var err error
+			if src, err = os.ReadFile(file); err != nil {
+				return "", fmt.Errorf("mutate: %w", err)
+			}
+		}
+		if e.Old == e.New {
+			return "", errors.New("mutate: Old and New are equal")
+		}
+		if n := bytes.Count(src, []byte(e.Old)); n != 1 {
+			return "", fmt.Errorf("mutate: Old occurs %d times in %s, want once:\n%s", n, e.File, e.Old)
+		}
+		changed[file] = bytes.Replace(src, []byte(e.Old), []byte(e.New), 1)
+	}
+	replace := make(map[string]string)
+	for file, src := range changed {
+		name := filepath.Join(tmp, fmt.Sprintf("%d_%s", len(replace), filepath.Base(file)))
+		if err := os.WriteFile(name, src, 0o600); err != nil {
+			return "", fmt.Errorf("mutate: %w", err)
+		}
+		replace[file] = name
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", fmt.Errorf("mutate: %w", err)
+	}
+	name := filepath.Join(tmp, "overlay.json")
+	if err := os.WriteFile(name, overlay, 0o600); err != nil {
+		return "", fmt.Errorf("mutate: %w", err)
+	}
+	return name, nil
+}
+
+func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
+	timeout := p.Timeout
+	if timeout == 0 {
+		timeout = time.Minute
+	}
+	// The binary ends itself by its own time-out; the context's is for one
+	// that does not get that far.
+	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "-test.v", "-test.failfast", "-test.run="+p.Run, "-test.timeout="+timeout.String())
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), p.Env...)
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	var exit *exec.ExitError
+	switch {
+	case err == nil && !strings.Contains(text, "=== RUN"):
+		return text, fmt.Errorf("mutate: no test matches %q", p.Run)
+	case err == nil:
+		return text, nil
+	case ctx.Err() != nil, strings.Contains(text, "panic: test timed out"):
+		return text, &FailedError{By: "a time-out"}
+	case !errors.As(err, &exit):
+		return text, fmt.Errorf("mutate: %w", err)
+	case !strings.Contains(text, "=== RUN"):
+		return text, fmt.Errorf("mutate: the tests did not start: %w", err)
+	}
+	return text, &FailedError{By: culprit(text)}
+}
+
+var failLine = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
+
+// culprit returns the first test that failed by itself.
+func culprit(out string) string {
+	names := failLine.FindAllStringSubmatch(out, -1)
+	for i, name := range names {
+		// A test is followed by its subtests.
+		if i+1 == len(names) || !strings.HasPrefix(names[i+1][1], name[1]+"/") {
+			if strings.Contains(out, "\npanic: ") {
+				return name[1] + ", by a panic"
+			}
+			return name[1]
+		}
+	}
+	return "a panic"
+}
