@@ -113,39 +113,43 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate names the field and what it must be.
+// invalid names the field and what it must be.
+func invalid(field, format string, args ...any) error {
+	return fmt.Errorf("session: Config.%s %w", field, fmt.Errorf(format, args...))
+}
+
 func (c Config) validate() error {
 	if c.Auth == nil {
-		return errors.New("Auth is required")
+		return invalid("Auth", "is required")
 	}
 	if v, ok := c.Auth.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			return fmt.Errorf("Auth: %w", err)
+			return invalid("Auth", "can't be used: %w", err)
 		}
 	}
 	if err := validateKeys(c.Keys); err != nil {
-		return fmt.Errorf("Keys: %w", err)
+		return invalid("Keys", "can't be used: %w", err)
 	}
 	for _, d := range []struct {
-		name string
-		v    time.Duration
+		field string
+		v     time.Duration
 	}{
 		{"AuthTimeout", c.AuthTimeout}, {"Grace", c.Grace}, {"IdleTimeout", c.IdleTimeout},
 		{"Lifetime", c.Lifetime}, {"RefreshBefore", c.RefreshBefore}, {"StoreTimeout", c.StoreTimeout},
 	} {
 		if d.v < 0 {
-			return fmt.Errorf("%s is %v; it must not be negative", d.name, d.v)
+			return invalid(d.field, "is %v; it must not be negative", d.v)
 		}
 	}
 	switch {
 	case c.Lifetime > maxAge:
-		return fmt.Errorf("Lifetime is %v; cookies live for %v at most", c.Lifetime, maxAge)
+		return invalid("Lifetime", "is %v; cookies live for %v at most", c.Lifetime, maxAge)
 	case c.Lifetime < c.IdleTimeout:
-		return fmt.Errorf("Lifetime is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
+		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
-		return errors.New("Coordinator is for cookie sessions; it must be nil beside a Store")
+		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
-		return fmt.Errorf("LoginPath is %q; it must be a path that begins with one slash", c.LoginPath)
+		return invalid("LoginPath", "is %q; it must be a path that begins with one slash", c.LoginPath)
 	}
 	return c.Cookie.validate()
 }
@@ -153,28 +157,23 @@ func (c Config) validate() error {
 func (c Cookie) validate() error {
 	for i := range len(c.Name) {
 		if ch := c.Name[i]; !isBase64URL(ch) && ch != '.' {
-			return fmt.Errorf("Cookie.Name is %q; letters, digits, '-', '_' and '.' are allowed", c.Name)
+			return invalid("Cookie.Name", "is %q; letters, digits, '-', '_' and '.' are allowed", c.Name)
 		}
 	}
-	if len(c.Name) > 64 {
-		return fmt.Errorf("Cookie.Name has %d characters; at most 64 are allowed", len(c.Name))
-	}
-	if lower := strings.ToLower(c.Name); strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-") {
-		return fmt.Errorf("Cookie.Name is %q; the prefix is added by itself", c.Name)
-	}
-	if c.Domain != "" {
-		if (&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".") {
-			return fmt.Errorf("Cookie.Domain is %q; it must be a domain of two labels or more, or empty", c.Domain)
-		}
-	}
-	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode {
-		return fmt.Errorf("Cookie.SameSite is %d; it must be one of net/http's modes", c.SameSite)
-	}
-	if c.SameSite == http.SameSiteNoneMode && c.Insecure {
-		return errors.New("Cookie.SameSite is None, which browsers refuse of a cookie that is Insecure")
-	}
-	if c.MaxChunks < 0 || c.MaxChunks > mostChunks {
-		return fmt.Errorf("Cookie.MaxChunks is %d; 1 to %d are allowed, 0 means %d", c.MaxChunks, mostChunks, defaultChunks)
+	lower := strings.ToLower(c.Name)
+	switch {
+	case len(c.Name) > maxNameSize/2:
+		return invalid("Cookie.Name", "has %d characters; at most %d are allowed", len(c.Name), maxNameSize/2)
+	case strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-"):
+		return invalid("Cookie.Name", "is %q; the prefix is added by itself", c.Name)
+	case c.Domain != "" && ((&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".")):
+		return invalid("Cookie.Domain", "is %q; it must be a domain of two labels or more, or empty", c.Domain)
+	case c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode:
+		return invalid("Cookie.SameSite", "is %d; it must be one of net/http's modes", c.SameSite)
+	case c.SameSite == http.SameSiteNoneMode && c.Insecure:
+		return invalid("Cookie.SameSite", "is None, which browsers refuse of a cookie that is Insecure")
+	case c.MaxChunks < 0 || c.MaxChunks > mostChunks:
+		return invalid("Cookie.MaxChunks", "is %d; 1 to %d are allowed, 0 means %d", c.MaxChunks, mostChunks, defaultChunks)
 	}
 	return nil
 }
@@ -208,7 +207,7 @@ type Manager struct {
 func New(cfg Config) (*Manager, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("session: Config: %w", err)
+		return nil, err
 	}
 	m := &Manager{
 		cfg:     cfg,
@@ -222,7 +221,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
-			return nil, fmt.Errorf("session: Config: TrustedOrigins: %w", err)
+			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
 		}
 	}
 	for _, k := range cfg.Keys {
