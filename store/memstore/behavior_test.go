@@ -15,10 +15,6 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-func record(key string, expiresAt time.Time) store.Record {
-	return store.Record{Key: key, Owner: "owner of " + key[:1], Version: 1, Data: []byte("data"), ExpiresAt: expiresAt}
-}
-
 func put(t *testing.T, s store.Store, rec store.Record, prev uint64) {
 	t.Helper()
 	if err := s.Put(context.Background(), rec, prev); err != nil {

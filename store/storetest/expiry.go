@@ -258,6 +258,31 @@ var expiryChecks = []check{
 		},
 	},
 	{
+		name:  "ManyExtended",
+		rule:  "A store that cleans up goes by the newest ExpiresAt: it never takes a record that was prolonged.",
+		waits: true,
+		run: func(t *tester) {
+			const n = 120
+			at := t.now().Add(2 * time.Second)
+			recs := make([]store.Record, n)
+			for i := range recs {
+				rec := t.record(fmt.Sprintf("key%d", i))
+				rec.ExpiresAt = at
+				t.put(rec, 0)
+				recs[i] = t.successor(rec)
+				recs[i].ExpiresAt = at.Add(time.Hour)
+				t.put(recs[i], rec.Version)
+			}
+			t.pass(at)
+			for i := range n { // stores may clean up as they write
+				rec := t.record(fmt.Sprintf("new%d", i))
+				rec.Owner = "another"
+				t.put(rec, 0)
+			}
+			t.listed("owner", recs...)
+		},
+	},
+	{
 		name:  "OneCreator",
 		rule:  "Of many that create in place of an expired record, one succeeds and all others get ErrConflict.",
 		waits: true,
