@@ -1,0 +1,293 @@
+package authtest_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const (
+	password = "correct horse"
+	secret   = "JBSWY3DPEHPK3PXP"
+
+	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // one that nobody knows
+)
+
+// conn is a client of one server, which follows no redirect and keeps no
+// cookie.
+type conn struct {
+	*testing.T
+	srv  *authtest.Server
+	http *http.Client
+}
+
+// serve starts a service with an account for each kind of row in the tables.
+func serve(t *testing.T, opts ...authtest.Options) *conn {
+	t.Helper()
+	var o authtest.Options
+	if len(opts) > 0 {
+		o = opts[0]
+	}
+	if o.PasswordCost == 0 {
+		o.PasswordCost = -1
+	}
+	o.Accounts = append(o.Accounts,
+		authtest.Account{Email: "ada@example.com", Password: password, Roles: []string{"user", "admin"}},
+		authtest.Account{Email: "bob@example.com", Password: password},
+		authtest.Account{Email: "mfa@example.com", Password: password, TOTPSecret: secret},
+		authtest.Account{Email: "link@example.com"},
+		authtest.Account{Email: "inactive@example.com", Password: password, Inactive: true},
+	)
+	srv := authtest.NewServer(t, o)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &conn{T: t, srv: srv, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// sub runs a subtest against the same server.
+func (c *conn) sub(name string, f func(c *conn)) {
+	c.Run(name, func(t *testing.T) { f(&conn{t, c.srv, c.http}) })
+}
+
+// answer is a response that has been read.
+type answer struct {
+	*testing.T
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request with the given header fields, "Name: value" each. A body
+// is JSON unless a Content-Type is among them.
+func (c *conn) do(method, path, body string, header ...string) *answer {
+	c.Helper()
+	a, err := c.try(method, path, body, header...)
+	if err != nil {
+		c.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+func (c *conn) try(method, path, body string, header ...string) (*answer, error) {
+	req, err := http.NewRequest(method, c.srv.URL+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, field := range header {
+		name, value, _ := strings.Cut(field, ": ")
+		if req.Header.Set(name, value); value == "" {
+			req.Header.Del(name)
+		}
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+}
+
+func (c *conn) post(path, body string, header ...string) *answer {
+	c.Helper()
+	return c.do("POST", path, body, header...)
+}
+
+func (c *conn) get(path string, header ...string) *answer {
+	c.Helper()
+	return c.do("GET", path, "", header...)
+}
+
+func (c *conn) refresh(token string) *answer {
+	c.Helper()
+	return c.get("/auth/token/refresh?refresh_token=" + token)
+}
+
+// login signs in with cookie:false and returns both tokens.
+func (c *conn) login(email string) (access, refresh string) {
+	c.Helper()
+	a := c.post("/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"cookie":false}`, email, password))
+	s := a.session()
+	return s.JWT, s.RefreshToken
+}
+
+// ticket begins a login of the account with a second factor.
+func (c *conn) ticket() string {
+	c.Helper()
+	a := c.post("/auth/login", fmt.Sprintf(`{"email":"mfa@example.com","password":%q,"cookie":false}`, password))
+	var body struct {
+		MFA    bool
+		Ticket string
+	}
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil || !body.MFA || a.status != 200 {
+		c.Fatalf("login with a second factor: %d %s", a.status, a.body)
+	}
+	return body.Ticket
+}
+
+func (c *conn) code(ago time.Duration) string {
+	c.Helper()
+	code, err := totp.GenerateCode(secret, c.srv.Now().Add(-ago))
+	if err != nil {
+		c.Fatal(err)
+	}
+	return code
+}
+
+// live checks how many refresh tokens of a user are live.
+func (c *conn) live(user string, want int) {
+	c.Helper()
+	if n := len(c.srv.LiveTokens(user)); n != want {
+		c.Errorf("%s has %d live refresh tokens, want %d", user, n, want)
+	}
+}
+
+// bearer is the header field of an access token.
+func bearer(token string) string { return "Authorization: Bearer " + token }
+
+// is checks for an empty answer.
+func (a *answer) is(status int) *answer {
+	a.Helper()
+	if a.status != status || a.body != "" {
+		a.Errorf("answer is %d %q, want %d without a body", a.status, a.body, status)
+	}
+	return a
+}
+
+// says checks for an error, to the byte. Without a message it is a bare one.
+func (a *answer) says(status int, message string) *answer {
+	a.Helper()
+	want := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
+	if message != "" {
+		text, _ := json.Marshal(message)
+		want += `,"message":` + string(text)
+	}
+	want += "}"
+	if a.status != status || a.body != want {
+		a.Errorf("answer is %d %s, want %d %s", a.status, a.body, status, want)
+	}
+	if ct := a.header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
+		a.Errorf("Content-Type is %q", ct)
+	}
+	return a
+}
+
+// bare checks for the 400 without a message.
+func (a *answer) bare() *answer {
+	a.Helper()
+	return a.says(400, "")
+}
+
+// session is the body that carries tokens.
+type session struct {
+	JWT          string `json:"jwt_token"`
+	ExpiresIn    int64  `json:"jwt_expires_in"`
+	RefreshToken string `json:"refresh_token"`
+	User         struct {
+		ID          string
+		DisplayName string `json:"display_name"`
+		Email       string
+	}
+}
+
+// session checks for a 200 with tokens in the body, as cookie:false gets it.
+func (a *answer) session() session {
+	a.Helper()
+	var s session
+	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken == "" {
+		a.Fatalf("answer is %d %s, want a session with both tokens", a.status, a.body)
+	}
+	return s
+}
+
+// cookieSession checks for a 200 with the refresh token in a cookie only, and
+// returns that.
+func (a *answer) cookieSession() string {
+	a.Helper()
+	var s session
+	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken != "" {
+		a.Fatalf("answer is %d %s, want a session without a refresh token", a.status, a.body)
+	}
+	token := a.cookies()["refresh_token"]
+	if token == "" {
+		a.Fatalf("no cookie with a refresh token: %q", a.header["Set-Cookie"])
+	}
+	return token
+}
+
+// cookies returns the values of the cookies that are set.
+func (a *answer) cookies() map[string]string {
+	values := make(map[string]string)
+	for _, cookie := range (&http.Response{Header: a.header}).Cookies() {
+		values[cookie.Name] = cookie.Value
+	}
+	return values
+}
+
+// clears checks that both cookies are cleared, in the service's words.
+func (a *answer) clears() *answer {
+	a.Helper()
+	want := []string{
+		"refresh_token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+		"permission_variables=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+	}
+	if got := a.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
+		a.Errorf("Set-Cookie is %q, want both cookies cleared", got)
+	}
+	return a
+}
+
+// untouched checks that no cookie is set.
+func (a *answer) untouched() *answer {
+	a.Helper()
+	if got := a.header["Set-Cookie"]; got != nil {
+		a.Errorf("Set-Cookie is %q, want none", got)
+	}
+	return a
+}
+
+// decode returns header and payload of a JWT as they are written.
+func decode(t *testing.T, token string) (header, payload string) {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("not a JWT: %q", token)
+	}
+	var text [2]string
+	for i := range text {
+		b, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[i] = string(b)
+	}
+	return text[0], text[1]
+}
+
+// row is one validation row of a table: a body and the error it gets.
+type row struct {
+	name, body string
+	status     int
+	message    string
+}
+
+func (c *conn) rows(path string, rows []row, header ...string) {
+	for _, r := range rows {
+		c.sub(r.name, func(c *conn) { c.post(path, r.body, header...).says(r.status, r.message) })
+	}
+}

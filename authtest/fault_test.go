@@ -1,0 +1,283 @@
+package authtest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+func TestFaults(t *testing.T) {
+	const path = "/auth/token/refresh?refresh_token="
+	tests := []struct {
+		name  string
+		fault authtest.Fault
+		// what the client sees
+		status   int
+		body     string // of the whole of it, if set
+		err      error  // how it breaks off
+		timeout  time.Duration
+		rotated  bool
+		checkers func(*testing.T, *answer)
+	}{
+		{name: "nothing", status: 200, rotated: true},
+		{name: "status", fault: authtest.Fault{Status: 503}, status: 503},
+		{name: "status, carried out", fault: authtest.Fault{Status: 500, CarryOut: true}, status: 500, rotated: true},
+		{
+			name:   "header and body",
+			fault:  authtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}, Body: `{"a":1}`},
+			status: 429, body: `{"a":1}`,
+			checkers: func(t *testing.T, a *answer) {
+				if a.header.Get("Retry-After") != "7" || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+					t.Errorf("header is %v", a.header)
+				}
+			},
+		},
+		{
+			name: "HTML", fault: authtest.Fault{Status: 200, Body: "<html>"}, status: 200, body: "<html>",
+			checkers: func(t *testing.T, a *answer) {
+				if ct := a.header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") {
+					t.Errorf("Content-Type is %s", ct)
+				}
+			},
+		},
+		{
+			name:   "redirect",
+			fault:  authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}},
+			status: 302,
+			checkers: func(t *testing.T, a *answer) {
+				if a.header.Get("Location") != "/elsewhere" {
+					t.Errorf("header is %v", a.header)
+				}
+			},
+		},
+		{name: "reset before", fault: authtest.Fault{Deliver: authtest.Reset}, err: syscall.ECONNRESET},
+		{name: "reset after", fault: authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, err: syscall.ECONNRESET, rotated: true},
+		{name: "reset within", fault: authtest.Fault{Deliver: authtest.HalfThenReset}, status: 200, err: syscall.ECONNRESET, rotated: true},
+		{name: "closed before", fault: authtest.Fault{Deliver: authtest.Close}, err: io.EOF},
+		{name: "rotated, then lost", fault: authtest.Fault{Deliver: authtest.Close, CarryOut: true}, err: io.EOF, rotated: true},
+		{name: "closed within", fault: authtest.Fault{Deliver: authtest.HalfThenClose}, status: 200, err: io.ErrUnexpectedEOF, rotated: true},
+		{name: "hang", fault: authtest.Fault{Deliver: authtest.Hang}, timeout: 50 * time.Millisecond},
+		{name: "hang after", fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, timeout: 50 * time.Millisecond, rotated: true},
+		{
+			name: "without tokens", fault: authtest.Fault{Edit: authtest.DropTokens}, status: 200, rotated: true,
+			checkers: func(t *testing.T, a *answer) {
+				var body map[string]any
+				if err := json.Unmarshal([]byte(a.body), &body); err != nil || body["user"] == nil || body["jwt_token"] != nil || body["refresh_token"] != nil {
+					t.Errorf("body is %s (%v)", a.body, err)
+				}
+			},
+		},
+		{
+			name: "unusable JWT", fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, status: 200, rotated: true,
+			checkers: func(t *testing.T, a *answer) {
+				if s := a.session(); s.JWT != "unusable" || len(s.RefreshToken) != 36 {
+					t.Errorf("body is %s", a.body)
+				}
+			},
+		},
+		{
+			name: "cut", fault: authtest.Fault{Edit: authtest.Truncate}, status: 200, rotated: true,
+			checkers: func(t *testing.T, a *answer) {
+				if json.Valid([]byte(a.body)) || !strings.HasPrefix(a.body, `{"jwt_token"`) {
+					t.Errorf("body is %s", a.body)
+				}
+			},
+		},
+		{
+			name: "too large", fault: authtest.Fault{Edit: authtest.Enlarge}, status: 200, rotated: true,
+			checkers: func(t *testing.T, a *answer) {
+				if len(a.body) < 2<<20 {
+					t.Errorf("body has %d bytes", len(a.body))
+				}
+				a.session()
+			},
+		},
+		{name: "drip", fault: authtest.Fault{Drip: 100 * time.Millisecond}, status: 200, rotated: true,
+			checkers: func(t *testing.T, a *answer) { a.session() }},
+		{name: "edit of one's own", fault: authtest.Fault{Edit: func(a *authtest.Answer) { a.Status = 418 }}, status: 418, rotated: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t)
+			_, token := c.login("ada@example.com")
+			// The connection is a used one, and must be: net/http repeats a
+			// GET by itself where that is reset, unless it has a body.
+			c.get("/healthz")
+			tt.fault.Times = 1
+			c.srv.Inject(authtest.Refresh, tt.fault)
+
+			c.http.Timeout = tt.timeout
+			req, _ := http.NewRequest("GET", c.srv.URL+path+token, struct{ io.Reader }{strings.NewReader("")})
+			res, err := c.http.Do(req)
+			var text []byte
+			if err == nil {
+				text, err = io.ReadAll(res.Body)
+				res.Body.Close()
+			}
+			var timeout net.Error
+			switch {
+			case tt.timeout != 0:
+				if !errors.As(err, &timeout) || !timeout.Timeout() {
+					t.Fatalf("error is %v, want a timeout", err)
+				}
+			case !errors.Is(err, tt.err):
+				t.Fatalf("error is %v, want %v", err, tt.err)
+			}
+			if tt.status != 0 {
+				if res == nil || res.StatusCode != tt.status {
+					t.Fatalf("status is not %d: %+v", tt.status, res)
+				}
+				if err == nil {
+					a := &answer{t, res.StatusCode, res.Header, string(text)}
+					if tt.body != "" && a.body != tt.body {
+						t.Errorf("body is %q, want %q", a.body, tt.body)
+					}
+					if tt.checkers != nil {
+						tt.checkers(t, a)
+					}
+				}
+			}
+
+			c.http.Timeout = 0
+			want, state := 0, authtest.TokenLive
+			if tt.rotated {
+				want, state = 1, authtest.TokenUsed
+			}
+			eventually(t, func() bool { return c.srv.Refreshes() == want })
+			info, ok := c.srv.Token(token)
+			if !ok || info.State != state || info.Uses != want {
+				t.Errorf("token is %+v, want %s after %d uses", info, state, want)
+			}
+			if n := c.srv.Requests(authtest.Refresh); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+			if !tt.rotated {
+				c.refresh(token).session() // the fault is over
+			}
+		})
+	}
+}
+
+func TestInject(t *testing.T) {
+	c := serve(t)
+	status := func(path string) int { return c.get(path).status }
+
+	c.srv.Inject(authtest.Version, authtest.Fault{Status: 500, Times: 2})
+	c.srv.Inject(authtest.Version, authtest.Fault{Status: 502})
+	c.srv.Inject(authtest.Any, authtest.Fault{Status: 503})
+	for i, want := range []int{500, 500, 502, 502} {
+		if got := status("/version"); got != want {
+			t.Errorf("request %d: %d, want %d", i, got, want)
+		}
+	}
+	for _, path := range []string{"/healthz", "/nothing"} {
+		if got := status(path); got != 503 {
+			t.Errorf("%s: %d, want the fault of Any", path, got)
+		}
+	}
+	c.srv.Clear(authtest.Version)
+	if got := status("/version"); got != 503 {
+		t.Errorf("/version: %d, want the fault of Any", got)
+	}
+	c.srv.Clear()
+	if got := status("/version"); got != 200 {
+		t.Errorf("/version: %d, want no fault", got)
+	}
+	if n := c.srv.Requests(authtest.Version); n != 6 {
+		t.Errorf("%d requests to /version, want 6", n)
+	}
+	if n := c.srv.Requests(authtest.Any); n != 8 {
+		t.Errorf("%d requests, want 8", n)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	c := serve(t)
+	c.srv.Inject(authtest.Healthz, authtest.Fault{Delay: 100 * time.Millisecond, Times: 1})
+	begun := time.Now()
+	c.get("/healthz")
+	if took := time.Since(begun); took < 100*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestGate(t *testing.T) {
+	c := serve(t)
+	var gate authtest.Gate
+	c.srv.Inject(authtest.Healthz, authtest.Fault{Before: &gate})
+	done := make(chan int, 3)
+	for i := range 3 {
+		go func() { c.try("GET", "/healthz", ""); done <- i }()
+		<-gate.Arrived(i + 1)
+	}
+	gate.Step()
+	if first := <-done; first != 0 {
+		t.Errorf("request %d passed first", first)
+	}
+	gate.Step()
+	if second := <-done; second != 1 {
+		t.Errorf("request %d passed second", second)
+	}
+	gate.Open()
+	<-done
+	gate.Step() // nobody waits
+	c.get("/healthz")
+	select {
+	case <-gate.Arrived(4):
+	default:
+		t.Error("a request that passed the open gate did not count")
+	}
+	select {
+	case <-gate.Arrived(5):
+		t.Error("a fifth request arrived")
+	default:
+	}
+}
+
+func TestCloseEndsWhatFaultsHold(t *testing.T) {
+	c := serve(t, authtest.Options{Lax: true})
+	_, token := c.login("ada@example.com")
+	var before, between, after authtest.Gate
+	faults := map[string]authtest.Fault{
+		"/healthz": {Before: &before},
+		"/version": {After: &after},
+		"/auth/token/refresh?refresh_token=" + token: {Between: &between},
+		"/auth/jwks":    {Deliver: authtest.Hang},
+		"/auth/nothing": {Delay: time.Hour},
+	}
+	failed := make(chan error, len(faults))
+	for path, f := range faults {
+		endpoint, _, _ := strings.Cut(path, "?")
+		if endpoint == "/auth/nothing" {
+			endpoint = ""
+		}
+		c.srv.Inject(authtest.Endpoint(endpoint), f)
+	}
+	for path := range faults {
+		go func() { _, err := c.try("GET", path, ""); failed <- err }()
+	}
+	<-before.Arrived(1)
+	<-between.Arrived(1)
+	<-after.Arrived(1)
+	eventually(t, func() bool { return c.srv.Requests(authtest.Any) == len(faults)+1 })
+	closed := make(chan struct{})
+	go func() { c.srv.Close(); c.srv.Close(); close(closed) }()
+	for range faults {
+		if err := <-failed; err == nil {
+			t.Error("a request was answered by a closed server")
+		}
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close did not return")
+	}
+}

@@ -1,0 +1,238 @@
+package authtest_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What holds for all endpoints: how bodies are read, where tokens and identity
+// come from, and what every answer carries.
+
+func TestBodies(t *testing.T) {
+	c := serve(t)
+	good := `{"email":"ada@example.com","password":"` + password + `","cookie":false}`
+	const empty = `"email" is required` // what an empty body gets from login
+
+	c.sub("content types", func(c *conn) {
+		for _, contentType := range []string{"application/json", "application/json; charset=utf-8", "APPLICATION/JSON; charset=UTF-8"} {
+			c.post("/auth/login", good, "Content-Type: "+contentType).session()
+		}
+		for _, contentType := range []string{"text/plain", "", "application/x-www-form-urlencoded", "application/vnd.api+json"} {
+			c.post("/auth/login", good, "Content-Type: "+contentType).says(400, empty)
+		}
+	})
+	c.sub("multipart form", func(c *conn) {
+		var form bytes.Buffer
+		w := multipart.NewWriter(&form)
+		_ = w.WriteField("email", "ada@example.com")
+		_ = w.WriteField("password", password)
+		_ = w.WriteField("cookie", "false")
+		_ = w.Close()
+		// Its values are strings, and the string "false" means cookies.
+		c.post("/auth/login", form.String(), "Content-Type: "+w.FormDataContentType()).cookieSession()
+		c.post("/auth/login", "x", "Content-Type: "+w.FormDataContentType()).bare()
+	})
+	c.sub("a body of another type is a logout without options", func(c *conn) {
+		_, first := c.login("bob@example.com")
+		c.login("bob@example.com")
+		c.post("/auth/logout?refresh_token="+first, `{"all":true}`, "Content-Type: text/plain").is(204)
+		c.live("bob@example.com", 1)
+	})
+	c.sub("not JSON", func(c *conn) {
+		for _, body := range []string{`{"email":`, `{"a":1} x`, `"text"`, `5`, `true`, `null`, ` `, `{'a':1}`} {
+			c.post("/auth/login", body).bare()
+		}
+		c.post("/healthz", `{`).bare() // before any route
+	})
+	c.sub("array", func(c *conn) {
+		c.post("/auth/login", `[]`).says(400, `"value" must be of type object`)
+		c.post("/auth/login", `[{"email":1}]`).says(400, `"value" must be of type object`)
+	})
+	c.sub("size", func(c *conn) {
+		const most = 100 << 10
+		pad := func(n int) string { return good + strings.Repeat(" ", n-len(good)) }
+		c.post("/auth/login", pad(most)).session()
+		c.post("/auth/login", pad(most+1)).bare()
+		c.post("/auth/login", pad(1<<20)).bare()
+	})
+	c.sub("encodings", func(c *conn) {
+		c.post("/auth/login", good, "Content-Type: application/json; charset=latin1").bare()
+		c.post("/auth/login", good, "Content-Encoding: br").bare()
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, _ = w.Write([]byte(good))
+		_ = w.Close()
+		c.post("/auth/login", packed.String(), "Content-Encoding: gzip").session()
+		c.post("/auth/login", good, "Content-Encoding: gzip").bare()
+	})
+	c.sub("unknown keys", func(c *conn) {
+		c.post("/auth/login", `{"foo":1,"email":"ada@example.com","password":"x"}`).says(400, `"foo" is not allowed`)
+		c.post("/auth/login", `{"zoo":1,"foo":1,"email":"ada@example.com","password":"x"}`).says(400, `"zoo" is not allowed`)
+		c.post("/auth/login", `{"foo":1,"password":"x"}`).says(400, empty) // only the first fault
+	})
+}
+
+func TestRoutes(t *testing.T) {
+	c := serve(t)
+	for _, r := range []struct{ method, path string }{
+		{"GET", "/auth/login"},
+		{"PUT", "/auth/login"},
+		{"POST", "/auth/token/refresh"},
+		{"DELETE", "/auth/token/refresh"},
+		{"GET", "/auth/logout"},
+		{"GET", "/auth/token/revoke"},
+		{"POST", "/auth/jwks"},
+		{"POST", "/healthz"},
+		{"GET", "/auth"},
+		{"GET", "/auth/nothing"},
+		{"GET", "/"},
+		{"GET", "/auth//jwks"},
+	} {
+		c.do(r.method, r.path, "").says(404, "Not Found")
+	}
+	if a := c.get("/healthz/"); a.status != 200 {
+		t.Errorf("a trailing slash: %d, want 200", a.status)
+	}
+	if a := c.get("/HealthZ"); a.status != 200 {
+		t.Errorf("another letter case: %d, want 200", a.status)
+	}
+}
+
+func TestOthers(t *testing.T) {
+	c := serve(t)
+	for path, body := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
+		a := c.get(path)
+		if ct := a.header.Get("Content-Type"); a.status != 200 || a.body != body || ct != "text/html; charset=utf-8" {
+			t.Errorf("%s: %d %q %q", path, a.status, a.body, ct)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	c := serve(t)
+	always := map[string]string{
+		"X-Frame-Options":                  "SAMEORIGIN",
+		"X-Content-Type-Options":           "nosniff",
+		"Strict-Transport-Security":        "max-age=15552000; includeSubDomains",
+		"Access-Control-Allow-Credentials": "true",
+		"Keep-Alive":                       "timeout=5",
+	}
+	auth := map[string]string{
+		"Cache-Control": "no-store, no-cache, must-revalidate, proxy-revalidate",
+		"Pragma":        "no-cache",
+		"Expires":       "0",
+	}
+	for _, path := range []string{"/healthz", "/auth/jwks", "/auth/token/refresh", "/auth/nothing"} {
+		a := c.get(path)
+		for name, want := range always {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+		for name, want := range auth {
+			if !strings.HasPrefix(path, "/auth/") {
+				want = ""
+			}
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+		if tag := a.header.Get("ETag"); !strings.HasPrefix(tag, `W/"`) {
+			t.Errorf("%s: ETag is %q", path, tag)
+		}
+	}
+	// The tag that Express gives to "OK".
+	if tag := c.get("/healthz").header.Get("ETag"); tag != `W/"2-nOO9QiTIwXgNtWtBJezz8kv3SLc"` {
+		t.Errorf("ETag of OK is %s", tag)
+	}
+}
+
+func TestCORS(t *testing.T) {
+	c := serve(t)
+	a := c.get("/auth/token/refresh", "Origin: https://evil.example").says(401, "Invalid or expired refresh token.")
+	if got := a.header.Get("Access-Control-Allow-Origin"); got != "https://evil.example" {
+		t.Errorf("Access-Control-Allow-Origin is %q, want the origin reflected", got)
+	}
+	if got := c.get("/auth/jwks").header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("Access-Control-Allow-Origin is %q without an Origin", got)
+	}
+	a = c.do("OPTIONS", "/auth/login", "", "Origin: https://evil.example",
+		"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type").is(204)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin":      "https://evil.example",
+		"Access-Control-Allow-Credentials": "true",
+		"Access-Control-Allow-Methods":     "GET,HEAD,PUT,PATCH,POST,DELETE",
+		"Access-Control-Allow-Headers":     "content-type",
+	} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("preflight: %s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	c := serve(t)
+	access, _ := c.login("ada@example.com")
+	bob, _ := c.srv.Account("bob@example.com")
+	const revoke = "/auth/token/revoke"
+
+	c.post(revoke, "", bearer(access)).is(204)
+	c.post(revoke, "", "Authorization: "+access).is(204) // without a scheme
+	c.post(revoke, "", "Authorization: bearer "+access).says(401, "Not logged in")
+	c.post(revoke, "").says(401, "Not logged in")
+
+	c.login("ada@example.com")
+	c.login("bob@example.com")
+	// Unsigned, so anybody can write one; and it wins over the bearer token.
+	forged := `Cookie: permission_variables={"user-id":"` + bob.ID + `"}`
+	c.post(revoke, "", bearer(access), forged).is(204)
+	c.live("ada@example.com", 1)
+	c.live("bob@example.com", 0)
+
+	for _, broken := range []string{"", "x", "%7B"} {
+		c.post(revoke, "", bearer(access), "Cookie: permission_variables="+broken).bare()
+		c.get("/healthz", "Cookie: permission_variables="+broken).bare()
+	}
+	c.post(revoke, "", `Cookie: permission_variables={"user-id":"me"}`).bare()
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
+	c := serve(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.srv.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	_ = conn.SetDeadline(begun.Add(time.Minute))
+	for buf := make([]byte, 4096); err == nil; {
+		_, err = conn.Read(buf)
+	}
+	if took := time.Since(begun); took < 5*time.Second || took > 20*time.Second {
+		t.Errorf("an idle connection was closed after %v (%v), want 5 s", took, err)
+	}
+}
+
+func TestNoKeepAliveForThoseWhoClose(t *testing.T) {
+	c := serve(t)
+	req, _ := http.NewRequest("GET", c.srv.URL+"/healthz", nil)
+	req.Close = true
+	res, err := c.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := res.Header.Get("Keep-Alive"); got != "" {
+		t.Errorf("Keep-Alive is %q on a connection that closes", got)
+	}
+}

@@ -1,0 +1,342 @@
+package authtest_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const refused = "Invalid or expired refresh token."
+
+func TestRefresh(t *testing.T) {
+	const path = "/auth/token/refresh"
+
+	t.Run("good", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		s := c.refresh(token).untouched().session()
+		if s.RefreshToken == token {
+			t.Error("the refresh token was not rotated")
+		}
+		c.get(path+"?refresh_token="+s.RefreshToken, "Authorization: Bearer nonsense").session()
+		c.live("ada@example.com", 1)
+	})
+	t.Run("cookie only", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		next := c.get(path, "Cookie: refresh_token="+token).cookieSession()
+		if next == token {
+			t.Error("the refresh token was not rotated")
+		}
+		c.refresh(next).session()
+	})
+	t.Run("again", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, token := c.login("ada@example.com")
+		next := c.refresh(token).session().RefreshToken
+		c.refresh(token).says(401, refused)
+		c.refresh(next).session() // a reuse has no consequences
+	})
+	t.Run("no token where it is looked for", func(t *testing.T) {
+		c := serve(t)
+		access, token := c.login("ada@example.com")
+		c.get(path).says(401, refused)
+		c.get(path+"?refresh_token=").says(401, refused)
+		c.do("GET", path, `{"refresh_token":"`+token+`"}`).says(401, refused)
+		c.get(path, bearer(token)).says(401, refused)
+		c.get(path, bearer(access)).says(401, refused)
+		c.refresh(token).session()
+	})
+	t.Run("token that is not good", func(t *testing.T) {
+		c := serve(t)
+		c.refresh(uuid4).says(401, refused)
+
+		_, token := c.login("ada@example.com")
+		c.srv.Advance(30*24*time.Hour + time.Second)
+		c.refresh(token).says(401, refused)
+
+		_, token = c.login("ada@example.com")
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+		c.refresh(token).says(401, refused)
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
+		token = c.refresh(token).session().RefreshToken
+
+		c.post("/auth/logout?refresh_token="+token, "").is(204)
+		c.refresh(token).says(401, refused)
+
+		access, token := c.login("ada@example.com")
+		c.post("/auth/token/revoke", "", bearer(access)).is(204)
+		c.refresh(token).says(401, refused)
+
+		_, token = c.login("ada@example.com")
+		c.srv.DeleteAccount("ada@example.com")
+		c.refresh(token).says(401, refused)
+	})
+	t.Run("not a UUID, or given twice", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.refresh("garbage").bare()
+		c.refresh(token + "0").bare()
+		c.refresh(token + "&refresh_token=" + token).bare()
+		c.get(path + "?refresh_token[]=" + token).bare()
+		c.refresh(token).session() // it was not touched
+	})
+	t.Run("cookie and query", func(t *testing.T) {
+		c := serve(t)
+		_, adas := c.login("ada@example.com")
+		_, bobs := c.login("bob@example.com")
+		a := c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token="+adas)
+		a.cookieSession()
+		ada, _ := c.srv.Account("ada@example.com")
+		if _, payload := decode(t, jwtOf(a)); !containsAll(payload, ada.ID) {
+			t.Errorf("answered for somebody else: %s", payload)
+		}
+		c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token="+adas).says(401, refused) // stale by now
+		c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token=").says(401, refused)
+		c.refresh(bobs).session()
+	})
+	t.Run("broken identity cookie", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.get(path+"?refresh_token="+token, "Cookie: permission_variables=x").bare()
+		c.refresh(token).session()
+	})
+	t.Run("HEAD consumes the token", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.do("HEAD", path+"?refresh_token="+token, "").is(200)
+		c.refresh(token).says(401, refused)
+	})
+	t.Run("roles are those of now", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Roles = []string{"user", "analyst"} })
+		_, payload := decode(t, c.refresh(token).session().JWT)
+		if !containsAll(payload, `"x-hasura-allowed-roles":["user","analyst"]`) {
+			t.Errorf("payload is %s", payload)
+		}
+	})
+	t.Run("a full life again", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		for range 3 {
+			c.srv.Advance(29 * 24 * time.Hour)
+			token = c.refresh(token).session().RefreshToken
+		}
+	})
+	t.Run("the client gives up", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
+		c.http.Timeout = 50 * time.Millisecond
+		if a, err := c.try("GET", path+"?refresh_token="+token, ""); err == nil {
+			t.Fatalf("answer is %d, want none", a.status)
+		}
+		c.http.Timeout = 0
+		gate.Open()
+		eventually(t, func() bool { return c.srv.Refreshes() == 1 })
+		c.refresh(token).says(401, refused)
+	})
+}
+
+func TestConcurrentRefreshes(t *testing.T) {
+	const n = 20
+	// all sends n refreshes of one token that pass the gate together.
+	all := func(c *conn, token string, gate *authtest.Gate) (good []string) {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for range n {
+			wg.Go(func() {
+				a, err := c.try("GET", "/auth/token/refresh?refresh_token="+token, "")
+				switch {
+				case err != nil:
+					c.Error(err)
+				case a.status == 200:
+					mu.Lock()
+					good = append(good, a.session().RefreshToken)
+					mu.Unlock()
+				default:
+					a.says(401, refused)
+				}
+			})
+		}
+		<-gate.Arrived(n)
+		gate.Open()
+		wg.Wait()
+		return good
+	}
+
+	t.Run("lax", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, token := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: n})
+		good := all(c, token, &gate)
+		if len(good) != n {
+			t.Errorf("%d of %d succeeded, want all that were between lookup and rotation", len(good), n)
+		}
+		c.live("ada@example.com", n)
+		if reuses := c.srv.Reuses(); reuses != n-1 {
+			t.Errorf("Reuses is %d, want %d", reuses, n-1)
+		}
+		for _, token := range good {
+			c.refresh(token).session() // each is a session of its own
+		}
+	})
+	t.Run("lax, unforced", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, token := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
+		if good := all(c, token, &gate); len(good) < 2 {
+			t.Errorf("%d of %d succeeded: the two steps do not overlap", len(good), n)
+		}
+	})
+	t.Run("strict", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		_, other := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
+		good := all(c, token, &gate)
+		if len(good) != 1 {
+			t.Fatalf("%d succeeded, want 1", len(good))
+		}
+		if reuses := c.srv.Reuses(); reuses != n-1 {
+			t.Errorf("Reuses is %d, want %d", reuses, n-1)
+		}
+		c.refresh(good[0]).says(401, refused) // the family is ended
+		c.refresh(other).session()            // another login is not
+	})
+}
+
+func TestRefreshRacingLogout(t *testing.T) {
+	t.Run("lax: the new token survives", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, token := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: 1})
+		answers := make(chan *answer)
+		go func() {
+			a, _ := c.try("GET", "/auth/token/refresh?refresh_token="+token, "")
+			answers <- a
+		}()
+		<-gate.Arrived(1)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		gate.Open()
+		c.refresh((<-answers).session().RefreshToken).session()
+	})
+	t.Run("the new token is dead on arrival", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		access, _ := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+		answers := make(chan *answer)
+		go func() {
+			a, _ := c.try("GET", "/auth/token/refresh?refresh_token="+token, "")
+			answers <- a
+		}()
+		<-gate.Arrived(1)
+		c.post("/auth/token/revoke", "", bearer(access)).is(204)
+		gate.Open()
+		c.refresh((<-answers).session().RefreshToken).says(401, refused)
+	})
+}
+
+func TestRevoke(t *testing.T) {
+	c := serve(t, authtest.Options{AccessLife: time.Minute})
+	access, _ := c.login("ada@example.com")
+	c.login("ada@example.com")
+	c.login("bob@example.com")
+	const path = "/auth/token/revoke"
+	c.post(path, "", bearer(access)).is(204)
+	c.live("ada@example.com", 0)
+	c.live("bob@example.com", 1)
+	c.post(path, "", bearer(access)).is(204) // the JWT stays valid, and there are none left
+	c.post(path, "").says(401, "Not logged in")
+	c.post(path, "", "Authorization: Bearer x.y.z").says(401, "Not logged in")
+	c.srv.Advance(time.Minute + time.Second)
+	c.post(path, "", bearer(access)).says(401, "Not logged in")
+
+	access, _ = c.login("ada@example.com")
+	c.srv.DeleteAccount("ada@example.com")
+	c.post(path, "", bearer(access)).is(204)
+}
+
+func TestLogout(t *testing.T) {
+	tests := []struct {
+		name, query, body string
+		header            []string
+		status            int
+		message           string
+		left              int // of three sessions
+	}{
+		{name: "all", body: `{"all":true}`, status: 204, left: 0},
+		{name: "all as a string", body: `{"all":"true"}`, status: 204, left: 0},
+		{name: "this one", body: `{"all":false}`, status: 204, left: 2},
+		{name: "no option", body: `{}`, status: 204, left: 2},
+		{name: "no body", status: 204, left: 2},
+		{name: "bad access token", header: []string{"Authorization: Bearer x"}, status: 204, left: 2},
+		{name: "unknown token", query: "?refresh_token=" + uuid4, body: `{"all":true}`, status: 204, left: 3},
+		{name: "garbage", query: "?refresh_token=garbage", body: `{"all":true}`, status: 204, left: 3},
+		{name: "no token", query: "?", status: 401, message: refused, left: 3},
+		{name: "empty token", query: "?refresh_token=", status: 401, message: refused, left: 3},
+		{name: "token in the body", query: "?", body: `{"refresh_token":"` + uuid4 + `"}`, status: 401, message: refused, left: 3},
+		{name: "all is a number", body: `{"all":1}`, status: 400, message: `"all" must be a boolean`, left: 3},
+		{name: "extra key", body: `{"x":1}`, status: 400, message: `"x" is not allowed`, left: 3},
+		{name: "malformed", body: `{`, status: 400, left: 3},
+		{name: "empty cookie beats the query", header: []string{"Cookie: refresh_token="}, status: 401, message: refused, left: 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t)
+			c.login("ada@example.com")
+			c.login("ada@example.com")
+			_, token := c.login("ada@example.com")
+			if tt.query == "" {
+				tt.query = "?refresh_token=" + token
+			}
+			a := c.post("/auth/logout"+tt.query, tt.body, tt.header...).untouched()
+			if tt.status == 204 {
+				a.is(204)
+			} else {
+				a.says(tt.status, tt.message)
+			}
+			c.live("ada@example.com", tt.left)
+		})
+	}
+
+	t.Run("used token", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.refresh(token).session()
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.live("ada@example.com", 1)
+	})
+	t.Run("all with an expired token", func(t *testing.T) {
+		c := serve(t)
+		_, old := c.login("ada@example.com")
+		c.srv.Advance(30*24*time.Hour + time.Second)
+		c.login("ada@example.com")
+		c.post("/auth/logout?refresh_token="+old, `{"all":true}`).is(204)
+		c.live("ada@example.com", 1)
+	})
+	t.Run("cookie", func(t *testing.T) {
+		c := serve(t)
+		_, inCookie := c.login("ada@example.com")
+		_, inQuery := c.login("ada@example.com")
+		c.post("/auth/logout?refresh_token="+inQuery, "", "Cookie: refresh_token="+inCookie).clears().is(204)
+		c.refresh(inCookie).says(401, refused)
+		c.refresh(inQuery).session()
+	})
+	t.Run("the access token lives on", func(t *testing.T) {
+		c := serve(t)
+		access, token := c.login("ada@example.com")
+		c.post("/auth/logout?refresh_token="+token, "").is(204)
+		c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	})
+}
