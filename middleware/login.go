@@ -1,0 +1,231 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/synmetrix/session"
+)
+
+// refusalFloor is how long a refused sign-in takes at least. The auth service
+// needs 130 ms longer to refuse a password than to refuse an address that it
+// does not know; nobody is to learn from that who has an account.
+const refusalFloor = 300 * time.Millisecond
+
+// handlers are the ready-made routes. Their redirects are relative to the path
+// that they are at, "/login" or "/login/mfa", below whatever prefix.
+type handlers struct {
+	m *session.Manager
+}
+
+const (
+	loginToCode = "login/mfa"
+	codeToLogin = "../login"
+)
+
+func newLoginPage(r *http.Request, returnTo string) Page {
+	return Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: returnTo, Home: settingsOf(r.Context()).home}
+}
+
+func newCodePage(r *http.Request, returnTo string) Page {
+	return Page{
+		Name: "mfa", Title: "One more step", Status: http.StatusOK, ReturnTo: returnTo,
+		LoginURL: withReturnTo(codeToLogin, returnTo), Home: settingsOf(r.Context()).home,
+	}
+}
+
+func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
+	s := settingsOf(r.Context())
+	if s.isAPI(r) || !wantsPage(r) {
+		writeJSON(w, http.StatusOK, map[string]bool{"signed_in": session.FromContext(r.Context()).SignedIn()})
+		return
+	}
+	query := r.URL.Query()
+	page := newLoginPage(r, ReturnTo(query.Get("return_to")))
+	if query.Has("expired") {
+		page.Message = tookTooLong
+	}
+	s.pages.write(w, s.log, page)
+}
+
+func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := newLoginPage(r, in.returnTo())
+	email, err := in.text("email")
+	if err != nil {
+		h.again(w, r, page, err)
+		return
+	}
+	page.Email = email
+	password, err := in.text("password")
+	if err != nil {
+		h.again(w, r, page, err)
+		return
+	}
+	err = h.m.Login(r.Context(), email, password)
+	switch {
+	case err == nil:
+		h.signedIn(w, r, page.ReturnTo)
+	case errors.Is(err, session.ErrSecondFactor) && h.m.LoginPending(r.Context()):
+		if answersPage(r) {
+			redirect(w, withReturnTo(loginToCode, page.ReturnTo))
+			return
+		}
+		writeJSON(w, http.StatusAccepted, map[string]bool{"mfa_required": true})
+	default:
+		h.failed(w, r, page, err, began)
+	}
+}
+
+func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
+	returnTo := ReturnTo(r.URL.Query().Get("return_to"))
+	asPage := answersPage(r)
+	switch pending := h.m.LoginPending(r.Context()); {
+	case !pending && asPage:
+		redirect(w, withReturnTo(codeToLogin, returnTo))
+	case !pending:
+		Refuse(w, r, session.ErrNoPendingLogin)
+	case asPage:
+		s := settingsOf(r.Context())
+		s.pages.write(w, s.log, newCodePage(r, returnTo))
+	default:
+		writeJSON(w, http.StatusOK, map[string]bool{"mfa_required": true})
+	}
+}
+
+func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := newCodePage(r, in.returnTo())
+	code, err := in.text("code")
+	if err != nil {
+		if !h.m.LoginPending(r.Context()) {
+			err = session.ErrNoPendingLogin
+		}
+		h.again(w, r, page, err)
+		return
+	}
+	// Authenticator apps show a code in two groups, and people type it so.
+	err = h.m.LoginTOTP(r.Context(), strings.ReplaceAll(code, " ", ""))
+	if err == nil {
+		h.signedIn(w, r, page.ReturnTo)
+		return
+	}
+	h.failed(w, r, page, err, began)
+}
+
+func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
+	if !answersPage(r) {
+		Me(w, r)
+		return
+	}
+	if returnTo == "" {
+		returnTo = settingsOf(r.Context()).home
+	}
+	redirect(w, returnTo)
+}
+
+// failed answers a sign-in that the Manager has not carried out.
+func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err error, began time.Time) {
+	switch {
+	case errors.Is(err, session.ErrTooLarge):
+		err = &Problem{
+			Status: http.StatusInternalServerError,
+			Code:   codeTooLarge,
+			Detail: "You cannot be signed in: your account's session is too large to be kept.",
+			Err:    err,
+		}
+	case errors.Is(err, session.ErrRefused) && !errors.Is(err, session.ErrTicketRefused) && page.Name == "mfa":
+		err = &Problem{
+			Status: http.StatusUnauthorized,
+			Code:   codeInvalidCredentials,
+			Detail: "The code is not right. Enter the one that your app shows now.",
+			Err:    err,
+		}
+	}
+	if errors.Is(err, session.ErrRefused) {
+		wait(r.Context(), time.Until(began.Add(refusalFloor)))
+	}
+	h.again(w, r, page, err)
+}
+
+// tookTooLong is for a person whose first step of two is of no use any more.
+const tookTooLong = "The sign-in took too long. Please sign in again."
+
+// again answers with the form that the request came from where trying again
+// makes sense, and with a refusal elsewhere.
+func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err error) {
+	if !answersPage(r) {
+		Refuse(w, r, err)
+		return
+	}
+	p := problemOf(err)
+	switch p.Code {
+	case codeUnauthenticated:
+		// The first step has to be done once more.
+		to := codeToLogin
+		if errors.Is(err, session.ErrTicketRefused) {
+			to += "?expired=1"
+		}
+		redirect(w, withReturnTo(to, page.ReturnTo))
+	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAuthUnavailable, codeAuthInvalid, codeSessionUnavailable:
+		p.header(w.Header())
+		page.Status, page.Code, page.Message, page.Field = p.Status, p.Code, p.Detail, p.Field
+		s := settingsOf(r.Context())
+		s.pages.write(w, s.log, page)
+	default:
+		Refuse(w, r, err)
+	}
+}
+
+func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	all, err := in.flag("all")
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	end := h.m.Logout
+	if all {
+		end = h.m.LogoutAll
+	}
+	if err := end(r.Context()); err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	if answersPage(r) {
+		redirect(w, settingsOf(r.Context()).home)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// answersPage is the form of every answer to r, success and refusal.
+func answersPage(r *http.Request) bool {
+	return !settingsOf(r.Context()).isAPI(r) && wantsPage(r)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,156 @@
+package middleware
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/synmetrix/session"
+)
+
+// Refuse answers a request with what err means. All guards and routes of this
+// package answer with it; an app that refuses something itself should, too, so
+// that all its refusals look alike.
+//
+// The errors of package session are known, an [*Problem] says what it is, and
+// everything else is logged and answered with status 500.
+//
+// Somebody who is not signed in and follows a link, or types an address, is
+// sent to the login page (303), which leads back. Everything else is a refusal
+// with its status: a page if the request's body is a form, or if it has no
+// body and prefers text/html to JSON, and JSON otherwise. Under a prefix that
+// is named by [WithAPI] it is always JSON.
+func Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	s := settingsOf(r.Context())
+	p := problemOf(err)
+	if p.Code == codeInternal || p.Code == codeNotLoaded {
+		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	api := s.isAPI(r)
+	if p.Code == codeUnauthenticated && !api && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) {
+		redirect(w, s.loginURL(r))
+		return
+	}
+	p.header(w.Header())
+	if api || !wantsPage(r) {
+		p.writeJSON(w)
+		return
+	}
+	page := Page{
+		Name:    "refusal",
+		Title:   texts[p.Code].title,
+		Status:  p.Status,
+		Code:    p.Code,
+		Message: p.Detail,
+		Field:   p.Field,
+		Home:    s.home,
+		Retry:   p.RetryAfter > 0 && isSafe(r),
+	}
+	if page.Title == "" {
+		page.Title = http.StatusText(p.Status)
+	}
+	if (p.Code == codeUnauthenticated || p.Code == codeForbidden) && !s.isLogin(r) {
+		page.LoginURL = s.loginURL(r)
+	}
+	s.pages.write(w, s.log, page)
+}
+
+// wantsPage is the rule for the form of every answer.
+func wantsPage(r *http.Request) bool {
+	if isForm(r) {
+		return true
+	}
+	return !hasBody(r) && prefersHTML(r.Header)
+}
+
+func isForm(r *http.Request) bool {
+	typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && (typ == typeForm || typ == typeMultipart)
+}
+
+func hasBody(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+}
+
+func isSafe(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
+// isNavigation reports whether the answer to a request will be what a browser
+// shows in a window. A redirect to the login page would be the wrong answer to
+// anything else: a script or a frame would get a page instead of a status.
+func isNavigation(r *http.Request) bool {
+	if !isSafe(r) {
+		return false
+	}
+	// https://www.w3.org/TR/fetch-metadata/; not sent over plain HTTP.
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	if mode != "" || dest != "" {
+		return mode == "navigate" && dest == "document"
+	}
+	return prefersHTML(r.Header)
+}
+
+// redirect answers a GET or a POST with another address. location may be
+// relative: unlike http.Redirect this leaves it alone, since only the browser
+// knows the address that a prefix has been stripped from.
+func redirect(w http.ResponseWriter, location string) {
+	h := w.Header()
+	h.Set("Location", location)
+	writeBody(w, http.StatusSeeOther, nil)
+}
+
+// addressOf returns the address of a request as the client sees it, which is
+// not in r.URL where a prefix has been stripped.
+func addressOf(r *http.Request) *url.URL {
+	if r.RequestURI != "" {
+		if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+			return u
+		}
+	}
+	return r.URL
+}
+
+func (s *settings) isAPI(r *http.Request) bool {
+	if len(s.api) == 0 {
+		return false
+	}
+	path := addressOf(r).Path
+	for _, prefix := range s.api {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLogin reports whether the login page itself has been asked for: if that is
+// refused, which is a mistake in the app, it must not lead to itself.
+func (s *settings) isLogin(r *http.Request) bool {
+	path, _, _ := strings.Cut(s.loginPath, "?")
+	return addressOf(r).Path == path
+}
+
+// loginURL returns the address of the login page. After it the browser comes
+// back to this request if that is one that it can make again.
+func (s *settings) loginURL(r *http.Request) string {
+	if !isSafe(r) {
+		return s.loginPath
+	}
+	return withReturnTo(s.loginPath, ReturnTo(addressOf(r).RequestURI()))
+}
+
+// withReturnTo appends to an address the parameter return_to, unless to is
+// empty.
+func withReturnTo(address, to string) string {
+	if to == "" {
+		return address
+	}
+	separator := "?"
+	if strings.Contains(address, "?") {
+		separator = "&"
+	}
+	return address + separator + "return_to=" + url.QueryEscape(to)
+}

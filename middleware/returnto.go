@@ -1,0 +1,122 @@
+package middleware
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxReturnTo bounds the path and query that a sign-in returns to. What is
+// longer is dropped: it would have to fit into the login page's URL.
+const maxReturnTo = 2048
+
+// ReturnTo returns the path and query that the value of a return_to parameter
+// leads to, fit for a Location header, or the empty string if the value is
+// anything else than a path on this host.
+//
+// Guards send a visitor who has to sign in to the login page with the address
+// that was asked for in return_to. Anybody can write such a link, so the value
+// must not be trusted to lead back here. The routes of this package use
+// ReturnTo themselves; it is for apps with a login page of their own.
+//
+// A value is refused if any reader on the way could take it for an address
+// elsewhere: a browser, which reads "\" as "/" and skips tabs and line ends
+// (WHATWG URL), or a proxy that decodes or cleans paths. That includes dot
+// segments and, at the start, more than one slash in any encoding. A fragment
+// is dropped.
+func ReturnTo(value string) string {
+	if len(value) > maxReturnTo || !utf8.ValidString(value) || hasControl(value) {
+		return ""
+	}
+	u, err := url.Parse(value)
+	if err != nil || !onThisHost(u) || !plainPath(u.EscapedPath()) {
+		return ""
+	}
+	to := u.EscapedPath()
+	if u.RawQuery != "" {
+		to += "?" + escapeQuery(u.RawQuery)
+	}
+	// What is sent is what counts, so it is judged again as it will be read.
+	again, err := url.Parse(to)
+	if err != nil || !onThisHost(again) || again.Path != u.Path || !plainPath(again.EscapedPath()) {
+		return ""
+	}
+	return to
+}
+
+func onThisHost(u *url.URL) bool {
+	return u.Scheme == "" && u.Opaque == "" && u.User == nil && u.Host == "" && strings.HasPrefix(u.Path, "/")
+}
+
+// plainPath reports whether an escaped path stays on this host and below its
+// root however often it is decoded and cleaned on its way to a handler.
+func plainPath(path string) bool {
+	const layers = 4 // of encoding; nobody needs more than one
+	for range layers {
+		if len(path) > 1 && path[1] == '/' || strings.ContainsRune(path, '\\') || hasControl(path) {
+			return false
+		}
+		for segment := range strings.SplitSeq(path, "/") {
+			// A path parameter does not keep some servers from seeing a dot
+			// segment: "/..;a=b/".
+			name, _, _ := strings.Cut(segment, ";")
+			if name == "." || name == ".." {
+				return false
+			}
+		}
+		decoded := unescape(path)
+		if decoded == path {
+			return true
+		}
+		path = decoded
+	}
+	return false
+}
+
+// unescape decodes percent-encoded bytes and, as lenient readers do, leaves
+// alone what is none.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+// escapeQuery encodes the bytes that a URI must not hold (RFC 3986) and leaves
+// all others alone, so that a query that is one already stays the same.
+func escapeQuery(query string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(query) {
+		c := query[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"#<>\\^`{|}", c) >= 0 {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// hasControl reports whether s holds a control character (C0, DEL or C1).
+// Browsers skip some of them, and a header field must not hold any.
+func hasControl(s string) bool {
+	for _, r := range s {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,124 @@
+package middleware
+
+import (
+	"context"
+	"html/template"
+	"log/slog"
+	"net/http"
+
+	"github.com/synmetrix/session"
+)
+
+// Sessions returns middleware that gives every request its session, which
+// handlers get by session.FromContext, and every response its cookies. It goes
+// around everything that has to do with sessions: handlers, guards and the
+// ready-made routes.
+//
+// The session is saved, and its cookies are set, before the first byte of the
+// response: when the handler writes, flushes or hijacks, or else returns. If
+// that fails the response is a refusal with status 503, what the handler
+// writes to it is dropped, and Write returns the error; a handler that wants
+// to deal with such an error calls Session.Save before it writes. Values of a
+// stored session may still change while a response goes out; they are saved at
+// its end. A handler that panics gets its session's cookies set, too, if an
+// outer middleware answers for it.
+//
+// An unsafe request (POST, PUT, DELETE and so on) that carries our cookie is
+// refused if it comes from another origin; see session.Config.TrustedOrigins.
+// All responses say that they vary by cookie, and those with a session that
+// they must not be stored.
+//
+// The ResponseWriter that handlers get is an http.Flusher, http.Hijacker or
+// io.ReaderFrom if the server's is one, and works with an
+// http.ResponseController. It is never an http.Pusher.
+//
+// Inside another Sessions of the same Manager it does nothing.
+func Sessions(m *session.Manager, opts ...Option) func(http.Handler) http.Handler {
+	s := &settings{manager: m, loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
+	for _, opt := range opts {
+		opt(s)
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if settingsOf(r.Context()).manager == m {
+				next.ServeHTTP(w, r)
+				return
+			}
+			r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, s)))
+			cw := &writer{w: w, r: r, x: x}
+			defer cw.end()
+			w = cw.wrapped()
+			if err := checkOrigin(m, r, x); err != nil {
+				Refuse(w, r, err)
+			} else {
+				next.ServeHTTP(w, r)
+			}
+			cw.returned = true
+		})
+	}
+}
+
+// A request from another origin can do no harm without a cookie of ours: it is
+// one of a visitor who is not signed in.
+func checkOrigin(m *session.Manager, r *http.Request, x *session.Exchange) error {
+	if !x.CarriesCookie() {
+		return nil
+	}
+	return m.CheckOrigin(r)
+}
+
+// Option is a setting of [Sessions].
+type Option func(*settings)
+
+// WithAPI names prefixes of paths, such as "/api/", under which every refusal is
+// JSON and none is a redirect to the login page, whatever the request accepts.
+// They are paths as the client sees them. Default: none.
+func WithAPI(prefixes ...string) Option {
+	return func(s *settings) { s.api = append(s.api, prefixes...) }
+}
+
+// WithHome sets where a browser goes after it has signed in or out, unless it
+// had asked for a certain page, and where the links of refusals lead. It is a
+// path as the client sees it. Default: "/".
+func WithHome(path string) Option {
+	return func(s *settings) { s.home = path }
+}
+
+// WithTemplates makes all pages of this package look as the app wants. t usually comes
+// from [Templates] and redefines some of them:
+//
+//	t := template.Must(middleware.Templates().Parse(
+//		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
+//
+// A template is executed with a [Page]. The pages' Content-Security-Policy
+// allows the style element of the template "style", as it is when executed
+// with the zero Page, and nothing else. One that the app has set before stays
+// as it is: an app whose pages have pictures or files of styles sets its own.
+//
+// A page whose template is missing or fails is shown as built in, and the
+// error logged. Default: Templates().
+func WithTemplates(t *template.Template) Option {
+	p := newPages(t)
+	return func(s *settings) { s.pages = p }
+}
+
+// settings is what Sessions has been told, for everything inside it.
+type settings struct {
+	manager   *session.Manager
+	loginPath string
+	home      string
+	api       []string
+	pages     *pages
+	log       *slog.Logger
+}
+
+type settingsKey struct{}
+
+// settingsOf returns the settings of the Sessions around a request. Outside of
+// any there are none to obey.
+func settingsOf(ctx context.Context) *settings {
+	if s, ok := ctx.Value(settingsKey{}).(*settings); ok {
+		return s
+	}
+	return &settings{loginPath: "/login", home: "/", pages: builtInPages(), log: slog.Default()}
+}
