@@ -155,7 +155,7 @@ func TestSecondFactor(t *testing.T) {
 	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/mfa/totp" {
 		t.Errorf("sent %s %s", x.req.Method, x.req.RequestURI)
 	}
-	if want := `{"ticket":"` + ticket + `","code":"012345","cookie":false}` + "\n"; x.body != want {
+	if want := `{"ticket":"` + ticket + `","code":"012345","cookie":false}`; x.body != want {
 		t.Errorf("sent %s, want %s", x.body, want)
 	}
 }
@@ -385,5 +385,20 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 	if n := len(srv.seen()); n != 250 {
 		t.Errorf("%d requests arrived, want 250", n)
+	}
+}
+
+func TestParseAccessToken(t *testing.T) {
+	t.Parallel()
+	exp := time.Now().Add(time.Hour).Truncate(time.Second)
+	claims, err := synmetrix.ParseAccessToken(jwt(exp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims.UserID != "u1" || len(claims.AllowedRoles) != 1 || claims.AllowedRoles[0] != "user" || claims.DefaultRole != "user" || !claims.ExpiresAt.Equal(exp) {
+		t.Errorf("claims = %+v", claims)
+	}
+	if _, err := synmetrix.ParseAccessToken("a.b.c"); !errors.Is(err, session.ErrInvalidToken) {
+		t.Errorf("error = %v, want ErrInvalidToken", err)
 	}
 }

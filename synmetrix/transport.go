@@ -148,13 +148,11 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	var body io.Reader
 	switch {
 	case r.body != nil:
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(r.body); err != nil {
+		encoded, err := json.Marshal(r.body)
+		if err != nil {
 			return nil, err
 		}
-		body = &buf
+		body = bytes.NewReader(encoded)
 	case r.method == http.MethodGet:
 		body = onceBody{}
 	}

@@ -305,6 +305,38 @@ func TestForeignTransport(t *testing.T) {
 	})))
 	_, err = c.Refresh(testContext(t), oldRefresh)
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+
+	c = newClient(t, "http://auth.example", synmetrix.WithTimeout(time.Millisecond), synmetrix.WithTransport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, broken
+	})))
+	_, err = c.Refresh(testContext(t), oldRefresh)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is not a DeadlineExceeded", err)
+	}
+}
+
+// After a 101 the connection is raw, and need not end.
+func TestUpgradeIsNotAwaited(t *testing.T) {
+	t.Parallel()
+	released := make(chan struct{})
+	srv := serve(t, func(x *exchange) bool {
+		x.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+		_, _ = io.Copy(io.Discard, x) // until the client hangs up
+		close(released)
+		return false
+	})
+	start := time.Now()
+	_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "invalid answer, outcome unknown")
+	if took := time.Since(start); took > synmetrix.DefaultTimeout/2 {
+		t.Errorf("took %v", took)
+	}
+	select {
+	case <-released:
+	case <-testContext(t).Done():
+		t.Error("the connection was kept")
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
