@@ -1,0 +1,78 @@
+package synmetrix_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// FuzzAnswer holds every call to its contract whatever comes back: a result
+// that can be used, or an error with a meaning, and no refusal but in the
+// service's own format.
+func FuzzAnswer(f *testing.F) {
+	for _, body := range []string{
+		"", "{}", "null", "[]", html,
+		tokensBody(liveAccess, newRefresh),
+		`{"jwt_token":null,"jwt_expires_in":null,"user":{}}`,
+		`{"jwt_token":"a.b.c","refresh_token":null}`,
+		`{"magicLink":true}`,
+		`{"mfa":true,"ticket":"` + ticket + `"}`,
+		`{"statusCode":401,"error":"Unauthorized","message":"Invalid or expired ticket."}`,
+		`{"statusCode":400,"error":"Bad Request"}`,
+		`{"statusCode":4e2,"error":"Bad Request","message":7}`,
+	} {
+		for _, status := range []int{200, 204, 302, 400, 401, 429, 500} {
+			f.Add(status, "application/json", body, "1795445688")
+		}
+	}
+	f.Fuzz(func(t *testing.T, status int, contentType, body, wait string) {
+		if status < 100 || status > 999 {
+			return // net/http passes no such status on
+		}
+		c := synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: status,
+				Header:     http.Header{"Content-Type": {contentType}, "Retry-After": {wait}, "X-Ratelimit-Reset": {wait}, "Date": {wait}},
+				Body:       io.NopCloser(strings.NewReader(body)),
+			}, nil
+		})))
+		for op, call := range calls {
+			tokens, err := call(c, t.Context())
+			if err == nil {
+				if status < 200 || status > 299 {
+					t.Errorf("%s: success at status %d", op, status)
+				}
+				if op != "logout" && op != "revoke" && (strings.Count(tokens.AccessToken, ".") != 2 || len(tokens.RefreshToken) != 36) {
+					t.Errorf("%s: unusable tokens", op)
+				}
+				continue
+			}
+			if meanings(err) == "" {
+				t.Errorf("%s: an error without a meaning: %v", op, err)
+			}
+			if tokens.AccessToken != "" {
+				t.Errorf("%s: an access token beside an error", op)
+			}
+			if errors.Is(err, session.ErrRefused) &&
+				(status != 400 && status != 401 || !json.Valid([]byte(body)) || op == "refresh" && status != 401) {
+				t.Errorf("%s: refused by status %d and body %q", op, status, body)
+			}
+			var e *session.AuthError
+			if errors.As(err, &e) {
+				if e.RetryAfter < 0 || e.RetryAfter > 15*time.Minute {
+					t.Errorf("%s: RetryAfter = %v", op, e.RetryAfter)
+				}
+				if m := e.Message; len(m) > 20 && strings.Contains(err.Error(), m) {
+					t.Errorf("%s: the error quotes the service: %v", op, err)
+				}
+			}
+		}
+	})
+}
