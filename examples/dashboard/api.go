@@ -1,0 +1,168 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// A user's preferences are values of the session, one for each, so that
+// requests that change different ones at once do not undo each other.
+
+const (
+	prefPrefix = "pref."
+	maxPrefs   = 100
+	maxPref    = 1 << 10  // bytes of JSON
+	maxBody    = 64 << 10 // bytes that are read at all
+)
+
+var prefName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+
+func prefKey(name string) session.Key[json.RawMessage] {
+	return session.NewKey[json.RawMessage](prefPrefix + name)
+}
+
+// prefs returns the session's preferences by name.
+func prefs(s *session.Session) map[string]json.RawMessage {
+	all := map[string]json.RawMessage{}
+	for _, name := range s.ValueNames() {
+		if name, ok := strings.CutPrefix(name, prefPrefix); ok {
+			if value, ok := prefKey(name).Get(s); ok {
+				all[name] = value
+			}
+		}
+	}
+	return all
+}
+
+func getPrefs(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, prefs(session.FromContext(r.Context())))
+}
+
+func putPref(w http.ResponseWriter, r *http.Request) {
+	s := session.FromContext(r.Context())
+	name := r.PathValue("key")
+	if !prefName.MatchString(name) {
+		middleware.Refuse(w, r, invalid("key", "The key must be 1 to 64 characters of a-z, 0-9, - and _."))
+		return
+	}
+	value, err := readPref(w, r)
+	if err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	if all := prefs(s); all[name] == nil && len(all) >= maxPrefs {
+		middleware.Refuse(w, r, invalid("key", fmt.Sprintf("There are %d keys already, and no more can be kept.", maxPrefs)))
+		return
+	}
+	if err := prefKey(name).Set(s, value); err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	// Saved with the answer it would be, too; but then a failure could not be
+	// answered.
+	if err := s.Save(r.Context()); err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// readPref reads a JSON value from the request's body, which need not be said
+// to be JSON, but must not be said to be anything else.
+func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
+	if typ := r.Header.Get("Content-Type"); typ != "" {
+		typ, params, err := mime.ParseMediaType(typ)
+		if charset := cmp.Or(params["charset"], "utf-8"); err != nil || typ != "application/json" || !strings.EqualFold(charset, "utf-8") {
+			return nil, &middleware.Problem{Status: http.StatusUnsupportedMediaType, Detail: "The request's body must be application/json in UTF-8."}
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &middleware.Problem{Status: http.StatusRequestEntityTooLarge, Detail: "The request's body is larger than 64 KiB."}
+	case err != nil:
+		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not complete."}
+	case !utf8.Valid(body) || !json.Valid(body):
+		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not a JSON value."}
+	}
+	value, err := json.Marshal(json.RawMessage(body)) // without white space
+	if err != nil || len(value) > maxPref {
+		return nil, invalid("value", "The value is longer than 1 KiB.")
+	}
+	return value, nil
+}
+
+// serveEvents sends server-sent events, each with what is left of the access
+// token's life. The token is renewed on the way when it is due, long after the
+// answer has begun.
+func serveEvents(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("n"), "10"))
+	if err != nil || n < 1 || n > 1000 {
+		middleware.Refuse(w, r, invalid("n", "n must be a number from 1 to 1000."))
+		return
+	}
+	every, err := time.ParseDuration(cmp.Or(r.URL.Query().Get("every"), "1s"))
+	if err != nil || every < 0 || every > time.Minute {
+		middleware.Refuse(w, r, invalid("every", "every must be a duration of at most 1m, such as 500ms."))
+		return
+	}
+	s := session.FromContext(r.Context())
+	flusher := http.NewResponseController(w)
+	for i := range n {
+		if i > 0 {
+			select {
+			case <-time.After(every):
+			case <-r.Context().Done():
+				return
+			}
+		}
+		if _, err := s.AccessToken(r.Context()); err != nil {
+			if i == 0 {
+				middleware.Refuse(w, r, err)
+			}
+			// A browser asks again by itself, and gets the refusal then.
+			return
+		}
+		if i == 0 {
+			w.Header().Set("Content-Type", "text/event-stream")
+		}
+		left := time.Until(s.AccessTokenExpiresAt())
+		fmt.Fprintf(w, "id: %d\ndata: {\"access_token_expires_in\":%.3f}\n\n", i+1, left.Seconds())
+		if flusher.Flush() != nil {
+			return
+		}
+	}
+}
+
+// invalid is a request that can be read and not be carried out.
+func invalid(field, detail string) error {
+	return &middleware.Problem{Status: http.StatusUnprocessableEntity, Field: field, Detail: detail}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that is gone is nothing to be dealt with here
+}

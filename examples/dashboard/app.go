@@ -1,0 +1,95 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// app is the web app, without the framework that serves it.
+type app struct {
+	settings settings
+	manager  *session.Manager
+	pages    *pages
+	ready    *readiness
+	upstream *upstream
+}
+
+func newApp(s settings, m *session.Manager, auth session.Pinger) *app {
+	return &app{
+		settings: s,
+		manager:  m,
+		pages:    newPages(s),
+		ready:    &readiness{auth: auth},
+		upstream: newUpstream(s.upstreamURL, m.Logger()),
+	}
+}
+
+// route is one of the app's own routes. Those for signing in and out are the
+// library's.
+type route struct {
+	method, path string // as http.ServeMux writes them
+	who          guard
+	handler      http.HandlerFunc
+}
+
+// guard says whom a route is for. A route that does not say it is for signed-in
+// users.
+type guard struct {
+	everybody bool
+	roles     []string // any of them will do
+}
+
+var (
+	everybody = guard{everybody: true}
+	signedIn  = guard{}
+	analysts  = guard{roles: []string{"admin", "analyst"}}
+	admins    = guard{roles: []string{"admin"}}
+)
+
+// routes is the one list that every framework serves.
+func (a *app) routes() []route {
+	return []route{
+		{"GET", "/{$}", everybody, a.pages.handler("home", "Start")},
+		{"GET", "/dashboard", signedIn, a.pages.handler("dashboard", "Dashboard")},
+		{"GET", "/reports", analysts, a.pages.handler("reports", "Reports")},
+		{"GET", "/admin", admins, a.pages.handler("admin", "Admin")},
+
+		{"GET", "/api/me", signedIn, middleware.Me},
+		{"GET", "/api/prefs", signedIn, getPrefs},
+		{"PUT", "/api/prefs/{key}", signedIn, putPref},
+		{"GET", "/api/upstream", signedIn, a.upstream.serve},
+		{"GET", "/api/events", signedIn, serveEvents},
+	}
+}
+
+// probes are for whoever watches the process. They touch no session and are
+// served outside of the session middleware.
+func (a *app) probes() []route {
+	return []route{
+		{"GET", "/healthz", everybody, healthz},
+		{"GET", "/readyz", everybody, a.ready.serve},
+	}
+}
+
+// handler returns the app under the framework that FRAMEWORK names.
+func (a *app) handler() http.Handler { return a.netHTTP() }
+
+// notFound answers for every path that is not there.
+func notFound(w http.ResponseWriter, r *http.Request) {
+	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
+}
+
+// wrongMethod returns the handler for all methods that the route's path does
+// not take. Every path has one route.
+func (rt route) wrongMethod() http.HandlerFunc {
+	allow := rt.method
+	if allow == http.MethodGet {
+		allow += ", " + http.MethodHead
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusMethodNotAllowed})
+	}
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// variables are the settings, each of which is an environment variable and,
+// unless it is a secret, a flag.
+var variables = []struct {
+	name, usage string
+	secret      bool
+}{
+	{name: "ADDR", usage: "where to listen; port 0 picks a free one (default 127.0.0.1:8080)"},
+	{name: "AUTH_URL", usage: "address of an auth service, to which /auth/... is appended (default: one in this process)"},
+	{name: "FRAMEWORK", usage: "nethttp (default nethttp)"},
+	{name: "STORE", usage: "where sessions are kept: cookie, memory (default cookie)"},
+	{name: "COORDINATOR", usage: "what processes with cookie sessions share: memory (default memory)"},
+	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
+	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP beyond this machine, too (default false)"},
+	{name: "REGISTER", usage: "not supported yet"},
+	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new one)", secret: true},
+	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its life)"},
+	{name: "GRACE", usage: "how long late requests may come with the tokens before (default 1m)"},
+	{name: "IDLE_TIMEOUT", usage: "ends a session that is not used (default 24h)"},
+	{name: "LIFETIME", usage: "ends a session, counted from login (default 720h)"},
+	{name: "AUTH_TIMEOUT", usage: "how long one request to the auth service may take (default 10s)"},
+	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
+	{name: "JWT_KEY", usage: "not supported yet", secret: true},
+	{name: "JWKS_URL", usage: "not supported yet"},
+	{name: "JWT_PUBLIC_KEY_FILE", usage: "not supported yet"},
+	{name: "UPSTREAM_URL", usage: "an API that /api/upstream calls as the signed-in user"},
+	{name: "TRUSTED_ORIGINS", usage: "comma-separated origins whose pages may send forms here"},
+	{name: "TRUSTED_PROXIES", usage: "not supported yet"},
+	{name: "LOG_LEVEL", usage: "debug, info, warn, error (default info)"},
+	{name: "LOG_FORMAT", usage: "text, json (default text)"},
+	{name: "METRICS", usage: "not supported yet"},
+}
+
+// settings are what the program has been told. Durations that have not been
+// given are zero, which is the library's default.
+type settings struct {
+	addr        string
+	authURL     string // empty: a service of our own
+	framework   string
+	store       string
+	coordinator string
+	upstreamURL string
+
+	cookie         session.Cookie
+	keys           []session.SecretKey // empty: one that is made at the start
+	refreshBefore  time.Duration
+	grace          time.Duration
+	idleTimeout    time.Duration
+	lifetime       time.Duration
+	authTimeout    time.Duration
+	storeTimeout   time.Duration
+	trustedOrigins []string
+
+	logLevel slog.Level
+	logJSON  bool
+}
+
+// readSettings reads flags and environment; a flag beats its variable, and what
+// is empty is not set. Its error is one line that names the variable and says
+// what is allowed. It never quotes a value, which may hold a password.
+func readSettings(args []string, getenv func(string) string) (settings, error) {
+	p := parser{flags: map[string]*string{}, getenv: getenv}
+	if err := p.parseFlags(args); err != nil {
+		return settings{}, err
+	}
+	s := settings{
+		addr:        p.address("ADDR", "127.0.0.1:8080"),
+		authURL:     p.authURL("AUTH_URL"),
+		framework:   p.choice("FRAMEWORK", []string{"nethttp"}, "echo", "gin"),
+		store:       p.choice("STORE", []string{"cookie", "memory"}, servers...),
+		coordinator: p.choice("COORDINATOR", []string{"memory"}, servers...),
+		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
+
+		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
+		keys:           p.keys("SESSION_KEYS"),
+		refreshBefore:  p.duration("REFRESH_BEFORE"),
+		grace:          p.duration("GRACE"),
+		idleTimeout:    p.duration("IDLE_TIMEOUT"),
+		lifetime:       p.duration("LIFETIME"),
+		authTimeout:    p.duration("AUTH_TIMEOUT"),
+		storeTimeout:   p.duration("STORE_TIMEOUT"),
+		trustedOrigins: p.origins("TRUSTED_ORIGINS"),
+
+		logLevel: logLevels[p.choice("LOG_LEVEL", []string{"info", "debug", "warn", "error"})],
+		logJSON:  p.choice("LOG_FORMAT", []string{"text", "json"}) == "json",
+	}
+	if s.store != "cookie" && p.get("COORDINATOR") != "" {
+		p.fail("COORDINATOR", "is for cookie sessions; it must be empty beside a STORE")
+	}
+	p.choice("REGISTER", []string{"verify"}, "direct", "off")
+	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "TRUSTED_PROXIES", "METRICS"} {
+		if p.get(name) != "" {
+			p.fail(name, "is not supported yet")
+		}
+	}
+	return s, p.err
+}
+
+// servers are the beginnings of the addresses of stores outside this process.
+var servers = []string{"sqlite:", "postgres://", "mysql://", "redis://"}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// logger returns the log that the settings ask for.
+func (s settings) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: s.logLevel}
+	if s.logJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// config returns what of the settings is the library's.
+func (s settings) config() session.Config {
+	return session.Config{
+		AuthTimeout:    s.authTimeout,
+		Cookie:         s.cookie,
+		Grace:          s.grace,
+		IdleTimeout:    s.idleTimeout,
+		Keys:           s.keys,
+		Lifetime:       s.lifetime,
+		RefreshBefore:  s.refreshBefore,
+		StoreTimeout:   s.storeTimeout,
+		TrustedOrigins: s.trustedOrigins,
+	}
+}
+
+// fieldNames turns what session.New says about its Config into what it means to
+// the user of this program.
+var fieldNames = strings.NewReplacer(
+	"session: Config.Cookie.Name", "COOKIE_NAME",
+	"session: Config.TrustedOrigins", "TRUSTED_ORIGINS",
+	"session: Config.Lifetime", "LIFETIME",
+	"session: Config.IdleTimeout", "IDLE_TIMEOUT",
+	"IdleTimeout", "IDLE_TIMEOUT",
+)
+
+// parser reads one setting after the other and keeps the first error.
+type parser struct {
+	flags  map[string]*string // by the variable
+	getenv func(string) string
+	err    error
+}
+
+func (p *parser) parseFlags(args []string) error {
+	flags := flag.NewFlagSet("dashboard", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	for _, v := range variables {
+		if v.secret {
+			continue // arguments can be seen by other users of the machine
+		}
+		value := new(string)
+		p.flags[v.name] = value
+		set := func(text string) error { *value = text; return nil }
+		if v.name == "COOKIE_INSECURE" {
+			flags.BoolFunc(flagName(v.name), "", set)
+		} else {
+			flags.Func(flagName(v.name), "", set)
+		}
+	}
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return fmt.Errorf("%s (see -help)", strings.Join(strings.Fields(err.Error()), " "))
+	case flags.NArg() > 0:
+		return errors.New("settings are flags or environment variables; there are no other arguments (see -help)")
+	}
+	return nil
+}
+
+// flagName returns the flag of a variable, AUTH_URL's being auth-url.
+func flagName(variable string) string {
+	return strings.ReplaceAll(strings.ToLower(variable), "_", "-")
+}
+
+// printUsage lists the settings.
+func printUsage(w io.Writer) {
+	fmt.Fprintln(w, "usage: dashboard [flags]; each flag is an environment variable, too")
+	for _, v := range variables {
+		name := "-" + flagName(v.name) + ", "
+		if v.secret {
+			name = ""
+		}
+		fmt.Fprintf(w, "  %s%s\n    \t%s\n", name, v.name, v.usage)
+	}
+}
+
+// fail keeps the first error: what name must be.
+func (p *parser) fail(name, what string) {
+	if p.err == nil {
+		p.err = errors.New(name + " " + what)
+	}
+}
+
+// get returns the value of a setting, empty if it is not set.
+func (p *parser) get(name string) string {
+	if value, ok := p.flags[name]; ok && *value != "" {
+		return *value
+	}
+	return p.getenv(name)
+}
+
+// choice returns one of several words, by default the first. What begins with
+// one of planned is known, and not there yet.
+func (p *parser) choice(name string, allowed []string, planned ...string) string {
+	value := cmp.Or(p.get(name), allowed[0])
+	if slices.Contains(allowed, value) {
+		return value
+	}
+	for _, prefix := range planned {
+		isAddress := strings.HasSuffix(prefix, ":") || strings.HasSuffix(prefix, "://")
+		if value == prefix || isAddress && strings.HasPrefix(value, prefix) {
+			p.fail(name, "is "+strings.TrimRight(prefix, ":/")+", which is not supported yet; it must be "+strings.Join(allowed, " or "))
+			return value
+		}
+	}
+	p.fail(name, "must be "+strings.Join(allowed, " or "))
+	return value
+}
+
+func (p *parser) boolean(name string) bool {
+	value := cmp.Or(p.get(name), "false")
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		p.fail(name, "must be true or false")
+	}
+	return b
+}
+
+func (p *parser) duration(name string) time.Duration {
+	value := p.get(name)
+	if value == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 {
+		p.fail(name, "must be a Go duration over zero, such as 90s or 24h")
+		return 0
+	}
+	return d
+}
+
+func (p *parser) address(name, missing string) string {
+	value := cmp.Or(p.get(name), missing)
+	_, port, err := net.SplitHostPort(value)
+	if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || strconv.FormatUint(n, 10) != port {
+		p.fail(name, "must be HOST:PORT with a port from 0 to 65535")
+	}
+	return value
+}
+
+func (p *parser) authURL(name string) string {
+	value := p.get(name)
+	if value != "" && synmetrix.NewClient(value).Validate() != nil {
+		p.fail(name, "must be an http or https address without a user, a query or a fragment")
+	}
+	return value
+}
+
+func (p *parser) upstreamURL(name string) string {
+	value := p.get(name)
+	if value == "" {
+		return ""
+	}
+	if u, ok := parseWebURL(value); !ok || u.Fragment != "" {
+		p.fail(name, "must be an http or https address without a user or a fragment")
+	}
+	return value
+}
+
+func (p *parser) origins(name string) []string {
+	var origins []string
+	for text := range strings.SplitSeq(p.get(name), ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		u, ok := parseWebURL(text)
+		if !ok || text != u.Scheme+"://"+u.Host {
+			p.fail(name, "must be comma-separated origins, such as https://app.example.org")
+			return nil
+		}
+		origins = append(origins, text)
+	}
+	return origins
+}
+
+// parseWebURL parses an absolute http or https address without a user.
+func parseWebURL(text string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return nil, false
+	}
+	return u, true
+}
+
+func (p *parser) keys(name string) []session.SecretKey {
+	value := p.get(name)
+	if value == "" {
+		return nil
+	}
+	keys, err := session.ParseKeys(value)
+	if err != nil {
+		why := strings.TrimPrefix(err.Error(), "session: ")
+		p.fail(name, "must be comma-separated base64 secrets of 32 bytes or more: "+why)
+	}
+	return keys
+}
