@@ -54,7 +54,9 @@ type Account struct {
 // account is an Account as it is kept.
 type account struct {
 	Account
-	anonymous bool
+	anonymous bool   // and without an address
+	newEmail  string // to be confirmed
+	newSecret string // of a second factor that is not on yet
 
 	// One ticket serves all purposes; a new one replaces it.
 	ticket        string
@@ -117,6 +119,9 @@ func (s *Server) UpdateAccount(user string, change func(*Account)) {
 	changed := a.clone()
 	change(&changed)
 	changed.ID = a.ID
+	if changed.Email == "" && !a.anonymous {
+		panic("authtest: UpdateAccount: account without an e-mail address")
+	}
 	changed, err := changed.normal()
 	if err != nil {
 		panic(err.Error())

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,6 +41,29 @@ func (o object) get(name string) (value any, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// text returns a member that is a string, "" if it is not one.
+func (o object) text(name string) string {
+	value, _ := o.get(name)
+	s, _ := value.(string)
+	return s
+}
+
+// set changes the member of a name, or appends one.
+func (o object) set(name string, value any) object {
+	for i := range o {
+		if o[i].name == name {
+			o[i].value = value
+			return o
+		}
+	}
+	return append(o, member{name, value})
+}
+
+// without returns the object without the member of a name.
+func (o object) without(name string) object {
+	return slices.DeleteFunc(o, func(m member) bool { return m.name == name })
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -95,6 +119,9 @@ func badRequest() *Answer { return failure(http.StatusBadRequest, "") }
 func serverError() *Answer {
 	return failure(http.StatusInternalServerError, "An internal server error occurred")
 }
+
+// disabled is the answer of an endpoint that is switched off.
+func disabled(*call) *Answer { return serverError() }
 
 func jsonAnswer(status int, body any) *Answer {
 	return &Answer{

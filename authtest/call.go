@@ -29,7 +29,7 @@ type call struct {
 	cookies map[string]string
 	refresh presented
 	user    identity
-	between func() bool // runs between the steps of a refresh; see Fault.Between
+	between func() bool // waits between two steps; see Fault.Between
 }
 
 // presented is the refresh token of a request.
@@ -49,7 +49,8 @@ func (c *call) readBody() {
 	c.raw, _ = io.ReadAll(io.LimitReader(c.req.Body, maxBody+1)) // a client that fails in mid-body gets no answer anyway
 }
 
-// answer takes the request through the stages of the service, in its order.
+// answer takes the request through the stages of the service, in its order. It
+// returns nil if the server was closed on the way.
 func (c *call) answer(handle handler) *Answer {
 	s, r := c.server, c.req
 	if a := s.limit.check(c); a != nil {
@@ -70,10 +71,20 @@ func (c *call) answer(handle handler) *Answer {
 	if !c.identify() {
 		return c.with(badRequest())
 	}
-	if path := strings.ToLower(r.URL.Path); path == "/auth" || strings.HasPrefix(path, "/auth/") {
+	path := strings.ToLower(r.URL.Path)
+	if path == "/auth" || strings.HasPrefix(path, "/auth/") {
 		noCache(c.header)
+		if s.opts.NoAuth {
+			handle = notFound
+		} else if s.opts.NoMFA && strings.HasPrefix(path, "/auth/mfa") {
+			handle = disabled
+		}
 	}
-	return c.with(handle(c))
+	a := handle(c)
+	if a == nil {
+		return nil // the server was closed on the way
+	}
+	return c.with(a)
 }
 
 // with adds the headers that the stages have set to an answer.
@@ -143,21 +154,51 @@ func parseObject(raw []byte) object {
 	_, _ = dec.Token() // the brace; raw is valid, so nothing below can fail
 	for dec.More() {
 		name, _ := dec.Token()
-		var value any
+		var value json.RawMessage
 		_ = dec.Decode(&value)
-		o = o.set(name.(string), value)
+		o = o.set(name.(string), parseValue(value))
 	}
 	return o
 }
 
-func (o object) set(name string, value any) object {
-	for i := range o {
-		if o[i].name == name {
-			o[i].value = value
-			return o
-		}
+func parseValue(raw []byte) any {
+	if raw[0] == '{' {
+		return parseObject(raw)
 	}
-	return append(o, member{name, value})
+	var value any
+	_ = json.Unmarshal(raw, &value)
+	return value
+}
+
+// add sets a member as a form or a query gives it: what comes more than once
+// is an array.
+func (o object) add(name, value string) object {
+	switch first, given := o.get(name); first := first.(type) {
+	case []any:
+		return o.set(name, append(first, value))
+	default:
+		if given {
+			return o.set(name, []any{first, value})
+		}
+		return o.set(name, value)
+	}
+}
+
+// query returns the parameters of the URL as an object, in their order.
+func (c *call) query() object {
+	o := object{}
+	for pair := range strings.SplitSeq(c.req.URL.RawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || name == "" {
+			continue
+		}
+		if plain, err := url.QueryUnescape(value); err == nil {
+			value = plain
+		}
+		o = o.add(name, value)
+	}
+	return o
 }
 
 // parseForm reads a multipart/form-data body, whose values are all strings.
@@ -186,16 +227,7 @@ func (c *call) parseForm() bool {
 		if err != nil {
 			return false
 		}
-		switch first, given := o.get(part.FormName()); first := first.(type) {
-		case []any:
-			o = o.set(part.FormName(), append(first, string(value)))
-		default:
-			if given {
-				o = o.set(part.FormName(), []any{first, string(value)})
-			} else {
-				o = o.set(part.FormName(), string(value))
-			}
-		}
+		o = o.add(part.FormName(), string(value))
 	}
 	c.body = o
 	return true
@@ -236,13 +268,10 @@ func (c *call) identify() bool {
 		id, _ := claims["x-hasura-user-id"].(string)
 		c.user = identity{known: true, userID: id}
 	}
-	query := c.req.URL.Query()
-	if values, ok := query["refresh_token"]; ok {
-		c.refresh = presented{value: values[0], malformed: len(values) > 1}
-	}
-	for name := range query {
-		if strings.HasPrefix(name, "refresh_token[") {
-			c.refresh = presented{value: name, malformed: true}
+	for _, m := range c.query() {
+		value, ok := m.value.(string)
+		if name := m.name; name == "refresh_token" || strings.HasPrefix(name, "refresh_token[") {
+			c.refresh = presented{value: value, malformed: !ok || name != "refresh_token"}
 		}
 	}
 	if value, ok := c.cookies["refresh_token"]; ok {

@@ -193,6 +193,11 @@ func (a *answer) bare() *answer {
 	return a.says(400, "")
 }
 
+func (a *answer) serverError() *answer {
+	a.Helper()
+	return a.says(500, "An internal server error occurred")
+}
+
 // session is the body that carries tokens.
 type session struct {
 	JWT          string `json:"jwt_token"`

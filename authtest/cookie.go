@@ -22,13 +22,19 @@ func (c *call) setCookie(name, value string) {
 	if o.CookieSecret != "" {
 		value = "s:" + value + "." + signature(value, o.CookieSecret)
 	}
-	secure := ""
+	secure, sameSite := "", "Lax"
 	if o.CookieSecure {
 		secure = " Secure;"
 	}
-	c.header.Add("Set-Cookie", fmt.Sprintf("%s=%s; Max-Age=%d; Path=/; Expires=%s; HttpOnly;%s SameSite=Lax",
+	switch o.CookieSameSite {
+	case http.SameSiteStrictMode:
+		sameSite = "Strict"
+	case http.SameSiteNoneMode:
+		sameSite = "None"
+	}
+	c.header.Add("Set-Cookie", fmt.Sprintf("%s=%s; Max-Age=%d; Path=/; Expires=%s; HttpOnly;%s SameSite=%s",
 		name, encodeURIComponent(value), o.RefreshLife/time.Second,
-		c.server.Now().Add(o.RefreshLife).UTC().Format(http.TimeFormat), secure))
+		c.server.Now().Add(o.RefreshLife).UTC().Format(http.TimeFormat), secure, sameSite))
 }
 
 func (c *call) clearCookies() {

@@ -13,7 +13,7 @@ func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault
 	if !s.sleep(f.Delay) || !f.Before.pass(s.done) {
 		panic(http.ErrAbortHandler)
 	}
-	c.between = func() bool { return s.sleep(laxGap) && f.Between.pass(s.done) }
+	c.between = func() bool { return f.Between.pass(s.done) }
 	var a *Answer
 	if f.carryOut() {
 		if a = c.answer(handle); a == nil {

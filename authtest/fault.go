@@ -35,7 +35,8 @@ type Fault struct {
 	Before *Gate
 
 	// Between stops a refresh in lax mode between looking the token up and
-	// rotating it. In strict mode the two are one.
+	// rotating it (in strict mode the two are one), and a registration
+	// between finding the address free and taking it.
 	Between *Gate
 
 	// After stops the request at a gate after it was carried out and before
@@ -98,6 +99,34 @@ func (f *Fault) answer() *Answer {
 	}
 	maps.Copy(a.Header, f.Header)
 	return a
+}
+
+// BackendDown is the answer of the service to requests while the database
+// behind it fails, which is rarely one that says so: a login, for example, is
+// told that the account does not exist.
+//
+//	srv.Inject(authtest.Refresh, authtest.BackendDown(authtest.Refresh))
+func BackendDown(e Endpoint) Fault {
+	a := badRequest()
+	switch e {
+	case Login:
+		a = noAccount()
+	case Register:
+		a = serverError()
+	case TOTP:
+		a = ticketRefused()
+	case ChangePassword, EnableMFA, DisableMFA, LostPassword:
+		a = failure(http.StatusBadRequest, "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED")
+	case Logout:
+		a = noContent()
+	case Activate:
+		a = redirect(defaultRedirect)
+	case Healthz:
+		a = healthz(nil)
+	case Version:
+		a = version(nil)
+	}
+	return Fault{Status: a.Status, Header: a.Header, Body: string(a.Body)}
 }
 
 // DropTokens removes the tokens from a body, for [Fault.Edit].

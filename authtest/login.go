@@ -12,21 +12,43 @@ import (
 
 // login is POST /auth/login.
 func login(c *call) *Answer {
+	s := c.server
+	if s.opts.AnonymousUsers {
+		if a := invalid(c.body,
+			field{"anonymous", boolean},
+			field{"email", text()},
+			field{"password", text()},
+		); a != nil {
+			return a // of cookie, too, which no other login could do without
+		}
+		if c.isTrue("anonymous") {
+			return c.anonymousLogin()
+		}
+	}
+	password := required(text())
+	if !s.opts.NoMagicLink {
+		password = text()
+	}
 	if a := invalid(c.body,
-		field{"email", required(text(email))},
-		field{"password", required(text())},
+		field{"email", s.emailRule()},
+		field{"password", password},
 		field{"cookie", boolean},
 	); a != nil {
 		return a
 	}
-	s := c.server
-	password := c.text("password")
+	if c.text("password") == "" {
+		return c.mailLoginLink()
+	}
+	return c.passwordLogin()
+}
 
+func (c *call) passwordLogin() *Answer {
+	s := c.server
 	s.mu.Lock()
 	a := s.byEmail(c.text("email"))
 	if a == nil {
 		s.mu.Unlock()
-		return failure(http.StatusBadRequest, "Account does not exist.")
+		return noAccount()
 	}
 	inactive, want := a.Inactive, a.Password
 	s.mu.Unlock()
@@ -34,10 +56,16 @@ func login(c *call) *Answer {
 	if inactive {
 		return failure(http.StatusBadRequest, "Account is not activated.")
 	}
+	admin := false
+	if given := c.req.Header.Get("X-Admin-Secret"); given != "" && s.opts.AdminSecret != "" {
+		if admin = given == s.opts.AdminSecret; !admin {
+			return failure(http.StatusUnauthorized, "Invalid x-admin-secret")
+		}
+	}
 	if want == "" {
 		return badRequest()
 	}
-	if !s.samePassword(password, want) {
+	if !s.samePassword(c.text("password"), want) && !admin {
 		return failure(http.StatusUnauthorized, "Username and password do not match")
 	}
 
@@ -52,11 +80,67 @@ func login(c *call) *Answer {
 	return c.signIn(a)
 }
 
+// mailLoginLink sends a link with a refresh token in it, which is live already,
+// whether or not the account is active. In cookie mode the caller gets the
+// token as well.
+func (c *call) mailLoginLink() *Answer {
+	s := c.server
+	s.mu.Lock()
+	a := s.byEmail(c.text("email"))
+	if a == nil {
+		s.mu.Unlock()
+		return noAccount()
+	}
+	t := s.issue(a, nil)
+	c.deliverCookies(a, t)
+	to := a.Email
+	s.mu.Unlock()
+
+	if !s.send(Email{
+		To:      to,
+		Subject: "Secure log in link",
+		Token:   t.value,
+		Link:    s.link(MagicLink, "token="+t.value+"&action=log-in"),
+	}) {
+		return serverError()
+	}
+	return ok(object{{"magicLink", true}})
+}
+
+// anonymousLogin makes an account without an address and signs it in, with the
+// refresh token in a cookie and in the body.
+func (c *call) anonymousLogin() *Answer {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &account{anonymous: true, Account: Account{
+		ID:          newUUID(),
+		DisplayName: "Anonymous user",
+		DefaultRole: "anonymous",
+		Roles:       []string{"anonymous"},
+	}}
+	s.accounts[a.ID] = a
+	t := s.issue(a, nil)
+	c.deliverCookies(a, t)
+	body := c.session(a, t.value)
+	user, _ := body.get("user")
+	body.set("user", user.(object).without("email"))
+	return ok(body)
+}
+
+func ticketRefused() *Answer {
+	return failure(http.StatusUnauthorized, "Invalid or expired ticket.")
+}
+
+func noAccount() *Answer {
+	return failure(http.StatusBadRequest, "Account does not exist.")
+}
+
 // totpLogin is POST /auth/mfa/totp, the second step of a login.
 func totpLogin(c *call) *Answer {
 	if a := invalid(c.body,
-		field{"code", required(text(exactly(6)))},
-		field{"ticket", required(text(guid))},
+		field{"code", codeRule},
+		field{"ticket", ticketRule},
 		field{"cookie", boolean},
 	); a != nil {
 		return a
@@ -67,13 +151,13 @@ func totpLogin(c *call) *Answer {
 	a := s.byTicket(c.text("ticket"))
 	switch {
 	case a == nil:
-		return failure(http.StatusUnauthorized, "Invalid or expired ticket.")
+		return ticketRefused()
 	case a.TOTPSecret == "":
 		return failure(http.StatusBadRequest, "MFA is not enabled.")
 	case a.Inactive:
 		return failure(http.StatusBadRequest, "Account is not activated.")
 	case !s.validCode(c.text("code"), a.TOTPSecret):
-		return failure(http.StatusUnauthorized, "Invalid two-factor code.")
+		return wrongCode()
 	}
 	a.ticket = ""
 	return c.signIn(a)
@@ -97,29 +181,46 @@ func (s *Server) validCode(code, secret string) bool {
 // text returns a member of a valid body, "" if it was not given.
 func (c *call) text(name string) string {
 	o, _ := c.body.(object)
+	return o.text(name)
+}
+
+// isTrue returns a boolean member of a valid body, false if it was not given.
+func (c *call) isTrue(name string) bool {
+	o, _ := c.body.(object)
 	value, _ := o.get(name)
-	s, _ := value.(string)
-	return s
+	if b, ok := value.(bool); ok {
+		return b
+	}
+	return strings.EqualFold(o.text(name), "true")
 }
 
 // cookieMode reports whether tokens are to be answered in cookies. They are
 // unless the body says false; the string "false" is true to the service.
 func (c *call) cookieMode() bool {
 	o, _ := c.body.(object)
-	mode, given := o.get("cookie")
+	mode, _ := o.get("cookie")
 	b, isBool := mode.(bool)
-	return !given || !isBool || b
+	return !isBool || b
 }
 
 // signIn begins a session for an account that has proved itself. s.mu is held.
 func (c *call) signIn(a *account) *Answer {
 	t := c.server.issue(a, nil)
-	if c.cookieMode() {
-		c.setCookies(a, t.value)
+	if c.deliverCookies(a, t) {
 		return ok(c.session(a, ""))
 	}
-	c.clearCookies()
 	return ok(c.session(a, t.value))
+}
+
+// deliverCookies sets both cookies in cookie mode and clears them otherwise.
+// s.mu is held.
+func (c *call) deliverCookies(a *account, t *refreshToken) (inCookie bool) {
+	if inCookie = c.cookieMode(); inCookie {
+		c.setCookies(a, t.value)
+	} else {
+		c.clearCookies()
+	}
+	return inCookie
 }
 
 // session is the body that carries tokens. s.mu is held.
@@ -137,6 +238,9 @@ func (c *call) session(a *account, refreshToken string) object {
 
 func (c *call) userData(a *account) object {
 	user := object{{"id", a.ID}, {"display_name", a.DisplayName}, {"email", a.Email}}
+	if a.anonymous {
+		user.set("email", nil)
+	}
 	for _, name := range c.server.opts.CustomFields {
 		if strings.EqualFold(name, "avatar_url") {
 			user = append(user, member{"avatar_url", a.Fields[name]})

@@ -13,12 +13,29 @@ type Endpoint string
 const (
 	Any Endpoint = ""
 
-	Login   Endpoint = "/auth/login"
-	TOTP    Endpoint = "/auth/mfa/totp"
-	Refresh Endpoint = "/auth/token/refresh"
-	Revoke  Endpoint = "/auth/token/revoke"
-	Logout  Endpoint = "/auth/logout"
-	JWKS    Endpoint = "/auth/jwks"
+	Login    Endpoint = "/auth/login"
+	Register Endpoint = "/auth/register"
+	Refresh  Endpoint = "/auth/token/refresh"
+	Revoke   Endpoint = "/auth/token/revoke"
+	Logout   Endpoint = "/auth/logout"
+	JWKS     Endpoint = "/auth/jwks"
+
+	TOTP        Endpoint = "/auth/mfa/totp"
+	GenerateMFA Endpoint = "/auth/mfa/generate"
+	EnableMFA   Endpoint = "/auth/mfa/enable"
+	DisableMFA  Endpoint = "/auth/mfa/disable"
+
+	MagicLink Endpoint = "/auth/magic-link"
+	Activate  Endpoint = "/auth/activate"
+
+	ChangePassword     Endpoint = "/auth/change-password"
+	LostPassword       Endpoint = "/auth/change-password/request"
+	ResetPassword      Endpoint = "/auth/change-password/change"
+	ChangeEmail        Endpoint = "/auth/change-email"
+	RequestEmailChange Endpoint = "/auth/change-email/request"
+	ConfirmEmailChange Endpoint = "/auth/change-email/change"
+	DeleteAccount      Endpoint = "/auth/delete"
+
 	Healthz Endpoint = "/healthz"
 	Version Endpoint = "/version"
 )
@@ -30,12 +47,29 @@ var endpoints = map[Endpoint]struct {
 	method string
 	handle handler
 }{
-	Login:   {http.MethodPost, login},
-	TOTP:    {http.MethodPost, totpLogin},
-	Refresh: {http.MethodGet, refresh},
-	Revoke:  {http.MethodPost, revoke},
-	Logout:  {http.MethodPost, logout},
-	JWKS:    {http.MethodGet, jwks},
+	Login:    {http.MethodPost, login},
+	Register: {http.MethodPost, register},
+	Refresh:  {http.MethodGet, refresh},
+	Revoke:   {http.MethodPost, revoke},
+	Logout:   {http.MethodPost, logout},
+	JWKS:     {http.MethodGet, jwks},
+
+	TOTP:        {http.MethodPost, totpLogin},
+	GenerateMFA: {http.MethodPost, generateMFA},
+	EnableMFA:   {http.MethodPost, enableMFA},
+	DisableMFA:  {http.MethodPost, disableMFA},
+
+	MagicLink: {http.MethodGet, magicLink},
+	Activate:  {http.MethodGet, activate},
+
+	ChangePassword:     {http.MethodPost, changePassword},
+	LostPassword:       {http.MethodPost, lostPassword},
+	ResetPassword:      {http.MethodPost, resetPassword},
+	ChangeEmail:        {http.MethodPost, changeEmail},
+	RequestEmailChange: {http.MethodPost, requestEmailChange},
+	ConfirmEmailChange: {http.MethodPost, confirmEmailChange},
+	DeleteAccount:      {http.MethodPost, deleteAccount},
+
 	Healthz: {http.MethodGet, healthz},
 	Version: {http.MethodGet, version},
 }
@@ -54,7 +88,17 @@ func route(r *http.Request) (Endpoint, handler) {
 	if e, ok := endpoints[path]; ok && e.method == method {
 		return path, e.handle
 	}
+	if name, ok := strings.CutPrefix(string(path), "/auth/providers/"); ok && method == http.MethodGet && providers[name] {
+		return Any, func(*call) *Answer { return serverError() }
+	}
 	return Any, notFound
+}
+
+// providers are those that a user could sign in with elsewhere, if they were
+// set up.
+var providers = map[string]bool{
+	"apple": true, "facebook": true, "github": true, "google": true,
+	"linkedin": true, "spotify": true, "twitter": true, "windowslive": true,
 }
 
 func notFound(*call) *Answer {

@@ -60,6 +60,10 @@ type Options struct {
 	// CookieSecure marks the service's own cookies Secure.
 	CookieSecure bool
 
+	// CookieSameSite is the SameSite attribute of the service's own cookies.
+	// Default: http.SameSiteLaxMode.
+	CookieSameSite http.SameSite
+
 	// PasswordCost is the bcrypt cost of checking a password. Default: 10,
 	// that of the real service. A negative one compares passwords without
 	// bcrypt, for tests that sign many users in.
@@ -76,6 +80,42 @@ type Options struct {
 	// Now is the clock of the service, to which [Server.Advance] adds.
 	// Default: time.Now.
 	Now func() time.Time
+
+	// OnEmail is called with each e-mail that the service sends, before the
+	// request is answered. An error is a mail server that refuses. E-mails
+	// are kept besides, see [Server.Emails].
+	OnEmail func(Email) error
+
+	// The rest are switches of the service, named in brackets. Their zero
+	// values are what Synmetrix sets.
+
+	NoActivation   bool // registered accounts are not active at once (AUTO_ACTIVATE_NEW_USERS=false)
+	VerifyEmails   bool // addresses are confirmed by e-mail, new ones with NoActivation (VERIFY_EMAILS)
+	NoEmails       bool // no e-mails are sent (EMAILS_ENABLED=false)
+	NoMagicLink    bool // login and registration need a password (MAGIC_LINK_ENABLED=false)
+	LostPassword   bool // a password can be reset by e-mail (LOST_PASSWORD_ENABLED)
+	SelfDelete     bool // users can delete their account (ALLOW_USER_SELF_DELETE)
+	AnonymousUsers bool // users can sign in without an account (ANONYMOUS_USERS_ENABLED)
+	NoMFA          bool // there is no second factor (MFA_ENABLED=false)
+	NoAuth         bool // everything under /auth is 404 (AUTH_ENABLED=false)
+
+	// AdminSecret lets a login that carries it in X-Admin-Secret pass without
+	// the right password (USER_IMPERSONATION_ENABLED). Default: nothing does.
+	AdminSecret string
+
+	// EmailDomains are what registered addresses must end in
+	// (ALLOWED_EMAIL_DOMAINS). Default: anything.
+	EmailDomains []string
+
+	// RegisterRoles are the roles that a registration may ask for
+	// (ALLOWED_USER_ROLES). Default: "user", which is also what it gets
+	// without asking.
+	RegisterRoles []string
+
+	// RegisterFields are the names that user_data of a registration may have
+	// (REGISTRATION_CUSTOM_FIELDS). They become Fields of the account;
+	// "display_name" becomes its DisplayName. Default: none.
+	RegisterFields []string
 }
 
 // TB is the part of testing.TB that NewServer needs.
@@ -103,6 +143,9 @@ type Server struct {
 	tokens    map[string]*refreshToken // by value
 	refreshes int
 	reuses    int
+	emails    []Email
+	success   string // where a browser is sent after following a link
+	failure   string
 
 	running sync.RWMutex // read-locked by each request in progress
 	done    chan struct{}
@@ -171,6 +214,8 @@ func New(opts Options) (*Server, error) {
 		opts:     o,
 		accounts: make(map[string]*account),
 		tokens:   make(map[string]*refreshToken),
+		success:  defaultRedirect,
+		failure:  defaultRedirect,
 		done:     make(chan struct{}),
 	}
 	if o.RSAKey != nil {
@@ -227,6 +272,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.PasswordCost > 0 && o.PasswordCost < 4 || o.PasswordCost > 31 {
 		return bad("PasswordCost", "must be from 4 to 31, 0 for the default, or negative for none")
+	}
+	if len(o.RegisterRoles) == 0 {
+		o.RegisterRoles = []string{"user"}
 	}
 	if o.RateLimit < 0 {
 		return bad("RateLimit", "must not be negative")

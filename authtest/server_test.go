@@ -1,9 +1,12 @@
 package authtest_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -100,6 +103,48 @@ func TestHandler(t *testing.T) {
 	if res, err := ts.Client().Get(ts.URL + "/healthz"); err == nil {
 		t.Errorf("answer is %d, want a reset", res.StatusCode)
 	}
+}
+
+func TestShutdown(t *testing.T) {
+	t.Run("waits", func(t *testing.T) {
+		c := serve(t)
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Healthz, authtest.Fault{Before: &gate})
+		answered := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		<-gate.Arrived(1)
+		down := make(chan error, 1)
+		go func() { down <- c.srv.Shutdown(context.Background()) }()
+		eventually(t, func() bool { // it does not listen any more
+			conn, err := net.Dial("tcp", strings.TrimPrefix(c.srv.URL, "http://"))
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		})
+		gate.Open()
+		if err := <-answered; err != nil {
+			t.Errorf("the request in progress: %v", err)
+		}
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("not for ever", func(t *testing.T) {
+		c := serve(t)
+		c.srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Hang})
+		answered := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		eventually(t, func() bool { return c.srv.Requests(authtest.Healthz) == 1 })
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if err := c.srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+		if <-answered == nil {
+			t.Error("the hanging request was answered")
+		}
+	})
 }
 
 func TestClock(t *testing.T) {

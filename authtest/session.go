@@ -2,7 +2,6 @@ package authtest
 
 import (
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -51,7 +50,7 @@ func (c *call) refreshLax(value string) *Answer {
 	if t == nil {
 		return refused()
 	}
-	if !c.between() {
+	if !s.sleep(laxGap) || !c.between() {
 		return nil
 	}
 	s.mu.Lock()
@@ -108,7 +107,7 @@ func logout(c *call) *Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tokens[value]
-	if !c.all() {
+	if !c.isTrue("all") {
 		if t != nil && t.State == TokenLive {
 			t.State = TokenEnded
 		}
@@ -130,13 +129,4 @@ func (s *Server) owner(t *refreshToken) *account {
 		return nil
 	}
 	return a
-}
-
-func (c *call) all() bool {
-	o, _ := c.body.(object)
-	value, _ := o.get("all")
-	if b, ok := value.(bool); ok {
-		return b
-	}
-	return strings.EqualFold(c.text("all"), "true")
 }

@@ -3,12 +3,14 @@ package authtest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
 
-// rule checks one value and returns what is wrong with it, "" if nothing is.
-type rule func(value any, given bool) string
+// rule checks one value and returns what is wrong with it in the service's
+// words, "" if nothing is. The name is that of the value in the message.
+type rule func(name string, value any, given bool) string
 
 // field is one name that a body may have.
 type field struct {
@@ -16,56 +18,105 @@ type field struct {
 	rule rule
 }
 
-// invalid checks a body against all of the names that it may have, in their
-// order, and returns the answer to the first fault, nil if there is none.
+// Rules that several endpoints share.
+var (
+	passwordRule = text(atLeast(6), atMost(128)) // a password to be set
+	ticketRule   = required(text(guid))
+	codeRule     = required(text(exactly(6)))
+)
+
+// whole is the name of a body as such.
+const whole = "value"
+
+// invalid checks a body, or a query, against all of the names that it may
+// have, in their order, and returns the answer to the first fault, nil if
+// there is none.
 func invalid(body any, fields ...field) *Answer {
-	o, ok := body.(object)
-	if !ok {
-		return failure(http.StatusBadRequest, `"value" must be of type object`)
-	}
-	for _, f := range fields {
-		value, given := o.get(f.name)
-		if fault := f.rule(value, given); fault != "" {
-			return failure(http.StatusBadRequest, fmt.Sprintf(`"%s" %s`, f.name, fault))
-		}
-	}
-next:
-	for _, m := range o {
-		for _, f := range fields {
-			if f.name == m.name {
-				continue next
-			}
-		}
-		return failure(http.StatusBadRequest, fmt.Sprintf(`"%s" is not allowed`, m.name))
+	if fault := objectOf(fields...)(whole, body, true); fault != "" {
+		return failure(http.StatusBadRequest, fault)
 	}
 	return nil
 }
 
+// objectOf is an object with no other than the given members.
+func objectOf(fields ...field) rule {
+	return func(name string, value any, given bool) string {
+		if !given {
+			return ""
+		}
+		o, ok := value.(object)
+		if !ok {
+			return says(name, "must be of type object")
+		}
+		prefix := name + "."
+		if name == whole {
+			prefix = ""
+		}
+		for _, f := range fields {
+			value, given := o.get(f.name)
+			if fault := f.rule(prefix+f.name, value, given); fault != "" {
+				return fault
+			}
+		}
+	next:
+		for _, m := range o {
+			for _, f := range fields {
+				if f.name == m.name {
+					continue next
+				}
+			}
+			return says(prefix+m.name, "is not allowed")
+		}
+		return ""
+	}
+}
+
+func says(name, fault string) string { return fmt.Sprintf(`"%s" %s`, name, fault) }
+
 // required makes a rule refuse a value that is missing.
 func required(r rule) rule {
-	return func(value any, given bool) string {
+	return func(name string, value any, given bool) string {
 		if !given {
-			return "is required"
+			return says(name, "is required")
 		}
-		return r(value, given)
+		return r(name, value, given)
 	}
 }
 
 // text is a string that is not empty and passes the given checks.
 func text(checks ...func(string) string) rule {
-	return func(value any, given bool) string {
+	return func(name string, value any, given bool) string {
 		if !given {
 			return ""
 		}
 		s, ok := value.(string)
 		if !ok {
-			return "must be a string"
+			return says(name, "must be a string")
 		}
 		if s == "" {
-			return "is not allowed to be empty"
+			return says(name, "is not allowed to be empty")
 		}
 		for _, check := range checks {
 			if fault := check(s); fault != "" {
+				return says(name, fault)
+			}
+		}
+		return ""
+	}
+}
+
+// listOf is an array whose elements pass a rule.
+func listOf(r rule) rule {
+	return func(name string, value any, given bool) string {
+		if !given {
+			return ""
+		}
+		list, ok := value.([]any)
+		if !ok {
+			return says(name, "must be an array")
+		}
+		for i, v := range list {
+			if fault := r(fmt.Sprintf("%s[%d]", name, i), v, true); fault != "" {
 				return fault
 			}
 		}
@@ -73,8 +124,27 @@ func text(checks ...func(string) string) rule {
 	}
 }
 
+// oneOf is one of a few strings.
+func oneOf(values ...string) rule {
+	return func(name string, value any, given bool) string {
+		s, ok := value.(string)
+		if given && (!ok || !slices.Contains(values, s)) {
+			return says(name, "must be one of ["+strings.Join(values, ", ")+"]")
+		}
+		return ""
+	}
+}
+
+// notNull is anything but null.
+func notNull(name string, value any, given bool) string {
+	if given && value == nil {
+		return says(name, "must be one of [string, number, boolean, object, array]")
+	}
+	return ""
+}
+
 // boolean takes true and false, also as strings.
-func boolean(value any, given bool) string {
+func boolean(name string, value any, given bool) string {
 	if !given {
 		return ""
 	}
@@ -84,10 +154,11 @@ func boolean(value any, given bool) string {
 	if s, ok := value.(string); ok && (strings.EqualFold(s, "true") || strings.EqualFold(s, "false")) {
 		return ""
 	}
-	return "must be a boolean"
+	return says(name, "must be a boolean")
 }
 
-// exactly asks for a length, counted as JavaScript does.
+// Lengths are counted as JavaScript does, in UTF-16 code units.
+
 func exactly(n int) func(string) string {
 	return func(s string) string {
 		if length(s) != n {
@@ -97,7 +168,24 @@ func exactly(n int) func(string) string {
 	}
 }
 
-// length counts UTF-16 code units.
+func atLeast(n int) func(string) string {
+	return func(s string) string {
+		if length(s) < n {
+			return fmt.Sprintf("length must be at least %d characters long", n)
+		}
+		return ""
+	}
+}
+
+func atMost(n int) func(string) string {
+	return func(s string) string {
+		if length(s) > n {
+			return fmt.Sprintf("length must be less than or equal to %d characters long", n)
+		}
+		return ""
+	}
+}
+
 func length(s string) int { return len(utf16.Encode([]rune(s))) }
 
 func guid(s string) string {

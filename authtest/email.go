@@ -1,0 +1,185 @@
+package authtest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Email is an e-mail that the service has sent. Its parts are the keys to an
+// account.
+type Email struct {
+	To      string
+	Subject string
+
+	// Ticket is what X-Ticket says: of an activation, a lost password or a
+	// new address.
+	Ticket string
+
+	// Token is what X-Token says: of a link that logs in, a refresh token, or
+	// that registers, a ticket.
+	Token string
+
+	// Link is the link in the text. E-mails about a lost password and a new
+	// address have none.
+	Link string
+}
+
+// Emails returns the e-mails that the service has sent, in their order.
+func (s *Server) Emails() []Email {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.emails)
+}
+
+// send reports whether an e-mail could be sent. Without e-mails at all it says
+// so, too: the service does not notice.
+func (s *Server) send(m Email) bool {
+	if s.opts.NoEmails {
+		return true
+	}
+	if s.opts.OnEmail != nil {
+		if err := s.opts.OnEmail(m); err != nil {
+			return false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.emails = append(s.emails, m)
+	return true
+}
+
+// link is an address of the service as it stands in an e-mail.
+func (s *Server) link(e Endpoint, query string) string {
+	base := s.URL
+	if base == "" {
+		base = "http://localhost"
+	}
+	return base + string(e) + "?" + query
+}
+
+// defaultRedirect is where Synmetrix sends browsers, in both cases.
+const defaultRedirect = "http://localhost/callback"
+
+// SetRedirects says where a browser is sent that has followed a link in an
+// e-mail: to success with a refresh token in the query, or to failure without
+// one. An empty address is a setting that is missing (REDIRECT_URL_SUCCESS,
+// REDIRECT_URL_ERROR). Default: http://localhost/callback for both.
+func (s *Server) SetRedirects(success, failure string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.success, s.failure = success, failure
+}
+
+func (s *Server) redirects() (success, failure string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.success, s.failure
+}
+
+// activate is GET /auth/activate, the link that confirms an address.
+func activate(c *call) *Answer {
+	success, _ := c.server.redirects()
+	if success == "" {
+		return serverError()
+	}
+	q := c.query()
+	if a := invalid(q, field{"ticket", ticketRule}); a != nil {
+		return a
+	}
+	token := c.activated(q.text("ticket"), true)
+	if token == "" {
+		return c.linkRefused("Invalid or expired ticket.")
+	}
+	return c.linkFollowed(token)
+}
+
+// magicLink is GET /auth/magic-link, the link that logs in or registers
+// without a password.
+func magicLink(c *call) *Answer {
+	q := c.query()
+	if a := invalid(q,
+		field{"token", required(text())},
+		field{"action", required(oneOf("log-in", "register"))},
+		field{"cookie", boolean},
+	); a != nil {
+		return a
+	}
+	s, token := c.server, q.text("token")
+	if q.text("action") == "register" {
+		if _, ok := parseUUID(token); !ok {
+			return c.linkRefused("")
+		}
+		_, given := q.get("cookie")
+		token = c.activated(token, !given || q.text("cookie") == "true")
+		if token == "" {
+			return c.linkRefused("Invalid or expired token.")
+		}
+		return c.linkFollowed(token)
+	}
+	value, _ := parseUUID(token)
+	s.mu.Lock()
+	t := s.tokens[value]
+	live := t != nil && t.State == TokenLive // expired or not, active or not
+	s.mu.Unlock()
+	if !live {
+		return badRequest()
+	}
+	return c.linkFollowed(token)
+}
+
+// activated activates the account of a ticket and signs it in. It returns the
+// refresh token, "" if the ticket is no good.
+func (c *call) activated(ticket string, inCookie bool) string {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.byTicket(ticket)
+	if a == nil || !a.Inactive {
+		return ""
+	}
+	a.Inactive, a.ticket = false, ""
+	t := s.issue(a, nil)
+	if inCookie {
+		c.setCookies(a, t.value)
+	} else {
+		c.clearCookies()
+	}
+	return t.value
+}
+
+// linkFollowed sends the browser back to the app with a refresh token.
+func (c *call) linkFollowed(token string) *Answer {
+	success, _ := c.server.redirects()
+	join := "?"
+	if strings.Contains(success, "?") {
+		join = "&"
+	}
+	return redirect(success + join + "refresh_token=" + url.QueryEscape(token))
+}
+
+// linkRefused sends it back without one, or says why where there is no place
+// to send it to.
+func (c *call) linkRefused(message string) *Answer {
+	_, failed := c.server.redirects()
+	if failed != "" {
+		return redirect(failed)
+	}
+	if message == "" {
+		return badRequest()
+	}
+	return failure(http.StatusUnauthorized, message)
+}
+
+func redirect(to string) *Answer {
+	return &Answer{
+		Status: http.StatusFound,
+		Header: http.Header{
+			"Location":     {to},
+			"Vary":         {"Accept"},
+			"Content-Type": {"text/plain; charset=utf-8"},
+		},
+		Body: []byte("Found. Redirecting to " + to),
+	}
+}

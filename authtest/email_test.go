@@ -1,0 +1,208 @@
+package authtest_test
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const callback = "http://localhost/callback"
+
+// redirects checks for a 302 to an address, with a refresh token in its query
+// if after is the text in front of that, and returns the token.
+func (a *answer) redirects(to string) (token string) {
+	a.Helper()
+	location := a.header.Get("Location")
+	token, found := strings.CutPrefix(location, to)
+	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
+		a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		a.Fatalf("answer is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
+	}
+	return token
+}
+
+// path is a link of the service without its address.
+func path(t *testing.T, link string) string {
+	t.Helper()
+	u, err := url.Parse(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.RequestURI()
+}
+
+func TestLoginLink(t *testing.T) {
+	const body = `{"email":"ada@example.com","cookie":false}`
+
+	t.Run("good", func(t *testing.T) {
+		c := serve(t)
+		a := c.post("/auth/login", body).clears()
+		if a.status != 200 || a.body != `{"magicLink":true}` {
+			t.Errorf("answer is %d %s", a.status, a.body)
+		}
+		m := c.mail()
+		if m.To != "ada@example.com" || m.Subject != "Secure log in link" || m.Ticket != "" ||
+			m.Link != c.srv.URL+"/auth/magic-link?token="+m.Token+"&action=log-in" {
+			t.Errorf("e-mail is %+v", m)
+		}
+		// It does not use the token up, as often as it is followed.
+		for range 2 {
+			if token := c.get(path(t, m.Link)).untouched().redirects(callback + "?refresh_token="); token != m.Token {
+				t.Errorf("token is %s, want that of the e-mail", token)
+			}
+		}
+		next := c.refresh(m.Token).session().RefreshToken
+		c.get(path(t, m.Link)).bare() // it is used up now
+		c.post("/auth/logout?refresh_token="+next, "").is(204)
+		c.get("/auth/magic-link?action=log-in&token=" + next).bare()
+	})
+	t.Run("cookie mode hands the token to the caller", func(t *testing.T) {
+		c := serve(t)
+		token := c.post("/auth/login", `{"email":"ada@example.com"}`).cookies()["refresh_token"]
+		c.refresh(token).session()
+	})
+	t.Run("inactive account, expired token", func(t *testing.T) {
+		c := serve(t)
+		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
+		m := c.mail()
+		c.srv.Advance(31 * 24 * time.Hour)
+		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
+		c.refresh(m.Token).says(401, refused)
+	})
+	t.Run("second factor", func(t *testing.T) {
+		c := serve(t)
+		c.post("/auth/login", `{"email":"mfa@example.com","cookie":false}`)
+		c.refresh(c.mail().Token).session()
+	})
+	t.Run("refused", func(t *testing.T) {
+		c := serve(t)
+		c.post("/auth/login", `{"email":"nobody@example.com"}`).says(400, "Account does not exist.")
+		c.noMail()
+		c = serve(t, authtest.Options{NoMagicLink: true})
+		c.post("/auth/login", body).says(400, `"password" is required`)
+	})
+	t.Run("mail server down", func(t *testing.T) {
+		c := serve(t, authtest.Options{OnEmail: func(authtest.Email) error { return errors.New("no") }})
+		c.post("/auth/login", body).serverError()
+		c = serve(t, authtest.Options{NoEmails: true})
+		if a := c.post("/auth/login", body); a.body != `{"magicLink":true}` {
+			t.Errorf("answer is %s", a.body)
+		}
+		c.noMail()
+	})
+	t.Run("query", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoMagicLink: true}) // served all the same
+		for query, message := range map[string]string{
+			"action=log-in":                     `"token" is required`,
+			"token=&action=log-in":              `"token" is not allowed to be empty`,
+			"token=x":                           `"action" is required`,
+			"token=x&action=in":                 `"action" must be one of [log-in, register]`,
+			"token=x&action=register&cookie=no": `"cookie" must be a boolean`,
+			"token=x&action=register&x=1":       `"x" is not allowed`,
+			"token=x&token=y&action=register":   `"token" must be a string`,
+		} {
+			c.get("/auth/magic-link?"+query).says(400, message)
+		}
+		c.get("/auth/magic-link?action=log-in&token=garbage").bare()
+		c.get("/auth/magic-link?action=log-in&token=" + uuid4).bare()
+	})
+	t.Run("redirect settings", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.srv.SignIn("ada@example.com")
+		link := "/auth/magic-link?action=log-in&token=" + token
+		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
+		c.get(link).redirects("https://app.example.com/in?from=mail&refresh_token=")
+		c.srv.SetRedirects("", "")
+		c.get(link).redirects("?refresh_token=")
+	})
+}
+
+func TestRegisterLink(t *testing.T) {
+	setup := func(t *testing.T) (*conn, authtest.Email) {
+		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+		c.post("/auth/register", `{"email":"new@example.com"}`)
+		return c, c.mail()
+	}
+	t.Run("good", func(t *testing.T) {
+		c, m := setup(t)
+		a := c.get(path(t, m.Link))
+		token := a.redirects(callback + "?refresh_token=")
+		if a.cookies()["refresh_token"] != token {
+			t.Errorf("cookies are %v", a.header["Set-Cookie"])
+		}
+		c.refresh(token).session()
+		c.get(path(t, m.Link)).redirects(callback) // reused
+	})
+	t.Run("without cookies", func(t *testing.T) {
+		c, m := setup(t)
+		c.get(path(t, m.Link) + "&cookie=false").clears().redirects(callback + "?refresh_token=")
+	})
+	t.Run("refused", func(t *testing.T) {
+		c, m := setup(t)
+		const link = "/auth/magic-link?action=register&token="
+		for _, token := range []string{uuid4, "garbage"} {
+			if rest := c.get(link + token).untouched().redirects(callback); rest != "" {
+				t.Errorf("%q follows the address", rest)
+			}
+		}
+		c.srv.SetRedirects(callback, "")
+		c.get(link+uuid4).says(401, "Invalid or expired token.")
+		c.srv.Advance(time.Hour)
+		c.get(path(t, m.Link)).says(401, "Invalid or expired token.")
+	})
+}
+
+func TestActivate(t *testing.T) {
+	setup := func(t *testing.T) (*conn, authtest.Email) {
+		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
+		return c, c.mail()
+	}
+	t.Run("good", func(t *testing.T) {
+		c, m := setup(t)
+		a := c.get(path(t, m.Link))
+		token := a.redirects(callback + "?refresh_token=")
+		if cookies := a.cookies(); cookies["refresh_token"] != token || cookies["permission_variables"] == "" {
+			t.Errorf("cookies are %v", a.header["Set-Cookie"])
+		}
+		c.refresh(token).session()
+		c.post("/auth/login", `{"email":"new@example.com","password":"secret","cookie":false}`).session()
+		if rest := c.get(path(t, m.Link)).redirects(callback); rest != "" {
+			t.Errorf("a reused ticket: %q follows the address", rest)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		c, m := setup(t)
+		c.get("/auth/activate?ticket=" + uuid4).untouched().redirects(callback)
+		c.srv.Advance(time.Hour)
+		if rest := c.get(path(t, m.Link)).redirects(callback); rest != "" {
+			t.Errorf("an old ticket: %q follows the address", rest)
+		}
+		c.srv.SetRedirects(callback, "")
+		c.get(path(t, m.Link)).says(401, "Invalid or expired ticket.")
+		c.get("/auth/activate").says(400, `"ticket" is required`)
+		c.get("/auth/activate?ticket=x").says(400, `"ticket" must be a valid GUID`)
+		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").says(400, `"cookie" is not allowed`)
+		c.srv.SetRedirects("", callback)
+		c.get(path(t, m.Link)).serverError()
+	})
+	t.Run("a ticket of an active account", func(t *testing.T) {
+		c := serve(t)
+		if rest := c.get("/auth/activate?ticket=" + c.ticket()).redirects(callback); rest != "" {
+			t.Errorf("%q follows the address", rest)
+		}
+	})
+}
+
+func TestOnEmail(t *testing.T) {
+	var seen []authtest.Email
+	c := serve(t, authtest.Options{OnEmail: func(m authtest.Email) error { seen = append(seen, m); return nil }})
+	c.post("/auth/login", `{"email":"ada@example.com","cookie":false}`)
+	if len(seen) != 1 || seen[0] != c.mail() {
+		t.Errorf("seen are %+v, kept are %+v", seen, c.srv.Emails())
+	}
+}

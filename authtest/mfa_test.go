@@ -1,0 +1,95 @@
+package authtest_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"image/png"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+func TestSwitchMFA(t *testing.T) {
+	c := serve(t)
+	access, _ := c.login("ada@example.com")
+	as := bearer(access)
+	const generate, enable, disable = "/auth/mfa/generate", "/auth/mfa/enable", "/auth/mfa/disable"
+	code := func(secret string) string {
+		code, err := totp.GenerateCode(secret, c.srv.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return `{"code":"` + code + `"}`
+	}
+	wrong := func(secret string) string {
+		if strings.Contains(code(secret), "000000") {
+			return `{"code":"111111"}`
+		}
+		return `{"code":"000000"}`
+	}
+	generated := func() string {
+		var body struct {
+			Image  string `json:"image_url"`
+			Secret string `json:"otp_secret"`
+		}
+		a := c.post(generate, "", as)
+		if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != 200 {
+			t.Fatalf("answer is %d %s", a.status, a.body)
+		}
+		if !regexp.MustCompile(`^[A-Z2-7]{16}$`).MatchString(body.Secret) {
+			t.Errorf("otp_secret is %q", body.Secret)
+		}
+		image, ok := strings.CutPrefix(body.Image, "data:image/png;base64,")
+		raw, err := base64.StdEncoding.DecodeString(image)
+		if _, pngErr := png.Decode(bytes.NewReader(raw)); !ok || err != nil || pngErr != nil {
+			t.Errorf("image_url is %.40s… (%v, %v)", body.Image, err, pngErr)
+		}
+		return body.Secret
+	}
+
+	for _, path := range []string{generate, enable, disable} {
+		c.post(path, `{"code":"123456"}`).says(401, "Not logged in")
+	}
+	for _, path := range []string{enable, disable} {
+		c.rows(path, []row{
+			{"no code", `{}`, 400, `"code" is required`},
+			{"short code", `{"code":"12345"}`, 400, `"code" length must be 6 characters long`},
+			{"number", `{"code":123456}`, 400, `"code" must be a string`},
+		}, as)
+	}
+	c.post(enable, `{"code":"123456"}`, as).says(400, "OTP secret is not set.")
+	c.post(disable, `{"code":"123456"}`, as).says(400, "MFA is already disabled.")
+
+	secret := generated()
+	c.login("ada@example.com") // it is not on yet
+	c.post(enable, wrong(secret), as).says(401, "Invalid two-factor code.")
+	c.post(enable, code(secret), as).is(204)
+	c.post(enable, code(secret), as).says(400, "MFA is already enabled.")
+	if a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); !strings.HasPrefix(a.body, `{"mfa":true,`) {
+		t.Errorf("login is %d %s, want a ticket", a.status, a.body)
+	}
+	if ada, _ := c.srv.Account("ada@example.com"); ada.TOTPSecret != secret {
+		t.Errorf("the account's secret is %q, want %q", ada.TOTPSecret, secret)
+	}
+
+	secret = generated() // takes the place of the one in use
+	c.post(disable, wrong(secret), as).says(401, "Invalid two-factor code.")
+	c.post(disable, code(secret), as).is(204)
+	c.post(disable, code(secret), as).says(400, "MFA is already disabled.")
+	c.login("ada@example.com")
+
+	c.srv.DeleteAccount("ada@example.com")
+	c.post(enable, code(secret), as).says(400, "Account does not exist.")
+}
+
+func TestNoMFA(t *testing.T) {
+	c := serve(t, authtest.Options{NoMFA: true})
+	for _, path := range []string{"generate", "enable", "disable", "totp"} {
+		c.post("/auth/mfa/"+path, `{}`).serverError()
+	}
+}

@@ -1,0 +1,162 @@
+package authtest
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// emailRule is an address of one of the domains that are let in.
+func (s *Server) emailRule() rule {
+	return required(text(email, func(address string) string {
+		domains := s.opts.EmailDomains
+		if len(domains) == 0 || slices.ContainsFunc(domains, func(domain string) bool {
+			return strings.HasSuffix(strings.ToLower(address), strings.ToLower(domain))
+		}) {
+			return ""
+		}
+		return "is not in an authorised domain"
+	}))
+}
+
+// storable are the addresses that the service's database takes. The service
+// does not check this before.
+var storable = regexp.MustCompile(`^[A-Za-z0-9._+%-]+@[A-Za-z0-9.-]+[.][A-Za-z]+$`)
+
+// register is POST /auth/register.
+func register(c *call) *Answer {
+	s := c.server
+	password := required(passwordRule)
+	if !s.opts.NoMagicLink {
+		password = passwordRule
+	}
+	var userData []field
+	for _, name := range s.opts.RegisterFields {
+		userData = append(userData, field{name, notNull})
+	}
+	if a := invalid(c.body,
+		field{"email", s.emailRule()},
+		field{"password", password},
+		field{"user_data", objectOf(userData...)},
+		field{"register_options", objectOf(
+			field{"allowed_roles", listOf(text())},
+			field{"default_role", text()},
+		)},
+		field{"cookie", boolean},
+	); a != nil {
+		return a
+	}
+	address := c.text("email")
+	s.mu.Lock()
+	taken := s.byEmail(address)
+	inactive := taken != nil && taken.Inactive
+	s.mu.Unlock()
+	switch {
+	case inactive:
+		return failure(http.StatusBadRequest, "Account already exists but is not activated.")
+	case taken != nil:
+		return failure(http.StatusBadRequest, "Account already exists.")
+	}
+	if c.text("password") != "" {
+		s.hash(c.text("password"))
+	}
+	roles, defaultRole := c.registerRoles()
+	if !slices.Contains(roles, defaultRole) {
+		return failure(http.StatusBadRequest, "Default role must be part of allowed roles.")
+	}
+	for _, role := range roles {
+		if !slices.Contains(s.opts.RegisterRoles, role) {
+			return failure(http.StatusBadRequest, "allowed roles must be a subset of ALLOWED_ROLES")
+		}
+	}
+	if !c.between() {
+		return nil
+	}
+
+	a := c.insertAccount(address, roles, defaultRole)
+	if a == nil {
+		return serverError()
+	}
+	if s.opts.NoActivation && s.opts.VerifyEmails {
+		return c.mailActivation(a)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.signIn(a)
+}
+
+// registerRoles returns the roles that a registration asks for, or those that
+// it gets without asking.
+func (c *call) registerRoles() (roles []string, defaultRole string) {
+	o, _ := c.body.(object)
+	value, _ := o.get("register_options")
+	options, _ := value.(object)
+	roles, defaultRole = []string{"user"}, "user"
+	if list, given := options.get("allowed_roles"); given {
+		roles = nil
+		for _, role := range list.([]any) {
+			roles = append(roles, role.(string))
+		}
+	}
+	if role := options.text("default_role"); role != "" {
+		defaultRole = role
+	}
+	return roles, defaultRole
+}
+
+// insertAccount adds the account, or returns nil where the database would
+// refuse it: an address that was taken in the meantime or is not to its taste,
+// a role that comes twice.
+func (c *call) insertAccount(address string, roles []string, defaultRole string) *account {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	distinct := slices.Clone(roles)
+	slices.Sort(distinct)
+	if s.byEmail(address) != nil || !storable.MatchString(address) || len(slices.Compact(distinct)) < len(roles) {
+		return nil
+	}
+	o, _ := c.body.(object)
+	value, _ := o.get("user_data")
+	userData, _ := value.(object)
+	a := &account{Account: Account{
+		ID:          newUUID(),
+		Email:       address,
+		Password:    c.text("password"),
+		Roles:       roles,
+		DefaultRole: defaultRole,
+		DisplayName: address,
+		Inactive:    s.opts.NoActivation,
+		Fields:      make(map[string]any),
+	}}
+	for _, m := range userData {
+		a.Fields[m.name] = m.value
+	}
+	if name := userData.text("display_name"); name != "" {
+		a.DisplayName = name
+	}
+	s.newTicket(a)
+	s.accounts[a.ID] = a
+	return a
+}
+
+// mailActivation answers a registration that is to be confirmed by e-mail. The
+// account stays if that cannot be sent.
+func (c *call) mailActivation(a *account) *Answer {
+	s := c.server
+	if s.opts.NoEmails {
+		return serverError()
+	}
+	s.mu.Lock()
+	m := Email{To: a.Email, Subject: "Confirm your email address", Ticket: a.ticket, Link: s.link(Activate, "ticket="+a.ticket)}
+	if a.Password == "" {
+		m = Email{To: a.Email, Subject: "Secure register link", Token: a.ticket, Link: s.link(MagicLink, "token="+a.ticket+"&action=register")}
+	}
+	user := c.userData(a)
+	s.mu.Unlock()
+	if !s.send(m) {
+		return serverError()
+	}
+	return ok(object{{"jwt_token", nil}, {"jwt_expires_in", nil}, {"user", user}})
+}

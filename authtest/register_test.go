@@ -1,0 +1,220 @@
+package authtest_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const registerPath = "/auth/register"
+
+// pending checks for the body of a registration that waits for an e-mail to be
+// confirmed.
+func (c *conn) pending(a *answer, email string) {
+	c.Helper()
+	account, _ := c.srv.Account(email)
+	want := fmt.Sprintf(`{"jwt_token":null,"jwt_expires_in":null,"user":{"id":%q,"display_name":%q,"email":%q}}`,
+		account.ID, email, email)
+	if a.untouched(); a.status != 200 || a.body != want {
+		c.Errorf("answer is %d %s, want %s", a.status, a.body, want)
+	}
+}
+
+// mail returns the only e-mail so far.
+func (c *conn) mail() authtest.Email {
+	c.Helper()
+	mails := c.srv.Emails()
+	if len(mails) != 1 {
+		c.Fatalf("%d e-mails, want 1", len(mails))
+	}
+	return mails[0]
+}
+
+func (c *conn) noMail() {
+	c.Helper()
+	if mails := c.srv.Emails(); len(mails) != 0 {
+		c.Errorf("%d e-mails, want none", len(mails))
+	}
+}
+
+func TestRegister(t *testing.T) {
+	const body = `{"email":"New@example.com","password":"secret","cookie":false}`
+
+	t.Run("password", func(t *testing.T) {
+		c := serve(t)
+		s := c.post(registerPath, body).clears().session()
+		if s.User.Email != "New@example.com" || s.User.DisplayName != s.User.Email {
+			t.Errorf("user is %+v, want the address as typed", s.User)
+		}
+		_, payload := decode(t, s.JWT)
+		if !containsAll(payload, `"x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"`) {
+			t.Errorf("payload is %s", payload)
+		}
+		c.refresh(s.RefreshToken).session()
+		c.post("/auth/login", strings.ToLower(body)).session()
+		c.noMail()
+	})
+	t.Run("cookie mode", func(t *testing.T) {
+		for _, mode := range []string{`true`, `"false"`} {
+			c := serve(t)
+			c.post(registerPath, `{"email":"new@example.com","password":"secret","cookie":`+mode+`}`).cookieSession()
+		}
+		c := serve(t)
+		c.post(registerPath, `{"email":"new@example.com","password":"secret"}`).cookieSession()
+	})
+	t.Run("no password", func(t *testing.T) {
+		c := serve(t)
+		a := c.post(registerPath, `{"email":"new@example.com","cookie":false}`)
+		a.session()
+		if containsAll(a.body, "magicLink") {
+			t.Errorf("body is %s", a.body)
+		}
+		c.noMail()
+		c.post("/auth/login", `{"email":"new@example.com","password":"x"}`).bare()
+	})
+	t.Run("verified, password", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+		c.pending(c.post(registerPath, body), "New@example.com")
+		m := c.mail()
+		if m.To != "New@example.com" || m.Subject != "Confirm your email address" || m.Token != "" ||
+			m.Link != c.srv.URL+"/auth/activate?ticket="+m.Ticket {
+			t.Errorf("e-mail is %+v", m)
+		}
+		c.post("/auth/login", body).says(400, "Account is not activated.")
+		c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+	})
+	t.Run("verified, no password", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+		c.pending(c.post(registerPath, `{"email":"new@example.com"}`), "new@example.com")
+		m := c.mail()
+		if m.Subject != "Secure register link" || m.Ticket != "" ||
+			m.Link != c.srv.URL+"/auth/magic-link?token="+m.Token+"&action=register" {
+			t.Errorf("e-mail is %+v", m)
+		}
+	})
+	t.Run("inactive without verification", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoActivation: true})
+		s := c.post(registerPath, body).session()
+		c.refresh(s.RefreshToken).says(401, refused)
+		c.post("/auth/token/revoke", "", bearer(s.JWT)).is(204) // the JWT works
+	})
+	t.Run("taken", func(t *testing.T) {
+		c := serve(t)
+		c.post(registerPath, `{"email":"ADA@example.com","password":"secret"}`).says(400, "Account already exists.")
+		c.post(registerPath, `{"email":"inactive@example.com","password":"secret"}`).says(400, "Account already exists but is not activated.")
+	})
+	t.Run("several at once", func(t *testing.T) {
+		const n = 8
+		c := serve(t)
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Register, authtest.Fault{Between: &gate})
+		answers := make(chan *answer, n)
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				if a, err := c.try("POST", registerPath, body); err == nil {
+					answers <- a
+				}
+			})
+		}
+		<-gate.Arrived(n)
+		gate.Open()
+		wg.Wait()
+		close(answers)
+		good := 0
+		for a := range answers {
+			if a.status == 200 {
+				good++
+			} else {
+				a.serverError()
+			}
+		}
+		if good != 1 {
+			t.Errorf("%d registrations succeeded, want 1", good)
+		}
+	})
+	t.Run("mail server down", func(t *testing.T) {
+		for _, opts := range []authtest.Options{
+			{NoActivation: true, VerifyEmails: true, NoEmails: true},
+			{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("no") }},
+		} {
+			c := serve(t, opts)
+			c.post(registerPath, body).serverError()
+			c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+			c.noMail()
+		}
+	})
+	t.Run("addresses that the database refuses", func(t *testing.T) {
+		c := serve(t)
+		c.post(registerPath, `{"email":"o'brien@example.com","password":"secret"}`).serverError()
+		c.post(registerPath, `{"email":"zoë@example.com","password":"secret"}`).serverError()
+	})
+	t.Run("roles", func(t *testing.T) {
+		c := serve(t)
+		with := func(email, options string) *answer {
+			return c.post(registerPath, `{"email":"`+email+`","password":"secret","cookie":false,"register_options":`+options+`}`)
+		}
+		with("a@example.com", `{"allowed_roles":["user"],"default_role":"user"}`).session()
+		const notPart = "Default role must be part of allowed roles."
+		with("b@example.com", `{"allowed_roles":["user"],"default_role":"me"}`).says(400, notPart)
+		with("b@example.com", `{"default_role":"me"}`).says(400, notPart)
+		with("b@example.com", `{"allowed_roles":[]}`).says(400, notPart)
+		with("b@example.com", `{"allowed_roles":["user","me"]}`).says(400, "allowed roles must be a subset of ALLOWED_ROLES")
+		with("b@example.com", `{"allowed_roles":["user","user"]}`).serverError()
+		with("b@example.com", `{"allowed_roles":"user"}`).says(400, `"register_options.allowed_roles" must be an array`)
+		with("b@example.com", `{"allowed_roles":[1]}`).says(400, `"register_options.allowed_roles[0]" must be a string`)
+		with("b@example.com", `{"roles":[]}`).says(400, `"register_options.roles" is not allowed`)
+
+		c = serve(t, authtest.Options{RegisterRoles: []string{"user", "me"}})
+		s := with("c@example.com", `{"allowed_roles":["user","me"],"default_role":"me"}`).session()
+		if _, payload := decode(t, s.JWT); !containsAll(payload, `"x-hasura-allowed-roles":["user","me"],"x-hasura-default-role":"me"`) {
+			t.Errorf("payload is %s", payload)
+		}
+	})
+	t.Run("user data", func(t *testing.T) {
+		const data = `{"email":"new@example.com","password":"secret","cookie":false,"user_data":{"display_name":"New"}}`
+		c := serve(t)
+		c.post(registerPath, data).says(400, `"user_data.display_name" is not allowed`)
+		c.post(registerPath, `{"email":"new@example.com","password":"secret","user_data":1}`).says(400, `"user_data" must be of type object`)
+
+		c = serve(t, authtest.Options{RegisterFields: []string{"display_name"}})
+		if s := c.post(registerPath, data).session(); s.User.DisplayName != "New" {
+			t.Errorf("user is %+v", s.User)
+		}
+	})
+	t.Run("domains", func(t *testing.T) {
+		c := serve(t, authtest.Options{EmailDomains: []string{"example.org"}})
+		c.post(registerPath, body).says(400, `"email" is not in an authorised domain`)
+		c.post(registerPath, `{"email":"new@Example.ORG","password":"secret","cookie":false}`).session()
+	})
+	t.Run("password needed", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoMagicLink: true})
+		c.post(registerPath, `{"email":"new@example.com"}`).says(400, `"password" is required`)
+	})
+
+	c := serve(t)
+	c.rows(registerPath, []row{
+		{"password too short", `{"email":"n@example.com","password":"12345"}`, 400, `"password" length must be at least 6 characters long`},
+		{"password too long", `{"email":"n@example.com","password":"` + strings.Repeat("x", 129) + `"}`, 400, `"password" length must be less than or equal to 128 characters long`},
+		{"password empty", `{"email":"n@example.com","password":""}`, 400, `"password" is not allowed to be empty`},
+		{"password null", `{"email":"n@example.com","password":null}`, 400, `"password" must be a string`},
+		{"password a number", `{"email":"n@example.com","password":123456}`, 400, `"password" must be a string`},
+		{"e-mail missing", `{"password":"secret"}`, 400, `"email" is required`},
+		{"e-mail empty", `{"email":"","password":"secret"}`, 400, `"email" is not allowed to be empty`},
+		{"e-mail a number", `{"email":1,"password":"secret"}`, 400, `"email" must be a string`},
+		{"no body", ``, 400, `"email" is required`},
+		{"cookie null", `{"email":"n@example.com","cookie":null}`, 400, `"cookie" must be a boolean`},
+		{"cookie 0", `{"email":"n@example.com","cookie":0}`, 400, `"cookie" must be a boolean`},
+	})
+	for _, bad := range []string{
+		"a", "a@", "@example.com", "a@localhost", "a@b.test", "a@corp.internal", "a@host.local", " a@example.com", "a@example.com ",
+		"a b@example.com", "a@example..com", "a@-example.com", "a@example.c", "a@127.0.0.1", ".a@example.com", "a..b@example.com",
+		"a@b@example.com", strings.Repeat("a", 65) + "@example.com",
+	} {
+		c.post(registerPath, fmt.Sprintf(`{"email":%q,"password":"secret"}`, bad)).says(400, `"email" must be a valid email`)
+	}
+}
