@@ -1,13 +1,16 @@
 // Package authtest is a Synmetrix auth service inside the process, for tests
 // and for trying things out, as net/http/httptest is for servers.
 //
-// It speaks the HTTP API of Hasura Backend Plus v2.7.1, the service that
-// Synmetrix deploys, over a real socket: the same statuses, bodies, cookies
-// and headers, and the same oddities.
-//
 //	srv := authtest.NewServer(t)
 //	srv.AddAccount(authtest.Account{Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}})
 //	client := synmetrix.NewClient(srv.URL)
+//
+// It speaks the HTTP API of Hasura Backend Plus v2.7.1, the service that
+// Synmetrix deploys, over a real socket: every call under /auth but the
+// sign-in at other providers, with the same statuses, bodies, cookies and
+// headers, and the same oddities. [Options] has its switches; their zero
+// values are what Synmetrix sets. A program that is no test has [Start], and
+// whoever has a listener of his own [New].
 //
 // # Strict and lax
 //
@@ -32,10 +35,34 @@
 //	client.Logout(ctx, token)
 //	gate.Open()
 //
+// [Server.Requests], [Server.Refreshes], [Server.Reuses], [Server.Token] and
+// [Server.LiveTokens] tell afterwards what has reached the service and what it
+// has done.
+//
 // # Time
 //
 // [Server.Advance] moves the service's clock, which decides about the expiry
 // of tokens and tickets, about one-time codes and rate limits, and is what
 // the issued tokens and the Date header say. It moves no other clock, so
 // Advance(time.Hour) is also a service whose clock is an hour off.
+//
+// # Speed
+//
+// Checking a password takes as long as the real service's bcrypt does, about
+// 50 ms, and far longer under the race detector. Tests that are about
+// something else set [Options.PasswordCost] to -1, or have tokens issued by
+// [Server.SignIn]. There is nothing secret about an account here: passwords
+// are kept as they are given.
+//
+// # What differs from the real service
+//
+//   - Lives of tokens are durations of a second or more. The real service
+//     counts in whole minutes, and stores refresh tokens for whole days.
+//   - An address under a reserved top-level domain, such as ".test" or
+//     ".internal", is invalid, as there; but any other that looks like one is
+//     taken for a real one, where the real service has a list.
+//   - There is no database behind it that could fail. [BackendDown] is what
+//     the real service says when its own does.
+//   - It has no /storage, and no /change-env, by which the real one lets
+//     anybody change its settings unless it runs in production.
 package authtest

@@ -1,0 +1,34 @@
+package authtest_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+// Thirty days go by while a test runs.
+func ExampleServer_Advance() {
+	srv := start(authtest.Options{RefreshLife: 30 * 24 * time.Hour})
+	defer srv.Close()
+	_, token := srv.SignIn("ada@example.com")
+
+	srv.Advance(31 * 24 * time.Hour)
+	fmt.Println(status(srv, token))
+	// Output: 401 Unauthorized
+}
+
+// A service whose clock is an hour slow: what it issues has expired by
+// everybody else's.
+func ExampleServer_Advance_clockOff() {
+	srv := start(authtest.Options{AccessLife: 15 * time.Minute})
+	defer srv.Close()
+	srv.Advance(-time.Hour)
+
+	access, _ := srv.SignIn("ada@example.com")
+	_, err := jwt.Parse(access, func(*jwt.Token) (any, error) { return srv.Secret(), nil })
+	fmt.Println(err)
+	// Output: token has invalid claims: token is expired
+}
