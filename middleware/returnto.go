@@ -46,7 +46,7 @@ func ReturnTo(value string) string {
 }
 
 func onThisHost(u *url.URL) bool {
-	return u.Scheme == "" && u.Opaque == "" && u.User == nil && u.Host == "" && strings.HasPrefix(u.Path, "/")
+	return u.Scheme == "" && u.Opaque == "" && u.User == nil && u.Host == "" && strings.HasPrefix(u.EscapedPath(), "/")
 }
 
 // plainPath reports whether an escaped path stays on this host and below its

@@ -1,0 +1,297 @@
+package middleware_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+const (
+	password   = "correct horse battery staple"
+	totpSecret = "JBSWY3DPEHPK3PXP"
+	asPage     = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+)
+
+var accounts = []authtest.Account{
+	{Email: "admin@example.com", Password: password, Roles: []string{"user", "admin"}},
+	{Email: "viewer@example.com", Password: password, Roles: []string{"user"}},
+	{Email: "mfa@example.com", Password: password, Roles: []string{"user"}, TOTPSecret: totpSecret},
+	{Email: "inactive@example.com", Password: password, Inactive: true},
+}
+
+// app is an app of one test: an auth service, a Manager, and a server whose
+// handler is inside Sessions.
+type app struct {
+	t    *testing.T
+	auth *authtest.Server
+	m    *session.Manager
+	mux  *http.ServeMux
+	srv  *httptest.Server
+	log  *logBuffer
+}
+
+// newApp starts an app with the ready-made routes. set may change the Config.
+func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) *app {
+	t.Helper()
+	a := &app{t: t, mux: http.NewServeMux(), log: &logBuffer{}}
+	a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1})
+	a.m = newManager(t, func(c *session.Config) {
+		c.Auth = synmetrix.NewClient(a.auth.URL)
+		c.Logger = slog.New(slog.NewJSONHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if set != nil {
+			set(c)
+		}
+	})
+	middleware.Mount(a.mux, a.m)
+	a.start(middleware.Sessions(a.m, opts...)(a.mux))
+	return a
+}
+
+// start serves h in place of the app's handler, over TLS since the cookies
+// are Secure.
+func (a *app) start(h http.Handler) {
+	if a.srv != nil {
+		a.srv.Close()
+	}
+	a.srv = httptest.NewUnstartedServer(h)
+	a.srv.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(a.log, nil), slog.LevelError)
+	a.srv.StartTLS()
+	a.t.Cleanup(a.srv.Close)
+}
+
+func newManager(t *testing.T, set func(*session.Config)) *session.Manager {
+	t.Helper()
+	cfg := session.Config{Keys: []session.SecretKey{session.GenerateKey()}}
+	set(&cfg)
+	m, err := session.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// browser has cookies of its own and shows redirects instead of following
+// them.
+type browser struct {
+	t      *testing.T
+	base   string
+	client *http.Client
+}
+
+func (a *app) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return &browser{a.t, a.srv.URL, &http.Client{
+		Transport:     a.srv.Client().Transport,
+		Jar:           jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// answer is a response that has been read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// do sends a request. header are pairs of names and values.
+func (b *browser) do(method, path, body string, header ...string) answer {
+	b.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, b.base+path, r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return b.send(req)
+}
+
+func (b *browser) send(req *http.Request) answer {
+	b.t.Helper()
+	resp, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{resp, string(body)}
+}
+
+func (b *browser) get(path string, header ...string) answer {
+	b.t.Helper()
+	return b.do("GET", path, "", header...)
+}
+
+// open asks for a page as a browser does whose user has followed a link.
+func (b *browser) open(path string) answer {
+	b.t.Helper()
+	return b.get(path, "Accept", asPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
+}
+
+// submit sends a form, of pairs of names and values.
+func (b *browser) submit(path string, fields ...string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Add(fields[i], fields[i+1])
+	}
+	return b.do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", asPage,
+		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin", "Origin", b.base)
+}
+
+func (b *browser) postJSON(path, body string, header ...string) answer {
+	b.t.Helper()
+	return b.do("POST", path, body, append([]string{"Content-Type", "application/json"}, header...)...)
+}
+
+func (b *browser) signIn(email string) {
+	b.t.Helper()
+	b.submit("/login", "email", email, "password", password).is(b.t, 303, "")
+}
+
+// is checks the status and, where code is not empty, that the answer is a
+// problem with that code.
+func (a answer) is(t *testing.T, status int, code string) answer {
+	t.Helper()
+	if a.StatusCode != status {
+		t.Fatalf("%s %s: status %d, want %d; body: %.300s", a.Request.Method, a.Request.URL.Path, a.StatusCode, status, a.body)
+	}
+	if code != "" {
+		if got := a.problem(t)["code"]; got != code {
+			t.Fatalf("%s %s: code %v, want %s", a.Request.Method, a.Request.URL.Path, got, code)
+		}
+	}
+	return a
+}
+
+func (a answer) problem(t *testing.T) map[string]any {
+	t.Helper()
+	a.has(t, "Content-Type", "application/problem+json")
+	var p map[string]any
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Fatalf("%v; body: %.300s", err, a.body)
+	}
+	if p["type"] != "about:blank" || p["title"] != http.StatusText(a.StatusCode) || p["status"] != float64(a.StatusCode) || p["detail"] == "" {
+		t.Errorf("problem %v for status %d", p, a.StatusCode)
+	}
+	return p
+}
+
+func (a answer) has(t *testing.T, field, value string) answer {
+	t.Helper()
+	if got := strings.Join(a.Header.Values(field), ", "); got != value {
+		t.Errorf("%s %s: %s: %q, want %q", a.Request.Method, a.Request.URL.Path, field, got, value)
+	}
+	return a
+}
+
+// isPage checks that the answer is a page of this package with a text in it.
+func (a answer) isPage(t *testing.T, status int, text string) answer {
+	t.Helper()
+	a.is(t, status, "").has(t, "Content-Type", "text/html; charset=utf-8").has(t, "Cache-Control", "no-store")
+	if !strings.Contains(a.body, text) {
+		t.Errorf("%s %s: the page does not say %q: %s", a.Request.Method, a.Request.URL.Path, text, visible(a.body))
+	}
+	return a
+}
+
+// isRedirect checks for a 303 to a location.
+func (a answer) isRedirect(t *testing.T, location string) answer {
+	t.Helper()
+	return a.is(t, 303, "").has(t, "Location", location).has(t, "Cache-Control", "no-store")
+}
+
+// visible is a page without its style.
+func visible(page string) string {
+	before, rest, _ := strings.Cut(page, "<style>")
+	_, after, _ := strings.Cut(rest, "</style>")
+	return before + after
+}
+
+// downStore is a store that can be told to fail.
+type downStore struct {
+	store.Store
+	down atomic.Bool
+}
+
+var errDown = &downError{}
+
+type downError struct{}
+
+func (*downError) Error() string { return "store is down" }
+
+func (s *downStore) Get(ctx context.Context, key string) (store.Record, error) {
+	if s.down.Load() {
+		return store.Record{}, errDown
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s *downStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Store.Put(ctx, rec, prev)
+}
+
+func (s *downStore) Delete(ctx context.Context, key string) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Store.Delete(ctx, key)
+}
+
+func (s *downStore) List(ctx context.Context, owner string) ([]store.Record, error) {
+	if s.down.Load() {
+		return nil, errDown
+	}
+	return s.Store.List(ctx, owner)
+}

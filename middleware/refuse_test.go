@@ -1,0 +1,315 @@
+package middleware_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// refusing starts an app that refuses every request below "/x/" with err.
+func refusing(t *testing.T, err error, opts ...middleware.Option) *app {
+	t.Helper()
+	a := newApp(t, nil, opts...)
+	a.mux.HandleFunc("/x/", func(w http.ResponseWriter, r *http.Request) { middleware.Refuse(w, r, err) })
+	return a
+}
+
+func TestFormOfARefusal(t *testing.T) {
+	b := refusing(t, session.ErrForbidden).browser()
+	const form, multi, js = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json"
+	for _, c := range []struct {
+		method, contentType, body, accept string
+		page                              bool
+	}{
+		{"GET", "", "", asPage, true},
+		{"GET", "", "", "", false},
+		{"GET", "", "", "*/*", false},
+		{"GET", "", "", js, false},
+		{"DELETE", "", "", asPage, true},
+		{"POST", form, "a=b", "", true},
+		{"POST", form + "; charset=utf-8", "a=b", js, true},
+		{"POST", strings.ToUpper(form), "", "*/*", true},
+		{"POST", multi, "--x--", "*/*", true},
+		{"POST", js, "{}", asPage, false},
+		{"POST", "", "data", asPage, false},
+		{"POST", "text/plain", "data", asPage, false},
+		{"PUT", js, "{}", asPage, false},
+		{"POST", "", "", asPage, true},
+		{"POST", "", "", js, false},
+		{"GET", "", "{}", asPage, false},
+
+		// How welcome text/html is, and JSON.
+		{"GET", "", "", "text/html", true},
+		{"GET", "", "", "TEXT/HTML", true},
+		{"GET", "", "", "text/*", true},
+		{"GET", "", "", "text/html, application/json", false},
+		{"GET", "", "", "application/json, text/html", false},
+		{"GET", "", "", "text/html, application/json;q=0.9", true},
+		{"GET", "", "", "text/html;q=0.8, application/json;q=0.9", false},
+		{"GET", "", "", "text/html;q=0.9,application/json;q=0.899", true},
+		{"GET", "", "", "text/html;q=0.5, */*;q=0.4", true},
+		{"GET", "", "", "text/html;q=0.4, */*;q=0.5", false},
+		{"GET", "", "", "text/html;q=0, */*", false},
+		{"GET", "", "", "*/*, application/json;q=0, application/problem+json;q=0", true},
+		{"GET", "", "", "text/html;q=0.9, application/problem+json", false},
+		{"GET", "", "", "text/html;q=0.9, application/*;q=0.5", true},
+		{"GET", "", "", "application/*;q=0.9, application/json;q=0.1, application/problem+json;q=0.1, text/html;q=0.5", true},
+		{"GET", "", "", "text/*;q=0.9, text/html;q=0.1, application/json;q=0.5", false},
+		{"GET", "", "", "text/html;charset=UTF-8;q=1, text/html;q=0, application/json;q=0.5", true},
+		{"GET", "", "", "text/html;level=1, application/json;q=0.1", false},
+		{"GET", "", "", "text/html;a=\",application/json\"", false}, // a parameter, not two types
+		{"GET", "", "", "text/html ; q=1.000 , application/json ; q=0.999", true},
+		{"GET", "", "", "text/html;q=.5", false},
+		{"GET", "", "", "text/html;q=1.5", false},
+		{"GET", "", "", "text/html;q=0.5000, application/json;q=0.1", false},
+		{"GET", "", "", "text/html;q=NaN", false},
+		{"GET", "", "", "text/html;q=-1", false},
+		{"GET", "", "", "text/html;q=", false},
+		{"GET", "", "", ",,;/text,html, text/html", true},
+		{"GET", "", "", "text/html;q=0.001", true},
+		{"GET", "", "", "image/png", false},
+	} {
+		header := []string{}
+		if c.contentType != "" {
+			header = append(header, "Content-Type", c.contentType)
+		}
+		if c.accept != "" {
+			header = append(header, "Accept", c.accept)
+		}
+		got := b.do(c.method, "/x/", c.body, header...)
+		if got.StatusCode != 403 || (got.Header.Get("Content-Type") == "text/html; charset=utf-8") != c.page {
+			t.Errorf("%s of %q, Accept: %q: %d %s, want a page: %v", c.method, c.contentType, c.accept, got.StatusCode, got.Header.Get("Content-Type"), c.page)
+			continue
+		}
+		if !c.page {
+			got.is(t, 403, "forbidden")
+		}
+	}
+	// Fields of one name are one list.
+	req, _ := http.NewRequest("GET", b.base+"/x/", nil)
+	req.Header["Accept"] = []string{"application/json;q=0.5", "text/html"}
+	b.send(req).isPage(t, 403, "")
+	head := b.do("HEAD", "/x/", "", "Accept", asPage).is(t, 403, "")
+	if head.ContentLength != int64(len(b.get("/x/", "Accept", asPage).body)) {
+		t.Error("HEAD and GET differ in length")
+	}
+}
+
+func TestRedirectToLogin(t *testing.T) {
+	a := refusing(t, fmt.Errorf("wrapped: %w", session.ErrUnauthenticated))
+	b := a.browser()
+	const login = "/login?return_to=%2Fx%2Fy%3Fa%3D1%26b%3D%252F"
+	for _, c := range []struct {
+		method     string
+		mode, dest string
+		accept     string
+		redirect   bool
+	}{
+		{"GET", "navigate", "document", asPage, true},
+		{"GET", "navigate", "document", "*/*", true},
+		{"HEAD", "navigate", "document", asPage, true},
+		{"GET", "navigate", "iframe", asPage, false},
+		{"GET", "cors", "empty", asPage, false},
+		{"GET", "no-cors", "image", asPage, false},
+		{"GET", "navigate", "", asPage, false},
+		{"GET", "", "document", asPage, false},
+		{"GET", "", "", asPage, true},
+		{"HEAD", "", "", asPage, true},
+		{"GET", "", "", "*/*", false},
+		{"GET", "", "", "application/json", false},
+		{"POST", "navigate", "document", asPage, false},
+		{"POST", "", "", asPage, false},
+		{"DELETE", "", "", asPage, false},
+		{"OPTIONS", "", "", asPage, false},
+	} {
+		header := []string{"Accept", c.accept}
+		if c.mode != "" {
+			header = append(header, "Sec-Fetch-Mode", c.mode)
+		}
+		if c.dest != "" {
+			header = append(header, "Sec-Fetch-Dest", c.dest)
+		}
+		got := b.do(c.method, "/x/y?a=1&b=%2F", "", header...)
+		if c.redirect {
+			got.isRedirect(t, login)
+			continue
+		}
+		if got.StatusCode != 401 || got.Header.Get("Location") != "" {
+			t.Errorf("%+v: status %d, Location %q", c, got.StatusCode, got.Header.Get("Location"))
+		}
+		got.has(t, "Www-Authenticate", "Bearer").has(t, "Cache-Control", "no-store")
+	}
+	// Where the browser comes back is where it was, or nowhere.
+	b.open("/x/%2e%2e/"+strings.Repeat("y", 3000)).isRedirect(t, "/login")
+	// A page of somebody who is not signed in leads to the login page, too.
+	if page := b.submit("/x/", "a", "b").isPage(t, 401, "signed in"); !strings.Contains(page.body, `href="/login"`) {
+		t.Errorf("no link to the login page: %s", visible(page.body))
+	}
+}
+
+func TestReturnToOfOddRequestPaths(t *testing.T) {
+	a := newApp(t, nil)
+	a.start(middleware.Sessions(a.m)(middleware.RequireUser(http.NotFoundHandler())))
+	for path, want := range map[string]string{
+		"//evil.example/":      "/login",
+		"/%5Cevil.example":     "/login",
+		"/%2F/evil.example":    "/login",
+		"/a/../../evil":        "/login",
+		"/ünï?q=ä b":           "/login?return_to=%2F%25C3%25BCn%25C3%25AF%3Fq%3D%25C3%25A4%2520b",
+		"http://evil.example/": "/login?return_to=%2F", // a proxy's form; the host is not taken over
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RequestURI = path
+		r.Header.Set("Accept", asPage)
+		w := httptest.NewRecorder()
+		middleware.Sessions(a.m)(middleware.RequireUser(http.NotFoundHandler())).ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); w.Code != 303 || got != want {
+			t.Errorf("%s: %d, Location %q, want %q", path, w.Code, got, want)
+		}
+	}
+	// A request that no server has made has its address in URL alone.
+	r, _ := http.NewRequest("GET", "/reports?x=1", nil)
+	r.Header.Set("Accept", asPage)
+	w := httptest.NewRecorder()
+	middleware.Sessions(a.m)(middleware.RequireUser(http.NotFoundHandler())).ServeHTTP(w, r)
+	if got := w.Header().Get("Location"); got != "/login?return_to=%2Freports%3Fx%3D1" {
+		t.Errorf("Location %q", got)
+	}
+}
+
+// A guard around everything, the login page included, is a mistake, but no
+// redirect loop.
+func TestNoLoginLoop(t *testing.T) {
+	a := newApp(t, nil)
+	a.start(middleware.Sessions(a.m)(middleware.RequireUser(a.mux)))
+	b := a.browser()
+	b.open("/").isRedirect(t, "/login?return_to=%2F")
+	page := b.open("/login?return_to=%2F").isPage(t, 401, "signed in")
+	if strings.Contains(page.body, `href="/login`) {
+		t.Error("the page leads to itself")
+	}
+}
+
+func TestAPI(t *testing.T) {
+	a := newApp(t, nil, middleware.WithAPI("/api/", "/v2/"), middleware.WithAPI("/rpc"))
+	a.mux.Handle("/", middleware.RequireUser(http.NotFoundHandler()))
+	b := a.browser()
+	for path, api := range map[string]bool{
+		"/api/x": true, "/v2/": true, "/rpc": true, "/rpc/x": true, "/apix": false, "/x/api/": false, "/%61pi/x": true,
+	} {
+		if got := b.open(path); api {
+			got.is(t, 401, "unauthenticated")
+			b.submit(path, "a", "b").is(t, 401, "unauthenticated")
+		} else {
+			got.is(t, 303, "")
+		}
+	}
+	b.signIn("admin@example.com")
+	b.do("POST", "/api/x", "a=b", "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example").is(t, 403, "cross_site")
+
+	// The routes themselves are no exception.
+	a = newApp(t, nil, middleware.WithAPI("/"))
+	b = a.browser()
+	b.open("/login").is(t, 200, "").has(t, "Content-Type", "application/json")
+	b.submit("/login", "email", "admin@example.com", "password", password).is(t, 200, "").has(t, "Content-Type", "application/json")
+	b.submit("/logout").is(t, 204, "")
+}
+
+func TestWhatErrorsMean(t *testing.T) {
+	boom := errors.New("boom: the password is hunter2")
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+		retry  string
+	}{
+		{session.ErrForbidden, 403, "forbidden", ""},
+		{session.ErrUnauthenticated, 401, "unauthenticated", ""},
+		{session.ErrEnded, 401, "unauthenticated", ""},
+		{session.ErrNoSession, 401, "unauthenticated", ""},
+		{session.ErrNoPendingLogin, 401, "unauthenticated", ""},
+		{fmt.Errorf("%w: %w", session.ErrTicketRefused, session.ErrRefused), 401, "unauthenticated", ""},
+		{session.ErrRefused, 401, "invalid_credentials", ""},
+		{session.ErrNotLoaded, 500, "session_not_loaded", ""},
+		{session.ErrCrossOrigin, 403, "cross_site", ""},
+		{session.ErrTooLarge, 413, "session_too_large", ""},
+		{session.ErrSessionUnavailable, 503, "session_unavailable", "1"},
+		{&session.UnavailableError{Err: session.ErrUnavailable}, 503, "session_unavailable", "1"},
+		{&session.UnavailableError{RetryAfter: 1001 * time.Millisecond, Err: boom}, 503, "session_unavailable", "2"},
+		{&session.UnavailableError{RetryAfter: time.Minute, Err: boom}, 503, "session_unavailable", "60"},
+		{&session.UnavailableError{RetryAfter: -time.Minute, Err: boom}, 503, "session_unavailable", "1"},
+		{&session.AuthError{Err: session.ErrInvalidAnswer}, 502, "auth_invalid_answer", ""},
+		{&session.AuthError{Err: session.ErrUnavailable}, 503, "auth_unavailable", "1"},
+		{&session.AuthError{Err: session.ErrUnavailable, RetryAfter: 9 * time.Second}, 503, "auth_unavailable", "9"},
+		{fmt.Errorf("%w: %w", session.ErrUnavailable, session.ErrRateLimited), 503, "auth_unavailable", "1"},
+		{boom, 500, "internal_error", ""},
+		{&middleware.Problem{Status: 404}, 404, "not_found", ""},
+		{fmt.Errorf("wrapped: %w", &middleware.Problem{Status: 405}), 405, "method_not_allowed", ""},
+		{&middleware.Problem{Status: 400}, 400, "invalid_request", ""},
+		{&middleware.Problem{Status: 413}, 413, "invalid_request", ""},
+		{&middleware.Problem{Status: 413, Code: "session_too_large"}, 413, "session_too_large", ""},
+		{&middleware.Problem{Status: 403, Code: "session_required", Detail: "A bearer has no session."}, 403, "session_required", ""},
+		{&middleware.Problem{Status: 429, RetryAfter: 90 * time.Second}, 429, "too_many_attempts", "90"},
+		{&middleware.Problem{Status: 429}, 429, "too_many_attempts", "1"},
+		{&middleware.Problem{Status: 418}, 418, "error", ""},
+		{&middleware.Problem{Err: boom}, 500, "internal_error", ""},
+		{&middleware.Problem{}, 500, "internal_error", ""},
+	} {
+		a := refusing(t, c.err)
+		b := a.browser()
+		got := b.get("/x/").is(t, c.status, c.code).has(t, "Retry-After", c.retry)
+		// By a form, so that nobody is redirected.
+		page := b.submit("/x/", "a", "b").isPage(t, c.status, fmt.Sprintf(`<p class="status">%d</p>`, c.status)).has(t, "Retry-After", c.retry)
+		if strings.Contains(got.body+page.body, "boom") {
+			t.Errorf("%v: the answer tells of its cause", c.err)
+		}
+		if (c.status == 401) != (got.Header.Get("Www-Authenticate") != "") {
+			t.Errorf("%v: WWW-Authenticate: %q", c.err, got.Header.Get("Www-Authenticate"))
+		}
+		if logged := strings.Contains(a.log.String(), "request failed"); logged != (c.code == "internal_error" || c.code == "session_not_loaded") {
+			t.Errorf("%v: logged: %v", c.err, logged)
+		}
+	}
+}
+
+func TestProblem(t *testing.T) {
+	cause := errors.New("cause")
+	p := &middleware.Problem{Status: 422, Code: "invalid_request", Detail: `a "b" <c>`, Field: "email", Err: cause}
+	if !errors.Is(p, cause) || p.Error() != "middleware: refused: 422 invalid_request (email): cause" {
+		t.Errorf("%v", p)
+	}
+	b := refusing(t, p).browser()
+	got := b.get("/x/").problem(t)
+	if got["field"] != "email" || got["detail"] != `a "b" <c>` || len(got) != 6 {
+		t.Errorf("%v", got)
+	}
+	if page := b.submit("/x/", "a", "b").isPage(t, 422, "a &#34;b&#34; &lt;c&gt;"); strings.Contains(page.body, "<c>") {
+		t.Error("the page does not escape the detail")
+	}
+}
+
+// Outside of Sessions a refusal looks the same, and what is wrong goes to the
+// default log.
+func TestRefuseOutsideSessions(t *testing.T) {
+	var log logBuffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	w := httptest.NewRecorder()
+	middleware.Refuse(w, httptest.NewRequest("GET", "/", nil), errors.New("boom"))
+	if w.Code != 500 || !strings.Contains(log.String(), "boom") {
+		t.Errorf("%d, log %q", w.Code, log.String())
+	}
+	middleware.RequireRole()
+	if !strings.Contains(log.String(), "RequireRole") {
+		t.Error("nothing is said of a guard that refuses everybody")
+	}
+}

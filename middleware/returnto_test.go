@@ -1,0 +1,260 @@
+package middleware_test
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session/middleware"
+)
+
+func TestReturnToFollowed(t *testing.T) {
+	for value, want := range map[string]string{
+		"/":                             "/",
+		"/reports":                      "/reports",
+		"/reports/":                     "/reports/",
+		"/reports?x=1&y=2":              "/reports?x=1&y=2",
+		"/reports?":                     "/reports",
+		"/reports#part":                 "/reports",
+		"/reports?x#part?y":             "/reports?x",
+		"/a%20b":                        "/a%20b",
+		"/a b":                          "/a%20b",
+		"/a%2Fb":                        "/a%2Fb",
+		"/100%25":                       "/100%25",
+		"/ünï/世界":                       "/%C3%BCn%C3%AF/%E4%B8%96%E7%95%8C",
+		"/%C3%BC":                       "/%C3%BC",
+		"/search?q=http://x.example//y": "/search?q=http://x.example//y",
+		"/search?q=a b\"<ü>":            "/search?q=a%20b%22%3C%C3%BC%3E",
+		`/search?q=\\x`:                 "/search?q=%5C%5Cx",
+		"/search?q=%0d%0a":              "/search?q=%0d%0a",
+		"/search?q=//evil.example":      "/search?q=//evil.example",
+		"/time/12:30":                   "/time/12:30",
+		"/user@example.com":             "/user@example.com",
+		"/a//b":                         "/a//b",
+		"/a;v=1/b,c=2":                  "/a;v=1/b,c=2",
+		"/.well-known/x":                "/.well-known/x",
+		"/a..b/...":                     "/a..b/...",
+		"/~me/!$&'()*+":                 "/~me/%21$&%27%28%29%2A+",
+	} {
+		got := middleware.ReturnTo(value)
+		if u, err := url.Parse(want); err != nil || got != want && !samePath(got, u) {
+			t.Errorf("ReturnTo(%q) = %q, want %q", value, got, want)
+		}
+		if again := middleware.ReturnTo(got); again != got {
+			t.Errorf("ReturnTo(%q) = %q is not what it is made from", got, again)
+		}
+		if where := browse(t, got); !where.local {
+			t.Errorf("ReturnTo(%q) = %q leads a browser to %q", value, got, where.host)
+		}
+	}
+}
+
+func samePath(got string, want *url.URL) bool {
+	u, err := url.Parse(got)
+	return err == nil && u.Path == want.Path && u.RawQuery == want.RawQuery
+}
+
+// elsewhere are values that must not be followed. Those that a browser would
+// keep on this host are there for the proxies and routers that would not.
+var elsewhere = []string{
+	// No path at all.
+	"", " ", "?", "#", "reports", "./reports", "../reports", "?x=1", "#/x", "*", ".", "..", "%2Freports", "%2F%2Fevil.example",
+
+	// Another host.
+	"http://evil.example", "https://evil.example/", "HTTPS://EVIL.EXAMPLE", "//evil.example", "//evil.example/%2e%2e", "///evil.example",
+	"////evil.example", "//evil.example@app.example", "//app.example@evil.example/", "//user:pass@evil.example", "//evil.example:443/x",
+	"//[::1]/", "//127.0.0.1", "//2130706433", "//0x7f000001/", "//evil%E3%80%82example", "//ⓔvil.example", "http:evil.example",
+	"https:evil.example", "http:/evil.example", "https:/evil.example", "http:///evil.example", "https:\\evil.example", "ftp://evil.example",
+	"ws://evil.example", "//evil.example?/reports", "//evil.example#/reports", "//",
+
+	// Other schemes.
+	"javascript:alert(1)", "JaVaScRiPt:alert(1)", "javascript://app.example/%0aalert(1)", "java\tscript:alert(1)", "data:text/html,<script>", "vbscript:x",
+	"mailto:x@evil.example", "file:///etc/passwd", "blob:https://evil.example/x", "about:blank", "view-source:x", "x-app://evil.example", "javascript\x00:x",
+
+	// A backslash is a slash to a browser.
+	`\\evil.example`, `/\evil.example`, `\/evil.example`, `/\/evil.example`, `\evil.example`, `//\evil.example`, `/\\evil.example`, `\`, `/a\b`,
+	`/..\evil.example`, `/a/..\..\evil.example`, `/%5Cevil.example`, `/%5c%5cevil.example`, `/%255Cevil.example`, `/a%5C..%5Cb`,
+
+	// Tabs and line ends are not there to a browser; others it cuts off.
+	"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "\t//evil.example", "\n//evil.example", " //evil.example", "/\t\\evil.example",
+	"\x00//evil.example", "/\x00/evil.example", "\x1f//evil.example", "//evil.example\t", "/reports\t", "/re\nports", "/reports\r\nX: y",
+	"/%09/evil.example", "/%0a/evil.example", "/%0d%0aSet-Cookie:x=y", "/%00", "/%250d%250aX:%20y", "/\x7f", "/\u0085/evil.example", "/\u009f",
+	"\u00a0//evil.example", "\u2028//evil.example", "\ufeff//evil.example",
+
+	// Slashes in other clothes.
+	"/%2Fevil.example", "/%2f%2fevil.example", "/%252Fevil.example", "/%25252Fevil.example", "/%2525252Fevil.example", "/%2F%5Cevil.example",
+	"%2f/evil.example", "／／evil.example", "∕∕evil.example",
+
+	// Dot segments: what is left after cleaning begins with two slashes, or is
+	// not where it seemed to be.
+	"/..//evil.example", "/.//evil.example", "/./\\evil.example", "/a/..//evil.example", "/a/../..//evil.example", "/%2e%2e//evil.example",
+	"/%2E//evil.example", "/.%2e//evil.example", "/%252e%252e//evil.example", "/..;//evil.example", "/..;a=b//evil.example", "/..%2F/evil.example",
+	"/..%2f%2fevil.example", "/a/..%2f..%2f%2fevil.example", "/.", "/..", "/a/../b", "/a/./b", "/a/..", "/%2e", "/a/%2e%2e;x/b", "/..%3b//evil.example",
+	"/a%2f..%2fb",
+
+	// Not well-formed.
+	"/%", "/%zz", "/a%2", "/\xff", "/\xc3\x28", "/?\x01", "/?\n", "/%ff\xff", "/x?\x7f",
+
+	// Too long.
+	"/" + strings.Repeat("a", 2048),
+}
+
+func TestReturnToDropped(t *testing.T) {
+	if len(elsewhere) < 100 {
+		t.Fatalf("only %d values", len(elsewhere))
+	}
+	for _, value := range elsewhere {
+		if got := middleware.ReturnTo(value); got != "" {
+			t.Errorf("ReturnTo(%q) = %q", value, got)
+		}
+	}
+}
+
+// Encoded once or twice more, a value is at most a path with odd characters.
+func TestReturnToEncodedAgain(t *testing.T) {
+	for _, value := range elsewhere {
+		for _, encoded := range []string{
+			url.QueryEscape(value), url.PathEscape(value), url.QueryEscape(url.QueryEscape(value)),
+			"/" + url.PathEscape(value), "/" + url.QueryEscape(value), "/" + url.PathEscape(url.PathEscape(value)), "/x?y=" + value, "/x/" + value,
+		} {
+			checkReturnTo(t, encoded)
+		}
+	}
+}
+
+func FuzzReturnTo(f *testing.F) {
+	for _, value := range elsewhere {
+		f.Add(value)
+		f.Add(url.QueryEscape(value))
+		f.Add("/" + url.PathEscape(value))
+	}
+	f.Add("/reports?x=1&y=2")
+	f.Fuzz(func(t *testing.T, value string) { checkReturnTo(t, value) })
+}
+
+// headerSafe is what a Location may be: a path and a query in ASCII that is
+// neither a control character nor a space.
+var headerSafe = regexp.MustCompile(`^/[!-~]*$`)
+
+// checkReturnTo lets readers of all kinds judge where a value leads.
+func checkReturnTo(t *testing.T, value string) {
+	t.Helper()
+	to := middleware.ReturnTo(value)
+	if to == "" {
+		return
+	}
+	if !headerSafe.MatchString(to) {
+		t.Errorf("ReturnTo(%q) = %q is not fit for a header", value, to)
+	}
+	if again := middleware.ReturnTo(to); again != to {
+		t.Errorf("ReturnTo(%q) = %q, and again %q", value, to, again)
+	}
+	// However often it is decoded on the way to the browser.
+	for decoded, i := to, 0; i < 5; i++ {
+		if where := browse(t, decoded); !where.local || strings.HasPrefix(where.path, "//") {
+			t.Errorf("ReturnTo(%q) = %q, decoded %d times %q, leads a browser to %q %q", value, to, i, decoded, where.host, where.path)
+		}
+		path, query, _ := strings.Cut(decoded, "?")
+		next := lenientDecode(path)
+		if query != "" {
+			next += "?" + query
+		}
+		if next == decoded {
+			break
+		}
+		decoded = next
+	}
+	u, err := url.Parse(to)
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || u.Fragment != "" {
+		t.Errorf("ReturnTo(%q) = %q is a %#v to net/url (%v)", value, to, u, err)
+	}
+	if got := base.ResolveReference(u); got.Host != base.Host || got.Scheme != base.Scheme {
+		t.Errorf("ReturnTo(%q) = %q resolves to %s", value, to, got)
+	}
+}
+
+var base = &url.URL{Scheme: "https", Host: "app.example", Path: "/login"}
+
+// destination is where a browser goes.
+type destination struct {
+	local      bool
+	host, path string
+}
+
+var scheme = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*):`)
+
+// browse resolves a Location at https://app.example/login as the URL standard
+// has browsers do it (https://url.spec.whatwg.org/#url-parsing), as far as
+// scheme, host and path go.
+func browse(t *testing.T, location string) destination {
+	t.Helper()
+	s := strings.TrimFunc(location, func(r rune) bool { return r <= ' ' })
+	s = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(s)
+	if m := scheme.FindStringSubmatch(s); m != nil {
+		if !strings.EqualFold(m[1], "https") {
+			return destination{host: m[0]}
+		}
+		// A special scheme: "https:x" is relative, "https:/x" is not always.
+		s = s[len(m[0]):]
+		if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, `\`) {
+			return destination{host: s}
+		}
+		s = "//" + strings.TrimLeft(s, `/\`)
+	}
+	s, _, _ = strings.Cut(s, "#")
+	s, _, _ = strings.Cut(s, "?")
+	s = strings.ReplaceAll(s, `\`, "/")
+	if strings.HasPrefix(s, "//") {
+		host, path, _ := strings.Cut(strings.TrimLeft(s, "/"), "/")
+		return destination{host: host, path: "/" + path}
+	}
+	if !strings.HasPrefix(s, "/") {
+		s = "/" + s // relative to /login
+	}
+	var out []string
+	segments := strings.Split(s[1:], "/")
+	for i, segment := range segments {
+		last := i == len(segments)-1
+		switch dots := strings.ReplaceAll(strings.ToLower(segment), "%2e", "."); dots {
+		case "..":
+			if len(out) > 0 {
+				out = out[:len(out)-1]
+			}
+			if last {
+				out = append(out, "")
+			}
+		case ".":
+			if last {
+				out = append(out, "")
+			}
+		default:
+			out = append(out, segment)
+		}
+	}
+	return destination{local: true, host: base.Host, path: "/" + strings.Join(out, "/")}
+}
+
+var escaped = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
+
+func lenientDecode(s string) string {
+	return escaped.ReplaceAllStringFunc(s, func(e string) string {
+		c, _ := url.PathUnescape(e)
+		return c
+	})
+}
+
+// The judge has to know a bad address when it sees one.
+func TestBrowse(t *testing.T) {
+	for location, local := range map[string]bool{
+		"/x": true, "x": true, "/..//y": true, "//y": false, `/\y`: false, "/\t/y": false, " //y": false, "https:y": false,
+		"https:/y": false, "javascript:x": false, `\\y`: false, "/?//y": true, "/%2Fy": true,
+	} {
+		if got := browse(t, location); got.local != local {
+			t.Errorf("browse(%q) = %+v", location, got)
+		}
+	}
+	if got := browse(t, "/a/..//evil"); got.path != "//evil" {
+		t.Errorf("path %q", got.path)
+	}
+}

@@ -1,0 +1,342 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// Sessions is middleware as chains of it (alice, chi) take it.
+var _ func(http.Handler) http.Handler = middleware.Sessions(new(session.Manager))
+
+func TestVary(t *testing.T) {
+	a := newApp(t, nil)
+	for path, set := range map[string][]string{
+		"/none":  nil,
+		"/other": {"Accept-Encoding"},
+		"/lines": {"Accept", "Origin, Accept-Language"},
+		"/same":  {"Accept, cookie"},
+		"/star":  {"*"},
+	} {
+		a.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			for _, v := range set {
+				w.Header().Add("Vary", v)
+			}
+		})
+	}
+	b := a.browser()
+	for path, want := range map[string]string{
+		"/none":    "Cookie",
+		"/other":   "Accept-Encoding, Cookie",
+		"/lines":   "Accept, Origin, Accept-Language, Cookie",
+		"/same":    "Accept, cookie",
+		"/star":    "*",
+		"/unknown": "Cookie", // a router's 404
+	} {
+		b.get(path).has(t, "Vary", want)
+	}
+	b.get("/none").has(t, "Cache-Control", "")
+	b.signIn("viewer@example.com")
+	b.get("/none").has(t, "Cache-Control", "no-store")
+}
+
+// The header that a response varies by is its own, not shared with others.
+func TestVaryIsNotShared(t *testing.T) {
+	a := newApp(t, nil)
+	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) })).ServeHTTP(w, r)
+		w.Header()["Vary"][0] += ", X"
+		w.Header().Add("Vary", "Y")
+	}))
+	b := a.browser()
+	for range 3 {
+		b.get("/").has(t, "Vary", "Cookie, X, Y")
+	}
+}
+
+func TestSessionsRefusesOtherOrigins(t *testing.T) {
+	a := newApp(t, nil)
+	served := false
+	a.mux.HandleFunc("/h", func(http.ResponseWriter, *http.Request) { served = true })
+	visitor, user := a.browser(), a.browser()
+	user.signIn("admin@example.com")
+	for _, c := range []struct {
+		who    *browser
+		method string
+		header []string
+		ok     bool
+	}{
+		{user, "POST", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		{user, "POST", []string{"Sec-Fetch-Site", "same-site"}, false},
+		{user, "DELETE", []string{"Origin", "https://evil.example"}, false},
+		{user, "PURGE", []string{"Origin", "null"}, false},
+		{user, "POST", []string{"Sec-Fetch-Site", "same-origin"}, true},
+		{user, "POST", nil, true},
+		{user, "GET", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		{user, "OPTIONS", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		{visitor, "POST", []string{"Sec-Fetch-Site", "cross-site"}, true},
+	} {
+		served = false
+		got := c.who.do(c.method, "/h", "", c.header...)
+		if served != c.ok {
+			t.Errorf("%s %v: served: %v, status %d", c.method, c.header, served, got.StatusCode)
+		}
+		if !c.ok {
+			got.is(t, 403, "cross_site").has(t, "Vary", "Cookie")
+		}
+	}
+	user.do("POST", "/h", "a=b", "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example").isPage(t, 403, "another site")
+	// A bearer token is no cookie, and no browser sends it by itself.
+	if user.do("POST", "/h", "", "Authorization", "Bearer x", "Sec-Fetch-Site", "cross-site").is(t, 200, ""); !served {
+		t.Error("a request with a bearer token has been taken for a browser's")
+	}
+}
+
+func TestNestedSessions(t *testing.T) {
+	s := &countingStore{downStore: &downStore{Store: memstore.New()}}
+	a := newApp(t, func(c *session.Config) { c.Store = s })
+	a.mux.HandleFunc("/h", func(_ http.ResponseWriter, r *http.Request) { change(r) })
+	twice := middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		outer := session.FromContext(r.Context())
+		middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if session.FromContext(r.Context()) != outer {
+				t.Error("the inner Sessions has loaded the session again")
+			}
+			a.mux.ServeHTTP(w, r)
+		})).ServeHTTP(w, r)
+	}))
+	a.start(twice)
+	b := a.browser()
+	b.signIn("admin@example.com")
+	s.gets, s.puts = 0, 0
+	b.get("/h").is(t, 200, "").has(t, "Vary", "Cookie")
+	if s.puts != 1 {
+		t.Errorf("%d writes of the session, want 1", s.puts)
+	}
+}
+
+type countingStore struct {
+	*downStore
+	gets, puts int
+}
+
+func (s *countingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.puts++
+	return s.downStore.Put(ctx, rec, prev)
+}
+
+// What a handler changes while its response is on the way is saved, too.
+func TestChangesAfterTheFirstByte(t *testing.T) {
+	a := newApp(t, func(c *session.Config) { c.Store = memstore.New() })
+	a.mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		if err := theme.Set(session.FromContext(r.Context()), "dark"); err != nil {
+			t.Error(err)
+		}
+	})
+	a.mux.HandleFunc("/get", func(w http.ResponseWriter, r *http.Request) {
+		v, _ := theme.Get(session.FromContext(r.Context()))
+		_, _ = io.WriteString(w, v)
+	})
+	b := a.browser()
+	b.signIn("admin@example.com")
+	b.get("/set").is(t, 200, "")
+	if got := b.get("/get").body; got != "dark" {
+		t.Errorf("value %q", got)
+	}
+}
+
+// A panic goes through, with the cookies set for whoever answers for it.
+func TestPanic(t *testing.T) {
+	for name, cause := range map[string]any{"error": errors.New("boom"), "abort": http.ErrAbortHandler, "exit": nil} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, nil)
+			a.mux.HandleFunc("/h", func(_ http.ResponseWriter, r *http.Request) {
+				change(r)
+				if cause == nil {
+					runtime.Goexit()
+				}
+				panic(cause)
+			})
+			sessions := middleware.Sessions(a.m)(a.mux)
+			var recovered any
+			a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					defer func() { recovered = recover() }()
+					sessions.ServeHTTP(w, r)
+				})
+				wg.Wait()
+				if r.URL.Path == "/h" {
+					// If anything had been sent by now, this would be too late.
+					w.WriteHeader(http.StatusTeapot)
+				}
+			}))
+			b := a.browser()
+			b.signIn("admin@example.com")
+			got := b.get("/h").is(t, http.StatusTeapot, "").has(t, "Vary", "Cookie")
+			if recovered != cause {
+				t.Errorf("recovered %v, want %v", recovered, cause)
+			}
+			if !setsCookie(got) || got.body != "" {
+				t.Errorf("cookies %v, body %q", got.Cookies(), got.body)
+			}
+		})
+	}
+}
+
+// Nobody answers for a panic: the connection ends.
+func TestPanicWithoutRecovery(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.HandleFunc("/h", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	req, _ := http.NewRequest("POST", a.srv.URL+"/h", strings.NewReader("x"))
+	if resp, err := a.srv.Client().Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("an answer with status %d", resp.StatusCode)
+	}
+}
+
+func TestTimeoutHandlers(t *testing.T) {
+	a := newApp(t, nil)
+	release := make(chan struct{})
+	defer close(release)
+	a.mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		change(r)
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		_, _ = io.WriteString(w, "late")
+	})
+	a.mux.HandleFunc("/quick", func(_ http.ResponseWriter, r *http.Request) { change(r) })
+	b := a.browser()
+	b.signIn("admin@example.com")
+	for name, h := range map[string]http.Handler{
+		"inside":  middleware.Sessions(a.m)(http.TimeoutHandler(a.mux, 200*time.Millisecond, "too slow")),
+		"outside": http.TimeoutHandler(middleware.Sessions(a.m)(a.mux), 200*time.Millisecond, "too slow"),
+	} {
+		a.start(h)
+		b.base = a.srv.URL
+		if got := b.get("/quick").is(t, 200, ""); !setsCookie(got) {
+			t.Errorf("%s: no cookie", name)
+		}
+		if got := b.get("/slow").is(t, 503, ""); got.body != "too slow" {
+			t.Errorf("%s: body %q", name, got.body)
+		}
+	}
+}
+
+func TestGuards(t *testing.T) {
+	a := newApp(t, nil)
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	for path, guard := range map[string]func(http.Handler) http.Handler{
+		"/user":    middleware.RequireUser,
+		"/admin":   middleware.RequireRole("admin"),
+		"/reports": middleware.RequireRole("admin", "analyst"),
+		"/case":    middleware.RequireRole("Admin", "user "),
+		"/nobody":  middleware.RequireRole(),
+		"/policy":  middleware.Require(func(s *session.Session) bool { return s.DefaultRole() == "user" && s.HasRole("admin") }),
+		"/any":     middleware.Require(nil),
+		"/both":    func(h http.Handler) http.Handler { return middleware.RequireUser(middleware.RequireRole("admin")(h)) },
+	} {
+		a.mux.Handle(path, guard(ok))
+	}
+	visitor, user, admin := a.browser(), a.browser(), a.browser()
+	user.signIn("viewer@example.com")
+	admin.signIn("admin@example.com")
+	for _, c := range []struct {
+		path        string
+		user, admin int
+	}{
+		{"/user", 200, 200},
+		{"/admin", 403, 200},
+		{"/reports", 403, 200},
+		{"/case", 403, 403},
+		{"/nobody", 403, 403},
+		{"/policy", 403, 200},
+		{"/any", 200, 200},
+		{"/both", 403, 200},
+	} {
+		visitor.get(c.path).is(t, 401, "unauthenticated")
+		visitor.open(c.path).isRedirect(t, "/login?return_to=%2F"+c.path[1:])
+		for who, status := range map[*browser]int{user: c.user, admin: c.admin} {
+			got := who.get(c.path)
+			if got.StatusCode != status || (got.body == "ok") != (status == 200) {
+				t.Errorf("%s: status %d, want %d", c.path, got.StatusCode, status)
+			}
+			if status == 403 {
+				got.is(t, 403, "forbidden").has(t, "Cache-Control", "no-store")
+				page := who.open(c.path).isPage(t, 403, "not allowed")
+				if !strings.Contains(page.body, `href="/login?return_to=%2f`+c.path[1:]) && !strings.Contains(page.body, `href="/login?return_to=%2F`+c.path[1:]) {
+					t.Errorf("no way to sign in as somebody else: %s", visible(page.body))
+				}
+			}
+		}
+	}
+}
+
+// The list of roles is taken when the guard is made.
+func TestRequireRoleKeepsItsList(t *testing.T) {
+	a := newApp(t, nil)
+	roles := []string{"admin"}
+	guard := middleware.RequireRole(roles...)
+	roles[0] = "user"
+	a.mux.Handle("/h", guard(http.NotFoundHandler()))
+	b := a.browser()
+	b.signIn("viewer@example.com")
+	b.get("/h").is(t, 403, "forbidden")
+}
+
+func TestGuardOutsideSessions(t *testing.T) {
+	a := newApp(t, nil)
+	served := false
+	a.start(middleware.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served = true })))
+	b := a.browser()
+	b.get("/x").is(t, 500, "session_not_loaded")
+	b.open("/x").isPage(t, 500, "middleware.Sessions")
+	if served {
+		t.Error("the guard lets through what it cannot tell")
+	}
+}
+
+func TestGuardWhileTheStoreIsDown(t *testing.T) {
+	s := &downStore{Store: memstore.New()}
+	a := newApp(t, func(c *session.Config) { c.Store = s })
+	a.mux.Handle("/user", middleware.RequireUser(http.NotFoundHandler()))
+	a.mux.HandleFunc("/public", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, errors.Is(session.FromContext(r.Context()).Err(), session.ErrSessionUnavailable))
+	})
+	b := a.browser()
+	b.signIn("admin@example.com")
+	s.down.Store(true)
+	b.get("/user").is(t, 503, "session_unavailable").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
+	page := b.open("/user").isPage(t, 503, "try again").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
+	if !strings.Contains(page.body, "Try again</a>") {
+		t.Error("the page has no link to try again")
+	}
+	if got := b.get("/public").is(t, 200, ""); got.body != "true" {
+		t.Errorf("public page: %s", got.body)
+	}
+	a.browser().get("/user").is(t, 401, "unauthenticated") // nothing to tell
+}
+
+func TestBearer(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.Handle("/user", middleware.RequireUser(http.NotFoundHandler()))
+	b := a.browser()
+	b.signIn("admin@example.com")
+	b.get("/user", "Authorization", "Bearer abc").is(t, 401, "unauthenticated").has(t, "Www-Authenticate", `Bearer error="invalid_token"`)
+	b.get("/user", "Authorization", "Bearer abc", "Accept", asPage).isPage(t, 401, "signed in")
+}
