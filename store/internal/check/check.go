@@ -29,6 +29,10 @@ func Record(rec store.Record) error {
 	return name("Owner", rec.Owner)
 }
 
+// Name reports whether s may be the Key or the Owner of a record that is found
+// by it. A store that asks a server need not ask for any other.
+func Name(s string) bool { return s != "" && name("", s) == nil }
+
 func name(field, s string) error {
 	if len(s) > MaxName {
 		return fmt.Errorf("invalid record: %s has %d bytes, at most %d are allowed", field, len(s), MaxName)
