@@ -1,0 +1,255 @@
+package middleware_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// asking starts an app whose auth service is down and tells what it was asked.
+func asking(t *testing.T) (b *browser, asked func() string) {
+	t.Helper()
+	var last string
+	a := newApp(t, func(c *session.Config) {
+		c.Auth = failing{func(email, password string) { last = email + "\n" + password }}
+	})
+	return a.browser(), func() string { defer func() { last = "" }(); return last }
+}
+
+// Passwords arrive at the service as they were typed.
+func TestPasswordsAreLeftAlone(t *testing.T) {
+	b, asked := asking(t)
+	for _, secret := range []string{
+		"plain", " leading and trailing ", "tab\tand\nnewline\r\n", "\x00nul", "quote\"back\\slash/", "a+b&c=d;e%20f#g", "ünï 密码 🔑", "a\u0301 not normalized",
+		"\ufeffbom", "\u2028", "</script>", strings.Repeat("long", 5000), "\ufffd", "[]", "null",
+	} {
+		email := "someone@example.com"
+		want := email + "\n" + secret
+		for form, answer := range map[string]answer{
+			"urlencoded": b.submit("/login", "email", email, "password", secret),
+			"JSON":       b.postJSON("/login", jsonObject("email", email, "password", secret)),
+			"multipart":  multipartForm(t, b, "/login", "email", email, "password", secret),
+		} {
+			if answer.StatusCode != 503 {
+				t.Errorf("%s: %.20q: status %d", form, secret, answer.StatusCode)
+			}
+		}
+		b.submit("/login", "email", email, "password", secret)
+		if got := asked(); got != want {
+			t.Errorf("form: the service was asked for %.40q, want %.40q", got, want)
+		}
+		b.postJSON("/login", jsonObject("email", email, "password", secret))
+		if got := asked(); got != want {
+			t.Errorf("JSON: the service was asked for %.40q, want %.40q", got, want)
+		}
+		multipartForm(t, b, "/login", "email", email, "password", secret)
+		if got := asked(); got != want {
+			t.Errorf("multipart: the service was asked for %.40q, want %.40q", got, want)
+		}
+	}
+	b.postJSON("/login", `{"email":"\u0061\ud83d\udd11","password":"\\ud800\u0022"}`).is(t, 503, "")
+	if got, want := asked(), "a🔑\n\\ud800\""; got != want {
+		t.Errorf("escapes: the service was asked for %q, want %q", got, want)
+	}
+}
+
+// jsonObject writes an object without the escapes of encoding/json, which
+// would hide what the routes do with raw text.
+func jsonObject(fields ...string) string {
+	var b strings.Builder
+	for i, f := range fields {
+		b.WriteString([]string{"{", ":", ",", ":"}[i])
+		b.WriteByte('"')
+		for _, r := range f {
+			switch {
+			case r == '"' || r == '\\':
+				b.WriteByte('\\')
+				b.WriteRune(r)
+			case r < ' ':
+				fmt.Fprintf(&b, `\u%04x`, r)
+			default:
+				b.WriteRune(r)
+			}
+		}
+		b.WriteByte('"')
+	}
+	return b.String() + "}"
+}
+
+func multipartForm(t *testing.T, b *browser, path string, fields ...string) answer {
+	t.Helper()
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	for i := 0; i < len(fields); i += 2 {
+		if err := w.WriteField(fields[i], fields[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.do("POST", path, body.String(), "Content-Type", w.FormDataContentType())
+}
+
+func TestBadBodies(t *testing.T) {
+	const form, multi, js = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+	good := `{"email":"a@example.com","password":"p"}`
+	large := strings.Repeat("x", 64<<10)
+	for _, c := range []struct {
+		contentType, body string
+		status            int
+		field             any
+	}{
+		// Not a form or JSON.
+		{"", good, 415, nil},
+		{"text/plain", good, 415, nil},
+		{"text/json", good, 415, nil},
+		{"application/problem+json", good, 415, nil},
+		{"application/json; charset=iso-8859-1", good, 415, nil},
+		{"application/json; charset", good, 415, nil},
+		{form + "; charset=utf-16", "email=a&password=b", 415, nil},
+		{"nonsense;;;", good, 415, nil},
+
+		// Too large.
+		{js, `{"email":"a@example.com","password":"p","x":"` + large + `"}`, 413, nil},
+		{form, "email=a&password=" + large, 413, nil},
+		{js, good + strings.Repeat(" ", 64<<10), 413, nil},
+
+		// Not to be read.
+		{js, "", 422, "email"}, // no body at all
+		{js, " ", 400, nil},
+		{js, "{", 400, nil},
+		{js, `{"email":"a@example.com","password":"p"`, 400, nil},
+		{js, `{"email":"a@example.com" "password":"p"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"p",}`, 400, nil},
+		{js, `{email:"a@example.com"}`, 400, nil},
+		{js, `{'email':"a@example.com"}`, 400, nil},
+		{js, `[` + good + `]`, 400, nil},
+		{js, `"text"`, 400, nil},
+		{js, `null`, 400, nil},
+		{js, `17`, 400, nil},
+		{js, good + good, 400, nil},
+		{js, good + "x", 400, nil},
+		{js, good + "]", 400, nil},
+		{js, "\ufeff" + good, 400, nil},
+		{js, `{"email":"a@example.com","email":"b@example.com","password":"p"}`, 400, nil},
+		{js, `{"email":"a@example.com","\u0065mail":"b@example.com","password":"p"}`, 400, nil},
+		{js, "{\"email\":\"a@example.com\",\"password\":\"\xff\"}", 400, nil},
+		{js, "{\"email\":\"a@example.com\",\"password\":\"a\nb\"}", 400, nil},
+		{js, `{"email":"a@example.com","password":"\ud83d"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"\udd11x"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"\ud83d\u0041"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"\ud83d\\udd11"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"\x"}`, 400, nil},
+		{js, strings.Repeat(`{"a":`, 12_000), 400, nil},
+		{form, "email=%zz&password=p", 400, nil},
+		{form, "email=a;password=p", 400, nil},
+		{multi, "--x\r\n", 400, nil},
+		{multi + "; boundary=x", "no boundary", 400, nil},
+		{multi + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=email\r\n\r\na", 400, nil},
+
+		// A field that is missing, or is not what it must be.
+		{js, `{}`, 422, "email"},
+		{js, `{"password":"p"}`, 422, "email"},
+		{js, `{"Email":"a@example.com","password":"p"}`, 422, "email"},
+		{js, `{"email":"","password":"p"}`, 422, "email"},
+		{js, `{"email":null,"password":"p"}`, 422, "email"},
+		{js, `{"email":["a@example.com"],"password":"p"}`, 422, "email"},
+		{js, `{"email":"a@example.com"}`, 422, "password"},
+		{js, `{"email":"a@example.com","password":17}`, 422, "password"},
+		{js, `{"email":"a@example.com","password":{"$ne":""}}`, 422, "password"},
+		{form, "", 422, "email"},
+		{form, "email=&password=p", 422, "email"},
+		{form, "email=a&email=b&password=p", 422, "email"},
+		{form, "email=a&password=p&password=q", 422, "password"},
+		{form, "email=a&password=%ff", 422, "password"},
+		{multi + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"email\"; filename=\"f\"\r\n\r\na\r\n--x--", 422, "email"},
+	} {
+		b, asked := asking(t)
+		header := []string{"Content-Type", c.contentType}
+		if c.contentType == "" {
+			header = nil
+		}
+		got := b.do("POST", "/login", c.body, header...)
+		page := strings.HasPrefix(c.contentType, form) || strings.HasPrefix(c.contentType, multi)
+		if got.StatusCode != c.status || (got.Header.Get("Content-Type") == "text/html; charset=utf-8") != page {
+			t.Errorf("%s %.60q: %d %s, want %d: %.200s", c.contentType, c.body, got.StatusCode, got.Header.Get("Content-Type"), c.status, got.body)
+			continue
+		}
+		if page {
+			if c.field != nil && !strings.Contains(got.body, "The field "+c.field.(string)) {
+				t.Errorf("%s %.60q: the page does not name the field: %s", c.contentType, c.body, visible(got.body))
+			}
+		} else if field := got.is(t, c.status, "invalid_request").problem(t)["field"]; field != c.field {
+			t.Errorf("%s %.60q: field %v, want %v", c.contentType, c.body, field, c.field)
+		}
+		if got := asked(); got != "" {
+			t.Errorf("%s %.60q: the service was asked %q", c.contentType, c.body, got)
+		}
+	}
+}
+
+func TestBodyOfUnknownLength(t *testing.T) {
+	b, asked := asking(t)
+	for body, status := range map[string]int{
+		`{"email":"a@example.com","password":"p"}`:                            503,
+		`{"email":"a@example.com","password":"` + strings.Repeat("p", 70_000): 413,
+	} {
+		req, _ := http.NewRequest("POST", b.base+"/login", struct{ *strings.Reader }{strings.NewReader(body)})
+		req.ContentLength = -1
+		req.Header.Set("Content-Type", "application/json")
+		b.send(req).is(t, status, "")
+		if got := asked(); (got != "") != (status == 503) {
+			t.Errorf("the service was asked %.40q", got)
+		}
+	}
+}
+
+func TestCompressedBody(t *testing.T) {
+	b, _ := asking(t)
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	_, _ = z.Write([]byte(`{"email":"a@example.com","password":"p"}`))
+	_ = z.Close()
+	b.postJSON("/login", body.String(), "Content-Encoding", "gzip").is(t, 415, "invalid_request")
+	b.postJSON("/login", `{"email":"a@example.com","password":"p"}`, "Content-Encoding", "identity").is(t, 503, "")
+}
+
+// Bodies that an outer middleware has limited, or read.
+func TestBodyBehindOtherMiddleware(t *testing.T) {
+	a := newApp(t, nil)
+	sessions := middleware.Sessions(a.m)(a.mux)
+	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("X-Outer") {
+		case "limit":
+			r.Body = http.MaxBytesReader(w, r.Body, 10)
+		case "parse":
+			if err := r.ParseForm(); err != nil {
+				t.Error(err)
+			}
+		}
+		sessions.ServeHTTP(w, r)
+	}))
+	form := url.Values{"email": {"admin@example.com"}, "password": {password}}.Encode()
+	b := a.browser()
+	b.do("POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "limit").isPage(t, 413, "")
+	b.do("POST", "/login?email=other", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "parse").isRedirect(t, "/")
+	b.do("POST", "/logout", "", "X-Outer", "limit").is(t, 204, "")
+}
+
+// The routes say what is missing where it was typed.
+func TestFieldOnThePage(t *testing.T) {
+	b, _ := asking(t)
+	page := b.submit("/login", "email", "a@example.com", "password", "").isPage(t, 422, `role="alert"`)
+	if n := strings.Count(visible(page.body), `aria-invalid="true"`); n != 1 || !strings.Contains(page.body, `value="a@example.com"`) {
+		t.Errorf("%d fields are marked: %s", n, visible(page.body))
+	}
+}
