@@ -95,8 +95,9 @@ func (x *Exchange) load(ctx context.Context) *Session {
 // without is the Session of one who presented a session that is over or can't
 // be told.
 func (x *Exchange) without(ctx context.Context, err error) *Session {
-	if errors.Is(err, ErrEnded) {
+	if ended := (*endedError)(nil); errors.As(err, &ended) {
 		x.discard = true
+		x.m.settle(x.m.ledger(x.in), ended.left, false)
 		return anonymous
 	}
 	return &Session{m: x.m, err: x.m.unavailable(ctx, x.in.id.key(), err)}
@@ -163,20 +164,18 @@ func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
 		// whether the session was ended, or its tokens renewed, elsewhere.
 		m.storeDown(ctx, l.key, err)
 		now = r
+	case now == l.base:
+		now = r
 	case !m.stored:
 		if now.version != 0 && now.pair.gen == r.pair.gen && !now.shown && !now.busy() {
 			m.acknowledge(ctx, l, now)
 		}
-		if now != l.base {
-			// The coordinator has no values; those are in the state cookie.
-			now.values, now.lastSeen = r.values, r.lastSeen
-		} else {
-			now = r
-		}
+		// The coordinator has no values; those are in the state cookie.
+		now.values, now.lastSeen = r.values, r.lastSeen
 	}
 	if why := m.expired(now); why != "" {
 		m.expire(ctx, l, now, why)
-		return nil, &endedError{why}
+		return nil, &endedError{why: why}
 	}
 	return now, nil
 }

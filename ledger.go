@@ -28,7 +28,10 @@ const (
 )
 
 // endedError is what a ledger answers for a session that is over.
-type endedError struct{ why reason }
+type endedError struct {
+	why  reason
+	left Tokens // that may not have been given back yet
+}
 
 func (e *endedError) Error() string {
 	return "session: " + ErrEnded.Error() + " (" + string(e.why) + ")"
@@ -58,7 +61,7 @@ type ledger struct {
 func (m *Manager) ledger(base *record) *ledger {
 	l := &ledger{m: m, id: base.id, key: base.id.key()}
 	if !m.stored {
-		l.base = base
+		l.base = &record{id: base.id, userID: base.userID, created: base.created, pair: base.pair}
 	}
 	return l
 }
@@ -72,7 +75,7 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		if l.base == nil {
-			return nil, &endedError{endedByStore}
+			return nil, &endedError{why: endedByStore}
 		}
 		return l.base, nil
 	case err != nil:
@@ -83,7 +86,7 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 		return nil, err
 	}
 	if r.ended != "" {
-		return nil, &endedError{r.ended}
+		return nil, &endedError{why: r.ended, left: r.pair.tokens}
 	}
 	if l.base != nil && l.base.pair.gen > r.pair.gen {
 		// The coordinator has lost a generation that the browser has.
@@ -132,11 +135,7 @@ func (l *ledger) seal(i int) *securecookie.SecureCookie {
 // put stores r if the stored version is prev.
 func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
-	if l.base != nil {
-		// A cookie session's values are in its state cookie.
-		r = r.clone()
-		r.values, r.lastSeen = nil, time.Time{}
-	} else {
+	if l.base == nil {
 		rec.Owner = l.m.secrets[0].ownerOf(r.userID)
 	}
 	rec.Data = r.encode(l.key)
@@ -199,8 +198,11 @@ func newVersion() uint64 {
 }
 
 // maxLostPuts bounds how often update goes on after a put whose answer was
-// lost, while reads succeed.
-const maxLostPuts = 3
+// lost, while reads succeed; maxConflicts how often it is beaten by others.
+const (
+	maxLostPuts  = 3
+	maxConflicts = 100
+)
 
 // update applies change to the newest state of the record and stores it. It
 // never creates the record of a stored session. If change returns an error
@@ -209,7 +211,8 @@ const maxLostPuts = 3
 //
 // change may be called several times and must judge the record it is given.
 func (l *ledger) update(ctx context.Context, change func(*record) error) (*record, error) {
-	for lost := 0; ; {
+	lost, conflicts, poll := 0, 0, time.Millisecond
+	for {
 		old, err := l.read(ctx)
 		if err != nil {
 			return nil, err
@@ -223,8 +226,11 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 		case err == nil:
 			return next, nil
 		case errors.Is(err, store.ErrConflict):
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
+				return nil, err
+			}
+			if conflicts > 3 {
+				l.m.pause(ctx, &poll)
 			}
 		default:
 			// The answer is lost, the write perhaps not: it is found by its version.
@@ -246,42 +252,43 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 }
 
 // end marks the session as ended, for good, and returns its last state with
-// the tokens that are left to be given back. A check that returns an error
-// stops it.
+// the tokens that are left to be given back. The mark keeps them until they
+// are: one who could not learn whether its mark was written finds them in it.
+// A check that returns an error stops it.
 func (l *ledger) end(ctx context.Context, why reason, check func(*record) error) (*record, error) {
-	var last *record
-	_, err := l.update(ctx, func(r *record) error {
+	last, err := l.update(ctx, func(r *record) error {
 		if check != nil {
 			if err := check(r); err != nil {
 				return err
 			}
 		}
-		last = r.clone()
 		r.ended = why
-		r.revoked = why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
-		r.pair.tokens = Tokens{}
 		r.lease, r.values = lease{}, nil
+		if why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser {
+			r.revoke()
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if l.base == nil {
-		l.forget(ctx)
-	}
+	l.forget(ctx)
 	return last, nil
 }
 
 // forget deletes a stored session's record that is marked as ended. The mark
 // alone keeps the session ended, so a failure costs nothing but space.
 func (l *ledger) forget(ctx context.Context) {
+	if l.base != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
 	defer cancel()
 	_ = l.m.store.Delete(ctx, l.key)
 }
 
-// confirmRevoked notes that a cookie session's refresh token is dead at the service,
-// so that the mark of its end need not outlive the access token.
+// confirmRevoked notes that a cookie session's refresh token is dead at the
+// service, so that the mark of its end need not outlive the access token.
 func (l *ledger) confirmRevoked(ctx context.Context) {
 	if l.base == nil {
 		return
@@ -296,8 +303,8 @@ func (l *ledger) confirmRevoked(ctx context.Context) {
 	if err != nil || r.ended == "" || r.revoked {
 		return
 	}
-	r.revoked = true
 	prev := r.version
 	r.version = newVersion()
+	r.revoke()
 	_ = l.put(ctx, r, prev)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -216,29 +217,61 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 			return err
 		}
 	}
-	last, err := l.end(ctx, why, nil)
-	if err != nil {
+	var tokens Tokens
+	var ended *endedError
+	switch last, err := l.end(ctx, why, nil); {
+	case err == nil:
+		tokens = last.pair.tokens
+		m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
+	case errors.As(err, &ended):
+		// By another request, or by one of ours whose answer was lost: there
+		// may be tokens left.
+		tokens = ended.left
+		l.forget(ctx)
+	default:
 		return err
 	}
-	m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
-	f := m.flightOf(l.key)
-	done := m.background(func() {
-		if f != nil {
-			wait, cancel := context.WithTimeout(ctx, logoutPatience)
-			defer cancel()
-			if left := f.await(wait); left != (Tokens{}) {
-				last.pair.tokens = left
-			}
-		}
-		if m.revoke(ctx, last.pair.tokens, all) == nil {
-			l.confirmRevoked(ctx)
-		}
-	})
+	done := m.settle(l, tokens, all)
 	if why != endedByLogin {
 		waitFor(done, 2*logoutPatience)
 	}
 	return nil
 }
+
+// settle gives back what is left of a session that has ended, in the
+// background, and closes done when it has. One at a time does it.
+func (m *Manager) settle(l *ledger, left Tokens, all bool) (done <-chan struct{}) {
+	if left == (Tokens{}) {
+		return closed
+	}
+	what := l.key + " " + strconv.FormatBool(all)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if done := m.settling[what]; done != nil {
+		return done
+	}
+	f := m.flights[l.key]
+	done = m.backgroundLocked(func() {
+		ctx := m.ctx
+		if f != nil {
+			wait, cancel := context.WithTimeout(ctx, logoutPatience)
+			if late := f.await(wait); late != (Tokens{}) {
+				left = late
+			}
+			cancel()
+		}
+		if m.revoke(ctx, left, all) == nil {
+			l.confirmRevoked(ctx)
+		}
+		m.mu.Lock()
+		delete(m.settling, what)
+		m.mu.Unlock()
+	})
+	m.settling[what] = done
+	return done
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // endOthers deletes the stored sessions of a user but one. The service is told by the
 // session in hand: only its own browser can open the tokens of another one.
@@ -276,11 +309,7 @@ func (m *Manager) expire(ctx context.Context, l *ledger, r *record, why reason) 
 		return
 	}
 	m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
-	m.background(func() {
-		if m.revoke(ctx, last.pair.tokens, false) == nil {
-			l.confirmRevoked(ctx)
-		}
-	})
+	m.settle(l, last.pair.tokens, false)
 }
 
 // revoke gives tokens back to the service.
@@ -302,21 +331,22 @@ func (m *Manager) revokeSoon(ctx context.Context, t Tokens) {
 // background does work that no request should lose by ending, and that
 // Shutdown waits for.
 func (m *Manager) background(work func()) (done <-chan struct{}) {
-	finished := make(chan struct{})
 	m.mu.Lock()
-	closed := m.closed
-	if !closed {
+	defer m.mu.Unlock()
+	return m.backgroundLocked(work)
+}
+
+func (m *Manager) backgroundLocked(work func()) (done <-chan struct{}) {
+	finished := make(chan struct{})
+	waited := !m.closed // after Shutdown nobody waits any more
+	if waited {
 		m.running.Add(1)
 	}
-	m.mu.Unlock()
-	if closed {
-		work()
-		close(finished)
-		return finished
-	}
 	go func() {
-		defer m.running.Done()
 		defer close(finished)
+		if waited {
+			defer m.running.Done()
+		}
 		work()
 	}()
 	return finished

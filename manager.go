@@ -197,9 +197,10 @@ type Manager struct {
 	gate      *gate
 	unwritten atomic.Int64
 
-	mu      sync.Mutex
-	closed  bool
-	flights map[string]*flight // by the key of the record
+	mu       sync.Mutex
+	closed   bool
+	flights  map[string]*flight         // by the key of the record
+	settling map[string]<-chan struct{} // tokens that are being given back
 }
 
 // New returns a Manager for cfg, or an error that names the field of cfg that
@@ -218,6 +219,8 @@ func New(cfg Config) (*Manager, error) {
 		stored:  cfg.Store != nil,
 		gate:    newGate(),
 		flights: map[string]*flight{},
+
+		settling: map[string]<-chan struct{}{},
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {

@@ -80,6 +80,9 @@ func (r *record) renew(p pair) {
 	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, false, 0, time.Time{}, false
 }
 
+// revoke notes that the service has forgotten the refresh token.
+func (r *record) revoke() { r.revoked, r.pair.tokens = true, Tokens{} }
+
 // busy reports whether the record says more than its tokens do.
 func (r *record) busy() bool { return r.lease.nonce != 0 || r.unknown || r.failures != 0 }
 

@@ -187,13 +187,6 @@ func (m *Manager) board(r *record) (f *flight, began bool) {
 	return f, true
 }
 
-// flightOf returns the session's flight in this process, nil if there is none.
-func (m *Manager) flightOf(key string) *flight {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.flights[key]
-}
-
 // fly refreshes the session of l, which had the state r when it became due.
 // It returns when nothing is left to do, and lands when requests can go on.
 func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
@@ -496,7 +489,7 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason,
 			level = slog.LevelError
 		}
 		m.event(ctx, level, eventEnded, l.key, slog.String("reason", string(why)))
-		return nil, given, &endedError{why}
+		return nil, given, &endedError{why: why}
 	case errors.Is(err, errChanged):
 		if q, err := l.read(ctx); err == nil && q.pair.gen > r.pair.gen {
 			return q, given, nil

@@ -1,0 +1,836 @@
+package session_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// The simulation runs real Managers, as so many processes, over one store and
+// one auth service, with one browser in front of them, in the virtual time of
+// testing/synctest. Everything that can be late, lost, wrong or dead is so at
+// random; what must hold all the same is checked. A failure names the seed:
+//
+//	go test -run TestSimulation -sim.seed 1234 .
+
+var (
+	simSeed  = flag.Int64("sim.seed", -1, "run this seed of the simulation alone")
+	simSeeds = flag.Int("sim.seeds", 0, "number of seeds of the simulation for each kind of trouble")
+)
+
+func simCount() int {
+	switch {
+	case *simSeeds > 0:
+		return *simSeeds
+	case os.Getenv("LONG") != "":
+		return 2000
+	}
+	return 25
+}
+
+// trouble is a kind of world.
+type trouble struct {
+	name string
+
+	skew      bool // the processes' clocks differ
+	offset    bool // the service's clock is an hour off
+	slow      bool // the service takes up to 8 s
+	storeLoss float64
+	ackLoss   bool          // of the store's answers only those to a put that was carried out are lost
+	storeDown time.Duration // an outage of the store about the time of a refresh
+	refuseRT  float64       // answers that renew nothing: 5xx, 429, not sent
+	half      float64       // answers with a new refresh token and no usable access token
+	lost      float64       // renewed, and the answer lost
+	crash     bool          // one process dies
+	pause     bool          // one process stands still for longer than a lease
+	lax       bool          // the service forgives a second use
+	logout    bool
+	hang      float64 // answers that never reach the browser
+	leave     float64 // clients that hang up
+}
+
+var troubles = []trouble{
+	{name: "calm", skew: true, hang: 0.1, leave: 0.2},
+	{name: "slow service", slow: true, skew: true, leave: 0.2},
+	{name: "service clock off", offset: true},
+	{name: "store loses answers", storeLoss: 0.1, skew: true},
+	{name: "store loses acknowledgements", storeLoss: 0.15, ackLoss: true},
+	{name: "store outage", storeDown: 6 * time.Second, skew: true},
+	{name: "service fails", refuseRT: 0.5, skew: true},
+	{name: "half answers", half: 0.4},
+	{name: "lost answers", lost: 0.3},
+	{name: "crash", crash: true, slow: true},
+	{name: "pause", pause: true, lax: true},
+	{name: "logout", logout: true, hang: 0.1, leave: 0.2},
+	{name: "logout, slow service", logout: true, slow: true},
+	{name: "logout, store loses answers", logout: true, storeLoss: 0.1},
+}
+
+func TestSimulation(t *testing.T) {
+	for _, tr := range troubles {
+		for _, stored := range []bool{true, false} {
+			name := tr.name + "/cookie"
+			if stored {
+				name = tr.name + "/stored"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				first, last := int64(0), int64(simCount())
+				if *simSeed >= 0 {
+					first, last = *simSeed, *simSeed+1
+				}
+				var total simStats
+				for seed := first; seed < last && !t.Failed(); seed++ {
+					synctest.Test(t, func(t *testing.T) {
+						w := newSimWorld(t, tr, stored, seed)
+						w.run()
+						total.add(w.stats)
+						if len(w.problems) > 0 {
+							t.Errorf("seed %d: %s\n%s", seed, strings.Join(w.problems, "; "), strings.Join(w.log, "\n"))
+						}
+					})
+				}
+				if *simSeed < 0 && total.refreshes == 0 {
+					t.Error("no session was ever refreshed: the simulation shows nothing")
+				}
+				t.Logf("%d seeds: %+v", last-first, total)
+			})
+		}
+	}
+}
+
+type simStats struct{ requests, refreshes, uses, secondUses, unavailable, lost int }
+
+func (s *simStats) add(o simStats) {
+	s.requests += o.requests
+	s.refreshes += o.refreshes
+	s.uses += o.uses
+	s.secondUses += o.secondUses
+	s.unavailable += o.unavailable
+	s.lost += o.lost
+}
+
+type simWorld struct {
+	t      *testing.T
+	tr     trouble
+	stored bool
+	start  time.Time
+	over   chan struct{} // releases what dead processes wait for
+
+	mu       sync.Mutex
+	rnd      *rand.Rand
+	calm     bool // no more trouble: the end is near
+	problems []string
+	log      []string
+	stats    simStats
+
+	store     *memstore.Store
+	downFrom  time.Time
+	keys      []session.SecretKey
+	service   simService
+	procs     []*simProc
+	browser   map[string]string
+	values    []string // acknowledged
+	excused   bool     // something happened that may cost the session
+	loggedOut time.Time
+	bySystem  bool // the session is over at the service for a counted second use
+}
+
+func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
+	w := &simWorld{
+		t: t, tr: tr, stored: stored, start: time.Now(), over: make(chan struct{}),
+		rnd:     rand.New(rand.NewPCG(uint64(seed), 1)),
+		store:   memstore.New(),
+		keys:    []session.SecretKey{session.GenerateKey()},
+		browser: map[string]string{},
+	}
+	w.service = simService{w: w, life: time.Duration(10+w.rnd.IntN(50)) * time.Second, tokens: map[string]*simToken{}}
+	if tr.offset {
+		w.service.offset = time.Hour * time.Duration(1-2*w.rnd.IntN(2))
+	}
+	for i := range 2 + w.rnd.IntN(2) {
+		w.procs = append(w.procs, w.newProc(i))
+	}
+	return w
+}
+
+func (w *simWorld) problem(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.problems = append(w.problems, fmt.Sprintf(format, args...))
+}
+
+func (w *simWorld) logf(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, fmt.Sprintf("%8.3f ", time.Since(w.start).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (w *simWorld) chance(p float64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.calm && p > 0 && w.rnd.Float64() < p
+}
+
+func (w *simWorld) upTo(d time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Millisecond + time.Duration(w.rnd.Int64N(int64(d)))
+}
+
+func (w *simWorld) pick(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rnd.IntN(n)
+}
+
+// simProc is a process: what it asks of store and service passes through it.
+type simProc struct {
+	w    *simWorld
+	name string
+	m    *session.Manager
+
+	mu        sync.Mutex
+	dead      bool
+	frozen    time.Time // until when it stands still
+	refreshed time.Time // when it last asked the service for new tokens
+}
+
+func (w *simWorld) newProc(i int) *simProc {
+	p := &simProc{w: w, name: fmt.Sprintf("P%d", i)}
+	var skew time.Duration
+	if w.tr.skew {
+		skew = w.upTo(5 * time.Second)
+	}
+	cfg := session.Config{
+		Auth: simAuth{p}, Keys: w.keys, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return time.Now().Add(skew) },
+	}
+	if w.stored {
+		cfg.Store = simStore{p}
+	} else {
+		cfg.Coordinator = simStore{p}
+	}
+	var err error
+	if p.m, err = session.New(cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+var errDead = errors.New("process is dead")
+
+// step is where a process can be found dead or frozen.
+func (p *simProc) step() error {
+	for {
+		p.mu.Lock()
+		dead, until := p.dead, p.frozen
+		p.mu.Unlock()
+		if dead {
+			<-p.w.over
+			return errDead
+		}
+		wait := time.Until(until)
+		if wait <= 0 {
+			return nil
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (p *simProc) isDead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
+}
+
+// simStore is the shared store as one process reaches it.
+type simStore struct{ p *simProc }
+
+var errStoreDown = errors.New("store does not answer")
+
+// call carries do out, unless the way there or back fails.
+func (s simStore) call(ctx context.Context, put bool, do func() error) error {
+	w := s.p.w
+	if err := s.p.step(); err != nil {
+		return err
+	}
+	time.Sleep(w.upTo(20 * time.Millisecond))
+	w.mu.Lock()
+	down := !w.calm && w.tr.storeDown > 0 && time.Now().After(w.downFrom) && time.Now().Before(w.downFrom.Add(w.tr.storeDown))
+	w.mu.Unlock()
+	if down || !w.tr.ackLoss && w.chance(w.tr.storeLoss/2) {
+		time.Sleep(50 * time.Millisecond)
+		return errStoreDown
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err := do()
+	time.Sleep(w.upTo(20 * time.Millisecond))
+	if (put || !w.tr.ackLoss) && w.chance(w.tr.storeLoss/2) {
+		time.Sleep(50 * time.Millisecond)
+		return errStoreDown
+	}
+	if stepErr := s.p.step(); stepErr != nil {
+		return stepErr
+	}
+	return err
+}
+
+func (s simStore) Get(ctx context.Context, key string) (rec store.Record, err error) {
+	err = s.call(ctx, false, func() (err error) { rec, err = s.p.w.store.Get(ctx, key); return err })
+	return rec, err
+}
+
+func (s simStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	return s.call(ctx, true, func() error { return s.p.w.store.Put(ctx, rec, prev) })
+}
+
+func (s simStore) Delete(ctx context.Context, key string) error {
+	return s.call(ctx, false, func() error { return s.p.w.store.Delete(ctx, key) })
+}
+
+func (s simStore) List(ctx context.Context, owner string) (recs []store.Record, err error) {
+	err = s.call(ctx, false, func() (err error) { recs, err = s.p.w.store.List(ctx, owner); return err })
+	return recs, err
+}
+
+// simService is the auth service.
+type simService struct {
+	w      *simWorld
+	offset time.Duration
+	life   time.Duration
+
+	mu      sync.Mutex
+	tokens  map[string]*simToken
+	access  map[string]time.Time // until when an access token is good, in true time
+	limited time.Time            // until when every request is a 429
+}
+
+type simToken struct {
+	live      bool
+	uses      int
+	open      int       // uses whose answer has not reached its process
+	failedAt  time.Time // the last time it was not renewed,
+	retryFrom time.Time // and from when it may be tried again
+}
+
+func (s *simService) issue() session.Tokens {
+	now := time.Now().Add(s.offset).Unix()
+	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"user-1","x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"iat":%d,"exp":%d,"n":%d}`,
+		now, now+int64(s.life/time.Second), len(s.tokens))
+	b64 := base64.RawURLEncoding.EncodeToString
+	t := session.Tokens{
+		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64([]byte("signature")),
+		RefreshToken: fmt.Sprintf("rt-%d", len(s.tokens)+1),
+	}
+	s.tokens[t.RefreshToken] = &simToken{live: true}
+	if s.access == nil {
+		s.access = map[string]time.Time{}
+	}
+	s.access[t.AccessToken] = time.Now().Add(s.life)
+	return t
+}
+
+// refresh is one use of a refresh token, when it arrives at the service.
+func (s *simService) refresh(name, rt string) (session.Tokens, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.w
+	tok := s.tokens[rt]
+	now := time.Now()
+	if now.Before(tok.retryFrom) {
+		w.problem("%s: a refresh was tried again %v too early", name, tok.retryFrom.Sub(now))
+	}
+	if now.Before(s.limited) {
+		w.problem("%s: a refresh was sent %v before the rate limit's end", name, s.limited.Sub(now))
+	}
+	if w.chance(w.tr.refuseRT) {
+		tok.failedAt = now
+		// The answer has to travel back; the shortest pause is 0.75 of 250 ms.
+		tok.retryFrom = now.Add(180 * time.Millisecond)
+		e := &session.AuthError{Op: "refresh", StatusCode: 503, Err: session.ErrUnavailable}
+		switch w.pick(4) {
+		case 0:
+			e.StatusCode, e.RetryAfter = 429, 20*time.Second
+			e.Err = errors.Join(session.ErrRateLimited, session.ErrUnavailable)
+			// The limit is learnt by each process for itself.
+			tok.retryFrom = now.Add(19 * time.Second)
+		case 1:
+			e.RetryAfter = 15 * time.Second
+			tok.retryFrom = now.Add(14 * time.Second)
+		}
+		if w.tr.skew {
+			// A pause is kept in the record by the clock of the process that
+			// failed; another's may be ahead.
+			tok.retryFrom = tok.retryFrom.Add(-5 * time.Second)
+		}
+		w.logf("%s: %s -> %d", name, rt, e.StatusCode)
+		return session.Tokens{}, e
+	}
+	w.stats.uses++
+	tok.uses++
+	if tok.uses > 1 {
+		w.stats.secondUses++
+		w.mu.Lock()
+		out := !w.loggedOut.IsZero()
+		w.mu.Unlock()
+		if out {
+			// The mark of the end has served its time; the token is dead.
+		} else if tok.open == 0 {
+			w.problem("%s: %s was used a second time, after its answer had arrived", name, rt)
+		} else if !w.excusable() {
+			w.problem("%s: %s was used a second time, its answer on the way", name, rt)
+		}
+	}
+	if !tok.live {
+		w.logf("%s: %s -> refused", name, rt)
+		if tok.uses > 1 && !w.tr.lax {
+			for _, other := range s.tokens {
+				other.live = false
+			}
+			w.mu.Lock()
+			w.bySystem = true
+			w.mu.Unlock()
+		}
+		return session.Tokens{}, &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
+	}
+	tok.live = false
+	t := s.issue()
+	w.stats.refreshes++
+	w.logf("%s: %s -> %s", name, rt, t.RefreshToken)
+	if w.chance(w.tr.half) {
+		t.AccessToken = "half"
+		return t, &session.AuthError{Op: "refresh", StatusCode: 200, Err: errors.Join(session.ErrInvalidAnswer)}
+	}
+	return t, nil
+}
+
+// excusable: in this world an attempt's outcome can be unknown to the others.
+func (w *simWorld) excusable() bool {
+	return w.tr.lost > 0 || w.tr.crash || w.tr.pause
+}
+
+// simAuth is the service as one process reaches it.
+type simAuth struct{ p *simProc }
+
+func (a simAuth) Login(context.Context, string, string) (session.Tokens, error) {
+	s := &a.p.w.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issue(), nil
+}
+
+func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error) {
+	w := a.p.w
+	if err := a.p.step(); err != nil {
+		return session.Tokens{}, err
+	}
+	a.p.mu.Lock()
+	a.p.refreshed = time.Now()
+	a.p.mu.Unlock()
+	type answer struct {
+		t   session.Tokens
+		err error
+	}
+	arrived := make(chan answer, 1)
+	go func() { // the service carries a request out whoever waits for it
+		time.Sleep(w.upTo(50 * time.Millisecond))
+		w.service.mu.Lock()
+		w.service.tokens[rt].open++
+		w.service.mu.Unlock()
+		t, err := w.service.refresh(a.p.name, rt)
+		if w.tr.slow {
+			time.Sleep(w.upTo(8 * time.Second))
+		} else {
+			time.Sleep(w.upTo(300 * time.Millisecond))
+		}
+		if err == nil && w.chance(w.tr.lost) {
+			w.logf("%s: the answer with %s is lost", a.p.name, t.RefreshToken)
+			t, err = session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+			w.excuse()
+			arrived <- answer{t, err}
+			return
+		}
+		if a.p.step() != nil {
+			return
+		}
+		w.service.mu.Lock()
+		w.service.tokens[rt].open--
+		w.service.mu.Unlock()
+		arrived <- answer{t, err}
+	}()
+	select {
+	case got := <-arrived:
+		return got.t, got.err
+	case <-ctx.Done():
+		return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown, ctx.Err())}
+	}
+}
+
+func (w *simWorld) excuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excused = true
+}
+
+func (a simAuth) Logout(_ context.Context, t session.Tokens, all bool) error {
+	if err := a.p.step(); err != nil {
+		return err
+	}
+	w := a.p.w
+	time.Sleep(w.upTo(100 * time.Millisecond))
+	w.logf("%s: %s is given back", a.p.name, t.RefreshToken)
+	s := &w.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if tok := s.tokens[t.RefreshToken]; tok != nil {
+		tok.live = false
+	}
+	return nil
+}
+
+// request sends the browser's cookies to a process and returns what came of
+// it. The answer's cookies reach the browser after a while, or never.
+type simAnswer struct {
+	signedIn bool
+	err      error // of the session
+	failed   error // of what the handler did, or the commit
+	gone     bool  // the process died, or the client left
+	sentAt   time.Time
+}
+
+func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
+	answered := make(chan simAnswer, 1)
+	go func() { answered <- w.serve(p, handler) }()
+	patience := time.NewTimer(time.Minute)
+	defer patience.Stop()
+	select {
+	case a := <-answered:
+		return a
+	case <-patience.C:
+		if !p.isDead() {
+			w.problem("%s: a request was not answered in a minute", p.name)
+			if *simSeed >= 0 {
+				buf := make([]byte, 1<<16)
+				println(string(buf[:runtime.Stack(buf, true)]))
+			}
+		}
+		return simAnswer{gone: true}
+	}
+}
+
+func (w *simWorld) serve(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
+	a := simAnswer{sentAt: time.Now()}
+	time.Sleep(w.upTo(50 * time.Millisecond))
+	r := httptest.NewRequest("GET", "/", nil)
+	w.mu.Lock()
+	w.stats.requests++
+	for _, name := range slices.Sorted(maps.Keys(w.browser)) {
+		r.AddCookie(&http.Cookie{Name: name, Value: w.browser[name]})
+	}
+	w.mu.Unlock()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if w.chance(w.tr.leave) {
+		time.AfterFunc(w.upTo(300*time.Millisecond), cancel)
+	}
+	r, x := p.m.Begin(r.WithContext(ctx))
+	s := session.FromContext(r.Context())
+	a.signedIn, a.err = s.SignedIn(), s.Err()
+	if a.signedIn {
+		token, err := s.AccessToken(r.Context())
+		if err == nil {
+			w.checkToken(p, token)
+		}
+	}
+	if handler != nil {
+		a.failed = handler(r.Context(), p.m)
+	}
+	h := http.Header{}
+	if err := x.Commit(h); err != nil && a.failed == nil {
+		a.failed = err
+	}
+	_ = x.End()
+	a.gone = ctx.Err() != nil || p.isDead()
+	if !a.gone && !w.chance(w.tr.hang) {
+		time.Sleep(w.upTo(50 * time.Millisecond))
+		w.deliver(h)
+	}
+	return a
+}
+
+func (w *simWorld) deliver(h http.Header) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, fmt.Sprintf("%8.3f browser gets %v", time.Since(w.start).Seconds(), len(h["Set-Cookie"])))
+	for _, c := range (&http.Response{Header: h}).Cookies() {
+		if c.MaxAge < 0 {
+			delete(w.browser, c.Name)
+		} else {
+			w.browser[c.Name] = c.Value
+		}
+	}
+}
+
+// checkToken: what a request is served with is good at the service.
+func (w *simWorld) checkToken(p *simProc, token string) {
+	s := &w.service
+	s.mu.Lock()
+	until := s.access[token]
+	s.mu.Unlock()
+	// A token's life is counted from its receipt, up to 8 s after its issue,
+	// and the processes' clocks differ by 5 s.
+	if slack := 14 * time.Second; time.Now().After(until.Add(slack)) {
+		w.problem("%s: a request was served with a token that expired %v ago", p.name, time.Since(until))
+	}
+}
+
+func (w *simWorld) run() {
+	login := func(ctx context.Context, m *session.Manager) error { return m.Login(ctx, "a@example.com", "password") }
+	w.calm = true
+	if a := w.request(w.procs[0], login); a.failed != nil {
+		w.problem("login: %v", a.failed)
+		return
+	}
+	w.calm = false
+	rounds := 2 + w.pick(3)
+	trouble := w.pick(rounds)
+	for i := range rounds {
+		time.Sleep(w.upTo(2 * w.service.life))
+		w.round(i == trouble, i == rounds-1)
+	}
+	time.Sleep(30 * time.Second) // flights, pauses and leases are over
+	w.mu.Lock()
+	w.calm = true
+	w.mu.Unlock()
+	time.Sleep(time.Duration(w.pick(2)) * 2 * w.service.life)
+	// What is renewed while one round is served reaches the browser with the next.
+	for before := -1; before != w.refreshes(); {
+		before = w.refreshes()
+		w.finish()
+		time.Sleep(9 * time.Second)
+	}
+	w.checkEnd()
+	close(w.over)
+	time.Sleep(time.Minute) // the dead go, too
+	for _, p := range w.procs {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if err := p.m.Shutdown(ctx); err != nil {
+			if !p.isDead() {
+				w.problem("%s: %v", p.name, err)
+			}
+		}
+		cancel()
+	}
+}
+
+// round is a handful of requests that arrive within two seconds.
+func (w *simWorld) round(trouble, last bool) {
+	var wg sync.WaitGroup
+	if trouble && w.tr.storeDown > 0 {
+		w.downFrom = time.Now().Add(w.upTo(time.Second))
+	}
+	if trouble && (w.tr.crash || w.tr.pause) {
+		wg.Go(func() { w.strike() })
+	}
+	for i := range 1 + w.pick(6) {
+		wg.Go(func() {
+			time.Sleep(w.upTo(2 * time.Second))
+			w.visit(fmt.Sprintf("v%d-%d", time.Since(w.start).Milliseconds(), i))
+		})
+	}
+	if last && w.tr.logout {
+		wg.Go(func() {
+			time.Sleep(w.upTo(3 * time.Second))
+			w.logoutNow()
+		})
+	}
+	wg.Wait()
+}
+
+func (w *simWorld) strike() {
+	time.Sleep(w.upTo(2 * time.Second))
+	p := w.procs[w.pick(len(w.procs))]
+	p.mu.Lock()
+	if w.tr.crash {
+		p.dead = true
+		if time.Since(p.refreshed) < 10*time.Second {
+			w.excuse() // it may have died with the new tokens in its hands
+		}
+	} else {
+		p.frozen = time.Now().Add(4 * time.Second)
+	}
+	p.mu.Unlock()
+	w.logf("%s: struck", p.name)
+}
+
+// visit is one page, on which a value may be written.
+func (w *simWorld) visit(value string) {
+	p := w.procs[w.pick(len(w.procs))]
+	w.mu.Lock()
+	before := w.loggedOut
+	w.mu.Unlock()
+	write := w.pick(2) == 0
+	a := w.request(p, func(ctx context.Context, m *session.Manager) error {
+		if !write {
+			return nil
+		}
+		time.Sleep(w.upTo(time.Second))
+		return session.NewKey[bool](value).Set(session.FromContext(ctx), true)
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.signedIn && write && a.failed == nil && w.loggedOut.IsZero() {
+		w.values = append(w.values, value)
+	}
+	if a.gone {
+		return
+	}
+	if !a.signedIn {
+		w.stats.unavailable++
+	}
+	w.log = append(w.log, fmt.Sprintf("%8.3f %s: signed in %v, %v, %v", time.Since(w.start).Seconds(), p.name, a.signedIn, a.err, a.failed))
+	switch {
+	case !before.IsZero() && a.signedIn:
+		w.problems = append(w.problems, p.name+": signed in after the logout was answered")
+	case w.loggedOut.IsZero() && !w.tr.logout && !a.signedIn && a.err == nil && !w.excused:
+		w.problems = append(w.problems, p.name+": signed out without a cause")
+	case a.err != nil && !w.mayFail():
+		w.problems = append(w.problems, p.name+": no answer without a cause: "+a.err.Error())
+	case a.failed != nil && write && a.signedIn && !w.tr.logout && w.tr.ackLoss:
+		w.problems = append(w.problems, p.name+": a write that was carried out was answered as failed: "+a.failed.Error())
+	}
+	if took := time.Since(a.sentAt); took > 50*time.Second {
+		w.problems = append(w.problems, fmt.Sprintf("%s: a request took %v", p.name, took))
+	}
+}
+
+// mayFail: in this world an answer of 503 can be right.
+func (w *simWorld) mayFail() bool {
+	t := w.tr
+	return t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout
+}
+
+func (w *simWorld) logoutNow() {
+	for try := 0; ; try++ {
+		a := w.request(w.procs[w.pick(len(w.procs))], func(ctx context.Context, m *session.Manager) error { return m.Logout(ctx) })
+		if a.failed == nil {
+			w.mu.Lock()
+			w.loggedOut = time.Now()
+			w.mu.Unlock()
+			w.logf("logged out")
+			return
+		}
+		if try > 50 {
+			w.problem("logout never succeeds: %v", a.failed)
+			return
+		}
+		time.Sleep(w.upTo(100 * time.Millisecond))
+	}
+}
+
+// finish visits every process that lives, until the world has settled.
+func (w *simWorld) finish() {
+	for i, p := range w.procs {
+		if p.isDead() {
+			continue
+		}
+		var a simAnswer
+		for try := 0; ; try++ {
+			if a = w.request(p, nil); a.err == nil || try > 100 {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		w.mu.Lock()
+		excused, out := w.excused, !w.loggedOut.IsZero()
+		w.mu.Unlock()
+		switch {
+		case a.err != nil:
+			w.problem("%s does not recover: %v", p.name, a.err)
+		case out && a.signedIn:
+			w.problem("%s: signed in after the end", p.name)
+		case !out && !a.signedIn && !excused:
+			w.problem("%s: the session is lost without a cause", p.name)
+		case !a.signedIn:
+			w.stats.lost++
+		}
+		w.logf("%s: at the end: signed in %v", p.name, a.signedIn)
+		if i == 0 && !out && a.signedIn && w.stored {
+			w.checkValues(p)
+		}
+	}
+}
+
+func (w *simWorld) checkValues(p *simProc) {
+	w.request(p, func(ctx context.Context, _ *session.Manager) error {
+		have := session.FromContext(ctx).ValueNames()
+		for _, v := range w.values {
+			if !slices.Contains(have, v) {
+				w.problem("the value %s was acknowledged and is lost", v)
+			}
+		}
+		return nil
+	})
+}
+
+func (w *simWorld) refreshes() int {
+	w.service.mu.Lock()
+	defer w.service.mu.Unlock()
+	return w.stats.refreshes
+}
+
+// checkEnd compares what the service and the browser hold at the end.
+func (w *simWorld) checkEnd() {
+	time.Sleep(30 * time.Second)
+	s := &w.service
+	s.mu.Lock()
+	live := 0
+	for _, tok := range s.tokens {
+		if tok.live {
+			live++
+		}
+	}
+	s.mu.Unlock()
+	w.mu.Lock()
+	excused, out := w.excused, !w.loggedOut.IsZero()
+	w.mu.Unlock()
+	switch {
+	case excused:
+	case out && live > 0:
+		w.problem("%d refresh tokens are alive after the logout", live)
+	case !out && live != 1:
+		w.problem("%d refresh tokens are alive", live)
+	}
+	if w.stored || out || excused {
+		return
+	}
+	// The browser's cookies must do without what the coordinator knew.
+	w.store = memstore.New()
+	p := w.newProc(9)
+	w.procs = append(w.procs, p)
+	if a := w.request(p, nil); !a.signedIn {
+		w.problem("the browser was not given the newest cookie: %v", a.err)
+	}
+}
