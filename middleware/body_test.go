@@ -1,9 +1,12 @@
 package middleware_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -149,6 +152,7 @@ func TestBadBodies(t *testing.T) {
 		{js, `{"email":"a@example.com","password":"\ud83d\u0041"}`, 400, nil},
 		{js, `{"email":"a@example.com","password":"\ud83d\\udd11"}`, 400, nil},
 		{js, `{"email":"a@example.com","password":"\x"}`, 400, nil},
+		{js, `{"email":"a@example.com","password":"\ud8zz"}`, 400, nil},
 		{js, strings.Repeat(`{"a":`, 12_000), 400, nil},
 		{form, "email=%zz&password=p", 400, nil},
 		{form, "email=a;password=p", 400, nil},
@@ -243,6 +247,24 @@ func TestBodyBehindOtherMiddleware(t *testing.T) {
 	b.do("POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "limit").isPage(t, 413, "")
 	b.do("POST", "/login?email=other", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "parse").isRedirect(t, "/")
 	b.do("POST", "/logout", "", "X-Outer", "limit").is(t, 204, "")
+}
+
+// A body that ends before it should is not a request to act upon.
+func TestBodyThatIsCut(t *testing.T) {
+	a := newApp(t, func(c *session.Config) {
+		c.Auth = failing{func(string, string) { t.Error("the service was asked") }}
+	})
+	conn, err := tls.Dial("tcp", a.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n14\r\nemail=a&password=bcd\r\nnonsense\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != 400 {
+		t.Errorf("%v, %+v", err, resp)
+	}
 }
 
 // The routes say what is missing where it was typed.

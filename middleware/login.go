@@ -38,9 +38,8 @@ func newCodePage(r *http.Request, returnTo string) Page {
 }
 
 func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
-	s := settingsOf(r.Context())
-	if s.isAPI(r) || !wantsPage(r) {
-		writeJSON(w, http.StatusOK, map[string]bool{"signed_in": session.FromContext(r.Context()).SignedIn()})
+	if !WantsPage(r) {
+		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"signed_in": session.FromContext(r.Context()).SignedIn()})
 		return
 	}
 	query := r.URL.Query()
@@ -48,6 +47,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if query.Has("expired") {
 		page.Message = tookTooLong
 	}
+	s := settingsOf(r.Context())
 	s.pages.write(w, s.log, page)
 }
 
@@ -75,11 +75,11 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)
 	case errors.Is(err, session.ErrSecondFactor) && h.m.LoginPending(r.Context()):
-		if answersPage(r) {
+		if WantsPage(r) {
 			redirect(w, withReturnTo(loginToCode, page.ReturnTo))
 			return
 		}
-		writeJSON(w, http.StatusAccepted, map[string]bool{"mfa_required": true})
+		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
 	default:
 		h.failed(w, r, page, err, began)
 	}
@@ -87,7 +87,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	returnTo := ReturnTo(r.URL.Query().Get("return_to"))
-	asPage := answersPage(r)
+	asPage := WantsPage(r)
 	switch pending := h.m.LoginPending(r.Context()); {
 	case !pending && asPage:
 		redirect(w, withReturnTo(codeToLogin, returnTo))
@@ -97,7 +97,7 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 		s := settingsOf(r.Context())
 		s.pages.write(w, s.log, newCodePage(r, returnTo))
 	default:
-		writeJSON(w, http.StatusOK, map[string]bool{"mfa_required": true})
+		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"mfa_required": true})
 	}
 }
 
@@ -127,7 +127,7 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
-	if !answersPage(r) {
+	if !WantsPage(r) {
 		Me(w, r)
 		return
 	}
@@ -167,7 +167,7 @@ const tookTooLong = "The sign-in took too long. Please sign in again."
 // again answers with the form that the request came from where trying again
 // makes sense, and with a refusal elsewhere.
 func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err error) {
-	if !answersPage(r) {
+	if !WantsPage(r) {
 		Refuse(w, r, err)
 		return
 	}
@@ -209,16 +209,11 @@ func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, r, err)
 		return
 	}
-	if answersPage(r) {
+	if WantsPage(r) {
 		redirect(w, settingsOf(r.Context()).home)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// answersPage is the form of every answer to r, success and refusal.
-func answersPage(r *http.Request) bool {
-	return !settingsOf(r.Context()).isAPI(r) && wantsPage(r)
 }
 
 func wait(ctx context.Context, d time.Duration) {

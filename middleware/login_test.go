@@ -299,6 +299,7 @@ func TestSecondFactorJSON(t *testing.T) {
 	me(t, b)
 	b.postJSON("/login/mfa", `{"code":"`+wrongCode(t, a)+`"}`).is(t, 401, "invalid_credentials")
 	b.postJSON("/login/mfa", `{}`).is(t, 422, "invalid_request")
+	b.postJSON("/login/mfa", `{`).is(t, 400, "invalid_request")
 	if got := b.postJSON("/login/mfa", `{"code":"`+code(t, a)+`"}`).is(t, 200, ""); !strings.Contains(got.body, `"user_id":"`) {
 		t.Errorf("body %s", got.body)
 	}
@@ -386,6 +387,7 @@ func TestLogout(t *testing.T) {
 		}
 	}
 	b.submit("/logout", "all", "perhaps").isPage(t, 422, "all")
+	b.postJSON("/logout", `{"all":true`).is(t, 400, "invalid_request")
 	me(t, b, "admin")
 
 	a.auth.Inject(authtest.Logout, authtest.Fault{Status: 500})

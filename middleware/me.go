@@ -25,7 +25,7 @@ func Me(w http.ResponseWriter, r *http.Request) {
 	if roles == nil {
 		roles = []string{}
 	}
-	writeJSON(w, http.StatusOK, struct {
+	writeJSON(w, http.StatusOK, typeJSON, struct {
 		UserID               string   `json:"user_id"`
 		AllowedRoles         []string `json:"allowed_roles"`
 		DefaultRole          string   `json:"default_role"`
@@ -35,11 +35,11 @@ func Me(w http.ResponseWriter, r *http.Request) {
 }
 
 // writeJSON answers with a value that can always be marshaled.
-func writeJSON(w http.ResponseWriter, status int, v any) {
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		body = []byte("null")
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
 	writeBody(w, status, body)
 }

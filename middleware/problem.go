@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -192,7 +191,7 @@ func (p *Problem) header(h http.Header) {
 // writeJSON answers with problem details. Their type is "about:blank", which
 // says that the title is that of the status; the code tells the rest.
 func (p *Problem) writeJSON(w http.ResponseWriter) {
-	body, err := json.Marshal(struct {
+	writeJSON(w, p.Status, "application/problem+json", struct {
 		Type   string `json:"type"`
 		Title  string `json:"title"`
 		Status int    `json:"status"`
@@ -200,9 +199,4 @@ func (p *Problem) writeJSON(w http.ResponseWriter) {
 		Code   string `json:"code"`
 		Field  string `json:"field,omitempty"`
 	}{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, p.Field})
-	if err != nil {
-		body = []byte(`{}`) // strings and a number can always be marshaled
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	writeBody(w, p.Status, body)
 }

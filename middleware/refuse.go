@@ -19,22 +19,20 @@ import (
 //
 // Somebody who is not signed in and follows a link, or types an address, is
 // sent to the login page (303), which leads back. Everything else is a refusal
-// with its status: a page if the request's body is a form, or if it has no
-// body and prefers text/html to JSON, and JSON otherwise. Under a prefix that
-// is named by [WithAPI] it is always JSON.
+// with its status, as a page or as JSON by the rule of [WantsPage]. Under a
+// prefix that is named by [WithAPI] nobody is redirected, either.
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	s := settingsOf(r.Context())
 	p := problemOf(err)
 	if p.Code == codeInternal || p.Code == codeNotLoaded {
 		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	api := s.isAPI(r)
-	if p.Code == codeUnauthenticated && !api && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) {
+	if p.Code == codeUnauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) {
 		redirect(w, s.loginURL(r))
 		return
 	}
 	p.header(w.Header())
-	if api || !wantsPage(r) {
+	if !WantsPage(r) {
 		p.writeJSON(w)
 		return
 	}
@@ -57,12 +55,16 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	s.pages.write(w, s.log, page)
 }
 
-// wantsPage is the rule for the form of every answer.
-func wantsPage(r *http.Request) bool {
-	if isForm(r) {
-		return true
+// WantsPage is the rule for the form of every answer: it reports whether the
+// answer to r, a success or a refusal, is a page (or a redirect) and not JSON.
+// That is so if the request's body is a form, or if it has no body and ranks
+// text/html above JSON (RFC 9110, section 12.5.1), as browsers do. Under a
+// prefix that is named by [WithAPI] it is never so.
+func WantsPage(r *http.Request) bool {
+	if settingsOf(r.Context()).isAPI(r) {
+		return false
 	}
-	return !hasBody(r) && prefersHTML(r.Header)
+	return isForm(r) || !hasBody(r) && prefersHTML(r.Header)
 }
 
 func isForm(r *http.Request) bool {

@@ -18,7 +18,10 @@ import (
 func refusing(t *testing.T, err error, opts ...middleware.Option) *app {
 	t.Helper()
 	a := newApp(t, nil, opts...)
-	a.mux.HandleFunc("/x/", func(w http.ResponseWriter, r *http.Request) { middleware.Refuse(w, r, err) })
+	a.mux.HandleFunc("/x/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Wants-Page", fmt.Sprint(middleware.WantsPage(r)))
+		middleware.Refuse(w, r, err)
+	})
 	return a
 }
 
@@ -72,6 +75,8 @@ func TestFormOfARefusal(t *testing.T) {
 		{"GET", "", "", "text/html;q=0.5000, application/json;q=0.1", false},
 		{"GET", "", "", "text/html;q=NaN", false},
 		{"GET", "", "", "text/html;q=-1", false},
+		{"GET", "", "", "text/html;q=0.x", false},
+		{"GET", "", "", `text/html;a="\",", application/json;q=0`, false},
 		{"GET", "", "", "text/html;q=", false},
 		{"GET", "", "", ",,;/text,html, text/html", true},
 		{"GET", "", "", "text/html;q=0.001", true},
@@ -89,6 +94,7 @@ func TestFormOfARefusal(t *testing.T) {
 			t.Errorf("%s of %q, Accept: %q: %d %s, want a page: %v", c.method, c.contentType, c.accept, got.StatusCode, got.Header.Get("Content-Type"), c.page)
 			continue
 		}
+		got.has(t, "X-Wants-Page", fmt.Sprint(c.page))
 		if !c.page {
 			got.is(t, 403, "forbidden")
 		}

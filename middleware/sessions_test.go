@@ -197,6 +197,25 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// A handler that panics in the middle of its response.
+func TestPanicAfterTheFirstByte(t *testing.T) {
+	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {
+		change(r)
+		_, _ = io.WriteString(w, "half")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	req, _ := http.NewRequest("GET", b.base+"/h", nil)
+	resp, err := b.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil || string(body) != "half" || len(resp.Cookies()) == 0 {
+		t.Errorf("body %q, %v, cookies %v", body, err, resp.Cookies())
+	}
+}
+
 // Nobody answers for a panic: the connection ends.
 func TestPanicWithoutRecovery(t *testing.T) {
 	a := newApp(t, nil)

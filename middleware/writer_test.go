@@ -38,6 +38,9 @@ func signedIn(t *testing.T, h http.HandlerFunc) (*app, *browser) {
 	return a, b
 }
 
+// onlyReader is copied by the writer's ReadFrom.
+type onlyReader struct{ io.Reader }
+
 func setsCookie(a answer) bool { return len(a.Cookies()) > 0 }
 
 // However a response begins, the cookie is in it.
@@ -50,7 +53,7 @@ func TestCommitBeforeTheFirstByte(t *testing.T) {
 		"WriteString":      func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") },
 		"Flush":            func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
 		"controller.Flush": func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() },
-		"ReadFrom":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, strings.NewReader("x")) },
+		"ReadFrom":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, onlyReader{strings.NewReader("x")}) },
 		"http.Error":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) },
 		"http.Redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) },
 		"http.ServeContent": func(w http.ResponseWriter, r *http.Request) {
@@ -430,18 +433,26 @@ func TestTrailer(t *testing.T) {
 func TestFailedCommit(t *testing.T) {
 	s := &downStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
-	var wrote error
+	told := make(chan error, 1)
 	for name, write := range map[string]func(w http.ResponseWriter) error{
 		"nothing":     func(http.ResponseWriter) error { return errDown },
 		"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(200); _, err := w.Write([]byte("secret")); return err },
 		"Write":       func(w http.ResponseWriter) error { _, err := w.Write([]byte("secret")); return err },
 		"WriteString": func(w http.ResponseWriter) error { _, err := io.WriteString(w, "secret"); return err },
-		"ReadFrom":    func(w http.ResponseWriter) error { _, err := io.Copy(w, strings.NewReader("secret")); return err },
+		"ReadFrom": func(w http.ResponseWriter) error {
+			_, err := io.Copy(w, onlyReader{strings.NewReader("secret")})
+			return err
+		},
 		"Flush": func(w http.ResponseWriter) error {
 			w.(http.Flusher).Flush()
 			return http.NewResponseController(w).Flush()
 		},
-		"Hijack": func(w http.ResponseWriter) error { _, _, err := w.(http.Hijacker).Hijack(); return err },
+		"Hijack":       func(w http.ResponseWriter) error { _, _, err := w.(http.Hijacker).Hijack(); return err },
+		"hidden/flush": func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() },
+		"hidden/hijack": func(w http.ResponseWriter) error {
+			_, _, err := http.NewResponseController(w).Hijack()
+			return err
+		},
 	} {
 		a.mux.HandleFunc("/"+strings.ToLower(name), func(w http.ResponseWriter, r *http.Request) {
 			if err := theme.Set(session.FromContext(r.Context()), name); err != nil {
@@ -452,23 +463,31 @@ func TestFailedCommit(t *testing.T) {
 			h.Set("Content-Encoding", "br")
 			h.Set("Etag", `"1"`)
 			h.Set("X-Frame-Options", "DENY")
-			wrote = write(w)
+			told <- write(w)
 			w.Header().Set("Etag", `"2"`)
 			w.Header().Set(http.TrailerPrefix+"X-Secret", "secret")
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusCreated)
 			_, _ = w.Write([]byte("secret"))
-			_, _ = io.Copy(w, strings.NewReader("secret"))
+			_, _ = io.Copy(w, onlyReader{strings.NewReader("secret")})
 		})
 	}
 	// The session is loaded, and then the store goes down.
-	a.start(middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	sessions := middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.down.Store(r.URL.Path != "/login")
 		a.mux.ServeHTTP(w, r)
-	})))
+	}))
+	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/hidden/") {
+			w = hiding{w}
+		}
+		sessions.ServeHTTP(w, r)
+	}))
 	b := a.browser()
 	b.signIn("admin@example.com")
-	for _, path := range []string{"/nothing", "/writeheader", "/write", "/writestring", "/readfrom", "/flush", "/hijack"} {
+	for _, path := range []string{
+		"/nothing", "/writeheader", "/write", "/writestring", "/readfrom", "/flush", "/hijack", "/hidden/flush", "/hidden/hijack",
+	} {
 		for form, accept := range map[string]string{"application/problem+json": "*/*", "text/html; charset=utf-8": asPage} {
 			s.down.Store(false)
 			got := b.get(path, "Accept", accept)
@@ -477,7 +496,7 @@ func TestFailedCommit(t *testing.T) {
 			}
 			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").
 				has(t, "X-Frame-Options", "DENY").has(t, "Vary", "Cookie").has(t, "Set-Cookie", "").has(t, "Cache-Control", "no-store")
-			if wrote == nil {
+			if err := <-told; err == nil {
 				t.Errorf("%s: the handler was not told", path)
 			}
 		}
