@@ -1,0 +1,395 @@
+package dashboard_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
+
+// target is one of the ways to run the program that must all look the same
+// from outside.
+type target struct{ framework, store string }
+
+var targets = []target{
+	{"nethttp", "cookie"},
+	{"nethttp", "memory"},
+}
+
+func (tt target) String() string { return tt.framework + "/" + tt.store }
+
+// inCookies reports whether the browser holds the session itself.
+func (tt target) inCookies() bool { return tt.store == "cookie" }
+
+// overAll runs a test over all targets.
+func overAll(t *testing.T, test func(*testing.T, target)) {
+	t.Parallel()
+	for _, tt := range targets {
+		t.Run(tt.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, tt)
+		})
+	}
+}
+
+// Whom the auth service knows.
+const (
+	admin    = "admin@example.com"
+	analyst  = "analyst@example.com"
+	viewer   = "viewer@example.com"
+	mfa      = "mfa@example.com"
+	inactive = "inactive@example.com"
+
+	password   = "correct horse battery staple"
+	totpSecret = "JBSWY3DPEHPK3PXP"
+)
+
+func accounts() []authtest.Account {
+	return []authtest.Account{
+		{Email: admin, Password: password, Roles: []string{"user", "admin"}},
+		{Email: analyst, Password: password, Roles: []string{"user", "analyst"}},
+		{Email: viewer, Password: password},
+		{Email: mfa, Password: password, TOTPSecret: totpSecret},
+		{Email: inactive, Password: password, Inactive: true},
+	}
+}
+
+// site is the program as it runs, and the auth service that it uses.
+type site struct {
+	*proc.Process
+	t      *testing.T
+	target target
+	auth   *authtest.Server
+
+	mu      sync.Mutex
+	secrets []string
+}
+
+// start runs the program against an auth service of the test. What it prints
+// is searched for secrets when the test is over.
+func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site {
+	t.Helper()
+	opts.PasswordCost = -1
+	if opts.Accounts == nil {
+		opts.Accounts = accounts()
+	}
+	auth := authtest.NewServer(t, opts)
+	s := &site{t: t, target: tt, auth: auth, secrets: []string{password, totpSecret}}
+	t.Cleanup(s.searchOutput)
+	s.Process = proc.Start(t, "dashboard", append([]string{
+		"AUTH_URL=" + auth.URL,
+		"FRAMEWORK=" + tt.framework,
+		"STORE=" + tt.store,
+		"COOKIE_INSECURE=true", // a cookie jar does not send a Secure cookie over plain HTTP, not even to this machine
+		"LOG_LEVEL=debug",
+	}, env...))
+	return s
+}
+
+// keep names secrets that must not be in the output.
+func (s *site) keep(secrets ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets = append(s.secrets, secrets...)
+}
+
+// searchOutput is called after the program has ended.
+func (s *site) searchOutput() {
+	for _, a := range accounts() {
+		s.keep(s.auth.LiveTokens(a.Email)...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	output := strings.Join(s.Stdout(), "\n") + "\n" + s.Stderr()
+	for _, secret := range s.secrets {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			if len(form) > 5 && strings.Contains(output, form) {
+				s.t.Errorf("the program printed %q", form)
+				break
+			}
+		}
+	}
+}
+
+// browser is a client with cookies that follows no redirect.
+type browser struct {
+	t      *testing.T
+	site   *site
+	client *http.Client
+}
+
+func (s *site) browser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 200}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &browser{t: t, site: s, client: &http.Client{
+		Jar: jar, Transport: transport, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// signedIn returns a browser in which a user is signed in.
+func (s *site) signedIn(t *testing.T, email string) *browser {
+	t.Helper()
+	b := s.browser(t)
+	b.postForm("/login", "email", email, "password", password).is(303)
+	return b
+}
+
+// cookies returns what the browser would send.
+func (b *browser) cookies() []*http.Cookie {
+	u, _ := url.Parse(b.site.URL)
+	return b.client.Jar.Cookies(u)
+}
+
+func (b *browser) cookieHeader() string {
+	var pairs []string
+	for _, c := range b.cookies() {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// copy returns a browser with the same cookies that goes its own way.
+func (b *browser) copy() *browser {
+	c := b.site.browser(b.t)
+	u, _ := url.Parse(b.site.URL)
+	c.client.Jar.SetCookies(u, b.cookies())
+	return c
+}
+
+// answer is a response that has been read.
+type answer struct {
+	t      *testing.T
+	what   string
+	status int
+	header http.Header
+	body   string
+}
+
+// Accept as a browser sends it when a link is followed, and as a program does.
+const (
+	acceptPage = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+	acceptJSON = "application/json"
+	typeForm   = "application/x-www-form-urlencoded"
+	typeJSON   = "application/json"
+)
+
+// request makes a request to the site; header is names and values in turn.
+func (b *browser) request(method, path string, body io.Reader, header ...string) *http.Request {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.site.URL+path, body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return req
+}
+
+func (b *browser) do(method, path, body string, header ...string) *answer {
+	b.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	a, err := b.try(b.request(method, path, r, header...))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
+// try sends a request and reads the answer.
+func (b *browser) try(req *http.Request) (*answer, error) {
+	res, err := b.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range res.Cookies() {
+		b.site.keep(c.Value)
+	}
+	return &answer{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
+}
+
+// page asks as a browser asks for a link, get as a program asks.
+func (b *browser) page(path string) *answer {
+	b.t.Helper()
+	return b.do("GET", path, "", "Accept", acceptPage)
+}
+
+func (b *browser) get(path string) *answer {
+	b.t.Helper()
+	return b.do("GET", path, "", "Accept", acceptJSON)
+}
+
+func (b *browser) postForm(path string, fields ...string) *answer {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Add(fields[i], fields[i+1])
+	}
+	return b.do("POST", path, form.Encode(), "Content-Type", typeForm, "Accept", acceptPage)
+}
+
+func (b *browser) postJSON(path, body string) *answer {
+	b.t.Helper()
+	return b.do("POST", path, body, "Content-Type", typeJSON, "Accept", acceptJSON)
+}
+
+func (b *browser) put(key, value string) *answer {
+	b.t.Helper()
+	return b.do("PUT", "/api/prefs/"+key, value, "Content-Type", typeJSON)
+}
+
+// is fails the test unless the answer has the status.
+func (a *answer) is(status int) *answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: status %d, want %d\n%v\n%s", a.what, a.status, status, a.header, a.body)
+	}
+	return a
+}
+
+// isPage fails the test unless the answer is a page.
+func (a *answer) isPage(status int) *answer {
+	a.t.Helper()
+	a.is(status)
+	if typ := a.header.Get("Content-Type"); typ != "text/html; charset=utf-8" || !strings.HasPrefix(a.body, "<!DOCTYPE html>") {
+		a.t.Fatalf("%s: %s, want a page\n%.200s", a.what, typ, a.body)
+	}
+	return a
+}
+
+// leadsTo fails the test unless the answer is a 303 to a location.
+func (a *answer) leadsTo(location string) *answer {
+	a.t.Helper()
+	a.is(303)
+	if got := a.location(); got != location {
+		a.t.Fatalf("%s: leads to %q, want %q", a.what, got, location)
+	}
+	return a
+}
+
+// location returns where a redirect leads, as path and query on this host.
+func (a *answer) location() string {
+	a.t.Helper()
+	_, path, _ := strings.Cut(a.what, " ")
+	base := &url.URL{Scheme: "http", Host: "site", Path: path}
+	u, err := base.Parse(a.header.Get("Location"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if u.Host != "site" {
+		return u.String()
+	}
+	return u.RequestURI()
+}
+
+// json reads the answer's body.
+func (a *answer) json(v any) *answer {
+	a.t.Helper()
+	if typ := a.header.Get("Content-Type"); typ != typeJSON && !strings.HasPrefix(typ, "application/problem+json") {
+		a.t.Fatalf("%s: %s, want JSON\n%.200s", a.what, typ, a.body)
+	}
+	if err := json.Unmarshal([]byte(a.body), v); err != nil {
+		a.t.Fatalf("%s: %v\n%.200s", a.what, err, a.body)
+	}
+	return a
+}
+
+// object reads a body that is a JSON object.
+func (a *answer) object() map[string]any {
+	a.t.Helper()
+	var o map[string]any
+	a.json(&o)
+	return o
+}
+
+// problem fails the test unless the answer is a problem document (RFC 9457)
+// with the status and the code.
+func (a *answer) problem(status int, code string) map[string]any {
+	a.t.Helper()
+	a.is(status)
+	if typ := a.header.Get("Content-Type"); typ != "application/problem+json" {
+		a.t.Fatalf("%s: %s, want application/problem+json\n%.200s", a.what, typ, a.body)
+	}
+	p := a.object()
+	for _, field := range []string{"type", "title", "detail"} {
+		if text, ok := p[field].(string); !ok || text == "" {
+			a.t.Errorf("%s: the problem has no %s: %s", a.what, field, a.body)
+		}
+	}
+	if p["status"] != float64(status) || p["code"] != code {
+		a.t.Fatalf("%s: %s, want the status %d and the code %s", a.what, a.body, status, code)
+	}
+	if (status == 503 || status == 429) && a.header.Get("Retry-After") == "" {
+		a.t.Errorf("%s: no Retry-After", a.what)
+	}
+	if status == 401 && a.header.Get("WWW-Authenticate") == "" {
+		a.t.Errorf("%s: no WWW-Authenticate", a.what)
+	}
+	return p
+}
+
+// events reads server-sent events one by one and gives their data.
+func events(body io.Reader) func() (string, error) {
+	lines := bufio.NewReader(body)
+	return func() (string, error) {
+		var data bytes.Buffer
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return "", err
+			}
+			if line == "\n" {
+				return data.String(), nil
+			}
+			if text, ok := strings.CutPrefix(line, "data:"); ok {
+				data.WriteString(strings.TrimSpace(text))
+			}
+		}
+	}
+}
+
+// eventually asks until done says so. It fails the test after a while that no
+// machine is too slow for.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not happen: %s", what)
+		}
+	}
+}
+
+// rounds is a count that LONG=1 raises.
+func rounds(usual, long int) int {
+	if os.Getenv("LONG") != "" {
+		return long
+	}
+	return usual
+}

@@ -1,0 +1,202 @@
+package dashboard_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+const (
+	keyA = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	keyB = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+)
+
+// A setting that can't be used: exit status 2, nothing on standard output, and
+// one line that names the variable and holds no secret.
+func TestBadSettings(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2hunter2"
+	tests := []struct {
+		name string
+		env  []string // and arguments, which begin with a dash
+		want []string // in the line
+	}{
+		{"address without port", []string{"ADDR=localhost"}, []string{"ADDR", "HOST:PORT"}},
+		{"address with a name for a port", []string{"ADDR=127.0.0.1:http"}, []string{"ADDR", "65535"}},
+		{"address with a port too high", []string{"ADDR=127.0.0.1:65536"}, []string{"ADDR", "65535"}},
+		{"address with a sign", []string{"ADDR=127.0.0.1:+80"}, []string{"ADDR"}},
+		{"auth scheme", []string{"AUTH_URL=ftp://auth.example.org"}, []string{"AUTH_URL", "http"}},
+		{"auth without host", []string{"AUTH_URL=http://"}, []string{"AUTH_URL"}},
+		{"auth with a password", []string{"AUTH_URL=https://me:" + secret + "@auth.example.org"}, []string{"AUTH_URL", "user"}},
+		{"auth with a query", []string{"AUTH_URL=https://auth.example.org/?key=" + secret}, []string{"AUTH_URL", "query"}},
+		{"framework", []string{"FRAMEWORK=fiber"}, []string{"FRAMEWORK", "nethttp"}},
+		{"framework in capitals", []string{"FRAMEWORK=NetHTTP"}, []string{"FRAMEWORK", "nethttp"}},
+		{"framework to come", []string{"FRAMEWORK=echo"}, []string{"FRAMEWORK", "not supported yet"}},
+		{"framework to come, another", []string{"FRAMEWORK=gin"}, []string{"FRAMEWORK", "not supported yet"}},
+		{"store", []string{"STORE=disk"}, []string{"STORE", "cookie", "memory"}},
+		{"store address", []string{"STORE=mongodb://me:" + secret + "@db.example.org"}, []string{"STORE", "cookie", "memory"}},
+		{"store to come", []string{"STORE=sqlite:/tmp/sessions.db"}, []string{"STORE", "not supported yet"}},
+		{"store to come with a password", []string{"STORE=postgres://me:" + secret + "@db.example.org/app"}, []string{"STORE", "not supported yet"}},
+		{"mysql", []string{"STORE=mysql://me:" + secret + "@db.example.org/app"}, []string{"STORE", "not supported yet"}},
+		{"redis", []string{"STORE=redis://:" + secret + "@db.example.org"}, []string{"STORE", "not supported yet"}},
+		{"store as a flag", []string{"-store=postgres://me:" + secret + "@db.example.org/app"}, []string{"STORE", "not supported yet"}},
+		{"coordinator", []string{"COORDINATOR=cookie"}, []string{"COORDINATOR", "memory"}},
+		{"coordinator to come", []string{"COORDINATOR=redis://:" + secret + "@db.example.org"}, []string{"COORDINATOR", "not supported yet"}},
+		{"coordinator beside a store", []string{"STORE=memory", "COORDINATOR=memory"}, []string{"COORDINATOR"}},
+		{"cookie name", []string{"COOKIE_NAME=my session"}, []string{"COOKIE_NAME", "letters"}},
+		{"cookie name with a prefix", []string{"COOKIE_NAME=__Host-session"}, []string{"COOKIE_NAME", "prefix"}},
+		{"cookie insecure", []string{"COOKIE_INSECURE=maybe"}, []string{"COOKIE_INSECURE", "true or false"}},
+		{"cookie insecure as a flag", []string{"-cookie-insecure=maybe"}, []string{"COOKIE_INSECURE", "true or false"}},
+		{"register to come", []string{"REGISTER=direct"}, []string{"REGISTER", "not supported yet"}},
+		{"register to come, another", []string{"REGISTER=off"}, []string{"REGISTER", "not supported yet"}},
+		{"register", []string{"REGISTER=always"}, []string{"REGISTER", "verify"}},
+		{"key is not base64", []string{"SESSION_KEYS=" + secret + "!"}, []string{"SESSION_KEYS", "base64"}},
+		{"key too short", []string{"SESSION_KEYS=aHVudGVyMmh1bnRlcjI"}, []string{"SESSION_KEYS", "32"}},
+		{"second key too short", []string{"SESSION_KEYS=" + keyA + ",aHVudGVyMmh1bnRlcjI"}, []string{"SESSION_KEYS", "key 2"}},
+		{"empty key in the list", []string{"SESSION_KEYS=" + keyA + ","}, []string{"SESSION_KEYS", "key 2"}},
+		{"key twice", []string{"SESSION_KEYS=" + keyA + "," + keyA}, []string{"SESSION_KEYS", "key 2"}},
+		{"key of zeros", []string{"SESSION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, []string{"SESSION_KEYS"}},
+		{"keys as a flag", []string{"-session-keys=" + keyA}, []string{"-session-keys"}},
+		{"duration", []string{"REFRESH_BEFORE=10"}, []string{"REFRESH_BEFORE", "duration"}},
+		{"grace", []string{"GRACE=soon"}, []string{"GRACE", "duration"}},
+		{"zero grace", []string{"GRACE=0s"}, []string{"GRACE", "over zero"}},
+		{"negative idle timeout", []string{"IDLE_TIMEOUT=-1h"}, []string{"IDLE_TIMEOUT", "over zero"}},
+		{"lifetime", []string{"LIFETIME=1d"}, []string{"LIFETIME", "duration"}},
+		{"lifetime too long", []string{"LIFETIME=10000h"}, []string{"LIFETIME", "9600h"}},
+		{"lifetime under idle timeout", []string{"LIFETIME=1h", "IDLE_TIMEOUT=2h"}, []string{"LIFETIME", "IDLE_TIMEOUT"}},
+		{"default lifetime under idle timeout", []string{"IDLE_TIMEOUT=1000h"}, []string{"LIFETIME", "IDLE_TIMEOUT"}},
+		{"auth timeout", []string{"AUTH_TIMEOUT=0"}, []string{"AUTH_TIMEOUT"}},
+		{"store timeout", []string{"STORE_TIMEOUT=x"}, []string{"STORE_TIMEOUT"}},
+		{"jwt key to come", []string{"JWT_KEY=" + secret}, []string{"JWT_KEY", "not supported yet"}},
+		{"jwt key as a flag", []string{"-jwt-key=" + secret}, []string{"-jwt-key"}},
+		{"jwks to come", []string{"JWKS_URL=https://auth.example.org/auth/jwks"}, []string{"JWKS_URL", "not supported yet"}},
+		{"public key to come", []string{"JWT_PUBLIC_KEY_FILE=/etc/key.pem"}, []string{"JWT_PUBLIC_KEY_FILE", "not supported yet"}},
+		{"upstream", []string{"UPSTREAM_URL=api.example.org"}, []string{"UPSTREAM_URL", "http"}},
+		{"upstream with a password", []string{"UPSTREAM_URL=http://me:" + secret + "@api.example.org"}, []string{"UPSTREAM_URL", "user"}},
+		{"origin", []string{"TRUSTED_ORIGINS=app.example.org"}, []string{"TRUSTED_ORIGINS", "https://app.example.org"}},
+		{"origin with a path", []string{"TRUSTED_ORIGINS=https://app.example.org/x"}, []string{"TRUSTED_ORIGINS"}},
+		{"origin with a password", []string{"TRUSTED_ORIGINS=https://me:" + secret + "@app.example.org"}, []string{"TRUSTED_ORIGINS"}},
+		{"second origin", []string{"TRUSTED_ORIGINS=https://app.example.org,nowhere"}, []string{"TRUSTED_ORIGINS"}},
+		{"proxies to come", []string{"TRUSTED_PROXIES=10.0.0.0/8"}, []string{"TRUSTED_PROXIES", "not supported yet"}},
+		{"log level", []string{"LOG_LEVEL=trace"}, []string{"LOG_LEVEL", "debug"}},
+		{"log format", []string{"LOG_FORMAT=xml"}, []string{"LOG_FORMAT", "json"}},
+		{"metrics to come", []string{"METRICS=127.0.0.1:9090"}, []string{"METRICS", "not supported yet"}},
+		{"unknown flag", []string{"-port=80"}, []string{"-port"}},
+		{"flag without its value", []string{"-addr"}, []string{"-addr"}},
+		{"argument", []string{"-store=memory", "-log-level=info", "-", secret}, []string{"arguments"}},
+		{"flag beats variable", []string{"LOG_LEVEL=info", "-log-level=trace"}, []string{"LOG_LEVEL"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			env, args := []string{"ADDR=127.0.0.1:0"}, []string{}
+			for i, setting := range tt.env {
+				if strings.HasPrefix(setting, "-") {
+					args = tt.env[i:]
+					break
+				}
+				env = append(env, setting)
+			}
+			status, stdout, stderr := proc.Run(t, "dashboard", env, args...)
+			if status != 2 {
+				t.Errorf("exit status %d, want 2", status)
+			}
+			if stdout != "" {
+				t.Errorf("standard output is %q, want nothing", stdout)
+			}
+			if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") {
+				t.Errorf("standard error is %q, want one line", stderr)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("standard error is %q, want %q in it", stderr, want)
+				}
+			}
+			for _, secret := range []string{secret, "aHVudGVyMmh1bnRlcjI", keyA} {
+				if strings.Contains(stderr, secret) {
+					t.Errorf("standard error is %q, with a secret in it", stderr)
+				}
+			}
+		})
+	}
+}
+
+// Each setting but the secrets is a flag too, and empty is unset.
+func TestGoodSettings(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		env  []string
+		args []string
+	}{
+		{"empty variables", []string{
+			"AUTH_URL=", "FRAMEWORK=", "STORE=", "COORDINATOR=", "COOKIE_NAME=", "COOKIE_INSECURE=", "REGISTER=",
+			"SESSION_KEYS=", "REFRESH_BEFORE=", "GRACE=", "IDLE_TIMEOUT=", "LIFETIME=", "AUTH_TIMEOUT=", "STORE_TIMEOUT=",
+			"JWT_KEY=", "JWKS_URL=", "JWT_PUBLIC_KEY_FILE=", "UPSTREAM_URL=", "TRUSTED_ORIGINS=", "TRUSTED_PROXIES=",
+			"LOG_LEVEL=", "LOG_FORMAT=", "METRICS=",
+		}, nil},
+		{"empty flags", []string{"STORE=memory"}, []string{"-store=", "-cookie-name=", "-lifetime="}},
+		{"variables", []string{
+			"AUTH_URL=http://127.0.0.1:1/below", "FRAMEWORK=nethttp", "STORE=cookie", "COORDINATOR=memory", "COOKIE_NAME=sid",
+			"COOKIE_INSECURE=true", "REGISTER=verify", "SESSION_KEYS=" + keyA + "," + keyB, "REFRESH_BEFORE=1m", "GRACE=30s", "IDLE_TIMEOUT=1h",
+			"LIFETIME=24h", "AUTH_TIMEOUT=5s", "STORE_TIMEOUT=1s", "UPSTREAM_URL=http://127.0.0.1:1/api?x=1",
+			"TRUSTED_ORIGINS=https://a.example.org, https://b.example.org:8443", "LOG_LEVEL=debug", "LOG_FORMAT=json",
+		}, nil},
+		{"flags beat variables", []string{
+			"ADDR=nowhere", "AUTH_URL=nowhere", "FRAMEWORK=x", "STORE=x", "COOKIE_NAME=;", "COOKIE_INSECURE=x", "REGISTER=x",
+			"REFRESH_BEFORE=x", "GRACE=x", "IDLE_TIMEOUT=x", "LIFETIME=x", "AUTH_TIMEOUT=x", "STORE_TIMEOUT=x", "UPSTREAM_URL=x",
+			"TRUSTED_ORIGINS=x", "LOG_LEVEL=x", "LOG_FORMAT=x", "COORDINATOR=x",
+		}, []string{
+			"-addr=127.0.0.1:0", "-auth-url=http://127.0.0.1:1", "-framework=nethttp", "-store=cookie", "-coordinator=memory",
+			"-cookie-name=sid", "-cookie-insecure", "-register=verify", "-refresh-before=1m", "-grace=30s", "-idle-timeout=1h",
+			"-lifetime=24h", "-auth-timeout=5s", "-store-timeout=1s", "-upstream-url=http://127.0.0.1:1",
+			"-trusted-origins=https://a.example.org", "-log-level=debug", "-log-format=json",
+		}},
+		{"idle timeout shortened by lifetime", []string{"LIFETIME=1h"}, nil},
+		{"lifetime equal to idle timeout", []string{"LIFETIME=1h", "IDLE_TIMEOUT=1h"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := proc.Start(t, "dashboard", tt.env, tt.args...)
+			(&site{Process: p}).browser(t).get("/healthz").is(200)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	status, stdout, stderr := proc.Run(t, "dashboard", nil, "-help")
+	if status != 0 || stderr != "" {
+		t.Errorf("exit status %d and %q, want 0 and nothing", status, stderr)
+	}
+	for _, name := range []string{"ADDR", "-auth-url", "SESSION_KEYS", "-cookie-insecure", "METRICS"} {
+		if !strings.Contains(stdout, name) {
+			t.Errorf("%s is not in the help", name)
+		}
+	}
+	if strings.Contains(stdout, "-session-keys") || strings.Contains(stdout, "-jwt-key") {
+		t.Error("the help shows a flag for a secret")
+	}
+}
+
+// What fails at run time: exit status 1, one line.
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, env := range [][]string{nil, {"AUTH_URL=http://127.0.0.1:1"}, {"STORE=memory"}} {
+		status, stdout, stderr := proc.Run(t, "dashboard", append(env, "ADDR="+l.Addr().String()))
+		if status != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "in use") {
+			t.Errorf("%q: exit status %d and %q, want 1 and one line", env, status, stderr)
+		}
+		if stdout != "" {
+			t.Errorf("%q: standard output is %q, want nothing", env, stdout)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+// Package proc builds the example programs and runs them as processes, for
+// tests that know of them what their users know.
+package proc
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dir holds the programs that Main has built.
+var dir string
+
+// Main builds the named programs of the examples, with the race detector if
+// the test has it, runs the tests and removes the programs. It is all that a
+// TestMain does.
+func Main(m *testing.M, programs ...string) {
+	os.Exit(build(m, programs))
+}
+
+func build(m *testing.M, programs []string) int {
+	var err error
+	if dir, err = os.MkdirTemp("", "session-examples-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	args := []string{"build", "-o", dir + string(os.PathSeparator)}
+	if race {
+		args = append(args, "-race")
+	}
+	for _, name := range programs {
+		args = append(args, "github.com/synmetrix/session/examples/"+name)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// Process is a program that runs.
+type Process struct {
+	// URL is where it listens: http://127.0.0.1:port.
+	URL string
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	stderr output
+	exited chan struct{}
+
+	mu     sync.Mutex
+	stdout []string
+	taken  bool // Wait was called: the test has looked at the exit status itself
+}
+
+// Command returns a program that has not been started, with nothing in its
+// environment but what is given.
+func Command(program string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(dir, program), args...)
+	cmd.Env = append([]string{"GORACE=halt_on_error=1"}, env...)
+	return cmd
+}
+
+// Run runs a program that is expected to end by itself. It returns its exit
+// status and what it printed.
+func Run(t testing.TB, program string, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	cmd := Command(program, env, args...)
+	var out, err output
+	cmd.Stdout, cmd.Stderr = &out, &err
+	if e := cmd.Start(); e != nil {
+		t.Fatal(e)
+	}
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	return exitStatus(cmd.Wait()), out.String(), err.String()
+}
+
+// patience is how long a program may take for what should be over at once.
+const patience = 30 * time.Second
+
+// Start starts a program that listens, on a free port unless the environment
+// says where, and waits until it does. When the test is over it is told to
+// stop, and must do so with status 0.
+func Start(t testing.TB, program string, env []string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, exited: make(chan struct{})}
+	p.cmd = Command(program, append([]string{"ADDR=127.0.0.1:0"}, env...), args...)
+	p.cmd.Stderr = &p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listens := make(chan string, 1)
+	go p.read(stdout, listens)
+	t.Cleanup(p.stop)
+	select {
+	case p.URL = <-listens:
+	case <-p.exited:
+		t.Fatalf("%s ended at its start: %v\n%s", program, p.cmd.ProcessState, p.Stderr())
+	case <-time.After(patience):
+		t.Fatalf("%s does not listen\n%s", program, p.Stderr())
+	}
+	return p
+}
+
+func (p *Process) read(stdout io.Reader, listens chan<- string) {
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		p.mu.Lock()
+		p.stdout = append(p.stdout, lines.Text())
+		p.mu.Unlock()
+		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+			listens <- url
+		}
+	}
+	_ = p.cmd.Wait() // the status is in ProcessState
+	close(p.exited)
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Errorf("%v: %v", s, err)
+	}
+}
+
+// Wait waits for the program's end and returns its exit status.
+func (p *Process) Wait() int {
+	p.t.Helper()
+	p.mu.Lock()
+	p.taken = true
+	p.mu.Unlock()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		_ = p.cmd.Process.Kill()
+		p.t.Fatalf("%s does not end\n%s", p.cmd.Path, p.Stderr())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Exited is closed when the program has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Stdout returns the lines on standard output so far.
+func (p *Process) Stdout() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.stdout...)
+}
+
+// Stderr returns what is on standard error so far.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+func (p *Process) stop() {
+	p.mu.Lock()
+	taken := p.taken
+	p.mu.Unlock()
+	if taken {
+		return
+	}
+	p.Signal(syscall.SIGTERM)
+	if status := p.Wait(); status != 0 {
+		p.t.Errorf("%s: exit status %d after SIGTERM, want 0\n%s", p.cmd.Path, status, p.Stderr())
+	}
+}
+
+func exitStatus(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// output is a buffer that is written to and read at once.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
