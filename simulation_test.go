@@ -163,7 +163,7 @@ func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
 		keys:    []session.SecretKey{session.GenerateKey()},
 		browser: map[string]string{},
 	}
-	w.service = simService{w: w, life: time.Duration(10+w.rnd.IntN(50)) * time.Second, tokens: map[string]*simToken{}}
+	w.service = simService{w: w, life: time.Duration(20+w.rnd.IntN(40)) * time.Second, tokens: map[string]*simToken{}}
 	if tr.offset {
 		w.service.offset = time.Hour * time.Duration(1-2*w.rnd.IntN(2))
 	}
