@@ -122,9 +122,9 @@ func TestLogin(t *testing.T) {
 	// Bytes that JSON cannot carry are not replaced by others.
 	n := len(srv.seen())
 	_, err := c.Login(testContext(t), email, "\xff")
-	wantError(t, err, "login", synmetrix.CodeInvalidInput, 0, "refused")
+	wantError(t, err, "login", synmetrix.CodeInvalidPassword, 0, "refused")
 	_, err = c.Login(testContext(t), "\xff@example.com", password)
-	wantError(t, err, "login", synmetrix.CodeInvalidInput, 0, "refused")
+	wantError(t, err, "login", synmetrix.CodeInvalidEmail, 0, "refused")
 	if len(srv.seen()) != n {
 		t.Error("a request was sent")
 	}
@@ -155,7 +155,7 @@ func TestSecondFactor(t *testing.T) {
 	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/mfa/totp" {
 		t.Errorf("sent %s %s", x.req.Method, x.req.RequestURI)
 	}
-	if want := `{"ticket":"` + ticket + `","code":"012345","cookie":false}`; x.body != want {
+	if want := `{"code":"012345","cookie":false,"ticket":"` + ticket + `"}`; x.body != want {
 		t.Errorf("sent %s, want %s", x.body, want)
 	}
 }
@@ -260,7 +260,7 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 		wantError(t, revoke(s), "revoke", synmetrix.CodeMalformedToken, 0, "refused")
 	}
 	_, err := c.LoginTOTP(ctx, ticket, "\xff")
-	wantError(t, err, "login_totp", synmetrix.CodeInvalidInput, 0, "refused")
+	wantError(t, err, "login_totp", synmetrix.CodeWrongCode, 0, "refused")
 	if n := len(srv.seen()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}

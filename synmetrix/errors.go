@@ -12,36 +12,43 @@ import (
 	"github.com/synmetrix/session"
 )
 
+// ErrVerificationPending is wrapped by the error of a registration that has
+// succeeded and signs nobody in yet: the service has sent an e-mail, and waits
+// for its link to be followed.
+var ErrVerificationPending = errors.New("verification pending")
+
 // The values of [session.AuthError.Code]. In brackets the sentinels of package
 // session that the error wraps.
 const (
 	// Nothing was sent.
 	CodeInvalidAddress = "invalid_address" // the base address cannot be used (ErrUnavailable)
 	CodeMissingToken   = "missing_token"   // a token or ticket that the call needs is empty (ErrRefused)
-	CodeMalformedToken = "malformed_token" // it is none that the service can have issued (ErrRefused; ErrTicketRefused for a ticket)
-	CodeInvalidInput   = "invalid_input"   // an argument was refused, here or by the service: no e-mail address, too short a password (ErrRefused)
+	CodeMalformedToken = "malformed_token" // a token or ticket is none that the service can have issued (ErrRefused; for a ticket also ErrTicketRefused)
 
 	// No answer of the service.
 	CodeUnreachable = "unreachable" // no connection; the service has not seen the request (ErrUnavailable)
 	CodeNoAnswer    = "no_answer"   // no answer, or not in time (ErrUnavailable, ErrOutcomeUnknown)
 
 	// An answer that is none of the service's, or not what was asked for.
-	// ErrInvalidAnswer and, but for CodeNoAccessToken, ErrOutcomeUnknown.
-	CodeRedirect       = "redirect"         // a status of 300 to 399, or under 200
-	CodeNotJSON        = "not_json"         // HTML, or JSON that is not in the service's format
-	CodeBodyTooLarge   = "body_too_large"   // over 1 MiB
-	CodeBodyCut        = "body_cut"         // the connection broke within the body
-	CodeNoTokens       = "no_tokens"        // a success without tokens
-	CodeNoAccessToken  = "no_access_token"  // a refresh token, but no usable access token
-	CodeNoRefreshToken = "no_refresh_token" // an access token, but no usable refresh token
-	CodeNoTicket       = "no_ticket"        // a second factor is asked for without a ticket
-	CodeMagicLink      = "magic_link"       // a log-in link was mailed where tokens were asked for
+	// ErrInvalidAnswer and, but for CodeNoAccessToken and CodeUserChanged,
+	// ErrOutcomeUnknown.
+	CodeRedirect         = "redirect"          // a status of 300 to 399, or under 200
+	CodeNotJSON          = "not_json"          // HTML, or JSON that is not in the service's format
+	CodeBodyTooLarge     = "body_too_large"    // over 1 MiB
+	CodeBodyCut          = "body_cut"          // the connection broke within the body
+	CodeNoTokens         = "no_tokens"         // a success without tokens
+	CodeNoAccessToken    = "no_access_token"   // a refresh token, but no usable access token
+	CodeNoRefreshToken   = "no_refresh_token"  // an access token, but no usable refresh token
+	CodeNoTicket         = "no_ticket"         // a second factor is asked for without a ticket
+	CodeMagicLink        = "magic_link"        // a log-in link was mailed where tokens were asked for
+	CodeUnexpectedAnswer = "unexpected_answer" // a success of another kind than was asked for
+	CodeUserChanged      = "user_changed"      // a TokenSource was given another user's tokens
 
-	// The service says that it cannot do it now.
+	// The service says that it cannot do it, or not now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
-	CodeServiceError     = "service_error"     // 500 or more (ErrUnavailable; also ErrOutcomeUnknown unless the service itself says so in JSON)
+	CodeServiceError     = "service_error"     // 500 or more; also the answer of a feature that is switched off (ErrUnavailable; also ErrOutcomeUnknown unless the service itself says so in JSON)
 	CodeUnexpectedStatus = "unexpected_status" // a 4xx that this call does not have, such as the 404 of a service that is switched off (ErrUnavailable)
-	CodeUnsupported      = "unsupported"       // the service's settings rule the call out: with anonymous users on, it refuses every login that asks for a refresh token (ErrUnavailable)
+	CodeUnsupported      = "unsupported"       // the service's settings rule the call out: with anonymous users on, it refuses every login that asks for a refresh token; with them off, the anonymous one (ErrUnavailable)
 
 	// CodeUnclear: a 400 without a known message. The service answers so when
 	// its own backend is failing, and also to a password for an account that
@@ -50,13 +57,26 @@ const (
 
 	// The service has understood and refuses. ErrRefused.
 	CodeInvalidCredentials  = "invalid_credentials"   // wrong password
-	CodeAccountNotFound     = "account_not_found"     // no account with that e-mail address; a login is also answered so while the service's backend is failing
-	CodeAccountNotActivated = "account_not_activated" // an account that is not activated, or was switched off
+	CodeAccountNotFound     = "account_not_found"     // no account with that e-mail address; calls that begin with one are also answered so while the service's backend is failing
+	CodeAccountNotActivated = "account_not_activated" // an account that is not activated, or was switched off; at a registration, one that is there already
+	CodeAccountExists       = "account_exists"        // the e-mail address has an account
+	CodeEmailRefused        = "email_refused"         // the e-mail address is another account's, or the user's own already
+	CodeRolesRefused        = "roles_refused"         // roles that a registration may not ask for
 	CodeRefreshTokenRefused = "refresh_token_refused" // used, expired, revoked or unknown
 	CodeTicketRefused       = "ticket_refused"        // used, expired or unknown (also ErrTicketRefused)
+	CodeWrongPassword       = "wrong_password"        // the old password, at a change of it
 	CodeWrongCode           = "wrong_code"            // a wrong one-time code
-	CodeMFANotEnabled       = "mfa_not_enabled"       // the account has no second factor any more (also ErrTicketRefused)
-	CodeNotSignedIn         = "not_signed_in"         // the access token is missing, expired or not accepted
+	CodeMFAEnabled          = "mfa_enabled"           // the second factor is on already
+	CodeMFANotEnabled       = "mfa_not_enabled"       // the account has no second factor (at LoginTOTP also ErrTicketRefused)
+	CodeMFANotGenerated     = "mfa_not_generated"     // EnableMFA before GenerateMFA
+	CodeNotSignedIn         = "not_signed_in"         // the access token is expired or not accepted
+	CodeInvalidEmail        = "invalid_email"         // an e-mail address that the service does not take
+	CodeInvalidPassword     = "invalid_password"      // a password that the service does not take: too short, too long
+	CodeInvalidInput        = "invalid_input"         // another argument that it does not take
+
+	// CodeVerificationPending: see ErrVerificationPending, which is all that
+	// the error wraps.
+	CodeVerificationPending = "verification_pending"
 )
 
 // maxRetryAfter is the length of the service's own rate-limit window.
@@ -87,24 +107,6 @@ func (a answer) fail(code string, wraps ...error) *session.AuthError {
 	return e
 }
 
-// verdict is a code and the sentinels that go with it.
-type verdict struct {
-	code  string
-	wraps []error
-}
-
-func refused(code string) verdict {
-	return verdict{code, []error{session.ErrRefused}}
-}
-
-func ticketRefused(code string) verdict {
-	return verdict{code, []error{session.ErrRefused, session.ErrTicketRefused}}
-}
-
-func unavailable(code string) verdict {
-	return verdict{code, []error{session.ErrUnavailable}}
-}
-
 // judge says what an answer to r means.
 func (a answer) judge(r request) error {
 	own, message := a.serviceError()
@@ -118,11 +120,14 @@ func (a answer) judge(r request) error {
 		e := a.fail(CodeServiceError, session.ErrUnavailable)
 		// A proxy in between may not know what became of the request, and
 		// 502 and 504 are never the service's own.
-		if !own || a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout {
+		if !own || r.partial || a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout {
 			e.Err = meaning{session.ErrUnavailable, session.ErrOutcomeUnknown}
 		}
 		e.Message, e.RetryAfter = message, a.retryAfter()
 		return e
+
+	case a.status == http.StatusFound && r.redirect != nil:
+		return r.redirect(a)
 
 	case a.status < 200 || a.status >= 300 && a.status < 400:
 		return a.fail(CodeRedirect, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
@@ -136,12 +141,11 @@ func (a answer) judge(r request) error {
 		return e
 
 	case a.status >= 400:
-		refusal := r.refusal
-		if refusal == nil {
-			refusal = commonRefusal
-		}
-		v := refusal(a.status, message)
+		v := r.refusals.verdict(a.status, message)
 		e := a.fail(v.code, v.wraps...)
+		if v.code == CodeUnclear && r.partial {
+			e.Err = append(meaning{session.ErrOutcomeUnknown}, v.wraps...)
+		}
 		e.Message, e.RetryAfter = message, a.retryAfter()
 		return e
 
@@ -159,27 +163,6 @@ func (a answer) brokenBody() error {
 		return a.fail(CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, a.broken)
 	}
 	return a.fail(CodeBodyCut, session.ErrInvalidAnswer, session.ErrOutcomeUnknown, a.broken)
-}
-
-// commonRefusal is what the service's errors mean where a call has no rules of
-// its own.
-func commonRefusal(status int, message string) verdict {
-	switch {
-	case status == http.StatusUnauthorized:
-		return refused(CodeNotSignedIn)
-	case status == http.StatusBadRequest && isValidation(message):
-		return refused(CodeInvalidInput)
-	case status == http.StatusBadRequest:
-		return unavailable(CodeUnclear)
-	}
-	return unavailable(CodeUnexpectedStatus)
-}
-
-// isValidation reports whether a message is about an argument: those begin
-// with its name in quotation marks. The other texts of a 400 tell of a state,
-// or quote what the service's backend said.
-func isValidation(message string) bool {
-	return strings.HasPrefix(message, `"`)
 }
 
 // retryAfter returns how long the service asks to wait. X-RateLimit-Reset, in

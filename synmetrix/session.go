@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/synmetrix/session"
 )
@@ -19,49 +18,54 @@ import (
 //
 // A refusal is [session.ErrRefused], whatever the reason; Code tells which:
 // CodeInvalidCredentials, CodeAccountNotFound, CodeAccountNotActivated,
-// CodeInvalidInput or CodeUnclear. Where the account has a second factor the
+// CodeInvalidEmail, CodeInvalidPassword or CodeUnclear. Where the account has a second factor the
 // error is a [*session.SecondFactorError], for [Client.LoginTOTP].
 //
 // The service counts passwords by their first 72 bytes only.
 func (c *Client) Login(ctx context.Context, email, password string) (session.Tokens, error) {
 	const op = "login"
-	// JSON cannot carry other bytes: they would arrive as U+FFFD, and one
-	// password would pass for another.
-	if !utf8.ValidString(email) || !utf8.ValidString(password) {
-		return session.Tokens{}, newError(op, CodeInvalidInput, session.ErrRefused)
+	if err := checkText(op, "email", email, "password", password); err != nil {
+		return session.Tokens{}, err
 	}
 	var tokens session.Tokens
 	err := c.call(ctx, request{
-		op:     op,
-		method: http.MethodPost,
-		path:   "/auth/login",
-		body: struct {
-			Email    string `json:"email"`
-			Password string `json:"password"`
-			Cookie   bool   `json:"cookie"`
-		}{Email: email, Password: password},
-		refusal: loginRefusal,
-		decode:  decodeLogin(&tokens),
+		op:       op,
+		method:   http.MethodPost,
+		path:     "/auth/login",
+		body:     fields{"email": email, "password": password, "cookie": false},
+		refusals: loginRefusals,
+		decode:   decodeLogin(&tokens),
 	})
 	return tokens, err
 }
 
-func loginRefusal(status int, message string) verdict {
-	switch {
-	case status == http.StatusUnauthorized:
-		return refused(CodeInvalidCredentials)
-	case status != http.StatusBadRequest:
-		return unavailable(CodeUnexpectedStatus)
-	case message == "Account does not exist.":
-		return refused(CodeAccountNotFound)
-	case message == "Account is not activated.":
-		return refused(CodeAccountNotActivated)
-	case message == `"cookie" is not allowed`:
-		return unavailable(CodeUnsupported)
-	case isValidation(message):
-		return refused(CodeInvalidInput)
-	}
-	return refused(CodeUnclear)
+// LoginAnonymous makes an account without an e-mail address and returns its
+// tokens. Their roles are "anonymous". A service that does not allow it, which
+// is the default, answers with [session.ErrUnavailable] and CodeUnsupported.
+//
+// A service that does allow it refuses [Client.Login] and the other calls that
+// ask for a refresh token in the answer.
+func (c *Client) LoginAnonymous(ctx context.Context) (session.Tokens, error) {
+	var tokens session.Tokens
+	err := c.call(ctx, request{
+		op:     "login_anonymous",
+		method: http.MethodPost,
+		path:   "/auth/login",
+		body:   fields{"anonymous": true},
+		refusals: refusals{
+			{400, `"email" is required`}: unavailable(CodeUnsupported),
+		},
+		decode: decodeLogin(&tokens),
+	})
+	return tokens, err
+}
+
+var loginRefusals = refusals{
+	{401, whatever}:                    refused(CodeInvalidCredentials),
+	{400, otherwise}:                   refused(CodeUnclear),
+	{400, "Account does not exist."}:   refused(CodeAccountNotFound),
+	{400, "Account is not activated."}: refused(CodeAccountNotActivated),
+	{400, `"cookie" is not allowed`}:   unavailable(CodeUnsupported),
 }
 
 // decodeLogin reads the answer to a login, which may ask for a second factor
@@ -90,42 +94,29 @@ func decodeLogin(into *session.Tokens) func(answer) error {
 // failing, too.
 func (c *Client) LoginTOTP(ctx context.Context, ticket, code string) (session.Tokens, error) {
 	const op = "login_totp"
-	switch {
-	case ticket == "":
-		return session.Tokens{}, newError(op, CodeMissingToken, session.ErrRefused, session.ErrTicketRefused)
-	case !isUUID(ticket):
-		return session.Tokens{}, newError(op, CodeMalformedToken, session.ErrRefused, session.ErrTicketRefused)
-	case !utf8.ValidString(code):
-		return session.Tokens{}, newError(op, CodeInvalidInput, session.ErrRefused)
+	if err := checkTicket(op, ticket); err != nil {
+		return session.Tokens{}, err
+	}
+	if err := checkText(op, "code", code); err != nil {
+		return session.Tokens{}, err
 	}
 	var tokens session.Tokens
 	err := c.call(ctx, request{
-		op:     op,
-		method: http.MethodPost,
-		path:   "/auth/mfa/totp",
-		body: struct {
-			Ticket string `json:"ticket"`
-			Code   string `json:"code"`
-			Cookie bool   `json:"cookie"`
-		}{Ticket: ticket, Code: code},
-		refusal: totpRefusal,
-		decode:  decodeLogin(&tokens),
+		op:       op,
+		method:   http.MethodPost,
+		path:     "/auth/mfa/totp",
+		body:     fields{"ticket": ticket, "code": code, "cookie": false},
+		refusals: totpRefusals,
+		decode:   decodeLogin(&tokens),
 	})
 	return tokens, err
 }
 
-func totpRefusal(status int, message string) verdict {
-	switch {
-	case status == http.StatusUnauthorized && message == "Invalid or expired ticket.":
-		return ticketRefused(CodeTicketRefused)
-	case status == http.StatusUnauthorized:
-		return refused(CodeWrongCode)
-	case status == http.StatusBadRequest && message == "MFA is not enabled.":
-		return ticketRefused(CodeMFANotEnabled)
-	case status == http.StatusBadRequest && strings.HasPrefix(message, `"ticket"`):
-		return ticketRefused(CodeTicketRefused)
-	}
-	return commonRefusal(status, message)
+var totpRefusals = refusals{
+	{401, "Invalid or expired ticket."}: ticketRefused(CodeTicketRefused),
+	{401, whatever}:                     refused(CodeWrongCode),
+	{400, "MFA is not enabled."}:        ticketRefused(CodeMFANotEnabled),
+	{400, "Account is not activated."}:  refused(CodeAccountNotActivated),
 }
 
 // Refresh exchanges a refresh token for a new pair. The token is used up by
@@ -154,11 +145,11 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Toke
 	}
 	var tokens session.Tokens
 	err := c.call(ctx, request{
-		op:      op,
-		method:  http.MethodGet,
-		path:    "/auth/token/refresh",
-		query:   url.Values{"refresh_token": {refreshToken}},
-		refusal: refreshRefusal,
+		op:       op,
+		method:   http.MethodGet,
+		path:     "/auth/token/refresh",
+		query:    url.Values{"refresh_token": {refreshToken}},
+		refusals: refreshRefusals,
 		decode: func(a answer) (err error) {
 			tokens, err = a.tokens()
 			return err
@@ -167,14 +158,9 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Toke
 	return tokens, err
 }
 
-func refreshRefusal(status int, _ string) verdict {
-	switch status {
-	case http.StatusUnauthorized:
-		return refused(CodeRefreshTokenRefused)
-	case http.StatusBadRequest:
-		return unavailable(CodeUnclear)
-	}
-	return unavailable(CodeUnexpectedStatus)
+var refreshRefusals = refusals{
+	{401, whatever}: refused(CodeRefreshTokenRefused),
+	{400, whatever}: unavailable(CodeUnclear),
 }
 
 // Logout gives the refresh token back. With all set it ends every session of
@@ -209,9 +195,7 @@ func (c *Client) Logout(ctx context.Context, tokens session.Tokens, all bool) er
 		method: http.MethodPost,
 		path:   "/auth/logout",
 		query:  url.Values{"refresh_token": {tokens.RefreshToken}},
-		body: struct {
-			All bool `json:"all"`
-		}{all},
+		body:   fields{"all": all},
 	})
 	if revoked != nil {
 		// The logout's success proves nothing, the other's failure does.
@@ -233,18 +217,6 @@ func (c *Client) Revoke(ctx context.Context, accessToken string) error {
 		path:   "/auth/token/revoke",
 		bearer: accessToken,
 	})
-}
-
-// checkAccessToken returns the error for an access token that is empty, or
-// could not be sent in a header.
-func checkAccessToken(op, token string) error {
-	switch {
-	case token == "":
-		return newError(op, CodeMissingToken, session.ErrRefused)
-	case !isJWT(token):
-		return newError(op, CodeMalformedToken, session.ErrRefused)
-	}
-	return nil
 }
 
 // isLive reports whether an access token has not expired at the time now.

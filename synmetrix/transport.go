@@ -56,19 +56,27 @@ type request struct {
 	method string
 	path   string
 	query  url.Values
-	body   any    // sent as JSON, unless nil
+	body   fields // sent as JSON, unless nil
 	bearer string // access token, or empty
 
-	// refusal says what an error of the service's own (a 4xx in its format,
-	// other than 429) means for this call. Nil: commonRefusal.
-	refusal func(status int, message string) verdict
+	refusals refusals
 
 	// decode reads a 2xx. Nil: nothing is expected in it.
 	decode func(answer) error
 
+	// redirect reads a 302, where that is an answer to the call.
+	redirect func(answer) error
+
+	// partial marks a call that the service may have carried out in part when
+	// it reports its own failure.
+	partial bool
+
 	// judge replaces the reading of the whole answer, where it is not nil.
 	judge func(answer) error
 }
+
+// fields are the members of a JSON object.
+type fields map[string]any
 
 // answer is what came back. Where the body could not be read to its end,
 // broken says why.
@@ -167,8 +175,9 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+r.bearer)
+		SetAuthorization(req.Header, r.bearer)
 	}
+	setForwardedFor(ctx, req.Header)
 	return req, nil
 }
 

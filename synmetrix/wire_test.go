@@ -30,10 +30,12 @@ const (
 	unsigned   = "eyJhbGciOiJIUzI1NiJ9"
 )
 
-// jwt returns an access token that expires at exp.
-func jwt(exp time.Time) string {
-	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"u1","x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"sub":"u1","iat":%d,"exp":%d}`,
-		exp.Add(-time.Hour).Unix(), exp.Unix())
+// jwt returns an access token of an hour that expires at exp.
+func jwt(exp time.Time) string { return jwtOf("u1", exp) }
+
+func jwtOf(userID string, exp time.Time) string {
+	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%[1]q,"x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"sub":%[1]q,"iat":%[2]d,"exp":%[3]d}`,
+		userID, exp.Add(-time.Hour).Unix(), exp.Unix())
 	return unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2lnbmF0dXJl"
 }
 

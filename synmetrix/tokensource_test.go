@@ -1,0 +1,536 @@
+package synmetrix_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// fakeService is an auth service whose answers a test makes up. Its tokens are
+// good for an hour.
+type fakeService struct {
+	session.AuthService // nil: nothing else is called
+
+	// refresh, if set, replaces the answer to the nth refresh, from 1.
+	refresh func(ctx context.Context, n int) (session.Tokens, error)
+
+	mu        sync.Mutex
+	refreshed []string // the refresh tokens that were used
+	loggedOut []session.Tokens
+	logoutErr error
+}
+
+// pair returns the nth pair of tokens of a fakeService, as of now.
+func pair(n int) session.Tokens {
+	return session.Tokens{AccessToken: jwt(time.Now().Add(time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}
+}
+
+func (f *fakeService) Refresh(ctx context.Context, token string) (session.Tokens, error) {
+	f.mu.Lock()
+	f.refreshed = append(f.refreshed, token)
+	n := len(f.refreshed)
+	f.mu.Unlock()
+	if f.refresh != nil {
+		return f.refresh(ctx, n)
+	}
+	return pair(n), nil
+}
+
+func (f *fakeService) Logout(_ context.Context, tokens session.Tokens, _ bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loggedOut = append(f.loggedOut, tokens)
+	return f.logoutErr
+}
+
+func (f *fakeService) refreshes() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.refreshed)
+}
+
+func mustToken(t *testing.T, s *synmetrix.TokenSource) string {
+	t.Helper()
+	token, err := s.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestTokenSourceRenewsWhenDue(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		before time.Duration // RefreshBefore
+		due    time.Duration // before expiry
+	}{
+		"default":              {0, time.Minute},
+		"negative":             {-time.Hour, time.Minute},
+		"given":                {10 * time.Minute, 10 * time.Minute},
+		"longer than its life": {2 * time.Hour, 30 * time.Minute},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var auth fakeService
+				first := pair(0)
+				s := synmetrix.NewTokenSource(&auth, first, synmetrix.TokenSourceConfig{RefreshBefore: test.before})
+				for range 3 { // each renewed pair goes by the same rule
+					token := mustToken(t, s)
+					time.Sleep(time.Hour - test.due - time.Second)
+					if before := auth.refreshes(); mustToken(t, s) != token || auth.refreshes() != before {
+						t.Fatal("renewed before it was due")
+					}
+					time.Sleep(time.Second)
+					if mustToken(t, s) == token {
+						t.Fatal("not renewed when it was due")
+					}
+				}
+				if want := []string{"refresh-0", "refresh-1", "refresh-2"}; !slices.Equal(auth.refreshed, want) {
+					t.Errorf("used %q, want %q", auth.refreshed, want)
+				}
+			})
+		})
+	}
+}
+
+func TestTokenSourceWithoutAccessToken(t *testing.T) {
+	t.Parallel()
+	for name, access := range map[string]string{"none": "", "unreadable": "a.b.c", "expired": jwt(time.Unix(1e9, 0))} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var auth fakeService
+			s := synmetrix.NewTokenSource(&auth, session.Tokens{AccessToken: access, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+			if token := mustToken(t, s); token == access || token != s.Tokens().AccessToken {
+				t.Error("not the new token")
+			}
+		})
+	}
+}
+
+func TestTokenSourceRefreshesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+			time.Sleep(time.Second)
+			return pair(n), nil
+		}}
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 20 * time.Millisecond) // some during it, some after
+				mustToken(t, s)
+			})
+		}
+		wg.Wait()
+		if n := auth.refreshes(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+// While a good token is renewed, only one caller waits.
+func TestTokenSourceDoesNotHoldUpGoodTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+			time.Sleep(5 * time.Second)
+			return pair(n), nil
+		}}
+		first := pair(0)
+		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		time.Sleep(time.Hour - 30*time.Second)
+		renewed := make(chan string)
+		go func() { renewed <- mustToken(t, s) }()
+		synctest.Wait()
+		start := time.Now()
+		if mustToken(t, s) != first.AccessToken || time.Since(start) != 0 {
+			t.Error("a second caller was not given the good token at once")
+		}
+		if <-renewed == first.AccessToken {
+			t.Error("the first caller was not given the new token")
+		}
+	})
+}
+
+func TestTokenSourceOutlivesItsCallers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(ctx context.Context, n int) (session.Tokens, error) {
+			select {
+			case <-ctx.Done():
+				return session.Tokens{}, ctx.Err()
+			case <-time.After(5 * time.Second):
+				return pair(n), nil
+			}
+		}}
+		var saved []session.Tokens
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(_ context.Context, tokens session.Tokens) error { saved = append(saved, tokens); return nil },
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Token(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error = %v, want DeadlineExceeded", err)
+		}
+		token := mustToken(t, s)
+		if auth.refreshes() != 1 || len(saved) != 1 || saved[0].AccessToken != token {
+			t.Errorf("%d refreshes, %d pairs saved, want 1 and 1", auth.refreshes(), len(saved))
+		}
+	})
+}
+
+func TestTokenSourceSavesBeforeUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var auth fakeService
+		diskFull := errors.New("disk full")
+		var offered []session.Tokens
+		var saveErr error
+		s := synmetrix.NewTokenSource(&auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(_ context.Context, tokens session.Tokens) error {
+				time.Sleep(time.Second)
+				offered = append(offered, tokens)
+				return saveErr
+			},
+		})
+		saveErr = diskFull
+		for range 3 {
+			if token, err := s.Token(t.Context()); !errors.Is(err, diskFull) || token != "" {
+				t.Fatalf("error = %v, want that of Save", err)
+			}
+		}
+		saveErr = nil
+		token := mustToken(t, s)
+		if mustToken(t, s) != token || auth.refreshes() != 1 || len(offered) != 4 {
+			t.Errorf("%d refreshes, saved %d times, want 1 and 4", auth.refreshes(), len(offered))
+		}
+		for _, tokens := range offered {
+			if tokens.AccessToken != token || tokens.RefreshToken != "refresh-1" {
+				t.Error("other tokens were saved than used")
+			}
+		}
+	})
+}
+
+func outage(retryAfter time.Duration, wraps error) error {
+	return &session.AuthError{Op: "refresh", RetryAfter: retryAfter, Err: wraps}
+}
+
+func TestTokenSourceThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		auth := &fakeService{}
+		auth.refresh = func(_ context.Context, n int) (session.Tokens, error) {
+			if down {
+				return session.Tokens{}, outage(0, session.ErrUnavailable)
+			}
+			return pair(n), nil
+		}
+		first := pair(0)
+		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		time.Sleep(time.Hour - time.Minute)
+		for range 600 { // a good token is served
+			if mustToken(t, s) != first.AccessToken {
+				t.Fatal("another token")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		// 0.25 + 0.5 + ... + 8 s and then each 10 s, or up to a quarter less.
+		if n := auth.refreshes(); n < 10 || n > 13 {
+			t.Errorf("%d refreshes in a minute, want 10 to 13", n)
+		}
+		if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("with an expired token: error %v, want ErrUnavailable", err)
+		}
+		down = false
+		time.Sleep(10 * time.Second)
+		if mustToken(t, s) == first.AccessToken {
+			t.Error("not renewed after the outage")
+		}
+	})
+}
+
+func TestTokenSourceWaitsAsAsked(t *testing.T) {
+	t.Parallel()
+	limited := errors.Join(session.ErrRateLimited, session.ErrUnavailable)
+	for name, test := range map[string]struct {
+		asked time.Duration
+		err   error
+		waits time.Duration
+	}{
+		"Retry-After":      {30 * time.Second, session.ErrUnavailable, 30 * time.Second},
+		"a minute at most": {10 * time.Minute, session.ErrUnavailable, time.Minute},
+		"rate limit":       {10 * time.Minute, limited, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+					if n == 1 {
+						return session.Tokens{}, outage(test.asked, test.err)
+					}
+					return pair(n), nil
+				}}
+				s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+				if _, err := s.Token(t.Context()); err == nil {
+					t.Fatal("no error")
+				}
+				time.Sleep(test.waits - time.Second)
+				if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrUnavailable) || auth.refreshes() != 1 {
+					t.Errorf("error %v after %d refreshes, want the first one's", err, auth.refreshes())
+				}
+				time.Sleep(time.Second)
+				mustToken(t, s)
+			})
+		})
+	}
+}
+
+func TestTokenSourceEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		tokens session.Tokens
+		err    error
+		want   error
+	}{
+		"refused":      {session.Tokens{}, outage(0, session.ErrRefused), session.ErrRefused},
+		"another user": {session.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}, nil, session.ErrInvalidAnswer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			auth := &fakeService{refresh: func(context.Context, int) (session.Tokens, error) { return test.tokens, test.err }}
+			s := synmetrix.NewTokenSource(auth, session.Tokens{AccessToken: deadAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+				Save: func(context.Context, session.Tokens) error { t.Error("saved"); return nil },
+			})
+			for range 3 {
+				if token, err := s.Token(t.Context()); !errors.Is(err, test.want) || token != "" {
+					t.Errorf("error = %v, want %v", err, test.want)
+				}
+			}
+			if n := auth.refreshes(); n != 1 {
+				t.Errorf("%d refreshes, want 1", n)
+			}
+		})
+	}
+}
+
+// The new refresh token of an answer without a usable access token is kept.
+func TestTokenSourceKeepsARotatedToken(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]struct {
+		tokens session.Tokens
+		err    error
+	}{
+		"no access token":         {session.Tokens{RefreshToken: "refresh-1"}, outage(0, session.ErrInvalidAnswer)},
+		"unreadable access token": {session.Tokens{AccessToken: "a.b.c", RefreshToken: "refresh-1"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+					if n == 1 {
+						return answer.tokens, answer.err
+					}
+					return pair(n), nil
+				}}
+				var saved []string
+				s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+					Save: func(_ context.Context, tokens session.Tokens) error {
+						saved = append(saved, tokens.RefreshToken)
+						return nil
+					},
+				})
+				if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrInvalidAnswer) {
+					t.Errorf("error = %v, want ErrInvalidAnswer", err)
+				}
+				time.Sleep(time.Second)
+				mustToken(t, s)
+				if want := []string{"refresh-0", "refresh-1"}; !slices.Equal(auth.refreshed, want) {
+					t.Errorf("used %q, want %q", auth.refreshed, want)
+				}
+				if want := []string{"refresh-1", "refresh-2"}; !slices.Equal(saved, want) {
+					t.Errorf("saved %q, want %q", saved, want)
+				}
+			})
+		})
+	}
+}
+
+// A failed save of a lone refresh token does not shorten the pause.
+func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(context.Context, int) (session.Tokens, error) {
+			return session.Tokens{RefreshToken: "refresh-1"}, outage(time.Minute, session.ErrInvalidAnswer)
+		}}
+		saves := 0
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(context.Context, session.Tokens) error {
+				if saves++; saves == 1 {
+					return errors.New("disk full")
+				}
+				return nil
+			},
+		})
+		for range 3 {
+			if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrInvalidAnswer) {
+				t.Errorf("error = %v, want that of the refresh", err)
+			}
+		}
+		if auth.refreshes() != 1 || saves != 2 {
+			t.Errorf("%d refreshes, %d saves, want 1 and 2", auth.refreshes(), saves)
+		}
+	})
+}
+
+// A service whose clock is behind issues tokens that seem expired at receipt.
+func TestTokenSourceGoesByLifetime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+			return session.Tokens{AccessToken: jwt(time.Now().Add(-time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}, nil
+		}}
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		token := mustToken(t, s)
+		time.Sleep(time.Hour - 2*time.Minute)
+		if mustToken(t, s) != token || auth.refreshes() != 1 {
+			t.Errorf("%d refreshes, want 1", auth.refreshes())
+		}
+	})
+}
+
+func TestTokenSourceRenew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+			time.Sleep(time.Second)
+			return pair(n), nil
+		}}
+		first := pair(0)
+		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		time.Sleep(time.Second) // so that the next token is another
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 200 * time.Millisecond)
+				if token, err := s.Renew(t.Context(), first.AccessToken); err != nil || token == first.AccessToken {
+					t.Errorf("not renewed: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := auth.refreshes(); n != 1 {
+			t.Errorf("%d refreshes for one rejected token, want 1", n)
+		}
+	})
+}
+
+func TestTokenSourceLogout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeService{logoutErr: outage(0, session.ErrUnavailable)}
+		auth.refresh = func(_ context.Context, n int) (session.Tokens, error) {
+			time.Sleep(time.Second)
+			return pair(n), nil
+		}
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(context.Context, session.Tokens) error { t.Error("saved after the logout"); return nil },
+		})
+		var renewing sync.WaitGroup
+		renewing.Go(func() {
+			if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrRefused) {
+				t.Errorf("a renewal that the logout overtook: error %v, want ErrRefused", err)
+			}
+		})
+		synctest.Wait()
+
+		hurried, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := s.Logout(hurried, true); !errors.Is(err, context.DeadlineExceeded) || len(auth.loggedOut) != 0 {
+			t.Errorf("error = %v, want DeadlineExceeded", err)
+		}
+		if err := s.Logout(t.Context(), true); !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("error = %v, want ErrUnavailable", err)
+		}
+		renewing.Wait()
+		auth.logoutErr = nil
+		if err := s.Logout(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		for _, tokens := range auth.loggedOut {
+			if tokens.RefreshToken != "refresh-1" {
+				t.Errorf("logged out %s, want the newest token", tokens.RefreshToken)
+			}
+		}
+		if len(auth.loggedOut) != 2 || s.Tokens() != (session.Tokens{}) {
+			t.Errorf("%d logouts, want 2, and no tokens left", len(auth.loggedOut))
+		}
+		if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrRefused) {
+			t.Errorf("after the logout: error %v, want ErrRefused", err)
+		}
+		if n := auth.refreshes(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+func TestTokenSourceKeepsQuiet(t *testing.T) {
+	t.Parallel()
+	s := synmetrix.NewTokenSource(&fakeService{}, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		text := fmt.Sprintf(format, s)
+		if strings.Contains(text, liveAccess) || strings.Contains(text, oldRefresh) || text != s.String() {
+			t.Errorf("%s prints %s", format, text)
+		}
+	}
+}
+
+// The same against a service that ends a login whose refresh token is used
+// twice, over a socket.
+func TestTokenSourceAgainstTheService(t *testing.T) {
+	t.Parallel()
+	srv := authtest.NewServer(t, authtest.Options{PasswordCost: -1, AccessLife: time.Second})
+	srv.AddAccount(authtest.Account{Email: email, Password: password})
+	c := newClient(t, srv.URL)
+	tokens, err := c.Login(testContext(t), email, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := synmetrix.NewTokenSource(c, tokens, synmetrix.TokenSourceConfig{})
+	var wg sync.WaitGroup
+	end := time.Now().Add(3 * time.Second)
+	for range 20 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if _, err := s.Token(testContext(t)); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	if srv.Reuses() != 0 || srv.Refreshes() < 2 || srv.Refreshes() > 6 {
+		t.Errorf("%d refreshes, %d of them with used tokens", srv.Refreshes(), srv.Reuses())
+	}
+	if err := s.Logout(testContext(t), false); err != nil {
+		t.Error(err)
+	}
+	if live := srv.LiveTokens(email); len(live) != 0 {
+		t.Errorf("%d tokens outlive the logout", len(live))
+	}
+}
