@@ -9,6 +9,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -269,17 +270,22 @@ func (b *browser) put(key, value string) *answer {
 func (a *answer) is(status int) *answer {
 	a.t.Helper()
 	if a.status != status {
-		a.t.Fatalf("%s: status %d, want %d\n%v\n%s", a.what, a.status, status, a.header, a.body)
+		a.t.Fatalf("%s: status %d, want %d\n%v\n%s", a.what, a.status, status, a.header, a.text())
 	}
 	return a
 }
+
+var hidden = regexp.MustCompile(`(?s)<style>.*?</style>|<[^>]*>|\s+`)
+
+// text is what a person would read of the body, for a message.
+func (a *answer) text() string { return hidden.ReplaceAllString(a.body, " ") }
 
 // isPage fails the test unless the answer is a page.
 func (a *answer) isPage(status int) *answer {
 	a.t.Helper()
 	a.is(status)
 	if typ := a.header.Get("Content-Type"); typ != "text/html; charset=utf-8" || !strings.HasPrefix(a.body, "<!DOCTYPE html>") {
-		a.t.Fatalf("%s: %s, want a page\n%.200s", a.what, typ, a.body)
+		a.t.Fatalf("%s: %s, want a page\n%.200s", a.what, typ, a.text())
 	}
 	return a
 }
