@@ -1,0 +1,113 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/store/sqlstore"
+)
+
+// answer is what a statement of the store gets from a server that the test
+// plays.
+type answer struct {
+	rows     [][]driver.Value
+	affected int64
+	err      error
+}
+
+// server is a database as a function from statements to answers. Only what
+// begins with a word that the store's calls use reaches it; the questions for
+// the table are answered as they should be.
+type server func(ctx context.Context, text string, args []driver.NamedValue) answer
+
+// open returns a store that talks to the server.
+func open(t *testing.T, c sqlstore.Config, f server) *sqlstore.Store {
+	t.Helper()
+	if c.Dialect == 0 {
+		c.Dialect = sqlstore.PostgreSQL
+	}
+	db := sql.OpenDB(connector{c.Dialect, f})
+	t.Cleanup(func() { _ = db.Close() })
+	s, err := sqlstore.New(db, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+type connector struct {
+	dialect sqlstore.Dialect
+	server  server
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return conn(c), nil }
+func (c connector) Driver() driver.Driver                        { return nil }
+
+type conn connector
+
+func (conn) Prepare(string) (driver.Stmt, error) { return nil, driver.ErrSkip }
+func (conn) Close() error                        { return nil }
+func (conn) Begin() (driver.Tx, error)           { return nil, driver.ErrSkip }
+
+func (c conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	a := c.server(ctx, text, args)
+	return driver.RowsAffected(a.affected), a.err
+}
+
+func (c conn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	switch {
+	case strings.Contains(text, "pg_attribute"), strings.Contains(text, "information_schema"), strings.Contains(text, "pragma_table_info"):
+		return &rows{values: table(c.dialect)}, nil
+	case strings.HasPrefix(text, "PRAGMA"):
+		return &rows{values: [][]driver.Value{{"wal"}}}, nil
+	}
+	a := c.server(ctx, text, args)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &rows{values: a.rows}, nil
+}
+
+// table returns the description of the right table.
+func table(d sqlstore.Dialect) [][]driver.Value {
+	types := map[sqlstore.Dialect][]string{
+		sqlstore.SQLite:     {"TEXT", "TEXT", "INTEGER", "BLOB", "BLOB", "INTEGER"},
+		sqlstore.PostgreSQL: {"text", "text", "bigint", "bytea", "bytea", "bigint"},
+		sqlstore.MySQL:      {"varbinary(128)", "varbinary(128)", "bigint(20)", "longblob", "longblob", "bigint"},
+	}[d]
+	var columns [][]driver.Value
+	for i, name := range []string{"session_key", "owner", "version", "data", "meta", "expires_at"} {
+		columns = append(columns, []driver.Value{name, types[i], i == 0, ""})
+	}
+	return columns
+}
+
+// row returns a row as it is stored.
+func row(key, owner string) []driver.Value {
+	return []driver.Value{key, owner, int64(1), []byte("data"), []byte("meta"), time.Now().Add(time.Hour).UnixMilli()}
+}
+
+type rows struct{ values [][]driver.Value }
+
+func (r *rows) Columns() []string {
+	if len(r.values) == 0 {
+		return nil
+	}
+	return make([]string, len(r.values[0]))
+}
+
+func (r *rows) Close() error { return nil }
+
+func (r *rows) Next(dest []driver.Value) error {
+	if len(r.values) == 0 {
+		return io.EOF
+	}
+	copy(dest, r.values[0])
+	r.values = r.values[1:]
+	return nil
+}

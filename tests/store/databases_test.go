@@ -1,0 +1,301 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/sqlstore"
+	"github.com/synmetrix/session/store/storetest"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// database is one that the SQL store can use.
+type database struct {
+	dialect sqlstore.Dialect
+	server  *dbtest.Server // nil: SQLite
+}
+
+// TestSQLite, TestPostgreSQL and TestMariaDB hold the SQL store to the same
+// rules on each database.
+func TestSQLite(t *testing.T) { database{dialect: sqlstore.SQLite}.test(t) }
+
+func TestPostgreSQL(t *testing.T) {
+	database{sqlstore.PostgreSQL, dbtest.Postgres(t)}.test(t)
+}
+
+func TestMariaDB(t *testing.T) {
+	database{sqlstore.MySQL, dbtest.MariaDB(t)}.test(t)
+}
+
+func (d database) test(t *testing.T) {
+	t.Run("Contract", d.testContract)
+	t.Run("Settings", d.testSettings)
+	t.Run("WrongSchema", d.testWrongSchema)
+	t.Run("SchemaByHand", d.testSchemaByHand)
+	t.Run("SetupRace", d.testSetupRace)
+	t.Run("Purge", d.testPurge)
+	t.Run("SwapsOfManyStores", d.testManyStores)
+	if d.server != nil {
+		t.Run("Lock", d.testLock)
+		t.Run("StartsBeforeDatabase", d.testStartsBefore)
+		t.Run("Restart", d.testRestart)
+		t.Run("Network", d.testNetwork)
+	}
+}
+
+// long reports whether tests run at their full size.
+func long() bool { return os.Getenv("LONG") != "" }
+
+// open opens a database of the test's own, closed with it. Settings are added
+// to its address.
+func (d database) open(t testing.TB, settings ...string) *sql.DB {
+	t.Helper()
+	if d.server == nil {
+		return openSQLite(t, filepath.Join(t.TempDir(), "sessions.db"))
+	}
+	return d.openAgain(t, settings...)
+}
+
+func openSQLite(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func (d database) openAgain(t testing.TB, settings ...string) *sql.DB {
+	t.Helper()
+	dsn := d.server.DSN
+	for _, s := range settings {
+		if strings.Contains(dsn, "?") {
+			dsn += "&" + s
+		} else {
+			dsn += "?" + s
+		}
+	}
+	db, err := sql.Open(d.server.Driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// store returns one in a table of its own, which lets slow machines be slow.
+func (d database) store(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	c.Dialect = d.dialect
+	if c.Timeout == 0 {
+		c.Timeout = 20 * time.Second
+	}
+	if c.Table == "" && d.server != nil {
+		c.Table = dbtest.Table()
+	}
+	s, err := sqlstore.New(db, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func record(key string) store.Record {
+	return store.Record{
+		Key: key, Owner: "owner", Version: 1, Data: []byte("data of " + key), Meta: []byte("meta"),
+		ExpiresAt: time.Now().Add(time.Hour),
+	}
+}
+
+func (d database) testContract(t *testing.T) {
+	if d.server == nil {
+		storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, d.open(t), sqlstore.Config{}) })
+		return
+	}
+	db := d.open(t)
+	storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
+}
+
+// testSettings holds the store to the contract under settings that apps use,
+// and that change how drivers and databases answer.
+func (d database) testSettings(t *testing.T) {
+	settings := map[sqlstore.Dialect][]string{
+		sqlstore.PostgreSQL: {
+			"default_transaction_isolation=serializable&default_query_exec_mode=simple_protocol",
+			"default_query_exec_mode=exec&timezone=America/St_Johns",
+		},
+		sqlstore.MySQL: {
+			"clientFoundRows=true&tx_isolation=%27SERIALIZABLE%27",
+			"interpolateParams=true&parseTime=true&loc=Local&time_zone=%27-08:00%27&sql_mode=%27ANSI%27",
+		},
+	}
+	for _, s := range settings[d.dialect] {
+		t.Run(s, func(t *testing.T) {
+			db := d.open(t, s)
+			storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
+		})
+	}
+	if d.server == nil {
+		t.Run("in memory", func(t *testing.T) {
+			storetest.Run(t, func(t testing.TB) store.Store {
+				db := openSQLite(t, ":memory:")
+				db.SetMaxOpenConns(1)
+				return d.store(t, db, sqlstore.Config{})
+			})
+		})
+	}
+}
+
+// testSetupRace has many stores make the table at once, each over its own
+// connections, as processes do that are started together.
+func (d database) testSetupRace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sessions.db")
+	table := dbtest.Table()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		var db *sql.DB
+		if d.server == nil {
+			db = openSQLite(t, file)
+		} else {
+			db = d.open(t)
+		}
+		s := d.store(t, db, sqlstore.Config{Table: table})
+		wg.Go(func() {
+			if err := s.Setup(context.Background()); err != nil {
+				t.Errorf("store %d: %v", i, err)
+			}
+			if err := s.Put(context.Background(), record(fmt.Sprintf("key%d", i)), 0); err != nil {
+				t.Errorf("store %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// testManyStores counts by swaps of stores that share nothing but the table.
+func (d database) testManyStores(t *testing.T) {
+	ctx := context.Background()
+	file := filepath.Join(t.TempDir(), "sessions.db")
+	table := dbtest.Table()
+	const stores, each = 4, 25
+	var wg sync.WaitGroup
+	for i := range stores {
+		var db *sql.DB
+		if d.server == nil {
+			db = openSQLite(t, file)
+		} else {
+			db = d.open(t)
+		}
+		s := d.store(t, db, sqlstore.Config{Table: table})
+		if err := s.Put(ctx, counted("counter", 0), 0); err != nil && i == 0 {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for range each {
+				if err := increment(ctx, s, "counter"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	rec, err := d.storeOf(t, file, table).Get(ctx, "counter")
+	if err != nil || count(rec) != stores*each {
+		t.Errorf("counted to %d, error %v, want %d", count(rec), err, stores*each)
+	}
+}
+
+// storeOf returns another store of the same records.
+func (d database) storeOf(t *testing.T, file, table string) *sqlstore.Store {
+	t.Helper()
+	if d.server == nil {
+		return d.store(t, openSQLite(t, file), sqlstore.Config{Table: table})
+	}
+	return d.store(t, d.open(t), sqlstore.Config{Table: table})
+}
+
+func (d database) testPurge(t *testing.T) {
+	ctx := context.Background()
+	db := d.open(t)
+	table := dbtest.Table()
+	s := d.store(t, db, sqlstore.Config{Table: table, PurgeEvery: -1})
+	const expired, alive = 450, 30
+	for i := range expired + alive {
+		rec := record(fmt.Sprintf("key%d", i))
+		if i < expired {
+			rec.ExpiresAt = time.Now().Add(-time.Minute)
+		}
+		if err := s.Put(ctx, rec, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := rowCount(t, db, table); n != expired+alive {
+		t.Fatalf("%d rows before, want %d", n, expired+alive)
+	}
+	// Several processes purge at once: each row is removed by one of them.
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var removed int64
+	for range 3 {
+		wg.Go(func() {
+			n, err := s.Purge(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			removed += n
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	// What one has locked the others leave to it, so that all are gone only
+	// after another round.
+	n, err := s.Purge(ctx)
+	if removed += n; err != nil || removed != expired || rowCount(t, db, table) != alive {
+		t.Errorf("removed %d, %d rows left, error %v; want %d and %d", removed, rowCount(t, db, table), err, expired, alive)
+	}
+	recs, err := s.List(ctx, "owner")
+	if err != nil || len(recs) != alive {
+		t.Errorf("%d alive, error %v, want %d", len(recs), err, alive)
+	}
+
+	// And without being asked.
+	self := d.store(t, db, sqlstore.Config{Table: table, PurgeEvery: 50 * time.Millisecond})
+	old := record("old")
+	old.ExpiresAt = time.Now().Add(-time.Minute)
+	if err := self.Put(ctx, old, 0); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); rowCount(t, db, table) > alive; time.Sleep(10 * time.Millisecond) {
+		if _, err := self.Get(ctx, "key449"); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("an expired row was not removed by itself")
+		}
+	}
+}
+
+func rowCount(t *testing.T, db *sql.DB, table string) int {
+	t.Helper()
+	var n int
+	if err := db.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,299 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/sqlstore"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+	"github.com/synmetrix/session/tests/internal/proxy"
+)
+
+// A row that somebody else has locked is waited for, beyond the patience of
+// the database, and within that of the call.
+func (d database) testLock(t *testing.T) {
+	ctx := context.Background()
+	patience := "lock_timeout=300"
+	if d.dialect == sqlstore.MySQL {
+		patience = "innodb_lock_wait_timeout=1"
+	}
+	db := d.open(t, patience)
+	table := dbtest.Table()
+	s := d.store(t, db, sqlstore.Config{Table: table})
+	rec := counted("key", 1)
+	if err := s.Put(ctx, rec, 0); err != nil {
+		t.Fatal(err)
+	}
+	lock := func() *sql.Tx {
+		t.Helper()
+		tx, err := d.open(t).Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec("UPDATE " + table + " SET expires_at = expires_at + 1"); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	tx := lock()
+	time.AfterFunc(1500*time.Millisecond, func() { _ = tx.Rollback() })
+	next := counted("key", 2)
+	if err := s.Put(ctx, next, rec.Version); err != nil {
+		t.Errorf("Put on a row that was locked for a while: %v", err)
+	}
+
+	tx = lock()
+	defer tx.Rollback()
+	const timeout = 500 * time.Millisecond
+	hasty := d.store(t, db, sqlstore.Config{Table: table, Timeout: timeout})
+	start := time.Now()
+	err := hasty.Put(ctx, counted("key", 3), next.Version)
+	if took := time.Since(start); err == nil || errors.Is(err, store.ErrConflict) || took > timeout+5*time.Second {
+		t.Errorf("Put on a row that stays locked: error %v after %v", err, took)
+	}
+	if got, err := s.Get(ctx, "key"); err != nil || count(got) != 2 {
+		t.Errorf("Get of a row that is locked: %d, error %v", count(got), err)
+	}
+}
+
+// The app may start before its database: calls fail until it is there, and
+// then succeed, with the table made.
+func (d database) testStartsBefore(t *testing.T) {
+	ctx := context.Background()
+	d.server.Stop()
+	s := d.store(t, d.open(t), sqlstore.Config{Timeout: time.Second})
+	if err := s.Setup(ctx); err == nil {
+		t.Error("Setup without a server succeeded")
+	} else if wrong := (*sqlstore.SchemaError)(nil); errors.As(err, &wrong) {
+		t.Errorf("Setup without a server: %v, want one that is no SchemaError", err)
+	}
+	if _, err := s.Get(ctx, "key"); err == nil || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Get without a server: %v", err)
+	}
+	d.server.Start()
+	recovered(t, s)
+	if err := s.Put(ctx, record("key"), 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// recovered waits until s answers, which must not take longer than the
+// 2 seconds that it is promised to take once the database does.
+func recovered(t *testing.T, s store.Store) {
+	t.Helper()
+	start := time.Now()
+	for {
+		_, err := s.Get(context.Background(), "no such key")
+		took := time.Since(start)
+		if errors.Is(err, store.ErrNotFound) {
+			if took > 2*time.Second {
+				t.Errorf("the first answer took %v", took)
+			}
+			return
+		}
+		if took > time.Minute {
+			t.Fatalf("no answer after %v: %v", took, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// testRestart stops the server under load, and kills it: nothing that was
+// acknowledged is lost, no failure is taken for an answer, and the store
+// recovers by itself.
+func (d database) testRestart(t *testing.T) {
+	ctx := context.Background()
+	s := d.store(t, d.open(t), sqlstore.Config{Timeout: time.Second})
+	for name, end := range map[string]func(){"stopped": d.server.Stop, "killed": d.server.Kill} {
+		t.Run(name, func(t *testing.T) {
+			const workers = 6
+			var acknowledged [workers]atomic.Int64
+			var finished atomic.Bool
+			var wg sync.WaitGroup
+			for w := range workers {
+				key := fmt.Sprintf("%s%d", name, w)
+				rec := counted(key, 0)
+				if err := s.Put(ctx, rec, 0); err != nil {
+					t.Fatal(err)
+				}
+				wg.Go(func() {
+					for !finished.Load() {
+						got, err := s.Get(ctx, key)
+						if errors.Is(err, store.ErrNotFound) {
+							t.Errorf("%q is not found any more", key)
+							return
+						}
+						if err == nil && count(got) < int(acknowledged[w].Load()) {
+							t.Errorf("%q stands at %d, %d was acknowledged", key, count(got), acknowledged[w].Load())
+							return
+						}
+						if err == nil {
+							n := count(got) + 1
+							// A conflict is possible: an attempt whose outcome is
+							// unknown may have been carried out late.
+							if err = s.Put(ctx, counted(key, n), got.Version); err == nil {
+								acknowledged[w].Store(int64(n))
+							}
+						}
+						if err != nil {
+							time.Sleep(5 * time.Millisecond)
+						}
+					}
+				})
+			}
+			time.Sleep(300 * time.Millisecond)
+			end()
+			time.Sleep(300 * time.Millisecond)
+			if _, err := s.Get(ctx, name+"0"); err == nil || errors.Is(err, store.ErrNotFound) {
+				t.Errorf("Get without a server: %v", err)
+			}
+			d.server.Start()
+			recovered(t, s)
+			before := acknowledged[0].Load()
+			for deadline := time.Now().Add(20 * time.Second); acknowledged[0].Load() == before; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Error("no write is acknowledged after the restart")
+					break
+				}
+			}
+			finished.Store(true)
+			wg.Wait()
+			for w := range workers {
+				got, err := s.Get(ctx, fmt.Sprintf("%s%d", name, w))
+				if err != nil || count(got) < int(acknowledged[w].Load()) {
+					t.Errorf("worker %d: %d acknowledged, %d there, error %v", w, acknowledged[w].Load(), count(got), err)
+				}
+			}
+		})
+	}
+}
+
+// testNetwork reads and writes over a network that is broken in many ways.
+// Every call ends in time; what it answers is true; and the store recovers.
+func (d database) testNetwork(t *testing.T) {
+	const timeout = 500 * time.Millisecond
+	faults := []struct {
+		name  string
+		fault proxy.Fault
+		cut   bool // connections are cut now and then, besides
+		lies  bool // bytes change: an answer may be wrong, but for whose it is
+	}{
+		{name: "slow", fault: proxy.Fault{Delay: 20 * time.Millisecond}},
+		{name: "too slow", fault: proxy.Fault{Delay: 400 * time.Millisecond}},
+		{name: "cut", cut: true},
+		{name: "hang", fault: proxy.Fault{Hang: true}},
+		{name: "down", fault: proxy.Fault{Down: true}},
+		{name: "cut at once", fault: proxy.Fault{CutAfter: 1}},
+		{name: "cut within an answer", fault: proxy.Fault{CutAfter: 40}},
+		{name: "cut after some answers", fault: proxy.Fault{CutAfter: 700}},
+		{name: "corrupt now and then", fault: proxy.Fault{Corrupt: 0.0005}, lies: true},
+		{name: "corrupt", fault: proxy.Fault{Corrupt: 0.02}, lies: true},
+	}
+	s := d.store(t, d.open(t), sqlstore.Config{Timeout: timeout})
+	const keys = 8
+	var last [keys]atomic.Int64 // the last number acknowledged
+	for i := range keys {
+		if err := s.Put(context.Background(), owned(i, 0), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lasts := 500 * time.Millisecond
+	if long() {
+		lasts = 5 * time.Second
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			var answers, failures atomic.Int64
+			var wg sync.WaitGroup
+			end := time.Now().Add(lasts)
+			d.server.Proxy.Set(f.fault)
+			for i := range keys {
+				wg.Go(func() {
+					for time.Now().Before(end) {
+						ctx, cancel := context.Background(), context.CancelFunc(func() {})
+						if rand.IntN(4) == 0 { // clients hang up, too
+							ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(5000))*time.Microsecond)
+						}
+						start := time.Now()
+						err := step(ctx, s, i, &last[i], f.lies)
+						cancel()
+						if took := time.Since(start); took > 4*timeout+5*time.Second {
+							t.Errorf("three calls took %v", took)
+						}
+						switch {
+						case errors.Is(err, errUntrue):
+							t.Error(err)
+							return
+						case err != nil:
+							failures.Add(1)
+						default:
+							answers.Add(1)
+						}
+					}
+				})
+			}
+			for f.cut && time.Now().Before(end) {
+				d.server.Proxy.Cut()
+				time.Sleep(20 * time.Millisecond)
+			}
+			wg.Wait()
+			d.server.Proxy.Set(proxy.Fault{})
+			recovered(t, s)
+			t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
+		})
+	}
+}
+
+// errUntrue is a wrong answer, which is worse than none.
+var errUntrue = errors.New("untrue")
+
+func owned(i, n int) store.Record {
+	rec := counted(fmt.Sprintf("key%d", i), n)
+	rec.Owner = fmt.Sprintf("owner%d", i)
+	return rec
+}
+
+// step reads the record of one worker, lists its owner and swaps it.
+func step(ctx context.Context, s store.Store, i int, last *atomic.Int64, lies bool) error {
+	want := owned(i, 0)
+	rec, err := s.Get(ctx, want.Key)
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !lies:
+		return fmt.Errorf("%w: %q is not found", errUntrue, want.Key)
+	case err != nil:
+		return err
+	case rec.Key != want.Key:
+		return fmt.Errorf("%w: asked for %q, got %q", errUntrue, want.Key, rec.Key)
+	case !lies && count(rec) < int(last.Load()):
+		return fmt.Errorf("%w: %q stands at %d, %d was acknowledged", errUntrue, want.Key, count(rec), last.Load())
+	}
+	recs, err := s.List(ctx, want.Owner)
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if rec.Owner != want.Owner {
+			return fmt.Errorf("%w: asked for %q, got a record of %q", errUntrue, want.Owner, rec.Owner)
+		}
+	}
+	if !lies && len(recs) != 1 {
+		return fmt.Errorf("%w: %q has %d records", errUntrue, want.Owner, len(recs))
+	}
+	if lies {
+		return nil // what was read may be wrong, and must not be written
+	}
+	n := count(rec) + 1
+	err = s.Put(ctx, owned(i, n), rec.Version)
+	if err == nil {
+		last.Store(int64(n))
+	}
+	return err
+}
