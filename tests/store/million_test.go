@@ -1,0 +1,130 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/sqlstore"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+)
+
+// fill adds n rows of the size of real sessions to the table, all of them
+// expired but the first alive.
+var fill = map[sqlstore.Dialect]string{
+	sqlstore.SQLite: `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < %[2]d)
+		INSERT INTO %[1]s SELECT 'k' || i || hex(randomblob(28)), 'o' || (i / 3), i + 1, randomblob(1024), randomblob(128),
+			CASE WHEN i < %[3]d THEN %[4]d ELSE 1 + i END FROM n`,
+	sqlstore.PostgreSQL: `INSERT INTO %[1]s SELECT 'k' || i || repeat(md5(i::text), 2), 'o' || (i / 3), i + 1,
+			decode(repeat(md5(i::text), 64), 'hex'), decode(repeat(md5(i::text), 8), 'hex'),
+			CASE WHEN i < %[3]d THEN %[4]d ELSE 1 + i END FROM generate_series(0, %[2]d - 1) AS i`,
+}
+
+// TestMillion says how long calls take on a table of a million rows, half of
+// them expired.
+func TestMillion(t *testing.T) {
+	rows := 5_000
+	if long() {
+		rows = 1_000_000
+	}
+	t.Run("SQLite", func(t *testing.T) { sqlite.testMillion(t, rows) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		database{sqlstore.PostgreSQL, dbtest.Postgres(t)}.testMillion(t, rows)
+	})
+}
+
+func (d database) testMillion(t *testing.T, rows int) {
+	ctx := context.Background()
+	db := d.open(t)
+	table := dbtest.Table()
+	s := d.store(t, db, sqlstore.Config{Table: table, PurgeEvery: -1, Timeout: time.Minute})
+	if err := s.Setup(ctx); err != nil {
+		t.Fatal(err)
+	}
+	alive := rows / 2
+	start := time.Now()
+	statement := fmt.Sprintf(fill[d.dialect], table, rows, alive, time.Now().Add(time.Hour).UnixMilli())
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d rows made in %v", rows, time.Since(start).Round(time.Millisecond))
+	keys := someKeys(t, db, table, alive)
+
+	measure := func(what string, call func(rec store.Record) error) {
+		t.Helper()
+		var sum, worst time.Duration
+		for _, key := range keys {
+			rec, err := s.Get(ctx, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if err := call(rec); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			took := time.Since(start)
+			sum, worst = sum+took, max(worst, took)
+		}
+		mean := sum / time.Duration(len(keys))
+		t.Logf("%-5s mean %8v, longest %8v", what, mean.Round(time.Microsecond), worst.Round(time.Microsecond))
+		// A call that looks at every row takes longer than this.
+		if mean > 100*time.Millisecond {
+			t.Errorf("%s takes %v on a table of %d rows", what, mean, rows)
+		}
+	}
+	measure("read", func(rec store.Record) error { _, err := s.Get(ctx, rec.Key); return err })
+	measure("swap", func(rec store.Record) error {
+		prev := rec.Version
+		rec.Version = rand.Uint64() | 1
+		return s.Put(ctx, rec, prev)
+	})
+	measure("list", func(rec store.Record) error { _, err := s.List(ctx, rec.Owner); return err })
+
+	// All that has expired goes, while others read.
+	done := make(chan struct{})
+	var worst time.Duration
+	reads := 0
+	go func() {
+		defer close(done)
+		start := time.Now()
+		n, err := s.Purge(ctx)
+		if err != nil || n != int64(rows-alive) {
+			t.Errorf("removed %d, error %v, want %d", n, err, rows-alive)
+		}
+		t.Logf("purge of %d rows in %v", n, time.Since(start).Round(time.Millisecond))
+	}()
+	for purging := true; purging; {
+		select {
+		case <-done:
+			purging = false
+		default:
+		}
+		start := time.Now()
+		if _, err := s.Get(ctx, keys[reads%len(keys)]); err != nil {
+			t.Fatal(err)
+		}
+		worst = max(worst, time.Since(start))
+		reads++
+		time.Sleep(time.Millisecond)
+	}
+	t.Logf("%d reads beside it, the longest %v", reads, worst.Round(time.Microsecond))
+}
+
+// someKeys returns keys of rows that are alive.
+func someKeys(t *testing.T, db *sql.DB, table string, alive int) []string {
+	t.Helper()
+	var keys []string
+	for range 200 {
+		var key string
+		query := fmt.Sprintf("SELECT session_key FROM %s WHERE owner = 'o%d' LIMIT 1", table, rand.IntN(alive)/3)
+		if err := db.QueryRow(query).Scan(&key); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
