@@ -85,12 +85,11 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (session.Toke
 		body:     body,
 		partial:  true,
 		refusals: registerRefusals,
-		decode: func(a answer) (err error) {
-			m, _ := a.object()
+		decode: func(a answer, m members) (err error) {
 			if string(m["jwt_token"]) == "null" && m["refresh_token"] == nil && m["user"] != nil {
 				return a.fail(CodeVerificationPending, ErrVerificationPending)
 			}
-			tokens, err = a.tokens()
+			tokens, err = a.tokens(m)
 			return err
 		},
 	})
@@ -154,7 +153,7 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 			refreshToken, err = a.redirected()
 			return err
 		},
-		decode: func(a answer) error {
+		decode: func(a answer, _ members) error {
 			return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
 		},
 	})
@@ -210,8 +209,8 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 			{400, `"password" is required`}:  unavailable(CodeUnsupported),
 			{400, `"cookie" is not allowed`}: unavailable(CodeUnsupported),
 		},
-		decode: func(a answer) error {
-			if m, _ := a.object(); isTrue(m["magicLink"]) {
+		decode: func(a answer, m members) error {
+			if isTrue(m["magicLink"]) {
 				return nil
 			}
 			return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)

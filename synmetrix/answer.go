@@ -9,10 +9,13 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// object reads a body that is one JSON object. Its values stay raw, so that a
-// member of a strange type spoils none of the others.
-func (a answer) object() (map[string]json.RawMessage, bool) {
-	var m map[string]json.RawMessage
+// members are those of a JSON object. They stay raw, so that one of a strange
+// type spoils none of the others.
+type members map[string]json.RawMessage
+
+// object reads a body that is one JSON object.
+func (a answer) object() (members, bool) {
+	var m members
 	if err := json.Unmarshal(a.body, &m); err != nil || m == nil {
 		return nil, false
 	}
@@ -51,11 +54,7 @@ func (a answer) serviceError() (own bool, message string) {
 }
 
 // tokens reads the tokens of a session body.
-func (a answer) tokens() (session.Tokens, error) {
-	m, ok := a.object()
-	if !ok {
-		return session.Tokens{}, a.fail(CodeNotJSON, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
-	}
+func (a answer) tokens(m members) (session.Tokens, error) {
 	access, refresh := str(m["jwt_token"]), str(m["refresh_token"])
 	hasAccess, hasRefresh := isJWT(access), isUUID(refresh)
 	switch {
@@ -74,8 +73,7 @@ func (a answer) tokens() (session.Tokens, error) {
 
 // secondFactor returns the error that asks for a second factor, where that is
 // what the answer does.
-func (a answer) secondFactor() error {
-	m, _ := a.object()
+func (a answer) secondFactor(m members) error {
 	if !isTrue(m["mfa"]) {
 		return nil
 	}

@@ -12,9 +12,10 @@
 //
 // # Errors
 //
-// A failed call returns a [*session.AuthError] whose Code is one of this
-// package's Code constants and which wraps one or more of the sentinels of
-// package session. No error, at any depth, holds a URL, a token, a password or
+// A failed call returns a [*session.AuthError] whose Op is the method's name
+// ("login", "change_password"), whose Code is one of this package's Code
+// constants, and which wraps one or more of the sentinels of package session.
+// No error, at any depth, holds a URL, a token, a password or
 // an e-mail address; the service's own text is in AuthError.Message alone.
 //
 // # What reaches the service

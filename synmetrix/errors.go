@@ -149,10 +149,14 @@ func (a answer) judge(r request) error {
 		e.Message, e.RetryAfter = message, a.retryAfter()
 		return e
 
-	case r.decode != nil:
-		return r.decode(a)
+	case r.decode == nil:
+		return a.noContent()
 	}
-	return a.noContent()
+	m, ok := a.object()
+	if !ok {
+		return a.fail(CodeNotJSON, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+	}
+	return r.decode(a, m)
 }
 
 func (a answer) brokenBody() error {

@@ -21,16 +21,24 @@ func SetAuthorization(h http.Header, accessToken string) {
 	h.Set("Authorization", "Bearer "+accessToken)
 }
 
-// JWKSURL returns the address of the service's public keys (RFC 7517). A
-// service that signs with a shared secret, which is the default, answers 501
-// there.
-func (c *Client) JWKSURL() string { return c.base + "/auth/jwks" }
+// JWKSURL returns the address of the service's public keys (RFC 7517), or ""
+// if the client cannot be used. A service that signs with a shared secret, which
+// is the default, answers 501 there.
+func (c *Client) JWKSURL() string { return c.address("/auth/jwks") }
 
 // ProviderURL returns the address to which a browser is sent to sign in with
 // another provider, such as "github" or "google". The service sends it back to
-// the app with a refresh token in the query, for [Client.Refresh].
+// the app with a refresh token in the query, for [Client.Refresh]. It is "" if
+// the client cannot be used.
 func (c *Client) ProviderURL(provider string) string {
-	return c.base + "/auth/providers/" + url.PathEscape(provider)
+	return c.address("/auth/providers/" + url.PathEscape(provider))
+}
+
+func (c *Client) address(path string) string {
+	if c.Validate() != nil {
+		return ""
+	}
+	return c.base + path
 }
 
 type clientAddrKey struct{}

@@ -47,8 +47,7 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 		method: http.MethodPost,
 		path:   "/auth/mfa/generate",
 		bearer: accessToken,
-		decode: func(a answer) error {
-			m, _ := a.object()
+		decode: func(a answer, m members) error {
 			k := TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
 			if k.Secret == "" || !strings.HasPrefix(k.ImageURL, "data:image/png;base64,") {
 				return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)

@@ -70,12 +70,12 @@ var loginRefusals = refusals{
 
 // decodeLogin reads the answer to a login, which may ask for a second factor
 // in place of tokens.
-func decodeLogin(into *session.Tokens) func(answer) error {
-	return func(a answer) error {
-		if err := a.secondFactor(); err != nil {
+func decodeLogin(into *session.Tokens) func(answer, members) error {
+	return func(a answer, m members) error {
+		if err := a.secondFactor(m); err != nil {
 			return err
 		}
-		tokens, err := a.tokens()
+		tokens, err := a.tokens(m)
 		if err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Toke
 		path:     "/auth/token/refresh",
 		query:    url.Values{"refresh_token": {refreshToken}},
 		refusals: refreshRefusals,
-		decode: func(a answer) (err error) {
-			tokens, err = a.tokens()
+		decode: func(a answer, m members) (err error) {
+			tokens, err = a.tokens(m)
 			return err
 		},
 	})

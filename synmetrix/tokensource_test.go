@@ -488,6 +488,21 @@ func TestTokenSourceLogout(t *testing.T) {
 	})
 }
 
+// Without tokens nothing is sent.
+func TestTokenSourceWithoutTokens(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(ok("{}")))
+	s := synmetrix.NewTokenSource(newClient(t, srv.URL), session.Tokens{}, synmetrix.TokenSourceConfig{})
+	_, err := s.Token(testContext(t))
+	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "refused")
+	_, err = s.Renew(testContext(t), liveAccess)
+	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "refused")
+	wantError(t, s.Logout(testContext(t), true), "logout", synmetrix.CodeMissingToken, 0, "refused")
+	if n := len(srv.seen()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
 func TestTokenSourceKeepsQuiet(t *testing.T) {
 	t.Parallel()
 	s := synmetrix.NewTokenSource(&fakeService{}, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})

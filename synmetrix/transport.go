@@ -61,8 +61,8 @@ type request struct {
 
 	refusals refusals
 
-	// decode reads a 2xx. Nil: nothing is expected in it.
-	decode func(answer) error
+	// decode reads a 2xx with a JSON object. Nil: nothing is expected in it.
+	decode func(answer, members) error
 
 	// redirect reads a 302, where that is an answer to the call.
 	redirect func(answer) error

@@ -1,0 +1,177 @@
+package synmetrix_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// TestAccountOnTheWire pins what the calls send that the service would also
+// take in another, worse form.
+func TestAccountOnTheWire(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		call func(*synmetrix.Client, context.Context)
+		want string // method, address, bearer, body
+	}{
+		"register": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.Register(ctx, email, "")
+		}, `POST /auth/register {"cookie":false,"email":"someone@example.com","password":""}`},
+		"register without a password": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.RegisterPasswordless(ctx, email)
+		}, `POST /auth/register {"cookie":false,"email":"someone@example.com"}`},
+		"register with everything": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.RegisterWith(ctx, synmetrix.Registration{
+				Email: email, Password: "secret", AllowedRoles: []string{"user"}, DefaultRole: "user", Data: map[string]any{"n": 1},
+			})
+		}, `POST /auth/register {"cookie":false,"email":"someone@example.com","password":"secret","register_options":{"allowed_roles":["user"],"default_role":"user"},"user_data":{"n":1}}`},
+		"magic link": {func(c *synmetrix.Client, ctx context.Context) {
+			_ = c.SendMagicLink(ctx, email)
+		}, `POST /auth/login {"cookie":false,"email":"someone@example.com"}`},
+		"anonymous": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.LoginAnonymous(ctx)
+		}, `POST /auth/login {"anonymous":true}`},
+		"activate": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.Activate(ctx, ticket)
+		}, `GET /auth/activate?ticket=` + ticket},
+		"activate without a password": {func(c *synmetrix.Client, ctx context.Context) {
+			_, _ = c.ActivatePasswordless(ctx, ticket)
+		}, `GET /auth/magic-link?action=register&cookie=false&token=` + ticket},
+		"change password": {func(c *synmetrix.Client, ctx context.Context) {
+			_ = c.ChangePassword(ctx, liveAccess, " old\t", "<new>\x00")
+		}, `POST /auth/change-password bearer {"new_password":"\u003cnew\u003e\u0000","old_password":" old\t"}`},
+		"delete": {func(c *synmetrix.Client, ctx context.Context) {
+			_ = c.DeleteAccount(ctx, liveAccess)
+		}, `POST /auth/delete bearer`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := serve(t, answering(ok("{}")))
+			test.call(newClient(t, srv.URL), testContext(t))
+			x := srv.seen()[0]
+			got := x.req.Method + " " + x.req.RequestURI
+			if x.req.Header.Get("Authorization") == "Bearer "+liveAccess {
+				got += " bearer"
+			}
+			if got = strings.TrimSpace(got + " " + x.body); got != test.want {
+				t.Errorf("sent %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// Answers that the service does not give, to calls that read one.
+func TestStrangeAnswers(t *testing.T) {
+	t.Parallel()
+	found := func(location string) string {
+		return reply(302, "text/plain", "Found.", "Location: "+location)
+	}
+	activate := func(c *synmetrix.Client, ctx context.Context) error {
+		tokens, err := c.Activate(ctx, ticket)
+		if tokens != (session.Tokens{}) {
+			return fmt.Errorf("tokens beside %w", err)
+		}
+		return err
+	}
+	register := func(c *synmetrix.Client, ctx context.Context) error {
+		tokens, err := c.Register(ctx, email, password)
+		if tokens != (session.Tokens{}) {
+			return fmt.Errorf("tokens beside %w", err)
+		}
+		return err
+	}
+	generate := func(c *synmetrix.Client, ctx context.Context) error {
+		key, err := c.GenerateMFA(ctx, liveAccess)
+		if key != (synmetrix.TOTPKey{}) {
+			return fmt.Errorf("a key beside %w", err)
+		}
+		return err
+	}
+	magic := func(c *synmetrix.Client, ctx context.Context) error { return c.SendMagicLink(ctx, email) }
+	tests := map[string]struct {
+		call   func(*synmetrix.Client, context.Context) error
+		answer string
+		op     string
+		code   string
+		status int
+		means  string
+	}{
+		"activation without an address":     {activate, reply(302, "", ""), "activate", synmetrix.CodeRedirect, 302, invalidUnk},
+		"activation to a broken address":    {activate, found("http://a b/%zz?refresh_token=" + newRefresh), "activate", synmetrix.CodeRedirect, 302, invalidUnk},
+		"activation with a strange token":   {activate, found("http://localhost/callback?refresh_token=abc"), "activate", synmetrix.CodeNoRefreshToken, 302, invalidUnk},
+		"activation with an empty token":    {activate, found("http://localhost/callback?refresh_token="), "activate", synmetrix.CodeTicketRefused, 302, ticketAgain},
+		"activation moved for good":         {activate, reply(301, "", "", "Location: /?refresh_token="+newRefresh), "activate", synmetrix.CodeRedirect, 301, invalidUnk},
+		"activation with tokens":            {activate, ok(tokensBody(liveAccess, newRefresh)), "activate", synmetrix.CodeUnexpectedAnswer, 200, invalidUnk},
+		"ticket that is no UUID":            {activate, refusal(400, `"ticket" must be a valid GUID`), "activate", synmetrix.CodeTicketRefused, 400, ticketAgain},
+		"registration in cookie mode":       {register, ok(fmt.Sprintf(`{"jwt_token":%q,"user":{}}`, liveAccess)), "register", synmetrix.CodeNoRefreshToken, 200, invalidUnk},
+		"registration, no access token":     {register, ok(fmt.Sprintf(`{"jwt_token":null,"user":{},"refresh_token":%q}`, newRefresh)), "register", synmetrix.CodeNoAccessToken, 200, invalid},
+		"registration, nothing":             {register, ok(`{}`), "register", synmetrix.CodeNoTokens, 200, invalidUnk},
+		"registration, null":                {register, ok(`{"jwt_token":null}`), "register", synmetrix.CodeNoTokens, 200, invalidUnk},
+		"registration, bare 400":            {register, refusal(400, ""), "register", synmetrix.CodeUnclear, 400, unavailableUnk},
+		"registration, strange role":        {register, refusal(400, "allowed roles must be a subset of ALLOWED_ROLES"), "register", synmetrix.CodeRolesRefused, 400, "refused"},
+		"registration, wrong default role":  {register, refusal(400, "Default role must be part of allowed roles."), "register", synmetrix.CodeRolesRefused, 400, "refused"},
+		"registration, strange data":        {register, refusal(400, `"user_data.display_name" is not allowed`), "register", synmetrix.CodeInvalidInput, 400, "refused"},
+		"registration, anonymous users on":  {register, refusal(400, `"cookie" is not allowed`), "register", synmetrix.CodeUnsupported, 400, unavailable},
+		"registration, taken":               {register, refusal(400, "Account already exists."), "register", synmetrix.CodeAccountExists, 400, "refused"},
+		"registration, no address":          {register, refusal(400, `"email" must be a valid email`), "register", synmetrix.CodeInvalidEmail, 400, "refused"},
+		"registration, too short":           {register, refusal(400, `"password" length must be at least 6 characters long`), "register", synmetrix.CodeInvalidPassword, 400, "refused"},
+		"link, but tokens":                  {magic, ok(tokensBody(liveAccess, newRefresh)), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, invalidUnk},
+		"link, in words":                    {magic, ok(`{"magicLink":"true"}`), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, invalidUnk},
+		"key without a secret":              {generate, ok(`{"image_url":"data:image/png;base64,AA=="}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, invalidUnk},
+		"key with a picture from elsewhere": {generate, ok(`{"image_url":"https://evil.example/x.png","otp_secret":"JBSWY3DPEHPK3PXP"}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, invalidUnk},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := serve(t, answering(test.answer))
+			err := test.call(newClient(t, srv.URL), testContext(t))
+			wantError(t, err, test.op, test.code, test.status, test.means)
+			if n := len(srv.seen()); n != 1 {
+				t.Errorf("%d requests arrived, want 1", n)
+			}
+		})
+	}
+}
+
+func TestActivationRefused(t *testing.T) {
+	t.Parallel()
+	// The token of the redirect is refused: there is nothing to keep.
+	srv := serve(t, func(x *exchange) bool {
+		if x.n == 1 {
+			x.send(reply(302, "", "", "Location: http://localhost/callback?refresh_token="+newRefresh))
+		} else {
+			x.send(refusal(401, "Invalid or expired refresh token."))
+		}
+		return true
+	})
+	tokens, err := newClient(t, srv.URL).Activate(testContext(t), ticket)
+	wantError(t, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, "refused")
+	if tokens != (session.Tokens{}) {
+		t.Error("a refused token is returned")
+	}
+}
+
+func TestTOTPKeyKeepsQuiet(t *testing.T) {
+	t.Parallel()
+	key := synmetrix.TOTPKey{Secret: otpSecret, ImageURL: "data:image/png;base64,AA=="}
+	encoded, err := json.Marshal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		fmt.Sprintf("%v %+v %#v %s %q %x", key, key, key, key, key, &key),
+		fmt.Sprint([]synmetrix.TOTPKey{key}),
+		string(encoded),
+		key.LogValue().String(),
+	} {
+		if strings.Contains(text, otpSecret) || strings.Contains(text, "base64") || strings.Contains(text, fmt.Sprintf("%x", otpSecret)) {
+			t.Errorf("a key prints as %s", text)
+		}
+	}
+}

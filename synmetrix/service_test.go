@@ -1,0 +1,587 @@
+package synmetrix_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// bench is a client, the service it calls, and an account there that is signed
+// in.
+type bench struct {
+	*testing.T
+	*synmetrix.Client
+	srv    *authtest.Server
+	ctx    context.Context
+	tokens session.Tokens
+}
+
+const (
+	other       = "other@example.com"
+	otpSecret   = "JBSWY3DPEHPK3PXP"
+	newPassword = "a new password"
+)
+
+func newBench(t *testing.T, opts authtest.Options) *bench {
+	t.Helper()
+	opts.PasswordCost = -1
+	srv := authtest.NewServer(t, opts)
+	srv.AddAccount(authtest.Account{Email: email, Password: password, Roles: []string{"user", "admin"}})
+	srv.AddAccount(authtest.Account{Email: other, Password: password})
+	b := &bench{T: t, Client: newClient(t, srv.URL), srv: srv, ctx: testContext(t)}
+	b.tokens.AccessToken, b.tokens.RefreshToken = srv.SignIn(email)
+	return b
+}
+
+// ok fails the test on an error.
+func (b *bench) ok(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// code is a one-time code of the service's time, wrong if so asked.
+func (b *bench) code(secret string, right bool) string {
+	code, err := totp.GenerateCode(secret, b.srv.Now())
+	b.ok(err)
+	if !right {
+		code = string('0'+(code[0]-'0'+1)%10) + code[1:]
+	}
+	return code
+}
+
+// mailed returns the last e-mail.
+func (b *bench) mailed() authtest.Email {
+	b.Helper()
+	all := b.srv.Emails()
+	if len(all) == 0 {
+		b.Fatal("no e-mail was sent")
+	}
+	return all[len(all)-1]
+}
+
+// signedIn checks that tokens are a user's.
+func (b *bench) signedIn(tokens session.Tokens, email string) {
+	b.Helper()
+	claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
+	b.ok(err)
+	account, _ := b.srv.Account(email)
+	if claims.UserID != account.ID || strings.Join(claims.AllowedRoles, " ") != strings.Join(account.Roles, " ") || claims.DefaultRole != account.DefaultRole {
+		b.Errorf("tokens of %s with roles %v, want those of %+v", claims.UserID, claims.AllowedRoles, account)
+	}
+	if info, ok := b.srv.Token(tokens.RefreshToken); !ok || info.UserID != account.ID || info.State != authtest.TokenLive {
+		b.Errorf("refresh token is %+v, want a live one of %s", info, account.ID)
+	}
+}
+
+// passwordIs checks what the account's password is.
+func (b *bench) passwordIs(email, password string) {
+	b.Helper()
+	if a, _ := b.srv.Account(email); a.Password != password {
+		b.Errorf("password is %q, want %q", a.Password, password)
+	}
+}
+
+func TestService(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		opts authtest.Options
+		run  func(*bench)
+	}{
+		"login, refresh, logout": {run: func(b *bench) {
+			first, err := b.Login(b.ctx, email, password)
+			b.ok(err)
+			b.signedIn(first, email)
+			b.srv.Advance(time.Second)
+			second, err := b.Refresh(b.ctx, first.RefreshToken)
+			b.ok(err)
+			b.signedIn(second, email)
+			if first == second {
+				b.Error("the same tokens after a refresh")
+			}
+			b.ok(b.Logout(b.ctx, second, false))
+			if info, _ := b.srv.Token(second.RefreshToken); info.State != authtest.TokenEnded {
+				b.Errorf("the token is %s after the logout", info.State)
+			}
+			if n := len(b.srv.LiveTokens(email)); n != 1 {
+				b.Errorf("%d other sessions live, want 1", n)
+			}
+		}},
+		"logout everywhere": {run: func(b *bench) {
+			b.ok(b.Logout(b.ctx, b.tokens, true))
+			if n := len(b.srv.LiveTokens(email)); n != 0 {
+				b.Errorf("%d sessions live on", n)
+			}
+			_, err := b.Refresh(b.ctx, b.tokens.RefreshToken)
+			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, "refused")
+		}},
+		// By the refresh token alone, the service would end nothing and say it did.
+		"logout everywhere, refresh token expired": {run: func(b *bench) {
+			b.srv.SignIn(email)
+			b.srv.Advance(31 * 24 * time.Hour)
+			access, _ := b.srv.SignIn(email)
+			b.ok(b.Logout(b.ctx, session.Tokens{AccessToken: access, RefreshToken: b.tokens.RefreshToken}, true))
+			if n := len(b.srv.LiveTokens(email)); n != 0 {
+				b.Errorf("%d sessions live on", n)
+			}
+		}},
+		"logout of what is dead": {run: func(b *bench) {
+			b.ok(b.Logout(b.ctx, session.Tokens{RefreshToken: newRefresh}, false))
+		}},
+		"revoke": {run: func(b *bench) {
+			b.ok(b.Revoke(b.ctx, b.tokens.AccessToken))
+			if n := len(b.srv.LiveTokens(email)); n != 0 {
+				b.Errorf("%d sessions live on", n)
+			}
+		}},
+		"second factor": {run: func(b *bench) {
+			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
+			_, err := b.Login(b.ctx, email, password)
+			var second *session.SecondFactorError
+			if !errors.As(err, &second) {
+				b.Fatalf("error = %v", err)
+			}
+			_, err = b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, false))
+			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 401, "refused")
+			_, err = b.LoginTOTP(b.ctx, second.Ticket, "12345")
+			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 400, "refused")
+			tokens, err := b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, true))
+			b.ok(err)
+			b.signedIn(tokens, email)
+			_, err = b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, true))
+			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, ticketAgain)
+		}},
+		"second factor, turned off in between": {run: func(b *bench) {
+			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
+			_, err := b.Login(b.ctx, email, password)
+			var second *session.SecondFactorError
+			if !errors.As(err, &second) {
+				b.Fatalf("error = %v", err)
+			}
+			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = "" })
+			_, err = b.LoginTOTP(b.ctx, second.Ticket, "123456")
+			wantError(b.T, err, "login_totp", synmetrix.CodeMFANotEnabled, 400, ticketAgain)
+		}},
+		"anonymous": {opts: authtest.Options{AnonymousUsers: true}, run: func(b *bench) {
+			tokens, err := b.LoginAnonymous(b.ctx)
+			b.ok(err)
+			claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
+			b.ok(err)
+			if fmt.Sprint(claims.AllowedRoles) != "[anonymous]" {
+				b.Errorf("roles %v", claims.AllowedRoles)
+			}
+			_, err = b.Refresh(b.ctx, tokens.RefreshToken)
+			b.ok(err)
+			_, err = b.Login(b.ctx, email, password)
+			wantError(b.T, err, "login", synmetrix.CodeUnsupported, 400, unavailable)
+			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeUnsupported, 400, unavailable)
+		}},
+
+		"register": {run: func(b *bench) {
+			tokens, err := b.Register(b.ctx, "new@example.com", password)
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+			b.passwordIs("new@example.com", password)
+		}},
+		"register without a password": {run: func(b *bench) {
+			tokens, err := b.RegisterPasswordless(b.ctx, "new@example.com")
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+			b.passwordIs("new@example.com", "")
+		}},
+		"register with everything": {opts: authtest.Options{RegisterRoles: []string{"user", "editor"}, RegisterFields: []string{"display_name"}}, run: func(b *bench) {
+			tokens, err := b.RegisterWith(b.ctx, synmetrix.Registration{
+				Email: "new@example.com", Password: password,
+				AllowedRoles: []string{"user", "editor"}, DefaultRole: "editor",
+				Data: map[string]any{"display_name": "New"},
+			})
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+			if a, _ := b.srv.Account("new@example.com"); a.DefaultRole != "editor" || len(a.Roles) != 2 || a.DisplayName != "New" {
+				b.Errorf("made %+v", a)
+			}
+		}},
+		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+			tokens, err := b.Register(b.ctx, "new@example.com", password)
+			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "")
+			if !errors.Is(err, synmetrix.ErrVerificationPending) || tokens != (session.Tokens{}) {
+				b.Errorf("error = %v", err)
+			}
+			_, err = b.Login(b.ctx, "new@example.com", password)
+			wantError(b.T, err, "login", synmetrix.CodeAccountNotActivated, 400, "refused")
+			_, err = b.Register(b.ctx, "new@example.com", password)
+			wantError(b.T, err, "register", synmetrix.CodeAccountNotActivated, 400, "refused")
+			tokens, err = b.Activate(b.ctx, b.mailed().Ticket)
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+			_, err = b.Activate(b.ctx, b.mailed().Ticket)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, ticketAgain)
+			_, err = b.Login(b.ctx, "new@example.com", password)
+			b.ok(err)
+		}},
+		"register without a password, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+			_, err := b.RegisterPasswordless(b.ctx, "new@example.com")
+			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "")
+			b.srv.SetRedirects("https://app.example/callback?from=mail", "https://app.example/failed")
+			tokens, err := b.ActivatePasswordless(b.ctx, b.mailed().Token)
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+			_, err = b.ActivatePasswordless(b.ctx, b.mailed().Token)
+			wantError(b.T, err, "activate_passwordless", synmetrix.CodeTicketRefused, 302, ticketAgain)
+		}},
+		"activation too late": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+			_, _ = b.Register(b.ctx, "new@example.com", password)
+			b.srv.Advance(2 * time.Hour)
+			_, err := b.Activate(b.ctx, b.mailed().Ticket)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, ticketAgain)
+			b.srv.SetRedirects("https://app.example/", "")
+			_, err = b.Activate(b.ctx, b.mailed().Ticket)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 401, ticketAgain)
+		}},
+		"activation at a service that has no app to send to": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+			_, _ = b.Register(b.ctx, "new@example.com", password)
+			b.srv.SetRedirects("", "")
+			_, err := b.Activate(b.ctx, b.mailed().Ticket)
+			wantError(b.T, err, "activate", synmetrix.CodeServiceError, 500, unavailable)
+		}},
+		// The account is active; the refresh token is all that there is of it.
+		"activation, tokens later": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+			_, _ = b.Register(b.ctx, "new@example.com", password)
+			b.srv.Inject(authtest.Refresh, authtest.Fault{Status: 503, Times: 1})
+			tokens, err := b.Activate(b.ctx, b.mailed().Ticket)
+			wantError(b.T, err, "refresh", synmetrix.CodeServiceError, 503, unavailableUnk)
+			tokens, err = b.Refresh(b.ctx, tokens.RefreshToken)
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+		}},
+
+		"magic link": {run: func(b *bench) {
+			b.ok(b.SendMagicLink(b.ctx, other))
+			if m := b.mailed(); m.To != other {
+				b.Errorf("mailed to %s", m.To)
+			}
+			// A browser would be sent to the app with this token.
+			tokens, err := b.Refresh(b.ctx, b.mailed().Token)
+			b.ok(err)
+			b.signedIn(tokens, other)
+		}},
+		"magic link never registers": {run: func(b *bench) {
+			wantError(b.T, b.SendMagicLink(b.ctx, "new@example.com"), "send_magic_link", synmetrix.CodeAccountNotFound, 400, "refused")
+			if _, exists := b.srv.Account("new@example.com"); exists || len(b.srv.Emails()) != 0 {
+				b.Error("an account was made, or an e-mail sent")
+			}
+		}},
+		"magic links switched off": {opts: authtest.Options{NoMagicLink: true}, run: func(b *bench) {
+			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeUnsupported, 400, unavailable)
+			_, err := b.RegisterPasswordless(b.ctx, "new@example.com")
+			wantError(b.T, err, "register", synmetrix.CodeInvalidPassword, 400, "refused")
+		}},
+		"mail server down": {opts: authtest.Options{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("refused") }}, run: func(b *bench) {
+			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeServiceError, 500, unavailable)
+			// The account is made before the e-mail is sent.
+			_, err := b.Register(b.ctx, "new@example.com", password)
+			wantError(b.T, err, "register", synmetrix.CodeServiceError, 500, unavailableUnk)
+			if _, exists := b.srv.Account("new@example.com"); !exists {
+				b.Error("no account was made")
+			}
+		}},
+
+		"change password": {run: func(b *bench) {
+			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword))
+			b.passwordIs(email, newPassword)
+			if n := b.srv.Requests(authtest.ChangePassword); n != 1 {
+				b.Errorf("%d requests, want 1", n)
+			}
+			// The sessions live on.
+			_, err := b.Refresh(b.ctx, b.tokens.RefreshToken)
+			b.ok(err)
+		}},
+		"change password, wrong": {run: func(b *bench) {
+			change := func(access, old, new string) error { return b.ChangePassword(b.ctx, access, old, new) }
+			wantError(b.T, change(b.tokens.AccessToken, "not the password", newPassword), "change_password", synmetrix.CodeWrongPassword, 401, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, "short", newPassword), "change_password", synmetrix.CodeWrongPassword, 400, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, "", newPassword), "change_password", synmetrix.CodeWrongPassword, 400, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, password, "short"), "change_password", synmetrix.CodeInvalidPassword, 400, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, password, ""), "change_password", synmetrix.CodeInvalidPassword, 400, "refused")
+			wantError(b.T, change(liveAccess, password, newPassword), "change_password", synmetrix.CodeNotSignedIn, 401, "refused")
+			b.srv.DeleteAccount(email)
+			wantError(b.T, change(b.tokens.AccessToken, password, newPassword), "change_password", synmetrix.CodeAccountNotFound, 400, "refused")
+		}},
+		"lost password": {opts: authtest.Options{LostPassword: true}, run: func(b *bench) {
+			b.ok(b.SendPasswordReset(b.ctx, email))
+			ticket := b.mailed().Ticket
+			wantError(b.T, b.ResetPassword(b.ctx, ticket, "short"), "reset_password", synmetrix.CodeInvalidPassword, 400, "refused")
+			b.ok(b.ResetPassword(b.ctx, ticket, newPassword))
+			b.passwordIs(email, newPassword)
+			wantError(b.T, b.ResetPassword(b.ctx, ticket, password), "reset_password", synmetrix.CodeTicketRefused, 401, ticketAgain)
+			wantError(b.T, b.SendPasswordReset(b.ctx, "new@example.com"), "send_password_reset", synmetrix.CodeAccountNotFound, 400, "refused")
+			wantError(b.T, b.SendPasswordReset(b.ctx, "no address"), "send_password_reset", synmetrix.CodeInvalidEmail, 400, "refused")
+		}},
+		"lost password switched off": {run: func(b *bench) {
+			wantError(b.T, b.SendPasswordReset(b.ctx, email), "send_password_reset", synmetrix.CodeServiceError, 500, unavailable)
+			wantError(b.T, b.ResetPassword(b.ctx, ticket, newPassword), "reset_password", synmetrix.CodeServiceError, 500, unavailable)
+		}},
+
+		"change e-mail": {run: func(b *bench) {
+			change := func(access, to string) error { return b.ChangeEmail(b.ctx, access, to) }
+			wantError(b.T, change(b.tokens.AccessToken, other), "change_email", synmetrix.CodeEmailRefused, 400, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, email), "change_email", synmetrix.CodeEmailRefused, 400, "refused")
+			wantError(b.T, change(b.tokens.AccessToken, "no address"), "change_email", synmetrix.CodeInvalidEmail, 400, "refused")
+			wantError(b.T, change(liveAccess, "new@example.com"), "change_email", synmetrix.CodeNotSignedIn, 401, "refused")
+			b.ok(change(b.tokens.AccessToken, "new@example.com"))
+			if _, exists := b.srv.Account("new@example.com"); !exists {
+				b.Error("the address was not changed")
+			}
+			wantError(b.T, b.SendEmailChange(b.ctx, b.tokens.AccessToken, email), "send_email_change", synmetrix.CodeServiceError, 500, unavailable)
+			wantError(b.T, b.ConfirmEmailChange(b.ctx, ticket), "confirm_email_change", synmetrix.CodeServiceError, 500, unavailable)
+		}},
+		"change e-mail by ticket": {opts: authtest.Options{VerifyEmails: true}, run: func(b *bench) {
+			wantError(b.T, b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com"), "change_email", synmetrix.CodeServiceError, 500, unavailable)
+			wantError(b.T, b.SendEmailChange(b.ctx, b.tokens.AccessToken, other), "send_email_change", synmetrix.CodeEmailRefused, 400, "refused")
+			wantError(b.T, b.SendEmailChange(b.ctx, liveAccess, "new@example.com"), "send_email_change", synmetrix.CodeNotSignedIn, 401, "refused")
+			b.ok(b.SendEmailChange(b.ctx, b.tokens.AccessToken, "new@example.com"))
+			if m := b.mailed(); m.To != "new@example.com" {
+				b.Errorf("mailed to %s", m.To)
+			}
+			b.ok(b.ConfirmEmailChange(b.ctx, b.mailed().Ticket))
+			if _, exists := b.srv.Account("new@example.com"); !exists {
+				b.Error("the address was not changed")
+			}
+			wantError(b.T, b.ConfirmEmailChange(b.ctx, b.mailed().Ticket), "confirm_email_change", synmetrix.CodeTicketRefused, 400, ticketAgain)
+		}},
+		"delete account": {opts: authtest.Options{SelfDelete: true}, run: func(b *bench) {
+			b.ok(b.DeleteAccount(b.ctx, b.tokens.AccessToken))
+			if _, exists := b.srv.Account(email); exists {
+				b.Error("the account is still there")
+			}
+			wantError(b.T, b.DeleteAccount(b.ctx, b.tokens.AccessToken), "delete_account", synmetrix.CodeNotSignedIn, 401, "refused")
+		}},
+		"delete account switched off": {run: func(b *bench) {
+			wantError(b.T, b.DeleteAccount(b.ctx, b.tokens.AccessToken), "delete_account", synmetrix.CodeServiceError, 500, unavailable)
+		}},
+
+		"set a second factor up": {run: func(b *bench) {
+			access := b.tokens.AccessToken
+			wantError(b.T, b.EnableMFA(b.ctx, access, "123456"), "enable_mfa", synmetrix.CodeMFANotGenerated, 400, "refused")
+			wantError(b.T, b.DisableMFA(b.ctx, access, "123456"), "disable_mfa", synmetrix.CodeMFANotEnabled, 400, "refused")
+			key, err := b.GenerateMFA(b.ctx, access)
+			b.ok(err)
+			wantError(b.T, b.EnableMFA(b.ctx, access, b.code(key.Secret, false)), "enable_mfa", synmetrix.CodeWrongCode, 401, "refused")
+			wantError(b.T, b.EnableMFA(b.ctx, access, "12345"), "enable_mfa", synmetrix.CodeWrongCode, 400, "refused")
+			b.ok(b.EnableMFA(b.ctx, access, b.code(key.Secret, true)))
+			wantError(b.T, b.EnableMFA(b.ctx, access, b.code(key.Secret, true)), "enable_mfa", synmetrix.CodeMFAEnabled, 400, "refused")
+			_, err = b.Login(b.ctx, email, password)
+			if !errors.Is(err, session.ErrSecondFactor) {
+				b.Errorf("error = %v, want a second factor", err)
+			}
+			wantError(b.T, b.DisableMFA(b.ctx, access, b.code(key.Secret, false)), "disable_mfa", synmetrix.CodeWrongCode, 401, "refused")
+			b.ok(b.DisableMFA(b.ctx, access, b.code(key.Secret, true)))
+			_, err = b.Login(b.ctx, email, password)
+			b.ok(err)
+			for _, call := range []func() error{
+				func() error { _, err := b.GenerateMFA(b.ctx, liveAccess); return err },
+				func() error { return b.EnableMFA(b.ctx, liveAccess, "123456") },
+				func() error { return b.DisableMFA(b.ctx, liveAccess, "123456") },
+			} {
+				var e *session.AuthError
+				if err := call(); !errors.As(err, &e) || e.Code != synmetrix.CodeNotSignedIn || e.StatusCode != 401 {
+					b.Errorf("with another service's token: error %v", err)
+				}
+			}
+		}},
+		"second factors switched off": {opts: authtest.Options{NoMFA: true}, run: func(b *bench) {
+			_, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken)
+			wantError(b.T, err, "generate_mfa", synmetrix.CodeServiceError, 500, unavailable)
+		}},
+		"service switched off": {opts: authtest.Options{NoAuth: true}, run: func(b *bench) {
+			_, err := b.Login(b.ctx, email, password)
+			wantError(b.T, err, "login", synmetrix.CodeUnexpectedStatus, 404, unavailable)
+			b.ok(b.Ping(b.ctx))
+		}},
+		"rate limit": {opts: authtest.Options{RateLimit: 1, RateWindow: 10 * time.Minute}, run: func(b *bench) {
+			_, err := b.Login(b.ctx, email, password)
+			b.ok(err)
+			b.srv.Advance(4 * time.Minute)
+			_, err = b.Login(b.ctx, email, password)
+			e := wantError(b.T, err, "login", synmetrix.CodeRateLimited, 429, "rate limited, unavailable")
+			if e.RetryAfter < 5*time.Minute || e.RetryAfter > 6*time.Minute+time.Second {
+				b.Errorf("RetryAfter = %v, want what is left of the window, 6m", e.RetryAfter)
+			}
+			b.ok(b.Ping(b.ctx))
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.run(newBench(t, test.opts))
+		})
+	}
+}
+
+// everyCall is each call of the client that goes to the service, with its
+// endpoint.
+var everyCall = []struct {
+	op       string
+	endpoint authtest.Endpoint
+	call     func(*bench) error
+}{
+	{"login", authtest.Login, func(b *bench) error { _, err := b.Login(b.ctx, email, password); return err }},
+	{"login_totp", authtest.TOTP, func(b *bench) error { _, err := b.LoginTOTP(b.ctx, ticket, "123456"); return err }},
+	{"login_anonymous", authtest.Login, func(b *bench) error { _, err := b.LoginAnonymous(b.ctx); return err }},
+	{"refresh", authtest.Refresh, func(b *bench) error { _, err := b.Refresh(b.ctx, b.tokens.RefreshToken); return err }},
+	{"logout", authtest.Logout, func(b *bench) error { return b.Logout(b.ctx, b.tokens, false) }},
+	{"revoke", authtest.Revoke, func(b *bench) error { return b.Revoke(b.ctx, b.tokens.AccessToken) }},
+	{"register", authtest.Register, func(b *bench) error { _, err := b.Register(b.ctx, "new@example.com", password); return err }},
+	{"register", authtest.Register, func(b *bench) error { _, err := b.RegisterPasswordless(b.ctx, "new@example.com"); return err }},
+	{"activate", authtest.Activate, func(b *bench) error { _, err := b.Activate(b.ctx, ticket); return err }},
+	{"activate_passwordless", authtest.MagicLink, func(b *bench) error { _, err := b.ActivatePasswordless(b.ctx, ticket); return err }},
+	{"send_magic_link", authtest.Login, func(b *bench) error { return b.SendMagicLink(b.ctx, email) }},
+	{"change_password", authtest.ChangePassword, func(b *bench) error { return b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword) }},
+	{"send_password_reset", authtest.LostPassword, func(b *bench) error { return b.SendPasswordReset(b.ctx, email) }},
+	{"reset_password", authtest.ResetPassword, func(b *bench) error { return b.ResetPassword(b.ctx, ticket, newPassword) }},
+	{"change_email", authtest.ChangeEmail, func(b *bench) error { return b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com") }},
+	{"send_email_change", authtest.RequestEmailChange, func(b *bench) error { return b.SendEmailChange(b.ctx, b.tokens.AccessToken, "new@example.com") }},
+	{"confirm_email_change", authtest.ConfirmEmailChange, func(b *bench) error { return b.ConfirmEmailChange(b.ctx, ticket) }},
+	{"delete_account", authtest.DeleteAccount, func(b *bench) error { return b.DeleteAccount(b.ctx, b.tokens.AccessToken) }},
+	{"generate_mfa", authtest.GenerateMFA, func(b *bench) error { _, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken); return err }},
+	{"enable_mfa", authtest.EnableMFA, func(b *bench) error { return b.EnableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
+	{"disable_mfa", authtest.DisableMFA, func(b *bench) error { return b.DisableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
+}
+
+// Every call meets every fault of the service, and says what it is.
+func TestServiceFaults(t *testing.T) {
+	t.Parallel()
+	faults := map[string]struct {
+		fault  authtest.Fault
+		code   string
+		status int
+		means  string
+	}{
+		"reset":             {authtest.Fault{Deliver: authtest.Reset}, synmetrix.CodeNoAnswer, 0, unavailableUnk},
+		"carried out, lost": {authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, synmetrix.CodeNoAnswer, 0, unavailableUnk},
+		"closed":            {authtest.Fault{Deliver: authtest.Close}, synmetrix.CodeNoAnswer, 0, unavailableUnk},
+		"500":               {authtest.Fault{Status: 500, Body: `{"statusCode":500,"error":"Internal Server Error","message":"An internal server error occurred"}`}, synmetrix.CodeServiceError, 500, unavailable},
+		"bad gateway":       {authtest.Fault{Status: 502, Body: "<h1>Bad gateway</h1>"}, synmetrix.CodeServiceError, 502, unavailableUnk},
+		"proxy's 401":       {authtest.Fault{Status: 401, Body: "<h1>Sign in</h1>"}, synmetrix.CodeNotJSON, 401, invalidUnk},
+		"proxy's page":      {authtest.Fault{Status: 200, Body: "<h1>Welcome</h1>"}, synmetrix.CodeNotJSON, 200, invalidUnk},
+		"moved":             {authtest.Fault{Status: 301}, synmetrix.CodeRedirect, 301, invalidUnk},
+		"rate limit":        {authtest.Fault{Status: 429}, synmetrix.CodeRateLimited, 429, "rate limited, unavailable"},
+	}
+	for name, fault := range faults {
+		for _, c := range everyCall {
+			t.Run(name+"/"+c.op, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t, authtest.Options{})
+				b.srv.Inject(c.endpoint, fault.fault)
+				want := fault
+				if name == "500" && c.op == "register" {
+					want.means = unavailableUnk // the account may have been made
+				}
+				e := wantError(t, c.call(b), c.op, want.code, want.status, want.means)
+				if name == "500" && e.Message != "An internal server error occurred" {
+					t.Errorf("Message = %q", e.Message)
+				}
+				if n := b.srv.Requests(c.endpoint); n != 1 {
+					t.Errorf("%d requests, want 1", n)
+				}
+			})
+		}
+	}
+}
+
+// What the service says of a failing backend is rarely that.
+func TestServiceBackendDown(t *testing.T) {
+	t.Parallel()
+	type answer struct {
+		code   string
+		status int
+		means  string
+	}
+	special := map[string]answer{
+		"login":                 {synmetrix.CodeAccountNotFound, 400, "refused"},
+		"login_anonymous":       {synmetrix.CodeUnclear, 400, unavailable},
+		"send_magic_link":       {synmetrix.CodeAccountNotFound, 400, "refused"},
+		"login_totp":            {synmetrix.CodeTicketRefused, 401, ticketAgain},
+		"register":              {synmetrix.CodeServiceError, 500, unavailableUnk},
+		"activate":              {synmetrix.CodeTicketRefused, 302, ticketAgain},
+		"activate_passwordless": {synmetrix.CodeUnclear, 400, unavailable},
+		"logout":                {},
+	}
+	for _, c := range everyCall {
+		t.Run(c.op, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, authtest.Options{})
+			b.srv.Inject(c.endpoint, authtest.BackendDown(c.endpoint))
+			want, ok := special[c.op]
+			if !ok {
+				want = answer{synmetrix.CodeUnclear, 400, unavailable}
+			}
+			err := c.call(b)
+			if want.code == "" {
+				b.ok(err)
+				return
+			}
+			e := wantError(t, err, c.op, want.code, want.status, want.means)
+			if strings.Contains(err.Error(), "hasura") {
+				t.Errorf("the error quotes the backend: %v", err)
+			}
+			if c.op == "change_password" && !strings.Contains(e.Message, "hasura") {
+				t.Errorf("Message = %q", e.Message)
+			}
+		})
+	}
+}
+
+// Each call that needs a token or ticket says so before it sends anything.
+func TestServiceWithoutTokens(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, authtest.Options{})
+	for op, call := range map[string]func(token string) error{
+		"change_password":       func(s string) error { return b.ChangePassword(b.ctx, s, password, newPassword) },
+		"change_email":          func(s string) error { return b.ChangeEmail(b.ctx, s, email) },
+		"send_email_change":     func(s string) error { return b.SendEmailChange(b.ctx, s, email) },
+		"delete_account":        func(s string) error { return b.DeleteAccount(b.ctx, s) },
+		"generate_mfa":          func(s string) error { _, err := b.GenerateMFA(b.ctx, s); return err },
+		"enable_mfa":            func(s string) error { return b.EnableMFA(b.ctx, s, "123456") },
+		"disable_mfa":           func(s string) error { return b.DisableMFA(b.ctx, s, "123456") },
+		"activate":              func(s string) error { _, err := b.Activate(b.ctx, s); return err },
+		"activate_passwordless": func(s string) error { _, err := b.ActivatePasswordless(b.ctx, s); return err },
+		"reset_password":        func(s string) error { return b.ResetPassword(b.ctx, s, newPassword) },
+		"confirm_email_change":  func(s string) error { return b.ConfirmEmailChange(b.ctx, s) },
+	} {
+		for token, code := range map[string]string{"": synmetrix.CodeMissingToken, "garbage": synmetrix.CodeMalformedToken} {
+			var e *session.AuthError
+			if err := call(token); !errors.As(err, &e) || e.Op != op || e.Code != code || !errors.Is(err, session.ErrRefused) {
+				t.Errorf("%s with %q: error %v, want code %s", op, token, err, code)
+			}
+		}
+	}
+	for op, call := range map[string]func() error{
+		"register":            func() error { _, err := b.Register(b.ctx, "\xff", password); return err },
+		"register ":           func() error { _, err := b.Register(b.ctx, email, "\xff"); return err },
+		"send_magic_link":     func() error { return b.SendMagicLink(b.ctx, "\xff") },
+		"change_password":     func() error { return b.ChangePassword(b.ctx, liveAccess, "\xff", newPassword) },
+		"change_password ":    func() error { return b.ChangePassword(b.ctx, liveAccess, password, "\xff") },
+		"send_password_reset": func() error { return b.SendPasswordReset(b.ctx, "\xff") },
+		"reset_password":      func() error { return b.ResetPassword(b.ctx, ticket, "\xff") },
+		"change_email":        func() error { return b.ChangeEmail(b.ctx, liveAccess, "\xff") },
+		"enable_mfa":          func() error { return b.EnableMFA(b.ctx, liveAccess, "\xff") },
+	} {
+		if err := call(); !errors.Is(err, session.ErrRefused) {
+			t.Errorf("%s with bytes that are no text: error %v", op, err)
+		}
+	}
+	if n := b.srv.Requests(authtest.Any); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
