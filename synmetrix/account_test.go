@@ -139,6 +139,18 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 }
 
+func TestRegisterWithUnspeakableData(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, answering(ok("{}")))
+	_, err := newClient(t, srv.URL).RegisterWith(testContext(t), synmetrix.Registration{
+		Email: email, Password: password, Data: map[string]any{"n": func() {}},
+	})
+	wantError(t, err, "register", synmetrix.CodeInvalidInput, 0, "refused")
+	if n := len(srv.seen()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
 func TestActivationRefused(t *testing.T) {
 	t.Parallel()
 	// The token of the redirect is refused: there is nothing to keep.

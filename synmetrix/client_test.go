@@ -252,11 +252,11 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	wantError(t, refresh(""), "refresh", synmetrix.CodeMissingToken, 0, "refused")
 	wantError(t, totp(""), "login_totp", synmetrix.CodeMissingToken, 0, "refused, ticket refused")
 	wantError(t, revoke(""), "revoke", synmetrix.CodeMissingToken, 0, "refused")
-	for _, s := range []string{"x", oldRefresh + "0", oldRefresh[1:], strings.ReplaceAll(oldRefresh, "-", ""), "{" + oldRefresh + "}", " " + oldRefresh[:35], oldRefresh[:35] + "g", strings.Repeat("-", 36)} {
+	for _, s := range []string{"x", oldRefresh + "0", oldRefresh[1:], strings.ReplaceAll(oldRefresh, "-", ""), "{" + oldRefresh + "}", " " + oldRefresh[:35], oldRefresh[:35] + "g", strings.Repeat("-", 36), strings.Repeat("a", 36)} {
 		wantError(t, refresh(s), "refresh", synmetrix.CodeMalformedToken, 0, "refused")
 		wantError(t, totp(s), "login_totp", synmetrix.CodeMalformedToken, 0, "refused, ticket refused")
 	}
-	for _, s := range []string{"x", "a.b", "a.b.c\r\nX: y", "a.b.ü", ".."} {
+	for _, s := range []string{"x", "a.b", "a.b.c\r\nX: y", "a.b.ü", "..", "a.b.c\n"} {
 		wantError(t, revoke(s), "revoke", synmetrix.CodeMalformedToken, 0, "refused")
 	}
 	_, err := c.LoginTOTP(ctx, ticket, "\xff")

@@ -72,7 +72,7 @@ const (
 	CodeNotSignedIn         = "not_signed_in"         // the access token is expired or not accepted
 	CodeInvalidEmail        = "invalid_email"         // an e-mail address that the service does not take
 	CodeInvalidPassword     = "invalid_password"      // a password that the service does not take: too short, too long
-	CodeInvalidInput        = "invalid_input"         // another argument that it does not take
+	CodeInvalidInput        = "invalid_input"         // another argument that it does not take, or that JSON cannot carry
 
 	// CodeVerificationPending: see ErrVerificationPending, which is all that
 	// the error wraps.

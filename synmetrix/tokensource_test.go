@@ -2,6 +2,7 @@ package synmetrix_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -409,6 +410,32 @@ func TestTokenSourceGoesByLifetime(t *testing.T) {
 		time.Sleep(time.Hour - 2*time.Minute)
 		if mustToken(t, s) != token || auth.refreshes() != 1 {
 			t.Errorf("%d refreshes, want 1", auth.refreshes())
+		}
+	})
+}
+
+// Without iat, exp and the local clock decide.
+func TestTokenSourceWithoutIssuedAt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		expired := true
+		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+			exp := time.Now().Add(time.Hour)
+			if expired {
+				exp = time.Now()
+			}
+			payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"u1"},"exp":%d}`, exp.Unix())
+			return session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".AA", RefreshToken: fmt.Sprint("refresh-", n)}, nil
+		}}
+		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		_, err := s.Token(t.Context())
+		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "invalid answer")
+		expired = false
+		time.Sleep(time.Second)
+		token := mustToken(t, s)
+		time.Sleep(time.Hour - 2*time.Minute)
+		if mustToken(t, s) != token || auth.refreshes() != 2 {
+			t.Errorf("%d refreshes, want 2", auth.refreshes())
 		}
 	})
 }

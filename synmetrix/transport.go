@@ -90,6 +90,7 @@ type answer struct {
 
 var (
 	errTooLarge  = errors.New("the body is too large")
+	errAlert     = errors.New("the TLS connection failed")
 	errTransport = errors.New("the exchange failed")
 )
 
@@ -124,7 +125,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	var w watch
 	req, err := c.newRequest(httptrace.WithClientTrace(ctx, w.trace()), r)
 	if err != nil {
-		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, errTransport)
+		return none, newError(r.op, CodeInvalidInput, session.ErrRefused)
 	}
 	// The transport is used without an http.Client around it: redirects,
 	// Referer, cookies, and errors that quote the URL are all the Client's.
@@ -218,7 +219,7 @@ func cause(ctx context.Context, err error) error {
 		timeout interface{ Timeout() bool }
 		dns     *net.DNSError
 		cert    *tls.CertificateVerificationError
-		alert   tls.AlertError
+		op      *net.OpError
 		errno   syscall.Errno
 	)
 	switch {
@@ -228,12 +229,12 @@ func cause(ctx context.Context, err error) error {
 		return dns
 	case errors.As(err, &cert):
 		return certificateError(cert)
-	case errors.As(err, &alert):
-		return alert
 	case errors.As(err, &errno):
 		return errno
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
+		return errAlert // so crypto/tls calls them
 	}
-	for _, known := range []error{context.Canceled, io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
+	for _, known := range []error{context.Canceled, http.ErrSchemeMismatch, io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -2,11 +2,14 @@ package synmetrix_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -285,6 +288,65 @@ func TestNothingWasSent(t *testing.T) {
 		_, err := newClient(t, strings.Replace(srv.URL, "http:", "https:", 1)).Refresh(testContext(t), oldRefresh)
 		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "unavailable")
 	})
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", jsonType)
+		_, _ = io.WriteString(w, tokensBody(liveAccess, newRefresh))
+	})
+	quiet := log.New(io.Discard, "", 0) // of handshakes that are to fail
+	start := func(config *tls.Config) (*httptest.Server, *http.Transport) {
+		srv := httptest.NewUnstartedServer(handler)
+		srv.TLS = config
+		srv.EnableHTTP2 = true
+		srv.Config.ErrorLog = quiet
+		srv.StartTLS()
+		t.Cleanup(srv.Close)
+		trusting := synmetrix.NewTransport()
+		trusting.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		return srv, trusting
+	}
+	tests := map[string]struct {
+		server  *tls.Config
+		client  func(*tls.Config) // nil: does not know the authority
+		host    string
+		outcome string // code and cause
+	}{
+		"good":              {nil, func(*tls.Config) {}, "127.0.0.1", ""},
+		"unknown authority": {nil, nil, "127.0.0.1", "unreachable: the certificate is signed by an unknown authority"},
+		"another host":      {nil, func(*tls.Config) {}, "localhost", "unreachable: the certificate is for another host"},
+		"expired": {nil, func(c *tls.Config) { c.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) } },
+			"127.0.0.1", "unreachable: the certificate has expired or is not yet valid"},
+		"no common version": {&tls.Config{MaxVersion: tls.VersionTLS12}, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 },
+			"127.0.0.1", "unreachable: the TLS connection failed"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, transport := start(test.server)
+			if test.client == nil {
+				transport = synmetrix.NewTransport()
+			} else {
+				test.client(transport.TLSClientConfig)
+			}
+			c := newClient(t, strings.Replace(srv.URL, "127.0.0.1", test.host, 1), synmetrix.WithTransport(transport))
+			_, err := c.Refresh(testContext(t), oldRefresh)
+			noSecrets(t, err)
+			if test.outcome == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			code, cause, _ := strings.Cut(test.outcome, ": ")
+			wantError(t, err, "refresh", code, 0, "unavailable")
+			if !strings.HasSuffix(err.Error(), cause) {
+				t.Errorf("error is %v, want the cause %q", err, cause)
+			}
+		})
+	}
 }
 
 // A transport that does not say how far it came may have sent the request.
