@@ -257,3 +257,78 @@ func TestStoretestFindsFaults(t *testing.T) {
 		},
 	})
 }
+
+// TestFaultsInSQLAreFound does the same with the statements of the SQL store.
+// The suite runs on SQLite; the other databases' tests run the same suite.
+func TestFaultsInSQLAreFound(t *testing.T) {
+	const dialect, store = "../../store/sqlstore/dialect.go", "../../store/sqlstore/sqlstore.go"
+	p := mutate.Package{Dir: ".", Run: "^TestSQLite$/^Contract$"}
+	mutate.Run(t, p, []mutate.Mutant{
+		{
+			Name: "an update does not look at the version",
+			File: dialect,
+			Old:  "session_key = {key} AND version = {prev} AND",
+			New:  "session_key = {key} AND {prev} = {prev} AND",
+		},
+		{
+			Name: "an update revives an expired row",
+			File: dialect,
+			Old:  "version = {prev} AND expires_at > {now}",
+			New:  "version = {prev}",
+		},
+		{
+			Name: "a creation overwrites",
+			File: dialect,
+			Old:  "\" WHERE {table}.expires_at <= {now}\"",
+			New:  "\"\"",
+		},
+		{
+			Name: "an expired row is in the way of a new one",
+			File: dialect,
+			Old:  "\" WHERE {table}.expires_at <= {now}\"",
+			New:  "\" WHERE 1 = 0\"",
+		},
+		{
+			Name: "an expired row is found",
+			File: dialect,
+			Old:  "WHERE session_key = {key} AND expires_at > {now}\"),\n\t\tlist",
+			New:  "WHERE session_key = {key}\"),\n\t\tlist",
+		},
+		{
+			Name: "an expired row is listed",
+			File: dialect,
+			Old:  "WHERE owner = {owner} AND expires_at > {now}",
+			New:  "WHERE owner = {owner}",
+		},
+		{
+			Name: "keys are patterns",
+			File: dialect,
+			Old:  "DELETE FROM {table} WHERE session_key = {key}",
+			New:  "DELETE FROM {table} WHERE session_key LIKE {key}",
+		},
+		{
+			Name: "times are rounded down",
+			File: dialect,
+			Old:  "\t\tms++\n",
+			New:  "\t\tms--\n",
+		},
+		{
+			Name: "an update keeps the owner",
+			File: dialect,
+			Old:  "set     = \"owner = {owner}, ",
+			New:  "set     = \"",
+		},
+		{
+			Name: "a refused Put is no conflict",
+			File: store,
+			Old:  "\tif !stored {\n\t\treturn store.ErrConflict\n",
+			New:  "\tif !stored {\n\t\treturn nil\n",
+		},
+		{
+			Name: "a done context is not seen",
+			File: store,
+			Old:  "\tif err := ctx.Err(); err != nil {\n\t\treturn failed(\"delete\", err)\n\t}\n",
+			New:  "\tctx = context.WithoutCancel(ctx)\n",
+		},
+	})
+}
