@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,13 +35,16 @@ import (
 
 var (
 	simSeed  = flag.Int64("sim.seed", -1, "run this seed of the simulation alone")
-	simSeeds = flag.Int("sim.seeds", 0, "number of seeds of the simulation for each kind of trouble")
+	simSeeds = flag.Int("sim.seeds", 0, "number of seeds of the simulation for each kind of trouble (or SIM_SEEDS)")
 )
 
 func simCount() int {
+	n, _ := strconv.Atoi(os.Getenv("SIM_SEEDS"))
 	switch {
 	case *simSeeds > 0:
 		return *simSeeds
+	case n > 0:
+		return n
 	case os.Getenv("LONG") != "":
 		return 2000
 	}
@@ -57,12 +61,14 @@ type trouble struct {
 	storeLoss float64
 	ackLoss   bool          // of the store's answers only those to a put that was carried out are lost
 	storeDown time.Duration // an outage of the store about the time of a refresh
+	storeHang bool          // in which calls hang instead of failing at once
 	refuseRT  float64       // answers that renew nothing: 5xx, 429, not sent
 	half      float64       // answers with a new refresh token and no usable access token
 	lost      float64       // renewed, and the answer lost
 	crash     bool          // one process dies
 	pause     bool          // one process stands still for longer than a lease
-	lax       bool          // the service forgives a second use
+	lax       bool          // the service forgives a second use,
+	twice     bool          // and may even serve it
 	logout    bool
 	hang      float64 // answers that never reach the browser
 	leave     float64 // clients that hang up
@@ -75,11 +81,13 @@ var troubles = []trouble{
 	{name: "store loses answers", storeLoss: 0.1, skew: true},
 	{name: "store loses acknowledgements", storeLoss: 0.15, ackLoss: true},
 	{name: "store outage", storeDown: 6 * time.Second, skew: true},
+	{name: "store hangs", storeDown: 4 * time.Second, storeHang: true, slow: true},
 	{name: "service fails", refuseRT: 0.5, skew: true},
 	{name: "half answers", half: 0.4},
 	{name: "lost answers", lost: 0.3},
 	{name: "crash", crash: true, slow: true},
 	{name: "pause", pause: true, lax: true},
+	{name: "pause, service serves twice", pause: true, lax: true, twice: true},
 	{name: "logout", logout: true, hang: 0.1, leave: 0.2},
 	{name: "logout, slow service", logout: true, slow: true},
 	{name: "logout, store loses answers", logout: true, storeLoss: 0.1},
@@ -278,6 +286,10 @@ func (s simStore) call(ctx context.Context, put bool, do func() error) error {
 	w.mu.Lock()
 	down := !w.calm && w.tr.storeDown > 0 && time.Now().After(w.downFrom) && time.Now().Before(w.downFrom.Add(w.tr.storeDown))
 	w.mu.Unlock()
+	if down && w.tr.storeHang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if down || !w.tr.ackLoss && w.chance(w.tr.storeLoss/2) {
 		time.Sleep(50 * time.Millisecond)
 		return errStoreDown
@@ -329,6 +341,7 @@ type simService struct {
 
 type simToken struct {
 	live      bool
+	givenBack bool
 	uses      int
 	open      int       // uses whose answer has not reached its process
 	failedAt  time.Time // the last time it was not renewed,
@@ -403,7 +416,9 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 			w.problem("%s: %s was used a second time, its answer on the way", name, rt)
 		}
 	}
-	if !tok.live {
+	// The real service looks a token up and rotates it in two steps.
+	twice := w.tr.twice && tok.uses == 2 && !tok.givenBack && w.pick(2) == 0
+	if !tok.live && !twice {
 		w.logf("%s: %s -> refused", name, rt)
 		if tok.uses > 1 && !w.tr.lax {
 			for _, other := range s.tokens {
@@ -505,7 +520,7 @@ func (a simAuth) Logout(_ context.Context, t session.Tokens, all bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if tok := s.tokens[t.RefreshToken]; tok != nil {
-		tok.live = false
+		tok.live, tok.givenBack = false, true
 	}
 	return nil
 }
