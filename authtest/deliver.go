@@ -29,7 +29,6 @@ func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault
 	}
 	if f.Edit != nil {
 		f.Edit(a)
-		a.Header.Del("ETag")
 	}
 	s.deliver(w, c.req, a, f)
 }

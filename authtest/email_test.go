@@ -190,6 +190,13 @@ func TestActivate(t *testing.T) {
 		c.srv.SetRedirects("", callback)
 		c.get(path(t, m.Link)).serverError()
 	})
+	t.Run("the ticket is good for nothing else", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true, LostPassword: true})
+		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
+		m := c.mail()
+		c.get(path(t, m.Link)).redirects(callback)
+		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).says(401, "Invalid or expired ticket.")
+	})
 	t.Run("a ticket of an active account", func(t *testing.T) {
 		c := serve(t)
 		if rest := c.get("/auth/activate?ticket=" + c.ticket()).redirects(callback); rest != "" {

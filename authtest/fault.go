@@ -34,9 +34,10 @@ type Fault struct {
 	// Before stops the request at a gate before it is carried out.
 	Before *Gate
 
-	// Between stops a refresh in lax mode between looking the token up and
-	// rotating it (in strict mode the two are one), and a registration
-	// between finding the address free and taking it.
+	// Between stops a request between its two steps: a refresh in lax mode
+	// between looking the token up and rotating it (in strict mode the two
+	// are one), a login between checking the password and issuing tokens, a
+	// registration between finding the address free and taking it.
 	Between *Gate
 
 	// After stops the request at a gate after it was carried out and before
@@ -97,7 +98,7 @@ func (f *Fault) answer() *Answer {
 			a.Header.Set("Content-Type", "text/html; charset=utf-8")
 		}
 	}
-	maps.Copy(a.Header, f.Header)
+	maps.Copy(a.Header, f.Header.Clone())
 	return a
 }
 

@@ -207,6 +207,21 @@ func TestDelay(t *testing.T) {
 	if took := time.Since(begun); took < 100*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}
+
+	c.srv.Inject(authtest.JWKS, authtest.Fault{Drip: 100 * time.Millisecond, Times: 1})
+	begun = time.Now()
+	res, err := c.http.Get(c.srv.URL + "/auth/jwks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	headers := time.Since(begun)
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took < 100*time.Millisecond || headers >= took {
+		t.Errorf("it took %v, the header alone %v", took, headers)
+	}
 }
 
 func TestGate(t *testing.T) {

@@ -162,6 +162,9 @@ func TestCORS(t *testing.T) {
 	if got := c.get("/auth/jwks").header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("Access-Control-Allow-Origin is %q without an Origin", got)
 	}
+	if got := c.get("/auth/jwks").header.Get("Vary"); got != "Origin" {
+		t.Errorf("Vary is %q", got)
+	}
 	a = c.do("OPTIONS", "/auth/login", "", "Origin: https://evil.example",
 		"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type").is(204)
 	for name, want := range map[string]string{
@@ -200,6 +203,11 @@ func TestIdentity(t *testing.T) {
 		c.get("/healthz", "Cookie: permission_variables="+broken).bare()
 	}
 	c.post(revoke, "", `Cookie: permission_variables={"user-id":"me"}`).bare()
+	c.post(revoke, "", bearer(access), "Cookie: permission_variables=null").says(401, "Not logged in")
+
+	// Of two cookies of one name the first counts, and quotes do not.
+	_, token := c.login("ada@example.com")
+	c.get("/auth/token/refresh", `Cookie: x; refresh_token="`+token+`"; refresh_token=`+uuid4).cookieSession()
 }
 
 func TestIdleConnectionsAreClosed(t *testing.T) {

@@ -58,6 +58,18 @@ func TestAccessToken(t *testing.T) {
 	}
 }
 
+func TestAccessLifeIsWholeSeconds(t *testing.T) {
+	c := serve(t, authtest.Options{AccessLife: 2900 * time.Millisecond})
+	access, token := c.login("ada@example.com")
+	if s := c.refresh(token).session(); s.ExpiresIn != 2000 {
+		t.Errorf("jwt_expires_in is %d, want 2000", s.ExpiresIn)
+	}
+	var claims jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(access, &claims); err != nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) != 2*time.Second {
+		t.Errorf("claims are %+v (%v)", claims, err)
+	}
+}
+
 func TestAccessTokenOptions(t *testing.T) {
 	c := serve(t, authtest.Options{
 		Namespace:    "https://hasura.io/jwt/claims",

@@ -74,6 +74,20 @@ func TestLogin(t *testing.T) {
 		}
 		c.live("bob@example.com", 5)
 	})
+	c.sub("deleted between password and tokens", func(c *conn) {
+		c.srv.AddAccount(authtest.Account{Email: "gone@example.com", Password: password})
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Login, authtest.Fault{Between: &gate, Times: 1})
+		answers := make(chan *answer)
+		go func() {
+			a, _ := c.try("POST", path, `{"email":"gone@example.com","password":"`+password+`"}`)
+			answers <- a
+		}()
+		<-gate.Arrived(1)
+		c.srv.DeleteAccount("gone@example.com")
+		gate.Open()
+		(<-answers).bare()
+	})
 	c.sub("72 bytes of a password count", func(c *conn) {
 		long := strings.Repeat("p", 92)
 		c.srv.AddAccount(authtest.Account{Email: "long@example.com", Password: long})
@@ -130,6 +144,12 @@ func TestTOTP(t *testing.T) {
 		late := c.ticket()
 		c.srv.Advance(time.Hour)
 		c.post(path, body(late, c.code(0), ``)).says(401, message)
+	})
+	c.sub("inactive by now", func(c *conn) {
+		ticket := c.ticket()
+		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.Inactive = true })
+		c.post(path, body(ticket, c.code(0), ``)).says(400, "Account is not activated.")
+		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.Inactive = false })
 	})
 	c.sub("not enabled any more", func(c *conn) {
 		ticket := c.ticket()

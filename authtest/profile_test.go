@@ -204,8 +204,12 @@ func TestAnonymous(t *testing.T) {
 		t.Errorf("body is %s, want a null e-mail", a.body)
 	}
 	// Two of them are not one.
-	if other := c.post("/auth/login", `{"anonymous":true}`).session(); other.User.ID == s.User.ID {
-		t.Error("two anonymous users are the same")
+	other := c.post("/auth/login", `{"anonymous":true}`).session()
+	for _, id := range []string{s.User.ID, other.User.ID} {
+		c.srv.UpdateAccount(id, func(a *authtest.Account) { a.DisplayName = id })
+		if a, _ := c.srv.Account(id); a.ID != id || a.DisplayName != id {
+			t.Errorf("account %s is %+v", id, a)
+		}
 	}
 	// The switch breaks all clients that say what they want.
 	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).says(400, `"cookie" is not allowed`)

@@ -130,6 +130,19 @@ func TestShutdown(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("not for those who have left", func(t *testing.T) {
+		c := serve(t)
+		c.srv.Inject(authtest.Login, authtest.Fault{Deliver: authtest.Hang})
+		c.http.Timeout = 20 * time.Millisecond
+		if _, err := c.try("POST", "/auth/login", `{}`); err == nil {
+			t.Error("the hanging request was answered")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := c.srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("not for ever", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Hang})
@@ -270,7 +283,9 @@ func TestSignedCookies(t *testing.T) {
 
 	cookies = c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).cookies()
 	good := "Cookie: refresh_token=" + cookies["refresh_token"]
-	c.get("/auth/token/refresh", good+"0").says(401, refused) // a wrong signature is an empty cookie
+	_, adas := c.srv.SignIn("ada@example.com")
+	// A wrong signature is an empty cookie, and wins over the query as well.
+	c.get("/auth/token/refresh?refresh_token="+adas, good+"0").says(401, refused)
 	c.get("/auth/token/refresh", good).cookieSession()
 
 	// One without a signature is no cookie at all.

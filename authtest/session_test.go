@@ -325,6 +325,14 @@ func TestLogout(t *testing.T) {
 		c.post("/auth/logout?refresh_token="+old, `{"all":true}`).is(204)
 		c.live("ada@example.com", 1)
 	})
+	t.Run("all for an inactive account", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
+		c.live("ada@example.com", 1)
+	})
 	t.Run("cookie", func(t *testing.T) {
 		c := serve(t)
 		_, inCookie := c.login("ada@example.com")
