@@ -3,38 +3,78 @@ package session
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
-// The messages of the Manager's log are these names; they do not change.
-// Each comes with the attribute "session", a hash that neither reveals the
-// session ID nor opens its record, where it is about one session.
+// The names of events. They are the messages of the Manager's log, and do not
+// change.
 const (
-	eventStarted            = "session_started"
-	eventRefreshed          = "session_refreshed"
-	eventRefreshUnavailable = "refresh_unavailable" // the service did not renew; the token is still good
-	eventRefreshUnknown     = "refresh_unknown"     // it cannot be told whether it did
-	eventTokensUnwritten    = "tokens_unwritten"    // renewed, and the store does not take them yet
-	eventTokensLost         = "tokens_lost"         // renewed, and given up
-	eventEnded              = "session_ended"       // with a reason
-	eventRevokeFailed       = "revoke_failed"       // the service did not take tokens back
-	eventCookieRefused      = "cookie_refused"      // with a reason
-	eventClaimsUnreadable   = "claims_unreadable"   // with a reason
-	eventLoginRefused       = "login_refused"
-	eventLoginUnavailable   = "login_unavailable"
-	eventAccessDenied       = "access_denied"
-	eventCrossOrigin        = "cross_origin_refused"
-	eventStoreUnavailable   = "store_unavailable"
-	eventRecordCorrupt      = "record_corrupt"
+	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
+	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or its roles alone, could not be read
+	EventCookieRefused      = "cookie_refused"       // a presented session is none: Reason tells why
+	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
+	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
+	EventLoginUnavailable   = "login_unavailable"    // the auth service could not answer a login
+	EventRecordCorrupt      = "record_corrupt"       // the store returned what is not the session's record
+	EventRefreshUnavailable = "refresh_unavailable"  // the auth service did not renew; the refresh token is still good
+	EventRefreshUnknown     = "refresh_unknown"      // it cannot be told whether it renewed
+	EventRevokeFailed       = "revoke_failed"        // the auth service did not take tokens back
+	EventSessionEnded       = "session_ended"        // Reason tells why
+	EventSessionRefreshed   = "session_refreshed"    // new tokens
+	EventSessionStarted     = "session_started"      // a user has signed in
+	EventStoreUnavailable   = "store_unavailable"    // the store did not answer
+	EventTokensLost         = "tokens_lost"          // new tokens could not be written until the end: an alarm
+	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be written yet; they are kept and tried again
 )
 
-// event logs one of the names above. key is the record's, empty if the event
-// is about no session.
-func (m *Manager) event(ctx context.Context, level slog.Level, name, key string, attrs ...slog.Attr) {
+// Event is something that an operator wants to see. It never holds a secret.
+type Event struct {
+	// Name is one of the Event constants.
+	Name string
+
+	// Reason tells apart what can have several causes: why a session ended
+	// ("logout", "logout_all", "replaced_by_login", "refresh_refused",
+	// "refresh_outcome_unknown", "refresh_other_user", "idle_timeout",
+	// "lifetime", "revoked", "login_not_delivered"), or why a cookie was
+	// refused: "unreadable", or one of those.
+	Reason string
+
+	// Session is a hash of the session's ID, the same in all of its events.
+	// Nothing can be opened or found with it. Empty where the event is about
+	// no session.
+	Session string
+
+	// RetryAfter is when the next try may be made, 0 where there is none.
+	RetryAfter time.Duration
+
+	// Err is the cause, where there is one.
+	Err error
+}
+
+// event logs e and hands it to Config.OnEvent. key is that of the session's
+// record, empty if e is about no session.
+func (m *Manager) event(ctx context.Context, level slog.Level, key string, e Event) {
+	if key != "" {
+		e.Session = key[:16]
+	}
+	if m.cfg.OnEvent != nil {
+		m.cfg.OnEvent(ctx, e)
+	}
 	if !m.log.Enabled(ctx, level) {
 		return
 	}
-	if key != "" {
-		attrs = append(attrs, slog.String("session", key[:16]))
+	attrs := make([]slog.Attr, 0, 4)
+	if e.Session != "" {
+		attrs = append(attrs, slog.String("session", e.Session))
 	}
-	m.log.LogAttrs(ctx, level, name, attrs...)
+	if e.Reason != "" {
+		attrs = append(attrs, slog.String("reason", e.Reason))
+	}
+	if e.RetryAfter > 0 {
+		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	m.log.LogAttrs(ctx, level, e.Name, attrs...)
 }

@@ -84,7 +84,7 @@ func (x *Exchange) load(ctx context.Context) *Session {
 	}
 	claims, err := m.claimsOf(rec)
 	if err != nil {
-		m.event(ctx, slog.LevelWarn, eventClaimsUnreadable, rec.id.key(), slog.Any("error", err))
+		m.event(ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: err})
 		x.discard = true
 		return anonymous
 	}
@@ -97,6 +97,7 @@ func (x *Exchange) load(ctx context.Context) *Session {
 func (x *Exchange) without(ctx context.Context, err error) *Session {
 	if ended := (*endedError)(nil); errors.As(err, &ended) {
 		x.discard = true
+		x.refused(ctx, x.in.id.key(), ended.why)
 		x.m.settle(x.m.ledger(x.in), ended.left, false)
 		return anonymous
 	}
@@ -109,14 +110,14 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 	if x.m.stored {
 		var id sessionID
 		if !x.open(j.tokens[:1], purposeID, func(b []byte) bool { return copy(id[:], b) == len(b) && len(b) == len(id) }) {
-			x.refused(ctx, "does not open")
+			x.refused(ctx, "", unreadable)
 			return nil
 		}
 		return &record{id: id}
 	}
 	var rec *record
 	if !x.open(j.tokens, purposeTokens, func(b []byte) (ok bool) { rec, ok = decodeTokens(b); return ok }) {
-		x.refused(ctx, "does not open")
+		x.refused(ctx, "", unreadable)
 		return nil
 	}
 	// Without a state of this session its user was last seen at login, and has no values.
@@ -131,22 +132,25 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 	return rec
 }
 
-func (x *Exchange) refused(ctx context.Context, why string) {
-	x.m.event(ctx, slog.LevelInfo, eventCookieRefused, "", slog.String("reason", why))
+// unreadable is a cookie that no key opens.
+const unreadable reason = "unreadable"
+
+func (x *Exchange) refused(ctx context.Context, key string, why reason) {
+	x.m.event(ctx, slog.LevelInfo, key, Event{Name: EventCookieRefused, Reason: string(why)})
 }
 
 // open tries what was presented under the given names with every key, until
 // accept takes one.
 func (x *Exchange) open(names []string, purpose string, accept func([]byte) bool) bool {
-	return x.presented.candidates(names, x.m.jar.room, func(sealed string) bool {
+	for sealed := range x.presented.candidates(names, x.m.jar.room, x.m.jar.budget) {
 		for i, s := range x.m.secrets {
 			if plain, ok := open(s.cookies, purpose, names[0], sealed); ok && accept(plain) {
 				x.reseal = x.reseal || i > 0
 				return true
 			}
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // current returns the record of a session as it is now, for one whose cookies

@@ -99,11 +99,11 @@ func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
 }
 
 func (m *Manager) loginFailed(ctx context.Context, step string, err error) error {
-	level, name := slog.LevelInfo, eventLoginRefused
+	level, name := slog.LevelInfo, EventLoginRefused
 	if !errors.Is(err, ErrRefused) {
-		level, name = slog.LevelWarn, eventLoginUnavailable
+		level, name = slog.LevelWarn, EventLoginUnavailable
 	}
-	m.event(ctx, level, name, "", slog.String("step", step), slog.Any("error", err))
+	m.event(ctx, level, "", Event{Name: name, Err: err})
 	return fmt.Errorf("session: %s: %w", step, err)
 }
 
@@ -128,7 +128,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		return err
 	}
 	if claims.rolesErr != nil {
-		m.event(ctx, slog.LevelWarn, eventClaimsUnreadable, rec.id.key(), slog.Any("error", claims.rolesErr))
+		m.event(ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: claims.rolesErr})
 	}
 	x.mu.Lock()
 	previous, late := x.in, x.committed
@@ -145,7 +145,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		// Its own browser has another session now: nothing depends on this.
 		_ = m.end(ctx, previous, endedByLogin, false)
 	}
-	m.event(ctx, slog.LevelInfo, eventStarted, rec.id.key())
+	m.event(ctx, slog.LevelInfo, rec.id.key(), Event{Name: EventSessionStarted})
 	return nil
 }
 
@@ -222,7 +222,7 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 	switch last, err := l.end(ctx, why, nil); {
 	case err == nil:
 		tokens = last.pair.tokens
-		m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
+		m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
 	case errors.As(err, &ended):
 		// By another request, or by one of ours whose answer was lost: there
 		// may be tokens left.
@@ -293,7 +293,7 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 			if err != nil {
 				return err
 			}
-			m.event(ctx, slog.LevelInfo, eventEnded, r.Key, slog.String("reason", string(endedByLogoutAll)))
+			m.event(ctx, slog.LevelInfo, r.Key, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
 		}
 	}
 	return nil
@@ -308,7 +308,7 @@ func (m *Manager) expire(ctx context.Context, l *ledger, r *record, why reason) 
 	if err != nil {
 		return
 	}
-	m.event(ctx, slog.LevelInfo, eventEnded, l.key, slog.String("reason", string(why)))
+	m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
 	m.settle(l, last.pair.tokens, false)
 }
 
@@ -318,7 +318,7 @@ func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
 	defer cancel()
 	err := m.cfg.Auth.Logout(ctx, t, all)
 	if err != nil {
-		m.event(ctx, slog.LevelWarn, eventRevokeFailed, "", slog.Any("error", err))
+		m.event(ctx, slog.LevelWarn, "", Event{Name: EventRevokeFailed, Err: err})
 	}
 	return err
 }
@@ -370,27 +370,25 @@ func (x *Exchange) setPending(p *pendings) {
 	x.pending = p
 }
 
-func (x *Exchange) pendingTicket() (ticket string) {
+func (x *Exchange) pendingTicket() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.pending != nil {
 		return x.pending.ticket
 	}
 	now := x.m.now()
-	x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, func(sealed string) bool {
+	for sealed := range x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, x.m.jar.budget) {
 		for _, s := range x.m.secrets {
 			if plain, ok := open(s.cookies, purposeMFA, x.m.jar.mfa, sealed); ok {
 				d := decoder{b: plain}
 				until, t := d.time(), d.text()
 				if d.done() && now.Before(until) {
-					ticket = t
-					return true
+					return t
 				}
 			}
 		}
-		return false
-	})
-	return ticket
+	}
+	return ""
 }
 
 // commitPending sets or clears the cookie of a pending login.

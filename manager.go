@@ -64,6 +64,11 @@ type Config struct {
 	// Now is the clock, for tests. Default: time.Now.
 	Now func() time.Time
 
+	// OnEvent is called for every [Event], before it is logged: for counters,
+	// and for what an app does when a session starts or ends. It is called
+	// from many goroutines, within requests, and must be quick. Default: none.
+	OnEvent func(context.Context, Event)
+
 	// RefreshBefore is how long before its expiry an access token is renewed;
 	// never in the first half of its life. Default: a tenth of its life, at
 	// most a minute, and for each session a little less than that.
@@ -213,7 +218,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:     cfg,
 		log:     cfg.Logger,
-		jar:     newJar(cfg.Cookie),
+		jar:     newJar(cfg.Cookie, len(cfg.Keys)),
 		origins: http.NewCrossOriginProtection(),
 		store:   cfg.Store,
 		stored:  cfg.Store != nil,
@@ -262,7 +267,7 @@ func (m *Manager) CheckOrigin(r *http.Request) error {
 		return nil
 	}
 	if err := m.origins.Check(r); err != nil {
-		m.event(r.Context(), slog.LevelWarn, eventCrossOrigin, "")
+		m.event(r.Context(), slog.LevelWarn, "", Event{Name: EventCrossOriginRefused})
 		return fmt.Errorf("session: %w", ErrCrossOrigin)
 	}
 	return nil
@@ -311,12 +316,12 @@ func (m *Manager) unavailable(ctx context.Context, key string, err error) error 
 
 // storeDown logs that the store did not answer, or not with the record.
 func (m *Manager) storeDown(ctx context.Context, key string, err error) error {
-	name := eventStoreUnavailable
+	name := EventStoreUnavailable
 	if errors.Is(err, errCorrupt) {
-		name = eventRecordCorrupt
+		name = EventRecordCorrupt
 	}
 	if !errors.Is(err, context.Canceled) {
-		m.event(ctx, slog.LevelError, name, key, slog.Any("error", err))
+		m.event(ctx, slog.LevelError, key, Event{Name: name, Err: err})
 	}
 	return &UnavailableError{RetryAfter: time.Second, Err: err}
 }

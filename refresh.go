@@ -352,7 +352,7 @@ func (m *Manager) renewed(ctx context.Context, l *ledger, r *record, p pair) (*r
 	q, err := l.update(ctx, succeed(r, p))
 	switch {
 	case err == nil:
-		m.event(ctx, slog.LevelInfo, eventRefreshed, l.key)
+		m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionRefreshed})
 		return q, Tokens{}, nil
 	case errors.Is(err, errChanged) && q.pair.tokens.RefreshToken == p.tokens.RefreshToken:
 		return q, Tokens{}, nil // our own write, its answer lost
@@ -394,11 +394,11 @@ func (e *unwrittenError) Error() string {
 func (m *Manager) writeLater(ctx context.Context, f *flight, l *ledger, u *unwrittenError) {
 	if m.unwritten.Add(1) > maxUnwritten {
 		m.unwritten.Add(-1)
-		m.event(ctx, slog.LevelError, eventTokensLost, l.key, slog.Any("error", u.err))
+		m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensLost, Err: u.err})
 		return
 	}
 	defer m.unwritten.Add(-1)
-	m.event(ctx, slog.LevelError, eventTokensUnwritten, l.key, slog.Any("error", u.err))
+	m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensUnwritten, Err: u.err})
 	end := earlier(u.from.created.Add(m.cfg.Lifetime), m.now().Add(m.cfg.IdleTimeout))
 	poll := pollMin
 	for m.now().Before(end) {
@@ -415,7 +415,7 @@ func (m *Manager) writeLater(ctx context.Context, f *flight, l *ledger, u *unwri
 		}
 		return
 	}
-	m.event(ctx, slog.LevelError, eventTokensLost, l.key)
+	m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensLost, Err: u.err})
 }
 
 // halfRenewed keeps a new refresh token that came without a usable access
@@ -434,7 +434,7 @@ func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got Tok
 		q.failures, q.retryAt = r.failures+1, m.now().Add(wait)
 		return nil
 	})
-	m.event(ctx, slog.LevelWarn, eventRefreshUnavailable, l.key, slog.Any("error", cause))
+	m.event(ctx, slog.LevelWarn, l.key, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
 	switch {
 	case err == nil:
 		return nil, Tokens{}, &UnavailableError{RetryAfter: wait, Err: cause}
@@ -462,11 +462,11 @@ func (m *Manager) failed(ctx context.Context, l *ledger, r *record, cause error)
 		q.failures, q.retryAt = r.failures+1, m.now().Add(wait)
 		return nil
 	})
-	name := eventRefreshUnavailable
+	name := EventRefreshUnavailable
 	if unknown {
-		name = eventRefreshUnknown
+		name = EventRefreshUnknown
 	}
-	m.event(ctx, slog.LevelWarn, name, l.key, slog.Any("error", cause), slog.Duration("retry_after", wait))
+	m.event(ctx, slog.LevelWarn, l.key, Event{Name: name, RetryAfter: wait, Err: cause})
 	if errors.Is(err, ErrEnded) {
 		return err
 	}
@@ -488,7 +488,7 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason,
 		if why == endedByOtherUser {
 			level = slog.LevelError
 		}
-		m.event(ctx, level, eventEnded, l.key, slog.String("reason", string(why)))
+		m.event(ctx, level, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
 		return nil, given, &endedError{why: why}
 	case errors.Is(err, errChanged):
 		if q, err := l.read(ctx); err == nil && q.pair.gen > r.pair.gen {

@@ -195,7 +195,7 @@ func (s *Session) Authorize(p Policy) error {
 		s.mu.Lock()
 		key := s.rec.id.key()
 		s.mu.Unlock()
-		s.m.event(context.Background(), slog.LevelInfo, eventAccessDenied, key)
+		s.m.event(context.Background(), slog.LevelInfo, key, Event{Name: EventAccessDenied})
 		return fmt.Errorf("session: %w", ErrForbidden)
 	}
 	return nil
