@@ -1,7 +1,9 @@
 package session
 
 import (
+	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,10 +60,11 @@ type jar struct {
 	state  []string
 	mfa    string
 	attrs  string // of every cookie, without Max-Age
-	room   int    // for a value and its count of chunks
+	room   int    // for a value or a chunk of one
+	budget int    // of bytes to open with every key; see candidates
 }
 
-func newJar(cfg Cookie) *jar {
+func newJar(cfg Cookie, keys int) *jar {
 	if cfg.Name == "" {
 		cfg.Name = "session"
 	}
@@ -79,7 +82,7 @@ func newJar(cfg Cookie) *jar {
 	default:
 		name = "__Host-" + name
 	}
-	j := &jar{cfg: cfg, prefix: name, mfa: name + "-mfa"}
+	j := &jar{cfg: cfg, prefix: name, mfa: name + "-mfa", budget: maxOpened / keys}
 	j.tokens = chunkNames(name, cfg.MaxChunks)
 	j.state = chunkNames(name+"-state", cfg.MaxChunks)
 
@@ -113,17 +116,29 @@ func maxAgeAttr(d time.Duration) string {
 	return "; Max-Age=" + strconv.FormatInt(int64(d/time.Second), 10)
 }
 
-// A value that fits one cookie stands in it as it is. A longer one is cut; its
-// first chunk begins with the number of chunks and a dot, which no sealed text
-// contains. The seal is over the whole, so chunks of two writes never open.
+// A value that fits one cookie stands in it as it is. A longer one is cut into
+// chunks, "3.Tag4.part", "Tag4.part" and so on: the first has their number, and
+// all have a piece of the seal, which tells those of one write from those of
+// another. No sealed text contains a dot. The seal is over the whole, so chunks
+// of two writes never open together, whatever their tags say.
+const (
+	tagSize     = 4
+	chunkHeader = len("10.") + tagSize + len(".")
+)
+
+// tag is a piece of a sealed text's MAC, which is before its last characters.
+func tag(sealed string) string {
+	end := len(sealed) - tagSize
+	return sealed[end-tagSize : end]
+}
 
 // chunks is the number of cookies that a sealed text of length n needs.
 func (j *jar) chunks(n int) int {
 	if n <= j.room {
 		return 1
 	}
-	n += len("10.")
-	return (n + j.room - 1) / j.room
+	part := j.room - chunkHeader
+	return (n + part - 1) / part
 }
 
 // fits reports whether plain bytes of length n can be sealed into cookies.
@@ -133,13 +148,20 @@ func (j *jar) fits(n int) bool { return j.chunks(sealedSize(n)) <= len(j.tokens)
 // that the browser presented and the text does not need.
 func (j *jar) set(h http.Header, names []string, sealed string, age time.Duration, has func(name string) bool) {
 	n := j.chunks(len(sealed))
-	if n > 1 {
-		sealed = strconv.Itoa(n) + "." + sealed
-	}
-	for i := range n {
-		part := sealed[:min(len(sealed), j.room)]
-		sealed = sealed[len(part):]
-		j.add(h, names[i], part, age)
+	if n == 1 {
+		j.add(h, names[0], sealed, age)
+	} else {
+		header := tag(sealed) + "."
+		for i := range n {
+			part := sealed[:min(len(sealed), j.room-chunkHeader)]
+			sealed = sealed[len(part):]
+			if i == 0 {
+				part = strconv.Itoa(n) + "." + header + part
+			} else {
+				part = header + part
+			}
+			j.add(h, names[i], part, age)
+		}
 	}
 	j.expire(h, names[n:], has)
 }
@@ -161,11 +183,21 @@ func (j *jar) expire(h http.Header, names []string, has func(name string) bool) 
 	}
 }
 
-// maxTries bounds how many combinations of cookies of one name are opened,
-// maxPresented how many cookies of ours are looked at.
 const (
-	maxTries     = 8
-	maxPresented = 100
+	// maxPresented bounds how many cookies of ours are looked at: a browser
+	// keeps 180 for a site in all.
+	maxPresented = 200
+
+	// maxSeen bounds how many cookies are looked at whose names begin as ours.
+	maxSeen = 1000
+
+	// maxOpened bounds how many bytes are opened to find a value among several
+	// of one name, counted once for each key; anybody can send them. What is
+	// tried first is tried in any case.
+	maxOpened = 64 << 10
+
+	// minOpened is what opening costs at least.
+	minOpened = 512
 )
 
 // cookies are those of a request that have our names.
@@ -174,29 +206,39 @@ type cookies []struct{ name, value string }
 // read returns the cookies of a request that are ours by their exact name.
 func (j *jar) read(h http.Header) cookies {
 	var found cookies
+	seen := 0
 	for _, line := range h["Cookie"] {
-		for line != "" {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
-			if !ok || !strings.HasPrefix(name, j.prefix) || !j.owns(name) || len(found) == maxPresented {
+		for {
+			// Most of a long header is not ours: it is searched, not parsed.
+			at := strings.Index(line, j.prefix)
+			if at < 0 {
+				break
+			}
+			if seen++; seen > maxSeen {
+				return found
+			}
+			before := strings.TrimRight(line[:at], " \t")
+			line = line[at:]
+			if before != "" && before[len(before)-1] != ';' {
+				line = line[len(j.prefix):]
 				continue
 			}
-			found = append(found, struct{ name, value string }{name, value})
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			name, value, ok := strings.Cut(strings.TrimRight(pair, " \t"), "=")
+			if !ok || !j.owns(name) {
+				continue
+			}
+			if found = append(found, struct{ name, value string }{name, value}); len(found) == maxPresented {
+				return found
+			}
 		}
 	}
 	return found
 }
 
 func (j *jar) owns(name string) bool {
-	for _, names := range [2][]string{j.tokens, j.state} {
-		for _, n := range names {
-			if n == name {
-				return true
-			}
-		}
-	}
-	return name == j.mfa
+	return name == j.mfa || slices.Contains(j.tokens, name) || slices.Contains(j.state, name)
 }
 
 func (c cookies) has(name string) bool {
@@ -209,53 +251,96 @@ func (c cookies) has(name string) bool {
 }
 
 // hasAny reports whether one of the named cookies was presented.
-func (c cookies) hasAny(names []string) bool {
-	for _, name := range names {
-		if c.has(name) {
-			return true
-		}
-	}
-	return false
-}
+func (c cookies) hasAny(names []string) bool { return slices.ContainsFunc(names, c.has) }
 
 // candidates yields the values that the presented cookies of these names can
-// be joined to, until try returns true. A browser presents several cookies of
-// one name if a page of another path or host has set one.
-func (c cookies) candidates(names []string, room int, try func(value string) bool) bool {
-	tries := 0
-	for _, p := range c {
-		if p.name != names[0] || len(p.value) > room {
+// be joined to, until the budget of bytes to open is used up.
+//
+// A browser presents several cookies of one name if a page of another path or
+// host has set one. The last are tried first: ours have the shortest path that
+// there is, and browsers order them by its length (RFC 6265, section 5.4).
+func (c cookies) candidates(names []string, room, budget int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		spent := 0
+		pay := func(n int) bool {
+			first := spent == 0
+			spent += max(n, minOpened)
+			return first || spent <= budget
+		}
+		var parts [mostChunks][]string
+		for _, p := range slices.Backward(c) {
+			if p.name != names[0] || len(p.value) > room {
+				continue
+			}
+			n, header, part := cutFirst(p.value)
+			if n == 1 {
+				if len(part) >= sealedSize(0) && !(pay(len(part)) && yield(part)) {
+					return
+				}
+				continue
+			}
+			if n == 0 || n > len(names) {
+				continue
+			}
+			parts[0] = append(parts[0][:0], part)
+			whole := true
+			for i := 1; i < n && whole; i++ {
+				parts[i] = c.chunksOf(parts[i][:0], names[i], header, room)
+				whole = len(parts[i]) > 0
+			}
+			if whole && !combine(make([]string, 0, mostChunks), parts[:n], pay, yield) {
+				return
+			}
+		}
+	}
+}
+
+// cutFirst returns how many cookies a value is in of which the first is given,
+// what its chunks begin with, and the rest of the first. It returns 0 chunks for
+// what is none.
+func cutFirst(value string) (n int, header, part string) {
+	count, rest, chunked := strings.Cut(value, ".")
+	if !chunked {
+		return 1, "", value
+	}
+	if len(count) > 2 || len(rest) <= tagSize || rest[tagSize] != '.' {
+		return 0, "", ""
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 2 || strconv.Itoa(n) != count {
+		return 0, "", ""
+	}
+	return n, rest[:tagSize+1], rest[tagSize+1:]
+}
+
+// chunksOf appends the chunks to list that are in cookies of a name and begin
+// as those of one write do.
+func (c cookies) chunksOf(list []string, name, header string, room int) []string {
+	for _, p := range slices.Backward(c) {
+		if p.name != name || len(p.value) > room {
 			continue
 		}
-		count, first, cut := strings.Cut(p.value, ".")
-		n, err := strconv.Atoi(count)
-		switch {
-		case !cut:
-			if tries++; try(p.value) {
-				return true
-			}
-		case err != nil || n < 2 || n > len(names) || count != strconv.Itoa(n):
-		case c.join(names[1:n], room, first, &tries, try):
-			return true
+		if part, ok := strings.CutPrefix(p.value, header); ok {
+			list = append(list, part)
 		}
-		if tries >= maxTries {
+	}
+	return list
+}
+
+// combine yields every way to join head and one part of each list, until it
+// may not pay for it or yield returns false.
+func combine(head []string, lists [][]string, pay func(n int) bool, yield func(string) bool) bool {
+	if len(lists) == 0 {
+		n := 0
+		for _, part := range head {
+			n += len(part)
+		}
+		return pay(n) && yield(strings.Join(head, ""))
+	}
+	for _, part := range lists[0] {
+		if !combine(append(head, part), lists[1:], pay, yield) {
 			return false
 		}
 	}
-	return false
-}
-
-func (c cookies) join(names []string, room int, head string, tries *int, try func(string) bool) bool {
-	if len(names) == 0 {
-		*tries++
-		return try(head)
-	}
-	for _, p := range c {
-		if p.name == names[0] && len(p.value) <= room && *tries < maxTries {
-			if c.join(names[1:], room, head+p.value, tries, try) {
-				return true
-			}
-		}
-	}
-	return false
+	return true
 }

@@ -1,0 +1,109 @@
+//go:build !race
+
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+)
+
+// What anybody can send must not cost much to refuse. The race detector makes
+// everything slower and larger: this is measured without.
+const (
+	maxRejectTime  = time.Millisecond
+	maxRejectBytes = 256 << 10
+)
+
+func TestRejectedCookieIsCheap(t *testing.T) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	text := func(n int) string { return strings.Repeat(alphabet, n/len(alphabet)+1)[:n] }
+	repeat := func(n int, pair func(i int) string) string {
+		var pairs []string
+		for i := range n {
+			pairs = append(pairs, pair(i))
+		}
+		return strings.Join(pairs, "; ")
+	}
+	const name = "__Host-session"
+	headers := map[string]string{
+		"one short":   name + "=x",
+		"one long":    name + "=" + text(4000),
+		"one of 1 MB": name + "=" + text(1<<20),
+		"250 long":    repeat(250, func(int) string { return name + "=" + text(4000) }),
+		"many short":  repeat(50_000, func(int) string { return name + "=x" }),
+		"many of 92":  repeat(9_000, func(int) string { return name + "=" + text(92) }),
+		"other names": repeat(50_000, func(i int) string { return fmt.Sprintf("%s-%d=x", name, i) }),
+		"no names":    strings.Repeat(";", 1<<20),
+		"spaces":      strings.Repeat(" ", 1<<20),
+		"prefixes":    strings.Repeat(name, 70_000),
+		"underscores": strings.Repeat("_", 1<<20),
+		"equal signs": name + "=" + strings.Repeat("=", 1<<20),
+	}
+	// Chunks that fit together in every way but one.
+	for _, size := range []int{1, 100, 3900} {
+		for _, chunks := range []int{2, 3, 4, 10} {
+			for _, tag := range []string{"", "AAAA."} {
+				each := 100 / chunks
+				header := repeat(each, func(int) string { return fmt.Sprintf("%s=%d.%s%s", name, chunks, tag, text(size)) })
+				for i := 1; i < chunks; i++ {
+					header += "; " + repeat(each, func(int) string { return fmt.Sprintf("%s-%d=%s%s", name, i, tag, text(size)) })
+				}
+				headers[fmt.Sprintf("%d times %d chunks of %d%s", each, chunks, size, tag)] = header
+			}
+		}
+	}
+	for _, setup := range []struct {
+		name string
+		set  func(*session.Config)
+	}{
+		{"one key", func(*session.Config) {}},
+		{"three keys", func(c *session.Config) {
+			c.Keys = []session.SecretKey{session.GenerateKey(), session.GenerateKey(), session.GenerateKey()}
+		}},
+	} {
+		a := newApp(t, setup.set)
+		for what, header := range headers {
+			t.Run(setup.name+"/"+what, func(t *testing.T) {
+				request := func() {
+					a.visit(header, func(_ context.Context, s *session.Session) {
+						if s.SignedIn() {
+							t.Error("signed in")
+						}
+					})
+				}
+				allocated, took := cost(request)
+				t.Logf("%v, %d bytes", took, allocated)
+				if allocated > maxRejectBytes {
+					t.Errorf("%d bytes allocated, want at most %d", allocated, maxRejectBytes)
+				}
+				if took > maxRejectTime {
+					t.Errorf("%v, want at most %v", took, maxRejectTime)
+				}
+			})
+		}
+	}
+}
+
+// cost returns what one call of f allocates and how long it takes, the best of
+// several.
+func cost(f func()) (bytes uint64, took time.Duration) {
+	f()
+	const rounds = 20
+	var all []time.Duration
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		start := time.Now()
+		f()
+		all = append(all, time.Since(start))
+	}
+	runtime.ReadMemStats(&after)
+	return (after.TotalAlloc - before.TotalAlloc) / rounds, slices.Min(all)
+}

@@ -1,0 +1,272 @@
+package session_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+)
+
+// clock stands still unless a test moves it.
+type clock struct{ moved atomic.Int64 }
+
+var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func (c *clock) Now() time.Time          { return epoch.Add(time.Duration(c.moved.Load())) }
+func (c *clock) Advance(d time.Duration) { c.moved.Add(int64(d)) }
+
+// stubAuth is an auth service that says yes. Its refresh tokens are UUIDs and
+// good for one use.
+type stubAuth struct {
+	clock *clock
+	life  time.Duration
+
+	mu     sync.Mutex
+	issued int
+	live   map[string]bool // refresh tokens
+	roles  []string
+	pad    string // of the access token, to make it long
+	mfa    bool
+}
+
+// issue returns new tokens.
+func (a *stubAuth) issue() session.Tokens {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.issued++
+	t := session.Tokens{
+		AccessToken:  accessToken(a.clock.Now(), a.life, a.roles, a.pad),
+		RefreshToken: fmt.Sprintf("00000000-0000-4000-8000-%012d", a.issued),
+	}
+	a.live[t.RefreshToken] = true
+	return t
+}
+
+// accessToken is a JWT as the auth service makes it; nobody looks at the
+// signature of a session's own.
+func accessToken(now time.Time, life time.Duration, roles []string, pad string) string {
+	payload, err := json.Marshal(map[string]any{
+		"iat": now.Unix(), "exp": now.Add(life).Unix(), "pad": pad,
+		"hasura": map[string]any{"x-hasura-user-id": "u1", "x-hasura-allowed-roles": roles, "x-hasura-default-role": "user"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	return b64([]byte(`{"alg":"HS256"}`)) + "." + b64(payload) + "." + b64(make([]byte, 32))
+}
+
+func (a *stubAuth) Login(context.Context, string, string) (session.Tokens, error) {
+	if a.mfa {
+		return session.Tokens{}, &session.SecondFactorError{Ticket: "the ticket"}
+	}
+	return a.issue(), nil
+}
+
+func (a *stubAuth) LoginTOTP(_ context.Context, ticket, _ string) (session.Tokens, error) {
+	if ticket != "the ticket" {
+		return session.Tokens{}, session.ErrTicketRefused
+	}
+	return a.issue(), nil
+}
+
+func (a *stubAuth) Refresh(_ context.Context, refreshToken string) (session.Tokens, error) {
+	if !a.use(refreshToken) {
+		return session.Tokens{}, session.ErrRefused
+	}
+	return a.issue(), nil
+}
+
+func (a *stubAuth) Logout(_ context.Context, t session.Tokens, _ bool) error {
+	a.use(t.RefreshToken)
+	return nil
+}
+
+func (a *stubAuth) use(refreshToken string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was := a.live[refreshToken]
+	delete(a.live, refreshToken)
+	return was
+}
+
+func (a *stubAuth) liveTokens() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.live)
+}
+
+// events is a log that can be asked what has happened.
+type events struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (e *events) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lines = append(e.lines, string(p))
+	return len(p), nil
+}
+
+// count returns how many events contain all the texts.
+func (e *events) count(texts ...string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, line := range e.lines {
+		if !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(line, s) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// app is a Manager with what is around it.
+type app struct {
+	*session.Manager
+	t     testing.TB
+	clock *clock
+	auth  *stubAuth
+	log   *events
+}
+
+// newApp makes a Manager; set may change its Config.
+func newApp(t testing.TB, set ...func(*session.Config)) *app {
+	t.Helper()
+	a := &app{t: t, clock: &clock{}, log: &events{}}
+	a.auth = &stubAuth{clock: a.clock, life: time.Hour, live: map[string]bool{}, roles: []string{"user"}}
+	cfg := session.Config{
+		Auth:   a.auth,
+		Keys:   []session.SecretKey{session.GenerateKey()},
+		Logger: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:    a.clock.Now,
+	}
+	for _, f := range set {
+		f(&cfg)
+	}
+	m, err := session.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Manager = m
+	t.Cleanup(func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// visit handles a request with the given Cookie header. It returns the
+// Set-Cookie lines of the answer.
+func (a *app) visit(cookie string, handler func(ctx context.Context, s *session.Session)) http.Header {
+	a.t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	if cookie != "" {
+		r.Header["Cookie"] = []string{cookie}
+	}
+	r, x := a.Begin(r)
+	if handler != nil {
+		handler(r.Context(), session.FromContext(r.Context()))
+	}
+	h := http.Header{}
+	if err := x.Commit(h); err != nil {
+		a.t.Errorf("commit: %v", err)
+	}
+	if err := x.End(); err != nil {
+		a.t.Errorf("end: %v", err)
+	}
+	return h
+}
+
+// browser keeps cookies by their name, in the order in which they were set.
+type browser struct {
+	*app
+	names  []string
+	values map[string]string
+	last   http.Header // of the last answer
+}
+
+func (a *app) browser() *browser { return &browser{app: a, values: map[string]string{}} }
+
+// signedIn is a browser that has just signed in.
+func (a *app) signedIn() *browser {
+	a.t.Helper()
+	b := a.browser()
+	b.visit(func(ctx context.Context, _ *session.Session) {
+		if err := a.Login(ctx, "user@example.com", "password"); err != nil {
+			a.t.Fatal(err)
+		}
+	})
+	return b
+}
+
+// header is the browser's Cookie header.
+func (b *browser) header() string {
+	var pairs []string
+	for _, name := range b.names {
+		pairs = append(pairs, name+"="+b.values[name])
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// visit handles a request of the browser.
+func (b *browser) visit(handler func(ctx context.Context, s *session.Session)) *browser {
+	b.t.Helper()
+	b.last = b.app.visit(b.header(), handler)
+	for _, line := range b.last.Values("Set-Cookie") {
+		name, value, maxAge := parseSetCookie(b.t, line)
+		if maxAge == "0" {
+			delete(b.values, name)
+			b.names = slices.DeleteFunc(b.names, func(n string) bool { return n == name })
+			continue
+		}
+		if _, ok := b.values[name]; !ok {
+			b.names = append(b.names, name)
+		}
+		b.values[name] = value
+	}
+	return b
+}
+
+// is checks who a request of the browser comes from.
+func (b *browser) is(signedIn bool) *browser {
+	b.t.Helper()
+	return b.visit(func(_ context.Context, s *session.Session) {
+		b.t.Helper()
+		if s.SignedIn() != signedIn || s.Err() != nil {
+			b.t.Fatalf("signed in: %v (%v), want %v", s.SignedIn(), s.Err(), signedIn)
+		}
+	})
+}
+
+// parseSetCookie takes a line apart and holds it to what is true of every one.
+func parseSetCookie(t testing.TB, line string) (name, value, maxAge string) {
+	t.Helper()
+	if len(line) > 4096 {
+		t.Errorf("a Set-Cookie of %d bytes", len(line))
+	}
+	parts := strings.Split(line, "; ")
+	name, value, ok := strings.Cut(parts[0], "=")
+	if !ok || strings.ContainsAny(value, "\" ,;\\\t\r\n=") && strings.Trim(value, "=") == "" {
+		t.Errorf("Set-Cookie: %q", line)
+	}
+	for _, p := range parts[1:] {
+		if age, ok := strings.CutPrefix(p, "Max-Age="); ok {
+			maxAge = age
+		}
+	}
+	return name, value, maxAge
+}
