@@ -154,7 +154,7 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 			return err
 		},
 		decode: func(a answer, _ members) error {
-			return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+			return a.invalid(CodeUnexpectedAnswer)
 		},
 	})
 	if err != nil {
@@ -173,14 +173,14 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 func (a answer) redirected() (string, error) {
 	to, err := url.Parse(a.header.Get("Location"))
 	if err != nil || to.String() == "" {
-		return "", a.fail(CodeRedirect, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return "", a.invalid(CodeRedirect)
 	}
 	token := to.Query().Get("refresh_token")
 	switch {
 	case token == "":
 		return "", a.fail(CodeTicketRefused, session.ErrRefused, session.ErrTicketRefused)
 	case !isUUID(token):
-		return "", a.fail(CodeNoRefreshToken, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return "", a.invalid(CodeNoRefreshToken)
 	}
 	return token, nil
 }
@@ -213,7 +213,7 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 			if isTrue(m["magicLink"]) {
 				return nil
 			}
-			return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+			return a.invalid(CodeUnexpectedAnswer)
 		},
 	})
 }

@@ -2,12 +2,114 @@ package synmetrix
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"mime"
+	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/synmetrix/session"
 )
+
+// maxRetryAfter is the length of the service's own rate-limit window.
+const maxRetryAfter = 15 * time.Minute
+
+// judge says what an answer to r means.
+func (a answer) judge(r request) error {
+	own, message := a.serviceError()
+	switch {
+	case a.status == http.StatusTooManyRequests:
+		return a.fail(CodeRateLimited, session.ErrRateLimited, session.ErrUnavailable)
+
+	case a.status >= 500:
+		// A proxy in between may not know what became of the request, and
+		// 502 and 504 are never the service's own.
+		if own && !r.partial && a.status != http.StatusBadGateway && a.status != http.StatusGatewayTimeout {
+			return a.fail(CodeServiceError, session.ErrUnavailable)
+		}
+		return a.fail(CodeServiceError, session.ErrUnavailable, session.ErrOutcomeUnknown)
+
+	case a.status == http.StatusFound && r.redirect != nil:
+		return r.redirect(a)
+
+	case a.status < 200 || a.status >= 300 && a.status < 400:
+		return a.invalid(CodeRedirect)
+
+	case errors.Is(a.broken, errTooLarge):
+		return a.invalid(CodeBodyTooLarge)
+
+	case errors.Is(a.broken, context.DeadlineExceeded), errors.Is(a.broken, context.Canceled):
+		return a.fail(CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, a.broken)
+
+	case a.broken != nil:
+		return a.fail(CodeBodyCut, session.ErrInvalidAnswer, session.ErrOutcomeUnknown, a.broken)
+
+	case a.status >= 400 && !own:
+		return a.invalid(CodeNotJSON)
+
+	case a.status >= 400:
+		v := r.refusals.verdict(a.status, message)
+		if v.code == CodeUnclear && r.partial {
+			return a.fail(v.code, append([]error{session.ErrOutcomeUnknown}, v.wraps...)...)
+		}
+		return a.fail(v.code, v.wraps...)
+
+	case r.decode == nil:
+		return a.noContent()
+	}
+	m, ok := a.object()
+	if !ok {
+		return a.invalid(CodeNotJSON)
+	}
+	return r.decode(a, m)
+}
+
+// fail returns a failure with the answer that tells of it.
+func (a answer) fail(code string, wraps ...error) *session.AuthError {
+	e := newError(a.op, code, wraps...)
+	e.StatusCode = a.status
+	if a.status >= 400 {
+		_, e.Message = a.serviceError()
+		e.RetryAfter = a.retryAfter()
+	}
+	return e
+}
+
+// invalid is fail for an answer that leaves open what the service has done.
+func (a answer) invalid(code string) *session.AuthError {
+	return a.fail(code, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+}
+
+// retryAfter returns how long the service asks to wait. X-RateLimit-Reset, in
+// Unix seconds, goes first at a 429: the Retry-After beside it always names
+// the whole window, however little of it is left. Dates are taken by the
+// service's own clock, as its Date tells it.
+func (a answer) retryAfter() time.Duration {
+	now := time.Now()
+	if date, err := http.ParseTime(a.header.Get("Date")); err == nil {
+		now = date
+	}
+	if a.status == http.StatusTooManyRequests {
+		if reset, err := strconv.ParseInt(a.header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+			return clampWait(time.Unix(reset, 0).Sub(now))
+		}
+	}
+	value := a.header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return clampWait(time.Duration(seconds) * time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return clampWait(at.Sub(now))
+	}
+	return 0
+}
+
+func clampWait(d time.Duration) time.Duration {
+	return min(max(d, time.Second), maxRetryAfter)
+}
 
 // members are those of a JSON object. They stay raw, so that one of a strange
 // type spoils none of the others.
@@ -64,11 +166,11 @@ func (a answer) tokens(m members) (session.Tokens, error) {
 		// The outcome is known: the session goes on under this token.
 		return session.Tokens{RefreshToken: refresh}, a.fail(CodeNoAccessToken, session.ErrInvalidAnswer)
 	case hasAccess:
-		return session.Tokens{}, a.fail(CodeNoRefreshToken, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return session.Tokens{}, a.invalid(CodeNoRefreshToken)
 	case isTrue(m["magicLink"]):
-		return session.Tokens{}, a.fail(CodeMagicLink, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return session.Tokens{}, a.invalid(CodeMagicLink)
 	}
-	return session.Tokens{}, a.fail(CodeNoTokens, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+	return session.Tokens{}, a.invalid(CodeNoTokens)
 }
 
 // secondFactor returns the error that asks for a second factor, where that is
@@ -79,7 +181,7 @@ func (a answer) secondFactor(m members) error {
 	}
 	ticket := str(m["ticket"])
 	if !isUUID(ticket) {
-		return a.fail(CodeNoTicket, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return a.invalid(CodeNoTicket)
 	}
 	return &session.SecondFactorError{Ticket: ticket}
 }
@@ -88,17 +190,17 @@ func (a answer) secondFactor(m members) error {
 // where its body is empty or JSON, since a page is some proxy's.
 func (a answer) noContent() error {
 	if body := bytes.TrimSpace(a.body); len(body) != 0 && !json.Valid(body) {
-		return a.fail(CodeNotJSON, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+		return a.invalid(CodeNotJSON)
 	}
 	return nil
 }
 
 func isTrue(raw json.RawMessage) bool { return string(raw) == "true" }
 
-// isJWT reports whether s has the form of a signed JWT (RFC 7515, compact): three
-// parts in base64url. Whether it is good is not judged here.
+// isJWT reports whether s has the form of a signed JWT (RFC 7515, compact):
+// three parts in base64url. Whether it is good is not judged here.
 func isJWT(s string) bool {
-	parts := strings.Split(s, ".")
+	parts := strings.SplitN(s, ".", 4)
 	if len(parts) != 3 {
 		return false
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -79,9 +77,6 @@ const (
 	CodeVerificationPending = "verification_pending"
 )
 
-// maxRetryAfter is the length of the service's own rate-limit window.
-const maxRetryAfter = 15 * time.Minute
-
 // meaning is what an AuthError wraps: sentinels and a cause.
 type meaning []error
 
@@ -98,103 +93,6 @@ func (m meaning) Unwrap() []error { return m }
 // newError returns a failure without an answer.
 func newError(op, code string, wraps ...error) *session.AuthError {
 	return &session.AuthError{Op: op, Code: code, Err: meaning(wraps)}
-}
-
-// fail returns a failure with the answer that tells of it.
-func (a answer) fail(code string, wraps ...error) *session.AuthError {
-	e := newError(a.op, code, wraps...)
-	e.StatusCode = a.status
-	return e
-}
-
-// judge says what an answer to r means.
-func (a answer) judge(r request) error {
-	own, message := a.serviceError()
-	switch {
-	case a.status == http.StatusTooManyRequests:
-		e := a.fail(CodeRateLimited, session.ErrRateLimited, session.ErrUnavailable)
-		e.Message, e.RetryAfter = message, a.retryAfter()
-		return e
-
-	case a.status >= 500:
-		e := a.fail(CodeServiceError, session.ErrUnavailable)
-		// A proxy in between may not know what became of the request, and
-		// 502 and 504 are never the service's own.
-		if !own || r.partial || a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout {
-			e.Err = meaning{session.ErrUnavailable, session.ErrOutcomeUnknown}
-		}
-		e.Message, e.RetryAfter = message, a.retryAfter()
-		return e
-
-	case a.status == http.StatusFound && r.redirect != nil:
-		return r.redirect(a)
-
-	case a.status < 200 || a.status >= 300 && a.status < 400:
-		return a.fail(CodeRedirect, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
-
-	case a.broken != nil:
-		return a.brokenBody()
-
-	case a.status >= 400 && !own:
-		e := a.fail(CodeNotJSON, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
-		e.RetryAfter = a.retryAfter()
-		return e
-
-	case a.status >= 400:
-		v := r.refusals.verdict(a.status, message)
-		e := a.fail(v.code, v.wraps...)
-		if v.code == CodeUnclear && r.partial {
-			e.Err = append(meaning{session.ErrOutcomeUnknown}, v.wraps...)
-		}
-		e.Message, e.RetryAfter = message, a.retryAfter()
-		return e
-
-	case r.decode == nil:
-		return a.noContent()
-	}
-	m, ok := a.object()
-	if !ok {
-		return a.fail(CodeNotJSON, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
-	}
-	return r.decode(a, m)
-}
-
-func (a answer) brokenBody() error {
-	switch {
-	case errors.Is(a.broken, errTooLarge):
-		return a.fail(CodeBodyTooLarge, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
-	case errors.Is(a.broken, context.DeadlineExceeded), errors.Is(a.broken, context.Canceled):
-		return a.fail(CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, a.broken)
-	}
-	return a.fail(CodeBodyCut, session.ErrInvalidAnswer, session.ErrOutcomeUnknown, a.broken)
-}
-
-// retryAfter returns how long the service asks to wait. X-RateLimit-Reset, in
-// Unix seconds, goes first at a 429: the Retry-After beside it always names
-// the whole window, however little of it is left. Both are taken by the
-// service's own clock, as its Date tells it.
-func (a answer) retryAfter() time.Duration {
-	now := time.Now()
-	if date, err := http.ParseTime(a.header.Get("Date")); err == nil {
-		now = date
-	}
-	if a.status == http.StatusTooManyRequests {
-		if reset, err := strconv.ParseInt(a.header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			return clampWait(time.Unix(reset, 0).Sub(now))
-		}
-	}
-	value := a.header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return clampWait(time.Duration(seconds) * time.Second)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return clampWait(at.Sub(now))
-	}
-	return 0
-}
-
-func clampWait(d time.Duration) time.Duration {
-	return min(max(d, time.Second), maxRetryAfter)
 }
 
 // log writes the line of one request.

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-
-	"github.com/synmetrix/session"
 )
 
 // TOTPKey is what an authenticator app needs to make a user's one-time codes.
@@ -50,7 +48,7 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 		decode: func(a answer, m members) error {
 			k := TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
 			if k.Secret == "" || !strings.HasPrefix(k.ImageURL, "data:image/png;base64,") {
-				return a.fail(CodeUnexpectedAnswer, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+				return a.invalid(CodeUnexpectedAnswer)
 			}
 			key = k
 			return nil

@@ -18,8 +18,9 @@ import (
 //
 // A refusal is [session.ErrRefused], whatever the reason; Code tells which:
 // CodeInvalidCredentials, CodeAccountNotFound, CodeAccountNotActivated,
-// CodeInvalidEmail, CodeInvalidPassword or CodeUnclear. Where the account has a second factor the
-// error is a [*session.SecondFactorError], for [Client.LoginTOTP].
+// CodeInvalidEmail, CodeInvalidPassword or CodeUnclear. Where the account has a
+// second factor the error is a [*session.SecondFactorError], for
+// [Client.LoginTOTP].
 //
 // The service counts passwords by their first 72 bytes only.
 func (c *Client) Login(ctx context.Context, email, password string) (session.Tokens, error) {

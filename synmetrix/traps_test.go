@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -435,6 +436,39 @@ func TestIdleConnections(t *testing.T) {
 		}
 	case <-testContext(t).Done():
 		t.Error("the client did not close the connection")
+	}
+}
+
+// Nothing is left of calls that failed, were given up or timed out. (Not
+// parallel: it counts goroutines.)
+func TestNothingIsLeftBehind(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("calls", func(t *testing.T) {
+		srv := serve(t, func(x *exchange) bool {
+			switch x.n % 4 {
+			case 0:
+				x.send(ok(tokensBody(liveAccess, newRefresh)))
+				return true
+			case 1:
+				x.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+				return false
+			case 2:
+				x.reset()
+				return false
+			}
+			_, _ = io.Copy(io.Discard, x) // until the client hangs up
+			return false
+		})
+		c := newClient(t, srv.URL, synmetrix.WithTimeout(50*time.Millisecond))
+		for range 20 {
+			_, _ = c.Refresh(testContext(t), oldRefresh)
+		}
+	})
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+		}
 	}
 }
 
