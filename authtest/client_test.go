@@ -1,8 +1,10 @@
 package authtest_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -101,6 +103,44 @@ func (c *conn) try(method, path, body string, header ...string) (*answer, error)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+}
+
+// later sends a request whose answer is wanted later.
+func (c *conn) later(method, path, body string) <-chan *answer {
+	ch := make(chan *answer, 1)
+	go func() {
+		a, err := c.try(method, path, body)
+		if err != nil {
+			c.Errorf("%s %s: %v", method, path, err)
+			a = &answer{T: c.T}
+		}
+		ch <- a
+	}()
+	return ch
+}
+
+// leave sends a request and hangs up once the server has it.
+func (c *conn) leave(method, path, body string) {
+	c.Helper()
+	before := c.srv.Requests(authtest.Any)
+	ctx, hangUp := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, method, c.srv.URL+path, strings.NewReader(body))
+	if err != nil {
+		c.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		res, err := c.http.Do(req)
+		if err == nil {
+			res.Body.Close()
+		}
+		failed <- err
+	}()
+	eventually(c.T, func() bool { return c.srv.Requests(authtest.Any) > before })
+	hangUp()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		c.Fatalf("%s %s: %v, want no answer until the client left", method, path, err)
+	}
 }
 
 func (c *conn) post(path, body string, header ...string) *answer {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -99,16 +100,15 @@ func (s *Server) write(w http.ResponseWriter, body []byte, drip time.Duration) b
 		_, err := w.Write(body)
 		return err == nil || err == http.ErrBodyNotAllowed
 	}
-	const pieces = 20
-	size := len(body)/pieces + 1
-	for len(body) > 0 {
-		n := min(size, len(body))
-		if _, err := w.Write(body[:n]); err != nil {
+	const most = 20
+	size := len(body)/most + 1
+	pause := drip / time.Duration(max(1, (len(body)+size-1)/size))
+	for piece := range slices.Chunk(body, size) {
+		if _, err := w.Write(piece); err != nil {
 			return false
 		}
 		_ = http.NewResponseController(w).Flush()
-		body = body[n:]
-		if !s.sleep(drip / pieces) {
+		if !s.sleep(pause) {
 			return false
 		}
 	}

@@ -78,15 +78,11 @@ func TestLogin(t *testing.T) {
 		c.srv.AddAccount(authtest.Account{Email: "gone@example.com", Password: password})
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Login, authtest.Fault{Between: &gate, Times: 1})
-		answers := make(chan *answer)
-		go func() {
-			a, _ := c.try("POST", path, `{"email":"gone@example.com","password":"`+password+`"}`)
-			answers <- a
-		}()
+		answer := c.later("POST", path, `{"email":"gone@example.com","password":"`+password+`"}`)
 		<-gate.Arrived(1)
 		c.srv.DeleteAccount("gone@example.com")
 		gate.Open()
-		(<-answers).bare()
+		(<-answer).bare()
 	})
 	c.sub("72 bytes of a password count", func(c *conn) {
 		long := strings.Repeat("p", 92)

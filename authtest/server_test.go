@@ -133,10 +133,7 @@ func TestShutdown(t *testing.T) {
 	t.Run("not for those who have left", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Login, authtest.Fault{Deliver: authtest.Hang})
-		c.http.Timeout = 20 * time.Millisecond
-		if _, err := c.try("POST", "/auth/login", `{}`); err == nil {
-			t.Error("the hanging request was answered")
-		}
+		c.leave("POST", "/auth/login", `{}`)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := c.srv.Shutdown(ctx); err != nil {
