@@ -54,8 +54,11 @@ var edits = map[string]func(*authtest.Answer){
 func parseFault(spec string) (fault, error) {
 	name, parts, ok := strings.Cut(spec, ":")
 	endpoint, known := endpoints[name]
+	if strings.HasPrefix(name, "/") {
+		endpoint, known = authtest.Endpoint(name), true
+	}
 	if !ok || !known {
-		return fault{}, fmt.Errorf("must be ENDPOINT:PART,PART... with an endpoint of %s", endpointNames)
+		return fault{}, fmt.Errorf("must be ENDPOINT:PART,PART... with an endpoint of %s, or a path", endpointNames)
 	}
 	f := fault{endpoint: endpoint}
 	for part := range strings.SplitSeq(parts, ",") {
@@ -106,8 +109,12 @@ func (f *fault) set(part string) (allowed string) {
 		}
 	case "carry-out":
 		f.CarryOut = true
+	case "backend-down":
+		times := f.Times
+		f.Fault = authtest.BackendDown(f.endpoint)
+		f.Times = times
 	default:
-		return "one of times, delay, drip, status, body, location, deliver, edit, carry-out"
+		return "one of times, delay, drip, status, body, location, deliver, edit, carry-out, backend-down"
 	}
 	return ""
 }

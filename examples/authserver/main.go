@@ -3,12 +3,15 @@
 //
 //	go run ./examples/authserver -access-life 10s -fault refresh:status=503,times=3
 //
-// Settings are environment variables or flags; a flag beats its variable.
+// E-mails go to standard output. Settings are environment variables or flags; a
+// flag beats its variable.
 //
 //	ADDR         -addr         where to listen; port 0 picks a free one (127.0.0.1:8081)
 //	ACCESS_LIFE  -access-life  life of an access token, a Go duration (15m)
 //	MODE         -mode         strict: a refresh token is good for one use, and a second one
 //	                           ends the session; lax: as the real service behaves (strict)
+//	CALLBACK_URL -callback-url where links in e-mails lead back to, the app's /callback
+//	                           (http://127.0.0.1:8080/callback)
 //	             -fault        makes an endpoint fail; may be repeated, see -help
 package main
 
@@ -20,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
@@ -40,7 +44,7 @@ func main() {
 // run is the program. It returns the exit status: 2 for a setting that cannot
 // be used, 1 for a failure to listen.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	opts, faults, err := settings(args, getenv)
+	set, err := readSettings(args, getenv)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -49,13 +53,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	opts.Accounts = seed.Accounts()
-	srv, err := authtest.Start(opts)
+	srv, err := authtest.Start(authtest.Options{
+		Accounts:     seed.Accounts(),
+		Addr:         set.addr,
+		AccessLife:   set.accessLife,
+		Lax:          set.lax,
+		LostPassword: true,
+		OnEmail: func(m authtest.Email) error {
+			seed.PrintEmail(stdout, m)
+			return nil
+		},
+	})
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	for _, f := range faults {
+	srv.SetRedirects(set.callbackURL, set.callbackURL)
+	for _, f := range set.faults {
 		srv.Inject(f.endpoint, f.Fault)
 	}
 	seed.Print(stdout)
@@ -68,61 +82,76 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return 0
 }
 
-const usage = `usage: authserver [-addr HOST:PORT] [-access-life DURATION] [-mode strict|lax] [-fault FAULT]...
+const usage = `usage: authserver [flag]...
 
-  -addr, ADDR                where to listen; port 0 picks a free one (default 127.0.0.1:8081)
-  -access-life, ACCESS_LIFE  life of an access token, 1s or more (default 15m)
-  -mode, MODE                strict, or lax as the real service is (default strict)
-  -fault                     ENDPOINT:PART,PART... as in refresh:status=503,times=3
+  -addr, ADDR                  where to listen; port 0 picks a free one (default 127.0.0.1:8081)
+  -access-life, ACCESS_LIFE    life of an access token, 1s or more (default 15m)
+  -mode, MODE                  strict, or lax as the real service is (default strict)
+  -callback-url, CALLBACK_URL  where links in e-mails lead back to
+                               (default http://127.0.0.1:8080/callback)
+  -fault                       ENDPOINT:PART,PART... as in refresh:status=503,times=3
 
   ENDPOINT  ` + endpointNames + `
+            or a path such as /auth/register
   PART      times=N  delay=DURATION  drip=DURATION  status=N  body=TEXT  location=URL
             deliver=` + deliveryNames + `
             edit=` + editNames + `  carry-out
+            backend-down: as if the database behind the service failed
 `
 
-// settings reads flags and environment. Its error is one line, which names the
-// setting and says what is allowed.
-func settings(args []string, getenv func(string) string) (authtest.Options, []fault, error) {
-	var opts authtest.Options
-	var faults []fault
+type settings struct {
+	addr        string
+	accessLife  time.Duration
+	lax         bool
+	callbackURL string
+	faults      []fault
+}
+
+// readSettings reads flags and environment. Its error is one line, which names
+// the setting and says what is allowed.
+func readSettings(args []string, getenv func(string) string) (settings, error) {
+	var set settings
 	flags := flag.NewFlagSet("authserver", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	addr := flags.String("addr", "", "")
 	life := flags.String("access-life", "", "")
 	mode := flags.String("mode", "", "")
+	callback := flags.String("callback-url", "", "")
 	flags.Func("fault", "", func(spec string) error {
 		f, err := parseFault(spec)
-		faults = append(faults, f)
+		set.faults = append(set.faults, f)
 		return err
 	})
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		return opts, nil, err
+		return set, err
 	case err != nil:
-		return opts, nil, fmt.Errorf("%w (see -help)", err)
+		return set, fmt.Errorf("%w (see -help)", err)
 	case flags.NArg() > 0:
-		return opts, nil, fmt.Errorf("unexpected argument %q: settings are flags (see -help)", flags.Arg(0))
+		return set, fmt.Errorf("unexpected argument %q: settings are flags (see -help)", flags.Arg(0))
 	}
 
-	opts.Addr = cmp.Or(*addr, getenv("ADDR"), "127.0.0.1:8081")
-	if _, port, err := net.SplitHostPort(opts.Addr); err != nil || !isPort(port) {
-		return opts, nil, fmt.Errorf("ADDR: %q is not HOST:PORT with a port from 0 to 65535", opts.Addr)
+	set.addr = cmp.Or(*addr, getenv("ADDR"), "127.0.0.1:8081")
+	if _, port, err := net.SplitHostPort(set.addr); err != nil || !isPort(port) {
+		return set, fmt.Errorf("ADDR: %q is not HOST:PORT with a port from 0 to 65535", set.addr)
 	}
 	text := cmp.Or(*life, getenv("ACCESS_LIFE"), "15m")
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Second {
-		return opts, nil, fmt.Errorf("ACCESS_LIFE: %q is not a duration of 1s or more, such as 15m", text)
+	var err error
+	if set.accessLife, err = time.ParseDuration(text); err != nil || set.accessLife < time.Second {
+		return set, fmt.Errorf("ACCESS_LIFE: %q is not a duration of 1s or more, such as 15m", text)
 	}
-	opts.AccessLife = d
 	switch text := cmp.Or(*mode, getenv("MODE"), "strict"); text {
 	case "strict":
 	case "lax":
-		opts.Lax = true
+		set.lax = true
 	default:
-		return opts, nil, fmt.Errorf("MODE: %q is neither strict nor lax", text)
+		return set, fmt.Errorf("MODE: %q is neither strict nor lax", text)
 	}
-	return opts, faults, nil
+	set.callbackURL = cmp.Or(*callback, getenv("CALLBACK_URL"), "http://127.0.0.1:8080/callback")
+	if u, err := url.Parse(set.callbackURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return set, fmt.Errorf("CALLBACK_URL: %q is not an http or https URL", set.callbackURL)
+	}
+	return set, nil
 }
 
 func isPort(s string) bool {

@@ -29,6 +29,7 @@ func TestBadSettings(t *testing.T) {
 		{"access life too short", nil, map[string]string{"ACCESS_LIFE": "10ms"}, "1s"},
 		{"mode", nil, map[string]string{"MODE": "loose"}, "strict nor lax"},
 		{"flag beats variable", []string{"-mode", "loose"}, map[string]string{"MODE": "lax"}, `"loose"`},
+		{"callback", []string{"-callback-url", "/callback"}, nil, "CALLBACK_URL"},
 		{"fault endpoint", []string{"-fault", "nowhere:status=500"}, nil, "refresh"},
 		{"fault part", []string{"-fault", "refresh:explode"}, nil, "deliver"},
 		{"fault status", []string{"-fault", "refresh:status=99"}, nil, "200 to 599"},
@@ -78,7 +79,8 @@ func TestFaultFlags(t *testing.T) {
 		"-fault", "login:status=503,body=<h1>down</h1>,times=1",
 		"-fault", "refresh:status=302,location=/elsewhere",
 		"-fault", "jwks:deliver=close",
-		"-fault", "version:edit=truncate")
+		"-fault", "version:edit=truncate",
+		"-fault", "/auth/register:times=1,backend-down")
 	res := login(t, url)
 	body, _ := io.ReadAll(res.Body)
 	if res.StatusCode != 503 || string(body) != "<h1>down</h1>" {
@@ -99,6 +101,14 @@ func TestFaultFlags(t *testing.T) {
 	if res, err := client.Get(url + "/auth/jwks"); err == nil {
 		t.Errorf("jwks: %d, want no answer", res.StatusCode)
 		res.Body.Close()
+	}
+	res, err = http.Post(url+"/auth/register", "application/json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 500 {
+		t.Errorf("register: %d, want 500", res.StatusCode)
 	}
 	res, err = client.Get(url + "/version")
 	if err != nil {
@@ -189,6 +199,15 @@ func TestProcess(t *testing.T) {
 	}
 	if err := json.NewDecoder(login(t, url).Body).Decode(&body); err != nil || body.Life != 3000 {
 		t.Errorf("jwt_expires_in is %d (%v), want 3000", body.Life, err)
+	}
+	res, err := http.Post(url+"/auth/login", "application/json", strings.NewReader(`{"email":"viewer@example.com","cookie":false}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	mail, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.HasPrefix(mail, "e-mail to viewer@example.com: Secure log in link: "+url) {
+		t.Errorf("it prints %q (%v), want the e-mail", mail, err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

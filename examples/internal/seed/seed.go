@@ -41,3 +41,16 @@ func Print(w io.Writer) {
 	}
 	fmt.Fprintln(w, "password of all:", Password)
 }
+
+// PrintEmail shows an e-mail that the auth service sends. It is meant for
+// authtest.Options.OnEmail.
+func PrintEmail(w io.Writer, m authtest.Email) {
+	text := "e-mail to " + m.To + ": " + m.Subject
+	switch {
+	case m.Link != "":
+		text += ": " + m.Link
+	case m.Ticket != "":
+		text += ": the code is " + m.Ticket
+	}
+	fmt.Fprintln(w, text) // in one piece, for there may be others who write
+}
