@@ -267,10 +267,10 @@ func TestTokenStates(t *testing.T) {
 }
 
 func TestSignedCookies(t *testing.T) {
-	c := serve(t, authtest.Options{CookieSecret: "a secret", CookieSecure: true})
+	c := serve(t, authtest.Options{CookieSecret: "a secret", CookieSecure: true, CookieSameSite: http.SameSiteNoneMode})
 	a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`)
 	for _, line := range a.header["Set-Cookie"] {
-		if !containsAll(line, "=s%3A", "; HttpOnly; Secure; SameSite=Lax") {
+		if !containsAll(line, "=s%3A", "; HttpOnly; Secure; SameSite=None") {
 			t.Errorf("Set-Cookie is %s", line)
 		}
 	}
