@@ -3,6 +3,7 @@ package dashboard_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -398,4 +399,8 @@ func rounds(usual, long int) int {
 		return long
 	}
 	return usual
+}
+
+func cancelable() (context.Context, context.CancelFunc) {
+	return context.WithCancel(context.Background())
 }

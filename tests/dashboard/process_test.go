@@ -1,0 +1,211 @@
+package dashboard_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// Started alone, with nothing set: an auth service of its own, whose accounts
+// it prints before it listens.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	p := proc.Start(t, "dashboard", []string{"COOKIE_INSECURE=true"})
+	lines := p.Stdout()
+	if last := lines[len(lines)-1]; last != "listening on "+p.URL {
+		t.Errorf("the last line is %q", last)
+	}
+	printed := strings.Join(lines, "\n")
+	for _, want := range []string{admin, analyst, viewer, mfa, password, totpSecret} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%s is not announced", want)
+		}
+	}
+	if !strings.Contains(p.Stderr(), "SESSION_KEYS") || !strings.Contains(p.Stderr(), "WARN") {
+		t.Errorf("it does not warn of keys that end with it: %q", p.Stderr())
+	}
+	s := &site{Process: p, t: t}
+	for _, test := range []struct {
+		email  string
+		opened []string
+	}{
+		{admin, []string{"/dashboard", "/reports", "/admin"}},
+		{analyst, []string{"/dashboard", "/reports"}},
+		{viewer, []string{"/dashboard"}},
+		{mfa, []string{"/dashboard"}},
+	} {
+		b := s.browser(t)
+		to := b.postForm("/login", "email", test.email, "password", password).is(303).location()
+		if to == "/login/mfa" {
+			b.postForm(to, "code", code(t, time.Now())).leadsTo("/")
+		}
+		for _, path := range []string{"/dashboard", "/reports", "/admin"} {
+			status := 403
+			if slices.Contains(test.opened, path) {
+				status = 200
+			}
+			b.page(path).isPage(status)
+		}
+	}
+	if b := s.browser(t); b.get("/readyz").is(200).object()["auth"] != "ok" {
+		t.Error("its own auth service is not ready")
+	}
+	if now := p.Stdout(); len(now) != len(lines) {
+		t.Errorf("after it listens it prints %q", now[len(lines):])
+	}
+}
+
+// With AUTH_URL nothing secret is printed, and nothing but the address.
+func TestWithAuthURL(t *testing.T) {
+	t.Parallel()
+	auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=2s"})
+	for _, url := range []string{auth.URL, auth.URL + "/"} {
+		s := &site{t: t, Process: proc.Start(t, "dashboard", []string{"AUTH_URL=" + url, "SESSION_KEYS=" + keyA, "COOKIE_INSECURE=true"})}
+		if lines := s.Stdout(); len(lines) != 1 || lines[0] != "listening on "+s.URL {
+			t.Errorf("it prints %q", lines)
+		}
+		if s.Stderr() != "" {
+			t.Errorf("it complains: %q", s.Stderr())
+		}
+		s.signedIn(t, admin).page("/admin").isPage(200)
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"text", "json"} {
+		for _, level := range []string{"debug", "info", "warn", "error"} {
+			p := proc.Start(t, "dashboard", []string{"LOG_FORMAT=" + format, "LOG_LEVEL=" + level, "COOKIE_INSECURE=true"})
+			(&site{Process: p, t: t}).signedIn(t, viewer)
+			p.Signal(syscall.SIGTERM)
+			if status := p.Wait(); status != 0 {
+				t.Errorf("exit status %d", status)
+			}
+			log := p.Stderr()
+			for word, shown := range map[string]bool{
+				"DEBUG":           level == "debug",
+				"session_started": level == "debug" || level == "info",
+				"SESSION_KEYS":    level != "error",
+			} {
+				if strings.Contains(log, word) != shown {
+					t.Errorf("%s, %s: %s is to be in the log: %v\n%s", format, level, word, shown, log)
+				}
+			}
+			for line := range strings.Lines(log) {
+				if json.Valid([]byte(line)) != (format == "json") {
+					t.Errorf("%s: %q", format, line)
+				}
+			}
+		}
+	}
+}
+
+// waitUntilClosed waits until no new connections are taken.
+func (s *site) waitUntilClosed(t *testing.T) {
+	t.Helper()
+	address, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no new connections are taken", func() bool {
+		conn, err := net.Dial("tcp", address.Host)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}
+
+// SIGTERM lets requests that run come to their end, takes no others, and ends
+// with status 0.
+func TestSIGTERM(t *testing.T) {
+	overAll(t, func(t *testing.T, tt target) {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			api, arrived, release := hanging(t)
+			s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL)
+			b := s.signedIn(t, viewer)
+			answered := make(chan string, 1)
+			go func() {
+				a, err := b.try(b.request("GET", "/api/upstream", nil))
+				if err != nil {
+					answered <- err.Error()
+					return
+				}
+				answered <- a.body
+			}()
+			<-arrived
+			s.Signal(sig)
+			s.waitUntilClosed(t)
+			select {
+			case <-s.Exited():
+				t.Error("it did not wait for the request that ran")
+			default:
+			}
+			release()
+			if got := <-answered; got != "done" {
+				t.Errorf("the request that ran was answered %q", got)
+			}
+			if status := s.Wait(); status != 0 {
+				t.Errorf("exit status %d\n%s", status, s.Stderr())
+			}
+		}
+	})
+}
+
+// A refresh that runs is carried to its end, and its tokens are kept, though
+// nobody waits for it.
+func TestSIGTERMWhileRefreshing(t *testing.T) {
+	overAll(t, func(t *testing.T, tt target) {
+		s := start(t, tt, authtest.Options{AccessLife: time.Second})
+		b := s.signedIn(t, viewer)
+		time.Sleep(time.Second) // the token's life
+		var gate authtest.Gate
+		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+		ctx, hangUp := cancelable()
+		gone := make(chan error, 1)
+		req := b.request("GET", "/api/me", nil)
+		go func() {
+			_, err := b.client.Do(req.WithContext(ctx))
+			gone <- err
+		}()
+		<-gate.Arrived(1)
+		hangUp()
+		<-gone
+		s.Signal(syscall.SIGTERM)
+		s.waitUntilClosed(t)
+		gate.Open()
+		if status := s.Wait(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		if log := s.Stderr(); !strings.Contains(log, "session_refreshed") || strings.Contains(log, "refresh_un") {
+			t.Errorf("the refresh was not carried to its end:\n%s", log)
+		}
+	})
+}
+
+// What does not end is cut off after ten seconds, and the status is 0 all the
+// same.
+func TestSIGTERMIsPatientOnlySoLong(t *testing.T) {
+	t.Parallel()
+	api, arrived, _ := hanging(t)
+	s := start(t, targets[0], authtest.Options{}, "UPSTREAM_URL="+api.URL)
+	b := s.signedIn(t, viewer)
+	go func() { _, _ = b.try(b.request("GET", "/api/upstream", nil)) }()
+	<-arrived
+	began := time.Now()
+	s.Signal(syscall.SIGTERM)
+	if status := s.Wait(); status != 0 {
+		t.Errorf("exit status %d\n%s", status, s.Stderr())
+	}
+	if took := time.Since(began); took < 9*time.Second || took > 20*time.Second {
+		t.Errorf("it took %v, want about 10 s", took)
+	}
+}
