@@ -11,6 +11,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"os/user"
@@ -24,9 +26,12 @@ import (
 
 	"github.com/synmetrix/session/tests/internal/proxy"
 
-	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
+	"github.com/go-sql-driver/mysql"   // and the driver "mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
+
+// The driver logs each broken connection, of which tests make thousands.
+func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
 // Server is a database server in a process of its own.
 type Server struct {
