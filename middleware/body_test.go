@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
@@ -263,6 +264,22 @@ func TestBodyThatIsCut(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\n14\r\nemail=a&password=bcd\r\nnonsense\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != 400 {
+		t.Errorf("%v, %+v", err, resp)
+	}
+}
+
+// A body that is too large is refused before it comes.
+func TestBodyThatIsAnnounced(t *testing.T) {
+	a := newApp(t, nil)
+	conn, err := tls.Dial("tcp", a.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != 413 {
 		t.Errorf("%v, %+v", err, resp)
 	}
 }

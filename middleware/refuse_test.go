@@ -76,7 +76,7 @@ func TestFormOfARefusal(t *testing.T) {
 		{"GET", "", "", "text/html;q=NaN", false},
 		{"GET", "", "", "text/html;q=-1", false},
 		{"GET", "", "", "text/html;q=0.x", false},
-		{"GET", "", "", `text/html;a="\",", application/json;q=0`, false},
+		{"GET", "", "", `x/y;a="\",text/html,"`, false},
 		{"GET", "", "", "text/html;q=", false},
 		{"GET", "", "", ",,;/text,html, text/html", true},
 		{"GET", "", "", "text/html;q=0.001", true},

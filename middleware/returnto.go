@@ -26,10 +26,10 @@ const maxReturnTo = 2048
 // segments and, at the start, more than one slash in any encoding. A fragment
 // is dropped.
 func ReturnTo(value string) string {
-	if len(value) > maxReturnTo || !utf8.ValidString(value) || hasControl(value) {
+	if len(value) > maxReturnTo || !utf8.ValidString(value) {
 		return ""
 	}
-	u, err := url.Parse(value)
+	u, err := url.Parse(value) // no control characters, for one
 	if err != nil || !onThisHost(u) || !plainPath(u.EscapedPath()) {
 		return ""
 	}

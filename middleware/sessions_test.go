@@ -197,6 +197,31 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// Where the session can't be saved, either, a panic is still what comes out.
+func TestPanicAndFailedCommit(t *testing.T) {
+	s := &downStore{Store: memstore.New()}
+	a := newApp(t, func(c *session.Config) { c.Store = s })
+	b := a.browser()
+	b.signIn("admin@example.com")
+	sessions := middleware.Sessions(a.m)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s.down.Store(true)
+		change(r)
+		panic("boom")
+	}))
+	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if recover() == "boom" {
+				w.WriteHeader(http.StatusTeapot)
+			}
+		}()
+		sessions.ServeHTTP(w, r)
+	}))
+	b.base = a.srv.URL
+	if got := b.get("/").is(t, http.StatusTeapot, ""); got.body != "" {
+		t.Errorf("body %q", got.body)
+	}
+}
+
 // A handler that panics in the middle of its response.
 func TestPanicAfterTheFirstByte(t *testing.T) {
 	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {

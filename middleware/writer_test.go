@@ -331,6 +331,32 @@ func TestHijack(t *testing.T) {
 	}
 }
 
+// Some handlers write the status of an upgrade before they hijack.
+func TestSwitchingProtocols(t *testing.T) {
+	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {
+		change(r)
+		w.Header().Set("Upgrade", "echo")
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		if conn, _, err := w.(http.Hijacker).Hijack(); err != nil {
+			t.Error(err)
+		} else {
+			conn.Close()
+		}
+	})
+	req, _ := http.NewRequest("GET", b.base+"/h", nil)
+	req.Header.Set("Upgrade", "echo")
+	req.Header.Set("Connection", "Upgrade")
+	resp, err := b.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 101 || len(resp.Cookies()) == 0 {
+		t.Errorf("status %d, cookies %v", resp.StatusCode, resp.Cookies())
+	}
+}
+
 // Each event of a stream arrives before the next one is written.
 func TestServerSentEvents(t *testing.T) {
 	next := make(chan struct{})
@@ -435,7 +461,7 @@ func TestFailedCommit(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	told := make(chan error, 1)
 	for name, write := range map[string]func(w http.ResponseWriter) error{
-		"nothing":     func(http.ResponseWriter) error { return errDown },
+		"nothing":     func(http.ResponseWriter) error { return session.ErrSessionUnavailable },
 		"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(200); _, err := w.Write([]byte("secret")); return err },
 		"Write":       func(w http.ResponseWriter) error { _, err := w.Write([]byte("secret")); return err },
 		"WriteString": func(w http.ResponseWriter) error { _, err := io.WriteString(w, "secret"); return err },
@@ -496,8 +522,8 @@ func TestFailedCommit(t *testing.T) {
 			}
 			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").
 				has(t, "X-Frame-Options", "DENY").has(t, "Vary", "Cookie").has(t, "Set-Cookie", "").has(t, "Cache-Control", "no-store")
-			if err := <-told; err == nil {
-				t.Errorf("%s: the handler was not told", path)
+			if err := <-told; !errors.Is(err, session.ErrSessionUnavailable) {
+				t.Errorf("%s: the handler was told %v", path, err)
 			}
 		}
 	}
