@@ -49,7 +49,9 @@ var methods = []string{
 // cookie.
 //
 // The login page is shown to a user who is signed in, too: to sign in as
-// somebody else.
+// somebody else. Asked for as JSON it answers {"signed_in":true} or false, and
+// the page for the code {"mfa_required":true} or, if no sign-in waits for one,
+// 401.
 func Routes(m *session.Manager) []Route {
 	h := &handlers{m}
 	routes := h.path(nil, "/login", h.loginPage, h.login)
