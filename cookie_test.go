@@ -1,0 +1,344 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+var theme = session.NewKey[string]("theme")
+
+// inMemory keeps sessions in a store of the app's own clock.
+func inMemory(c *session.Config) { c.Store = &memstore.Store{Now: c.Now} }
+
+// overKinds runs a test with sessions in cookies and in a store.
+func overKinds(t *testing.T, test func(t *testing.T, kind func(*session.Config), stored bool)) {
+	t.Run("cookie", func(t *testing.T) { test(t, func(*session.Config) {}, false) })
+	t.Run("stored", func(t *testing.T) { test(t, inMemory, true) })
+}
+
+func TestCookieAttributes(t *testing.T) {
+	const month = "; Max-Age=2592000"
+	for _, tt := range []struct {
+		name        string
+		cookie      session.Cookie
+		lifetime    time.Duration
+		prefix      string
+		maxAge      string
+		attributes  string
+		temporarily string // Max-Age of a login that waits
+	}{
+		{"the zero value", session.Cookie{}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"a name", session.Cookie{Name: "App_1.x"}, 0, "__Host-App_1.x", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"a domain", session.Cookie{Domain: "example.org"}, 0, "__Secure-session", month, "; Path=/; Domain=example.org; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"insecure", session.Cookie{Insecure: true}, 0, "session", month, "; Path=/; HttpOnly; SameSite=Lax", "; Max-Age=900"},
+		{"insecure domain", session.Cookie{Insecure: true, Domain: "example.org"}, 0, "session", month, "; Path=/; Domain=example.org; HttpOnly; SameSite=Lax", "; Max-Age=900"},
+		{"default mode", session.Cookie{SameSite: http.SameSiteDefaultMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"strict", session.Cookie{SameSite: http.SameSiteStrictMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Strict", "; Max-Age=900"},
+		{"none", session.Cookie{SameSite: http.SameSiteNoneMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=None", "; Max-Age=900"},
+		{"not persistent", session.Cookie{NonPersistent: true}, 0, "__Host-session", "", "; Path=/; HttpOnly; Secure; SameSite=Lax", ""},
+		{"400 days", session.Cookie{}, 400 * 24 * time.Hour, "__Host-session", "; Max-Age=34560000", "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"an hour", session.Cookie{}, time.Hour, "__Host-session", "; Max-Age=3600", "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
+				a := newApp(t, kind, func(c *session.Config) { c.Cookie, c.Lifetime = tt.cookie, tt.lifetime })
+				b := a.signedIn()
+				want := []string{tt.prefix}
+				if !stored {
+					want = append(want, tt.prefix+"-state")
+				}
+				checkLines(t, b.last, want, tt.maxAge+tt.attributes)
+
+				// What is deleted is named in the same way.
+				b.visit(func(ctx context.Context, _ *session.Session) {
+					if err := a.Logout(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+				checkLines(t, b.last, want, "; Max-Age=0"+tt.attributes)
+
+				a.auth.mfa = true
+				b.visit(func(ctx context.Context, _ *session.Session) {
+					if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+						t.Errorf("login: %v", err)
+					}
+				})
+				checkLines(t, b.last, []string{tt.prefix + "-mfa"}, tt.temporarily+tt.attributes)
+				b.visit(func(ctx context.Context, _ *session.Session) {
+					if err := a.LoginTOTP(ctx, "123456"); err != nil {
+						t.Error(err)
+					}
+				})
+				if !slices.Contains(b.last.Values("Set-Cookie"), tt.prefix+"-mfa=; Max-Age=0"+tt.attributes) {
+					t.Errorf("the pending login was not deleted: %q", b.last.Values("Set-Cookie"))
+				}
+				b.is(true)
+			})
+		})
+	}
+}
+
+// checkLines checks the names of the cookies that an answer sets, and that all
+// have the same attributes.
+func checkLines(t *testing.T, h http.Header, names []string, attributes string) {
+	t.Helper()
+	var got []string
+	for _, line := range h.Values("Set-Cookie") {
+		name, _, _ := strings.Cut(line, "=")
+		got = append(got, name)
+		if !strings.HasSuffix(line, attributes) || strings.Count(line, "; ") != strings.Count(attributes, "; ") {
+			t.Errorf("Set-Cookie: %s, want the attributes %s", line, attributes)
+		}
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("cookies %q, want %q", got, names)
+	}
+	if h.Get("Cache-Control") != "no-store" {
+		t.Errorf("Cache-Control: %q on an answer that sets cookies", h.Get("Cache-Control"))
+	}
+}
+
+// A cookie never outlives the session's lifetime, whenever it is written.
+func TestMaxAgeIsWhatIsLeft(t *testing.T) {
+	a := newApp(t, func(c *session.Config) { c.Lifetime = 10 * time.Hour })
+	b := a.signedIn()
+	a.clock.Advance(4 * time.Hour)
+	b.is(true)
+	for _, line := range b.last.Values("Set-Cookie") {
+		if _, _, age := parseSetCookie(t, line); age != "21600" {
+			t.Errorf("Max-Age=%s four hours after the login, want 21600", age)
+		}
+	}
+	if n := len(b.last.Values("Set-Cookie")); n != 2 {
+		t.Errorf("%d cookies were set, want the renewed tokens and the state", n)
+	}
+}
+
+// Tokens of every size come back as they were, over as many cookies as needed,
+// none of them too long; those that would need too many are refused.
+func TestCookieSizes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cookie session.Cookie
+		chunks int
+	}{
+		{"default", session.Cookie{}, 4},
+		{"long", session.Cookie{
+			Name:     strings.Repeat("n", 64),
+			Domain:   strings.Repeat("d", 60) + "." + strings.Repeat("e", 60) + ".org",
+			SameSite: http.SameSiteStrictMode,
+		}, 4},
+		{"short", session.Cookie{Name: "s", Insecure: true, NonPersistent: true, SameSite: http.SameSiteLaxMode}, 4},
+		{"one", session.Cookie{MaxChunks: 1}, 1},
+		{"ten", session.Cookie{MaxChunks: 10}, 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newApp(t, func(c *session.Config) { c.Cookie = tt.cookie })
+			most := 0
+			for size := 0; ; size += 61 {
+				a.auth.pad = strings.Repeat("x", size)
+				b := a.browser()
+				var loginErr error
+				b.visit(func(ctx context.Context, _ *session.Session) { loginErr = a.Login(ctx, "user@example.com", "password") })
+				if loginErr != nil {
+					if !errors.Is(loginErr, session.ErrTooLarge) {
+						t.Fatal(loginErr)
+					}
+					break
+				}
+				want := accessToken(a.clock.Now(), a.auth.life, a.auth.roles, a.auth.pad)
+				b.visit(func(ctx context.Context, s *session.Session) {
+					if got, err := s.AccessToken(ctx); err != nil || got != want {
+						t.Fatalf("padding of %d: another access token: %v", size, err)
+					}
+				})
+				most = max(most, len(b.names)-1)
+			}
+			if most != tt.chunks {
+				t.Errorf("tokens went over %d cookies, want up to %d", most, tt.chunks)
+			}
+		})
+	}
+}
+
+// Tokens that fit no cookie sign nobody in, say what to do about it, and are
+// given back.
+func TestTokensThatFitNoCookie(t *testing.T) {
+	a := newApp(t)
+	b := a.signedIn()
+	before := b.header()
+	a.auth.pad = strings.Repeat("x", 20_000)
+	b.visit(func(ctx context.Context, s *session.Session) {
+		err := a.Login(ctx, "user@example.com", "password")
+		if !errors.Is(err, session.ErrTooLarge) || !strings.Contains(err.Error(), "Config.Store") {
+			t.Errorf("login: %v, want ErrTooLarge and the way out", err)
+		}
+		if !session.FromContext(ctx).SignedIn() {
+			t.Error("the session before it is gone")
+		}
+	})
+	if b.header() != before || a.auth.liveTokens() != 1 {
+		t.Errorf("cookies changed: %v; %d refresh tokens live, want that of the session before", b.header() != before, a.auth.liveTokens())
+	}
+	b.is(true)
+
+	// A store has room.
+	a = newApp(t, inMemory)
+	a.auth.pad = strings.Repeat("x", 20_000)
+	a.signedIn().is(true)
+}
+
+// Shorter tokens expire the cookies that they leave over, in the same answer.
+func TestShrinkingTokens(t *testing.T) {
+	a := newApp(t)
+	for i := range 300 {
+		a.auth.roles = append(a.auth.roles, fmt.Sprintf("the-role-%03d", i))
+	}
+	b := a.signedIn()
+	want := []string{"__Host-session", "__Host-session-1", "__Host-session-2", "__Host-session-state"}
+	if !slices.Equal(b.names, want) {
+		t.Fatalf("300 roles are in %q, want %q", b.names, want)
+	}
+	b.visit(func(_ context.Context, s *session.Session) {
+		if len(s.Roles()) != 301 || !s.HasRole("the-role-299") {
+			t.Errorf("%d roles, want 301", len(s.Roles()))
+		}
+	})
+	a.auth.roles = []string{"user"}
+	a.clock.Advance(a.auth.life)
+	b.is(true)
+	if want := []string{"__Host-session", "__Host-session-state"}; !slices.Equal(b.names, want) {
+		t.Errorf("cookies %q after the roles are gone, want %q", b.names, want)
+	}
+	for i := 1; i <= 2; i++ {
+		line := "__Host-session-" + strconv.Itoa(i) + "=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax"
+		if !slices.Contains(b.last.Values("Set-Cookie"), line) {
+			t.Errorf("no %q in %q", line, b.last.Values("Set-Cookie"))
+		}
+	}
+	b.is(true)
+	if n := len(b.last.Values("Set-Cookie")); n != 0 {
+		t.Errorf("%d cookies set by an answer that changes nothing", n)
+	}
+}
+
+// The state shrinks and grows as the tokens do.
+func TestStateOverChunks(t *testing.T) {
+	a := newApp(t)
+	b := a.signedIn()
+	set := func(v string) func(context.Context, *session.Session) {
+		return func(_ context.Context, s *session.Session) {
+			if err := theme.Set(s, v); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	long := strings.Repeat("long ", 1500)
+	b.visit(set(long))
+	if want := []string{"__Host-session", "__Host-session-state", "__Host-session-state-1", "__Host-session-state-2", "__Host-session-state-3"}; !slices.Equal(b.names, want) {
+		t.Errorf("cookies %q, want %q", b.names, want)
+	}
+	b.visit(func(_ context.Context, s *session.Session) {
+		if got, _ := theme.Get(s); got != long {
+			t.Errorf("a value of %d bytes, want %d", len(got), len(long))
+		}
+	})
+	b.visit(set("short"))
+	if want := []string{"__Host-session", "__Host-session-state"}; !slices.Equal(b.names, want) {
+		t.Errorf("cookies %q, want %q", b.names, want)
+	}
+}
+
+// A key that comes to stand first seals anew what others have sealed, with the
+// next answer; a key that is gone opens nothing.
+func TestKeyRotation(t *testing.T) {
+	k1, k2, k3 := session.GenerateKey(), session.GenerateKey(), session.GenerateKey()
+	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
+		store := &memstore.Store{Now: (&clock{}).Now}
+		with := func(keys ...session.SecretKey) *app {
+			return newApp(t, kind, func(c *session.Config) {
+				c.Keys = keys
+				if stored {
+					c.Store = store
+				}
+			})
+		}
+		b := with(k1).signedIn()
+		b.visit(func(_ context.Context, s *session.Session) {
+			if err := theme.Set(s, "dark"); err != nil {
+				t.Error(err)
+			}
+		})
+		old := b.header()
+
+		b.app = with(k2, k1)
+		b.is(true)
+		wanted := len(b.names)
+		if n := len(b.last.Values("Set-Cookie")); n != wanted {
+			t.Errorf("%d of %d cookies were sealed anew", n, wanted)
+		}
+		b.is(true)
+		if n := len(b.last.Values("Set-Cookie")); n != 0 {
+			t.Errorf("%d cookies were sealed anew once more", n)
+		}
+
+		b.app = with(k2)
+		b.visit(func(_ context.Context, s *session.Session) {
+			if v, _ := theme.Get(s); v != "dark" {
+				t.Errorf("value %q, want what was set before", v)
+			}
+		})
+		for _, keys := range [][]session.SecretKey{{k2}, {k3, k2}} {
+			if lines := with(keys...).visit(old, signedOut(t)).Values("Set-Cookie"); len(lines) != wanted {
+				t.Errorf("%d cookies of a key that is gone were expired, want %d", len(lines), wanted)
+			}
+		}
+	})
+}
+
+// signedOut is a handler that wants nobody to be signed in, for sure.
+func signedOut(t *testing.T) func(context.Context, *session.Session) {
+	return func(_ context.Context, s *session.Session) {
+		t.Helper()
+		if s.SignedIn() || s.Err() != nil || !errors.Is(s.Authorize(nil), session.ErrUnauthenticated) {
+			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
+		}
+	}
+}
+
+// What is ours is told by the exact name.
+func TestCookiesOfOtherNames(t *testing.T) {
+	a := newApp(t)
+	b := a.signedIn()
+	for _, name := range []string{
+		"session", "__Secure-session", "__Host-Session", "__host-session", "__Host-session-", "__Host-session2", "__Host-session-0",
+		"__Host-session-4", "__Host-session-10", "__Host-session-01", "__Host-session-state-4", "__Host-session-other", "x__Host-session", "__Host-session ",
+	} {
+		h := a.visit(name+"="+b.values["__Host-session"], signedOut(t))
+		if lines := h.Values("Set-Cookie"); len(lines) != 0 {
+			t.Errorf("%q was taken for ours: %q", name, lines)
+		}
+	}
+	// And found between others, however they are separated.
+	genuine := "__Host-session=" + b.values["__Host-session"]
+	for _, header := range []string{
+		"a=b; " + genuine, genuine + "; a=b", "a=b;" + genuine + ";c", ";;" + genuine + ";;", "a; \t " + genuine + " \t ;",
+		"__Host-session-x=1; " + genuine, "note=__Host-session; " + genuine, "__Host-session2=x;" + genuine,
+	} {
+		a.visit(header, func(_ context.Context, s *session.Session) {
+			if !s.SignedIn() {
+				t.Errorf("not found in %q", strings.ReplaceAll(header, genuine, "OURS"))
+			}
+		})
+	}
+}

@@ -1,0 +1,490 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// withTheme is a browser that has signed in and has a value in its session.
+func (a *app) withTheme(value string) *browser {
+	a.t.Helper()
+	b := a.signedIn()
+	b.visit(func(_ context.Context, s *session.Session) {
+		if err := theme.Set(s, value); err != nil {
+			a.t.Fatal(err)
+		}
+	})
+	return b
+}
+
+// pairs are the cookies of a browser as they stand in its header.
+func (b *browser) pairs() []string { return strings.Split(b.header(), "; ") }
+
+// refuses checks that a header signs nobody in, is no error, and that all of
+// our cookies in it are expired, once each, while others are left alone.
+func (a *app) refuses(what, header string) {
+	a.t.Helper()
+	h := a.visit(header, func(_ context.Context, s *session.Session) {
+		if s.SignedIn() || s.Err() != nil || s.UserID() != "" || s.Roles() != nil || len(s.ValueNames()) != 0 {
+			a.t.Errorf("%s: signed in: %v (%v)", what, s.SignedIn(), s.Err())
+		}
+	})
+	expired := map[string]bool{}
+	for _, line := range h.Values("Set-Cookie") {
+		name, value, age := parseSetCookie(a.t, line)
+		if value != "" || age != "0" || expired[name] || !strings.HasSuffix(line, "; Path=/; HttpOnly; Secure; SameSite=Lax") {
+			a.t.Errorf("%s: Set-Cookie: %s", what, line)
+		}
+		if !strings.Contains(header, name+"=") {
+			a.t.Errorf("%s: %s was expired and not presented", what, name)
+		}
+		expired[name] = true
+	}
+	if strings.Contains("; "+header, "; __Host-session=") && !expired["__Host-session"] {
+		a.t.Errorf("%s: the cookie was not expired", what)
+	}
+}
+
+// accepts checks that a header signs in, and that nothing is set or expired.
+func (a *app) accepts(what, header string) {
+	a.t.Helper()
+	h := a.visit(header, func(_ context.Context, s *session.Session) {
+		if !s.SignedIn() {
+			a.t.Errorf("%s: not signed in (%v)", what, s.Err())
+		}
+	})
+	if lines := h.Values("Set-Cookie"); len(lines) != 0 {
+		a.t.Errorf("%s: Set-Cookie: %.200q", what, lines)
+	}
+}
+
+// Of the whole header every bit is flipped, the names and what is between them
+// included.
+func TestEveryBitFlipped(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
+		a := newApp(t, kind)
+		header := []byte(a.withTheme("dark").header())
+		tokens, _, _ := strings.Cut(string(header), ";")
+		accepted := 0
+		for i := range header {
+			for bit := range 8 {
+				header[i] ^= 1 << bit
+				a.visit(string(header), func(_ context.Context, s *session.Session) {
+					if s.Err() != nil {
+						t.Errorf("byte %d, bit %d: %v", i, bit, s.Err())
+					}
+					value, found := theme.Get(s)
+					switch inTokens := i < len(tokens); {
+					case s.SignedIn() && inTokens:
+						t.Errorf("byte %d, bit %d: accepted", i, bit)
+					case !s.SignedIn() && found, found && value != "dark":
+						t.Errorf("byte %d, bit %d: the value %q", i, bit, value)
+					case s.SignedIn() && found && i > len(tokens)+2 && !stored:
+						t.Errorf("byte %d, bit %d: the state was accepted", i, bit)
+					case s.SignedIn():
+						accepted++
+					}
+				})
+				header[i] ^= 1 << bit
+			}
+		}
+		// What is behind the tokens cookie does no harm to it.
+		if accepted == 0 && !stored {
+			t.Error("no flip in the state left the session alive: the test shows nothing")
+		}
+		a.accepts("unflipped", string(header))
+	})
+}
+
+// Over several cookies it is the same: all bits of what their chunks begin
+// with, and a bit of each byte behind, or all of those too with LONG.
+func TestEveryBitOfChunksFlipped(t *testing.T) {
+	a := newApp(t)
+	a.auth.pad = strings.Repeat("x", 5500)
+	b := a.signedIn()
+	delete(b.values, "__Host-session-state")
+	b.names = slices.DeleteFunc(b.names, func(name string) bool { return strings.HasSuffix(name, "-state") })
+	if len(b.names) != 3 {
+		t.Fatalf("cookies %q, want three chunks", b.names)
+	}
+	header := []byte(b.header())
+	start := 0
+	for i := range header {
+		if header[i] == ' ' {
+			start = i + 1
+		}
+		for bit := range 8 {
+			if i-start > 40 && bit != i%8 && os.Getenv("LONG") == "" {
+				continue
+			}
+			if header[i] == ' ' || header[i] == ';' {
+				continue // what is between cookies is not theirs
+			}
+			header[i] ^= 1 << bit
+			a.visit(string(header), func(_ context.Context, s *session.Session) {
+				if s.SignedIn() || s.Err() != nil {
+					t.Errorf("byte %d, bit %d: signed in: %v (%v)", i, bit, s.SignedIn(), s.Err())
+				}
+			})
+			header[i] ^= 1 << bit
+		}
+	}
+	a.accepts("unflipped", string(header))
+}
+
+// Each text has one encoding; what decodes to the same bytes in a lenient
+// reader is refused.
+func TestNonCanonicalEncodings(t *testing.T) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	// strayBits changes the bits of the last character that mean nothing.
+	strayBits := func(v string) string {
+		body := strings.TrimRight(v, "=")
+		i := strings.IndexByte(alphabet, body[len(body)-1])
+		if len(v) == len(body) {
+			return v + "A" // there are none
+		}
+		return body[:len(body)-1] + alphabet[i+1:i+2] + v[len(body):]
+	}
+	every := func(s string) string {
+		var b strings.Builder
+		for i := range len(s) {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+		return b.String()
+	}
+	changes := map[string]func(v string) string{
+		"newline after":         func(v string) string { return v + "\n" },
+		"newline before":        func(v string) string { return "\n" + v },
+		"newline within":        func(v string) string { return v[:100] + "\n" + v[100:] },
+		"line break within":     func(v string) string { return v[:100] + "\r\n" + v[100:] },
+		"four newlines":         func(v string) string { return v[:100] + "\n\n\n\n" + v[100:] },
+		"no padding":            func(v string) string { return strings.TrimRight(v, "=") + "A"[:1-min(1, strings.Count(v, "="))] },
+		"more padding":          func(v string) string { return v + "=" },
+		"a block of padding":    func(v string) string { return v + "====" },
+		"padding within":        func(v string) string { return v[:100] + "=" + v[100:] },
+		"stray bits":            strayBits,
+		"quoted":                func(v string) string { return `"` + v + `"` },
+		"half quoted":           func(v string) string { return `"` + v },
+		"percent-encoded":       every,
+		"percent-encoded in it": func(v string) string { return every(v[:1]) + v[1:] },
+		"padding by percent":    func(v string) string { return url.QueryEscape(v) + "%3D" },
+		"standard alphabet":     func(v string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(v) + "+" },
+		"space within":          func(v string) string { return v[:100] + " " + v[100:] },
+		"tab within":            func(v string) string { return v[:100] + "\t" + v[100:] },
+		"comma after":           func(v string) string { return v + "," },
+		"NUL after":             func(v string) string { return v + "\x00" },
+		"a byte more":           func(v string) string { return v + "A" },
+		"four bytes more":       func(v string) string { return v + "AAAA" },
+		"a byte before":         func(v string) string { return "A" + v },
+		"a byte less":           func(v string) string { return v[:len(v)-1] },
+		"four bytes less":       func(v string) string { return v[:len(v)-4] },
+		"the first four gone":   func(v string) string { return v[4:] },
+		"twice":                 func(v string) string { return v + v },
+		"lower case":            strings.ToLower,
+		"upper case":            strings.ToUpper,
+		"one chunk":             func(v string) string { return "1.AAAA." + v },
+		"a dot after":           func(v string) string { return v + "." },
+		"a dot before":          func(v string) string { return "." + v },
+		"a dot within":          func(v string) string { return v[:100] + "." + v[100:] },
+		"empty":                 func(string) string { return "" },
+		"not ASCII":             func(v string) string { return v + "é" },
+		"letters alike":         func(v string) string { return strings.Replace(v, v[:1], "А", 1) },
+	}
+	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
+		a := newApp(t, kind)
+		// Sessions whose sealed texts end in every kind of padding.
+		kinds := map[int]bool{}
+		for i := range 3 {
+			a.auth.pad = strings.Repeat("x", 3*i)
+			b := a.withTheme(strings.Repeat("x", 3*i))
+			for _, name := range b.names {
+				kinds[strings.Count(b.values[name], "=")] = true
+				for what, change := range changes {
+					value := b.values[name]
+					if change(value) == value {
+						t.Fatalf("%s changes nothing", what)
+					}
+					header := strings.Replace(b.header(), name+"="+value, name+"="+change(value), 1)
+					if strings.HasSuffix(name, "-state") {
+						a.visit(header, func(_ context.Context, s *session.Session) {
+							if v, ok := theme.Get(s); ok || !s.SignedIn() {
+								t.Errorf("state, %s: value %q (%v), signed in: %v", what, v, ok, s.SignedIn())
+							}
+						})
+						continue
+					}
+					a.refuses(what, header)
+				}
+			}
+		}
+		if !stored && len(kinds) != 3 {
+			t.Errorf("sealed texts of %d kinds of padding, want 3", len(kinds))
+		}
+	})
+}
+
+// Chunks that are cut, swapped, moved or missing.
+func TestTamperedChunks(t *testing.T) {
+	a := newApp(t)
+	a.auth.pad = strings.Repeat("x", 5500)
+	b := a.signedIn()
+	pairs := b.pairs()
+	if len(pairs) != 4 || !strings.HasPrefix(pairs[0], "__Host-session=3.") || !strings.HasPrefix(pairs[3], "__Host-session-state=") {
+		t.Fatalf("cookies %q, want three chunks and a state", b.names)
+	}
+	chunks := pairs[:3]
+	value := func(pair string) string { _, v, _ := strings.Cut(pair, "="); return v }
+	name := func(pair string) string { n, _, _ := strings.Cut(pair, "="); return n }
+	with := func(i int, v string) string {
+		changed := slices.Clone(pairs)
+		changed[i] = name(pairs[i]) + "=" + v
+		return strings.Join(changed, "; ")
+	}
+	a.accepts("untouched", strings.Join(pairs, "; "))
+	for i, pair := range chunks {
+		v := value(pair)
+		a.refuses(fmt.Sprintf("chunk %d missing", i), strings.Join(slices.Delete(slices.Clone(pairs), i, i+1), "; "))
+		a.refuses(fmt.Sprintf("only chunk %d", i), pair)
+		for what, changed := range map[string]string{
+			"empty":             "",
+			"cut in half":       v[:len(v)/2],
+			"cut by one":        v[:len(v)-1],
+			"cut by four":       v[:len(v)-4],
+			"longer by four":    v + "AAAA",
+			"too long":          v + strings.Repeat("A", 4096),
+			"without its front": v[1:],
+			"doubled":           v + v,
+		} {
+			a.refuses(fmt.Sprintf("chunk %d %s", i, what), with(i, changed))
+		}
+		for j, other := range chunks[:i] {
+			swapped := slices.Clone(pairs)
+			swapped[i], swapped[j] = name(pair)+"="+value(other), name(other)+"="+v
+			a.refuses(fmt.Sprintf("chunks %d and %d swapped", i, j), strings.Join(swapped, "; "))
+			a.refuses(fmt.Sprintf("chunk %d in the place of %d", i, j), with(j, v))
+		}
+		// Twice the same is the same.
+		a.accepts(fmt.Sprintf("chunk %d doubled", i), strings.Join(slices.Insert(slices.Clone(pairs), i, pair), "; "))
+	}
+	first := value(chunks[0])
+	for _, count := range []string{"0", "1", "2", "4", "5", "03", "3 ", "-3", "+3", "10", "99", "3e0", "", "99999999999999999999", "٣"} {
+		a.refuses("the number of chunks "+strconv.Quote(count), with(0, count+first[1:]))
+	}
+	a.refuses("no number of chunks", with(0, first[2:]))
+	a.refuses("chunks without headers", strings.Join([]string{
+		name(chunks[0]) + "=" + first[7:], name(chunks[1]) + "=" + value(chunks[1])[5:], name(chunks[2]) + "=" + value(chunks[2])[5:],
+	}, "; "))
+	slices.Reverse(pairs)
+	a.accepts("in another order", strings.Join(pairs, "; "))
+}
+
+// Chunks of two sessions, or of two generations of one, never open together.
+func TestMixedChunks(t *testing.T) {
+	a := newApp(t)
+	a.auth.pad = strings.Repeat("x", 5500)
+	b := a.signedIn()
+	first := b.pairs()[:3]
+	a.clock.Advance(a.auth.life)
+	second := b.is(true).pairs()[:3]
+	other := a.signedIn().pairs()[:3]
+	for _, set := range [][]string{second, other} {
+		for mask := 1; mask < 7; mask++ {
+			mixed := slices.Clone(first)
+			for i := range mixed {
+				if mask&(1<<i) != 0 {
+					mixed[i] = set[i]
+				}
+			}
+			a.refuses(fmt.Sprintf("mixed %03b", mask), strings.Join(mixed, "; "))
+			// Under the tags of one of them.
+			tag := first[0][strings.Index(first[0], ".")+1:][:4]
+			for i, pair := range mixed {
+				if i == 0 {
+					at := strings.Index(pair, ".") + 1
+					mixed[i] = pair[:at] + tag + pair[at+4:]
+					continue
+				}
+				at := strings.Index(pair, "=") + 1
+				mixed[i] = pair[:at] + tag + pair[at+4:]
+			}
+			a.refuses(fmt.Sprintf("mixed %03b under one tag", mask), strings.Join(mixed, "; "))
+		}
+	}
+	// Side by side each is whole.
+	for _, sets := range [][][]string{{second, other}, {other, second}, {other, second, other}} {
+		a.accepts("two sessions", strings.Join(slices.Concat(sets...), "; "))
+	}
+}
+
+// A genuine cookie works beside any others of its name, wherever it stands,
+// and none is expired for it.
+func TestGenuineBesideGarbage(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		stranger := newApp(t, kind)
+		for _, size := range []int{0, 4000} {
+			a.auth.pad, stranger.auth.pad = strings.Repeat("x", size), strings.Repeat("x", size)
+			b := a.signedIn()
+			pairs := b.pairs()
+			genuine := b.header()
+			flipped := func(pair string) string {
+				i := len(pair) / 2
+				return pair[:i] + string(rune('A'+(pair[i]+1)%26)) + pair[i+1:]
+			}
+			var bent []string
+			for _, pair := range pairs {
+				bent = append(bent, flipped(pair))
+			}
+			garbage := map[string]string{
+				"empty":                 "__Host-session=",
+				"short":                 "__Host-session=garbage",
+				"long":                  "__Host-session=" + strings.Repeat("A", 3900),
+				"too long":              "__Host-session=" + strings.Repeat("A", 10_000),
+				"chunks":                "__Host-session=2.AAAA.x; __Host-session-1=AAAA.x",
+				"a first chunk":         "__Host-session=2.AAAA.x",
+				"another session":       strings.Join(stranger.signedIn().pairs(), "; "),
+				"bent":                  strings.Join(bent, "; "),
+				"bent in the first":     bent[0],
+				"bent in the last":      bent[len(bent)-1],
+				"bent in the one but":   bent[max(len(bent)-2, 0)],
+				"a state":               "__Host-session-state=garbage",
+				"without an equal sign": "__Host-session",
+			}
+			for what, text := range garbage {
+				what = fmt.Sprintf("%d, %s", size, what)
+				a.accepts(what+" before", text+"; "+genuine)
+				a.accepts(what+" after", genuine+"; "+text)
+				a.accepts(what+" around", text+"; "+genuine+"; "+text)
+				a.accepts(what+" five times", strings.Repeat(text+"; ", 5)+genuine)
+			}
+			for _, text := range []string{"__Host-session=garbage; ", "__Host-session=x; __Host-session-state=y; ", "other=1; "} {
+				a.accepts("180 before", strings.Repeat(text, 180/strings.Count(text, ";")-len(pairs))+genuine)
+			}
+		}
+	})
+}
+
+// Any number of cookies that do not open is refused like one.
+func TestManyBadCookies(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		for _, size := range []int{0, 4000} {
+			a.auth.pad = strings.Repeat("x", size)
+			pairs := a.signedIn().pairs()
+			pair := pairs[0]
+			i := len(pair) - 20
+			bent := pair[:i] + string(rune('A'+(pair[i]+1)%26)) + pair[i+1:]
+			for _, n := range []int{2, 200, 2000} {
+				all := slices.Repeat([]string{bent}, n)
+				a.refuses(fmt.Sprintf("%d bent cookies", n), strings.Join(all, "; "))
+				a.refuses(fmt.Sprintf("%d bent cookies, and the rest", n), strings.Join(append(all, pairs[1:]...), "; "))
+				var named []string
+				for j := range n {
+					named = append(named, fmt.Sprintf("__Host-session-%d=%s", j%5+1, pair[len(pair)-50:]))
+				}
+				a.refuses(fmt.Sprintf("%d further chunks", n), strings.Join(named, "; "))
+			}
+		}
+	})
+}
+
+// What was sealed for one purpose, name or kind of session opens for no other.
+func TestPurposes(t *testing.T) {
+	key := session.GenerateKey()
+	withKey := func(c *session.Config) { c.Keys = []session.SecretKey{key} }
+	a := newApp(t, withKey)
+	b := a.withTheme("dark")
+	a.auth.mfa = true
+	b.visit(func(ctx context.Context, _ *session.Session) { _ = a.Login(ctx, "user@example.com", "password") })
+	tokens, state, pending := b.values["__Host-session"], b.values["__Host-session-state"], b.values["__Host-session-mfa"]
+	renamed := newApp(t, withKey, func(c *session.Config) { c.Cookie.Name = "other" }).signedIn()
+	insecure := newApp(t, withKey, func(c *session.Config) { c.Cookie.Insecure = true }).signedIn()
+	domain := newApp(t, withKey, func(c *session.Config) { c.Cookie.Domain = "example.org" }).signedIn()
+	stored := newApp(t, withKey, inMemory)
+	id := stored.signedIn().values["__Host-session"]
+
+	for what, value := range map[string]string{
+		"the state":                    state,
+		"a pending login":              pending,
+		"tokens of another name":       renamed.values["__Host-other"],
+		"tokens of an insecure cookie": insecure.values["session"],
+		"tokens of a domain's cookie":  domain.values["__Secure-session"],
+		"the ID of a stored session":   id,
+		"tokens of another key":        newApp(t).signedIn().values["__Host-session"],
+	} {
+		a.refuses(what+" as tokens", "__Host-session="+value)
+		a.refuses(what+" as tokens, with a state", "__Host-session="+value+"; __Host-session-state="+state)
+		if value != id {
+			stored.refuses(what+" as an ID", "__Host-session="+value)
+		}
+	}
+	stored.refuses("tokens as an ID", "__Host-session="+tokens)
+	// The ID is signed in where it belongs, and nowhere else.
+	stored.accepts("an ID", "__Host-session="+id)
+	newApp(t, withKey, inMemory).refuses("an ID of another store", "__Host-session="+id)
+
+	for what, value := range map[string]string{
+		"tokens":                     tokens,
+		"a pending login":            pending,
+		"the state of another name":  renamed.values["__Host-other-state"],
+		"an ID":                      id,
+		"the state of another login": newApp(t, withKey).withTheme("light").values["__Host-session-state"],
+		"the state of another key":   newApp(t).withTheme("light").values["__Host-session-state"],
+	} {
+		a.visit("__Host-session="+tokens+"; __Host-session-state="+value, func(_ context.Context, s *session.Session) {
+			if v, ok := theme.Get(s); ok || !s.SignedIn() {
+				t.Errorf("%s as state: value %q, signed in: %v", what, v, s.SignedIn())
+			}
+		})
+	}
+
+	for what, value := range map[string]string{"tokens": tokens, "the state": state, "an ID": id, "half": pending[:len(pending)/2]} {
+		a.visit("__Host-session-mfa="+value, func(ctx context.Context, _ *session.Session) {
+			if a.LoginPending(ctx) || a.LoginTOTP(ctx, "123456") == nil {
+				t.Errorf("%s passed for a pending login", what)
+			}
+		})
+	}
+	a.visit("__Host-session-mfa="+pending, func(ctx context.Context, _ *session.Session) {
+		if err := a.LoginTOTP(ctx, "123456"); err != nil {
+			t.Errorf("a pending login: %v", err)
+		}
+	})
+}
+
+// A record that the store has returned for another key is no session.
+func TestRecordsOfOthers(t *testing.T) {
+	store := &memstore.Store{}
+	swapped := &swappingStore{Store: store}
+	a := newApp(t, func(c *session.Config) { store.Now = c.Now; c.Store = swapped })
+	one, two := a.signedIn(), a.signedIn()
+	keys := swapped.put
+	if len(keys) != 2 {
+		t.Fatalf("%d records, want 2", len(keys))
+	}
+	swapped.instead = map[string]string{keys[0]: keys[1], keys[1]: keys[0]}
+	for _, b := range []*browser{one, two} {
+		h := a.visit(b.header(), func(_ context.Context, s *session.Session) {
+			if s.SignedIn() || s.Err() == nil {
+				t.Errorf("signed in: %v (%v), want an outage", s.SignedIn(), s.Err())
+			}
+		})
+		if lines := h.Values("Set-Cookie"); len(lines) != 0 {
+			t.Errorf("cookies were set: %q", lines)
+		}
+	}
+	if a.log.count(session.EventRecordCorrupt) == 0 {
+		t.Error("the operator was not told")
+	}
+	swapped.instead = nil
+	one.is(true)
+}
