@@ -61,10 +61,11 @@ var (
 	// credentials are wrong, or the refresh token is dead.
 	ErrRefused = errors.New("refused by the auth service")
 
-	// ErrTicketRefused: the second step of a login came too late or for a
-	// login that the service does not know; the first has to be repeated. An
-	// error that wraps it wraps ErrRefused, too.
-	ErrTicketRefused = errors.New("login ticket refused by the auth service")
+	// ErrTicketRefused: a one-time ticket (of a login's second step, of an
+	// activation, of a password reset) is used, too old or unknown; what
+	// issued it has to be repeated. An error that wraps it wraps ErrRefused,
+	// too.
+	ErrTicketRefused = errors.New("ticket refused by the auth service")
 
 	// ErrUnavailable: the service did not do what was asked, and may do it
 	// later. It could not be reached, did not answer in time, or said that
@@ -139,6 +140,9 @@ func (e *AuthError) Error() string {
 
 // Unwrap returns e.Err.
 func (e *AuthError) Unwrap() error { return e.Err }
+
+// Format prints what Error returns for every fmt verb: Message stays out.
+func (e *AuthError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
 
 // SecondFactorError is returned by [AuthService.Login] for a right password of
 // an account that has a second factor. It is [ErrSecondFactor] to errors.Is.

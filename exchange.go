@@ -29,9 +29,10 @@ type Exchange struct {
 	pending   *pendings // a login that waits for its second factor; a nil ticket clears it
 }
 
-// Begin loads the session that r presents, renews its tokens if they are due,
-// and returns r with the session in its context. It never fails: what stands
-// in the way of the session is told by [Session.Err] and [Session.Authorize].
+// Begin loads the session that r presents and returns r with the session in
+// its context. It never fails: what stands in the way of the session is told
+// by [Session.Err] and [Session.Authorize]. Tokens that are due are renewed
+// when the session is first asked about its user.
 //
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
@@ -70,38 +71,12 @@ func (x *Exchange) load(ctx context.Context) *Session {
 	x.in, x.gen = rec, rec.pair.gen
 	rec, err := m.current(ctx, rec)
 	if err != nil {
-		return x.without(ctx, err)
+		s := &Session{m: m, ctx: ctx}
+		s.drop(x.in, err)
+		return s
 	}
 	x.in = rec
-	if rec, err = m.fresh(ctx, rec); err != nil {
-		return x.without(ctx, err)
-	}
-	if rec != x.in {
-		// What refreshing knows of a session is its tokens.
-		next := x.in.clone()
-		next.pair, next.version = rec.pair, rec.version
-		rec = next
-	}
-	claims, err := m.claimsOf(rec)
-	if err != nil {
-		m.event(ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: err})
-		x.discard = true
-		return anonymous
-	}
-	x.in = rec
-	return &Session{m: m, rec: rec, claims: claims}
-}
-
-// without is the Session of one who presented a session that is over or can't
-// be told.
-func (x *Exchange) without(ctx context.Context, err error) *Session {
-	if ended := (*endedError)(nil); errors.As(err, &ended) {
-		x.discard = true
-		x.refused(ctx, x.in.id.key(), ended.why)
-		x.m.settle(x.m.ledger(x.in), ended.left, false)
-		return anonymous
-	}
-	return &Session{m: x.m, err: x.m.unavailable(ctx, x.in.id.key(), err)}
+	return &Session{m: m, ctx: ctx, rec: rec}
 }
 
 // openCookies returns what the presented cookies say, nil if they don't open.
@@ -110,14 +85,14 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 	if x.m.stored {
 		var id sessionID
 		if !x.open(j.tokens[:1], purposeID, func(b []byte) bool { return copy(id[:], b) == len(b) && len(b) == len(id) }) {
-			x.refused(ctx, "", unreadable)
+			x.unreadable(ctx)
 			return nil
 		}
 		return &record{id: id}
 	}
 	var rec *record
 	if !x.open(j.tokens, purposeTokens, func(b []byte) (ok bool) { rec, ok = decodeTokens(b); return ok }) {
-		x.refused(ctx, "", unreadable)
+		x.unreadable(ctx)
 		return nil
 	}
 	// Without a state of this session its user was last seen at login, and has no values.
@@ -132,11 +107,8 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 	return rec
 }
 
-// unreadable is a cookie that no key opens.
-const unreadable reason = "unreadable"
-
-func (x *Exchange) refused(ctx context.Context, key string, why reason) {
-	x.m.event(ctx, slog.LevelInfo, key, Event{Name: EventCookieRefused, Reason: string(why)})
+func (x *Exchange) unreadable(ctx context.Context) {
+	x.m.event(ctx, slog.LevelInfo, "", Event{Name: EventCookieRefused, Reason: "unreadable"})
 }
 
 // open tries what was presented under the given names with every key, until
@@ -238,7 +210,7 @@ func (x *Exchange) Commit(h http.Header) error {
 	if x.pending != nil {
 		x.commitPending(h)
 	}
-	if s.rec != nil || s.err != nil || len(h["Set-Cookie"]) > before {
+	if s.m != nil || len(h["Set-Cookie"]) > before {
 		h.Set("Cache-Control", "no-store")
 	}
 	return err
@@ -246,13 +218,12 @@ func (x *Exchange) Commit(h http.Header) error {
 
 func (x *Exchange) commitSession(h http.Header, s *Session) error {
 	m, j := x.m, x.m.jar
-	if s == anonymous && x.discard {
-		j.expire(h, j.tokens, x.presented.has)
-		j.expire(h, j.state, x.presented.has)
-		return nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s == anonymous && x.discard || s.gone {
+		j.expire(h, j.tokens, x.presented.has)
+		j.expire(h, j.state, x.presented.has)
+	}
 	if s.rec == nil {
 		return nil
 	}

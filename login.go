@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -244,11 +243,10 @@ func (m *Manager) settle(l *ledger, left Tokens, all bool) (done <-chan struct{}
 	if left == (Tokens{}) {
 		return closed
 	}
-	what := l.key + " " + strconv.FormatBool(all)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if done := m.settling[what]; done != nil {
-		return done
+	if s, ok := m.settling[l.key]; ok && (s.all || !all) {
+		return s.done
 	}
 	f := m.flights[l.key]
 	done = m.backgroundLocked(func() {
@@ -264,11 +262,17 @@ func (m *Manager) settle(l *ledger, left Tokens, all bool) (done <-chan struct{}
 			l.confirmRevoked(ctx)
 		}
 		m.mu.Lock()
-		delete(m.settling, what)
+		delete(m.settling, l.key)
 		m.mu.Unlock()
 	})
-	m.settling[what] = done
+	m.settling[l.key] = settlement{done, all}
 	return done
+}
+
+// settlement is the giving back of an ended session's tokens.
+type settlement struct {
+	done <-chan struct{}
+	all  bool
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()

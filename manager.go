@@ -204,8 +204,8 @@ type Manager struct {
 
 	mu       sync.Mutex
 	closed   bool
-	flights  map[string]*flight         // by the key of the record
-	settling map[string]<-chan struct{} // tokens that are being given back
+	flights  map[string]*flight    // by the key of the record
+	settling map[string]settlement // by the key of the record
 }
 
 // New returns a Manager for cfg, or an error that names the field of cfg that
@@ -225,7 +225,7 @@ func New(cfg Config) (*Manager, error) {
 		gate:    newGate(),
 		flights: map[string]*flight{},
 
-		settling: map[string]<-chan struct{}{},
+		settling: map[string]settlement{},
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {

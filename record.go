@@ -72,6 +72,17 @@ func (r *record) clone() *record {
 	return &c
 }
 
+// withTokensOf returns r with the tokens of another of its states, which knows
+// nothing else of it.
+func (r *record) withTokensOf(other *record) *record {
+	if other == r {
+		return r
+	}
+	c := r.clone()
+	c.pair, c.version = other.pair, other.version
+	return c
+}
+
 // renew replaces the tokens by the next generation and ends the attempt that
 // brought them.
 func (r *record) renew(p pair) {

@@ -10,6 +10,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,11 +23,14 @@ import (
 // session of a visitor who is not signed in, too.
 type Session struct {
 	m   *Manager
-	err error // why there is no record although one was presented
+	ctx context.Context // of the request
+	ask sync.Once       // guards resolve
 
 	mu      sync.Mutex
 	rec     *record // nil: not signed in
-	claims  Claims  // of rec
+	claims  Claims  // of rec, once it is resolved
+	err     error   // why there is no record although one was presented
+	gone    bool    // there is none because what was presented is over
 	changes map[string][]byte
 	sealed  bool // a cookie session's cookies have been written
 }
@@ -58,9 +62,65 @@ func exchangeFrom(ctx context.Context) (*Exchange, error) {
 	return nil, notLoaded.err
 }
 
+// resolve makes sure that the session's access token is good before anything
+// is told about its user. A handler that asks nothing does not wait for the
+// auth service, and neither does a logout.
+func (s *Session) resolve() {
+	if s.ctx == nil {
+		return // shared, or new
+	}
+	s.ask.Do(func() {
+		s.mu.Lock()
+		rec := s.rec
+		s.mu.Unlock()
+		if rec == nil {
+			return
+		}
+		now, err := s.m.fresh(s.ctx, rec)
+		var claims Claims
+		if err == nil {
+			rec = rec.withTokensOf(now)
+			claims, err = s.m.claimsOf(rec)
+		}
+		if err != nil {
+			s.drop(rec, err)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.rec.pair.gen < rec.pair.gen {
+			s.rec = s.rec.withTokensOf(rec)
+		}
+		s.claims = claims
+	})
+}
+
+// drop leaves the session without a record, because it is over or because
+// that can't be told.
+func (s *Session) drop(rec *record, err error) {
+	switch ended := (*endedError)(nil); {
+	case errors.As(err, &ended):
+		s.m.event(s.ctx, slog.LevelInfo, rec.id.key(), Event{Name: EventCookieRefused, Reason: string(ended.why)})
+		s.m.settle(s.m.ledger(rec), ended.left, false)
+		err = nil
+	case errors.Is(err, ErrInvalidToken):
+		s.m.event(s.ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: err})
+		err = nil
+	default:
+		err = s.m.unavailable(s.ctx, rec.id.key(), err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rec, s.changes, s.err, s.gone = nil, nil, err, err == nil
+}
+
 // SignedIn reports whether a user is signed in. It is false, too, where that
 // cannot be told at the moment: then Err is set.
+//
+// The first question about a session's user renews an access token that is
+// due, and waits for it if it has expired.
 func (s *Session) SignedIn() bool {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rec != nil
@@ -73,11 +133,15 @@ func (s *Session) Err() error {
 	if s == notLoaded || s == bearer {
 		return nil
 	}
+	s.resolve()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.err
 }
 
 // UserID returns the ID of the signed-in user, empty if nobody is.
 func (s *Session) UserID() string {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.claims.UserID
@@ -85,6 +149,7 @@ func (s *Session) UserID() string {
 
 // Roles returns the user's allowed roles.
 func (s *Session) Roles() []string {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.claims.AllowedRoles)
@@ -93,6 +158,7 @@ func (s *Session) Roles() []string {
 // HasRole reports whether role is one of the user's allowed roles, compared
 // byte by byte.
 func (s *Session) HasRole(role string) bool {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Contains(s.claims.AllowedRoles, role)
@@ -100,6 +166,7 @@ func (s *Session) HasRole(role string) bool {
 
 // DefaultRole returns the user's default role.
 func (s *Session) DefaultRole() string {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.claims.DefaultRole
@@ -108,6 +175,7 @@ func (s *Session) DefaultRole() string {
 // Claims returns what the access token says about the user. Its ExpiresAt is
 // by the clock of the auth service; see AccessTokenExpiresAt.
 func (s *Session) Claims() Claims {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.claims
@@ -120,13 +188,14 @@ func (s *Session) Claims() Claims {
 // the request began. It fails with [ErrUnauthenticated], [ErrEnded] or
 // [ErrSessionUnavailable].
 func (s *Session) AccessToken(ctx context.Context) (string, error) {
+	s.resolve()
 	s.mu.Lock()
-	rec := s.rec
+	rec, err := s.rec, s.err
 	s.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
 	if rec == nil {
-		if s.err != nil {
-			return "", s.err
-		}
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
 	now, err := s.m.fresh(ctx, rec)
@@ -146,8 +215,7 @@ func (s *Session) adopt(r *record) {
 	if s.rec == nil || r.pair.gen <= s.rec.pair.gen {
 		return
 	}
-	next := s.rec.clone()
-	next.pair = r.pair
+	next := s.rec.withTokensOf(r)
 	if claims, err := s.m.claimsOf(next); err == nil {
 		s.rec, s.claims = next, claims
 	}
@@ -157,6 +225,7 @@ func (s *Session) adopt(r *record) {
 // program's clock: its life is counted from when it was received. It is zero
 // if nobody is signed in.
 func (s *Session) AccessTokenExpiresAt() time.Time {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
@@ -169,6 +238,7 @@ func (s *Session) AccessTokenExpiresAt() time.Time {
 // the earlier of its idle timeout and the end of its lifetime. It is zero if
 // nobody is signed in.
 func (s *Session) ExpiresAt() time.Time {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
@@ -186,10 +256,14 @@ type Policy func(*Session) bool
 // error that is [ErrUnauthenticated], [ErrForbidden], [ErrSessionUnavailable]
 // (an [*UnavailableError]) or [ErrNotLoaded].
 func (s *Session) Authorize(p Policy) error {
+	signedIn := s.SignedIn()
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
 	switch {
-	case s.err != nil:
-		return s.err
-	case !s.SignedIn():
+	case err != nil:
+		return err
+	case !signedIn:
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
 	case p != nil && !p(s):
 		s.mu.Lock()
@@ -206,6 +280,7 @@ func (s *Session) Authorize(p Policy) error {
 // answer and nothing is written before it; Save only tells whether the session
 // has ended. It fails with [ErrEnded] or [ErrSessionUnavailable].
 func (s *Session) Save(ctx context.Context) error {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.saveLocked(ctx, false)
@@ -234,10 +309,12 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 		return s.m.unavailable(ctx, l.key, err)
 	}
 	s.changes = nil
-	if rec.pair.gen >= s.rec.pair.gen {
-		if claims, err := s.m.claimsOf(rec); err == nil {
-			s.rec, s.claims = rec, claims
-		}
+	if rec.pair.gen == s.rec.pair.gen {
+		s.rec = rec
+	} else {
+		next := rec.clone()
+		next.pair = s.rec.pair // of which the claims are
+		s.rec = next
 	}
 	return nil
 }

@@ -55,12 +55,14 @@ func (k Key[T]) Delete(s *Session) error { return s.change(k.name, nil) }
 
 // ValueNames returns the names of the session's values, sorted.
 func (s *Session) ValueNames() []string {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.valuesLocked()))
 }
 
 func (s *Session) value(name string) ([]byte, bool) {
+	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if raw, ok := s.changes[name]; ok {
@@ -100,6 +102,7 @@ func merge(values, changes map[string][]byte) map[string][]byte {
 }
 
 func (s *Session) change(name string, raw []byte) error {
+	s.resolve()
 	if name == "" || len(name) > maxNameSize {
 		return fmt.Errorf("session: the name of a value has %d bytes; 1 to %d are allowed", len(name), maxNameSize)
 	}
