@@ -1,0 +1,109 @@
+package session_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// notReadyAuth is an auth service that knows that it cannot be used.
+type notReadyAuth struct{ *stubAuth }
+
+func (notReadyAuth) Validate() error { return errors.New("no address") }
+
+// A setting that can't be used is an error at the start, which names the field
+// and what is allowed.
+func TestWrongConfig(t *testing.T) {
+	key := session.GenerateKey()
+	for _, tt := range []struct {
+		name  string
+		set   func(*session.Config)
+		field string
+		says  string
+	}{
+		{"no auth service", func(c *session.Config) { c.Auth = nil }, "Auth", "required"},
+		{"an auth service that is not ready", func(c *session.Config) { c.Auth = notReadyAuth{} }, "Auth", "no address"},
+		{"no keys", func(c *session.Config) { c.Keys = nil }, "Keys", "at least one"},
+		{"the zero key", func(c *session.Config) { c.Keys = []session.SecretKey{{}} }, "Keys", "key 1: key is empty"},
+		{"an empty second key", func(c *session.Config) { c.Keys = []session.SecretKey{key, {}} }, "Keys", "key 2"},
+		{"a repeated key", func(c *session.Config) { c.Keys = []session.SecretKey{key, key} }, "Keys", "key 2 is a repetition"},
+		{"AuthTimeout", func(c *session.Config) { c.AuthTimeout = -1 }, "AuthTimeout", "negative"},
+		{"Grace", func(c *session.Config) { c.Grace = -time.Second }, "Grace", "negative"},
+		{"IdleTimeout", func(c *session.Config) { c.IdleTimeout = -1 }, "IdleTimeout", "negative"},
+		{"Lifetime", func(c *session.Config) { c.Lifetime, c.IdleTimeout = -1, time.Hour }, "Lifetime", "negative"},
+		{"RefreshBefore", func(c *session.Config) { c.RefreshBefore = -1 }, "RefreshBefore", "negative"},
+		{"StoreTimeout", func(c *session.Config) { c.StoreTimeout = -1 }, "StoreTimeout", "negative"},
+		{"a lifetime under the idle timeout", func(c *session.Config) { c.Lifetime, c.IdleTimeout = time.Hour, 2*time.Hour }, "Lifetime", "shorter than IdleTimeout"},
+		{"an idle timeout over the default lifetime", func(c *session.Config) { c.IdleTimeout = 31 * 24 * time.Hour }, "Lifetime", "shorter than IdleTimeout"},
+		{"a lifetime that no browser keeps", func(c *session.Config) { c.Lifetime = 401 * 24 * time.Hour }, "Lifetime", "9600h"},
+		{"a coordinator beside a store", func(c *session.Config) { c.Store, c.Coordinator = memstore.New(), memstore.New() }, "Coordinator", "nil beside a Store"},
+		{"a relative login path", func(c *session.Config) { c.LoginPath = "login" }, "LoginPath", "slash"},
+		{"a login path elsewhere", func(c *session.Config) { c.LoginPath = "//evil.example/login" }, "LoginPath", "slash"},
+		{"a login address", func(c *session.Config) { c.LoginPath = "https://a.example/login" }, "LoginPath", "slash"},
+		{"a login path with a query", func(c *session.Config) { c.LoginPath = "/login?a=b" }, "LoginPath", "path"},
+		{"a login path with a backslash", func(c *session.Config) { c.LoginPath = `/\evil.example` }, "LoginPath", "path"},
+		{"an origin without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"app.example.org"} }, "TrustedOrigins", "app.example.org"},
+		{"an origin with a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://app.example.org/x"} }, "TrustedOrigins", "path"},
+		{"a cookie name with a space", func(c *session.Config) { c.Cookie.Name = "a b" }, "Cookie.Name", "allowed"},
+		{"a cookie name with an equal sign", func(c *session.Config) { c.Cookie.Name = "a=b" }, "Cookie.Name", "allowed"},
+		{"a cookie name with a line break", func(c *session.Config) { c.Cookie.Name = "a\r\nSet-Cookie: x" }, "Cookie.Name", "allowed"},
+		{"a cookie name beyond ASCII", func(c *session.Config) { c.Cookie.Name = "é" }, "Cookie.Name", "allowed"},
+		{"a long cookie name", func(c *session.Config) { c.Cookie.Name = strings.Repeat("n", 65) }, "Cookie.Name", "64"},
+		{"__Host- in the name", func(c *session.Config) { c.Cookie.Name = "__Host-session" }, "Cookie.Name", "prefix"},
+		{"__secure- in the name", func(c *session.Config) { c.Cookie.Name = "__secure-session" }, "Cookie.Name", "prefix"},
+		{"__Host- with a domain", func(c *session.Config) { c.Cookie.Name, c.Cookie.Domain = "__Host-s", "example.org" }, "Cookie.Name", "prefix"},
+		{"a domain of one label", func(c *session.Config) { c.Cookie.Domain = "localhost" }, "Cookie.Domain", "two labels"},
+		{"a domain with a port", func(c *session.Config) { c.Cookie.Domain = "example.org:8080" }, "Cookie.Domain", "domain"},
+		{"a domain with a semicolon", func(c *session.Config) { c.Cookie.Domain = "example.org; Path=/x" }, "Cookie.Domain", "domain"},
+		{"an address for a domain", func(c *session.Config) { c.Cookie.Domain = "https://example.org" }, "Cookie.Domain", "domain"},
+		{"an unknown mode", func(c *session.Config) { c.Cookie.SameSite = http.SameSiteNoneMode + 1 }, "Cookie.SameSite", "modes"},
+		{"a negative mode", func(c *session.Config) { c.Cookie.SameSite = -1 }, "Cookie.SameSite", "modes"},
+		{"None without Secure", func(c *session.Config) { c.Cookie.SameSite, c.Cookie.Insecure = http.SameSiteNoneMode, true }, "Cookie.SameSite", "Insecure"},
+		{"too many chunks", func(c *session.Config) { c.Cookie.MaxChunks = 11 }, "Cookie.MaxChunks", "1 to 10"},
+		{"a negative number of chunks", func(c *session.Config) { c.Cookie.MaxChunks = -1 }, "Cookie.MaxChunks", "1 to 10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := session.Config{Auth: &stubAuth{clock: &clock{}}, Keys: []session.SecretKey{key}}
+			tt.set(&cfg)
+			m, err := session.New(cfg)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if m != nil {
+				t.Error("a Manager beside an error")
+			}
+			if !strings.HasPrefix(err.Error(), "session: Config."+tt.field+" ") || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%q, want it to name Config.%s and say %q", err, tt.field, tt.says)
+			}
+			if strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), key.Encode()) {
+				t.Errorf("%q is not fit for a log", err)
+			}
+		})
+	}
+}
+
+// What is at the edge of what is allowed works.
+func TestConfigAtTheEdges(t *testing.T) {
+	for _, set := range []func(*session.Config){
+		func(c *session.Config) { c.Lifetime = 400 * 24 * time.Hour },
+		func(c *session.Config) { c.Lifetime = time.Hour }, // the idle timeout follows
+		func(c *session.Config) { c.Lifetime, c.IdleTimeout = time.Hour, time.Hour },
+		func(c *session.Config) { c.Cookie.Name = strings.Repeat("n", 64) },
+		func(c *session.Config) { c.Cookie.MaxChunks = 10 },
+		func(c *session.Config) { c.Cookie.Domain = ".example.org" },
+		func(c *session.Config) { c.Cookie.Domain, c.Cookie.Insecure = "example.org", true },
+		func(c *session.Config) { c.Coordinator = &memstore.Store{Now: c.Now} },
+		func(c *session.Config) { c.RefreshBefore = 1000 * time.Hour },
+		func(c *session.Config) {
+			c.TrustedOrigins = []string{"https://app.example.org", "http://localhost:3000"}
+		},
+		func(c *session.Config) { c.LoginPath = "/" },
+	} {
+		newApp(t, set).signedIn().is(true)
+	}
+}
