@@ -111,21 +111,30 @@ func (s *Session) change(name string, raw []byte) error {
 	if s.rec == nil {
 		return fmt.Errorf("session: set value %q: %w", name, ErrNoSession)
 	}
-	values := merge(s.valuesLocked(), map[string][]byte{name: raw})
-	if len(values) > maxValues {
-		return fmt.Errorf("session: set value %q: %w: more than %d values", name, ErrTooLarge, maxValues)
-	}
-	if !s.m.stored {
-		if s.sealed {
-			return fmt.Errorf("session: set value %q: %w", name, ErrCommitted)
-		}
-		if !s.m.jar.fits(stateSize(values)) {
-			return fmt.Errorf("session: set value %q: %w", name, errCookiesFull)
-		}
+	if err := s.takes(name, raw); err != nil {
+		return fmt.Errorf("session: set value %q: %w", name, err)
 	}
 	if s.changes == nil {
 		s.changes = map[string][]byte{}
 	}
 	s.changes[name] = raw
+	return nil
+}
+
+// takes returns why the session can't take a change.
+func (s *Session) takes(name string, raw []byte) error {
+	switch {
+	case s.m.stored && len(s.rec.values)+len(s.changes) < maxValues:
+		return nil // not counted in full each time: there is room for one more
+	case !s.m.stored && s.sealed:
+		return ErrCommitted
+	}
+	values := merge(s.valuesLocked(), map[string][]byte{name: raw})
+	switch {
+	case len(values) > maxValues:
+		return fmt.Errorf("%w: more than %d values", ErrTooLarge, maxValues)
+	case !s.m.stored && !s.m.jar.fits(stateSize(values)):
+		return errCookiesFull
+	}
 	return nil
 }
