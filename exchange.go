@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -54,6 +55,9 @@ func hasBearer(h http.Header) bool {
 	return strings.EqualFold(scheme, "Bearer")
 }
 
+// Format keeps the cookies out of every fmt verb.
+func (x *Exchange) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Exchange" + redacted)) }
+
 // CarriesCookie reports whether the request presented a cookie of ours.
 func (x *Exchange) CarriesCookie() bool { return len(x.presented) > 0 }
 
@@ -83,46 +87,75 @@ func (x *Exchange) load(ctx context.Context) *Session {
 func (x *Exchange) openCookies(ctx context.Context) *record {
 	j := x.m.jar
 	if x.m.stored {
-		var id sessionID
-		if !x.open(j.tokens[:1], purposeID, func(b []byte) bool { return copy(id[:], b) == len(b) && len(b) == len(id) }) {
+		rec := x.open(j.tokens[:1], purposeID, decodeID, nil)
+		if rec == nil {
 			x.unreadable(ctx)
-			return nil
 		}
-		return &record{id: id}
+		return rec
 	}
-	var rec *record
-	if !x.open(j.tokens, purposeTokens, func(b []byte) (ok bool) { rec, ok = decodeTokens(b); return ok }) {
+	tokens := x.open(j.tokens, purposeTokens, decodeTokens, nil)
+	if tokens == nil {
 		x.unreadable(ctx)
 		return nil
 	}
+	rec := *tokens
 	// Without a state of this session its user was last seen at login, and has no values.
 	rec.lastSeen = rec.created
-	x.open(j.state, purposeState, func(b []byte) bool {
-		id, seen, values, ok := decodeState(b)
-		if ok = ok && id == rec.id; ok {
-			rec.lastSeen, rec.values = seen, values
-		}
-		return ok
-	})
-	return rec
+	sameSession := func(state *record) bool { return state.id == rec.id }
+	if state := x.open(j.state, purposeState, decodeState, sameSession); state != nil {
+		rec.lastSeen, rec.values = state.lastSeen, state.values
+	}
+	return &rec
 }
 
 func (x *Exchange) unreadable(ctx context.Context) {
 	x.m.event(ctx, slog.LevelInfo, "", Event{Name: EventCookieRefused, Reason: "unreadable"})
 }
 
-// open tries what was presented under the given names with every key, until
-// accept takes one.
-func (x *Exchange) open(names []string, purpose string, accept func([]byte) bool) bool {
+// sealedCookie is a cookie as it was presented, openedCookie what it holds.
+type sealedCookie struct{ purpose, sealed string }
+
+type openedCookie struct {
+	rec *record // shared
+	old bool    // it was opened by an older key
+}
+
+// open returns what the first cookie under the given names holds that opens
+// with one of the keys and that accept takes; nil if there is none. It is
+// shared with other requests.
+func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*record, bool), accept func(*record) bool) *record {
 	for sealed := range x.presented.candidates(names, x.m.jar.room, x.m.jar.budget) {
-		for i, s := range x.m.secrets {
-			if plain, ok := open(s.cookies, purpose, names[0], sealed); ok && accept(plain) {
-				x.reseal = x.reseal || i > 0
-				return true
+		known := sealedCookie{purpose, sealed}
+		opened, ok := x.m.cookies.get(known)
+		if !ok {
+			if opened, ok = x.m.openCookie(names[0], known, decode); !ok {
+				continue
 			}
+			known.sealed = strings.Clone(sealed) // it may be part of a large header
+			x.m.cookies.put(known, opened)
+		}
+		if accept == nil || accept(opened.rec) {
+			x.reseal = x.reseal || opened.old
+			return opened.rec
 		}
 	}
-	return false
+	return nil
+}
+
+func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*record, bool)) (openedCookie, bool) {
+	for i, s := range m.secrets {
+		plain, ok := open(s.cookies, c.purpose, name, c.sealed)
+		if !ok {
+			continue
+		}
+		if rec, ok := decode(plain); ok {
+			if c.purpose == purposeTokens {
+				rec.pair.claims = m.readClaims(rec)
+			}
+			return openedCookie{rec, i > 0}, true
+		}
+	}
+	return openedCookie{}, false
 }
 
 // current returns the record of a session as it is now, for one whose cookies
@@ -147,7 +180,9 @@ func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
 			m.acknowledge(ctx, l, now)
 		}
 		// The coordinator has no values; those are in the state cookie.
-		now.values, now.lastSeen = r.values, r.lastSeen
+		c := *now
+		c.values, c.lastSeen = r.values, r.lastSeen
+		now = &c
 	}
 	if why := m.expired(now); why != "" {
 		m.expire(ctx, l, now, why)

@@ -59,9 +59,9 @@ type ledger struct {
 }
 
 func (m *Manager) ledger(base *record) *ledger {
-	l := &ledger{m: m, id: base.id, key: base.id.key()}
+	l := &ledger{m: m, id: base.id, key: base.key}
 	if !m.stored {
-		l.base = &record{id: base.id, userID: base.userID, created: base.created, pair: base.pair}
+		l.base = &record{id: base.id, key: base.key, userID: base.userID, created: base.created, pair: base.pair}
 	}
 	return l
 }
@@ -97,7 +97,14 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 	return r, nil
 }
 
+// open returns the record that rec holds, which others may have, too.
 func (l *ledger) open(rec store.Record) (*record, error) {
+	// A version is chosen at random for each state of a record: it stands for
+	// the bytes.
+	state := recordState{l.key, rec.Version}
+	if r, ok := l.m.records.get(state); ok && rec.Key == l.key {
+		return r, nil
+	}
 	plain := rec.Data
 	if !l.m.plain {
 		var ok bool
@@ -110,7 +117,15 @@ func (l *ledger) open(rec store.Record) (*record, error) {
 		return nil, errCorrupt
 	}
 	r.version = rec.Version
+	r.pair.claims = l.m.readClaims(r)
+	l.m.records.put(state, r)
 	return r, nil
+}
+
+// recordState is one state of one session's record.
+type recordState struct {
+	key     string
+	version uint64
 }
 
 func (l *ledger) unseal(data []byte) ([]byte, bool) {
@@ -138,7 +153,7 @@ func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
 	if l.base == nil {
 		rec.Owner = l.m.secrets[0].ownerOf(r.userID)
 	}
-	rec.Data = r.encode(l.key)
+	rec.Data = r.encode()
 	if !l.m.plain {
 		sealed, err := seal(l.seal(0), purposeRecord, l.key, rec.Data)
 		if err != nil {
@@ -303,8 +318,8 @@ func (l *ledger) confirmRevoked(ctx context.Context) {
 	if err != nil || r.ended == "" || r.revoked {
 		return
 	}
-	prev := r.version
-	r.version = newVersion()
-	r.revoke()
-	_ = l.put(ctx, r, prev)
+	next := r.clone()
+	next.version = newVersion()
+	next.revoke()
+	_ = l.put(ctx, next, r.version)
 }

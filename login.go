@@ -108,7 +108,7 @@ func (m *Manager) loginFailed(ctx context.Context, step string, err error) error
 
 // begin makes a session of tokens and the request's session of that.
 func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
-	p, claims, err := m.newPair(tokens, Tokens{})
+	p, err := m.newPair(tokens, Tokens{})
 	if err == nil && p.tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
@@ -119,21 +119,22 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		return m.loginFailed(ctx, "login", fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
 	}
 	now := m.now()
-	rec := &record{id: newSessionID(), userID: claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
+	id := newSessionID()
+	rec := &record{id: id, key: id.key(), userID: p.claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
 	rec.pair.gen = 1
 	if err := m.create(ctx, rec); err != nil {
 		// The client may be gone; the tokens must be given back all the same.
 		m.revokeSoon(ctx, p.tokens)
 		return err
 	}
-	if claims.rolesErr != nil {
-		m.event(ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: claims.rolesErr})
+	if p.claims.rolesErr != nil {
+		m.event(ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: p.claims.rolesErr})
 	}
 	x.mu.Lock()
 	previous, late := x.in, x.committed
 	if !late {
 		x.in, x.began, x.discard = rec, true, false
-		x.session.Store(&Session{m: m, rec: rec, claims: claims})
+		x.session.Store(&Session{m: m, rec: rec, claims: p.claims})
 	}
 	x.mu.Unlock()
 	if late {
@@ -144,7 +145,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		// Its own browser has another session now: nothing depends on this.
 		_ = m.end(ctx, previous, endedByLogin, false)
 	}
-	m.event(ctx, slog.LevelInfo, rec.id.key(), Event{Name: EventSessionStarted})
+	m.event(ctx, slog.LevelInfo, rec.key, Event{Name: EventSessionStarted})
 	return nil
 }
 
@@ -189,7 +190,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	x.mu.Unlock()
 	if in != nil {
 		if err := m.end(ctx, in, why, all); err != nil && !errors.Is(err, ErrEnded) {
-			return m.unavailable(ctx, in.id.key(), err)
+			return m.unavailable(ctx, in.key, err)
 		}
 	}
 	x.mu.Lock()

@@ -192,6 +192,9 @@ type Manager struct {
 	jar     *jar
 	origins *http.CrossOriginProtection
 
+	cookies *cache[sealedCookie, openedCookie]
+	records *cache[recordState, *record]
+
 	store  store.Store // of the sessions, or the coordinator of cookie sessions
 	stored bool        // sessions are in the store
 	plain  bool        // the store is this process's memory: there is nothing to seal
@@ -208,6 +211,10 @@ type Manager struct {
 	settling map[string]settlement // by the key of the record
 }
 
+// cacheSize is how many sessions a process remembers in their decoded form, so
+// that it does not open the same cookies and records again for each request.
+const cacheSize = 4096
+
 // New returns a Manager for cfg, or an error that names the field of cfg that
 // is wrong and what is allowed.
 func New(cfg Config) (*Manager, error) {
@@ -223,6 +230,8 @@ func New(cfg Config) (*Manager, error) {
 		store:   cfg.Store,
 		stored:  cfg.Store != nil,
 		gate:    newGate(),
+		cookies: newCache[sealedCookie, openedCookie](cacheSize),
+		records: newCache[recordState, *record](cacheSize),
 		flights: map[string]*flight{},
 
 		settling: map[string]settlement{},
@@ -249,6 +258,9 @@ func New(cfg Config) (*Manager, error) {
 
 func (m *Manager) now() time.Time { return m.cfg.Now() }
 
+// Format keeps the keys out of every fmt verb.
+func (m *Manager) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Manager" + redacted)) }
+
 // Logger returns Config.Logger, or its default.
 func (m *Manager) Logger() *slog.Logger { return m.log }
 
@@ -273,21 +285,34 @@ func (m *Manager) CheckOrigin(r *http.Request) error {
 	return nil
 }
 
-// claimsOf reads the claims of a session's access token.
-func (m *Manager) claimsOf(r *record) (Claims, error) {
-	c, err := parseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
-	if err == nil && c.UserID != r.userID {
-		err = errors.New("the access token is another user's")
+// claimsOf returns the claims of a session's access token.
+func (m *Manager) claimsOf(r *record) (*Claims, error) {
+	if r.pair.claims != nil {
+		return r.pair.claims, nil
 	}
-	return c, err
+	c, err := ParseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
+	if err == nil && c.UserID != r.userID {
+		err = fmt.Errorf("session: %w: it is another user's", ErrInvalidToken)
+	}
+	return &c, err
+}
+
+// readClaims returns the claims of a record that has just been opened, nil if
+// they can't be read: claimsOf tells why.
+func (m *Manager) readClaims(r *record) *Claims {
+	c, err := m.claimsOf(r)
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 // newPair judges tokens that the service has just answered with. old are
 // those that they replace.
-func (m *Manager) newPair(t, old Tokens) (pair, Claims, error) {
+func (m *Manager) newPair(t, old Tokens) (pair, error) {
 	claims, err := parseClaims(t.AccessToken, m.cfg.Claims)
 	if err != nil {
-		return pair{}, Claims{}, err
+		return pair{}, err
 	}
 	now := m.now()
 	life := claims.ExpiresAt.Sub(now)
@@ -297,12 +322,12 @@ func (m *Manager) newPair(t, old Tokens) (pair, Claims, error) {
 		life = claims.ExpiresAt.Sub(claims.IssuedAt)
 	}
 	if life <= 0 {
-		return pair{}, Claims{}, errors.New("the access token has expired at issue")
+		return pair{}, errors.New("the access token has expired at issue")
 	}
 	if t.RefreshToken == "" {
 		t.RefreshToken = old.RefreshToken
 	}
-	return pair{tokens: t, expires: now.Add(life), life: life}, claims, nil
+	return pair{tokens: t, expires: now.Add(life), life: life, claims: &claims}, nil
 }
 
 // unavailable makes of a ledger's error one for the app: nil, an *endedError

@@ -34,6 +34,7 @@ type pair struct {
 	tokens  Tokens
 	expires time.Time     // of the access token, by our clock: when it was received, and its life
 	life    time.Duration // of the access token
+	claims  *Claims       // of the access token; nil if they are not read yet, or can't be
 }
 
 // record is the state of a session: what a store keeps of it, and for a cookie
@@ -41,6 +42,7 @@ type pair struct {
 // is shared between requests and never modified; a change is made to a clone.
 type record struct {
 	id      sessionID
+	key     string // of the record, made of the ID
 	userID  string
 	created time.Time // when the user signed in
 	pair    pair
@@ -104,10 +106,10 @@ const maxValues = 10_000
 
 // encode writes a record without its ID, which must not be in the store, but
 // with the key made of it, so that it proves whose it is.
-func (r *record) encode(key string) []byte {
+func (r *record) encode() []byte {
 	e := encoder{make([]byte, 0, 512)}
 	e.uint(recordFormat)
-	e.text(key)
+	e.text(r.key)
 	e.token(r.userID)
 	e.time(r.created)
 	e.pair(r.pair)
@@ -128,7 +130,7 @@ var errBadEncoding = errors.New("not a session's encoding")
 
 func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
 	d := decoder{b: b}
-	r := &record{id: id}
+	r := &record{id: id, key: key}
 	if d.uint() != recordFormat {
 		return nil, errBadEncoding
 	}
@@ -252,6 +254,7 @@ func decodeTokens(b []byte) (*record, bool) {
 	r.userID = d.token()
 	r.created = d.time()
 	r.pair = d.pair()
+	r.key = r.id.key()
 	return r, d.done()
 }
 
@@ -270,10 +273,19 @@ func stateSize(values map[string][]byte) int {
 	return len(sessionID{}) + binary.MaxVarintLen64 + valuesSize(values)
 }
 
-func decodeState(b []byte) (id sessionID, lastSeen time.Time, values map[string][]byte, ok bool) {
+func decodeState(b []byte) (*record, bool) {
 	d := decoder{b: b}
-	copy(id[:], d.take(uint64(len(id))))
-	lastSeen = d.time()
-	values = d.values()
-	return id, lastSeen, values, d.done()
+	r := &record{}
+	copy(r.id[:], d.take(uint64(len(r.id))))
+	r.lastSeen = d.time()
+	r.values = d.values()
+	return r, d.done()
+}
+
+// The cookie of a stored session holds its ID.
+func decodeID(b []byte) (*record, bool) {
+	r := &record{}
+	ok := len(b) == len(r.id) && copy(r.id[:], b) == len(b)
+	r.key = r.id.key()
+	return r, ok
 }

@@ -164,10 +164,9 @@ func (m *Manager) holdOff(r *record, now time.Time) time.Duration {
 
 // board joins the session's flight, or begins it.
 func (m *Manager) board(r *record) (f *flight, began bool) {
-	key := r.id.key()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f = m.flights[key]; f != nil {
+	if f = m.flights[r.key]; f != nil {
 		return f, false
 	}
 	f = &flight{landed: make(chan struct{})}
@@ -175,13 +174,13 @@ func (m *Manager) board(r *record) (f *flight, began bool) {
 		f.land(nil, &UnavailableError{Err: ErrShutdown})
 		return f, true
 	}
-	m.flights[key] = f
+	m.flights[r.key] = f
 	m.running.Add(1)
 	go func() {
 		defer m.running.Done()
 		m.fly(m.ctx, f, m.ledger(r), r)
 		m.mu.Lock()
-		delete(m.flights, key)
+		delete(m.flights, r.key)
 		m.mu.Unlock()
 	}()
 	return f, true
@@ -286,11 +285,11 @@ func (m *Manager) call(ctx context.Context, l *ledger, r *record) (*record, Toke
 
 	switch {
 	case err == nil:
-		p, claims, err := m.newPair(tokens, r.pair.tokens)
+		p, err := m.newPair(tokens, r.pair.tokens)
 		if err != nil {
 			return m.halfRenewed(ctx, l, r, tokens, err)
 		}
-		if claims.UserID != r.userID {
+		if p.claims.UserID != r.userID {
 			return m.refused(ctx, l, r, endedByOtherUser, p.tokens)
 		}
 		return m.renewed(ctx, l, r, p)

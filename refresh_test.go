@@ -21,6 +21,7 @@ import (
 // virtual time, with an auth service that does what the case says.
 
 type scripted struct {
+	life    time.Duration // of access tokens; default scriptedLife
 	refresh func(ctx context.Context, refreshToken string) (session.Tokens, error)
 
 	mu        sync.Mutex
@@ -36,9 +37,12 @@ func (s *scripted) tokens(user string) session.Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.issued++
-	now := time.Now().Unix()
+	now, life := time.Now().Unix(), s.life
+	if life == 0 {
+		life = scriptedLife
+	}
 	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%q,"x-hasura-allowed-roles":["user"]},"iat":%d,"exp":%d}`,
-		user, now, now+int64(scriptedLife/time.Second))
+		user, now, now+int64(life/time.Second))
 	b64 := base64.RawURLEncoding.EncodeToString
 	return session.Tokens{
 		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64(fmt.Append(nil, s.issued)),

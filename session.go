@@ -28,7 +28,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	rec     *record // nil: not signed in
-	claims  Claims  // of rec, once it is resolved
+	claims  *Claims // of rec, once it is resolved
 	err     error   // why there is no record although one was presented
 	gone    bool    // there is none because what was presented is over
 	changes map[string][]byte
@@ -77,7 +77,7 @@ func (s *Session) resolve() {
 			return
 		}
 		now, err := s.m.fresh(s.ctx, rec)
-		var claims Claims
+		var claims *Claims
 		if err == nil {
 			rec = rec.withTokensOf(now)
 			claims, err = s.m.claimsOf(rec)
@@ -100,18 +100,18 @@ func (s *Session) resolve() {
 func (s *Session) drop(rec *record, err error) {
 	switch ended := (*endedError)(nil); {
 	case errors.As(err, &ended):
-		s.m.event(s.ctx, slog.LevelInfo, rec.id.key(), Event{Name: EventCookieRefused, Reason: string(ended.why)})
+		s.m.event(s.ctx, slog.LevelInfo, rec.key, Event{Name: EventCookieRefused, Reason: string(ended.why)})
 		s.m.settle(s.m.ledger(rec), ended.left, false)
 		err = nil
 	case errors.Is(err, ErrInvalidToken):
-		s.m.event(s.ctx, slog.LevelWarn, rec.id.key(), Event{Name: EventClaimsUnreadable, Err: err})
+		s.m.event(s.ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: err})
 		err = nil
 	default:
-		err = s.m.unavailable(s.ctx, rec.id.key(), err)
+		err = s.m.unavailable(s.ctx, rec.key, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rec, s.changes, s.err, s.gone = nil, nil, err, err == nil
+	s.rec, s.claims, s.changes, s.err, s.gone = nil, nil, nil, err, err == nil
 }
 
 // SignedIn reports whether a user is signed in. It is false, too, where that
@@ -144,6 +144,9 @@ func (s *Session) UserID() string {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.claims == nil {
+		return ""
+	}
 	return s.claims.UserID
 }
 
@@ -152,6 +155,9 @@ func (s *Session) Roles() []string {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.claims == nil {
+		return nil
+	}
 	return slices.Clone(s.claims.AllowedRoles)
 }
 
@@ -161,7 +167,7 @@ func (s *Session) HasRole(role string) bool {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Contains(s.claims.AllowedRoles, role)
+	return s.claims != nil && slices.Contains(s.claims.AllowedRoles, role)
 }
 
 // DefaultRole returns the user's default role.
@@ -169,6 +175,9 @@ func (s *Session) DefaultRole() string {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.claims == nil {
+		return ""
+	}
 	return s.claims.DefaultRole
 }
 
@@ -178,7 +187,10 @@ func (s *Session) Claims() Claims {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.claims
+	if s.claims == nil {
+		return Claims{}
+	}
+	c := *s.claims
 	c.AllowedRoles = slices.Clone(c.AllowedRoles)
 	return c
 }
@@ -267,7 +279,7 @@ func (s *Session) Authorize(p Policy) error {
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
 	case p != nil && !p(s):
 		s.mu.Lock()
-		key := s.rec.id.key()
+		key := s.rec.key
 		s.mu.Unlock()
 		s.m.event(context.Background(), slog.LevelInfo, key, Event{Name: EventAccessDenied})
 		return fmt.Errorf("session: %w", ErrForbidden)

@@ -1,0 +1,111 @@
+package session_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// benchManager is a Manager whose service answers at once, and the cookies of
+// a user who has signed in with it.
+func benchManager(tb testing.TB, stored bool) (*session.Manager, http.Header) {
+	tb.Helper()
+	s := &scripted{life: time.Hour}
+	cfg := session.Config{Auth: s, Keys: []session.SecretKey{session.GenerateKey()}, Logger: slog.New(slog.DiscardHandler)}
+	if stored {
+		cfg.Store = memstore.New()
+	}
+	m, err := session.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m, freshCookies(tb, m, 1)[0]
+}
+
+// request is what the middleware does for one request that asks for a role.
+func request(m *session.Manager, r *http.Request, out http.Header, want bool) bool {
+	clear(out)
+	r2, x := m.Begin(r)
+	ok := session.FromContext(r2.Context()).HasRole("user") == want
+	return x.Commit(out) == nil && ok && x.End() == nil
+}
+
+func benchRequest(b *testing.B, stored, cookie bool) {
+	m, in := benchManager(b, stored)
+	r := httptest.NewRequest("GET", "/", nil)
+	if cookie {
+		r.Header = in
+	}
+	out := http.Header{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !request(m, r, out, cookie) {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func BenchmarkNoCookie(b *testing.B)      { benchRequest(b, false, false) }
+func BenchmarkCookieSession(b *testing.B) { benchRequest(b, false, true) }
+func BenchmarkStoredSession(b *testing.B) { benchRequest(b, true, true) }
+
+// BenchmarkCookieSessionFirst opens cookies that this process has not seen.
+func BenchmarkCookieSessionFirst(b *testing.B) {
+	m, _ := benchManager(b, false)
+	var in []http.Header
+	r := httptest.NewRequest("GET", "/", nil)
+	out := http.Header{}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if i == len(in) {
+			b.StopTimer()
+			in, i = freshCookies(b, m, 64), 0
+			b.StartTimer()
+		}
+		r.Header = in[i]
+		i++
+		if !request(m, r, out, true) {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func freshCookies(tb testing.TB, m *session.Manager, n int) []http.Header {
+	var all []http.Header
+	for range n {
+		h := http.Header{}
+		r, x := m.Begin(httptest.NewRequest("POST", "/login", nil))
+		if err := m.Login(r.Context(), "ada", "password"); err != nil {
+			tb.Fatal(err)
+		}
+		if err := x.Commit(h); err != nil {
+			tb.Fatal(err)
+		}
+		in := http.Header{}
+		for _, c := range (&http.Response{Header: h}).Cookies() {
+			in.Add("Cookie", c.Name+"="+c.Value)
+		}
+		all = append(all, in)
+	}
+	return all
+}
+
+func BenchmarkLogin(b *testing.B) {
+	m, _ := benchManager(b, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		r, x := m.Begin(httptest.NewRequest("POST", "/login", nil))
+		if err := m.Login(r.Context(), "ada", "password"); err != nil {
+			b.Fatal(err)
+		}
+		if err := x.Commit(http.Header{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
