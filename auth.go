@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 )
@@ -142,7 +144,13 @@ func (e *AuthError) Error() string {
 func (e *AuthError) Unwrap() error { return e.Err }
 
 // Format prints what Error returns for every fmt verb: Message stays out.
-func (e *AuthError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+func (e AuthError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
+// LogValue returns what Error does.
+func (e AuthError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// MarshalJSON returns what Error does.
+func (e AuthError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
 
 // SecondFactorError is returned by [AuthService.Login] for a right password of
 // an account that has a second factor. It is [ErrSecondFactor] to errors.Is.
@@ -159,4 +167,10 @@ func (e *SecondFactorError) Error() string { return "session: " + ErrSecondFacto
 func (e *SecondFactorError) Is(target error) bool { return target == ErrSecondFactor }
 
 // Format keeps the ticket out of every fmt verb.
-func (e *SecondFactorError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+func (e SecondFactorError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
+// LogValue returns what Error does.
+func (e SecondFactorError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// MarshalJSON returns what Error does.
+func (e SecondFactorError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }

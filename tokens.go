@@ -17,8 +17,6 @@ type Tokens struct {
 	RefreshToken string
 }
 
-const redacted = "[redacted]"
-
 // String returns a text without the tokens.
 func (t Tokens) String() string { return "session.Tokens" + redacted }
 
