@@ -179,11 +179,16 @@ func (m *Manager) board(r *record) (f *flight, began bool) {
 	go func() {
 		defer m.running.Done()
 		m.fly(m.ctx, f, m.ledger(r), r)
-		m.mu.Lock()
-		delete(m.flights, r.key)
-		m.mu.Unlock()
 	}()
 	return f, true
+}
+
+// leave takes the session's flight off the board: who comes now finds what it
+// has written in the record.
+func (m *Manager) leave(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.flights, key)
 }
 
 // fly refreshes the session of l, which had the state r when it became due.
@@ -196,8 +201,10 @@ func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
 		m.writeLater(ctx, f, l, unwritten)
+		m.leave(r.key)
 		return
 	}
+	m.leave(r.key)
 	f.land(now, err)
 }
 
