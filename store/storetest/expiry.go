@@ -263,17 +263,17 @@ var expiryChecks = []check{
 		waits: true,
 		run: func(t *tester) {
 			const n = 120
-			at := t.now().Add(2 * time.Second)
 			recs := make([]store.Record, n)
+			var last time.Time
 			for i := range recs {
-				rec := t.record(fmt.Sprintf("key%d", i))
-				rec.ExpiresAt = at
+				rec := t.brief(fmt.Sprintf("key%d", i))
 				t.put(rec, 0)
 				recs[i] = t.successor(rec)
-				recs[i].ExpiresAt = at.Add(time.Hour)
+				recs[i].ExpiresAt = rec.ExpiresAt.Add(time.Hour)
 				t.put(recs[i], rec.Version)
+				last = rec.ExpiresAt
 			}
-			t.pass(at)
+			t.pass(last)
 			for i := range n { // stores may clean up as they write
 				rec := t.record(fmt.Sprintf("new%d", i))
 				rec.Owner = "another"

@@ -129,7 +129,7 @@ func MariaDB(t testing.TB) *Server {
 	}
 	s.command = func() *exec.Cmd {
 		return exec.Command(bin, "--no-defaults", "--user="+me.Username, "--datadir="+data, "--socket="+s.socket,
-			"--pid-file="+filepath.Join(dir, "pid"), "--skip-networking", "--skip-log-bin", "--max-connections=300")
+			"--pid-file="+filepath.Join(dir, "pid"), "--tmpdir="+dir, "--skip-networking", "--skip-log-bin", "--max-connections=300")
 	}
 	s.begin(dir)
 	s.DSN = fmt.Sprintf("root@tcp(%s)/mysql", s.Proxy.Addr())
@@ -259,6 +259,9 @@ func (s *Server) begin(dir string) {
 	s.t.Cleanup(func() {
 		s.Stop()
 		_ = log.Close()
+		if out, err := os.ReadFile(log.Name()); err == nil && s.t.Failed() {
+			s.t.Logf("what %s has logged, at the end:\n%s", s.Driver, out[max(0, len(out)-5000):])
+		}
 	})
 	s.Proxy = proxy.New(s.t, "unix", s.socket)
 }
