@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -54,9 +53,6 @@ func hasBearer(h http.Header) bool {
 	scheme, _, _ := strings.Cut(h.Get("Authorization"), " ")
 	return strings.EqualFold(scheme, "Bearer")
 }
-
-// Format keeps the cookies out of every fmt verb.
-func (x *Exchange) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Exchange" + redacted)) }
 
 // CarriesCookie reports whether the request presented a cookie of ours.
 func (x *Exchange) CarriesCookie() bool { return len(x.presented) > 0 }

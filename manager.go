@@ -258,9 +258,6 @@ func New(cfg Config) (*Manager, error) {
 
 func (m *Manager) now() time.Time { return m.cfg.Now() }
 
-// Format keeps the keys out of every fmt verb.
-func (m *Manager) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Manager" + redacted)) }
-
 // Logger returns Config.Logger, or its default.
 func (m *Manager) Logger() *slog.Logger { return m.log }
 
