@@ -195,9 +195,7 @@ func (m *Manager) leave(key string) {
 // It returns when nothing is left to do, and lands when requests can go on.
 func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
 	now, lost, err := m.attempt(ctx, l, r)
-	if lost != (Tokens{}) {
-		m.giveBack(f, l, lost)
-	}
+	lost = f.bequeath(lost)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
 		m.writeLater(ctx, f, l, unwritten)
@@ -206,6 +204,7 @@ func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
 	}
 	m.leave(r.key)
 	f.land(now, err)
+	m.revokeOwn(ctx, lost)
 }
 
 // attempt brings the record of l to tokens that are not due. It returns the
@@ -416,9 +415,7 @@ func (m *Manager) writeLater(ctx context.Context, f *flight, l *ledger, u *unwri
 		if errors.As(err, new(*unwrittenError)) {
 			continue
 		}
-		if lost != (Tokens{}) {
-			m.giveBack(f, l, lost)
-		}
+		m.revokeOwn(ctx, f.bequeath(lost))
 		return
 	}
 	m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensLost, Err: u.err})
@@ -507,17 +504,23 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason,
 	return nil, given, m.storeDown(ctx, l.key, err)
 }
 
-// giveBack logs tokens out that came for a session that is over or has others,
-// or leaves them to the logout that waits for the flight.
-func (m *Manager) giveBack(f *flight, l *ledger, t Tokens) {
+// bequeath leaves tokens that nobody will use to the logout that waits for the
+// flight, and returns them if none does.
+func (f *flight) bequeath(t Tokens) (rest Tokens) {
 	f.mu.Lock()
-	left := f.heir
-	if left {
-		f.leftovers = t
+	defer f.mu.Unlock()
+	if !f.heir {
+		return t
 	}
-	f.mu.Unlock()
-	if !left {
-		m.background(func() { _ = m.revoke(m.ctx, t, false) })
+	f.leftovers = t
+	return Tokens{}
+}
+
+// revokeOwn gives back what a flight got for a session that is over, or has
+// newer tokens.
+func (m *Manager) revokeOwn(ctx context.Context, t Tokens) {
+	if t != (Tokens{}) {
+		_ = m.revoke(ctx, t, false)
 	}
 }
 
