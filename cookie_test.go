@@ -15,7 +15,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-var theme = session.NewKey[string]("theme")
+var favorite = session.NewKey[string]("theme")
 
 // inMemory keeps sessions in a store of the app's own clock.
 func inMemory(c *session.Config) { c.Store = &memstore.Store{Now: c.Now} }
@@ -238,7 +238,7 @@ func TestStateOverChunks(t *testing.T) {
 	b := a.signedIn()
 	set := func(v string) func(context.Context, *session.Session) {
 		return func(_ context.Context, s *session.Session) {
-			if err := theme.Set(s, v); err != nil {
+			if err := favorite.Set(s, v); err != nil {
 				t.Error(err)
 			}
 		}
@@ -249,7 +249,7 @@ func TestStateOverChunks(t *testing.T) {
 		t.Errorf("cookies %q, want %q", b.names, want)
 	}
 	b.visit(func(_ context.Context, s *session.Session) {
-		if got, _ := theme.Get(s); got != long {
+		if got, _ := favorite.Get(s); got != long {
 			t.Errorf("a value of %d bytes, want %d", len(got), len(long))
 		}
 	})
@@ -275,7 +275,7 @@ func TestKeyRotation(t *testing.T) {
 		}
 		b := with(k1).signedIn()
 		b.visit(func(_ context.Context, s *session.Session) {
-			if err := theme.Set(s, "dark"); err != nil {
+			if err := favorite.Set(s, "dark"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -294,7 +294,7 @@ func TestKeyRotation(t *testing.T) {
 
 		b.app = with(k2)
 		b.visit(func(_ context.Context, s *session.Session) {
-			if v, _ := theme.Get(s); v != "dark" {
+			if v, _ := favorite.Get(s); v != "dark" {
 				t.Errorf("value %q, want what was set before", v)
 			}
 		})

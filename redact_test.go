@@ -67,7 +67,7 @@ func TestRedaction(t *testing.T) {
 		"*UnavailableError":          &session.UnavailableError{Err: failure},
 		"Event":                      session.Event{Name: session.EventLoginRefused, Err: failure},
 		"Claims":                     s.Claims(),
-		"Key":                        theme,
+		"Key":                        favorite,
 		"AuthError with a cause":     &session.AuthError{Op: "login", Err: factor},
 		"AuthError that is all zero": &session.AuthError{},
 	} {

@@ -16,6 +16,7 @@ type swappingStore struct {
 	put     []string          // keys, in the order of their first Put
 	puts    int               // calls of Put
 	instead map[string]string // keys of the records to return
+	alter   func(*store.Record)
 }
 
 func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, error) {
@@ -23,8 +24,13 @@ func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, erro
 	if other, ok := s.instead[key]; ok {
 		key = other
 	}
+	alter := s.alter
 	s.mu.Unlock()
-	return s.Store.Get(ctx, key)
+	rec, err := s.Store.Get(ctx, key)
+	if alter != nil {
+		alter(&rec)
+	}
+	return rec, err
 }
 
 func (s *swappingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -19,7 +20,7 @@ func (a *app) withTheme(value string) *browser {
 	a.t.Helper()
 	b := a.signedIn()
 	b.visit(func(_ context.Context, s *session.Session) {
-		if err := theme.Set(s, value); err != nil {
+		if err := favorite.Set(s, value); err != nil {
 			a.t.Fatal(err)
 		}
 	})
@@ -82,7 +83,7 @@ func TestEveryBitFlipped(t *testing.T) {
 					if s.Err() != nil {
 						t.Errorf("byte %d, bit %d: %v", i, bit, s.Err())
 					}
-					value, found := theme.Get(s)
+					value, found := favorite.Get(s)
 					switch inTokens := i < len(tokens); {
 					case s.SignedIn() && inTokens:
 						t.Errorf("byte %d, bit %d: accepted", i, bit)
@@ -216,7 +217,7 @@ func TestNonCanonicalEncodings(t *testing.T) {
 					header := strings.Replace(b.header(), name+"="+value, name+"="+change(value), 1)
 					if strings.HasSuffix(name, "-state") {
 						a.visit(header, func(_ context.Context, s *session.Session) {
-							if v, ok := theme.Get(s); ok || !s.SignedIn() {
+							if v, ok := favorite.Get(s); ok || !s.SignedIn() {
 								t.Errorf("state, %s: value %q (%v), signed in: %v", what, v, ok, s.SignedIn())
 							}
 						})
@@ -441,7 +442,7 @@ func TestPurposes(t *testing.T) {
 		"the state of another key":   newApp(t).withTheme("light").values["__Host-session-state"],
 	} {
 		a.visit("__Host-session="+tokens+"; __Host-session-state="+value, func(_ context.Context, s *session.Session) {
-			if v, ok := theme.Get(s); ok || !s.SignedIn() {
+			if v, ok := favorite.Get(s); ok || !s.SignedIn() {
 				t.Errorf("%s as state: value %q, signed in: %v", what, v, s.SignedIn())
 			}
 		})
@@ -461,30 +462,37 @@ func TestPurposes(t *testing.T) {
 	})
 }
 
-// A record that the store has returned for another key is no session.
+// A record that the store has returned for another key is no session, whatever
+// the store says it is.
 func TestRecordsOfOthers(t *testing.T) {
-	store := &memstore.Store{}
-	swapped := &swappingStore{Store: store}
-	a := newApp(t, func(c *session.Config) { store.Now = c.Now; c.Store = swapped })
+	swapped := &swappingStore{}
+	a := newApp(t, func(c *session.Config) {
+		swapped.Store = &memstore.Store{Now: c.Now}
+		c.Store = swapped
+	})
 	one, two := a.signedIn(), a.signedIn()
 	keys := swapped.put
 	if len(keys) != 2 {
 		t.Fatalf("%d records, want 2", len(keys))
 	}
-	swapped.instead = map[string]string{keys[0]: keys[1], keys[1]: keys[0]}
-	for _, b := range []*browser{one, two} {
-		h := a.visit(b.header(), func(_ context.Context, s *session.Session) {
-			if s.SignedIn() || s.Err() == nil {
-				t.Errorf("signed in: %v (%v), want an outage", s.SignedIn(), s.Err())
+	other := map[string]string{keys[0]: keys[1], keys[1]: keys[0]}
+	for _, alter := range []func(*store.Record){nil, func(r *store.Record) { r.Key = other[r.Key] }} {
+		swapped.instead, swapped.alter = other, alter
+		before := a.log.count(session.EventRecordCorrupt)
+		for _, b := range []*browser{one, two} {
+			h := a.visit(b.header(), func(_ context.Context, s *session.Session) {
+				if s.SignedIn() || s.Err() == nil {
+					t.Errorf("signed in: %v (%v), want an outage", s.SignedIn(), s.Err())
+				}
+			})
+			if lines := h.Values("Set-Cookie"); len(lines) != 0 {
+				t.Errorf("cookies were set: %q", lines)
 			}
-		})
-		if lines := h.Values("Set-Cookie"); len(lines) != 0 {
-			t.Errorf("cookies were set: %q", lines)
+		}
+		if a.log.count(session.EventRecordCorrupt) != before+2 {
+			t.Error("the operator was not told")
 		}
 	}
-	if a.log.count(session.EventRecordCorrupt) == 0 {
-		t.Error("the operator was not told")
-	}
-	swapped.instead = nil
+	swapped.instead, swapped.alter = nil, nil
 	one.is(true)
 }

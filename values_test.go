@@ -74,10 +74,10 @@ func TestDeletedValues(t *testing.T) {
 			if err := other.Set(s, 1); err != nil {
 				t.Error(err)
 			}
-			if err := theme.Delete(s); err != nil {
+			if err := favorite.Delete(s); err != nil {
 				t.Error(err)
 			}
-			if _, ok := theme.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
+			if _, ok := favorite.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
 				t.Errorf("values %q after a deletion", s.ValueNames())
 			}
 			// What is not there can be deleted.
@@ -86,14 +86,14 @@ func TestDeletedValues(t *testing.T) {
 			}
 		})
 		b.visit(func(_ context.Context, s *session.Session) {
-			if _, ok := theme.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
+			if _, ok := favorite.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
 				t.Errorf("values %q in the next request", s.ValueNames())
 			}
 			// Set, deleted, and set again: the last word counts.
-			_, _, _ = theme.Set(s, "a"), theme.Delete(s), theme.Set(s, "b")
+			_, _, _ = favorite.Set(s, "a"), favorite.Delete(s), favorite.Set(s, "b")
 		})
 		b.visit(func(_ context.Context, s *session.Session) {
-			if v, _ := theme.Get(s); v != "b" {
+			if v, _ := favorite.Get(s); v != "b" {
 				t.Errorf("value %q, want b", v)
 			}
 		})
@@ -154,13 +154,13 @@ func TestValuesWithoutSession(t *testing.T) {
 		"a bad cookie":  sessionOf(a, http.Header{"Cookie": {"__Host-session=garbage"}}),
 		"a bearer":      sessionOf(a, http.Header{"Authorization": {"Bearer abc"}}),
 	} {
-		if err := theme.Set(s, "dark"); !errors.Is(err, session.ErrNoSession) {
+		if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrNoSession) {
 			t.Errorf("%s: set: %v, want ErrNoSession", what, err)
 		}
-		if err := theme.Delete(s); !errors.Is(err, session.ErrNoSession) {
+		if err := favorite.Delete(s); !errors.Is(err, session.ErrNoSession) {
 			t.Errorf("%s: delete: %v, want ErrNoSession", what, err)
 		}
-		if v, ok := theme.Get(s); ok || v != "" || s.ValueNames() != nil {
+		if v, ok := favorite.Get(s); ok || v != "" || s.ValueNames() != nil {
 			t.Errorf("%s: value %q", what, v)
 		}
 		if _, err := s.AccessToken(context.Background()); err == nil {
@@ -184,33 +184,33 @@ func TestValuesTooLarge(t *testing.T) {
 	a := newApp(t)
 	b := a.withTheme("dark")
 	b.visit(func(_ context.Context, s *session.Session) {
-		err := theme.Set(s, strings.Repeat("x", 20_000))
+		err := favorite.Set(s, strings.Repeat("x", 20_000))
 		if !errors.Is(err, session.ErrTooLarge) || !strings.Contains(err.Error(), "Config.Store") {
 			t.Errorf("set: %v, want ErrTooLarge and the way out", err)
 		}
-		if v, _ := theme.Get(s); v != "dark" {
+		if v, _ := favorite.Get(s); v != "dark" {
 			t.Errorf("the value is %.20q now", v)
 		}
 		// Up to the last byte that is accepted, the answer takes it.
 		n := 0
-		for ; theme.Set(s, strings.Repeat("x", n+7)) == nil; n += 7 {
+		for ; favorite.Set(s, strings.Repeat("x", n+7)) == nil; n += 7 {
 		}
 		if n < 7000 {
 			t.Errorf("no more than %d bytes fit four cookies", n)
 		}
 	})
 	b.visit(func(_ context.Context, s *session.Session) {
-		if v, _ := theme.Get(s); len(v) < 7000 {
+		if v, _ := favorite.Get(s); len(v) < 7000 {
 			t.Errorf("%d bytes arrived", len(v))
 		}
 		// There is always room for less.
-		if err := theme.Delete(s); err != nil {
+		if err := favorite.Delete(s); err != nil {
 			t.Error(err)
 		}
 	})
 
 	newApp(t, inMemory).signedIn().visit(func(_ context.Context, s *session.Session) {
-		if err := theme.Set(s, strings.Repeat("x", 100_000)); err != nil {
+		if err := favorite.Set(s, strings.Repeat("x", 100_000)); err != nil {
 			t.Errorf("in a store: %v", err)
 		}
 		for i := range 10_000 {
@@ -238,7 +238,7 @@ func TestValuesAfterTheAnswer(t *testing.T) {
 		if err := x.Commit(http.Header{}); err != nil {
 			t.Fatal(err)
 		}
-		err := theme.Set(s, "light")
+		err := favorite.Set(s, "light")
 		if stored && err != nil || !stored && !errors.Is(err, session.ErrCommitted) {
 			t.Errorf("set after the answer has begun: %v", err)
 		}
@@ -247,7 +247,7 @@ func TestValuesAfterTheAnswer(t *testing.T) {
 		}
 		want := map[bool]string{true: "light", false: "dark"}[stored]
 		b.visit(func(_ context.Context, s *session.Session) {
-			if v, _ := theme.Get(s); v != want {
+			if v, _ := favorite.Get(s); v != want {
 				t.Errorf("value %q, want %q", v, want)
 			}
 		})
@@ -262,14 +262,14 @@ func TestSave(t *testing.T) {
 		b := a.withTheme("dark")
 		elsewhere := *b
 		b.visit(func(ctx context.Context, s *session.Session) {
-			if err := theme.Set(s, "light"); err != nil {
+			if err := favorite.Set(s, "light"); err != nil {
 				t.Error(err)
 			}
 			if err := s.Save(ctx); err != nil {
 				t.Errorf("save: %v", err)
 			}
 			a.visit(elsewhere.header(), func(_ context.Context, other *session.Session) {
-				if v, _ := theme.Get(other); (v == "light") != stored {
+				if v, _ := favorite.Get(other); (v == "light") != stored {
 					t.Errorf("another request sees %q", v)
 				}
 			})
@@ -279,7 +279,7 @@ func TestSave(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			if err := theme.Set(s, "late"); err != nil {
+			if err := favorite.Set(s, "late"); err != nil {
 				t.Error(err)
 			}
 			if err := s.Save(ctx); !errors.Is(err, session.ErrEnded) {
