@@ -80,7 +80,7 @@ func stylePolicy(t *template.Template) string {
 func (p *pages) handler(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
-		if !wantsPage(r) {
+		if !middleware.WantsPage(r) {
 			writeJSON(w, http.StatusOK, pageJSON{title, s.SignedIn(), s.UserID(), s.Roles()})
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,20 @@ var dir string
 // the test has it, runs the tests and removes the programs. It is all that a
 // TestMain does.
 func Main(m *testing.M, programs ...string) {
+	runMore()
 	os.Exit(build(m, programs))
+}
+
+// runMore raises the number of tests that run at the same time, unless the
+// command line says it: they do little but wait for processes.
+func runMore() {
+	flag.Parse()
+	const name = "test.parallel"
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if !given {
+		_ = flag.Set(name, "8")
+	}
 }
 
 func build(m *testing.M, programs []string) int {

@@ -1,0 +1,218 @@
+// Package browser_test does in a browser what a user of the dashboard does.
+package browser_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/pquerna/otp/totp"
+
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+const (
+	password   = "correct horse battery staple"
+	totpSecret = "JBSWY3DPEHPK3PXP"
+)
+
+var users = []struct {
+	email string
+	opens []string
+}{
+	{"admin@example.com", []string{"/dashboard", "/reports", "/admin"}},
+	{"analyst@example.com", []string{"/dashboard", "/reports"}},
+	{"viewer@example.com", []string{"/dashboard"}},
+	{"mfa@example.com", []string{"/dashboard"}},
+}
+
+var headings = map[string]string{"/dashboard": "Dashboard", "/reports": "Reports", "/admin": "Admin"}
+
+// sites starts the dashboard in each of the ways that a user cannot tell apart.
+// Access tokens of the services live as long as accessLife says where there is
+// a service to tell it to.
+func overSites(t *testing.T, test func(t *testing.T, site string)) {
+	t.Parallel()
+	for _, store := range []string{"cookie", "memory"} {
+		t.Run("own auth service, "+store, func(t *testing.T) {
+			t.Parallel()
+			test(t, proc.Start(t, "dashboard", []string{"STORE=" + store}).URL)
+		})
+		t.Run("auth service elsewhere, "+store, func(t *testing.T) {
+			t.Parallel()
+			test(t, withAuthServer(t, store))
+		})
+	}
+}
+
+// withAuthServer starts the dashboard with an auth service in another process,
+// whose access tokens live for two seconds.
+func withAuthServer(t *testing.T, store string) (site string) {
+	auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=2s"})
+	return proc.Start(t, "dashboard", []string{"STORE=" + store, "AUTH_URL=" + auth.URL}).URL
+}
+
+// signIn fills in the form by keyboard alone. The browser is on the login page
+// and comes back to where it wanted to go.
+func (b *tab) signIn(email, password string) int {
+	b.t.Helper()
+	status := b.lead(chromedp.KeyEvent(email), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(password), chromedp.KeyEvent(kb.Enter))
+	if !strings.HasPrefix(b.at(), "/login/mfa") {
+		return status
+	}
+	code, err := totp.GenerateCode(totpSecret, time.Now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.lead(chromedp.KeyEvent(code), chromedp.KeyEvent(kb.Enter))
+}
+
+// Every user signs in, sees what the user's roles allow and nothing else, signs
+// out, and leaves nothing behind.
+func TestEveryUser(t *testing.T) {
+	overSites(t, func(t *testing.T, site string) {
+		b := open(t, site)
+		for _, user := range users {
+			// A page that is not for everybody leads to the login page, and
+			// from there back.
+			b.visit("/dashboard")
+			b.is("/login?return_to=%2Fdashboard", "Sign in")
+			if status := b.signIn(user.email, "wrong"); status != 401 {
+				t.Errorf("%s: a wrong password is answered with %d", user.email, status)
+			}
+			b.shows("The e-mail address or the password is wrong")
+			if typed := evaluate[string](b, "document.querySelector('[name=email]').value"); typed != user.email {
+				t.Errorf("%q has to be typed again", user.email)
+			}
+			b.do(chromedp.Clear(chromedp.CSS("[name=email]")), chromedp.Focus(chromedp.CSS("[name=email]")))
+			if status := b.signIn(user.email, password); status != 200 {
+				t.Errorf("%s: %d", user.email, status)
+			}
+			b.is("/dashboard", "Dashboard")
+
+			for path, heading := range headings {
+				status := b.visit(path)
+				if !slices.Contains(user.opens, path) {
+					b.is(path, "No access")
+					if status != 403 {
+						t.Errorf("%s at %s: %d", user.email, path, status)
+					}
+					continue
+				}
+				b.is(path, heading)
+				if status != 200 {
+					t.Errorf("%s at %s: %d", user.email, path, status)
+				}
+				// The navigation shows what can be opened, and nothing else.
+				links := evaluate[[]string](b, "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
+				if !slices.Equal(links, user.opens) {
+					t.Errorf("%s: the navigation has %q, want %q", user.email, links, user.opens)
+				}
+			}
+			b.visit("/")
+			b.is("/", "Welcome back")
+
+			for name, c := range b.cookies() {
+				if !strings.HasPrefix(name, "__Host-session") || !c.Secure || !c.HTTPOnly {
+					t.Errorf("the browser has the cookie %s, secure %v, out of scripts' reach %v", name, c.Secure, c.HTTPOnly)
+				}
+			}
+			if visible := evaluate[string](b, "document.cookie"); visible != "" {
+				t.Error("a script can read the cookies")
+			}
+
+			b.signOut()
+			b.is("/", "Sign in, stay signed in")
+			if left := b.cookies(); len(left) > 0 {
+				t.Errorf("%s: %d cookies are left", user.email, len(left))
+			}
+		}
+	})
+}
+
+func (b *tab) signOut() {
+	b.t.Helper()
+	b.lead(chromedp.Click(chromedp.CSS("header form button")))
+}
+
+// Access tokens live for two seconds, and nobody notices.
+func TestStaysSignedIn(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"cookie", "memory"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			b := open(t, withAuthServer(t, store))
+			b.visit("/dashboard")
+			b.signIn("viewer@example.com", password)
+			seen := map[string]bool{}
+			for end := time.Now().Add(9 * time.Second); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+				if status := b.visit("/dashboard"); status != 200 {
+					t.Fatalf("%d", status)
+				}
+				b.is("/dashboard", "Dashboard")
+				seen[evaluate[string](b, "document.querySelector('time').dateTime")] = true
+			}
+			if len(seen) < 4 {
+				t.Errorf("in 9 s the user had %d access tokens", len(seen))
+			}
+			// After a pause that is longer than the token's life, too.
+			time.Sleep(3 * time.Second)
+			b.visit("/dashboard")
+			b.is("/dashboard", "Dashboard")
+		})
+	}
+}
+
+// What the browser has kept of a page is not shown any more after signing out.
+func TestBackAfterSignOut(t *testing.T) {
+	overSites(t, func(t *testing.T, site string) {
+		b := open(t, site)
+		b.visit("/admin")
+		b.signIn("admin@example.com", password)
+		b.is("/admin", "Admin")
+		b.visit("/dashboard")
+		b.is("/dashboard", "Dashboard")
+		b.signOut()
+		b.is("/", "Sign in, stay signed in")
+		b.back()
+		b.is("/login?return_to=%2Fdashboard", "Sign in")
+		b.back()
+		if at := b.at(); !strings.HasPrefix(at, "/login?") {
+			t.Errorf("two steps back is %s", at)
+		}
+		// It is a login page that works.
+		b.visit("/admin")
+		b.signIn("admin@example.com", password)
+		b.is("/admin", "Admin")
+	})
+}
+
+// Signing out everywhere ends the session in another browser.
+func TestSignOutEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"cookie", "memory"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			site := withAuthServer(t, store)
+			here, there := open(t, site), open(t, site)
+			for _, b := range []*tab{here, there} {
+				b.visit("/dashboard")
+				b.signIn("viewer@example.com", password)
+				b.is("/dashboard", "Dashboard")
+			}
+			here.lead(chromedp.Click(chromedp.CSS("main form button")))
+			here.is("/", "Sign in, stay signed in")
+			// By the end of its access token at the latest.
+			for end := time.Now().Add(patience); there.at() == "/dashboard"; {
+				if time.Now().After(end) {
+					t.Fatal("the other browser is still signed in")
+				}
+				there.visit("/dashboard")
+			}
+			there.is("/login?return_to=%2Fdashboard", "Sign in")
+		})
+	}
+}

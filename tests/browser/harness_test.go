@@ -1,0 +1,224 @@
+package browser_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
+
+// patience is how long a step in the browser may take.
+const patience = 30 * time.Second
+
+var findChromium = sync.OnceValues(func() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless_shell"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("Chromium is not installed")
+})
+
+// tab is a window of a browser that nobody has used before.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	site string
+
+	mu         sync.Mutex
+	complaints []string
+}
+
+// open starts a browser and opens a window in it, for the site at an address.
+func open(t *testing.T, site string) *tab {
+	t.Helper()
+	path, err := findChromium()
+	if err != nil {
+		if os.Getenv("CI") != "" || os.Getenv("LONG") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // which does not work for root
+		chromedp.DisableGPU,
+		chromedp.WindowSize(1200, 900),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-domain-reliability", true),
+		chromedp.Flag("no-pings", true),
+		// Nothing but this machine can be reached.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
+	)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &tab{t: t, ctx: ctx, site: site}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Listen(ctx, b.listen); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, complaint := range b.complaints {
+			t.Errorf("the browser complains: %s", complaint)
+		}
+	})
+	return b
+}
+
+// listen collects what the browser writes to its console: violated policies,
+// refused cookies, deprecated markup.
+func (b *tab) listen(ev any) {
+	switch ev := ev.(type) {
+	case *log.EventEntryAdded:
+		if ev.Entry.Level != log.EntryLevelError && ev.Entry.Level != log.EntryLevelWarning || ev.Entry.Source == log.EntrySourceNetwork {
+			return // a refusal is an error there
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.complaints = append(b.complaints, ev.Entry.Text)
+	case *runtime.EventExceptionThrown:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.complaints = append(b.complaints, ev.ExceptionDetails.Text)
+	}
+}
+
+// do runs steps that lead to no other page.
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// lead runs steps that lead to another page, waits for it, and returns its
+// status.
+func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
+	b.t.Helper()
+	evaluate[int](b, "window.left = 1")
+	b.do(steps...)
+	const arrived = "!window.left && document.readyState === 'complete'"
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		// While one page gives way to the next there is none to ask.
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		done, err := chromedp.Run(ctx, chromedp.Evaluate[bool](arrived))
+		cancel()
+		if err == nil && done {
+			break
+		}
+		if time.Now().After(end) {
+			b.t.Fatalf("no other page comes: %v", err)
+		}
+	}
+	return evaluate[int](b, "performance.getEntriesByType('navigation')[0].responseStatus")
+}
+
+// visit goes to a path and returns the status of the page that comes.
+func (b *tab) visit(path string) int {
+	b.t.Helper()
+	return b.lead(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.Navigate, page.NavigateParams{URL: b.site + path})
+		return err
+	}))
+}
+
+// back goes back in the browser's history, as its button does.
+func (b *tab) back() int {
+	b.t.Helper()
+	return b.lead(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		history, err := cdp.Call(ctx, t, page.GetNavigationHistory, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		before := history.Entries[history.CurrentIndex-1].ID
+		_, err = cdp.Call(ctx, t, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: before})
+		return err
+	}))
+}
+
+// evaluate asks the page.
+func evaluate[T any](b *tab, script string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return v
+}
+
+// at returns the path and query of the page.
+func (b *tab) at() string {
+	b.t.Helper()
+	u, err := url.Parse(evaluate[string](b, "location.href"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if site := u.Scheme + "://" + u.Host; site != b.site {
+		b.t.Fatalf("the browser is at %s", site)
+	}
+	return u.RequestURI()
+}
+
+// is fails the test unless the browser shows the page of a path, with a
+// heading.
+func (b *tab) is(path, heading string) {
+	b.t.Helper()
+	if at := b.at(); at != path {
+		b.t.Fatalf("the browser is at %s, want %s", at, path)
+	}
+	if h1 := evaluate[string](b, "document.querySelector('h1').innerText"); h1 != heading {
+		b.t.Fatalf("%s: the heading is %q, want %q", path, h1, heading)
+	}
+}
+
+// text returns what the page shows.
+func (b *tab) text() string { b.t.Helper(); return evaluate[string](b, "document.body.innerText") }
+
+func (b *tab) shows(text string) {
+	b.t.Helper()
+	if !strings.Contains(b.text(), text) {
+		b.t.Fatalf("%s does not show %q:\n%s", b.at(), text, b.text())
+	}
+}
+
+// cookies returns the cookies that the browser has, by name.
+func (b *tab) cookies() map[string]*network.Cookie {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	res, err := chromedp.Call(ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{b.site}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cookies := map[string]*network.Cookie{}
+	for _, c := range res.Cookies {
+		cookies[c.Name] = c
+	}
+	return cookies
+}
