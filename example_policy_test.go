@@ -1,0 +1,71 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// owner lets the owner of a document pass, and every admin. It is asked about
+// users who are signed in and about nobody else.
+func owner(userID string) session.Policy {
+	return func(s *session.Session) bool {
+		return s.UserID() == userID || s.HasRole("admin")
+	}
+}
+
+// A policy that depends on what is asked for. One that does not is best put in
+// front of a handler, by middleware.Require.
+func ExampleSession_Authorize() {
+	auth := startAuth(authtest.Options{})
+	defer auth.Close()
+	m, err := session.New(session.Config{
+		Auth: synmetrix.NewClient(auth.URL),
+		Keys: []session.SecretKey{session.GenerateKey()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ownerOf := map[string]string{
+		"letter": "7c9e6679-7425-40de-944b-e07fc1f90ae7", // Bob
+		"diary":  "16fd2706-8baf-433b-82eb-8c7fada847da", // Eve
+	}
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	mux.HandleFunc("GET /documents/{name}", func(w http.ResponseWriter, r *http.Request) {
+		err := session.FromContext(r.Context()).Authorize(owner(ownerOf[r.PathValue("name")]))
+		if errors.Is(err, session.ErrForbidden) {
+			http.NotFound(w, r) // whether there is such a document is nobody else's business
+			return
+		}
+		if err != nil { // not signed in, or that can't be told at the moment
+			middleware.Refuse(w, r, err)
+			return
+		}
+		fmt.Fprintln(w, "the", r.PathValue("name"))
+	})
+	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))
+	defer app.Close()
+
+	for _, name := range []string{"ada", "bob"} {
+		g := newGuest(app)
+		fmt.Println(name, g.get("/documents/letter"))
+		g.signIn(name + "@example.com")
+		fmt.Println(name, g.get("/documents/letter"))
+		fmt.Println(name, g.get("/documents/diary"))
+	}
+	// Output:
+	// ada 303 to /login?return_to=%2Fdocuments%2Fletter
+	// ada 200 the letter
+	// ada 200 the diary
+	// bob 303 to /login?return_to=%2Fdocuments%2Fletter
+	// bob 200 the letter
+	// bob 404 404 page not found
+}

@@ -1,0 +1,70 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// basket is what the app keeps in its users' sessions. The type of a value is
+// in its key.
+var basket = session.NewKey[[]string]("basket")
+
+// putIntoBasket is a handler that changes a value. Values belong to a session:
+// nothing can be kept for a visitor who is not signed in.
+func putIntoBasket(w http.ResponseWriter, r *http.Request) {
+	s := session.FromContext(r.Context())
+	items, _ := basket.Get(s) // none yet: the zero value
+	err := basket.Set(s, append(items, r.PostFormValue("item")))
+	switch {
+	case errors.Is(err, session.ErrNoSession):
+		http.Error(w, "sign in first", http.StatusUnauthorized)
+	case errors.Is(err, session.ErrTooLarge): // of a session in cookies
+		http.Error(w, "the basket is full", http.StatusUnprocessableEntity)
+	case err != nil:
+		middleware.Refuse(w, r, err)
+	default:
+		w.WriteHeader(http.StatusNoContent) // with this the change is saved
+	}
+}
+
+func ExampleKey() {
+	auth := startAuth(authtest.Options{})
+	defer auth.Close()
+	m, err := session.New(session.Config{
+		Auth: synmetrix.NewClient(auth.URL),
+		Keys: []session.SecretKey{session.GenerateKey()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	mux.HandleFunc("POST /basket", putIntoBasket)
+	mux.HandleFunc("GET /basket", func(w http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		items, _ := basket.Get(s)
+		fmt.Fprintln(w, items)
+	})
+	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))
+	defer app.Close()
+
+	ada := newGuest(app)
+	fmt.Println(ada.post("/basket", "item", "tea"))
+	ada.signIn("ada@example.com")
+	fmt.Println(ada.post("/basket", "item", "tea"))
+	fmt.Println(ada.post("/basket", "item", "milk"))
+	fmt.Println(ada.get("/basket"))
+	// Output:
+	// 401 sign in first
+	// 204 No Content
+	// 204 No Content
+	// 200 [tea milk]
+}
