@@ -1,0 +1,156 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// faults finds what keeps people out of a page, as far as a program can tell:
+// text that cannot be read (WCAG 2.2, 1.4.3), controls without a name or too
+// small to hit (4.1.2, 2.5.8), a page that has to be scrolled sideways
+// (1.4.10), has no language or title (3.1.1, 2.4.2), or no one main heading.
+const faults = `(() => {
+	const found = [];
+	const channel = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+	const colors = text => [...text.matchAll(/rgba?\(([^)]+)\)/g)].map(m => m[1].split(/[ ,\/]+/).map(Number));
+	const luminance = c => .2126 * channel(c[0]) + .7152 * channel(c[1]) + .0722 * channel(c[2]);
+	const contrast = (a, b) => { const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p); return (x + .05) / (y + .05) };
+	const solid = c => c && (c.length < 4 || c[3] === 1);
+	const behind = e => {
+		for (; e; e = e.parentElement) {
+			const style = getComputedStyle(e), all = colors(style.backgroundColor).filter(solid);
+			if (all.length) return all.concat(colors(style.backgroundImage).filter(solid));
+		}
+		return [[255, 255, 255]];
+	};
+	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	for (let n; n = walk.nextNode();) {
+		const e = n.parentElement, style = getComputedStyle(e);
+		if (!n.data.trim() || !e.checkVisibility()) continue;
+		const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
+		const color = colors(e instanceof SVGElement ? style.fill : style.color)[0];
+		for (const back of behind(e)) {
+			const ratio = contrast(color, back);
+			if (ratio < (large ? 3 : 4.5)) found.push(n.data.trim().slice(0, 30) + ": contrast " + ratio.toFixed(2));
+		}
+	}
+	for (const e of document.querySelectorAll("a, button, input:not([type=hidden])")) {
+		const box = e.getBoundingClientRect(), name = (e.innerText || e.labels?.[0]?.innerText || e.ariaLabel || "").trim();
+		if (!name) found.push(e.outerHTML.slice(0, 60) + ": no name");
+		if (getComputedStyle(e).display !== "inline" && box.height < 24) found.push(name + ": " + box.height + " px high");
+		if (e.tagName === "INPUT") {
+			const style = getComputedStyle(e), edge = contrast(colors(style.borderColor)[0], behind(e.parentElement)[0]);
+			if (edge < 3) found.push(name + ": contrast of its border " + edge.toFixed(2));
+		}
+	}
+	if (document.documentElement.scrollWidth > innerWidth) found.push("it is " + document.documentElement.scrollWidth + " px wide");
+	if (document.documentElement.lang !== "en") found.push("no language");
+	if (!document.title) found.push("no title");
+	if (document.querySelectorAll("h1").length !== 1) found.push("not one h1");
+	if (document.querySelectorAll("main").length !== 1) found.push("not one main");
+	const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+	if (new Set(ids).size !== ids.length) found.push("an id is there twice");
+	for (const e of document.querySelectorAll("[aria-describedby], [aria-labelledby]"))
+		for (const id of (e.getAttribute("aria-describedby") || e.getAttribute("aria-labelledby")).split(" "))
+			if (!ids.includes(id)) found.push("nothing has the id " + id);
+	return found;
+})()`
+
+func (b *tab) emulate(scheme string, width int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, 800), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	}))
+}
+
+func TestAccessible(t *testing.T) {
+	t.Parallel()
+	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	check := func(what string) {
+		t.Helper()
+		backs := map[string]bool{}
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{320, 1200} {
+				b.emulate(scheme, width)
+				for _, fault := range evaluate[[]string](b, faults) {
+					t.Errorf("%s, %s, %d px: %s", what, scheme, width, fault)
+				}
+				backs[evaluate[string](b, "getComputedStyle(document.body).backgroundColor")] = true
+			}
+		}
+		if len(backs) != 2 {
+			t.Errorf("%s is the same in light and dark", what)
+		}
+	}
+	b.visit("/")
+	check("the start page")
+	b.visit("/login")
+	check("the login page")
+	b.signIn("viewer@example.com", "wrong")
+	check("the login page with an error")
+	b.visit("/login")
+	b.lead(chromedp.KeyEvent("mfa@example.com"), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(password), chromedp.KeyEvent(kb.Enter))
+	b.is("/login/mfa", "One more step")
+	check("the page that asks for a code")
+	b.lead(chromedp.KeyEvent("000000"), chromedp.KeyEvent(kb.Enter))
+	check("the page that asks for a code, with an error")
+	for _, user := range []string{"viewer@example.com", "admin@example.com"} {
+		b.visit("/login")
+		b.signIn(user, password)
+		for _, path := range []string{"/", "/dashboard", "/reports", "/admin", "/nowhere"} {
+			b.visit(path)
+			check(fmt.Sprintf("%s for %s", path, user))
+		}
+	}
+}
+
+// What has the focus can be seen, and the first thing that a keyboard reaches
+// leads past the navigation.
+func TestKeyboard(t *testing.T) {
+	t.Parallel()
+	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	b.visit("/dashboard")
+	b.signIn("admin@example.com", password)
+	const focused = "document.activeElement.innerText + '|' + getComputedStyle(document.activeElement).outlineStyle"
+	for _, want := range []string{"Skip to the content", "Dashboard example", "Dashboard", "Reports", "Admin", "Sign out", "Sign out everywhere"} {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		if got := evaluate[string](b, focused); got != want+"|solid" {
+			t.Errorf("the focus is on %q, want it to be seen on %q", got, want)
+		}
+	}
+}
+
+// The check finds what it is for.
+func TestFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	for _, plant := range []string{
+		"document.querySelector('.lead').style.color = '#999'",
+		"document.querySelector('main .button').innerText = ''",
+		"document.querySelector('main').style.minWidth = '3000px'",
+		"document.querySelector('h1').remove()",
+		"document.querySelector('main .button').style.cssText = 'min-height: 0; height: 10px'",
+		"document.querySelector('main').setAttribute('aria-labelledby', 'nothing')",
+		"document.title = ''",
+	} {
+		b.visit("/")
+		if found := evaluate[[]string](b, faults); len(found) > 0 {
+			t.Fatalf("%q", found)
+		}
+		evaluate[bool](b, plant+"; true")
+		if found := evaluate[[]string](b, faults); len(found) == 0 {
+			t.Errorf("%s: nothing was found", plant)
+		}
+	}
+}
