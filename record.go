@@ -34,6 +34,7 @@ type pair struct {
 	tokens  Tokens
 	expires time.Time     // of the access token, by our clock: when it was received, and its life
 	life    time.Duration // of the access token
+	forced  bool          // renewed because an API refused the one before
 	claims  *Claims       // of the access token; nil if they are not read yet, or can't be
 }
 
@@ -170,6 +171,7 @@ func (e *encoder) pair(p pair) {
 	e.uint(p.gen)
 	e.time(p.expires)
 	e.duration(p.life)
+	e.bool(p.forced)
 	e.token(p.tokens.AccessToken)
 	e.token(p.tokens.RefreshToken)
 }
@@ -179,6 +181,7 @@ func (d *decoder) pair() pair {
 	p.gen = d.uint()
 	p.expires = d.time()
 	p.life = d.duration()
+	p.forced = d.bool()
 	p.tokens.AccessToken = d.token()
 	p.tokens.RefreshToken = d.token()
 	return p

@@ -53,6 +53,10 @@ const (
 	retryAfterMax = time.Minute
 	rateLimitMax  = 15 * time.Minute
 
+	// maxTries bounds how often one whose token an API has refused boards
+	// flights that had begun before and knew nothing of it.
+	maxTries = 3
+
 	// maxFlights bounds the refreshes on the wire at one time, of all sessions.
 	maxFlights = 64
 
@@ -66,6 +70,8 @@ const (
 
 // flight is the refresh of one session in this process.
 type flight struct {
+	refused uint64 // the generation that an API has refused, 0 for none
+
 	landed chan struct{} // closed when result and err are set
 	result *record
 	err    error // *endedError, *UnavailableError
@@ -106,9 +112,18 @@ func (m *Manager) due(r *record, now time.Time) (due, valid bool) {
 // fresh returns r, or its successor, with an access token that is good. Its
 // errors are an *endedError or an *UnavailableError.
 func (m *Manager) fresh(ctx context.Context, r *record) (*record, error) {
-	for {
+	return m.renew(ctx, r, 0)
+}
+
+// renew is fresh, for which the tokens of one generation are due whatever
+// their age: an API has refused them.
+func (m *Manager) renew(ctx context.Context, r *record, refused uint64) (*record, error) {
+	for tries := 0; ; tries++ {
 		now := m.now()
 		due, valid := m.due(r, now)
+		if r.pair.gen == refused {
+			due, valid = true, false
+		}
 		if !due {
 			return r, nil
 		}
@@ -118,7 +133,7 @@ func (m *Manager) fresh(ctx context.Context, r *record) (*record, error) {
 			}
 			return nil, &UnavailableError{RetryAfter: wait, Err: ErrUnavailable}
 		}
-		f, began := m.board(r)
+		f, began := m.board(r, refused)
 		if valid && !began && !f.hasLanded() {
 			return r, nil
 		}
@@ -143,6 +158,9 @@ func (m *Manager) fresh(ctx context.Context, r *record) (*record, error) {
 				// A flight that cannot write its tokens outlives them.
 				return nil, &UnavailableError{Err: ErrUnavailable}
 			}
+			if f.result.pair.gen == refused && f.refused != refused && tries < maxTries {
+				continue // that flight knew nothing of the refusal
+			}
 			return f.result, nil
 		case <-timeout:
 			if _, valid := m.due(r, m.now()); valid {
@@ -163,13 +181,13 @@ func (m *Manager) holdOff(r *record, now time.Time) time.Duration {
 }
 
 // board joins the session's flight, or begins it.
-func (m *Manager) board(r *record) (f *flight, began bool) {
+func (m *Manager) board(r *record, refused uint64) (f *flight, began bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f = m.flights[r.key]; f != nil {
 		return f, false
 	}
-	f = &flight{landed: make(chan struct{})}
+	f = &flight{landed: make(chan struct{}), refused: refused}
 	if m.closed {
 		f.land(nil, &UnavailableError{Err: ErrShutdown})
 		return f, true
@@ -194,7 +212,7 @@ func (m *Manager) leave(key string) {
 // fly refreshes the session of l, which had the state r when it became due.
 // It returns when nothing is left to do, and lands when requests can go on.
 func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
-	now, lost, err := m.attempt(ctx, l, r)
+	now, lost, err := m.attempt(ctx, l, r, f.refused)
 	lost = f.bequeath(lost)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
@@ -207,9 +225,10 @@ func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
 	m.revokeOwn(ctx, lost)
 }
 
-// attempt brings the record of l to tokens that are not due. It returns the
-// record, or why there is none, and tokens that nobody will use.
-func (m *Manager) attempt(ctx context.Context, l *ledger, known *record) (*record, Tokens, error) {
+// attempt brings the record of l to tokens that are not due, nor of the
+// generation that was refused. It returns the record, or why there is none,
+// and tokens that nobody will use.
+func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused uint64) (*record, Tokens, error) {
 	var (
 		mine      = newVersion() // the nonce of our lease
 		others    lease          // the lease that we see another hold,
@@ -232,7 +251,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record) (*recor
 			continue
 		}
 		errorsNow = 0
-		if due, valid := m.due(r, m.now()); !due || valid && r.pair.gen > known.pair.gen {
+		if due, valid := m.due(r, m.now()); r.pair.gen != refused && (!due || valid && r.pair.gen > known.pair.gen) {
 			return r, Tokens{}, nil
 		}
 		if r.lease.nonce != mine {
@@ -264,7 +283,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record) (*recor
 			}
 			continue // the lease counts once it has been read
 		}
-		r, lost, err := m.call(ctx, l, r)
+		r, lost, err := m.call(ctx, l, r, r.pair.gen == refused)
 		if errors.Is(err, errChanged) {
 			continue // the lease was taken
 		}
@@ -277,7 +296,7 @@ var errChanged = errors.New("the record has changed")
 
 // call sends the refresh token of r, whose lease is ours, to the service and
 // writes down what came of it.
-func (m *Manager) call(ctx context.Context, l *ledger, r *record) (*record, Tokens, error) {
+func (m *Manager) call(ctx context.Context, l *ledger, r *record, forced bool) (*record, Tokens, error) {
 	leave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)
 	if err != nil {
 		return nil, Tokens{}, m.failed(ctx, l, r, err)
@@ -295,6 +314,7 @@ func (m *Manager) call(ctx context.Context, l *ledger, r *record) (*record, Toke
 		if err != nil {
 			return m.halfRenewed(ctx, l, r, tokens, err)
 		}
+		p.forced = forced
 		if p.claims.UserID != r.userID {
 			return m.refused(ctx, l, r, endedByOtherUser, p.tokens)
 		}

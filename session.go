@@ -214,10 +214,28 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if now != rec {
-		s.adopt(now)
-	}
+	s.adopt(now)
 	return now.pair.tokens.AccessToken, nil
+}
+
+// replace returns a newer access token than one that an API has refused, or
+// the same if a newer one would be refused, too.
+func (s *Session) replace(ctx context.Context, refused string) (string, error) {
+	s.mu.Lock()
+	rec := s.rec
+	s.mu.Unlock()
+	if rec == nil {
+		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
+	}
+	if rec.pair.tokens.AccessToken == refused && !rec.pair.forced {
+		now, err := s.m.renew(ctx, rec, rec.pair.gen)
+		if err != nil {
+			return "", err
+		}
+		s.adopt(now)
+		rec = now
+	}
+	return rec.pair.tokens.AccessToken, nil
 }
 
 // adopt takes over the tokens of a later state of the session.

@@ -29,10 +29,10 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a client that hangs up ends the refresh",
 			File: "refresh.go",
-			Old:  "func (m *Manager) board(r *record) (f *flight, began bool) {",
-			New:  "func (m *Manager) board(ctx context.Context, r *record) (f *flight, began bool) {",
+			Old:  "func (m *Manager) board(r *record, refused uint64) (f *flight, began bool) {",
+			New:  "func (m *Manager) board(ctx context.Context, r *record, refused uint64) (f *flight, began bool) {",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "m.board(r)", New: "m.board(ctx, r)"},
+				{File: "refresh.go", Old: "m.board(r, refused)", New: "m.board(ctx, r, refused)"},
 				{File: "refresh.go", Old: "m.fly(m.ctx, f,", New: "m.fly(ctx, f,"},
 			},
 		},
