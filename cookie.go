@@ -141,13 +141,19 @@ func (j *jar) chunks(n int) int {
 	return (n + part - 1) / part
 }
 
-// fits reports whether plain bytes of length n can be sealed into cookies.
-func (j *jar) fits(n int) bool { return j.chunks(sealedSize(n)) <= len(j.tokens) }
+// fits reports whether plain bytes of length n can be sealed into cookies,
+// fitsOne whether into one.
+func (j *jar) fits(n int) bool    { return j.chunks(sealedSize(n)) <= len(j.tokens) }
+func (j *jar) fitsOne(n int) bool { return sealedSize(n) <= j.room }
 
 // set adds the Set-Cookie lines for a sealed text to h, and expires the chunks
-// that the browser presented and the text does not need.
-func (j *jar) set(h http.Header, names []string, sealed string, age time.Duration, has func(name string) bool) {
+// that the browser presented and the text does not need. It fails with
+// ErrTooLarge, and sets nothing, where the names are too few for the text.
+func (j *jar) set(h http.Header, names []string, sealed string, age time.Duration, has func(name string) bool) error {
 	n := j.chunks(len(sealed))
+	if n > len(names) {
+		return errCookiesFull
+	}
 	if n == 1 {
 		j.add(h, names[0], sealed, age)
 	} else {
@@ -164,6 +170,7 @@ func (j *jar) set(h http.Header, names []string, sealed string, age time.Duratio
 		}
 	}
 	j.expire(h, names[n:], has)
+	return nil
 }
 
 func (j *jar) add(h http.Header, name, value string, age time.Duration) {

@@ -342,3 +342,75 @@ func TestCookiesOfOtherNames(t *testing.T) {
 		})
 	}
 }
+
+// Tokens that have grown too large at a refresh cannot be brought to the
+// browser. The session goes on from what this process knows, and the operator
+// is told; nothing that the browser has is lost.
+func TestTokensThatOutgrowTheirCookies(t *testing.T) {
+	a := newApp(t)
+	b := a.withTheme("dark")
+	before := b.header()
+	a.auth.pad = strings.Repeat("x", 20_000)
+	a.clock.Advance(a.auth.life)
+	for range 3 {
+		b.is(true)
+		if lines := b.last.Values("Set-Cookie"); len(lines) != 0 || b.header() != before {
+			t.Fatalf("cookies were set: %.100q", lines)
+		}
+	}
+	if n := a.log.count(session.EventSessionRefreshed); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+	if a.log.count(session.EventTokensUnwritten, "Config.Store") == 0 {
+		t.Error("the operator was not told what to do")
+	}
+	// When they fit again they are delivered.
+	a.auth.pad = ""
+	a.clock.Advance(a.auth.life)
+	if b.is(true); b.header() == before {
+		t.Error("tokens that fit were not delivered")
+	}
+	b.visit(func(_ context.Context, s *session.Session) {
+		if v, _ := favorite.Get(s); v != "dark" {
+			t.Errorf("value %q", v)
+		}
+	})
+}
+
+// Where less fits than did before, what is there stays and can be read.
+func TestFewerChunksThanBefore(t *testing.T) {
+	key := session.GenerateKey()
+	with := func(chunks int) *app {
+		return newApp(t, func(c *session.Config) {
+			c.Keys, c.Cookie.MaxChunks = []session.SecretKey{key}, chunks
+		})
+	}
+	a := with(4)
+	a.auth.life = 100 * time.Hour
+	b := a.withTheme(strings.Repeat("x", 3500)) // two chunks
+	b.app = with(2)
+	b.is(true)
+	b.app = with(1)
+	// It does not open any more, and is no error.
+	b.app.clock.Advance(3 * time.Hour) // so that the state is due
+	b.visit(func(_ context.Context, s *session.Session) {
+		if _, ok := favorite.Get(s); ok || !s.SignedIn() {
+			t.Errorf("signed in: %v, with a value: %v", s.SignedIn(), ok)
+		}
+	})
+}
+
+// A ticket that fits no cookie is no panic: the sign-in has to begin anew.
+func TestTicketThatFitsNoCookie(t *testing.T) {
+	a := newApp(t)
+	a.auth.mfa, a.auth.ticket = true, strings.Repeat("t", 5000)
+	b := a.browser()
+	b.visit(func(ctx context.Context, _ *session.Session) {
+		if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrTooLarge) || a.LoginPending(ctx) {
+			t.Errorf("login: %v, pending: %v", err, a.LoginPending(ctx))
+		}
+	})
+	if b.header() != "" {
+		t.Errorf("cookies %q", b.names)
+	}
+}

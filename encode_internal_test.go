@@ -122,7 +122,9 @@ func FuzzJoinChunks(f *testing.F) {
 			t.Fatalf("%d bytes sealed, want %d", len(sealed), sealedSize(size))
 		}
 		h := http.Header{}
-		j.set(h, j.tokens, sealed, time.Hour, func(string) bool { return false })
+		if err := j.set(h, j.tokens, sealed, time.Hour, func(string) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
 		var pairs []string
 		for _, line := range h["Set-Cookie"] {
 			if len(line) > maxSetCookie {

@@ -293,7 +293,12 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 	}
 	age := rec.created.Add(m.cfg.Lifetime).Sub(m.now())
 	if tokens {
-		if err := x.set(h, j.tokens, purposeTokens, encodeTokens(rec), age); err != nil {
+		switch err := x.set(h, j.tokens, purposeTokens, encodeTokens(rec), age); {
+		case errors.Is(err, ErrTooLarge):
+			// They have grown at a refresh. The coordinator has them, and the
+			// browser's own are good enough to find them by.
+			m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensUnwritten, Err: err})
+		case err != nil:
 			return &UnavailableError{Err: err}
 		}
 	}
@@ -336,8 +341,7 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 	if err != nil {
 		return err
 	}
-	x.m.jar.set(h, names, sealed, age, x.presented.has)
-	return nil
+	return x.m.jar.set(h, names, sealed, age, x.presented.has)
 }
 
 // End saves what was changed in a stored session after Commit. It is called

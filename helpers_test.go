@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -39,6 +40,7 @@ type stubAuth struct {
 	roles  []string
 	pad    string // of the access token, to make it long
 	mfa    bool
+	ticket string // of a second factor; by default a short one
 }
 
 // issue returns new tokens.
@@ -70,7 +72,7 @@ func accessToken(now time.Time, life time.Duration, roles []string, pad string) 
 
 func (a *stubAuth) Login(context.Context, string, string) (session.Tokens, error) {
 	if a.mfa {
-		return session.Tokens{}, &session.SecondFactorError{Ticket: "the ticket"}
+		return session.Tokens{}, &session.SecondFactorError{Ticket: cmp.Or(a.ticket, "the ticket")}
 	}
 	return a.issue(), nil
 }

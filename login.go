@@ -35,7 +35,11 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	tokens, err := m.cfg.Auth.Login(callCtx, email, password)
 	cancel()
 	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		x.setPending(&pendings{factor.Ticket})
+		if !m.jar.fitsOne(len(encodePending(m.now(), factor.Ticket))) {
+			err = errCookiesFull
+		} else {
+			x.setPending(&pendings{factor.Ticket})
+		}
 		return fmt.Errorf("session: login: %w", err)
 	}
 	if err != nil {
@@ -403,10 +407,15 @@ func (x *Exchange) commitPending(h http.Header) {
 		m.jar.expire(h, []string{name}, x.presented.has)
 		return
 	}
-	var e encoder
-	e.time(m.now().Add(pendingLife))
-	e.text(x.pending.ticket)
-	if sealed, err := seal(m.secrets[0].cookies, purposeMFA, name, e.b); err == nil {
-		m.jar.set(h, []string{name}, sealed, pendingLife, x.presented.has)
+	plain := encodePending(m.now().Add(pendingLife), x.pending.ticket)
+	if sealed, err := seal(m.secrets[0].cookies, purposeMFA, name, plain); err == nil {
+		_ = m.jar.set(h, []string{name}, sealed, pendingLife, x.presented.has) // it fits
 	}
+}
+
+func encodePending(until time.Time, ticket string) []byte {
+	var e encoder
+	e.time(until)
+	e.text(ticket)
+	return e.b
 }
