@@ -40,7 +40,6 @@ func TestMariaDB(t *testing.T) {
 
 func (d database) test(t *testing.T) {
 	t.Run("Contract", d.testContract)
-	t.Run("Settings", d.testSettings)
 	t.Run("WrongSchema", d.testWrongSchema)
 	t.Run("SchemaByHand", d.testSchemaByHand)
 	t.Run("SetupRace", d.testSetupRace)
@@ -121,41 +120,44 @@ func record(key string) store.Record {
 	}
 }
 
-func (d database) testContract(t *testing.T) {
-	if d.server == nil {
-		storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, d.open(t), sqlstore.Config{}) })
-		return
-	}
-	db := d.open(t)
-	storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
+// settings are such as apps use, and that change how drivers and databases
+// answer.
+var settings = map[sqlstore.Dialect][]string{
+	sqlstore.PostgreSQL: {
+		"default_transaction_isolation=serializable&default_query_exec_mode=simple_protocol",
+		"default_query_exec_mode=exec&timezone=America/St_Johns",
+	},
+	sqlstore.MySQL: {
+		"clientFoundRows=true&tx_isolation=%27SERIALIZABLE%27",
+		"interpolateParams=true&parseTime=true&loc=Local&time_zone=%27-08:00%27&sql_mode=%27ANSI%27",
+	},
 }
 
-// testSettings holds the store to the contract under settings that apps use,
-// and that change how drivers and databases answer.
-func (d database) testSettings(t *testing.T) {
-	settings := map[sqlstore.Dialect][]string{
-		sqlstore.PostgreSQL: {
-			"default_transaction_isolation=serializable&default_query_exec_mode=simple_protocol",
-			"default_query_exec_mode=exec&timezone=America/St_Johns",
-		},
-		sqlstore.MySQL: {
-			"clientFoundRows=true&tx_isolation=%27SERIALIZABLE%27",
-			"interpolateParams=true&parseTime=true&loc=Local&time_zone=%27-08:00%27&sql_mode=%27ANSI%27",
-		},
-	}
-	for _, s := range settings[d.dialect] {
-		t.Run(s, func(t *testing.T) {
-			db := d.open(t, s)
-			storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
-		})
-	}
+func (d database) testContract(t *testing.T) {
 	if d.server == nil {
+		t.Run("default", func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, d.open(t), sqlstore.Config{}) })
+		})
 		t.Run("in memory", func(t *testing.T) {
+			t.Parallel()
 			storetest.Run(t, func(t testing.TB) store.Store {
 				db := openSQLite(t, ":memory:")
 				db.SetMaxOpenConns(1)
 				return d.store(t, db, sqlstore.Config{})
 			})
+		})
+		return
+	}
+	for _, s := range append([]string{"default"}, settings[d.dialect]...) {
+		t.Run(s, func(t *testing.T) {
+			t.Parallel()
+			var more []string
+			if s != "default" {
+				more = []string{s}
+			}
+			db := d.open(t, more...)
+			storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
 		})
 	}
 }

@@ -1,5 +1,5 @@
-// Package store_test proves the suite that proves the stores.
-package store_test
+// Package mutants_test proves the suite that proves the stores.
+package mutants_test
 
 import (
 	"testing"
@@ -14,7 +14,7 @@ const yield = "sh.mu.Unlock()\n\ttime.Sleep(time.Microsecond)\n\tsh.mu.Lock()\n"
 // TestStoretestFindsFaults plants faults in the memory store. For each of
 // them storetest must have a check that fails.
 func TestStoretestFindsFaults(t *testing.T) {
-	p := mutate.Package{Dir: "../../store/memstore", Run: "^TestStore$"}
+	p := mutate.Package{Dir: "../../../store/memstore", Run: "^TestStore$"}
 	mutate.Run(t, p, []mutate.Mutant{
 		// Swaps.
 		{
@@ -262,7 +262,7 @@ func TestStoretestFindsFaults(t *testing.T) {
 // The suite runs on SQLite; the other databases' tests run the same suite.
 func TestFaultsInSQLAreFound(t *testing.T) {
 	const dialect, store = "../../store/sqlstore/dialect.go", "../../store/sqlstore/sqlstore.go"
-	p := mutate.Package{Dir: ".", Run: "^TestSQLite$/^Contract$"}
+	p := mutate.Package{Dir: "..", Run: "^TestSQLite$/^Contract$/^default$"}
 	mutate.Run(t, p, []mutate.Mutant{
 		{
 			Name: "an update does not look at the version",
