@@ -1,0 +1,331 @@
+package session_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+)
+
+// The parts of the simulation's world: processes, their store and the auth
+// service, each of which can fail as the trouble says.
+
+// simProc is a process: what it asks of store and service passes through it.
+type simProc struct {
+	w    *simWorld
+	name string
+	m    *session.Manager
+
+	mu        sync.Mutex
+	dead      bool
+	frozen    time.Time // until when it stands still
+	refreshed time.Time // when it last asked the service for new tokens
+}
+
+func (w *simWorld) newProc(i int) *simProc {
+	p := &simProc{w: w, name: fmt.Sprintf("P%d", i)}
+	var skew time.Duration
+	if w.tr.skew {
+		skew = w.upTo(5 * time.Second)
+	}
+	cfg := session.Config{
+		Auth: simAuth{p}, Keys: w.keys, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return time.Now().Add(skew) },
+	}
+	if w.stored {
+		cfg.Store = simStore{p}
+	} else {
+		cfg.Coordinator = simStore{p}
+	}
+	var err error
+	if p.m, err = session.New(cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+var errDead = errors.New("process is dead")
+
+// step is where a process can be found dead or frozen.
+func (p *simProc) step() error {
+	for {
+		p.mu.Lock()
+		dead, until := p.dead, p.frozen
+		p.mu.Unlock()
+		if dead {
+			<-p.w.over
+			return errDead
+		}
+		wait := time.Until(until)
+		if wait <= 0 {
+			return nil
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (p *simProc) isDead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
+}
+
+// simStore is the shared store as one process reaches it.
+type simStore struct{ p *simProc }
+
+var errStoreDown = errors.New("store does not answer")
+
+// call carries do out, unless the way there or back fails.
+func (s simStore) call(ctx context.Context, put bool, do func() error) error {
+	w := s.p.w
+	if err := s.p.step(); err != nil {
+		return err
+	}
+	time.Sleep(w.upTo(20 * time.Millisecond))
+	w.mu.Lock()
+	down := !w.calm && w.tr.storeDown > 0 && time.Now().After(w.downFrom) && time.Now().Before(w.downFrom.Add(w.tr.storeDown))
+	w.mu.Unlock()
+	if down && w.tr.storeHang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if down || !w.tr.ackLoss && w.chance(w.tr.storeLoss/2) {
+		time.Sleep(50 * time.Millisecond)
+		return errStoreDown
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err := do()
+	time.Sleep(w.upTo(20 * time.Millisecond))
+	if (put || !w.tr.ackLoss) && w.chance(w.tr.storeLoss/2) {
+		time.Sleep(50 * time.Millisecond)
+		return errStoreDown
+	}
+	if stepErr := s.p.step(); stepErr != nil {
+		return stepErr
+	}
+	return err
+}
+
+func (s simStore) Get(ctx context.Context, key string) (rec store.Record, err error) {
+	err = s.call(ctx, false, func() (err error) { rec, err = s.p.w.store.Get(ctx, key); return err })
+	return rec, err
+}
+
+func (s simStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	return s.call(ctx, true, func() error { return s.p.w.store.Put(ctx, rec, prev) })
+}
+
+func (s simStore) Delete(ctx context.Context, key string) error {
+	return s.call(ctx, false, func() error { return s.p.w.store.Delete(ctx, key) })
+}
+
+func (s simStore) List(ctx context.Context, owner string) (recs []store.Record, err error) {
+	err = s.call(ctx, false, func() (err error) { recs, err = s.p.w.store.List(ctx, owner); return err })
+	return recs, err
+}
+
+// simService is the auth service.
+type simService struct {
+	w      *simWorld
+	offset time.Duration
+	life   time.Duration
+
+	mu      sync.Mutex
+	tokens  map[string]*simToken
+	access  map[string]time.Time // until when an access token is good, in true time
+	limited time.Time            // until when every request is a 429
+}
+
+type simToken struct {
+	live      bool
+	givenBack bool
+	uses      int
+	open      int       // uses whose answer has not reached its process
+	failedAt  time.Time // the last time it was not renewed,
+	retryFrom time.Time // and from when it may be tried again
+}
+
+func (s *simService) issue() session.Tokens {
+	now := time.Now().Add(s.offset).Unix()
+	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"user-1","x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"iat":%d,"exp":%d,"n":%d}`,
+		now, now+int64(s.life/time.Second), len(s.tokens))
+	b64 := base64.RawURLEncoding.EncodeToString
+	t := session.Tokens{
+		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64([]byte("signature")),
+		RefreshToken: fmt.Sprintf("rt-%d", len(s.tokens)+1),
+	}
+	s.tokens[t.RefreshToken] = &simToken{live: true}
+	if s.access == nil {
+		s.access = map[string]time.Time{}
+	}
+	s.access[t.AccessToken] = time.Now().Add(s.life)
+	return t
+}
+
+// refresh is one use of a refresh token, when it arrives at the service.
+func (s *simService) refresh(name, rt string) (session.Tokens, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.w
+	tok := s.tokens[rt]
+	now := time.Now()
+	if now.Before(tok.retryFrom) {
+		w.problem("%s: a refresh was tried again %v too early", name, tok.retryFrom.Sub(now))
+	}
+	if now.Before(s.limited) {
+		w.problem("%s: a refresh was sent %v before the rate limit's end", name, s.limited.Sub(now))
+	}
+	if w.chance(w.tr.refuseRT) {
+		tok.failedAt = now
+		// The answer has to travel back; the shortest pause is 0.75 of 250 ms.
+		tok.retryFrom = now.Add(180 * time.Millisecond)
+		e := &session.AuthError{Op: "refresh", StatusCode: 503, Err: session.ErrUnavailable}
+		switch w.pick(4) {
+		case 0:
+			e.StatusCode, e.RetryAfter = 429, 20*time.Second
+			e.Err = errors.Join(session.ErrRateLimited, session.ErrUnavailable)
+			// The limit is learnt by each process for itself.
+			tok.retryFrom = now.Add(19 * time.Second)
+		case 1:
+			e.RetryAfter = 15 * time.Second
+			tok.retryFrom = now.Add(14 * time.Second)
+		}
+		if w.tr.skew {
+			// A pause is kept in the record by the clock of the process that
+			// failed; another's may be ahead.
+			tok.retryFrom = tok.retryFrom.Add(-5 * time.Second)
+		}
+		w.logf("%s: %s -> %d", name, rt, e.StatusCode)
+		return session.Tokens{}, e
+	}
+	w.stats.uses++
+	tok.uses++
+	if tok.uses > 1 {
+		w.stats.secondUses++
+		w.mu.Lock()
+		out := !w.loggedOut.IsZero()
+		w.mu.Unlock()
+		if out {
+			// The mark of the end has served its time; the token is dead.
+		} else if tok.open == 0 {
+			w.problem("%s: %s was used a second time, after its answer had arrived", name, rt)
+		} else if !w.excusable() {
+			w.problem("%s: %s was used a second time, its answer on the way", name, rt)
+		}
+	}
+	// The real service looks a token up and rotates it in two steps.
+	twice := w.tr.twice && tok.uses == 2 && !tok.givenBack && w.pick(2) == 0
+	if !tok.live && !twice {
+		w.logf("%s: %s -> refused", name, rt)
+		if tok.uses > 1 && !w.tr.lax {
+			for _, other := range s.tokens {
+				other.live = false
+			}
+			w.mu.Lock()
+			w.bySystem = true
+			w.mu.Unlock()
+		}
+		return session.Tokens{}, &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
+	}
+	tok.live = false
+	t := s.issue()
+	w.stats.refreshes++
+	w.logf("%s: %s -> %s", name, rt, t.RefreshToken)
+	if w.chance(w.tr.half) {
+		t.AccessToken = "half"
+		return t, &session.AuthError{Op: "refresh", StatusCode: 200, Err: errors.Join(session.ErrInvalidAnswer)}
+	}
+	return t, nil
+}
+
+// excusable: in this world an attempt's outcome can be unknown to the others.
+func (w *simWorld) excusable() bool {
+	return w.tr.lost > 0 || w.tr.crash || w.tr.pause
+}
+
+// simAuth is the service as one process reaches it.
+type simAuth struct{ p *simProc }
+
+func (a simAuth) Login(context.Context, string, string) (session.Tokens, error) {
+	s := &a.p.w.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issue(), nil
+}
+
+func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error) {
+	w := a.p.w
+	if err := a.p.step(); err != nil {
+		return session.Tokens{}, err
+	}
+	a.p.mu.Lock()
+	a.p.refreshed = time.Now()
+	a.p.mu.Unlock()
+	type answer struct {
+		t   session.Tokens
+		err error
+	}
+	arrived := make(chan answer, 1)
+	go func() { // the service carries a request out whoever waits for it
+		time.Sleep(w.upTo(50 * time.Millisecond))
+		w.service.mu.Lock()
+		w.service.tokens[rt].open++
+		w.service.mu.Unlock()
+		t, err := w.service.refresh(a.p.name, rt)
+		if w.tr.slow {
+			time.Sleep(w.upTo(8 * time.Second))
+		} else {
+			time.Sleep(w.upTo(300 * time.Millisecond))
+		}
+		if err == nil && w.chance(w.tr.lost) {
+			w.logf("%s: the answer with %s is lost", a.p.name, t.RefreshToken)
+			t, err = session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+			w.excuse()
+			arrived <- answer{t, err}
+			return
+		}
+		if a.p.step() != nil {
+			return
+		}
+		w.service.mu.Lock()
+		w.service.tokens[rt].open--
+		w.service.mu.Unlock()
+		arrived <- answer{t, err}
+	}()
+	select {
+	case got := <-arrived:
+		return got.t, got.err
+	case <-ctx.Done():
+		return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown, ctx.Err())}
+	}
+}
+
+func (w *simWorld) excuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excused = true
+}
+
+func (a simAuth) Logout(_ context.Context, t session.Tokens, all bool) error {
+	if err := a.p.step(); err != nil {
+		return err
+	}
+	w := a.p.w
+	time.Sleep(w.upTo(100 * time.Millisecond))
+	w.logf("%s: %s is given back", a.p.name, t.RefreshToken)
+	s := &w.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if tok := s.tokens[t.RefreshToken]; tok != nil {
+		tok.live, tok.givenBack = false, true
+	}
+	return nil
+}
