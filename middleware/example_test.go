@@ -2,73 +2,52 @@ package middleware_test
 
 import (
 	"fmt"
-	"html/template"
 	"log"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/synmetrix"
 )
 
-var (
-	manager *session.Manager
-	mux     = http.NewServeMux()
-)
-
 func Example() {
+	auth, err := authtest.Start(authtest.Options{Accounts: []authtest.Account{
+		{ID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}},
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+
+	// The app begins here.
 	m, err := session.New(session.Config{
-		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
+		Auth: synmetrix.NewClient(auth.URL), // https://app.synmetrix.org
 		Keys: []session.SecretKey{session.GenerateKey()},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	admin := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintln(w, "Hello,", session.FromContext(r.Context()).UserID())
+		fmt.Fprintln(w, "Hello", session.FromContext(r.Context()).UserID())
 	})
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
-	mux.Handle("/admin", middleware.RequireRole("admin")(admin))
-	log.Fatal(http.ListenAndServe("localhost:8080", middleware.Sessions(m)(mux)))
-}
+	mux.Handle("GET /admin", middleware.RequireRole("admin")(admin))
+	app := httptest.NewTLSServer(middleware.Sessions(m)(mux)) // http.ListenAndServe
+	defer app.Close()
 
-// A policy of the app's own, over whatever the access token says.
-func ExampleRequire() {
-	inGermany := func(s *session.Session) bool {
-		var country string
-		ok, err := s.Claims().Get("x-hasura-country", &country)
-		return err == nil && ok && country == "DE"
-	}
-	mux.Handle("/bahn", middleware.Require(inGermany)(http.FileServer(http.Dir("bahn"))))
-}
-
-// An app refuses in the same form as its guards do.
-func ExampleRefuse() {
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
-	})
-}
-
-// The app's own sign above the heading, and its own colors.
-func ExampleWithTemplates() {
-	t := template.Must(middleware.Templates().Parse(`
-		{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
-	http.Handle("/", middleware.Sessions(manager, middleware.WithTemplates(t))(mux))
-}
-
-// A login page of the app's own.
-func ExampleReturnTo() {
-	mux.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
-		err := manager.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
-		if err != nil {
-			middleware.Refuse(w, r, err)
-			return
-		}
-		to := middleware.ReturnTo(r.PostFormValue("return_to"))
-		if to == "" {
-			to = "/"
-		}
-		http.Redirect(w, r, to, http.StatusSeeOther)
-	})
+	ada := newGuest(app)
+	fmt.Println(follow(ada, app.URL+"/admin"))
+	fmt.Println(follow(ada, app.URL+"/login?return_to=%2Fadmin"))
+	fmt.Println(submit(ada, app.URL+"/login", "email", "ada@example.com", "password", "wrong horse"))
+	fmt.Println(submit(ada, app.URL+"/login", "email", "ada@example.com", "password", "correct horse", "return_to", "/admin"))
+	fmt.Println(follow(ada, app.URL+"/admin"))
+	// Output:
+	// 303 to /login?return_to=%2Fadmin
+	// 200 page: Sign in
+	// 401 page: Sign in
+	// 303 to /admin
+	// 200 Hello 328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11
 }

@@ -1,0 +1,60 @@
+package middleware_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/sessiontest"
+)
+
+// The same guards before pages and before an API. Who asks for a page is sent
+// to the login page, who asks for JSON is told in JSON (RFC 9457), and below
+// the prefixes that are named everybody is.
+func ExampleWithAPI() {
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	mux.Handle("GET /api/me", http.HandlerFunc(middleware.Me))
+	mux.Handle("DELETE /api/users/{id}", middleware.RequireRole("admin")(text("deleted")))
+	mux.Handle("GET /{$}", middleware.RequireUser(text("Hello")))
+	app := httptest.NewServer(middleware.Sessions(m, middleware.WithAPI("/api/"))(mux))
+	defer app.Close()
+
+	visitor, user := newGuest(app), sessiontest.As("user-1", "user").Client(m, app)
+	fmt.Println(follow(visitor, app.URL+"/"))
+	fmt.Println(fetch(visitor, "GET", app.URL+"/"))
+	fmt.Println(follow(visitor, app.URL+"/api/me"))
+	fmt.Println(fetch(user, "DELETE", app.URL+"/api/users/7"))
+	// Output:
+	// 303 to /login?return_to=%2F
+	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You have to be signed in for this.","code":"unauthenticated"}
+	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You have to be signed in for this.","code":"unauthenticated"}
+	// 403 {"type":"about:blank","title":"Forbidden","status":403,"detail":"Your account is not allowed to do this.","code":"forbidden"}
+}
+
+var errOutOfStock = errors.New("out of stock")
+
+// An app that refuses something itself does it in the form that its guards
+// use: as a page or as JSON, with a code of its own.
+func ExampleRefuse() {
+	m, stop := startManager("")
+	defer stop()
+	order := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		middleware.Refuse(w, r, &middleware.Problem{
+			Status: http.StatusConflict,
+			Code:   "out_of_stock",
+			Detail: "There is no tea left.",
+			Err:    errOutOfStock, // for the app's own log
+		})
+	})
+	app := httptest.NewServer(middleware.Sessions(m)(order))
+	defer app.Close()
+	fmt.Println(fetch(newGuest(app), "POST", app.URL+"/orders"))
+	fmt.Println(submit(newGuest(app), app.URL+"/orders", "item", "tea"))
+	// Output:
+	// 409 {"type":"about:blank","title":"Conflict","status":409,"detail":"There is no tea left.","code":"out_of_stock"}
+	// 409 page: Conflict
+}

@@ -1,0 +1,86 @@
+package middleware_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/sessiontest"
+)
+
+// The ready-made routes below a prefix. Guards have to be told where the login
+// page is, by session.Config.LoginPath; the routes find each other.
+func ExampleMount() {
+	m, stop := startManager("/account/login")
+	defer stop()
+	account := http.NewServeMux()
+	middleware.Mount(account, m)
+	mux := http.NewServeMux()
+	mux.Handle("/account/", http.StripPrefix("/account", account))
+	mux.Handle("GET /{$}", middleware.RequireUser(text("Hello")))
+	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))
+	defer app.Close()
+
+	bob := newGuest(app)
+	fmt.Println(follow(bob, app.URL))
+	fmt.Println(submit(bob, app.URL+"/account/login", "email", "bob@example.com", "password", "correct horse"))
+	fmt.Println(follow(bob, app.URL))
+	fmt.Println(submit(bob, app.URL+"/account/logout"))
+	// Output:
+	// 303 to /account/login?return_to=%2F
+	// 303 to /
+	// 200 Hello
+	// 303 to /
+}
+
+// A router that does not take the patterns of http.ServeMux gets the routes
+// one by one. chi's is told by r.Method(route.Method, route.Path, route.Handler).
+func ExampleRoutes() {
+	m, stop := startManager("")
+	defer stop()
+	type key struct{ method, path string }
+	router := map[key]http.Handler{}
+	for _, route := range middleware.Routes(m) {
+		router[key{route.Method, route.Path}] = route.Handler
+	}
+	app := httptest.NewServer(middleware.Sessions(m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, ok := router[key{r.Method, r.URL.Path}]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
+	})))
+	defer app.Close()
+
+	fmt.Println(follow(newGuest(app), app.URL+"/login"))
+	fmt.Println(follow(newGuest(app), app.URL+"/logout")) // a link must not sign anybody out
+	fmt.Println(follow(newGuest(app), app.URL+"/logon"))
+	// Output:
+	// 200 page: Sign in
+	// 405 page: Not possible
+	// 404 page: Nothing here
+}
+
+// Sessions goes around everything that has to do with sessions: here around a
+// log that tells who asked for what.
+func ExampleSessions() {
+	m, stop := startManager("")
+	defer stop()
+	var log strings.Builder
+	logged := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintln(&log, session.FromContext(r.Context()).UserID(), r.Method, r.URL.Path)
+			next.ServeHTTP(w, r)
+		})
+	}
+	app := httptest.NewServer(middleware.Sessions(m)(logged(middleware.RequireUser(text("Hello")))))
+	fmt.Println(follow(sessiontest.As("user-1").Client(m, app), app.URL+"/home"))
+	app.Close()
+	fmt.Println(strings.TrimSpace(log.String()))
+	// Output:
+	// 200 Hello
+	// user-1 GET /home
+}

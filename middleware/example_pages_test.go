@@ -1,0 +1,88 @@
+package middleware_test
+
+import (
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/synmetrix/session/middleware"
+)
+
+// The app's own sign above the heading of every page.
+func ExampleWithTemplates() {
+	t := template.Must(middleware.Templates().Parse(
+		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
+
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	app := httptest.NewTLSServer(middleware.Sessions(m, middleware.WithTemplates(t))(mux))
+	defer app.Close()
+	fmt.Println(follow(newGuest(app), app.URL+"/login"))
+	// Output: 200 page: Sign in
+}
+
+// A login page that is the app's own from top to bottom. What it shows is in
+// the Page; its form must post email, password and return_to.
+func ExampleWithTemplates_ownPage() {
+	t := template.Must(middleware.Templates().Parse(`
+		{{define "login"}}<!DOCTYPE html>
+		<title>Acme</title>
+		<h1>Who goes there?</h1>
+		{{with .Message}}<p role="alert">{{.}}</p>{{end}}
+		<form method="post">
+			<input name="email" type="email" value="{{.Email}}" autocomplete="username" required>
+			<input name="password" type="password" autocomplete="current-password" required>
+			<input name="return_to" type="hidden" value="{{.ReturnTo}}">
+			<button>Friend</button>
+		</form>{{end}}`))
+
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	app := httptest.NewTLSServer(middleware.Sessions(m, middleware.WithTemplates(t))(mux))
+	defer app.Close()
+	bob := newGuest(app)
+	fmt.Println(follow(bob, app.URL+"/login"))
+	fmt.Println(submit(bob, app.URL+"/login", "email", "bob@example.com", "password", "wrong horse"))
+	fmt.Println(submit(bob, app.URL+"/login", "email", "bob@example.com", "password", "correct horse"))
+	// Output:
+	// 200 page: Who goes there?
+	// 401 page: Who goes there?
+	// 303 to /
+}
+
+// A login form at an address of the app's own, with what the ready-made one
+// takes care of: where to go afterwards is not for a stranger to say.
+func ExampleReturnTo() {
+	m, stop := startManager("/signin")
+	defer stop()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
+		err := m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
+		if err != nil {
+			middleware.Refuse(w, r, err)
+			return
+		}
+		to := middleware.ReturnTo(r.PostFormValue("return_to"))
+		if to == "" {
+			to = "/"
+		}
+		http.Redirect(w, r, to, http.StatusSeeOther)
+	})
+	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))
+	defer app.Close()
+
+	for _, to := range []string{"/reports?year=2026", "https://evil.example/", `/\evil.example`, ""} {
+		fmt.Println(submit(newGuest(app), app.URL+"/signin",
+			"email", "bob@example.com", "password", "correct horse", "return_to", to))
+	}
+	// Output:
+	// 303 to /reports?year=2026
+	// 303 to /
+	// 303 to /
+	// 303 to /
+}
