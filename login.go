@@ -118,7 +118,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	}
 	if err != nil {
 		if tokens.RefreshToken != "" {
-			m.revokeSoon(ctx, tokens)
+			m.revokeSoon(tokens)
 		}
 		return m.loginFailed(ctx, "login", fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
 	}
@@ -128,7 +128,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	rec.pair.gen = 1
 	if err := m.create(ctx, rec); err != nil {
 		// The client may be gone; the tokens must be given back all the same.
-		m.revokeSoon(ctx, p.tokens)
+		m.revokeSoon(p.tokens)
 		return err
 	}
 	if p.claims.rolesErr != nil {
@@ -332,9 +332,10 @@ func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
 	return err
 }
 
-// revokeSoon gives tokens back, and waits for it a little while.
-func (m *Manager) revokeSoon(ctx context.Context, t Tokens) {
-	waitFor(m.background(func() { _ = m.revoke(ctx, t, false) }), logoutPatience)
+// revokeSoon gives tokens back, and waits for it a little while. It may go on
+// when the request has ended, whose context a framework then uses for another.
+func (m *Manager) revokeSoon(t Tokens) {
+	waitFor(m.background(func() { _ = m.revoke(m.ctx, t, false) }), logoutPatience)
 }
 
 // background does work that no request should lose by ending, and that

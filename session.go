@@ -45,11 +45,17 @@ var (
 
 type contextKey struct{}
 
+// ContextName is under what an adapter keeps the request's context in that of
+// a framework whose values have strings for names. A context that has nothing
+// but this, such as Gin's, is as good as the request's to [FromContext] and to
+// the methods of a [Manager].
+const ContextName = "github.com/synmetrix/session"
+
 // FromContext returns the session of the request whose context ctx is. It is
 // never nil: where nobody is signed in it is an anonymous session, on which
 // nothing can be set.
 func FromContext(ctx context.Context) *Session {
-	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
+	if x, err := exchangeFrom(ctx); err == nil {
 		return x.session.Load()
 	}
 	return notLoaded
@@ -58,6 +64,11 @@ func FromContext(ctx context.Context) *Session {
 func exchangeFrom(ctx context.Context) (*Exchange, error) {
 	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
 		return x, nil
+	}
+	if request, ok := ctx.Value(ContextName).(context.Context); ok {
+		if x, ok := request.Value(contextKey{}).(*Exchange); ok {
+			return x, nil
+		}
 	}
 	return nil, notLoaded.err
 }

@@ -121,6 +121,13 @@ var texts = map[string]struct{ title, detail string }{
 	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. Nothing is lost; please try again shortly."},
 }
 
+// ProblemOf returns what [Refuse] answers err with, every field set that has a
+// default. It is for apps that answer in another form.
+func ProblemOf(err error) *Problem {
+	p := problemOf(err)
+	return &p
+}
+
 // problemOf says what an error means to a client. What is not known here is
 // the app's own failure and nobody else's business.
 func problemOf(err error) Problem {

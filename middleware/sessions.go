@@ -34,37 +34,24 @@ import (
 //
 // Inside another Sessions of the same Manager it does nothing.
 func Sessions(m *session.Manager, opts ...Option) func(http.Handler) http.Handler {
-	s := &settings{manager: m, loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
-	for _, opt := range opts {
-		opt(s)
-	}
+	l := NewLoader(m, opts...)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if settingsOf(r.Context()).manager == m {
+			var x Exchange
+			if !l.Begin(&x, w, r) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, s)))
-			cw := &writer{w: w, r: r, x: x}
-			defer cw.end()
-			w = cw.wrapped()
-			if err := checkOrigin(m, r, x); err != nil {
+			defer x.End()
+			w, r = x.Writer(), x.Request()
+			if err := x.Check(); err != nil {
 				Refuse(w, r, err)
 			} else {
 				next.ServeHTTP(w, r)
 			}
-			cw.returned = true
+			_ = x.Commit() // has been answered
 		})
 	}
-}
-
-// A request from another origin can do no harm without a cookie of ours: it is
-// one of a visitor who is not signed in.
-func checkOrigin(m *session.Manager, r *http.Request, x *session.Exchange) error {
-	if !x.CarriesCookie() {
-		return nil
-	}
-	return m.CheckOrigin(r)
 }
 
 // Option is a setting of [Sessions].

@@ -24,7 +24,6 @@ type writer struct {
 	vary      [1]string // room for a field of the header
 	committed bool
 	failed    error // why the commit failed
-	returned  bool  // the handler has returned, it did not panic
 }
 
 type (
@@ -136,18 +135,6 @@ func variesByCookie(h http.Header) bool {
 		}
 	}
 	return false
-}
-
-// end is deferred around the handler. Where that has panicked, and an outer
-// middleware will answer for it, nothing may be sent from here.
-func (w *writer) end() {
-	if w.returned {
-		w.commit()
-	} else {
-		w.prepare()
-	}
-	// What fails here has been logged by the Manager; the response is gone.
-	_ = w.x.End()
 }
 
 func (w *writer) Header() http.Header {
