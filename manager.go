@@ -251,7 +251,9 @@ func New(cfg Config) (*Manager, error) {
 	default:
 		m.store = &memstore.Store{Now: cfg.Now}
 	}
-	_, m.plain = m.store.(*memstore.Store)
+	if _, m.plain = m.store.(*memstore.Store); !m.plain {
+		m.store = &breaker{store: m.store}
+	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
 }

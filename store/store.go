@@ -71,6 +71,7 @@ type Store interface {
 	// hold no record; an expired record counts as none, both for prev zero
 	// and for any other prev. Compare and write are one atomic step.
 	//
+	// A rec that breaks the rules of its fields is an error, and not stored.
 	// After any other error it is unknown whether rec has been stored.
 	Put(ctx context.Context, rec Record, prev uint64) error
 

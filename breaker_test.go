@@ -1,0 +1,78 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// hangingStore answers nothing while it hangs, and counts what it is asked.
+type hangingStore struct {
+	store.Store
+	hangs atomic.Bool
+	asked atomic.Int64
+}
+
+func (h *hangingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	h.asked.Add(1)
+	if h.hangs.Load() {
+		<-ctx.Done()
+		return store.Record{}, ctx.Err()
+	}
+	return h.Store.Get(ctx, key)
+}
+
+func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hangingStore{Store: memstore.New()}
+		s := &scripted{life: time.Hour}
+		m, err := session.New(session.Config{Auth: s, Keys: []session.SecretKey{session.GenerateKey()}, Store: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &visitor{t: t, m: m, jar: map[string]string{}}
+		c.login("ada")
+		h.hangs.Store(true)
+		var slow int
+		start := time.Now()
+		for time.Since(start) < time.Minute {
+			before := time.Now()
+			if v := c.get(); !errors.Is(v.Err(), session.ErrSessionUnavailable) {
+				t.Fatalf("error %v; want unavailable", v.Err())
+			}
+			if time.Since(before) > 0 {
+				slow++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := h.asked.Load(); slow > 40 || n > 50 {
+			t.Errorf("%d requests waited, the store was asked %d times; want about one in 2.5 s", slow, n)
+		}
+		h.hangs.Store(false)
+		start = time.Now()
+		for !c.get().SignedIn() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("signed in %v after the store was back", d)
+		}
+		// A caller who gives up says nothing about the store.
+		for range 10 {
+			h.hangs.Store(true)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			time.AfterFunc(time.Millisecond, cancel)
+			c.do(ctx, nil)
+			h.hangs.Store(false)
+		}
+		if v := c.get(); !v.SignedIn() {
+			t.Errorf("after cancelled requests: %v", v.Err())
+		}
+	})
+}
