@@ -287,6 +287,7 @@ func (l *ledger) end(ctx context.Context, why reason, check func(*record) error)
 	if err != nil {
 		return nil, err
 	}
+	l.m.endings.tell(l.key)
 	l.forget(ctx)
 	return last, nil
 }

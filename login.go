@@ -138,7 +138,9 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	previous, late := x.in, x.committed
 	if !late {
 		x.in, x.began, x.discard = rec, true, false
-		x.session.Store(&Session{m: m, rec: rec, claims: p.claims})
+		s := &Session{m: m, ctx: ctx, rec: rec, claims: p.claims}
+		s.ask.Do(func() {}) // its tokens are new
+		x.session.Store(s)
 	}
 	x.mu.Unlock()
 	if late {
@@ -302,6 +304,7 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 			if err != nil {
 				return err
 			}
+			m.endings.tell(r.Key)
 			m.event(ctx, slog.LevelInfo, r.Key, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
 		}
 	}

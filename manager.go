@@ -204,6 +204,7 @@ type Manager struct {
 	running   sync.WaitGroup
 	gate      *gate
 	unwritten atomic.Int64
+	endings   endings
 
 	mu       sync.Mutex
 	closed   bool

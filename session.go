@@ -33,6 +33,7 @@ type Session struct {
 	gone    bool    // there is none because what was presented is over
 	changes map[string][]byte
 	sealed  bool // a cookie session's cookies have been written
+	done    chan struct{}
 }
 
 // A visitor without a session costs nothing: all share one Session. So do all
@@ -78,7 +79,7 @@ func exchangeFrom(ctx context.Context) (*Exchange, error) {
 // auth service, and neither does a logout.
 func (s *Session) resolve() {
 	if s.ctx == nil {
-		return // shared, or new
+		return // one of those that all share
 	}
 	s.ask.Do(func() {
 		s.mu.Lock()

@@ -1,0 +1,88 @@
+package session_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+)
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestDone(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
+		s.refresh = func(context.Context, string) (session.Tokens, error) { return s.tokens("ada"), nil }
+		if !isClosed(c.get().Done()) {
+			t.Error("without a session Done is not closed")
+		}
+		c.login("ada")
+		ctx, leave := context.WithCancel(t.Context())
+		stream := c.do(ctx, nil)
+		other := c.get()
+		done, again := stream.Done(), stream.Done()
+		if done != again {
+			t.Error("Done returns another channel each time")
+		}
+		time.Sleep(10 * scriptedLife)
+		if isClosed(done) || isClosed(other.Done()) {
+			t.Fatal("closed although the session lives")
+		}
+		c.do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.m.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		if !isClosed(done) || !isClosed(other.Done()) {
+			t.Error("not closed at once after a logout in this process")
+		}
+		leave()
+	})
+}
+
+func TestDoneOfARequestThatIsOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
+		c.login("ada")
+		ctx, leave := context.WithCancel(t.Context())
+		done := c.do(ctx, nil).Done()
+		leave()
+		synctest.Wait() // nothing of it is left, or the bubble would not end
+		if isClosed(done) {
+			t.Error("closed by the end of the request")
+		}
+	})
+}
+
+func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
+		s.refresh = func(context.Context, string) (session.Tokens, error) { return s.tokens("ada"), nil }
+		c.login("ada")
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		// The user comes back each hour, so that only the lifetime ends it.
+		start, lifetime := time.Now(), 30*24*time.Hour
+		for time.Since(start) < lifetime-2*time.Hour {
+			time.Sleep(time.Hour)
+			c.get()
+		}
+		done := c.do(ctx, nil).Done()
+		time.Sleep(lifetime - time.Since(start) - time.Millisecond)
+		if isClosed(done) {
+			t.Error("closed before the end")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !isClosed(done) {
+			t.Error("not closed at the end of the lifetime")
+		}
+	})
+}
