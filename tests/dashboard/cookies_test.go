@@ -179,3 +179,21 @@ func TestSessionEnds(t *testing.T) {
 		}
 	})
 }
+
+// A token is renewed as long before its expiry as it is told.
+func TestRefreshBefore(t *testing.T) {
+	overAll(t, func(t *testing.T, tt target) {
+		const life, before = 10 * time.Second, 5 * time.Second
+		s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
+		b := s.signedIn(t, viewer)
+		at := time.Now()
+		eventually(t, "the token is renewed", func() bool {
+			b.get("/api/me").is(200)
+			return s.auth.Refreshes() > 0
+		})
+		// By itself it would be renewed in the last second.
+		if age := time.Since(at); age < life-before-time.Second || age > life-2*time.Second {
+			t.Errorf("the token was renewed after %v", age)
+		}
+	})
+}
