@@ -134,7 +134,7 @@ func TestSessionKeys(t *testing.T) {
 		b.client.Jar.SetCookies(u, old)
 		return b, b.get("/api/prefs")
 	}
-	b, a := visit(keyA)
+	_, a := visit(keyA)
 	if a.is(200).object()["theme"] != "dark" {
 		t.Errorf("after a restart the values are %s", a.body)
 	}
