@@ -19,6 +19,12 @@ import (
 type ownLogin struct{ m *session.Manager }
 
 func (l ownLogin) password(w http.ResponseWriter, r *http.Request) {
+	// Nobody is to be signed in by the page of another site, as somebody else.
+	// Sessions sees to it where there is a session already; here there is none.
+	if err := l.m.CheckOrigin(r); err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
 	err := l.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
 	if errors.Is(err, session.ErrSecondFactor) {
 		// Whose code is asked for is in a sealed cookie.
@@ -29,6 +35,10 @@ func (l ownLogin) password(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l ownLogin) code(w http.ResponseWriter, r *http.Request) {
+	if err := l.m.CheckOrigin(r); err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
 	l.answer(w, r, l.m.LoginTOTP(r.Context(), r.PostFormValue("code")))
 }
 

@@ -26,6 +26,10 @@ func ExampleManager_Start() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /register", func(w http.ResponseWriter, r *http.Request) {
+		if err := m.CheckOrigin(r); err != nil {
+			middleware.Refuse(w, r, err)
+			return
+		}
 		tokens, err := client.Register(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
 		if err == nil {
 			err = m.Start(r.Context(), tokens)

@@ -56,12 +56,17 @@ func ExampleWithTemplates_ownPage() {
 }
 
 // A login form at an address of the app's own, with what the ready-made one
-// takes care of: where to go afterwards is not for a stranger to say.
+// takes care of: it is not for other sites to send, and where to go afterwards
+// is not for a stranger to say.
 func ExampleReturnTo() {
 	m, stop := startManager("/signin")
 	defer stop()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
+		if err := m.CheckOrigin(r); err != nil {
+			middleware.Refuse(w, r, err)
+			return
+		}
 		err := m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
 		if err != nil {
 			middleware.Refuse(w, r, err)
