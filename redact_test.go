@@ -42,9 +42,7 @@ func TestRedaction(t *testing.T) {
 		key.Encode(), string(raw), b.values["__Host-session"], b.values["__Host-session-state"], access, tokens.RefreshToken,
 		factor.Ticket, failure.Message, "a-value-of-the-session",
 	}
-	for _, segment := range strings.Split(access, ".") {
-		secrets = append(secrets, segment)
-	}
+	secrets = append(secrets, strings.Split(access, ".")...)
 
 	for name, v := range map[string]any{
 		"SecretKey":                  key,
