@@ -126,6 +126,8 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 		if i > 0 {
 			select {
 			case <-time.After(every):
+			case <-s.Done(): // signed out, perhaps in another window
+				return
 			case <-r.Context().Done():
 				return
 			}

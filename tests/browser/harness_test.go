@@ -131,7 +131,7 @@ func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
 			break
 		}
 		if time.Now().After(end) {
-			b.t.Fatalf("no other page comes: %v", err)
+			b.t.Fatalf("no new page comes, it shows %s (%v)", b.at(), err)
 		}
 	}
 	return evaluate[int](b, "performance.getEntriesByType('navigation')[0].responseStatus")

@@ -325,6 +325,28 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// A stream ends with its session.
+func TestEventsAfterLogout(t *testing.T) {
+	overAll(t, func(t *testing.T, tt target) {
+		s := start(t, tt, authtest.Options{})
+		b := s.signedIn(t, viewer)
+		res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		next := events(res.Body)
+		if _, err := next(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		b.copy().postForm("/logout").is(303)
+		if text, err := next(); err != io.EOF || time.Since(began) > 30*time.Second {
+			t.Errorf("after %v: %q (%v), want the end", time.Since(began), text, err)
+		}
+	})
+}
+
 // A hundred requests with one token that has expired: one refresh, a hundred
 // answers, every call upstream with the new token; and a second wave with the
 // old cookies gets the new ones.
