@@ -1,0 +1,168 @@
+package outcomes_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+// fate is what a fault means for a refresh token that was sent.
+type fate int
+
+const (
+	renewed  fate = iota // no fault at all
+	outage               // it is as good as before
+	halfway              // it was rotated, and its successor is known
+	lost                 // it was rotated, and its successor is not known
+	refusal              // the service itself says that it is dead
+	stranger             // the service gave another user's tokens for it
+)
+
+// refused is how a request is answered: a status, and the code of a problem.
+type refused struct {
+	status int
+	code   string
+}
+
+var (
+	fine     = refused{http.StatusOK, ""}
+	wrong    = refused{http.StatusUnauthorized, "invalid_credentials"}
+	down     = refused{http.StatusServiceUnavailable, "auth_unavailable"}
+	nonsense = refused{http.StatusBadGateway, "auth_invalid_answer"}
+)
+
+// fault is a way for the auth service to fail, and what it means.
+type fault struct {
+	name string
+	authtest.Fault
+	refresh fate
+	login   refused
+	totp    refused       // where the zero value is as login
+	slow    bool          // it runs into the timeout
+	hold    time.Duration // the service says when it is worth to ask again
+}
+
+const html = "<!doctype html><title>Proxy</title><h1>Something is wrong</h1>"
+
+// own is an error of the service's own making.
+func own(status int, message string) authtest.Fault {
+	body := fmt.Sprintf(`{"statusCode":%d,"error":%q,"message":%q}`, status, http.StatusText(status), message)
+	if message == "" {
+		body = fmt.Sprintf(`{"statusCode":%d,"error":%q}`, status, http.StatusText(status))
+	}
+	return authtest.Fault{Status: status, Body: body}
+}
+
+func answered(status int, body string, header ...string) authtest.Fault {
+	f := authtest.Fault{Status: status, Body: body, Header: http.Header{}}
+	for i := 0; i < len(header); i += 2 {
+		f.Header.Set(header[i], header[i+1])
+	}
+	return f
+}
+
+// withAccessToken replaces the access token of an answer.
+func withAccessToken(token string) authtest.Fault {
+	return authtest.Fault{Edit: func(a *authtest.Answer) {
+		var body map[string]any
+		if json.Unmarshal(a.Body, &body) == nil {
+			body["jwt_token"] = token
+			a.Body, _ = json.Marshal(body)
+		}
+	}}
+}
+
+func jwtOf(payload string) string {
+	b64 := base64.RawURLEncoding.EncodeToString
+	return b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64(make([]byte, 32))
+}
+
+var faults = []fault{
+	// Answers that say no.
+	{name: "400 bare", Fault: own(400, ""), refresh: outage, login: wrong, totp: down},
+	{name: "400 with a message", Fault: own(400, "some internals"), refresh: outage, login: wrong, totp: down},
+	{name: "400 HTML", Fault: answered(400, html), refresh: outage, login: nonsense},
+	{name: "400 empty", Fault: answered(400, ""), refresh: outage, login: nonsense},
+	{name: "401", Fault: own(401, "Invalid or expired refresh token."), refresh: refusal, login: wrong},
+	{name: "401 bare", Fault: own(401, ""), refresh: refusal, login: wrong},
+	{name: "401 HTML", Fault: answered(401, html), refresh: outage, login: nonsense},
+	{name: "401 empty", Fault: answered(401, ""), refresh: outage, login: nonsense},
+	{name: "401 JSON of somebody else", Fault: answered(401, `{"error":"Unauthorized","message":"no"}`), refresh: outage, login: nonsense},
+	{name: "401 with another status in it", Fault: answered(401, `{"statusCode":403,"error":"Forbidden"}`), refresh: outage, login: nonsense},
+	{name: "401 JSON that calls itself HTML", Fault: answered(401, `{"statusCode":401,"error":"Unauthorized"}`, "Content-Type", "text/html"), refresh: outage, login: nonsense},
+	{name: "401 cut", Fault: authtest.Fault{Status: 401, Body: own(401, "no").Body, Deliver: authtest.HalfThenReset}, refresh: outage, login: nonsense},
+	{name: "401 too large", Fault: authtest.Fault{Status: 401, Body: own(401, "no").Body, Edit: authtest.Enlarge}, refresh: outage, login: nonsense},
+	{name: "403", Fault: own(403, "no"), refresh: outage, login: down},
+	{name: "403 HTML", Fault: answered(403, html), refresh: outage, login: nonsense},
+	{name: "404", Fault: own(404, "Not Found"), refresh: outage, login: down},
+	{name: "404 HTML", Fault: answered(404, html), refresh: outage, login: nonsense},
+	{name: "407", Fault: answered(407, html, "Proxy-Authenticate", "Basic"), refresh: outage, login: nonsense},
+	{name: "429", Fault: own(429, "You are being rate limited."), refresh: outage, login: down, hold: 10 * time.Second},
+	{name: "429 HTML", Fault: answered(429, html, "Retry-After", "40"), refresh: outage, login: down, hold: 40 * time.Second},
+	{name: "500", Fault: own(500, "An internal server error occurred"), refresh: outage, login: down},
+	{name: "500 HTML", Fault: answered(500, html), refresh: outage, login: down},
+	{name: "501", Fault: own(501, "no"), refresh: outage, login: down},
+	{name: "502", Fault: answered(502, html), refresh: outage, login: down},
+	{name: "503", Fault: answered(503, html, "Retry-After", "7"), refresh: outage, login: down, hold: 7 * time.Second},
+	{name: "504", Fault: answered(504, ""), refresh: outage, login: down},
+
+	// Answers that are none.
+	{name: "301", Fault: answered(301, "", "Location", "/auth/token/refresh"), refresh: outage, login: nonsense},
+	{name: "302", Fault: answered(302, html, "Location", "http://127.0.0.1:1/elsewhere"), refresh: outage, login: nonsense},
+	{name: "307", Fault: answered(307, "", "Location", "/auth/login"), refresh: outage, login: nonsense},
+	{name: "308 nowhere", Fault: answered(308, ""), refresh: outage, login: nonsense},
+	{name: "304", Fault: answered(304, ""), refresh: outage, login: nonsense},
+	{name: "200 HTML", Fault: answered(200, html), refresh: outage, login: nonsense},
+	{name: "200 empty", Fault: answered(200, ""), refresh: outage, login: nonsense},
+	{name: "204", Fault: answered(204, ""), refresh: outage, login: nonsense},
+	{name: "200 without tokens", Fault: answered(200, `{}`), refresh: outage, login: nonsense},
+	{name: "200 null", Fault: answered(200, `null`), refresh: outage, login: nonsense},
+	{name: "200 with null tokens", Fault: answered(200, `{"jwt_token":null,"jwt_expires_in":null,"user":{}}`), refresh: outage, login: nonsense},
+	{name: "200 with numbers for tokens", Fault: answered(200, `{"jwt_token":1,"refresh_token":2}`), refresh: outage, login: nonsense},
+	{name: "200 with an error in it", Fault: answered(200, own(401, "no").Body), refresh: outage, login: nonsense},
+	{name: "200 magic link", Fault: answered(200, `{"magicLink":true}`), refresh: outage, login: nonsense},
+	{name: "200 second factor without a ticket", Fault: answered(200, `{"mfa":true}`), refresh: outage, login: nonsense},
+	{name: "200 cut short of its length", Fault: authtest.Fault{Status: 200, Body: `{"jwt_token":"a.b.c"}`, Deliver: authtest.HalfThenClose}, refresh: outage, login: nonsense},
+
+	// No answer, and nothing done.
+	{name: "reset", Fault: authtest.Fault{Deliver: authtest.Reset}, refresh: outage, login: down},
+	{name: "closed", Fault: authtest.Fault{Deliver: authtest.Close}, refresh: outage, login: down},
+	{name: "hanging", Fault: authtest.Fault{Deliver: authtest.Hang}, refresh: outage, login: down, slow: true},
+
+	// Done, and no answer, or half of one.
+	{name: "carried out, then reset", Fault: authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, refresh: lost, login: down},
+	{name: "carried out, then closed", Fault: authtest.Fault{Deliver: authtest.Close, CarryOut: true}, refresh: lost, login: down},
+	{name: "carried out, then hanging", Fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, refresh: lost, login: down, slow: true},
+	{name: "carried out, answered too late", Fault: authtest.Fault{Delay: shortTimeout + 200*time.Millisecond}, refresh: lost, login: down, slow: true},
+	{name: "carried out, dripping", Fault: authtest.Fault{Drip: 3 * shortTimeout}, refresh: lost, login: down, slow: true},
+	{name: "carried out, reset within", Fault: authtest.Fault{Deliver: authtest.HalfThenReset}, refresh: lost, login: nonsense},
+	{name: "carried out, closed within", Fault: authtest.Fault{Deliver: authtest.HalfThenClose}, refresh: lost, login: nonsense},
+	{name: "carried out, cut", Fault: authtest.Fault{Edit: authtest.Truncate}, refresh: lost, login: nonsense},
+	{name: "carried out, too large", Fault: authtest.Fault{Edit: authtest.Enlarge}, refresh: lost, login: nonsense},
+	{name: "carried out, without tokens", Fault: authtest.Fault{Edit: authtest.DropTokens}, refresh: lost, login: nonsense},
+	{name: "carried out, then 502", Fault: authtest.Fault{Status: 502, Body: html, CarryOut: true}, refresh: lost, login: down},
+	{name: "carried out, then a redirect", Fault: authtest.Fault{Status: 302, Header: http.Header{"Location": {"/"}}, CarryOut: true}, refresh: lost, login: nonsense},
+
+	// Done, and answered with a refresh token beside what is no access token.
+	{name: "no JWT", Fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, refresh: halfway, login: nonsense},
+	{name: "a JWT of nothing", Fault: withAccessToken("e30.e30.e30"), refresh: halfway, login: nonsense},
+	{name: "a JWT without a user", Fault: withAccessToken(jwtOf(`{"iat":1,"exp":2,"hasura":{}}`)), refresh: halfway, login: nonsense},
+	{name: "a JWT that expires at issue", Fault: withAccessToken(jwtOf(`{"iat":2,"exp":2,"hasura":{"x-hasura-user-id":"u"}}`)), refresh: halfway, login: nonsense},
+	{name: "a JWT over 64 KiB", Fault: withAccessToken(jwtOf(`{"pad":"` + strings.Repeat("x", 65<<10) + `"}`)), refresh: halfway, login: nonsense},
+
+	// Slow, and good.
+	{name: "delayed", Fault: authtest.Fault{Delay: 200 * time.Millisecond}, refresh: renewed, login: fine},
+	{name: "slowly dripping", Fault: authtest.Fault{Drip: 200 * time.Millisecond}, refresh: renewed, login: fine},
+}
+
+// anothersTokens is a fault that only a refresh can have.
+var anothersTokens = fault{
+	name:    "another user's tokens",
+	Fault:   withAccessToken(jwtOf(`{"iat":1,"exp":900,"hasura":{"x-hasura-user-id":"somebody-else","x-hasura-allowed-roles":["admin"]}}`)),
+	refresh: stranger,
+}

@@ -1,0 +1,417 @@
+// Package outcomes_test takes away from an app what it depends on, in every way
+// that it can be taken away, and holds it to the outcome that each has: what is
+// answered, what becomes of the cookies and of the session, when the auth
+// service is asked again, and that all is well once the fault is gone. All of it
+// is real HTTP over sockets; the clocks are the tests' own and stand still.
+package outcomes_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store/memstore"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests spend their time waiting for timeouts, not working.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	before := runtime.NumGoroutine()
+	status := m.Run()
+	if status == 0 && !settled(before) {
+		fmt.Println("goroutines are left behind by the tests:")
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 1)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// settled waits until no more goroutines run than before: connections that are
+// closed take a moment to notice.
+func settled(before int) bool {
+	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if runtime.NumGoroutine() <= before {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// tooLong is what nothing takes on a busy machine unless it hangs.
+	tooLong = 30 * time.Second
+
+	// shortTimeout is that of the auth service where a test runs into it.
+	shortTimeout = time.Second
+
+	accessLife = 15 * time.Minute
+	inWindow   = accessLife - 30*time.Second // due, and good for another half a minute
+	expired    = accessLife + time.Second
+
+	user       = "user@example.com"
+	password   = "correct horse battery staple"
+	totpUser   = "totp@example.com"
+	totpSecret = "JBSWY3DPEHPK3PXP"
+)
+
+// clock stands still unless a test moves it. The app and the auth service
+// share it.
+type clock struct {
+	start time.Time
+	moved atomic.Int64
+}
+
+func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.moved.Load())) }
+func (c *clock) advance(d time.Duration) { c.moved.Add(int64(d)) }
+
+// kinds are where sessions are kept.
+var kinds = []string{"cookie", "memory"}
+
+// site is an app and its auth service.
+type site struct {
+	t       *testing.T
+	stored  bool
+	clock   *clock
+	auth    *authtest.Server
+	server  *httptest.Server
+	manager *session.Manager
+	journal *journal
+
+	mu      sync.Mutex
+	secrets map[string]bool // that must be in no log
+}
+
+type option func(*session.Config, *authtest.Options)
+
+func withTimeout(d time.Duration) option {
+	return func(c *session.Config, _ *authtest.Options) { c.AuthTimeout = d }
+}
+
+func newSite(t *testing.T, kind string, opts ...option) *site {
+	t.Helper()
+	s := &site{
+		t: t, stored: kind == "memory", clock: &clock{start: time.Now()}, journal: &journal{}, secrets: map[string]bool{password: true},
+	}
+	service := authtest.Options{
+		Accounts: []authtest.Account{
+			{Email: user, Password: password, Roles: []string{"user", "analyst"}},
+			{Email: totpUser, Password: password, TOTPSecret: totpSecret},
+			{Email: "other@example.com", Password: password},
+		},
+		AccessLife: accessLife, PasswordCost: -1, Now: s.clock.now,
+	}
+	log := slog.New(slog.NewJSONHandler(s.journal, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg := session.Config{
+		Keys: []session.SecretKey{session.GenerateKey()}, AuthTimeout: tooLong, StoreTimeout: tooLong,
+		Logger: log, Now: s.clock.now, OnEvent: s.journal.note,
+	}
+	if s.stored {
+		cfg.Store = &memstore.Store{Now: s.clock.now}
+	}
+	for _, o := range opts {
+		o(&cfg, &service)
+	}
+	s.auth = authtest.NewServer(t, service)
+	transport := synmetrix.NewTransport()
+	if cfg.Auth == nil {
+		cfg.Auth = synmetrix.NewClient(s.auth.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(tooLong), synmetrix.WithLogger(log))
+	}
+	var err error
+	if s.manager, err = session.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	middleware.Mount(mux, s.manager)
+	mux.Handle("/me", middleware.RequireUser(http.HandlerFunc(s.me)))
+	mux.Handle("/analysts", middleware.RequireRole("analyst")(http.HandlerFunc(s.me)))
+	mux.Handle("/admins", middleware.RequireRole("admin")(http.HandlerFunc(s.me)))
+	mux.HandleFunc("GET /public", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "public, signed in: %v", session.FromContext(r.Context()).SignedIn())
+	})
+	mux.HandleFunc("GET /static", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "static") })
+	s.server = httptest.NewUnstartedServer(middleware.Sessions(s.manager)(mux))
+	s.server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError)
+	s.server.StartTLS()
+	t.Cleanup(func() {
+		s.server.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+		defer cancel()
+		if err := s.manager.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		transport.CloseIdleConnections()
+		s.noSecretsLogged()
+	})
+	return s
+}
+
+// me answers as middleware.Me does, and calls nobody: what it learns is not for
+// the client.
+func (s *site) me(w http.ResponseWriter, r *http.Request) {
+	token, err := session.FromContext(r.Context()).AccessToken(r.Context())
+	if err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	s.secret(token)
+	middleware.Me(w, r)
+}
+
+func (s *site) secret(values ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range values {
+		if v != "" {
+			s.secrets[v] = true
+		}
+	}
+}
+
+func (s *site) noSecretsLogged() {
+	s.secret(s.auth.LiveTokens(user)...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log := s.journal.text()
+	for v := range s.secrets {
+		if strings.Contains(log, v) {
+			s.t.Errorf("a secret of %d bytes is in the log", len(v))
+		}
+	}
+}
+
+// journal keeps what the operator is told.
+type journal struct {
+	mu     sync.Mutex
+	events []session.Event
+	log    bytes.Buffer
+}
+
+func (j *journal) note(_ context.Context, e session.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, e)
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.log.Write(p)
+}
+
+func (j *journal) text() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.log.String()
+}
+
+// of returns the events of the given names.
+func (j *journal) of(names ...string) []session.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var found []session.Event
+	for _, e := range j.events {
+		if slices.Contains(names, e.Name) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// wait returns the events of the given names once there are n of them.
+func (j *journal) wait(t *testing.T, n int, names ...string) []session.Event {
+	t.Helper()
+	for end := time.Now().Add(tooLong); ; time.Sleep(time.Millisecond) {
+		if found := j.of(names...); len(found) >= n {
+			return found
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d events of %q, want %d; log:\n%s", len(j.of(names...)), names, n, j.text())
+		}
+	}
+}
+
+// failures are the events of a refresh that did not renew.
+var failures = []string{session.EventRefreshUnavailable, session.EventRefreshUnknown}
+
+// browser keeps cookies, and follows nothing.
+type browser struct {
+	*site
+	cookies map[string]string
+}
+
+func (s *site) browser() *browser { return &browser{s, map[string]string{}} }
+
+// answer is a response that has been read.
+type answer struct {
+	t       *testing.T
+	what    string
+	status  int
+	header  http.Header
+	body    string
+	renewed []string // names of cookies that it sets
+	expired []string // names of cookies that it deletes
+}
+
+func (b *browser) send(method, path, body string, header ...string) answer {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.server.URL+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if body == "" {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	for name, value := range b.cookies {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*tooLong)
+	defer cancel()
+	resp, err := b.server.Client().Transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	a := answer{t: b.t, what: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(text)}
+	for _, line := range resp.Header.Values("Set-Cookie") {
+		c, err := http.ParseSetCookie(line)
+		if err != nil || len(line) > 4096 || !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/" {
+			b.t.Errorf("%s: Set-Cookie: %.100s", a.what, line)
+			continue
+		}
+		if c.MaxAge < 0 {
+			a.expired = append(a.expired, c.Name)
+			delete(b.cookies, c.Name)
+			continue
+		}
+		b.secret(c.Value)
+		a.renewed = append(a.renewed, c.Name)
+		b.cookies[c.Name] = c.Value
+	}
+	return a
+}
+
+// get asks as a program does.
+func (b *browser) get(path string) answer {
+	b.t.Helper()
+	return b.send("GET", path, "", "Accept", "application/json")
+}
+
+// open asks as a browser does whose user has followed a link.
+func (b *browser) open(path string) answer {
+	b.t.Helper()
+	return b.send("GET", path, "", "Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
+}
+
+// post sends JSON.
+func (b *browser) post(path, body string) answer {
+	b.t.Helper()
+	return b.send("POST", path, body, "Content-Type", "application/json")
+}
+
+// submit sends a form, of pairs of names and values.
+func (b *browser) submit(path string, fields ...string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	return b.send("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html,*/*;q=0.8",
+		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin")
+}
+
+func (b *browser) login(email string) answer {
+	b.t.Helper()
+	return b.post("/login", `{"email":"`+email+`","password":"`+password+`"}`)
+}
+
+// signedIn is a browser whose user has just signed in.
+func (s *site) signedIn(email string) *browser {
+	s.t.Helper()
+	b := s.browser()
+	b.login(email).is(http.StatusOK, "")
+	s.secret(s.auth.LiveTokens(email)...)
+	return b
+}
+
+// is checks the status, and the code of a refusal.
+func (a answer) is(status int, code string) answer {
+	a.t.Helper()
+	var got struct {
+		Status int
+		Code   string
+	}
+	if code != "" {
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil || got.Status != a.status || a.header.Get("Content-Type") != "application/problem+json" {
+			a.t.Errorf("%s: a problem as %s: %.100s", a.what, a.header.Get("Content-Type"), a.body)
+		}
+	}
+	if a.status != status || got.Code != code {
+		a.t.Fatalf("%s: %d %s, want %d %s; body: %.200s", a.what, a.status, got.Code, status, code, a.body)
+	}
+	if status >= 500 && status != http.StatusBadGateway {
+		a.retryAfter()
+	}
+	return a
+}
+
+// leavesCookies checks that the answer changes no cookie.
+func (a answer) leavesCookies() answer {
+	a.t.Helper()
+	if len(a.renewed)+len(a.expired) > 0 {
+		a.t.Errorf("%s: %d: cookies set: %q, expired: %q", a.what, a.status, a.renewed, a.expired)
+	}
+	return a
+}
+
+// retryAfter returns what the answer says in whole seconds, one or more.
+func (a answer) retryAfter() int {
+	a.t.Helper()
+	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		a.t.Errorf("%s: %d: Retry-After: %q", a.what, a.status, a.header.Get("Retry-After"))
+	}
+	return seconds
+}
+
+// tokenEnds returns when the access token expires, by the answer of /me.
+func (a answer) tokenEnds() time.Time {
+	a.t.Helper()
+	var me struct {
+		AccessTokenExpiresAt int64 `json:"access_token_expires_at"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &me); err != nil || me.AccessTokenExpiresAt == 0 {
+		a.t.Fatalf("%s: %v: %.200s", a.what, err, a.body)
+	}
+	return time.Unix(me.AccessTokenExpiresAt, 0)
+}
