@@ -1,0 +1,123 @@
+package release_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floor says what packages may import, of ours and of others, besides the
+// standard library.
+type floor struct{ packages, ours, others []string }
+
+// The floors of the house. Imports point downwards only. The first floor that a
+// package fits is its own; a new package gets its place here.
+var floors = []floor{
+	{[]string{"store"}, nil, nil},
+	{[]string{"store/..."}, []string{"store", "store/internal/..."}, nil},
+	{[]string{""}, []string{"store", "store/memstore"}, []string{"github.com/golang-jwt/jwt/v5", "github.com/gorilla/securecookie", "golang.org/x/sync/..."}},
+	{[]string{"middleware", "synmetrix"}, []string{""}, nil},
+	{[]string{"authtest"}, nil, []string{"github.com/golang-jwt/jwt/v5", "github.com/pquerna/otp/...", "golang.org/x/crypto/bcrypt"}},
+	{[]string{"sessiontest"}, []string{""}, []string{"github.com/golang-jwt/jwt/v5"}},
+	{[]string{"adapters/internal/adaptertest"}, []string{"", "authtest", "middleware", "sessiontest", "store/...", "synmetrix"}, []string{"github.com/pquerna/otp/..."}},
+	{[]string{"adapters/sessionecho"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
+	{[]string{"adapters/sessiongin"}, []string{"", "middleware"}, []string{"github.com/gin-gonic/gin/..."}},
+}
+
+// testKit is made for tests. No program should hold any of it, nor what it is
+// made of.
+var (
+	testKit     = []string{"adapters/internal/adaptertest", "authtest", "sessiontest", "store/storetest"}
+	madeForTest = []string{"testing", "net/http/httptest"}
+)
+
+type pkg struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+}
+
+// list returns the packages of the root module, without their tests.
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Standard,Imports,Deps"}, args...)...)
+	cmd.Dir = rootDir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	var packages []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		switch err := d.Decode(&p); err {
+		case nil:
+			packages = append(packages, p)
+		case io.EOF:
+			return packages
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
+// fits reports whether a path is one of the patterns: itself, or below "path/...".
+func fits(path string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		prefix, below := strings.CutSuffix(pattern, "/...")
+		return path == pattern || below && (path == prefix || strings.HasPrefix(path, prefix+"/"))
+	})
+}
+
+// ours cuts our module's path off.
+func ours(path string) (string, bool) {
+	if path == rootPath {
+		return "", true
+	}
+	return strings.CutPrefix(path, rootPath+"/")
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	t.Parallel()
+	packages := list(t, "./...")
+	if len(packages) < 8 {
+		t.Fatalf("only %d packages were found", len(packages))
+	}
+	for _, p := range packages {
+		name, _ := ours(p.ImportPath)
+		i := slices.IndexFunc(floors, func(f floor) bool { return fits(name, f.packages) })
+		if i < 0 {
+			t.Errorf("%s has no floor in this test", p.ImportPath)
+			continue
+		}
+		for _, path := range p.Imports {
+			short, own := ours(path)
+			switch first, _, _ := strings.Cut(path, "/"); {
+			case own && fits(short, floors[i].ours), !own && fits(path, floors[i].others):
+			case !own && !strings.Contains(first, "."): // the standard library
+			default:
+				t.Errorf("%s must not import %s", p.ImportPath, path)
+			}
+		}
+	}
+}
+
+// TestNoTestKitInPrograms makes sure that nothing which programs import brings
+// the test kit along.
+func TestNoTestKitInPrograms(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./...") {
+		name, _ := ours(p.ImportPath)
+		if slices.Contains(testKit, name) {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if short, own := ours(dep); own && slices.Contains(testKit, short) || slices.Contains(madeForTest, dep) {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
