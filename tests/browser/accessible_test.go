@@ -76,7 +76,7 @@ func (b *tab) emulate(scheme string, width int64) {
 
 func TestAccessible(t *testing.T) {
 	t.Parallel()
-	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)
 	check := func(what string) {
 		t.Helper()
 		backs := map[string]bool{}
@@ -119,7 +119,7 @@ func TestAccessible(t *testing.T) {
 // leads past the navigation.
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
-	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)
 	b.visit("/dashboard")
 	b.signIn("admin@example.com", password)
 	const focused = "document.activeElement.innerText + '|' + getComputedStyle(document.activeElement).outlineStyle"
@@ -134,7 +134,7 @@ func TestKeyboard(t *testing.T) {
 // The check finds what it is for.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
-	b := open(t, proc.Start(t, "dashboard", nil).URL)
+	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)
 	for _, plant := range []string{
 		"document.querySelector('.lead').style.color = '#999'",
 		"document.querySelector('main .button').innerText = ''",

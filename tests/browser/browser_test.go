@@ -39,7 +39,7 @@ func overSites(t *testing.T, test func(t *testing.T, site string)) {
 	for _, store := range []string{"cookie", "memory"} {
 		t.Run("own auth service, "+store, func(t *testing.T) {
 			t.Parallel()
-			test(t, proc.Start(t, "dashboard", []string{"STORE=" + store}).URL)
+			test(t, proc.Start(t, "dashboard", []string{"STORE=" + store, proc.Patient}).URL)
 		})
 		t.Run("auth service elsewhere, "+store, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +52,7 @@ func overSites(t *testing.T, test func(t *testing.T, site string)) {
 // whose access tokens live for two seconds.
 func withAuthServer(t *testing.T, store string) (site string) {
 	auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=2s"})
-	return proc.Start(t, "dashboard", []string{"STORE=" + store, "AUTH_URL=" + auth.URL}).URL
+	return proc.Start(t, "dashboard", []string{"STORE=" + store, "AUTH_URL=" + auth.URL, proc.Patient}).URL
 }
 
 // signIn fills in the form by keyboard alone. The browser is on the login page

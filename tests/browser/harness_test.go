@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
 
 // patience is how long a step in the browser may take.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 var findChromium = sync.OnceValues(func() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless_shell"} {

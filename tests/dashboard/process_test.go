@@ -18,7 +18,7 @@ import (
 // it prints before it listens.
 func TestAlone(t *testing.T) {
 	t.Parallel()
-	p := proc.Start(t, "dashboard", []string{"COOKIE_INSECURE=true"})
+	p := proc.Start(t, "dashboard", []string{"COOKIE_INSECURE=true", proc.Patient})
 	lines := p.Stdout()
 	if last := lines[len(lines)-1]; last != "listening on "+p.URL {
 		t.Errorf("the last line is %q", last)
@@ -68,7 +68,7 @@ func TestWithAuthURL(t *testing.T) {
 	t.Parallel()
 	auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=2s"})
 	for _, url := range []string{auth.URL, auth.URL + "/"} {
-		s := &site{t: t, Process: proc.Start(t, "dashboard", []string{"AUTH_URL=" + url, "SESSION_KEYS=" + keyA, "COOKIE_INSECURE=true"})}
+		s := &site{t: t, Process: proc.Start(t, "dashboard", []string{"AUTH_URL=" + url, "SESSION_KEYS=" + keyA, "COOKIE_INSECURE=true", proc.Patient})}
 		if lines := s.Stdout(); len(lines) != 1 || lines[0] != "listening on "+s.URL {
 			t.Errorf("it prints %q", lines)
 		}
@@ -84,7 +84,7 @@ func TestLogFormats(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		for _, level := range []string{"debug", "info", "warn", "error"} {
-			p := proc.Start(t, "dashboard", []string{"LOG_FORMAT=" + format, "LOG_LEVEL=" + level, "COOKIE_INSECURE=true"})
+			p := proc.Start(t, "dashboard", []string{"LOG_FORMAT=" + format, "LOG_LEVEL=" + level, "COOKIE_INSECURE=true", proc.Patient})
 			(&site{Process: p, t: t}).signedIn(t, viewer)
 			p.Signal(syscall.SIGTERM)
 			if status := p.Wait(); status != 0 {

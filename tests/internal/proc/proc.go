@@ -37,9 +37,14 @@ func runMore() {
 	const name = "test.parallel"
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
-	if !given {
-		_ = flag.Set(name, "8")
+	if given {
+		return
 	}
+	n := "8"
+	if race {
+		n = "4" // a program with the race detector does not only wait
+	}
+	_ = flag.Set(name, n)
 }
 
 func build(m *testing.M, programs []string) int {
@@ -77,6 +82,10 @@ type Process struct {
 	stdout []string
 	taken  bool // Wait was called: the test has looked at the exit status itself
 }
+
+// Patient is a setting for programs that check passwords as slowly as a real
+// auth service does, on a machine that may be busy.
+const Patient = "AUTH_TIMEOUT=1m"
 
 // Command returns a program that has not been started, with nothing in its
 // environment but what is given.
