@@ -21,7 +21,9 @@ import (
 type AuthService interface {
 	// Login exchanges an e-mail address and a password for tokens. Wrong
 	// credentials are ErrRefused, whichever part of them was wrong. Where the
-	// account has a second factor the error is a [*SecondFactorError].
+	// account has a second factor the error is a [*SecondFactorError]. Where
+	// the answer carried a refresh token but no usable access token, Login
+	// returns the former beside ErrInvalidAnswer, so that it can be given back.
 	Login(ctx context.Context, email, password string) (Tokens, error)
 
 	// Refresh exchanges a refresh token for new tokens. A service that does
@@ -44,7 +46,7 @@ type AuthService interface {
 // for a one-time code after the password.
 type SecondFactor interface {
 	// LoginTOTP exchanges the ticket of a [*SecondFactorError] and a code for
-	// tokens. A wrong code is ErrRefused; the ticket stays good for another
+	// tokens, as Login does. A wrong code is ErrRefused; the ticket stays good for another
 	// try. A ticket that is no good any more is [ErrTicketRefused].
 	LoginTOTP(ctx context.Context, ticket, code string) (Tokens, error)
 }

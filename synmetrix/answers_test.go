@@ -148,7 +148,7 @@ func TestAnswers(t *testing.T) {
 				tokens, err := calls[op](newClient(t, srv.URL), testContext(t))
 				wantError(t, err, op, test.code, test.status, test.means)
 				want := session.Tokens{}
-				if op == "refresh" && test.code == synmetrix.CodeNoAccessToken {
+				if test.code == synmetrix.CodeNoAccessToken {
 					want.RefreshToken = newRefresh
 				}
 				if tokens != want {

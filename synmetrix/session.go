@@ -70,18 +70,16 @@ var loginRefusals = refusals{
 }
 
 // decodeLogin reads the answer to a login, which may ask for a second factor
-// in place of tokens.
+// in place of tokens. A refresh token that comes without an access token is
+// passed on beside the error, so that it can be given back.
 func decodeLogin(into *session.Tokens) func(answer, members) error {
 	return func(a answer, m members) error {
 		if err := a.secondFactor(m); err != nil {
 			return err
 		}
 		tokens, err := a.tokens(m)
-		if err != nil {
-			return err
-		}
 		*into = tokens
-		return nil
+		return err
 	}
 }
 

@@ -66,7 +66,7 @@ const (
 	tooLong = 30 * time.Second
 
 	// shortTimeout is that of the auth service where a test runs into it.
-	shortTimeout = time.Second
+	shortTimeout = 2 * time.Second
 
 	accessLife = 15 * time.Minute
 	inWindow   = accessLife - 30*time.Second // due, and good for another half a minute
