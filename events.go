@@ -14,7 +14,7 @@ const (
 	EventCookieRefused      = "cookie_refused"       // a presented session is none: Reason tells why
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
-	EventLoginUnavailable   = "login_unavailable"    // the auth service could not answer a login
+	EventLoginUnavailable   = "login_unavailable"    // a login was not carried out: the auth service failed, or the session could not be kept
 	EventRecordCorrupt      = "record_corrupt"       // the store returned what is not the session's record
 	EventRefreshUnavailable = "refresh_unavailable"  // the auth service did not renew; the refresh token is still good
 	EventRefreshUnknown     = "refresh_unknown"      // it cannot be told whether it renewed

@@ -379,7 +379,7 @@ func (a answer) is(status int, code string) answer {
 	if a.status != status || got.Code != code {
 		a.t.Fatalf("%s: %d %s, want %d %s; body: %.200s", a.what, a.status, got.Code, status, code, a.body)
 	}
-	if status >= 500 && status != http.StatusBadGateway {
+	if status == http.StatusServiceUnavailable {
 		a.retryAfter()
 	}
 	return a

@@ -1,0 +1,113 @@
+package outcomes_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+)
+
+// A service whose clock is an hour off, from the start or from one day on, is
+// like any other: what counts of an access token is its life from when it came.
+func TestServiceClockOff(t *testing.T) {
+	for _, kind := range kinds {
+		for _, tt := range []struct {
+			name  string
+			skew  time.Duration
+			later bool
+		}{
+			{"ahead", time.Hour, false}, {"behind", -time.Hour, false},
+			{"jumps ahead", time.Hour, true}, {"jumps back", -time.Hour, true},
+		} {
+			t.Run(tt.name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, kind)
+				if !tt.later {
+					s.auth.Advance(tt.skew)
+				}
+				b := s.signedIn(user)
+				if tt.later {
+					s.auth.Advance(tt.skew)
+				}
+				ends := s.wholeLife(b.get("/me"))
+				for cycle := range 4 {
+					// All through its life it is served, and not renewed.
+					for range 14 {
+						s.clock.advance(time.Minute)
+						if got := b.get("/me").is(http.StatusOK, "").leavesCookies().tokenEnds(); !got.Equal(ends) {
+							t.Fatalf("the token ends at %v, want %v", got, ends)
+						}
+					}
+					s.asked(cycle)
+					s.clock.advance(time.Minute)
+					ends = s.wholeLife(b.get("/me"))
+					for range 5 {
+						b.get("/me").is(http.StatusOK, "").leavesCookies()
+					}
+					s.asked(cycle + 1)
+				}
+				if n := s.auth.Reuses(); n != 0 {
+					t.Errorf("%d tokens were used twice", n)
+				}
+				// All sessions can be ended, however old the service takes their tokens for.
+				other := s.signedIn(user)
+				b.post("/logout", `{"all":true}`).is(http.StatusNoContent, "")
+				until(t, "every token is dead", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
+				if s.stored {
+					other.get("/me").is(http.StatusUnauthorized, "unauthenticated")
+				}
+			})
+		}
+	}
+}
+
+// wholeLife checks that the access token of an answer has its whole life before
+// it, and returns its end.
+func (s *site) wholeLife(a answer) time.Time {
+	s.t.Helper()
+	ends := a.is(http.StatusOK, "").tokenEnds()
+	if life := ends.Sub(s.clock.now()); life > accessLife || life < accessLife-time.Second {
+		s.t.Errorf("the access token lives for %v, want %v", life, accessLife)
+	}
+	return ends
+}
+
+// Our own clock may be set, too: an hour forth is an expiry like any other, and
+// an hour back is none.
+func TestOwnClockSet(t *testing.T) {
+	for _, kind := range kinds {
+		for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+			t.Run(kind+"/"+jump.String(), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, kind)
+				b := s.signedIn(user)
+				s.clock.advance(jump)
+				s.auth.Advance(-jump) // which has no part in it
+				for range 5 {
+					b.get("/me").is(http.StatusOK, "")
+				}
+				want := 0
+				if jump > 0 {
+					want = 1
+				}
+				s.asked(want)
+				// After a failure nobody is held off for as long as the clock was set back.
+				s.clock.advance(expired + max(-jump, 0))
+				s.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"60"}}})
+				b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")
+				s.auth.Clear()
+				s.clock.advance(-30 * time.Minute)
+				if a := b.get("/me"); a.status == http.StatusServiceUnavailable && a.retryAfter() > 60 {
+					t.Errorf("Retry-After: %d", a.retryAfter())
+				}
+				s.clock.advance(31 * time.Minute)
+				b.get("/me").is(http.StatusOK, "")
+				if n := len(s.journal.of(session.EventSessionEnded)); n != 0 {
+					t.Errorf("%d sessions have ended", n)
+				}
+			})
+		}
+	}
+}
