@@ -1,0 +1,129 @@
+// Package imports_test keeps what an app compiles of this module as small as it
+// is meant to be, and the floors of the house in their order.
+package imports_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/synmetrix/session"
+
+// own returns packages of this module by their paths in it.
+func own(paths ...string) []string {
+	all := []string{module}
+	for _, p := range paths {
+		all = append(all, module+"/"+p)
+	}
+	return all
+}
+
+// base is what the root package stands on: the contract of stores, and the one
+// in memory.
+var base = own("store", "store/internal/check", "store/memstore")
+
+// libraries are the others' packages that the base may compile.
+var libraries = []string{"github.com/golang-jwt/jwt/v5", "github.com/gorilla/securecookie", "golang.org/x/sync/"}
+
+// notInApps are packages of the standard library that belong into tests, into
+// certain programs, or into stores.
+var notInApps = []string{"database/sql", "expvar", "flag", "net/http/httptest", "net/http/pprof", "os/exec", "plugin", "testing"}
+
+// What an app needs compiles no framework, no Redis, no SQL driver, no database
+// and no test kit. It is a list of what is allowed, so that whatever comes to
+// it is put there by somebody who has thought about it.
+func TestWhatAnAppCompiles(t *testing.T) {
+	for _, tt := range []struct {
+		packages []string
+		allowed  []string
+	}{
+		{own(), nil},
+		{own("middleware"), own("middleware")},
+		{own("synmetrix"), own("synmetrix")},
+		{own("middleware", "synmetrix"), own("middleware", "synmetrix")},
+	} {
+		t.Run(strings.Join(tt.packages, " "), func(t *testing.T) {
+			standard, others := dependencies(t, tt.packages...)
+			for _, p := range others {
+				if !within(p, libraries) && !slices.Contains(base, p) && !slices.Contains(tt.allowed, p) {
+					t.Errorf("%s is compiled", p)
+				}
+			}
+			for _, p := range standard {
+				if slices.ContainsFunc(notInApps, func(not string) bool { return p == not || strings.HasPrefix(p, not+"/") }) {
+					t.Errorf("%s is compiled", p)
+				}
+			}
+			for _, p := range tt.packages {
+				if !slices.Contains(others, p) {
+					t.Errorf("%s is not among what was listed: the test shows nothing", p)
+				}
+			}
+		})
+	}
+}
+
+// Each floor may import those below it, and nothing beside it.
+func TestFloors(t *testing.T) {
+	for path, allowed := range map[string][]string{
+		"store":           {"store"},
+		"store/memstore":  {"store", "store/internal/check", "store/memstore"},
+		"store/sqlstore":  {"store", "store/internal/check", "store/sqlstore"},
+		"store/storetest": {"store", "store/storetest"},
+	} {
+		_, others := dependencies(t, module+"/"+path)
+		for _, p := range others {
+			if rest, ok := strings.CutPrefix(p, module); !ok || !slices.Contains(allowed, strings.TrimPrefix(rest, "/")) {
+				t.Errorf("%s imports %s", path, p)
+			}
+		}
+	}
+	for path, not := range map[string]string{
+		"adapters/sessionecho": "gin",
+		"adapters/sessiongin":  "echo",
+	} {
+		_, others := dependencies(t, module+"/"+path)
+		for _, p := range others {
+			switch {
+			case strings.HasPrefix(p, module+"/adapters/") && strings.Contains(p, "session"+not), strings.Contains(p, "/"+not+"/"),
+				strings.HasPrefix(p, module+"/") && within(p, own("authtest", "sessiontest", "store/sqlstore", "store/storetest", "synmetrix")[1:]):
+				t.Errorf("%s imports %s", path, p)
+			}
+		}
+	}
+}
+
+func within(p string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		return p == prefix || strings.HasPrefix(p, strings.TrimSuffix(prefix, "/")+"/")
+	})
+}
+
+// dependencies returns all packages that are compiled for some, outside of the
+// workspace as for a consumer.
+func dependencies(t *testing.T, packages ...string) (standard, others []string) {
+	t.Helper()
+	args := append([]string{"list", "-deps", "-f", "{{.Standard}} {{.ImportPath}}"}, packages...)
+	cmd := exec.Command("go", args...)
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	for line := range strings.Lines(string(out)) {
+		isStandard, path, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if isStandard == "true" {
+			standard = append(standard, path)
+		} else {
+			others = append(others, path)
+		}
+	}
+	return standard, others
+}
