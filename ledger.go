@@ -27,6 +27,14 @@ const (
 	endedBeforeDelivery reason = "login_not_delivered"
 )
 
+// byBrowser reports whether the session ended at a request of its own browser,
+// whose answer took its cookies away or replaced them. Late requests that still
+// carry those must not touch what the browser has by then, which may be the
+// session of another user.
+func (why reason) byBrowser() bool {
+	return why == endedByLogout || why == endedByLogoutAll || why == endedByLogin
+}
+
 // endedError is what a ledger answers for a session that is over.
 type endedError struct {
 	why  reason
@@ -150,7 +158,7 @@ func (l *ledger) seal(i int) *securecookie.SecureCookie {
 // put stores r if the stored version is prev.
 func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
-	if l.base == nil {
+	if l.base == nil && r.ended == "" {
 		rec.Owner = l.m.secrets[0].ownerOf(r.userID)
 	}
 	rec.Data = r.encode()
@@ -171,6 +179,9 @@ func (l *ledger) expiry(r *record) time.Time {
 	now := l.m.now()
 	end := r.created.Add(l.m.cfg.Lifetime)
 	switch {
+	case r.ended != "" && l.base == nil:
+		// Its absence would end the session, too, but tell late requests no reason.
+		return now.Add(l.m.cfg.Grace)
 	case r.ended != "":
 		if r.revoked {
 			// The refresh token is dead at the service: a late cookie could
@@ -288,14 +299,15 @@ func (l *ledger) end(ctx context.Context, why reason, check func(*record) error)
 		return nil, err
 	}
 	l.m.endings.tell(l.key)
-	l.forget(ctx)
+	l.forget(ctx, why)
 	return last, nil
 }
 
-// forget deletes a stored session's record that is marked as ended. The mark
-// alone keeps the session ended, so a failure costs nothing but space.
-func (l *ledger) forget(ctx context.Context) {
-	if l.base != nil {
+// forget deletes a stored session's record that is marked as ended, unless
+// late requests have to see the mark. The mark alone keeps the session ended,
+// so a failure costs nothing but space.
+func (l *ledger) forget(ctx context.Context, why reason) {
+	if l.base != nil || why.byBrowser() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
@@ -303,12 +315,10 @@ func (l *ledger) forget(ctx context.Context) {
 	_ = l.m.store.Delete(ctx, l.key)
 }
 
-// confirmRevoked notes that a cookie session's refresh token is dead at the
-// service, so that the mark of its end need not outlive the access token.
+// confirmRevoked notes in the mark of a session's end that its refresh token is
+// dead at the service: nobody has to give it back again, and a cookie session's
+// mark need not outlive the access token.
 func (l *ledger) confirmRevoked(ctx context.Context) {
-	if l.base == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
 	defer cancel()
 	rec, err := l.m.store.Get(ctx, l.key)

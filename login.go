@@ -194,21 +194,25 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	x.mu.Lock()
 	in := x.in
 	x.mu.Unlock()
+	var ended *endedError
 	if in != nil {
-		if err := m.end(ctx, in, why, all); err != nil && !errors.Is(err, ErrEnded) {
+		if err := m.end(ctx, in, why, all); err != nil && !errors.As(err, &ended) {
 			return m.unavailable(ctx, in.key, err)
 		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.in, x.began, x.discard = nil, false, true
+	x.in, x.began = nil, false
+	// A login that came first has given the browser other cookies.
+	x.discard = ended == nil || ended.why != endedByLogin
 	x.session.Store(anonymous)
 	return nil
 }
 
 // end ends the session of which rec is a state: the mark first, then the
 // refresh that may be on its way, then the tokens at the service. What comes
-// after the mark is waited for a little while, and goes on without us.
+// after the mark is waited for a little while, and goes on without us. For a
+// session that had ended before, the error is an *endedError.
 func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) error {
 	ctx = context.WithoutCancel(ctx)
 	l := m.ledger(rec)
@@ -233,13 +237,16 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 		// By another request, or by one of ours whose answer was lost: there
 		// may be tokens left.
 		tokens = ended.left
-		l.forget(ctx)
+		l.forget(ctx, ended.why)
 	default:
 		return err
 	}
 	done := m.settle(l, tokens, all)
 	if why != endedByLogin {
 		waitFor(done, 2*logoutPatience)
+	}
+	if ended != nil {
+		return ended
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type Session struct {
 	rec     *record // nil: not signed in
 	claims  *Claims // of rec, once it is resolved
 	err     error   // why there is no record although one was presented
-	gone    bool    // there is none because what was presented is over
+	gone    bool    // what was presented is over, and its cookies are to be deleted
 	changes map[string][]byte
 	sealed  bool // a cookie session's cookies have been written
 	done    chan struct{}
@@ -110,20 +110,22 @@ func (s *Session) resolve() {
 // drop leaves the session without a record, because it is over or because
 // that can't be told.
 func (s *Session) drop(rec *record, err error) {
+	gone := false
 	switch ended := (*endedError)(nil); {
 	case errors.As(err, &ended):
+		gone = !ended.why.byBrowser()
 		s.m.event(s.ctx, slog.LevelInfo, rec.key, Event{Name: EventCookieRefused, Reason: string(ended.why)})
 		s.m.settle(s.m.ledger(rec), ended.left, false)
 		err = nil
 	case errors.Is(err, ErrInvalidToken):
 		s.m.event(s.ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: err})
-		err = nil
+		gone, err = true, nil
 	default:
 		err = s.m.unavailable(s.ctx, rec.key, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rec, s.claims, s.changes, s.err, s.gone = nil, nil, nil, err, err == nil
+	s.rec, s.claims, s.changes, s.err, s.gone = nil, nil, nil, err, gone
 }
 
 // SignedIn reports whether a user is signed in. It is false, too, where that
