@@ -1,0 +1,190 @@
+package refresh_test
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+)
+
+// departure is when a client leaves in the middle of a refresh.
+type departure int
+
+const (
+	beforeRotation departure = iota // the service has the request and has done nothing yet
+	afterRotation                   // the service has rotated the token, and has not answered
+	beforeAnswer                    // the tokens are here, the handler is at work
+	withAnswer                      // the answer is on the wire, nobody reads it
+	departures
+)
+
+// A client that leaves in the middle of a refresh loses nothing: long after,
+// it comes back with its old cookies and is served with the new tokens. It may
+// do so again and again, and never get an answer.
+func TestClientGoneMidRefresh(t *testing.T) {
+	severally(t, rounds(50, 1000), func(t *testing.T, i int) {
+		rng := rand.New(rand.NewPCG(uint64(i), 2))
+		k, when, expired := kinds[i%2], departure(i/2%int(departures)), i/8%2 == 0
+		user := userID(1)
+		s := newSite(t, k, []string{user})
+		desk := s.withDesk()
+		old, oldToken := s.signIn(user)
+
+		times := 1 + rng.IntN(3)
+		for range times {
+			if expired {
+				s.clock.advance(intoExpiry)
+			} else {
+				s.clock.advance(intoWindow)
+			}
+			s.leave(desk, old, when, rng.IntN(2) == 0)
+			s.clock.advance(3 * grace)
+		}
+		s.refreshed(times)
+
+		back := s.get("/upstream", old)
+		newToken := s.served(back, user)
+		if newToken == oldToken {
+			t.Fatal("served with the old token")
+		}
+		if back.sets(mainCookie) != (k == inCookies) {
+			t.Fatalf("the answer to the one who came back: %v", back.names())
+		}
+		arrived := old.after(back)
+		for _, j := range []jar{arrived, old, arrived} {
+			if s.served(s.get("/upstream", j), user) != newToken {
+				t.Fatal("served with another token")
+			}
+		}
+		s.refreshed(times)
+
+		// With the new cookies the session goes on as any other.
+		s.clock.advance(intoExpiry)
+		s.served(s.get("/upstream", arrived), user)
+		s.refreshed(times + 1)
+	})
+}
+
+// desk is a handler that a test can stop.
+type desk struct {
+	arrived chan struct{} // the session has been asked for its token
+	proceed chan struct{}
+	done    chan struct{}
+	closed  chan struct{} // the test is over
+}
+
+func (s *site) withDesk() *desk {
+	d := &desk{make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	s.t.Cleanup(func() { close(d.closed) })
+	s.mux.HandleFunc("GET /desk", func(w http.ResponseWriter, r *http.Request) {
+		token, _ := session.FromContext(r.Context()).AccessToken(r.Context())
+		select {
+		case <-r.Context().Done():
+		case <-d.closed:
+		case d.arrived <- struct{}{}:
+			select {
+			case <-d.proceed:
+			case <-d.closed:
+			}
+		}
+		tell(w, seen{User: session.FromContext(r.Context()).UserID(), Token: token})
+		select {
+		case d.done <- struct{}{}:
+		case <-d.closed:
+		}
+	})
+	return d
+}
+
+// leave sends a request whose token is due, and closes its connection at the
+// given time, by a FIN or a RST. It returns when the refresh has ended.
+func (s *site) leave(d *desk, j jar, when departure, reset bool) {
+	s.t.Helper()
+	var gate authtest.Gate
+	switch when {
+	case beforeRotation:
+		s.auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
+	default:
+		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+	}
+	renewed := s.journal.next(session.EventSessionRefreshed)
+	conn := s.visit(j)
+	defer func() { conn.Close() }()
+	for s.await("the refresh is under way", gate.Arrived(1), d.arrived) != 0 {
+		d.proceed <- struct{}{}
+		s.await("the handler has returned", d.done)
+		if isClosed(gate.Arrived(1)) {
+			// The machine is so slow that the handler went on with the token
+			// that is still good.
+			gate.Open()
+			s.await("the refresh has ended", renewed)
+			return
+		}
+		// The refresh before had ended, but the clock was moved before its
+		// flight was over, so that this request was still part of that.
+		conn.Close()
+		conn = s.visit(j)
+	}
+	gone := func() {
+		if reset {
+			_ = conn.SetLinger(0)
+		}
+		conn.Close()
+	}
+	switch when {
+	case beforeRotation, afterRotation:
+		gone()
+		s.await("the handler has noticed that its client is gone", d.done)
+		gate.Open()
+	case beforeAnswer:
+		gate.Open()
+		s.await("the handler is at work", d.arrived)
+		gone()
+		d.proceed <- struct{}{}
+		s.await("the handler has returned", d.done)
+	case withAnswer:
+		gate.Open()
+		s.await("the handler is at work", d.arrived)
+		d.proceed <- struct{}{}
+		s.await("the handler has returned", d.done)
+		gone()
+	}
+	s.await("the refresh has ended", renewed)
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// visit sends a request to the desk and leaves its answer where it is.
+func (s *site) visit(j jar) *net.TCPConn {
+	s.t.Helper()
+	conn := s.dial()
+	if _, err := io.WriteString(conn, "GET /desk HTTP/1.1\r\nHost: app\r\nCookie: "+j.String()+"\r\n\r\n"); err != nil {
+		s.t.Fatal(err)
+	}
+	return conn
+}
+
+func (s *site) dial() *net.TCPConn {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.url[len("http://"):])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(tooLong))
+	return conn.(*net.TCPConn)
+}

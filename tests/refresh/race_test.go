@@ -1,0 +1,210 @@
+package refresh_test
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+// A logout races each of its rivals, in every order at the server, and the
+// answers arrive in every order.
+func TestLogoutRaces(t *testing.T) {
+	for _, rival := range rivals {
+		t.Run(rival.name, func(t *testing.T) { inEveryOrder(t, 50, 1000, logout, rival) })
+	}
+}
+
+// Somebody else's login races each of the same, and a logout.
+func TestLoginRaces(t *testing.T) {
+	for _, rival := range append([]act{logout}, rivals...) {
+		t.Run(rival.name, func(t *testing.T) { inEveryOrder(t, 50, 1000, login, rival) })
+	}
+}
+
+// A logout and somebody else's login race a rival, and one another.
+func TestLogoutAndLoginRaces(t *testing.T) {
+	for _, rival := range rivals {
+		t.Run(rival.name, func(t *testing.T) { inSomeOrder(t, 30, 1000, logout, login, rival) })
+	}
+}
+
+// Everything races everything.
+func TestEverythingRaces(t *testing.T) {
+	inSomeOrder(t, 50, 1000, append([]act{logout, login}, rivals...)...)
+}
+
+// inEveryOrder lets acts race in all orders of their steps, for sessions of
+// both kinds, and as often as it takes to have so many races.
+func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
+	orders := interleavings(acts)
+	severally(t, max(len(kinds)*len(orders), rounds(usual, long)), func(t *testing.T, i int) {
+		rng := rand.New(rand.NewPCG(uint64(i), 4))
+		race(t, kinds[i%2], rng, acts, orders[i/2%len(orders)])
+	})
+}
+
+// inSomeOrder lets acts race in orders left to chance.
+func inSomeOrder(t *testing.T, usual, long int, acts ...act) {
+	severally(t, rounds(usual, long), func(t *testing.T, i int) {
+		rng := rand.New(rand.NewPCG(uint64(i), 5))
+		var order []string
+		for _, a := range acts {
+			for range a.steps {
+				order = append(order, a.name)
+			}
+		}
+		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		race(t, kinds[i%2], rng, acts, order)
+	})
+}
+
+// interleavings returns all orders in which the steps of acts can follow each
+// other, as the names of the acts.
+func interleavings(acts []act) [][]string {
+	left := make([]int, len(acts))
+	for i, a := range acts {
+		left[i] = len(a.steps)
+	}
+	var all [][]string
+	var extend func(order []string)
+	extend = func(order []string) {
+		done := true
+		for i, a := range acts {
+			if left[i] > 0 {
+				done = false
+				left[i]--
+				extend(append(order[:len(order):len(order)], a.name))
+				left[i]++
+			}
+		}
+		if done {
+			all = append(all, order)
+		}
+	}
+	extend(nil)
+	return all
+}
+
+// race lets acts race in an order of their steps and checks what comes of it.
+//
+// The first user's session is over when the logout or the login is through, and
+// stays so: whatever the server says afterwards neither brings it back nor
+// touches what the login has given to the browser. Answers that were decided
+// before may arrive after. Cookies have no order of their own, so such an
+// answer can take the login's cookies away; then nobody is signed in. It is
+// never the first user.
+func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
+	st := newStage(t, k, rng, acts)
+	st.run(order)
+
+	out, in := st.actors[logout.name], st.actors[login.name]
+	for _, a := range st.actors {
+		switch names := a.answer.names(); {
+		case a == in:
+			if !a.answer.sets(mainCookie) {
+				st.fail("the login: %v", names)
+			}
+		case in != nil && a.decided.Load() > in.over.Load() && len(names) > 0:
+			st.fail("%s, after the login: %v", a.name, names)
+		case out != nil && a.decided.Load() > out.over.Load() && (a.answer.sets(mainCookie) || a.answer.sets(stateCookie)):
+			st.fail("%s, after the logout: %v", a.name, names)
+		}
+	}
+
+	jars := st.arrivals()
+	secondIn := 0
+	look := func(when string) {
+		for _, j := range jars {
+			want := ""
+			if in != nil && j[mainCookie] == jar(nil).after(in.answer)[mainCookie] {
+				want = second
+				secondIn++
+			}
+			if a := st.get("/who", j); a.status != 200 || a.seen.User != want {
+				st.fail("%s the browser is answered with %d as %q, want %q", when, a.status, a.seen.User, want)
+			}
+		}
+	}
+	look("when all answers have arrived")
+	if again := st.auth.Reuses(); again > 0 {
+		st.fail("%d refresh tokens were used again", again)
+	}
+	st.clock.advance(3 * lateBy)
+	look("a little later")
+	st.clock.advance(2 * accessLife)
+	look("when all access tokens have expired")
+	if in != nil && secondIn == 0 {
+		st.fail("in no order of the answers is the second user signed in")
+	}
+
+	st.done()
+	want := map[string]int{first: 0, second: 0}
+	if in != nil {
+		want[second] = 1
+	}
+	for user, n := range want {
+		if live := st.auth.LiveTokens(user); len(live) != n {
+			st.fail("%d refresh tokens of user %s live, want %d", len(live), user[len(user)-1:], n)
+		}
+	}
+}
+
+// What comes late with the cookies of a session that has been signed out of
+// costs the auth service nothing: the tokens have been given back.
+func TestLateAfterLogout(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(string(k), func(t *testing.T) {
+			s := newSite(t, k, []string{first})
+			j, _ := s.signIn(first)
+			for range 3 {
+				if a, err := s.send(t.Context(), "POST", "/logout", "{}", j); err != nil || a.status != 204 || len(j.after(a)) > 0 {
+					t.Fatalf("logout: %v, %d %s %v", err, a.status, a.body, a.names())
+				}
+				for range 5 {
+					if a := s.get("/who", j); a.status != 200 || a.seen.User != "" || len(a.cookies) > 0 {
+						t.Fatalf("answered with %d as %q: %v", a.status, a.seen.User, a.names())
+					}
+				}
+			}
+			if n := s.auth.Requests(authtest.Logout); n != 1 {
+				t.Errorf("%d logouts at the auth service, want 1", n)
+			}
+			s.refreshed(0)
+		})
+	}
+}
+
+// The auth service does not take the tokens back when the user signs out, so
+// that they would be good as long as the session could have lived. Nobody who
+// brings the cookies back is signed in, neither by those nor by newer ones.
+func TestLogoutWithoutService(t *testing.T) {
+	for i, k := range append(kinds, kinds...) {
+		t.Run(string(k)+"/"+strconv.Itoa(i/2), func(t *testing.T) {
+			s := newSite(t, k, []string{first}, func(c *setup) { c.IdleTimeout = 30 * day })
+			j, _ := s.signIn(first)
+			jars := []jar{j}
+			if i/2 == 1 {
+				s.clock.advance(intoExpiry)
+				jars = append(jars, j.after(s.get("/who", j)))
+			}
+			s.auth.Inject(authtest.Any, authtest.Fault{Status: 503, Body: "<h1>down</h1>"})
+			if a, err := s.send(t.Context(), "POST", "/logout", "{}", jars[len(jars)-1]); err != nil || a.status != 204 {
+				t.Fatalf("logout: %v, %d %s", err, a.status, a.body)
+			}
+			s.auth.Clear()
+			if live := s.auth.LiveTokens(first); len(live) != 1 {
+				t.Fatalf("%d refresh tokens live, want one that could be used", len(live))
+			}
+			for range 29 {
+				for _, j := range jars {
+					if a := s.get("/who", j); a.status != 200 || a.seen.User != "" || a.sets(mainCookie) {
+						t.Fatalf("answered with %d as %q: %v", a.status, a.seen.User, a.names())
+					}
+				}
+				s.clock.advance(day)
+			}
+		})
+	}
+}

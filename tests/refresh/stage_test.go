@@ -1,0 +1,403 @@
+package refresh_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/store"
+)
+
+// Two people share a browser. Requests of the first one's session race each
+// other, a logout, and the second one's login.
+var first, second = userID(1), userID(2)
+
+// act is one of the requests that race. It is taken apart into steps, which
+// the stage carries out in an order of the test's choice:
+//
+//   - enter sends it. It ends when the handler is reached, or when the request
+//     waits for the refresh.
+//   - answer lets the auth service answer the refresh.
+//   - read lets the handler go on until the session's record has been looked
+//     at for the last time before the answer, and stops it there.
+//   - mark lets a logout go on until the session is marked as ended.
+//   - finish lets it go on to its end, and waits for the answer.
+type act struct {
+	name, path string
+	steps      []string
+}
+
+var (
+	refresh    = act{"refresh", "/token", []string{"enter", "answer", "read", "finish"}} // whose token is due
+	slowAsker  = act{"slow asker", "/token", []string{"enter", "finish"}}                // asks for a token when it is late
+	valueWrite = act{"value write", "/note", []string{"enter", "read", "finish"}}
+	lateWrite  = act{"late write", "/note", []string{"enter", "read", "finish"}} // of a value, when the answer is out
+	slide      = act{"slide", "/who", []string{"enter", "read", "finish"}}       // of the idle timeout
+	logout     = act{"logout", "/logout", []string{"enter", "mark", "finish"}}
+	login      = act{"login", "/login", []string{"enter", "finish"}} // of the second
+)
+
+// rivals are the acts that must not bring back what a logout or a login ended.
+var rivals = []act{refresh, slowAsker, valueWrite, lateWrite, slide}
+
+// stage is a site with one race.
+type stage struct {
+	*site
+	rng    *rand.Rand
+	actors map[string]*actor
+	gate   authtest.Gate // where the refresh is held
+	store  *pausingStore
+	start  jar // of the browser in which the first is signed in
+	ticks  atomic.Int64
+
+	expires time.Time // the first's access token
+	expired bool      // the refresh begins when it has, not before
+	rotated bool      // it is held when the service has rotated the token, not before
+	held    bool
+	delayed []func() // waits for what needs the refresh
+
+	trace []string
+}
+
+// actor plays an act.
+type actor struct {
+	act
+	asks    bool   // for the user before it waits, as a guard does
+	all     bool   // the logout is one of all sessions
+	after   *actor // whose answer the browser had when it sent this
+	entered bool
+	reached chan struct{} // the handler
+	release chan struct{} // from the test: go on
+	pause   *pause        // where it is stopped at the store
+	ended   chan struct{} // the answer is here
+	answer  answer
+	err     error
+
+	decided atomic.Int64 // the tick at which it went on to what its answer says
+	over    atomic.Int64 // the tick at which the server was done
+}
+
+const (
+	actHeader = "Act"
+
+	// The acts begin when the access token is good for so long. It is not due
+	// before the refresh makes it so, by moving the clock.
+	goodAtStart = 3 * time.Minute
+
+	// lateBy is how late a request may be, and still be known to belong to a
+	// session that has ended; the clock is moved by less.
+	lateBy = 5 * time.Minute
+)
+
+var note = session.NewKey[string]("note")
+
+// newStage signs the first user in and makes ready for acts, which begin with
+// run. Everything that is left to chance comes from rng.
+func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
+	t.Helper()
+	st := &stage{
+		rng: rng, actors: map[string]*actor{}, store: new(pausingStore),
+		expired: rng.IntN(2) == 0, rotated: rng.IntN(2) == 0,
+	}
+	for _, a := range acts {
+		st.actors[a.name] = &actor{
+			act: a, asks: rng.IntN(2) == 0, all: rng.IntN(3) == 0,
+			reached: make(chan struct{}), release: make(chan struct{}), ended: make(chan struct{}),
+		}
+	}
+	st.site = newSite(t, k, []string{first, second}, func(s *setup) {
+		s.store = func(inner store.Store) store.Store { st.store.Store = inner; return st.store }
+		s.inside, s.outside = st.stops, st.watches
+		s.Grace, s.RefreshBefore = lateBy, time.Minute
+		if st.actors[slide.name] != nil {
+			// A tenth of it has passed when the acts begin.
+			s.IdleTimeout = 5 * time.Hour
+		}
+	})
+	// What has failed must not wait for what is stopped.
+	t.Cleanup(func() {
+		st.gate.Open()
+		for _, a := range st.actors {
+			a.goOn()
+			if a.pause != nil {
+				a.pause.end()
+			}
+		}
+	})
+	st.mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		token, _ := s.AccessToken(r.Context()) // there is none if the session has ended
+		tell(w, seen{User: s.UserID(), Token: token})
+	})
+	st.mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
+		s := session.FromContext(r.Context())
+		_ = note.Set(s, "changed") // an ended session takes none
+		tell(w, seen{User: s.UserID()})
+	})
+	st.start, _ = st.signIn(first)
+	st.expires = st.clock.now().Add(accessLife)
+	st.advanceTo(-goodAtStart)
+	return st
+}
+
+// advanceTo moves the clock to a time after the expiry of the access token.
+func (st *stage) advanceTo(after time.Duration) {
+	st.clock.advance(st.expires.Add(after).Sub(st.clock.now()))
+}
+
+// watches goes around the sessions and notes when the server is done.
+func (st *stage) watches(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a := st.actors[r.Header.Get(actHeader)]; a != nil {
+			defer func() { a.over.Store(st.ticks.Add(1)) }()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// stops goes around the handlers and stops them until the test lets them go.
+func (st *stage) stops(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := st.actors[r.Header.Get(actHeader)]
+		if a == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if a.name == refresh.name || a.asks && r.Method == http.MethodGet {
+			session.FromContext(r.Context()).SignedIn()
+		}
+		if a.name == lateWrite.name {
+			a.decided.Store(st.ticks.Add(1))
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+		}
+		close(a.reached)
+		<-a.release
+		a.decided.CompareAndSwap(0, st.ticks.Add(1))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (a *actor) goOn() {
+	if !isClosed(a.release) {
+		close(a.release)
+	}
+}
+
+// run carries out the steps of the acts, in the order in which they are named.
+func (st *stage) run(order []string) {
+	st.t.Helper()
+	taken := map[string]int{}
+	for _, name := range order {
+		a := st.actors[name]
+		step := a.steps[taken[name]]
+		taken[name]++
+		st.trace = append(st.trace, name+": "+step)
+		st.step(a, step)
+	}
+	for _, a := range st.actors {
+		st.await(a.name+" is over", a.ended)
+		want := http.StatusOK
+		if a.name == logout.name {
+			want = http.StatusNoContent
+		}
+		if a.err != nil || a.answer.status != want {
+			st.fail("%s: %v, %d %s", a.name, a.err, a.answer.status, a.answer.body)
+		}
+	}
+}
+
+func (st *stage) fail(format string, args ...any) {
+	st.t.Helper()
+	st.t.Fatalf("%s\nexpired %v, rotated %v\n%s", fmt.Sprintf(format, args...), st.expired, st.rotated, strings.Join(st.trace, "\n"))
+}
+
+func (st *stage) step(a *actor, step string) {
+	st.t.Helper()
+	switch step {
+	case "enter":
+		st.enter(a)
+	case "answer":
+		st.gate.Open()
+		st.held = false
+		for _, wait := range st.delayed {
+			wait()
+		}
+		st.delayed = nil
+		st.await("the refresh has been answered", a.reached, a.ended)
+	case "read":
+		if st.waits(a) {
+			break
+		}
+		a.pause = st.store.next()
+		a.goOn()
+		if st.await(a.name+" has read the record", a.ended, a.pause.reached) == 0 {
+			a.pause.end() // it had nothing to look for
+		}
+	case "mark":
+		marked := st.journal.next(session.EventSessionEnded)
+		a.goOn()
+		st.await("the session is marked", marked, a.ended)
+	case "finish":
+		a.goOn()
+		if a.pause != nil {
+			a.pause.end()
+		}
+		st.whenItCan(a, func() { st.await(a.name+" is over", a.ended) })
+	}
+}
+
+// waits reports whether an act may be waiting for the refresh that is held.
+func (st *stage) waits(a *actor) bool {
+	return st.held && st.expired && a.name != logout.name && a.name != login.name
+}
+
+func (st *stage) whenItCan(a *actor, wait func()) {
+	st.t.Helper()
+	if st.waits(a) {
+		st.delayed = append(st.delayed, wait)
+	} else {
+		wait()
+	}
+}
+
+// enter sends the request, with the cookies of the start: it may have been
+// under way for a while. A login may also be what somebody does who has seen
+// the answer to the logout.
+func (st *stage) enter(a *actor) {
+	st.t.Helper()
+	cookies, method, body := st.start, http.MethodGet, ""
+	switch a.name {
+	case refresh.name:
+		f := authtest.Fault{Before: &st.gate}
+		if st.rotated {
+			f = authtest.Fault{After: &st.gate}
+		}
+		st.auth.Inject(authtest.Refresh, f)
+		if st.expired {
+			st.advanceTo(time.Minute)
+		} else {
+			st.advanceTo(-30 * time.Second)
+		}
+	case logout.name:
+		method, body = http.MethodPost, fmt.Sprintf(`{"all":%v}`, a.all)
+	case login.name:
+		method, body = http.MethodPost, credentials(second)
+		if out := st.actors[logout.name]; out != nil && isClosed(out.ended) && st.rng.IntN(2) == 0 {
+			st.trace = append(st.trace, "login: with the cookies that the logout has left")
+			a.after, cookies = out, cookies.after(out.answer)
+		}
+	}
+	go func() {
+		defer close(a.ended)
+		a.answer, a.err = st.send(context.Background(), method, a.path, body, cookies, actHeader, a.name)
+	}()
+	if a.name == refresh.name {
+		arrived := st.gate.Arrived(1)
+		st.held = st.await("the refresh has begun", arrived, a.reached, a.ended) == 0
+		return
+	}
+	st.whenItCan(a, func() { st.await(a.name+" is at work", a.reached, a.ended) })
+}
+
+// arrivals returns what the browser's cookies can be when all answers have
+// arrived, in whatever order they do.
+func (st *stage) arrivals() []jar {
+	found := map[string]jar{}
+	var arrive func(jar, []*actor)
+	arrive = func(j jar, missing []*actor) {
+		if len(missing) == 0 {
+			found[j.String()] = j
+		}
+		for i, a := range missing {
+			if a.after != nil && slices.Contains(missing, a.after) {
+				continue
+			}
+			arrive(j.after(a.answer), slices.Delete(slices.Clone(missing), i, i+1))
+		}
+	}
+	var all []*actor
+	for _, a := range st.actors {
+		if len(a.answer.cookies) > 0 {
+			all = append(all, a) // the others change nothing
+		}
+	}
+	arrive(st.start, all)
+	return slices.Collect(maps.Values(found))
+}
+
+// pausingStore stops those reads that come last before an answer, where a test
+// wants them.
+type pausingStore struct {
+	store.Store
+	mu      sync.Mutex
+	waiting *pause
+}
+
+// pause is a read that is stopped with what it has read.
+type pause struct {
+	store   *pausingStore
+	reached chan struct{}
+	resume  chan struct{}
+}
+
+// next stops the next one.
+func (s *pausingStore) next() *pause {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = &pause{s, make(chan struct{}), make(chan struct{})}
+	return s.waiting
+}
+
+// end lets it go on, or does not wait for it any longer.
+func (p *pause) end() {
+	p.store.mu.Lock()
+	defer p.store.mu.Unlock()
+	if p.store.waiting == p {
+		p.store.waiting = nil
+	}
+	if !isClosed(p.resume) {
+		close(p.resume)
+	}
+}
+
+func (s *pausingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	rec, err := s.Store.Get(ctx, key)
+	s.mu.Lock()
+	p := s.waiting
+	if p == nil || !committing() {
+		s.mu.Unlock()
+		return rec, err
+	}
+	s.waiting = nil
+	close(p.reached)
+	s.mu.Unlock()
+	<-p.resume
+	return rec, err
+}
+
+// committing reports whether it is called on behalf of an answer.
+func committing() bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, ".(*Exchange).Commit") || strings.HasSuffix(f.Function, ".(*Exchange).End") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package refresh_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+)
+
+// A hundred requests of one browser with one token, which has expired or is
+// about to: together, or spread over two seconds around the refresh. It is one
+// refresh and a hundred answers, each from an API that was called with a token
+// that is good. A second wave with the old cookies is served in the same way,
+// and every answer of it brings the new ones.
+func TestManyRequestsOneRefresh(t *testing.T) {
+	const requests = 100
+	severally(t, rounds(50, 1000), func(t *testing.T, i int) {
+		rng := rand.New(rand.NewPCG(uint64(i), 1))
+		k, expired, spread := kinds[i%2], i/2%2 == 0, i/4%2 == 0
+		user := userID(1)
+		s := newSite(t, k, []string{user}, func(c *setup) {
+			if i/8%2 == 1 {
+				c.RefreshBefore = accessLife / 4
+			}
+		})
+		old, oldToken := s.signIn(user)
+
+		// The refresh is held until the requests that the run is about have
+		// come, or for a part of the time over which they are spread.
+		var gate authtest.Gate
+		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate})
+		var atDoor, answered sync.WaitGroup
+		hold := func() {
+			<-gate.Arrived(1)
+			switch {
+			case spread:
+				time.Sleep(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
+			case expired:
+				atDoor.Wait()
+			case rng.IntN(2) == 0:
+				answered.Wait() // all but the one that waits for the refresh
+			}
+			gate.Open()
+		}
+
+		if expired {
+			s.clock.advance(intoExpiry)
+		} else {
+			s.clock.advance(intoWindow)
+		}
+		renewed := s.journal.next(session.EventSessionRefreshed)
+		delays := make([]time.Duration, requests)
+		if spread {
+			for i := range delays {
+				delays[i] = time.Duration(rng.Int64N(int64(2 * time.Second)))
+			}
+		}
+		atDoor.Add(requests)
+		answered.Add(requests - 1)
+		var mu sync.Mutex
+		left := requests
+		wave := s.wave(old, delays, atDoor.Done, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left > 0 {
+				answered.Done()
+			}
+		})
+		go hold()
+		first := wave()
+		s.await("the refresh ends", renewed)
+		s.refreshed(1)
+
+		newToken := s.served(s.get("/upstream", old), user)
+		if newToken == oldToken {
+			t.Fatal("the token was not renewed")
+		}
+		for _, a := range first {
+			switch token := s.served(a, user); {
+			case token == newToken:
+			case token == oldToken && !expired:
+			case token == oldToken:
+				t.Fatal("the API was called with the token that had expired")
+			default:
+				t.Fatal("the API was called with a token that is neither the old nor the new one")
+			}
+			// Whoever was served with new tokens brings them along, and nobody else.
+			if gives := a.sets(mainCookie); gives != (k == inCookies && a.seen.Token == newToken) {
+				t.Fatalf("an answer with the new token (%v): %v", a.seen.Token == newToken, a.names())
+			}
+		}
+
+		// The second wave begins while the browser has not shown its new
+		// cookies yet, or after that.
+		if rng.IntN(2) == 0 {
+			s.served(s.get("/upstream", old.after(s.get("/upstream", old))), user)
+		}
+		for _, a := range s.wave(old, make([]time.Duration, requests), nil, nil)() {
+			if s.served(a, user) != newToken {
+				t.Fatal("the second wave was not served with the new token")
+			}
+			if a.sets(mainCookie) != (k == inCookies) {
+				t.Fatalf("an answer of the second wave: %v", a.names())
+			}
+		}
+		arrived := old.after(s.get("/upstream", old))
+		a := s.get("/upstream", arrived)
+		if s.served(a, user) != newToken || len(a.cookies) > 0 {
+			t.Fatalf("the new cookies are not the last: %v", a.names())
+		}
+		s.refreshed(1)
+		if live := s.auth.LiveTokens(address(user)); len(live) != 1 {
+			t.Fatalf("%d refresh tokens live, want 1", len(live))
+		}
+	})
+}
+
+// wave sends requests, each after its delay, and returns what waits for their
+// answers. sent and done are called around each request, unless nil.
+func (s *site) wave(j jar, delays []time.Duration, sent, done func()) (answers func() []answer) {
+	result := make([]answer, len(delays))
+	errs := make([]error, len(delays))
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i, delay := range delays {
+		wg.Go(func() {
+			<-start
+			time.Sleep(delay)
+			if sent != nil {
+				sent()
+			}
+			result[i], errs[i] = s.send(context.Background(), http.MethodGet, "/upstream", "", j)
+			if done != nil {
+				done()
+			}
+		})
+	}
+	return func() []answer {
+		s.t.Helper()
+		close(start)
+		wg.Wait()
+		for _, err := range errs {
+			if err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		return result
+	}
+}
