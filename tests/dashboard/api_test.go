@@ -396,6 +396,8 @@ func TestManyAtExpiry(t *testing.T) {
 				t.Fatalf("%d refresh tokens were used twice", s.auth.Reuses())
 			}
 			old.get("/api/me").is(200)
+			b.client.CloseIdleConnections()
+			old.client.CloseIdleConnections()
 		}
 	})
 }
