@@ -19,13 +19,16 @@ func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 // slog.Default) when it is made: a list that came out empty by mistake must
 // not open what it was to guard.
 func RequireRole(roles ...string) func(http.Handler) http.Handler {
+	return Require(AnyRole(roles...))
+}
+
+// AnyRole returns the policy of [RequireRole], for guards of another kind.
+func AnyRole(roles ...string) session.Policy {
 	if len(roles) == 0 {
-		slog.Error("middleware.RequireRole has been called without a role: it refuses everybody")
+		slog.Error("a guard has been made for users with any of no roles: it refuses everybody")
 	}
 	roles = slices.Clone(roles)
-	return Require(func(s *session.Session) bool {
-		return slices.ContainsFunc(roles, s.HasRole)
-	})
+	return func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
 }
 
 // Require returns a guard that lets signed-in users through if policy says so.

@@ -1,0 +1,268 @@
+package adaptertest
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+)
+
+// events has each event arrive before the next one is written, while tokens
+// expire and are renewed.
+func events(a *trial) {
+	t := a.T
+	next := make(chan struct{})
+	_, b, _ := a.serve(Spec{Routes: []Route{{"GET", "/events", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		s := session.FromContext(r.Context())
+		for i := range 20 {
+			if _, err := s.AccessToken(r.Context()); err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			w.(http.Flusher).Flush()
+			<-next
+		}
+	}}, {"GET", "/whoami", Guard{User: true}, Whoami}}})
+	res, err := b.Client.Do(b.Request("GET", "/events", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	for i := range 20 {
+		line, err := lines.ReadString('\n')
+		if want := fmt.Sprintf("data: %d\n", i); line != want {
+			t.Fatalf("%q, %v; want %q", line, err, want)
+		}
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if i == 5 || i == 12 {
+			a.Expire()
+		}
+		next <- struct{}{}
+	}
+	if n := a.Auth.Refreshes(); n != 2 {
+		t.Errorf("%d refreshes, want 2", n)
+	}
+	// The answer had begun: the browser still has the cookies of before.
+	b.Get("/whoami").Says(200, "0000000b")
+	if n := a.Auth.Reuses(); n > 0 {
+		t.Errorf("%d refresh tokens were used twice", n)
+	}
+}
+
+// controller reaches the connection through an http.ResponseController.
+func controller(a *trial) {
+	t := a.T
+	_, b, _ := a.serve(Spec{Routes: []Route{{"POST", "/h", Guard{}, func(w http.ResponseWriter, r *http.Request) {
+		Change(r)
+		c := http.NewResponseController(w)
+		for name, err := range map[string]error{
+			"SetReadDeadline":  c.SetReadDeadline(time.Now().Add(time.Minute)),
+			"SetWriteDeadline": c.SetWriteDeadline(time.Now().Add(time.Minute)),
+			"EnableFullDuplex": c.EnableFullDuplex(),
+		} {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		w.Header().Set("X-Late", "yes") // for nothing of that sends the header
+		if err := c.Flush(); err != nil {
+			t.Errorf("Flush: %v", err)
+		}
+		_, _ = io.CopyN(w, r.Body, 4)
+	}}, {"GET", "/late", Guard{}, func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(-time.Second))
+		_, _ = w.Write(make([]byte, 1<<20))
+	}}}})
+	got := b.Do("POST", "/h", "body").Says(200, "body")
+	if got.Header.Get("X-Late") == "" || !a.Stored() && !got.SetsCookie() {
+		t.Errorf("header %v", got.Header)
+	}
+	if proto := 1; a.opts.HTTP2 != (got.ProtoMajor > proto) {
+		t.Errorf("answered by HTTP/%d", got.ProtoMajor)
+	}
+	res, err := b.Client.Do(b.Request("GET", "/late", ""))
+	if err == nil {
+		_, err = io.ReadAll(res.Body)
+		res.Body.Close()
+	}
+	if err == nil {
+		t.Error("a response came after its deadline")
+	}
+}
+
+// leaving is a client that hangs up while its token is renewed.
+func leaving(a *trial) {
+	t := a.T
+	_, b, _ := a.serve(Spec{Routes: []Route{{"GET", "/user", Guard{User: true}, Whoami}}})
+	a.Expire()
+	var gate authtest.Gate
+	a.Auth.Inject(authtest.Refresh, authtest.Fault{After: &gate})
+	ctx, cancel := context.WithCancel(context.Background())
+	gone := make(chan error, 1)
+	go func() {
+		res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx))
+		if err == nil {
+			res.Body.Close()
+		}
+		gone <- err
+	}()
+	<-gate.Arrived(1)
+	cancel()
+	if err := <-gone; err == nil {
+		t.Error("the client got an answer")
+	}
+	gate.Open()
+	got := b.Get("/user").Says(200, "0000000b")
+	if !a.Stored() && !got.SetsCookie() {
+		t.Error("the new tokens have not been delivered")
+	}
+	if a.Auth.Refreshes() != 1 || a.Auth.Reuses() != 0 {
+		t.Errorf("%d refreshes, %d reuses", a.Auth.Refreshes(), a.Auth.Reuses())
+	}
+	if got := b.Get("/user").Says(200, "0000000b"); got.SetsCookie() {
+		t.Error("delivered twice")
+	}
+}
+
+// pool has contexts used again and again, by other users too, while requests
+// that have gone have left refreshes behind.
+func pool(a *trial) {
+	t := a.T
+	_, viewer, admin := a.serve(Spec{Routes: []Route{
+		{"GET", "/user", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+			Change(r)
+			Whoami(w, r)
+		}},
+		{"GET", "/whoami", Guard{}, Whoami},
+	}})
+	visitor := a.Browser()
+	for range 4 {
+		a.Expire()
+		var gate authtest.Gate
+		a.Auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate})
+		ctx, cancel := context.WithCancel(context.Background())
+		var left, rest sync.WaitGroup
+		for _, b := range []*Browser{viewer, admin} {
+			for range 5 {
+				left.Go(func() {
+					if res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx)); err == nil {
+						res.Body.Close()
+						t.Error("answered before the token was renewed")
+					}
+				})
+			}
+		}
+		<-gate.Arrived(2)
+		cancel()
+		left.Wait()
+		for b, want := range map[*Browser]string{viewer: "0000000b", admin: "0000000a", visitor: " [] false"} {
+			path := "/user"
+			if b == visitor {
+				path = "/whoami"
+			}
+			for range 5 {
+				rest.Go(func() {
+					res, err := b.Client.Do(b.Request("GET", path, ""))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer res.Body.Close()
+					if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 || !strings.Contains(string(body), want) {
+						t.Errorf("%d %s (%v), want %q", res.StatusCode, body, err, want)
+					}
+				})
+			}
+		}
+		for range 20 {
+			visitor.Get("/whoami").Says(200, " [] false")
+		}
+		gate.Open()
+		rest.Wait()
+		a.Auth.Clear()
+	}
+	if a.Auth.Refreshes() != 8 || a.Auth.Reuses() != 0 {
+		t.Errorf("%d refreshes, %d reuses", a.Auth.Refreshes(), a.Auth.Reuses())
+	}
+}
+
+// upgrade switches to another protocol, by either way of doing so.
+func upgrade(a *trial) {
+	t := a.T
+	if a.opts.HTTP2 {
+		return // which has no upgrade
+	}
+	talk := func(conn io.ReadWriter, r *bufio.Reader) {
+		line, _ := r.ReadString('\n')
+		_, _ = io.WriteString(conn, "echo "+line)
+	}
+	_, b, _ := a.serve(Spec{Routes: []Route{
+		{"GET", "/hijack", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+			Change(r)
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n")
+			_ = w.Header().Write(conn)
+			_, _ = io.WriteString(conn, "\r\n")
+			talk(conn, rw.Reader)
+		}},
+		{"GET", "/status", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+			Change(r)
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "echo")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			if now, ok := w.(interface{ WriteHeaderNow() }); ok {
+				now.WriteHeaderNow() // Gin's, which libraries know
+			}
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			talk(conn, rw.Reader)
+		}},
+	}})
+	for _, path := range []string{"/hijack", "/status"} {
+		conn, err := tls.Dial("tcp", a.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		req := b.Request("GET", path, "", "Connection", "Upgrade", "Upgrade", "echo")
+		for _, c := range b.Client.Jar.Cookies(req.URL) {
+			req.AddCookie(c)
+		}
+		if err := req.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(conn)
+		res, err := http.ReadResponse(r, req)
+		if err != nil || res.StatusCode != 101 || !a.Stored() && len(res.Cookies()) == 0 {
+			t.Fatalf("%s: %v, %+v", path, err, res)
+		}
+		_, _ = io.WriteString(conn, "hello\n")
+		if line, err := r.ReadString('\n'); line != "echo hello\n" {
+			t.Errorf("%s: %q, %v", path, line, err)
+		}
+	}
+	if log := a.Log(); strings.Contains(log, "superfluous") || strings.Contains(log, "hijacked connection") {
+		t.Errorf("the server complains: %s", log)
+	}
+}

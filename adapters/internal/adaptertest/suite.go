@@ -1,0 +1,415 @@
+package adaptertest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+)
+
+// Run runs the suite.
+func Run(t *testing.T, build Build) {
+	// Some of what is done is worth an alarm, and is known here.
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { slog.SetDefault(log) })
+	for name, o := range map[string]Options{
+		"cookie": {}, "stored": {Stored: true}, "http2": {HTTP2: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, script := range map[string]func(*trial) []*Answer{
+				"guards":           guards,
+				"without sessions": withoutSessions,
+				"routes":           func(a *trial) []*Answer { return routes(a, "") },
+				"prefix":           func(a *trial) []*Answer { return routes(a, "/account") },
+				"origins":          origins,
+				"refresh":          refresh,
+				"twice":            twice,
+				"first byte":       firstByte,
+				"login":            loginInHandler,
+			} {
+				t.Run(name, func(t *testing.T) {
+					compare(t, script(newTrial(t, NetHTTP, o)), script(newTrial(t, build, o)))
+				})
+			}
+			for name, test := range map[string]func(*trial){
+				"events":     events,
+				"controller": controller,
+				"leaving":    leaving,
+				"pool":       pool,
+				"upgrade":    upgrade,
+			} {
+				t.Run(name, func(t *testing.T) { test(newTrial(t, build, o)) })
+			}
+		})
+	}
+	t.Run("failed commit", func(t *testing.T) {
+		o := Options{Stored: true}
+		compare(t, failedCommit(newTrial(t, NetHTTP, o)), failedCommit(newTrial(t, build, o)))
+	})
+	t.Run("outage", func(t *testing.T) {
+		o := Options{Stored: true}
+		compare(t, outage(newTrial(t, NetHTTP, o)), outage(newTrial(t, build, o)))
+	})
+}
+
+// trial is one app over one framework.
+type trial struct {
+	*App
+	build Build
+	opts  Options
+}
+
+func newTrial(t *testing.T, build Build, o Options) *trial {
+	return &trial{NewApp(t, o), build, o}
+}
+
+// serve serves an app with more routes, and signs two users in.
+func (a *trial) serve(s Spec) (visitor, viewer, admin *Browser) {
+	a.T.Helper()
+	s.Manager = a.Manager
+	a.Serve(a.build(s), a.opts)
+	visitor = a.Browser()
+	if s.Bare || s.Prefix != "" {
+		return visitor, nil, nil
+	}
+	return visitor, a.SignedIn(Viewer), a.SignedIn(Admin)
+}
+
+var theme = session.NewKey[string]("theme")
+
+// Change makes the answer to a request one that has something to save.
+func Change(r *http.Request) {
+	_ = theme.Set(session.FromContext(r.Context()), fmt.Sprint(time.Now().UnixNano()))
+}
+
+// Whoami tells who is signed in.
+func Whoami(w http.ResponseWriter, r *http.Request) {
+	s := session.FromContext(r.Context())
+	fmt.Fprintf(w, "%s %q %v", s.UserID(), s.Roles(), s.Err() != nil)
+}
+
+func guards(a *trial) []*Answer {
+	var list []Route
+	for path, guard := range map[string]Guard{
+		"/open":    {},
+		"/user":    {User: true},
+		"/admin":   {Roles: []string{"admin"}},
+		"/either":  {Roles: []string{"analyst", "user"}},
+		"/nobody":  {Roles: []string{}},
+		"/policy":  {Policy: func(s *session.Session) bool { return len(s.Roles()) == 2 }},
+		"/api/all": {User: true},
+	} {
+		list = append(list, Route{"GET", path, guard, Whoami}, Route{"POST", path, guard, Whoami})
+	}
+	visitor, viewer, admin := a.serve(Spec{Options: []middleware.Option{middleware.WithAPI("/api/")}, Routes: list})
+	for _, b := range []*Browser{visitor, viewer, admin} {
+		for _, path := range []string{"/open", "/user", "/admin", "/either", "/nobody", "/policy", "/api/all"} {
+			b.Get(path)
+			b.Open(path + "?a=1&b=%2F")
+			b.Get(path, "Accept", AsPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
+			b.Get(path, "Authorization", "Bearer x")
+			b.Submit(path, "a", "b")
+			b.Do("POST", path, "{}", "Content-Type", "application/json")
+			// Cookies that are none of a session, or of another one.
+			b.Get(path, "Cookie", "__Host-session=AAAA; __Host-session-state=BBBB")
+		}
+	}
+	visitor.Open("/admin").Is(303)
+	viewer.Open("/admin").Says(403, "not allowed")
+	admin.Open("/admin").Says(200, "0000000a")
+	return remember(visitor, viewer, admin)
+}
+
+// A guard around which there are no Sessions says so.
+func withoutSessions(a *trial) []*Answer {
+	served := false
+	visitor, _, _ := a.serve(Spec{Bare: true, Routes: []Route{
+		{"GET", "/user", Guard{User: true}, func(http.ResponseWriter, *http.Request) { served = true }},
+		{"GET", "/role", Guard{Roles: []string{"user"}}, func(http.ResponseWriter, *http.Request) { served = true }},
+	}})
+	visitor.Get("/user").Says(500, "session_not_loaded")
+	visitor.Open("/role").Is(500)
+	visitor.Get("/login").Says(500, "session_not_loaded")
+	if served {
+		a.T.Error("the guard lets through what it cannot tell")
+	}
+	return visitor.Answers
+}
+
+// routes uses the ready-made routes in every way.
+func routes(a *trial, prefix string) []*Answer {
+	home := Route{"GET", "/whoami", Guard{}, Whoami}
+	b, _, _ := a.serve(Spec{Prefix: prefix, Routes: []Route{home}})
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
+		for _, path := range []string{"/login", "/login/mfa", "/logout"} {
+			b.Do(method, prefix+path, "")
+			b.Do(method, prefix+path, "", "Accept", AsPage)
+		}
+	}
+	login := prefix + "/login"
+	b.Open(login + "?return_to=%2Fwhoami%3Fx%3D1")
+	b.Submit(login, "email", Viewer, "password", "wrong").Says(401, "wrong")
+	b.Submit(login, "email", Viewer).Is(422)
+	b.Submit(login, "email", Viewer, "password", Password, "return_to", "/whoami").Is(303)
+	b.Get("/whoami").Says(200, "0000000b")
+	b.Open(login)
+	b.Get(login, "Accept", "application/json")
+	b.Submit(prefix + "/logout").Is(303)
+	b.Get("/whoami").Says(200, " []")
+	json := []string{"Content-Type", "application/json"}
+	b.Do("POST", login, `{"email":`, json...).Is(400)
+	b.Do("POST", login, `{"email":1}`, json...).Is(422)
+	b.Do("POST", login, strings.Repeat("x", 64<<10+1), json...).Is(413)
+	b.Do("POST", login, "x", "Content-Type", "text/plain").Is(415)
+	b.Do("POST", login, `{"email":"admin@example.com","password":"`+Password+`"}`, json...).Says(200, `"allowed_roles":["user","admin"]`)
+	b.Do("POST", prefix+"/logout", `{"all":true}`, json...).Is(204)
+	b.Submit(login, "email", MFA, "password", Password, "return_to", "/x").Is(303)
+	b.Open(prefix + "/login/mfa")
+	b.Submit(prefix+"/login/mfa", "code", "000000").Is(401)
+	code, err := totp.GenerateCode(totpSecret, a.Auth.Now())
+	if err != nil {
+		a.T.Fatal(err)
+	}
+	b.Submit(prefix+"/login/mfa", "code", code).Is(303)
+	b.Get("/whoami").Says(200, "0000000c")
+	b.Submit(prefix+"/login/mfa", "code", "000000")
+	a.Auth.Inject(authtest.Login, authtest.Fault{Status: 503})
+	b.Submit(login, "email", Viewer, "password", Password).Is(503)
+	b.Do("POST", login, `{"email":"a@example.com","password":"x"}`, json...).Says(503, "auth_unavailable")
+	return b.Answers
+}
+
+func origins(a *trial) []*Answer {
+	served := 0
+	visitor, _, user := a.serve(Spec{Routes: []Route{
+		{"POST", "/h", Guard{}, func(http.ResponseWriter, *http.Request) { served++ }},
+		{"GET", "/h", Guard{}, func(http.ResponseWriter, *http.Request) { served++ }},
+	}})
+	user.Do("POST", "/h", "", "Sec-Fetch-Site", "cross-site").Says(403, "cross_site")
+	user.Do("POST", "/h", "", "Origin", "https://evil.example", "Accept", AsPage).Says(403, "another site")
+	user.Submit("/login").Is(422)
+	user.Do("POST", "/login", "", "Sec-Fetch-Site", "same-site").Is(403)
+	visitor.Do("POST", "/logout", "", "Sec-Fetch-Site", "cross-site").Is(403)
+	if served > 0 {
+		a.T.Error("a request from elsewhere was carried out")
+	}
+	user.Do("POST", "/h", "", "Sec-Fetch-Site", "same-origin").Is(200)
+	user.Do("GET", "/h", "", "Sec-Fetch-Site", "cross-site").Is(200)
+	visitor.Do("POST", "/h", "", "Sec-Fetch-Site", "cross-site").Is(200)
+	if served != 3 {
+		a.T.Errorf("%d requests were carried out, want 3", served)
+	}
+	return remember(visitor, user)
+}
+
+// refresh takes tokens through expiry, outage and refusal.
+func refresh(a *trial) []*Answer {
+	_, b, other := a.serve(Spec{Routes: []Route{
+		{"GET", "/user", Guard{User: true}, Whoami},
+		{"GET", "/me", Guard{}, middleware.Me},
+		{"GET", "/public", Guard{}, Whoami},
+		{"GET", "/quiet", Guard{}, func(http.ResponseWriter, *http.Request) {}},
+	}})
+	a.Expire()
+	b.Get("/quiet").Is(200)
+	b.Get("/user").Says(200, "0000000b")
+	b.Get("/me").Is(200)
+	if got := a.Auth.Refreshes(); got != 1 {
+		a.T.Errorf("%d refreshes, want 1", got)
+	}
+	a.Expire()
+	a.Auth.Inject(authtest.Refresh, authtest.Fault{Status: 500})
+	b.Get("/user").Says(503, "session_unavailable")
+	b.Open("/user").Is(503)
+	b.Get("/public").Says(200, "true")
+	a.Auth.Clear()
+	a.Advance(time.Minute)
+	b.Get("/user").Says(200, "0000000b")
+	a.Auth.UpdateAccount(Admin, func(account *authtest.Account) { account.Inactive = true })
+	other.Get("/public").Says(200, "[] false")
+	other.Open("/user").Is(303)
+	return remember(b, other)
+}
+
+func twice(a *trial) []*Answer {
+	visitor, b, _ := a.serve(Spec{Twice: true, Routes: []Route{
+		{"GET", "/user", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+			Change(r)
+			Whoami(w, r)
+		}},
+		{"GET", "/silent", Guard{}, func(_ http.ResponseWriter, r *http.Request) { Change(r) }},
+	}})
+	visitor.Open("/user").Is(303)
+	b.Get("/user").Says(200, "0000000b")
+	b.Get("/silent").Is(200)
+	return remember(visitor, b)
+}
+
+// onlyReader is copied by a writer's ReadFrom.
+type onlyReader struct{ io.Reader }
+
+// begins are the ways in which a response can begin.
+var begins = map[string]func(w http.ResponseWriter, r *http.Request) error{
+	"silent": func(http.ResponseWriter, *http.Request) error { return session.ErrSessionUnavailable },
+	"status": func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusTeapot)
+		_, err := io.WriteString(w, "teapot")
+		return err
+	},
+	"status-only": func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusNoContent)
+		return session.ErrSessionUnavailable
+	},
+	"write":       func(w http.ResponseWriter, _ *http.Request) error { _, err := w.Write([]byte("x")); return err },
+	"write-empty": func(w http.ResponseWriter, _ *http.Request) error { _, err := w.Write(nil); return err },
+	"string":      func(w http.ResponseWriter, _ *http.Request) error { _, err := io.WriteString(w, "x"); return err },
+	"flush": func(w http.ResponseWriter, _ *http.Request) error {
+		w.(http.Flusher).Flush()
+		_, err := io.WriteString(w, "x")
+		return err
+	},
+	"controller": func(w http.ResponseWriter, _ *http.Request) error {
+		_ = http.NewResponseController(w).Flush()
+		_, err := io.WriteString(w, "x")
+		return err
+	},
+	"copy": func(w http.ResponseWriter, _ *http.Request) error {
+		_, err := io.Copy(w, onlyReader{strings.NewReader("x")})
+		return err
+	},
+	"error": func(w http.ResponseWriter, _ *http.Request) error {
+		http.Error(w, "no", http.StatusConflict)
+		_, err := io.WriteString(w, "x")
+		return err
+	},
+	"redirect": func(w http.ResponseWriter, r *http.Request) error {
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		_, err := io.WriteString(w, "x")
+		return err
+	},
+	"file": func(w http.ResponseWriter, r *http.Request) error {
+		http.ServeContent(w, r, "x.txt", time.Time{}, strings.NewReader("0123456789"))
+		_, err := w.Write(nil)
+		return err
+	},
+}
+
+// beginnings are routes that change the session and then begin their response.
+func beginnings(told func(error)) []Route {
+	var list []Route
+	for name, begin := range begins {
+		h := func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Handler", name)
+			Change(r)
+			told(begin(w, r))
+		}
+		list = append(list, Route{"GET", "/" + name, Guard{}, h}, Route{"HEAD", "/" + name, Guard{}, h})
+	}
+	return list
+}
+
+var beginNames = []string{
+	"silent", "status", "status-only", "write", "write-empty", "string", "flush", "controller", "copy", "error",
+	"redirect", "file",
+}
+
+// firstByte looks for the cookies however a response begins.
+func firstByte(a *trial) []*Answer {
+	_, b, _ := a.serve(Spec{Routes: beginnings(func(error) {})})
+	for _, name := range beginNames {
+		for _, header := range [][]string{nil, {"Range", "bytes=2-4"}} {
+			got := b.Get("/"+name, header...)
+			if !a.Stored() && !got.SetsCookie() {
+				a.T.Errorf("%s: no cookie", name)
+			}
+			if got.Header.Get("X-Handler") != name || got.Header.Get("Vary") != "Cookie" {
+				a.T.Errorf("%s: %v", name, got.Header)
+			}
+		}
+		b.Do("HEAD", "/"+name, "")
+	}
+	return b.Answers
+}
+
+// failedCommit takes the store away between loading and saving.
+func failedCommit(a *trial) []*Answer {
+	var told error
+	list := beginnings(func(err error) { told = err })
+	for i, route := range list {
+		list[i].Handler = func(w http.ResponseWriter, r *http.Request) {
+			a.Store.Down.Store(true)
+			h := w.Header()
+			h.Set("Content-Type", "image/png")
+			h.Set("Etag", `"1"`)
+			route.Handler(w, r)
+			w.Header().Set("Etag", `"2"`)
+			_, _ = io.WriteString(w, "secret")
+		}
+	}
+	_, b, _ := a.serve(Spec{Routes: list})
+	for _, name := range beginNames {
+		for _, accept := range []string{"*/*", AsPage} {
+			for _, method := range []string{"GET", "HEAD"} {
+				a.Store.Down.Store(false)
+				got := b.Do(method, "/"+name, "", "Accept", accept).Is(503)
+				if strings.Contains(got.Body, "secret") || strings.Contains(got.Body, "teapot") {
+					a.T.Errorf("%s: %q", name, got.Body)
+				}
+				if !errors.Is(told, session.ErrSessionUnavailable) {
+					a.T.Errorf("%s: the handler was told %v", name, told)
+				}
+			}
+		}
+	}
+	if strings.Contains(a.Log(), "superfluous") {
+		a.T.Errorf("the server complains: %s", a.Log())
+	}
+	return b.Answers
+}
+
+// outage takes the store away before the request.
+func outage(a *trial) []*Answer {
+	visitor, b, _ := a.serve(Spec{Routes: []Route{
+		{"GET", "/user", Guard{User: true}, Whoami},
+		{"GET", "/public", Guard{}, Whoami},
+	}})
+	a.Store.Down.Store(true)
+	for _, b := range []*Browser{visitor, b} {
+		b.Get("/user")
+		b.Open("/user")
+		b.Get("/public").Is(200)
+		b.Submit("/logout")
+		b.Submit("/login", "email", Viewer, "password", Password).Is(503)
+	}
+	a.Store.Down.Store(false)
+	b.Get("/user").Says(200, "0000000b")
+	return remember(visitor, b)
+}
+
+// loginInHandler signs in by a handler of the app's own, which sees it at once.
+func loginInHandler(a *trial) []*Answer {
+	visitor, viewer, _ := a.serve(Spec{Routes: []Route{{"GET", "/in", Guard{}, func(w http.ResponseWriter, r *http.Request) {
+		if err := a.Login(r.Context(), Admin, Password); err != nil {
+			middleware.Refuse(w, r, err)
+			return
+		}
+		Whoami(w, r)
+	}}}})
+	for _, b := range []*Browser{visitor, viewer} {
+		if got := b.Get("/in").Says(200, "0000000a"); !got.SetsCookie() {
+			a.T.Error("no cookie")
+		}
+	}
+	return remember(visitor, viewer)
+}
