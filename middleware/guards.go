@@ -25,7 +25,7 @@ func RequireRole(roles ...string) func(http.Handler) http.Handler {
 // AnyRole returns the policy of [RequireRole], for guards of another kind.
 func AnyRole(roles ...string) session.Policy {
 	if len(roles) == 0 {
-		slog.Error("a guard has been made without a role: it refuses everybody")
+		slog.Error("RequireRole has been called without a role: the guard refuses everybody")
 	}
 	roles = slices.Clone(roles)
 	return func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
