@@ -37,7 +37,7 @@ func request(m *session.Manager, r *http.Request, out http.Header, want bool) bo
 
 func benchRequest(b *testing.B, stored, cookie bool) {
 	m, in := benchManager(b, stored)
-	r := httptest.NewRequest("GET", "/", nil)
+	r := benchGet(b)
 	if cookie {
 		r.Header = in
 	}
@@ -50,6 +50,11 @@ func benchRequest(b *testing.B, stored, cookie bool) {
 	}
 }
 
+// benchGet is a request whose context can be canceled, as a server's can.
+func benchGet(tb testing.TB) *http.Request {
+	return httptest.NewRequestWithContext(tb.Context(), "GET", "/", nil)
+}
+
 func BenchmarkNoCookie(b *testing.B)      { benchRequest(b, false, false) }
 func BenchmarkCookieSession(b *testing.B) { benchRequest(b, false, true) }
 func BenchmarkStoredSession(b *testing.B) { benchRequest(b, true, true) }
@@ -58,7 +63,7 @@ func BenchmarkStoredSession(b *testing.B) { benchRequest(b, true, true) }
 func BenchmarkCookieSessionFirst(b *testing.B) {
 	m, _ := benchManager(b, false)
 	var in []http.Header
-	r := httptest.NewRequest("GET", "/", nil)
+	r := benchGet(b)
 	out := http.Header{}
 	b.ReportAllocs()
 	i := 0

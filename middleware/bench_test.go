@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -13,31 +14,48 @@ import (
 )
 
 // discard is a ResponseWriter that costs as little as possible.
-type discard struct{ h http.Header }
+type discard struct {
+	h    http.Header
+	ok bool // what was written is what serve writes
+}
 
-func (d discard) Header() http.Header         { return d.h }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
+func (d *discard) Header() http.Header         { return d.h }
+func (d *discard) Write(p []byte) (int, error) { d.ok = string(p) == string(hello); return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
 
 var hello = []byte("hello")
 
 func serve(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(hello) }
 
-func benchmark(b *testing.B, h http.Handler, cookies []*http.Cookie) {
-	r := httptest.NewRequest("GET", "/", nil)
+// answered returns a func that sends h a request, and reports whether the
+// answer is that of serve.
+func answered(tb testing.TB, h http.Handler, cookies []*http.Cookie) func() bool {
+	// A server's context can be canceled.
+	r := httptest.NewRequestWithContext(tb.Context(), "GET", "/", nil)
 	for _, c := range cookies {
 		r.AddCookie(c)
 	}
-	w := discard{http.Header{}}
+	w := &discard{h: http.Header{}}
+	return func() bool {
+		clear(w.h)
+		w.ok = false
+		h.ServeHTTP(w, r)
+		return w.ok
+	}
+}
+
+func benchmark(b *testing.B, h http.Handler, cookies []*http.Cookie) {
+	ask := answered(b, h, cookies)
 	b.ReportAllocs()
 	for b.Loop() {
-		clear(w.h)
-		h.ServeHTTP(w, r)
+		if !ask() {
+			b.Fatal("refused")
+		}
 	}
 }
 
 // cookiesOf signs in and returns the cookies.
-func cookiesOf(b *testing.B, m *session.Manager) []*http.Cookie {
+func cookiesOf(tb testing.TB, m *session.Manager) []*http.Cookie {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
 	r := httptest.NewRequest("POST", "/login", nil)
@@ -46,20 +64,24 @@ func cookiesOf(b *testing.B, m *session.Manager) []*http.Cookie {
 	middleware.Sessions(m)(mux).ServeHTTP(w, r)
 	cookies := w.Result().Cookies()
 	if len(cookies) == 0 {
-		b.Fatalf("not signed in: %d %s", w.Code, w.Body)
+		tb.Fatalf("not signed in: %d %s", w.Code, w.Body)
 	}
 	return cookies
 }
 
-func benchManager(b *testing.B, set func(*session.Config)) *session.Manager {
-	srv := authtest.NewServer(b, authtest.Options{Accounts: accounts, PasswordCost: -1})
-	cfg := session.Config{Auth: synmetrix.NewClient(srv.URL), Keys: []session.SecretKey{session.GenerateKey()}}
+func benchManager(tb testing.TB, set func(*session.Config)) *session.Manager {
+	srv := authtest.NewServer(tb, authtest.Options{Accounts: accounts, PasswordCost: -1})
+	cfg := session.Config{
+		Auth:   synmetrix.NewClient(srv.URL),
+		Keys:   []session.SecretKey{session.GenerateKey()},
+		Logger: slog.New(slog.DiscardHandler),
+	}
 	if set != nil {
 		set(&cfg)
 	}
 	m, err := session.New(cfg)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
@@ -71,11 +93,20 @@ func BenchmarkSessionsWithoutCookie(b *testing.B) {
 }
 
 func BenchmarkRequireRoleCookie(b *testing.B) {
-	m := benchManager(b, nil)
-	benchmark(b, middleware.Sessions(m)(middleware.RequireRole("admin")(http.HandlerFunc(serve))), cookiesOf(b, m))
+	h, cookies := gated(b, nil)
+	benchmark(b, h, cookies)
 }
 
 func BenchmarkRequireRoleStored(b *testing.B) {
-	m := benchManager(b, func(c *session.Config) { c.Store = memstore.New() })
-	benchmark(b, middleware.Sessions(m)(middleware.RequireRole("admin")(http.HandlerFunc(serve))), cookiesOf(b, m))
+	h, cookies := gated(b, inMemory)
+	benchmark(b, h, cookies)
+}
+
+func inMemory(c *session.Config) { c.Store = memstore.New() }
+
+// gated is a page for admins, and the cookies of one.
+func gated(tb testing.TB, set func(*session.Config)) (http.Handler, []*http.Cookie) {
+	m := benchManager(tb, set)
+	page := middleware.RequireRole("admin")(http.HandlerFunc(serve))
+	return middleware.Sessions(m)(page), cookiesOf(tb, m)
 }

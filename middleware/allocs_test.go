@@ -1,0 +1,44 @@
+//go:build !race
+
+package middleware_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// What a request allocates between the server and the handler. The race
+// detector allocates, too: this is counted without.
+func TestAllocs(t *testing.T) {
+	visitor := func() (http.Handler, []*http.Cookie) {
+		return middleware.Sessions(benchManager(t, nil))(http.HandlerFunc(serve)), nil
+	}
+	user := func(set func(*session.Config)) func() (http.Handler, []*http.Cookie) {
+		return func() (http.Handler, []*http.Cookie) { return gated(t, set) }
+	}
+	for _, tt := range []struct {
+		name string
+		app  func() (http.Handler, []*http.Cookie)
+		want float64
+	}{
+		{"no cookie", visitor, 6},
+		{"RequireRole, cookie session", user(nil), 21},
+		{"RequireRole, stored session", user(inMemory), 22},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, cookies := tt.app()
+			ask := answered(t, h, cookies)
+			got := testing.AllocsPerRun(1000, func() {
+				if !ask() {
+					t.Fatal("refused")
+				}
+			})
+			if got != tt.want {
+				t.Errorf("%v allocations, want %v", got, tt.want)
+			}
+		})
+	}
+}
