@@ -11,11 +11,12 @@ import (
 )
 
 // A store that does not answer would have every request wait for its time-out.
-// So after a few failures in a row the breaker answers for it, and lets only
-// one call in a while through to see whether it is back. A probe that hangs
-// does not keep the next from being made.
+// So after a few failures in a row that had to be waited for the breaker
+// answers for it, and lets only one call in a while through to see whether it
+// is back. A probe that hangs does not keep the next from being made.
 const (
 	breakAfter = 3
+	breakSlow  = 100 * time.Millisecond // a store that fails at once may be asked by all
 	probeEvery = 500 * time.Millisecond
 )
 
@@ -38,11 +39,16 @@ func (b *breaker) call(ctx context.Context, ask func() error) error {
 	if err := b.mayAsk(); err != nil {
 		return err
 	}
+	start := time.Now()
 	err := ask()
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return err // nobody has waited for the answer: it says nothing of the store
+	switch {
+	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
+		b.answered()
+	case errors.Is(ctx.Err(), context.Canceled):
+		// Nobody has waited for the answer: it says nothing of the store.
+	case time.Since(start) >= breakSlow:
+		b.failed(err)
 	}
-	b.note(err)
 	return err
 }
 
@@ -60,13 +66,15 @@ func (b *breaker) mayAsk() error {
 	return nil
 }
 
-func (b *breaker) note(err error) {
+func (b *breaker) answered() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
-		b.failures, b.last = 0, nil
-		return
-	}
+	b.failures, b.last = 0, nil
+}
+
+func (b *breaker) failed(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.failures, b.last = b.failures+1, err
 	if b.failures == breakAfter {
 		b.probeAt = time.Now().Add(probeEvery)

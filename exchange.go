@@ -18,12 +18,14 @@ type Exchange struct {
 	m         *Manager
 	session   atomic.Pointer[Session]
 	presented cookies
+	navigates bool // a browser shows the answer as a page
 
 	mu        sync.Mutex
 	committed bool
 	gen       uint64    // the generation that the browser has
 	reseal    bool      // a cookie was opened by an older key
 	began     bool      // signed in by this request
+	out       bool      // signed out by this request
 	discard   bool      // the presented cookies are of no use
 	in        *record   // the session that was presented, also where it can't be told
 	pending   *pendings // a login that waits for its second factor; a nil ticket clears it
@@ -37,7 +39,7 @@ type Exchange struct {
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := &Exchange{m: m}
+	x := &Exchange{m: m, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
 	if hasBearer(r.Header) {
 		x.session.Store(bearer)
 	} else {
@@ -254,6 +256,14 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 	if s == anonymous && x.discard || s.gone {
 		j.expire(h, j.tokens, x.presented.has)
 		j.expire(h, j.state, x.presented.has)
+	}
+	if x.out && x.navigates && s == anonymous {
+		// Browsers keep a page for going back in the history, whatever its
+		// Cache-Control says, and drop it when the cookies have changed. Chromium
+		// (as of version 156) takes a sign-out that deletes as many cookies as
+		// the sign-in has set for no change: this is one more.
+		j.add(h, j.mfa, "0", time.Second)
+		h.Add("Set-Cookie", j.mfa+"=; Max-Age=0"+j.attrs)
 	}
 	if s.rec == nil {
 		return nil

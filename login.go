@@ -43,7 +43,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		return fmt.Errorf("session: login: %w", err)
 	}
 	if err != nil {
-		return m.loginFailed(ctx, "login", err)
+		return m.loginFailed(ctx, "login", tokens, err)
 	}
 	return m.begin(ctx, x, tokens)
 }
@@ -82,7 +82,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 		x.setPending(&pendings{})
 	}
 	if err != nil {
-		return m.loginFailed(ctx, "second factor", err)
+		return m.loginFailed(ctx, "second factor", tokens, err)
 	}
 	if err := m.begin(ctx, x, tokens); err != nil {
 		return err
@@ -101,7 +101,12 @@ func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
 	return m.begin(ctx, x, tokens)
 }
 
-func (m *Manager) loginFailed(ctx context.Context, step string, err error) error {
+// loginFailed reports a login that has come to nothing, and gives back tokens
+// that came with it all the same.
+func (m *Manager) loginFailed(ctx context.Context, step string, tokens Tokens, err error) error {
+	if tokens.RefreshToken != "" {
+		m.revokeSoon(tokens)
+	}
 	level, name := slog.LevelInfo, EventLoginRefused
 	if !errors.Is(err, ErrRefused) {
 		level, name = slog.LevelWarn, EventLoginUnavailable
@@ -117,19 +122,14 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		err = errors.New("no refresh token")
 	}
 	if err != nil {
-		if tokens.RefreshToken != "" {
-			m.revokeSoon(tokens)
-		}
-		return m.loginFailed(ctx, "login", fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
+		return m.loginFailed(ctx, "login", tokens, fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
 	}
 	now := m.now()
 	id := newSessionID()
 	rec := &record{id: id, key: id.key(), userID: p.claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
 	rec.pair.gen = 1
 	if err := m.create(ctx, rec); err != nil {
-		// The client may be gone; the tokens must be given back all the same.
-		m.revokeSoon(p.tokens)
-		return err
+		return m.loginFailed(ctx, "login", p.tokens, err)
 	}
 	if p.claims.rolesErr != nil {
 		m.event(ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: p.claims.rolesErr})
@@ -160,7 +160,7 @@ func (m *Manager) create(ctx context.Context, rec *record) error {
 	if !m.stored {
 		rec.version = 0
 		if !m.jar.fits(len(encodeTokens(rec))) {
-			return fmt.Errorf("session: login: %w", errCookiesFull)
+			return errCookiesFull
 		}
 		return nil
 	}
@@ -205,6 +205,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	x.in, x.began = nil, false
 	// A login that came first has given the browser other cookies.
 	x.discard = ended == nil || ended.why != endedByLogin
+	x.out = x.discard
 	x.session.Store(anonymous)
 	return nil
 }
@@ -281,6 +282,19 @@ func (m *Manager) settle(l *ledger, left Tokens, all bool) (done <-chan struct{}
 	})
 	m.settling[l.key] = settlement{done, all}
 	return done
+}
+
+// settleAgain gives back what is left of a session that was found ended, if
+// the one who ended it has not, and is not about to.
+func (m *Manager) settleAgain(l *ledger) {
+	m.background(func() {
+		// What was found may have been settled since: the mark is read again,
+		// and says so before the settlement counts as done.
+		_, err := l.read(m.ctx)
+		if ended := (*endedError)(nil); errors.As(err, &ended) {
+			m.settle(l, ended.left, false)
+		}
+	})
 }
 
 // settlement is the giving back of an ended session's tokens.

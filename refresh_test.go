@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,19 @@ func (s *scripted) Logout(_ context.Context, t session.Tokens, all bool) error {
 		s.loggedOut = append(s.loggedOut, t.RefreshToken)
 	}
 	return nil
+}
+
+func (s *scripted) refreshed() int {
+	_, _, n := s.given()
+	return n
+}
+
+// given returns the refresh tokens that were given back, alone and for all
+// sessions of their user, and how often tokens were refreshed.
+func (s *scripted) given() (single, all []string, refreshes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.loggedOut), slices.Clone(s.all), s.refreshes
 }
 
 // visitor is a browser at a Manager, without a network between.
@@ -176,8 +190,8 @@ func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 			t.Error("no event for it")
 		}
 		synctest.Wait()
-		if len(s.loggedOut) != 1 || s.loggedOut[0] != "rt-2" {
-			t.Errorf("given back: %v; want the other user's token", s.loggedOut)
+		if single, _, _ := s.given(); !slices.Equal(single, []string{"rt-2"}) {
+			t.Errorf("given back: %v; want the other user's token", single)
 		}
 		if len(c.jar) != 0 {
 			t.Errorf("%d cookies left", len(c.jar))
@@ -202,8 +216,8 @@ func TestServiceThatDoesNotRotateKeepsTheRefreshToken(t *testing.T) {
 				t.Fatal("signed out")
 			}
 		}
-		if s.refreshes != 3 {
-			t.Errorf("%d refreshes, want 3", s.refreshes)
+		if s.refreshed() != 3 {
+			t.Errorf("%d refreshes, want 3", s.refreshed())
 		}
 	})
 }
@@ -232,8 +246,8 @@ func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if s.refreshes != 1 {
-			t.Errorf("%d refreshes, want 1", s.refreshes)
+		if s.refreshed() != 1 {
+			t.Errorf("%d refreshes, want 1", s.refreshed())
 		}
 	})
 }
@@ -244,7 +258,7 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 		lost := &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
 		refused := &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
 		s.refresh = func(context.Context, string) (session.Tokens, error) {
-			if s.refreshes == 1 {
+			if s.refreshed() == 1 {
 				return session.Tokens{}, lost
 			}
 			return session.Tokens{}, refused
@@ -255,7 +269,7 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 		if !errors.As(v.Err(), &unavailable) || unavailable.RetryAfter <= 0 {
 			t.Fatalf("error %v; want unavailable, with a pause", v.Err())
 		}
-		if c.get(); s.refreshes != 1 {
+		if c.get(); s.refreshed() != 1 {
 			t.Error("tried again without a pause")
 		}
 		time.Sleep(unavailable.RetryAfter)
@@ -266,8 +280,8 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 		if waited := time.Since(start); waited < 10*time.Second {
 			t.Errorf("refused after %v; another's write has to be waited for", waited)
 		}
-		if !e.has(session.EventSessionEnded, "refresh_outcome_unknown") || s.refreshes != 2 {
-			t.Errorf("%d refreshes, events %v", s.refreshes, e.all)
+		if !e.has(session.EventSessionEnded, "refresh_outcome_unknown") || s.refreshed() != 2 {
+			t.Errorf("%d refreshes, events %v", s.refreshed(), e.all)
 		}
 	})
 }
@@ -356,25 +370,25 @@ func TestAfterARateLimitOneProbes(t *testing.T) {
 		}
 		time.Sleep(2 * scriptedLife)
 		clients[0].get()
-		if all(); s.refreshes != 1 {
-			t.Fatalf("%d refreshes while the rate is limited, want 1", s.refreshes)
+		if all(); s.refreshed() != 1 {
+			t.Fatalf("%d refreshes while the rate is limited, want 1", s.refreshed())
 		}
 		time.Sleep(5*time.Minute - time.Second)
-		if all(); s.refreshes != 1 {
-			t.Fatalf("%d refreshes before the limit's end, want 1", s.refreshes)
+		if all(); s.refreshed() != 1 {
+			t.Fatalf("%d refreshes before the limit's end, want 1", s.refreshed())
 		}
 		time.Sleep(time.Second)
-		if all(); s.refreshes != 2 {
-			t.Fatalf("%d refreshes after the limit's end, want one probe", s.refreshes)
+		if all(); s.refreshed() != 2 {
+			t.Fatalf("%d refreshes after the limit's end, want one probe", s.refreshed())
 		}
 		limited = false
 		time.Sleep(5*time.Minute + time.Second)
-		if n := all(); n != 1 || s.refreshes != 3 {
-			t.Fatalf("%d refreshes, %d signed in; want one more probe, which succeeds", s.refreshes, n)
+		if n := all(); n != 1 || s.refreshed() != 3 {
+			t.Fatalf("%d refreshes, %d signed in; want one more probe, which succeeds", s.refreshed(), n)
 		}
 		time.Sleep(20 * time.Second)
-		if n := all(); n != 10 || s.refreshes != 12 {
-			t.Errorf("%d refreshes, %d signed in; want all", s.refreshes, n)
+		if n := all(); n != 10 || s.refreshed() != 12 {
+			t.Errorf("%d refreshes, %d signed in; want all", s.refreshed(), n)
 		}
 	})
 }
@@ -409,8 +423,8 @@ func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if len(s.all) != 1 || s.all[0] != "rt-2" || len(s.loggedOut) != 0 {
-			t.Errorf("given back: all of %v, and %v; want all by the newest, rt-2", s.all, s.loggedOut)
+		if single, all, _ := s.given(); !slices.Equal(all, []string{"rt-2"}) || len(single) != 0 {
+			t.Errorf("given back: all of %v, and %v; want all by the newest, rt-2", all, single)
 		}
 	})
 }
@@ -447,7 +461,7 @@ func TestWhoAsksNothingWaitsForNothing(t *testing.T) {
 		c.login("ada")
 		time.Sleep(2 * scriptedLife)
 		c.do(t.Context(), func(context.Context, *session.Session) {})
-		if s.refreshes != 0 {
+		if s.refreshed() != 0 {
 			t.Error("a handler that asked nothing had the tokens renewed")
 		}
 		// Nor does a logout renew what it is about to give back.
@@ -456,8 +470,8 @@ func TestWhoAsksNothingWaitsForNothing(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if s.refreshes != 0 || len(s.loggedOut) != 1 || len(c.jar) != 0 {
-			t.Errorf("%d refreshes, given back %v, %d cookies left", s.refreshes, s.loggedOut, len(c.jar))
+		if single, _, n := s.given(); n != 0 || len(single) != 1 || len(c.jar) != 0 {
+			t.Errorf("%d refreshes, given back %v, %d cookies left", n, single, len(c.jar))
 		}
 	})
 }

@@ -115,7 +115,9 @@ func (s *Session) drop(rec *record, err error) {
 	case errors.As(err, &ended):
 		gone = !ended.why.byBrowser()
 		s.m.event(s.ctx, slog.LevelInfo, rec.key, Event{Name: EventCookieRefused, Reason: string(ended.why)})
-		s.m.settle(s.m.ledger(rec), ended.left, false)
+		if ended.left != (Tokens{}) {
+			s.m.settleAgain(s.m.ledger(rec))
+		}
 		err = nil
 	case errors.Is(err, ErrInvalidToken):
 		s.m.event(s.ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: err})
