@@ -16,12 +16,13 @@ type app struct {
 	upstream *upstream
 }
 
-func newApp(s settings, m *session.Manager, auth session.Pinger) *app {
+// newApp returns the app, which asks for what it depends on by auth and store.
+func newApp(s settings, m *session.Manager, auth, store ping) *app {
 	return &app{
 		settings: s,
 		manager:  m,
 		pages:    newPages(s),
-		ready:    &readiness{auth: auth},
+		ready:    &readiness{auth: auth, store: store},
 		upstream: newUpstream(s.upstreamURL, m.Logger()),
 	}
 }

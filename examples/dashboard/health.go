@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/synmetrix/session"
 )
 
 // healthz answers while the process serves.
@@ -14,10 +12,13 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// ping returns an error if what it asks does not answer.
+type ping func(context.Context) error
+
 // readiness tells whether what the app depends on is there. It asks at most
 // once a second, however often it is asked.
 type readiness struct {
-	auth session.Pinger
+	auth, store ping
 
 	mu     sync.Mutex
 	until  time.Time
@@ -49,10 +50,10 @@ func (rd *readiness) check(ctx context.Context) readyReport {
 	// What is remembered is for others, too: it must not depend on whether
 	// this one waits for it.
 	ctx = context.WithoutCancel(ctx)
-	rd.report = readyReport{
-		Store: "ok", // cookies and memory always are
-		Auth:  okOrDown(rd.auth.Ping(ctx)),
-	}
+	var wg sync.WaitGroup
+	wg.Go(func() { rd.report.Store = okOrDown(rd.store(ctx)) })
+	wg.Go(func() { rd.report.Auth = okOrDown(rd.auth(ctx)) })
+	wg.Wait()
 	rd.until = time.Now().Add(remembered)
 	return rd.report
 }

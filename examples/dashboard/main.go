@@ -73,12 +73,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	auth := synmetrix.NewClient(authURL, synmetrix.WithTimeout(s.authTimeout), synmetrix.WithLogger(log))
 	defer auth.CloseIdleConnections()
 	cfg.Auth = auth
-	cfg.Store, cfg.Coordinator = openStores(s)
+	kept, err := openStores(s, log)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	defer kept.close()
+	cfg.Store, cfg.Coordinator = kept.sessions, kept.coordinator
 
 	manager, err := session.New(cfg)
 	if err != nil {
 		fmt.Fprintln(stderr, fieldNames.Replace(err.Error()))
 		return 2
+	}
+	if err := kept.check(ctx); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
 	}
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
@@ -92,7 +102,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		log.Warn("SESSION_KEYS is not set: with this process all sessions end")
 	}
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
-	if err := serve(ctx, listener, newApp(s, manager, auth).handler(), manager, log); err != nil {
+	if err := serve(ctx, listener, newApp(s, manager, auth.Ping, kept.ping).handler(), manager, log); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}

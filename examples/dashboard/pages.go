@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/synmetrix/session"
@@ -52,11 +51,10 @@ type pageJSON struct {
 
 func newPages(s settings) *pages {
 	t := template.Must(middleware.Templates().Funcs(template.FuncMap{"clock": clock}).ParseFS(pageFiles, "pages/*.html"))
-	kind, _, _ := strings.Cut(s.store, ":") // the rest of an address may be secret
 	return &pages{
 		templates: t,
 		policy:    stylePolicy(t),
-		running:   running{s.framework, kind, runtime.Version(), s.authURL == "", time.Now()},
+		running:   running{s.framework, s.store.kind, runtime.Version(), s.authURL == "", time.Now()},
 	}
 }
 

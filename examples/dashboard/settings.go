@@ -27,8 +27,8 @@ var variables = []struct {
 	{name: "ADDR", usage: "where to listen; port 0 picks a free one (default 127.0.0.1:8080)"},
 	{name: "AUTH_URL", usage: "address of an auth service, to which /auth/... is appended (default: one in this process)"},
 	{name: "FRAMEWORK", usage: "nethttp (default nethttp)"},
-	{name: "STORE", usage: "where sessions are kept: cookie, memory (default cookie)"},
-	{name: "COORDINATOR", usage: "what processes with cookie sessions share: memory (default memory)"},
+	{name: "STORE", usage: "where sessions are kept: cookie, memory, " + addressForms + " (default cookie)"},
+	{name: "COORDINATOR", usage: "what processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
 	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP beyond this machine, too (default false)"},
 	{name: "REGISTER", usage: "not supported yet"},
@@ -56,8 +56,8 @@ type settings struct {
 	addr        string
 	authURL     string // empty: a service of our own
 	framework   string
-	store       string
-	coordinator string
+	store       place
+	coordinator place
 	upstreamURL string
 
 	cookie         session.Cookie
@@ -86,8 +86,8 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		addr:        p.address("ADDR", "127.0.0.1:8080"),
 		authURL:     p.authURL("AUTH_URL"),
 		framework:   p.choice("FRAMEWORK", []string{"nethttp"}, "echo", "gin"),
-		store:       p.choice("STORE", []string{"cookie", "memory"}, servers...),
-		coordinator: p.choice("COORDINATOR", []string{"memory"}, servers...),
+		store:       p.place("STORE", "cookie", "memory"),
+		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
 
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
@@ -103,7 +103,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		logLevel: logLevels[p.choice("LOG_LEVEL", []string{"info", "debug", "warn", "error"})],
 		logJSON:  p.choice("LOG_FORMAT", []string{"text", "json"}) == "json",
 	}
-	if s.store != "cookie" && p.get("COORDINATOR") != "" {
+	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty beside a STORE")
 	}
 	p.choice("REGISTER", []string{"verify"}, "direct", "off")
@@ -114,9 +114,6 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	}
 	return s, p.err
 }
-
-// servers are the beginnings of the addresses of stores outside this process.
-var servers = []string{"sqlite:", "postgres://", "mysql://", "redis://"}
 
 var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
@@ -223,22 +220,36 @@ func (p *parser) get(name string) string {
 	return p.getenv(name)
 }
 
-// choice returns one of several words, by default the first. What begins with
-// one of planned is known, and not there yet.
+// choice returns one of several words, by default the first. One of planned is
+// known, and not there yet.
 func (p *parser) choice(name string, allowed []string, planned ...string) string {
 	value := cmp.Or(p.get(name), allowed[0])
 	if slices.Contains(allowed, value) {
 		return value
 	}
-	for _, prefix := range planned {
-		isAddress := strings.HasSuffix(prefix, ":") || strings.HasSuffix(prefix, "://")
-		if value == prefix || isAddress && strings.HasPrefix(value, prefix) {
-			p.fail(name, "is "+strings.TrimRight(prefix, ":/")+", which is not supported yet; it must be "+strings.Join(allowed, " or "))
-			return value
-		}
+	if slices.Contains(planned, value) {
+		p.fail(name, "is "+value+", which is not supported yet; it must be "+strings.Join(allowed, " or "))
+		return value
 	}
 	p.fail(name, "must be "+strings.Join(allowed, " or "))
 	return value
+}
+
+// place returns a place in this process, by default the first of words, or one
+// that an address names.
+func (p *parser) place(name string, words ...string) place {
+	value := cmp.Or(p.get(name), words[0])
+	if slices.Contains(words, value) {
+		return place{kind: value}
+	}
+	if strings.HasPrefix(value, "redis://") {
+		p.fail(name, "is redis, which is not supported yet")
+	}
+	at, ok := parseAddress(value)
+	if !ok {
+		p.fail(name, "must be "+strings.Join(append(words, addressForms), ", "))
+	}
+	return at
 }
 
 func (p *parser) boolean(name string) bool {
