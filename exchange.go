@@ -295,6 +295,14 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 		rec := s.rec.clone()
 		rec.pair = now.pair
 		s.rec, tokens = rec, true
+	case now == l.base && tokens && !x.began:
+		// The newest tokens are forgotten here when a browser has had them for
+		// long enough. Ours, if they are due, may have had successors.
+		due, _ := m.due(s.rec, m.now())
+		tokens = !due
+	}
+	if !tokens && !state {
+		return nil
 	}
 	rec := s.rec.clone()
 	rec.values = merge(rec.values, s.changes)

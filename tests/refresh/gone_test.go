@@ -71,6 +71,52 @@ func TestClientGoneMidRefresh(t *testing.T) {
 	})
 }
 
+// A handler that has renewed the tokens is so slow that they are renewed once
+// more before it answers. Its answer comes last, and long after the browser has
+// shown the newest cookies; it must not bring back what was good before them.
+func TestSlowAnswerBringsNothingOld(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(string(k), func(t *testing.T) {
+			user := userID(1)
+			s := newSite(t, k, []string{user})
+			desk := s.withDesk()
+			j, _ := s.signIn(user)
+
+			s.clock.advance(intoExpiry)
+			slow := make(chan answer)
+			go func() {
+				a, err := s.send(context.Background(), http.MethodGet, "/desk", "", j)
+				if err != nil {
+					t.Error(err)
+				}
+				slow <- a
+			}()
+			s.await("the handler is at work", desk.arrived)
+			s.clock.advance(intoExpiry)
+			a := s.get("/upstream", j)
+			newest := s.served(a, user)
+			j = j.after(a)
+			if s.served(s.get("/upstream", j), user) != newest {
+				t.Fatal("served with another token")
+			}
+			s.clock.advance(3 * grace)
+			desk.proceed <- struct{}{}
+			s.await("the handler has returned", desk.done)
+			a = <-slow
+			if s.served(a, user) == newest {
+				t.Fatal("the slow handler was not slow")
+			}
+			j = j.after(a)
+
+			s.clock.advance(3 * grace)
+			if s.served(s.get("/upstream", j), user) != newest {
+				t.Fatal("served with another token")
+			}
+			s.refreshed(2)
+		})
+	}
+}
+
 // desk is a handler that a test can stop.
 type desk struct {
 	arrived chan struct{} // the session has been asked for its token

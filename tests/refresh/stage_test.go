@@ -73,10 +73,9 @@ type stage struct {
 // actor plays an act.
 type actor struct {
 	act
-	asks    bool   // for the user before it waits, as a guard does
-	all     bool   // the logout is one of all sessions
-	after   *actor // whose answer the browser had when it sent this
-	entered bool
+	asks    bool          // for the user before it waits, as a guard does
+	all     bool          // the logout is one of all sessions
+	after   *actor        // whose answer the browser had when it sent this
 	reached chan struct{} // the handler
 	release chan struct{} // from the test: go on
 	pause   *pause        // where it is stopped at the store
