@@ -15,7 +15,7 @@ import (
 
 // discard is a ResponseWriter that costs as little as possible.
 type discard struct {
-	h    http.Header
+	h  http.Header
 	ok bool // what was written is what serve writes
 }
 
