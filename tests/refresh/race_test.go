@@ -2,6 +2,7 @@ package refresh_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -180,7 +181,7 @@ func TestLateAfterLogout(t *testing.T) {
 // that they would be good as long as the session could have lived. Nobody who
 // brings the cookies back is signed in, neither by those nor by newer ones.
 func TestLogoutWithoutService(t *testing.T) {
-	for i, k := range append(kinds, kinds...) {
+	for i, k := range slices.Concat(kinds, kinds) {
 		t.Run(string(k)+"/"+strconv.Itoa(i/2), func(t *testing.T) {
 			s := newSite(t, k, []string{first}, func(c *setup) { c.IdleTimeout = 30 * day })
 			j, _ := s.signIn(first)
