@@ -86,9 +86,13 @@ func (x *Exchange) Commit() error {
 }
 
 // End ends the exchange, after a panic too. It sends nothing: where the
-// handler has panicked, whoever answers for it sends the cookies.
+// handler has panicked, whoever answers for it sends the cookies, through
+// Writer or past it.
 func (x *Exchange) End() {
-	x.writer.prepare()
+	if w := &x.writer; !w.committed {
+		w.prepare()
+		w.failed = nil // nothing has been sent that the answer would have to be kept from
+	}
 	// What fails here has been logged by the Manager; the response is gone.
 	_ = x.writer.x.End()
 }

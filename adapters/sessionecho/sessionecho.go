@@ -10,7 +10,6 @@
 package sessionecho
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"reflect"
@@ -34,24 +33,20 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 		return func(c echo.Context) error {
 			var x middleware.Exchange
 			res := c.Response()
-			outer := res.Writer
-			if !l.Begin(&x, outer, c.Request()) {
+			if !l.Begin(&x, res.Writer, c.Request()) {
 				return next(c)
 			}
-			defer func() {
-				x.End()
-				res.Writer = outer
-			}()
+			defer x.End()
+			// It stays: after a timeout of Echo's the response is another request's by the end.
 			res.Writer = x.Writer()
 			c.SetRequest(x.Request())
-			c.Set(session.ContextName, x.Request().Context())
 			err := x.Check()
 			if err != nil {
 				err = Refuse(c, err)
 			} else {
 				err = next(c)
 			}
-			if failed := x.Commit(); failed != nil {
+			if failed := x.Commit(); failed != nil && x.Request().Context().Err() == nil {
 				res.Committed, res.Status = true, http.StatusServiceUnavailable
 				err = newError(failed)
 			}
@@ -63,9 +58,6 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 // FromContext returns the session of a request. It is never nil; see
 // session.FromContext.
 func FromContext(c echo.Context) *session.Session {
-	if ctx, ok := c.Get(session.ContextName).(context.Context); ok {
-		return session.FromContext(ctx)
-	}
 	return session.FromContext(c.Request().Context())
 }
 

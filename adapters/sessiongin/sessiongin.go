@@ -30,16 +30,12 @@ import (
 func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(c *gin.Context) {
-		outer := c.Writer
-		w := &writer{ResponseWriter: outer}
-		if !l.Begin(&w.x, outer, c.Request) {
+		w := &writer{ResponseWriter: c.Writer}
+		if !l.Begin(&w.x, c.Writer, c.Request) {
 			c.Set(session.ContextName, c.Request.Context())
 			return
 		}
-		defer func() {
-			w.x.End()
-			c.Writer = outer
-		}()
+		defer w.x.End()
 		w.w = w.x.Writer()
 		c.Writer, c.Request = w, w.x.Request()
 		c.Set(session.ContextName, c.Request.Context())

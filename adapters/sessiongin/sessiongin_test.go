@@ -38,3 +38,5 @@ func build(s adaptertest.Spec) http.Handler {
 }
 
 func TestAdapter(t *testing.T) { adaptertest.Run(t, build) }
+
+func TestCost(t *testing.T) { adaptertest.Cost(t, build) }

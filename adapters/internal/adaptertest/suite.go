@@ -63,6 +63,15 @@ func Run(t *testing.T, build Build) {
 	})
 }
 
+// Refusals runs the part of the suite that is about refusals.
+func Refusals(t *testing.T, build Build) {
+	for name, script := range map[string]func(*trial) []*Answer{"guards": guards, "origins": origins, "refresh": refresh} {
+		t.Run(name, func(t *testing.T) {
+			compare(t, script(newTrial(t, NetHTTP, Options{})), script(newTrial(t, build, Options{})))
+		})
+	}
+}
+
 // trial is one app over one framework.
 type trial struct {
 	*App

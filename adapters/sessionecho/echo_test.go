@@ -1,0 +1,598 @@
+package sessionecho_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	echomw "github.com/labstack/echo/v4/middleware"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/adapters/internal/adaptertest"
+	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/sessiontest"
+)
+
+// start serves an Echo that has Sessions and the ready-made routes after what
+// outer has put around them.
+func start(t *testing.T, o adaptertest.Options, outer func(*echo.Echo), inner func(*adaptertest.App, *echo.Echo)) *adaptertest.App {
+	t.Helper()
+	a := adaptertest.NewApp(t, o)
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard)
+	if outer != nil {
+		outer(e)
+	}
+	e.Use(sessionecho.Sessions(a.Manager))
+	sessionecho.Mount(e, a.Manager)
+	inner(a, e)
+	a.Serve(e, o)
+	return a
+}
+
+func whoami(c echo.Context) error {
+	return c.String(http.StatusOK, sessionecho.FromContext(c).UserID())
+}
+
+func change(c echo.Context) { adaptertest.Change(c.Request()) }
+
+func TestGroups(t *testing.T) {
+	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *echo.Echo) {
+		user := e.Group("/app", sessionecho.RequireUser)
+		user.GET("/home", whoami)
+		admin := user.Group("/admin", sessionecho.RequireRole("admin"))
+		admin.GET("/home", whoami)
+		admin.GET("/both", whoami, sessionecho.RequireRole("user"), sessionecho.RequireRole("admin"))
+		admin.GET("/neither", whoami, sessionecho.Require(func(*session.Session) bool { return false }))
+		e.GET("/wrapped", echo.WrapHandler(middleware.RequireRole("admin")(http.HandlerFunc(adaptertest.Whoami))))
+	})
+	for _, c := range []struct {
+		path                   string
+		visitor, viewer, admin int
+	}{
+		{"/app/home", 401, 200, 200},
+		{"/app/admin/home", 401, 403, 200},
+		{"/app/admin/both", 401, 403, 200},
+		{"/app/admin/neither", 401, 403, 403},
+		{"/app/nowhere", 401, 404, 404},
+		{"/app/admin/nowhere", 401, 403, 404},
+		{"/wrapped", 401, 403, 200},
+	} {
+		a.Browser().Get(c.path).Is(c.visitor)
+		a.SignedIn(adaptertest.Viewer).Get(c.path).Is(c.viewer)
+		a.SignedIn(adaptertest.Admin).Get(c.path).Is(c.admin)
+	}
+}
+
+// Sessions can be around routes, before the router, in a group, and net/http's
+// around all of Echo.
+func TestWhereSessionsIs(t *testing.T) {
+	for name, use := range map[string]func(*echo.Echo, echo.MiddlewareFunc) *echo.Group{
+		"use":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Use(m); return e.Group("") },
+		"pre":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Pre(m); return e.Group("") },
+		"group": func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { return e.Group("", m) },
+		"http":  func(e *echo.Echo, _ echo.MiddlewareFunc) *echo.Group { return e.Group("") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := adaptertest.NewApp(t, adaptertest.Options{})
+			e := echo.New()
+			g := use(e, sessionecho.Sessions(a.Manager))
+			sessionecho.Mount(g, a.Manager)
+			g.GET("/user", whoami, sessionecho.RequireUser)
+			e.GET("/outside", whoami, sessionecho.RequireUser)
+			var h http.Handler = e
+			if name == "http" {
+				h = middleware.Sessions(a.Manager)(e)
+			}
+			a.Serve(h, adaptertest.Options{})
+			b := a.SignedIn(adaptertest.Viewer)
+			b.Get("/user").Says(200, "0000000b")
+			if name == "group" {
+				b.Get("/outside").Says(500, "session_not_loaded")
+			}
+		})
+	}
+}
+
+// A handler alone, in a test of the app.
+func TestSessiontest(t *testing.T) {
+	e := echo.New()
+	rec := httptest.NewRecorder()
+	c := e.NewContext(sessiontest.SignedIn(httptest.NewRequest("GET", "/", nil), "user-1", "admin"), rec)
+	if err := sessionecho.RequireRole("admin")(whoami)(c); err != nil || rec.Body.String() != "user-1" {
+		t.Errorf("%v, %q", err, rec.Body)
+	}
+}
+
+// A panic, a timeout and an error, each after the tokens have been renewed: the
+// answer has the new ones, and the next request is served with them.
+func TestTroubleAfterRefresh(t *testing.T) {
+	trouble := map[string]struct {
+		around echo.MiddlewareFunc
+		handle echo.HandlerFunc
+		status int
+	}{
+		"panic":  {echomw.Recover(), func(echo.Context) error { panic("boom") }, 500},
+		"error":  {echomw.RequestID(), func(echo.Context) error { return errors.New("boom") }, 500},
+		"status": {echomw.RequestID(), func(echo.Context) error { return echo.ErrTeapot }, 418},
+		"context timeout": {echomw.ContextTimeout(20 * time.Millisecond), func(c echo.Context) error {
+			<-c.Request().Context().Done()
+			return c.Request().Context().Err()
+		}, 503},
+		"timeout": {echomw.TimeoutWithConfig(echomw.TimeoutConfig{Timeout: time.Minute}), func(echo.Context) error { return echo.ErrTeapot }, 418},
+	}
+	for name, tt := range trouble {
+		for _, where := range []string{"outside", "inside"} {
+			for store, o := range map[string]adaptertest.Options{"cookie": {}, "stored": {Stored: true}} {
+				t.Run(name+"/"+where+"/"+store, func(t *testing.T) {
+					a := start(t, o, func(e *echo.Echo) {
+						if where == "outside" {
+							e.Use(tt.around)
+						}
+					}, func(_ *adaptertest.App, e *echo.Echo) {
+						if where == "inside" {
+							e.Use(tt.around)
+						}
+						e.GET("/trouble", func(c echo.Context) error {
+							if !sessionecho.FromContext(c).SignedIn() {
+								t.Error("not signed in")
+							}
+							change(c)
+							return tt.handle(c)
+						})
+						e.GET("/user", whoami, sessionecho.RequireUser)
+					})
+					b := a.SignedIn(adaptertest.Viewer)
+					a.Expire()
+					got := b.Get("/trouble").Is(tt.status)
+					if !o.Stored && len(got.Cookies()) < 2 {
+						t.Errorf("cookies %v", got.Cookies())
+					}
+					if got.Header.Get("Vary") != "Cookie" || got.Header.Get("Cache-Control") != "no-store" {
+						t.Errorf("header %v", got.Header)
+					}
+					if b.Get("/user").Says(200, "0000000b").SetsCookie() {
+						t.Error("the cookie came late")
+					}
+					if n := a.Auth.Refreshes(); n != 1 {
+						t.Errorf("%d refreshes, want 1", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Where the session can't be saved, either, a panic is still what comes out.
+func TestPanicAndFailedCommit(t *testing.T) {
+	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) { e.Use(echomw.Recover()) }, func(a *adaptertest.App, e *echo.Echo) {
+		e.GET("/panic", func(c echo.Context) error {
+			change(c)
+			a.Store.Down.Store(true)
+			panic("boom")
+		})
+	})
+	b := a.SignedIn(adaptertest.Viewer)
+	b.Get("/panic").Says(500, "Internal Server Error")
+}
+
+// The app's own error handler gets what the guards refuse, and has its way.
+func TestOwnHTTPErrorHandler(t *testing.T) {
+	var mu sync.Mutex
+	var got []error
+	own := func(err error, c echo.Context) {
+		mu.Lock()
+		got = append(got, err)
+		mu.Unlock()
+		if c.Response().Committed {
+			t.Errorf("committed already: %v", err)
+		}
+		code := http.StatusInternalServerError
+		if he := (*echo.HTTPError)(nil); errors.As(err, &he) {
+			code = he.Code
+		}
+		_ = c.String(code, fmt.Sprintf("own page for %q", sessionecho.FromContext(c).UserID()))
+	}
+	a := start(t, adaptertest.Options{}, func(e *echo.Echo) { e.HTTPErrorHandler = own }, func(_ *adaptertest.App, e *echo.Echo) {
+		e.GET("/admin", whoami, sessionecho.RequireRole("admin"))
+		e.GET("/nowhere", func(echo.Context) error { return echo.ErrNotFound })
+		e.POST("/admin", whoami)
+		e.GET("/refuse", func(c echo.Context) error {
+			return sessionecho.Refuse(c, &middleware.Problem{Status: http.StatusConflict})
+		})
+	})
+	visitor, viewer := a.Browser(), a.SignedIn(adaptertest.Viewer)
+	visitor.Open("/admin").Says(401, `own page for ""`)
+	viewer.Open("/admin").Says(403, `own page for "00000000-0000-4000-8000-00000000000b"`)
+	viewer.Get("/nowhere").Says(404, "0000000b")
+	viewer.Get("/refuse").Says(409, "own")
+	viewer.Do("POST", "/admin", "", "Sec-Fetch-Site", "cross-site").Says(403, "own")
+	for i, want := range []error{session.ErrUnauthenticated, session.ErrForbidden, echo.ErrNotFound, nil, session.ErrCrossOrigin} {
+		if want != nil && !errors.Is(got[i], want) {
+			t.Errorf("error %d is %v, want %v", i, got[i], want)
+		}
+	}
+	for _, err := range got {
+		if strings.Contains(err.Error(), adaptertest.Password) {
+			t.Errorf("an error with a secret: %v", err)
+		}
+	}
+}
+
+// Echo's own handler is told, too, what has been answered already; and a
+// handler of the app's own can leave refusals to the adapter.
+func TestHTTPErrorHandlerAnswers(t *testing.T) {
+	seen := 0
+	adaptertest.Refusals(t, func(s adaptertest.Spec) http.Handler {
+		e := build(s).(*echo.Echo)
+		e.HTTPErrorHandler = func(err error, c echo.Context) {
+			seen++
+			sessionecho.HTTPErrorHandler(err, c)
+		}
+		return e
+	})
+	if seen == 0 {
+		t.Error("the handler was not asked")
+	}
+	a := start(t, adaptertest.Options{}, func(e *echo.Echo) { e.HTTPErrorHandler = sessionecho.HTTPErrorHandler }, func(_ *adaptertest.App, e *echo.Echo) {
+		e.GET("/broken", func(echo.Context) error { return errors.New("secret") })
+	})
+	b := a.Browser()
+	b.Get("/nowhere").Says(404, `{"message":"Not Found"}`)
+	if got := b.Get("/broken").Is(500); strings.Contains(got.Body, "secret") {
+		t.Errorf("body %q", got.Body)
+	}
+	b.Do("POST", "/broken", "").Is(405)
+}
+
+// What a guard refuses goes up the chain as an error, after it was answered.
+func TestRefusalIsReturned(t *testing.T) {
+	var got error
+	a := start(t, adaptertest.Options{}, func(e *echo.Echo) {
+		e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				got = next(c)
+				if got != nil && !c.Response().Committed {
+					t.Errorf("not answered: %v", got)
+				}
+				return got
+			}
+		})
+	}, func(_ *adaptertest.App, e *echo.Echo) { e.GET("/admin", whoami, sessionecho.RequireRole("admin")) })
+	for email, want := range map[string]int{adaptertest.Viewer: 403, "": 401} {
+		b := a.Browser()
+		if email != "" {
+			b = a.SignedIn(email)
+		}
+		b.Get("/admin").Is(want)
+		he, ok := got.(*echo.HTTPError)
+		if !ok || he.Code != want || he.Message == "" {
+			t.Errorf("%T %v", got, got)
+		}
+	}
+}
+
+// Errors of a session that can't be saved.
+func TestFailedCommit(t *testing.T) {
+	var log bytes.Buffer
+	var got error
+	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) {
+		e.Use(echomw.LoggerWithConfig(echomw.LoggerConfig{Format: "${path} ${status}\n", Output: &log}))
+		e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error { got = next(c); return got }
+		})
+	}, func(a *adaptertest.App, e *echo.Echo) {
+		handle := func(respond echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				change(c)
+				a.Store.Down.Store(true)
+				return respond(c)
+			}
+		}
+		e.GET("/json", handle(func(c echo.Context) error { return c.JSON(200, "secret") }))
+		e.GET("/none", handle(func(echo.Context) error { return nil }))
+		e.GET("/error", handle(func(echo.Context) error { return echo.ErrTeapot }))
+		e.GET("/status", handle(func(c echo.Context) error { return c.NoContent(204) }))
+	})
+	b := a.SignedIn(adaptertest.Viewer)
+	for _, path := range []string{"/json", "/none", "/error", "/status"} {
+		a.Store.Down.Store(false)
+		log.Reset()
+		if answer := b.Get(path).Says(503, "session_unavailable"); strings.Contains(answer.Body, "secret") {
+			t.Errorf("%s: %q", path, answer.Body)
+		}
+		if !errors.Is(got, session.ErrSessionUnavailable) {
+			t.Errorf("%s: the error is %v", path, got)
+		}
+		if log.String() != path+" 503\n" {
+			t.Errorf("logged %q", log.String())
+		}
+	}
+	if strings.Contains(a.Log(), "superfluous") {
+		t.Error(a.Log())
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var log bytes.Buffer
+	a := start(t, adaptertest.Options{}, func(e *echo.Echo) {
+		e.Use(echomw.LoggerWithConfig(echomw.LoggerConfig{Format: "${uri} ${status} ${bytes_out} ${error}\n", Output: &log}))
+	}, func(_ *adaptertest.App, e *echo.Echo) {
+		e.GET("/admin", whoami, sessionecho.RequireRole("admin"))
+	})
+	viewer, admin := a.SignedIn(adaptertest.Viewer), a.SignedIn(adaptertest.Admin)
+	log.Reset()
+	admin.Get("/admin")
+	refused := viewer.Get("/admin")
+	a.Browser().Open("/admin")
+	viewer.Get("/nowhere")
+	lines := strings.Split(log.String(), "\n")
+	for i, want := range []string{"/admin 200 36 ", fmt.Sprintf("/admin 403 %d code=403", len(refused.Body)), "/admin 303 0 code=401", "/nowhere 404 "} {
+		if !strings.HasPrefix(lines[i], want) {
+			t.Errorf("logged %q, want %q", lines[i], want)
+		}
+	}
+}
+
+func TestNotFoundAndMethodNotAllowed(t *testing.T) {
+	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *echo.Echo) {
+		e.GET("/h", whoami)
+		e.RouteNotFound("/api/*", func(c echo.Context) error {
+			return sessionecho.Refuse(c, &middleware.Problem{Status: http.StatusNotFound})
+		})
+	})
+	b := a.SignedIn(adaptertest.Viewer)
+	for _, got := range []*adaptertest.Answer{
+		b.Get("/nowhere").Says(404, `{"message":"Not Found"}`),
+		b.Do("POST", "/h", "").Says(405, "message"),
+		b.Get("/api/nowhere").Says(404, "not_found"),
+		b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
+	} {
+		if got.Header.Get("Vary") != "Cookie" || got.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", got.Request.URL, got.Header)
+		}
+	}
+}
+
+func TestBodyLimit(t *testing.T) {
+	for _, where := range []string{"outside", "inside"} {
+		limit := echomw.BodyLimit("1024B")
+		a := start(t, adaptertest.Options{}, func(e *echo.Echo) {
+			if where == "outside" {
+				e.Use(limit)
+			}
+		}, func(_ *adaptertest.App, e *echo.Echo) {
+			if where == "inside" {
+				e.Use(limit)
+			}
+			e.POST("/h", func(c echo.Context) error {
+				_, err := io.Copy(c.Response(), c.Request().Body)
+				return err
+			})
+		})
+		b := a.SignedIn(adaptertest.Viewer)
+		b.Do("POST", "/h", strings.Repeat("x", 1<<10)).Says(200, "xxx")
+		b.Do("POST", "/h", strings.Repeat("x", 1<<10+1)).Is(413)
+		b.Submit("/login", "email", adaptertest.Viewer, "password", strings.Repeat("x", 2<<10)).Is(413)
+	}
+}
+
+func gunzip(t *testing.T, b *adaptertest.Browser, path string) (string, *http.Response) {
+	t.Helper()
+	res, err := b.Client.Do(b.Request("GET", path, "", "Accept-Encoding", "gzip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("Content-Encoding") != "gzip" {
+		text, _ := io.ReadAll(res.Body)
+		return string(text), res
+	}
+	z, err := gzip.NewReader(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), res
+}
+
+func TestGzip(t *testing.T) {
+	long := strings.Repeat("hello ", 10_000)
+	for _, where := range []string{"outside", "inside"} {
+		t.Run(where, func(t *testing.T) {
+			a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) {
+				if where == "outside" {
+					e.Use(echomw.Gzip())
+				}
+			}, func(a *adaptertest.App, e *echo.Echo) {
+				if where == "inside" {
+					e.Use(echomw.Gzip())
+				}
+				e.GET("/long", func(c echo.Context) error { return c.String(200, long) })
+				e.GET("/none", func(c echo.Context) error { return c.NoContent(204) })
+				e.GET("/events", func(c echo.Context) error {
+					_, _ = io.WriteString(c.Response(), "data: 1\n\n")
+					c.Response().Flush()
+					_, _ = io.WriteString(c.Response(), "data: 2\n\n")
+					return nil
+				})
+				e.GET("/fails", func(c echo.Context) error {
+					change(c)
+					a.Store.Down.Store(true)
+					return c.String(200, long)
+				})
+				e.GET("/admin", whoami, sessionecho.RequireRole("admin"))
+			})
+			b := a.SignedIn(adaptertest.Viewer)
+			body, res := gunzip(t, b, "/long")
+			if body != long || res.Header.Get("Content-Encoding") != "gzip" || !strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Cookie") {
+				t.Errorf("%d bytes, %v", len(body), res.Header)
+			}
+			if body, res := gunzip(t, b, "/none"); res.StatusCode != 204 || body != "" {
+				t.Errorf("%d %q", res.StatusCode, body)
+			}
+			if body, _ := gunzip(t, b, "/events"); body != "data: 1\n\ndata: 2\n\n" {
+				t.Errorf("%q", body)
+			}
+			if body, res := gunzip(t, b, "/admin"); res.StatusCode != 403 || !strings.Contains(body, "forbidden") {
+				t.Errorf("%d %q", res.StatusCode, body)
+			}
+			if body, res := gunzip(t, b, "/fails"); res.StatusCode != 503 || !strings.Contains(body, "session_unavailable") || strings.Contains(body, "hello") {
+				t.Errorf("%d %.200q %v", res.StatusCode, body, res.Header)
+			}
+		})
+	}
+}
+
+func TestCORS(t *testing.T) {
+	a := start(t, adaptertest.Options{}, func(e *echo.Echo) {
+		e.Use(echomw.CORSWithConfig(echomw.CORSConfig{AllowOrigins: []string{"https://other.example"}, AllowCredentials: true}))
+	}, func(_ *adaptertest.App, e *echo.Echo) { e.GET("/user", whoami, sessionecho.RequireUser) })
+	b := a.SignedIn(adaptertest.Viewer)
+	got := b.Do("OPTIONS", "/user", "", "Origin", "https://other.example", "Access-Control-Request-Method", "GET").Is(204)
+	if got.Header.Get("Access-Control-Allow-Origin") != "https://other.example" {
+		t.Errorf("%v", got.Header)
+	}
+	got = b.Get("/user", "Origin", "https://other.example").Says(200, "0000000b")
+	vary := strings.Join(got.Header.Values("Vary"), ",")
+	if got.Header.Get("Access-Control-Allow-Credentials") != "true" || !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Cookie") {
+		t.Errorf("%v", got.Header)
+	}
+}
+
+func TestStatic(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "admin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"public.txt": "public", "admin/secret.txt": "secret"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *echo.Echo) {
+		e.Group("/files", sessionecho.RequireUser).Static("/", dir)
+		e.Group("/open/admin", sessionecho.RequireRole("admin")).GET("/*", whoami)
+		e.Static("/open", dir)
+	})
+	visitor, viewer := a.Browser(), a.SignedIn(adaptertest.Viewer)
+	visitor.Get("/files/public.txt").Is(401)
+	viewer.Get("/files/public.txt").Says(200, "public")
+	if got := viewer.Get("/files/admin/secret.txt", "Range", "bytes=2-3").Is(206); got.Body != "cr" {
+		t.Errorf("%q", got.Body)
+	}
+	visitor.Get("/open/public.txt").Says(200, "public")
+	// Nothing leads around the guard of a group.
+	for _, path := range []string{"/open/admin/secret.txt", "/open/admin%2Fsecret.txt", "/open/%61dmin/secret.txt", "/open/x/%2E%2E/admin/secret.txt", "/open//admin/secret.txt"} {
+		if got := visitor.Get(path); strings.Contains(got.Body, "secret.txt") || got.Body == "secret" {
+			t.Errorf("%s: %d %q", path, got.StatusCode, got.Body)
+		}
+	}
+}
+
+// What Echo's contexts stream.
+func TestStream(t *testing.T) {
+	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *echo.Echo) {
+		e.GET("/stream", func(c echo.Context) error {
+			change(c)
+			return c.Stream(200, "text/plain", strings.NewReader(strings.Repeat("x", 1<<20)))
+		})
+		e.GET("/hooks", func(c echo.Context) error {
+			c.Response().Before(func() { change(c); c.Response().Header().Set("X-Before", "yes") })
+			return c.JSON(201, "x")
+		})
+	})
+	b := a.SignedIn(adaptertest.Viewer)
+	if got := b.Get("/stream").Is(200); len(got.Body) != 1<<20 || !got.SetsCookie() {
+		t.Errorf("%d bytes, %v", len(got.Body), got.Header)
+	}
+	if got := b.Get("/hooks").Is(201); got.Header.Get("X-Before") == "" || !got.SetsCookie() {
+		t.Errorf("%v", got.Header)
+	}
+}
+
+// A timeout that answers while the handler still runs: Echo then gives its
+// context to other requests, and what ends late must leave them alone.
+func TestTimeout(t *testing.T) {
+	for _, where := range []string{"outside", "inside"} {
+		t.Run(where, func(t *testing.T) {
+			timeout := echomw.TimeoutWithConfig(echomw.TimeoutConfig{Timeout: 50 * time.Millisecond, ErrorMessage: "too slow"})
+			a := adaptertest.NewApp(t, adaptertest.Options{})
+			release, ended := make(chan struct{}), make(chan struct{})
+			slow := func(next echo.HandlerFunc) echo.HandlerFunc {
+				return func(c echo.Context) error {
+					if c.Path() == "/slow" {
+						defer close(ended)
+					}
+					return next(c)
+				}
+			}
+			e := echo.New()
+			var around []echo.MiddlewareFunc
+			if where == "outside" {
+				around = []echo.MiddlewareFunc{timeout, slow, sessionecho.Sessions(a.Manager)}
+			} else {
+				around = []echo.MiddlewareFunc{sessionecho.Sessions(a.Manager), timeout, slow}
+			}
+			sessionecho.Mount(e.Group("", sessionecho.Sessions(a.Manager)), a.Manager)
+			e.GET("/slow", func(c echo.Context) error {
+				ctx := c.Request().Context()
+				_ = session.FromContext(ctx).UserID()
+				<-release
+				return ctx.Err()
+			}, around...)
+			e.GET("/user", whoami, sessionecho.Sessions(a.Manager), sessionecho.RequireUser)
+			a.Serve(e, adaptertest.Options{})
+			b := a.SignedIn(adaptertest.Viewer)
+			a.Expire()
+			b.Get("/slow").Says(503, "too slow")
+			b.Get("/user").Says(200, "0000000b")
+			close(release)
+			for range 10 {
+				b.Get("/user").Says(200, "0000000b")
+			}
+			<-ended
+			b.Get("/user").Says(200, "0000000b")
+			if n := a.Auth.Refreshes(); n != 1 {
+				t.Errorf("%d refreshes", n)
+			}
+		})
+	}
+}
+
+// http.TimeoutHandler around all of it.
+func TestTimeoutHandler(t *testing.T) {
+	a := adaptertest.NewApp(t, adaptertest.Options{})
+	e := echo.New()
+	e.Use(sessionecho.Sessions(a.Manager))
+	sessionecho.Mount(e, a.Manager)
+	e.GET("/slow", func(c echo.Context) error {
+		_ = sessionecho.FromContext(c).UserID()
+		<-c.Request().Context().Done()
+		return c.String(200, "late")
+	})
+	e.GET("/user", whoami, sessionecho.RequireUser)
+	a.Serve(http.TimeoutHandler(e, 100*time.Millisecond, "too slow"), adaptertest.Options{})
+	b := a.SignedIn(adaptertest.Viewer)
+	a.Expire()
+	b.Get("/slow").Says(503, "too slow")
+	b.Get("/user").Says(200, "0000000b")
+	if n := a.Auth.Refreshes(); n != 1 {
+		t.Errorf("%d refreshes", n)
+	}
+}
