@@ -24,9 +24,9 @@ func TestAllocs(t *testing.T) {
 		app  func() (http.Handler, []*http.Cookie)
 		want float64
 	}{
-		{"no cookie", visitor, 6},
-		{"RequireRole, cookie session", user(nil), 21},
-		{"RequireRole, stored session", user(inMemory), 22},
+		{"no cookie", visitor, 5},
+		{"RequireRole, cookie session", user(nil), 20},
+		{"RequireRole, stored session", user(inMemory), 21},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()

@@ -42,7 +42,7 @@ func NewLoader(m *session.Manager, opts ...Option) *Loader {
 // another Sessions of the same Manager, or what is like it, already.
 func (l *Loader) Begin(x *Exchange, w http.ResponseWriter, r *http.Request) bool {
 	m := l.settings.manager
-	if settingsOf(r.Context()).manager == m {
+	if s := settingsIn(r.Context()); s != nil && s.manager == m {
 		return false
 	}
 	r, began := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, l.settings)))

@@ -104,8 +104,13 @@ type settingsKey struct{}
 // settingsOf returns the settings of the Sessions around a request. Outside of
 // any there are none to obey.
 func settingsOf(ctx context.Context) *settings {
-	if s, ok := ctx.Value(settingsKey{}).(*settings); ok {
+	if s := settingsIn(ctx); s != nil {
 		return s
 	}
 	return &settings{loginPath: "/login", home: "/", pages: builtInPages(), log: slog.Default()}
+}
+
+func settingsIn(ctx context.Context) *settings {
+	s, _ := ctx.Value(settingsKey{}).(*settings)
+	return s
 }
