@@ -4,8 +4,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/url"
+	"os"
 	"time"
 
 	"github.com/synmetrix/session"
@@ -51,9 +52,7 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 		err = http.ErrNotSupported
 	}
 	if err != nil {
-		if whole := (*url.Error)(nil); errors.As(err, &whole) {
-			err = whole.Err // the address may hold a key
-		}
+		err = fitForLog(err)
 		u.log.WarnContext(r.Context(), "upstream unavailable", "error", err)
 		middleware.Refuse(w, r, &middleware.Problem{
 			Status: http.StatusBadGateway, Code: "upstream_unavailable",
@@ -73,4 +72,21 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, res.Body); err != nil && r.Method != http.MethodHead {
 		panic(http.ErrAbortHandler) // so that nobody takes half an answer for a whole one
 	}
+}
+
+// fitForLog returns what an operator should know of a failed call. The texts of
+// other errors may quote the address, which may hold a key, or what the API
+// sent, which has been told the token.
+func fitForLog(err error) error {
+	var network *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return os.ErrDeadlineExceeded
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	}
+	return errors.New("the answer cannot be used")
 }
