@@ -42,6 +42,8 @@ var libraries = []library{
 	{name: "session-cookie", open: sessionInCookies},
 	{name: "session-cookie-first", open: sessionInCookies, unseen: true},
 	{name: "session-memstore", open: sessionInMemory},
+	{name: "session-cookie-echo", open: sessionEcho},
+	{name: "session-cookie-gin", open: sessionGin},
 	{name: "scs-memstore", open: scsInMemory},
 	{name: "gorilla-signed", open: gorillaSigned},
 	{name: "gorilla-sealed", open: gorillaSealed},

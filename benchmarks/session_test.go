@@ -5,7 +5,12 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/gin-gonic/gin"
+	"github.com/labstack/echo/v4"
+
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
@@ -32,10 +37,10 @@ func (authService) Logout(context.Context, session.Tokens, bool) error { return 
 
 var sessionKeys = []session.SecretKey{session.GenerateKey()}
 
-func sessionInCookies(bool) http.Handler { return sessionApp(nil) }
-func sessionInMemory(bool) http.Handler  { return sessionApp(memstore.New()) }
+func sessionInCookies(bool) http.Handler { return sessionApp(newManager(nil)) }
+func sessionInMemory(bool) http.Handler  { return sessionApp(newManager(memstore.New())) }
 
-func sessionApp(st store.Store) http.Handler {
+func newManager(st store.Store) *session.Manager {
 	m, err := session.New(session.Config{
 		Auth:   authService{},
 		Keys:   sessionKeys,
@@ -45,12 +50,21 @@ func sessionApp(st store.Store) http.Handler {
 	if err != nil {
 		panic(err)
 	}
+	return m
+}
+
+func sessionApp(m *session.Manager) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		front(w, session.FromContext(r.Context()).SignedIn())
 	})
 	mux.Handle("GET /admin", middleware.RequireRole("admin")(http.HandlerFunc(adminOnly)))
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /login", login(m))
+	return middleware.Sessions(m)(mux)
+}
+
+func login(m *session.Manager) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if err := m.CheckOrigin(r); err != nil {
 			middleware.Refuse(w, r, err)
 			return
@@ -60,6 +74,33 @@ func sessionApp(st store.Store) http.Handler {
 			return
 		}
 		signedIn(w, r)
+	}
+}
+
+func sessionEcho(bool) http.Handler {
+	m := newManager(nil)
+	e := echo.New()
+	e.Use(sessionecho.Sessions(m))
+	e.GET("/", func(c echo.Context) error {
+		front(c.Response(), sessionecho.FromContext(c).SignedIn())
+		return nil
 	})
-	return middleware.Sessions(m)(mux)
+	e.GET("/admin", func(c echo.Context) error {
+		adminOnly(c.Response(), c.Request())
+		return nil
+	}, sessionecho.RequireRole("admin"))
+	e.POST("/login", echo.WrapHandler(login(m)))
+	return e
+}
+
+func sessionGin(bool) http.Handler {
+	m := newManager(nil)
+	e := newGin()
+	e.Use(sessiongin.Sessions(m))
+	e.GET("/", func(c *gin.Context) {
+		front(c.Writer, sessiongin.FromContext(c).SignedIn())
+	})
+	e.GET("/admin", sessiongin.RequireRole("admin"), func(c *gin.Context) { adminOnly(c.Writer, c.Request) })
+	e.POST("/login", gin.WrapF(login(m)))
+	return e
 }
