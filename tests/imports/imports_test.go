@@ -67,36 +67,6 @@ func TestWhatAnAppCompiles(t *testing.T) {
 	}
 }
 
-// Each floor may import those below it, and nothing beside it.
-func TestFloors(t *testing.T) {
-	for path, allowed := range map[string][]string{
-		"store":           {"store"},
-		"store/memstore":  {"store", "store/internal/check", "store/memstore"},
-		"store/sqlstore":  {"store", "store/internal/check", "store/sqlstore"},
-		"store/storetest": {"store", "store/storetest"},
-	} {
-		_, others := dependencies(t, module+"/"+path)
-		for _, p := range others {
-			if rest, ok := strings.CutPrefix(p, module); !ok || !slices.Contains(allowed, strings.TrimPrefix(rest, "/")) {
-				t.Errorf("%s imports %s", path, p)
-			}
-		}
-	}
-	for path, not := range map[string]string{
-		"adapters/sessionecho": "gin",
-		"adapters/sessiongin":  "echo",
-	} {
-		_, others := dependencies(t, module+"/"+path)
-		for _, p := range others {
-			switch {
-			case strings.HasPrefix(p, module+"/adapters/") && strings.Contains(p, "session"+not), strings.Contains(p, "/"+not+"/"),
-				strings.HasPrefix(p, module+"/") && within(p, own("authtest", "sessiontest", "store/sqlstore", "store/storetest", "synmetrix")[1:]):
-				t.Errorf("%s imports %s", path, p)
-			}
-		}
-	}
-}
-
 func within(p string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool {
 		return p == prefix || strings.HasPrefix(p, strings.TrimSuffix(prefix, "/")+"/")
