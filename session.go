@@ -1,11 +1,3 @@
-// Package session keeps users signed in who authenticate against a service
-// that issues JSON Web Tokens.
-//
-// The service's access and refresh token never reach the browser: they stay in
-// a session, sealed into cookies or kept in a store, and are renewed without
-// anybody noticing. Package middleware puts a [Manager] in front of net/http
-// handlers, mounts login and logout, and gates handlers by the roles that the
-// access token carries; package synmetrix is the client of the auth service.
 package session
 
 import (
