@@ -51,12 +51,12 @@
 //
 // # When something fails
 //
-// A session ends when its user signs out, when the auth service refuses its
-// refresh token, and at its idle timeout or the end of its lifetime. Nothing
-// else ends one. Where the auth service or the store does not answer, and
-// whose session it is can't be told, [Session.SignedIn] is false and
-// [Session.Err] is an [*UnavailableError]; guards answer 503, and the cookie
-// stays.
+// A session ends when its user signs out or signs in anew, when the auth
+// service refuses its refresh token, and at its idle timeout or the end of its
+// lifetime. An outage ends none. Where the auth service or the store does not
+// answer, and whose session it is can't be told, [Session.SignedIn] is false
+// and [Session.Err] is an [*UnavailableError]; guards answer 503, and the
+// cookie stays.
 //
 // All errors can be told apart by errors.Is. What an auth service's failure
 // means is in the sentinels beside [AuthService], as [ErrRefused] and

@@ -210,6 +210,18 @@ func TestConsumer(t *testing.T) {
 	}
 }
 
+// TestTidy makes sure that our own go.mod and go.sum are what the code asks for:
+// what is too much there is passed on to every consumer.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "go", "mod", "tidy", "-diff")
+	cmd.Dir = rootDir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestConsumerTests runs the tests of an app that uses the test kit.
 func TestConsumerTests(t *testing.T) {
 	t.Parallel()
