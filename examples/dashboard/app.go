@@ -2,6 +2,8 @@ package main
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
@@ -75,20 +77,60 @@ func (a *app) probes() []route {
 }
 
 // handler returns the app under the framework that FRAMEWORK names.
-func (a *app) handler() http.Handler { return a.netHTTP() }
+func (a *app) handler() http.Handler {
+	frameworks := map[string]func() http.Handler{"nethttp": a.netHTTP, "echo": a.echo, "gin": a.gin}
+	site := frameworks[a.settings.framework]()
+	probes := map[string]http.Handler{}
+	for _, rt := range a.probes() {
+		probes[rt.path] = rt.handler
+	}
+	lost := middleware.Sessions(a.manager, sessionOptions()...)(http.HandlerFunc(notFound))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		probe, isProbe := probes[r.URL.Path]
+		switch {
+		case isProbe && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			probe.ServeHTTP(w, r)
+		case !isClean(r.URL.EscapedPath()):
+			lost.ServeHTTP(w, r)
+		default:
+			site.ServeHTTP(w, r)
+		}
+	})
+}
+
+// sessionOptions are those of Sessions.
+func sessionOptions() []middleware.Option {
+	return []middleware.Option{middleware.WithAPI("/api/")}
+}
+
+// unmatched answers what no route takes: paths that are not there, and methods
+// that their path does not take. Frameworks have answers of their own to both.
+func (a *app) unmatched() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range slices.Concat(a.routes(), a.probes()) {
+		mux.Handle(rt.path, rt.wrongMethod())
+	}
+	mux.HandleFunc("/", notFound)
+	return mux
+}
 
 // notFound answers for every path that is not there.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
 }
 
+// methods are those that the route's path takes. HEAD is as GET.
+func (rt route) methods() []string {
+	if rt.method == http.MethodGet {
+		return []string{http.MethodGet, http.MethodHead}
+	}
+	return []string{rt.method}
+}
+
 // wrongMethod returns the handler for all methods that the route's path does
 // not take. Every path has one route.
 func (rt route) wrongMethod() http.HandlerFunc {
-	allow := rt.method
-	if allow == http.MethodGet {
-		allow += ", " + http.MethodHead
-	}
+	allow := strings.Join(rt.methods(), ", ")
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusMethodNotAllowed})

@@ -8,8 +8,9 @@
 // lists the settings.
 //
 // How it is laid out: settings.go reads the settings, stores.go opens what they
-// name, app.go says which routes there are and who may use them, nethttp.go
-// mounts them on a router; pages.go, api.go and health.go answer.
+// name, app.go says which routes there are and who may use them, nethttp.go,
+// echo.go and gin.go mount them on a router; pages.go, api.go and health.go
+// answer.
 package main
 
 import (

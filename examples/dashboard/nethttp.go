@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/synmetrix/session/middleware"
 )
@@ -14,18 +13,8 @@ func (a *app) netHTTP() http.Handler {
 	for _, rt := range a.routes() {
 		mux.Handle(rt.method+" "+rt.path, rt.who.netHTTP(rt.handler))
 	}
-	// A pattern without a method comes after those with one.
-	for _, rt := range slices.Concat(a.routes(), a.probes()) {
-		mux.Handle(rt.path, rt.wrongMethod())
-	}
-	mux.HandleFunc("/", notFound)
-
-	root := http.NewServeMux()
-	for _, rt := range a.probes() {
-		root.HandleFunc(rt.method+" "+rt.path, rt.handler)
-	}
-	root.Handle("/", middleware.Sessions(a.manager, middleware.WithAPI("/api/"))(mux))
-	return root
+	mux.Handle("/", a.unmatched())
+	return middleware.Sessions(a.manager, sessionOptions()...)(mux)
 }
 
 func (g guard) netHTTP(next http.Handler) http.Handler {

@@ -26,7 +26,7 @@ var variables = []struct {
 }{
 	{name: "ADDR", usage: "where to listen; port 0 picks a free one (default 127.0.0.1:8080)"},
 	{name: "AUTH_URL", usage: "address of an auth service, to which /auth/... is appended (default: one in this process)"},
-	{name: "FRAMEWORK", usage: "nethttp (default nethttp)"},
+	{name: "FRAMEWORK", usage: "what serves the app: nethttp, echo, gin (default nethttp)"},
 	{name: "STORE", usage: "where sessions are kept: cookie, memory, " + addressForms + " (default cookie)"},
 	{name: "COORDINATOR", usage: "what processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
@@ -85,7 +85,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	s := settings{
 		addr:        p.address("ADDR", "127.0.0.1:8080"),
 		authURL:     p.authURL("AUTH_URL"),
-		framework:   p.choice("FRAMEWORK", []string{"nethttp"}, "echo", "gin"),
+		framework:   p.choice("FRAMEWORK", []string{"nethttp", "echo", "gin"}),
 		store:       p.place("STORE", "cookie", "memory"),
 		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),

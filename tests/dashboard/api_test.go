@@ -388,9 +388,10 @@ func TestManyAtExpiry(t *testing.T) {
 					}
 				}
 			}
-			if got := s.auth.Refreshes() - refreshes; got < 1 || got > 2 {
-				// The second wave may come when the new token has expired, too.
-				t.Errorf("%d refreshes", got)
+			// A machine that is busy may need longer than the next token lives.
+			most := 1 + int(time.Since(at)/(900*time.Millisecond))
+			if got := s.auth.Refreshes() - refreshes; got < 1 || got > most {
+				t.Errorf("%d refreshes, want 1 to %d", got, most)
 			}
 			if s.auth.Reuses() > 0 {
 				t.Fatalf("%d refresh tokens were used twice", s.auth.Reuses())

@@ -29,6 +29,10 @@ type target struct{ framework, store string }
 var targets = []target{
 	{"nethttp", "cookie"},
 	{"nethttp", "memory"},
+	{"echo", "cookie"},
+	{"echo", "memory"},
+	{"gin", "cookie"},
+	{"gin", "memory"},
 }
 
 func (tt target) String() string { return tt.framework + "/" + tt.store }

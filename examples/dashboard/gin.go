@@ -1,0 +1,46 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/synmetrix/session/adapters/sessiongin"
+)
+
+// gin mounts the app on an Engine.
+func (a *app) gin() http.Handler {
+	gin.SetMode(gin.ReleaseMode) // or else it writes to standard output
+	e := gin.New()
+	e.UseRawPath = true
+	e.RedirectTrailingSlash = false
+	e.Use(sessiongin.Sessions(a.manager, sessionOptions()...))
+	e.NoRoute(gin.WrapH(a.unmatched()))
+	sessiongin.Mount(e, a.manager)
+	for _, rt := range a.routes() {
+		for _, method := range rt.methods() {
+			e.Handle(method, colonPath(rt.path), append(rt.who.gin(), ginHandler(rt.handler))...)
+		}
+	}
+	return plainPaths(e)
+}
+
+func (g guard) gin() []gin.HandlerFunc {
+	switch {
+	case g.everybody:
+		return nil
+	case len(g.roles) > 0:
+		return []gin.HandlerFunc{sessiongin.RequireRole(g.roles...)}
+	}
+	return []gin.HandlerFunc{sessiongin.RequireUser}
+}
+
+// ginHandler gives a handler of net/http what it looks for in the path.
+func ginHandler(h http.HandlerFunc) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		for _, p := range c.Params {
+			c.Request.SetPathValue(p.Key, p.Value)
+		}
+		h(c.Writer, c.Request)
+	}
+}

@@ -1,0 +1,167 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+// Whatever the program is asked, its answers are the same under every
+// framework, by status, header and body.
+func TestFrameworksAgree(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"cookie", "memory"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			want := transcript(t, target{"nethttp", store})
+			for _, framework := range []string{"echo", "gin"} {
+				got := transcript(t, target{framework, store})
+				differing := 0
+				for i := range min(len(want), len(got)) {
+					if want[i] == got[i] {
+						continue
+					}
+					if differing++; differing <= 20 {
+						t.Errorf("%s differs\nnethttp:\n%s\n\n%s:\n%s", framework, want[i], framework, got[i])
+					}
+				}
+				if len(want) != len(got) || len(want) < 1000 {
+					t.Errorf("%s: %d answers, nethttp gives %d", framework, len(got), len(want))
+				}
+			}
+		})
+	}
+}
+
+// transcript asks everything and returns what was answered.
+func transcript(t *testing.T, tt target) []string {
+	known := accounts()
+	for i := range known {
+		known[i].ID = "00000000-0000-4000-8000-00000000000" + string(rune('0'+i))
+	}
+	s := start(t, tt, authtest.Options{Accounts: known})
+	var all []string
+	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"}
+	for i, b := range []*browser{s.signedIn(t, admin), s.signedIn(t, viewer), s.browser(t)} {
+		if i > 0 {
+			methods = []string{"GET", "PUT", "OPTIONS"}
+		}
+		ask := func(method, path, body string, header ...string) {
+			t.Helper()
+			a, err := b.try(b.raw(method, path, body, header...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.what = strings.Join(append([]string{method, path, body}, header...), " ")
+			all = append(all, a.transcript())
+		}
+		for _, path := range paths {
+			for _, method := range methods {
+				if method == "POST" && (path == "/logout" || path == "/login") {
+					continue // comes below
+				}
+				ask(method, path, "")
+				ask(method, path, "", "Accept", acceptPage)
+			}
+			ask("GET", path, "", "Accept", acceptPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+			ask("GET", path, "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
+			ask("GET", path, "", "Authorization", "Bearer x")
+			ask("POST", path, "a=b", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site")
+			ask("PUT", path, `"x"`, "Content-Type", typeJSON)
+			ask("PUT", path, `"x"`, "Content-Type", typeJSON, "Origin", "https://evil.example")
+		}
+		ask("GET", "/api/prefs", "")
+		ask("GET", "/api/events?n=3&every=1ms", "")
+		ask("GET", "/api/events?n=0", "")
+		ask("POST", "/login", "{", "Content-Type", typeJSON)
+		ask("POST", "/login", "{}", "Content-Type", typeJSON)
+		ask("POST", "/login", "email=x", "Content-Type", typeForm, "Accept", acceptPage)
+		ask("POST", "/login", "email=x@example.com&password=y", "Content-Type", typeForm, "Accept", acceptPage)
+		ask("POST", "/login", strings.Repeat("x", 64<<10+1), "Content-Type", typeForm, "Accept", acceptPage)
+		ask("POST", "/login", "x", "Content-Type", "text/plain")
+		ask("POST", "/login", `{"email":"`+viewer+`","password":"`+password+`"}`, "Content-Type", typeJSON)
+		ask("POST", "/login", url.Values{"email": {mfa}, "password": {password}, "return_to": {"/reports"}}.Encode(), "Content-Type", typeForm, "Accept", acceptPage)
+		ask("GET", "/login/mfa", "", "Accept", acceptPage)
+		ask("POST", "/login/mfa", "code=1", "Content-Type", typeForm, "Accept", acceptPage)
+		ask("POST", "/logout", "", "Sec-Fetch-Site", "same-site")
+		ask("POST", "/logout", "", "Accept", acceptPage)
+		ask("GET", "/api/me", "")
+		ask("POST", "/logout", `{"all":true}`, "Content-Type", typeJSON)
+	}
+	// A service that is down, and one that is back.
+	b := s.signedIn(t, analyst)
+	s.auth.Inject(authtest.Any, authtest.Fault{Status: http.StatusServiceUnavailable})
+	for _, path := range []string{"/readyz", "/dashboard", "/api/me", "/api/upstream"} {
+		all = append(all, b.get(path).transcript(), b.page(path).transcript())
+	}
+	all = append(all, b.postForm("/login", "email", viewer, "password", password).transcript())
+	return all
+}
+
+// paths are the routes, what is close to them, and what routers may take
+// amiss.
+var paths = []string{
+	"/", "/dashboard", "/reports", "/admin", "/api/me", "/api/prefs", "/api/prefs/theme", "/api/upstream",
+	"/healthz", "/login", "/login/mfa", "/logout",
+	"/nowhere", "/api", "/api/", "/api/nowhere", "/api/prefs/", "/api/prefs/a/b", "/login/", "/login/x", "/dashboard/", "/healthz/",
+	"/Dashboard", "/LOGIN", "/admin?x=1", "/admin?", "/admin;x", "/admin.", "/admin%20", "/admin+", "/:key", "/*", "/{$}", "/api/prefs/{key}",
+	"/%61dmin", "/%2561dmin", "/admin%2F", "/admin%2f", "/admin%5C", "/admin%00", "/admin%0A", "/%61pi/me", "/api%2Fme", "/healthz%2F", "/%68ealthz",
+	"/api/prefs/%74heme", "/api/prefs/a%2Fb", "/api/prefs/a%2fb", "/api/prefs/a%252Fb", "/api/prefs/a+b", "/api/prefs/a%2Bb", "/api/prefs/%C3%A9",
+	"/api/prefs/:key", "/api/prefs/*", "/api/prefs/.", "/api/prefs/..", "/api/prefs/%2e%2e", "/api/prefs/%2F", "/api/prefs/a%20b",
+	"//", "//dashboard", "/dashboard//", "/./dashboard", "/../dashboard", "/x/../dashboard", "/%2e/dashboard", "/%2e%2e/dashboard",
+	"/x/%2e%2e/dashboard", "/api//me", "//login", "/login/../admin", "/login/..%2fadmin", "/login//mfa", "//healthz", "/./healthz", "/api/prefs//theme",
+	"/é", "/%E9", "/%FF", "/dashboard%3Fx", "/dashboard%23x",
+}
+
+// raw makes a request of a path as it is, however odd.
+func (b *browser) raw(method, path, body string, header ...string) *http.Request {
+	b.t.Helper()
+	var r *strings.Reader
+	req := b.request(method, "/", nil, header...)
+	if body != "" {
+		r = strings.NewReader(body)
+		req = b.request(method, "/", r, header...)
+	}
+	req.URL.Opaque = "//" + req.URL.Host + path
+	if strings.HasPrefix(path, "//") {
+		req.URL.Opaque = path
+	}
+	return req
+}
+
+var (
+	whenever = regexp.MustCompile(`\d{10}|\d+ \w{3} \d{4}, [\d:]+ UTC|datetime="[^"]*"|"access_token_expires_in":[\d.]+`)
+	maxAge   = regexp.MustCompile(`Max-Age=(0|\d)\d*`)
+	itself   = regexp.MustCompile(`\b(nethttp|echo|gin)\b`)
+)
+
+// transcript is all of an answer that may not depend on the framework, nor
+// does on the time or on what has been sealed.
+func (a *answer) transcript() string {
+	h := a.header.Clone()
+	h.Del("Date")
+	for i, line := range h["Set-Cookie"] {
+		pair, attributes, _ := strings.Cut(line, ";")
+		name, value, _ := strings.Cut(pair, "=")
+		if value != "" {
+			value = "..."
+		}
+		h["Set-Cookie"][i] = name + "=" + value + ";" + maxAge.ReplaceAllString(attributes, "Max-Age=$1")
+	}
+	body := whenever.ReplaceAllString(a.body, "TIME")
+	if itself.MatchString(body) { // the admins' page says what it is served by
+		body = itself.ReplaceAllString(body, "FRAMEWORK")
+		h.Del("Content-Length")
+	}
+	var text strings.Builder
+	text.WriteString(a.what + " " + http.StatusText(a.status) + "\n")
+	_ = h.Write(&text)
+	text.WriteString("\n" + styles.ReplaceAllString(body, ""))
+	return text.String()
+}
+
+var styles = regexp.MustCompile(`(?s)<style>.*?</style>`)
