@@ -41,6 +41,8 @@ var targets = []target{
 	{"memory", "json", []string{"STORE=memory"}},
 	{"sqlite", "text", []string{"STORE=sqlite:DIR/sessions.db"}},
 	{"coordinator", "json", []string{"COORDINATOR=sqlite:DIR/sessions.db"}},
+	{"echo", "text", []string{"FRAMEWORK=echo"}},
+	{"gin", "json", []string{"FRAMEWORK=gin"}},
 }
 
 // TestEverydayUse is what users do, and what visitors do who are none.
