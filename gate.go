@@ -65,12 +65,15 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 
 var rateLimited = errors.Join(ErrRateLimited, ErrUnavailable)
 
+// errNotSent is for leave: the service has not been asked.
+var errNotSent = errors.New("not sent")
+
 func (g *gate) leave(err error, probe bool, now time.Time) {
 	<-g.slots
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if probe {
-		g.probing, g.limited = false, false
+		g.probing, g.limited = false, errors.Is(err, errNotSent)
 	}
 	if errors.Is(err, ErrRateLimited) {
 		wait := backoffMax

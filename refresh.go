@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,9 +17,10 @@ import (
 //  1. In a process there is one flight for a session. It belongs to no
 //     request: a client that hangs up takes nothing with it.
 //  2. Among processes the flight takes a lease in the record, confirms it by
-//     reading it back, and renews it while the call runs. Others wait. One
-//     takes over only when it has seen the same lease unchanged for a whole
-//     leaseTime by its own monotonic clock, begun anew after a store error.
+//     reading it back, and renews it while it waits for its turn and while the
+//     call runs. Others wait. One takes over only when it has seen the same
+//     lease unchanged for a whole leaseTime by its own monotonic clock, begun
+//     anew after a store error. Who has stood still for so long calls nobody.
 //  3. Every write is read, check, re-apply, swap. What fences new tokens is
 //     the generation: they are written whoever wrote values in between, and
 //     even if the lease was taken. Only a newer generation or the session's
@@ -238,6 +240,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused
 		deadline  = time.Now().Add(3*m.cfg.AuthTimeout + 2*leaseTime)
 	)
 	for time.Now().Before(deadline) {
+		asked := time.Now()
 		r, err := l.read(ctx)
 		if errors.Is(err, ErrEnded) {
 			return nil, Tokens{}, err
@@ -283,7 +286,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused
 			}
 			continue // the lease counts once it has been read
 		}
-		r, lost, err := m.call(ctx, l, r, r.pair.gen == refused)
+		r, lost, err := m.call(ctx, l, r, asked, r.pair.gen == refused)
 		if errors.Is(err, errChanged) {
 			continue // the lease was taken
 		}
@@ -294,15 +297,19 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused
 
 var errChanged = errors.New("the record has changed")
 
-// call sends the refresh token of r, whose lease is ours, to the service and
-// writes down what came of it.
-func (m *Manager) call(ctx context.Context, l *ledger, r *record, forced bool) (*record, Tokens, error) {
+// call sends the refresh token of r, whose lease is ours as of a read that
+// began when asked, to the service and writes down what came of it.
+func (m *Manager) call(ctx context.Context, l *ledger, r *record, asked time.Time, forced bool) (*record, Tokens, error) {
+	held, stop := m.keepLease(ctx, l, r.lease.nonce, asked)
+	defer stop()
 	leave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)
 	if err != nil {
 		return nil, Tokens{}, m.failed(ctx, l, r, err)
 	}
-	stop := m.keepLease(ctx, l, r.lease.nonce)
-	defer stop()
+	if !held() {
+		leave(errNotSent)
+		return nil, Tokens{}, errChanged
+	}
 	callCtx, cancel := context.WithTimeout(ctx, m.cfg.AuthTimeout)
 	tokens, err := m.cfg.Auth.Refresh(callCtx, r.pair.tokens.RefreshToken)
 	cancel()
@@ -343,10 +350,14 @@ func (m *Manager) call(ctx context.Context, l *ledger, r *record, forced bool) (
 	return m.refused(ctx, l, r, endedByUnknown, Tokens{})
 }
 
-// keepLease renews the lease until stop is called.
-func (m *Manager) keepLease(ctx context.Context, l *ledger, nonce uint64) (stop func()) {
+// keepLease renews the lease, which was ours at a time, until stop is called.
+// held reports whether it still is: whether nobody can have waited for all of
+// it since.
+func (m *Manager) keepLease(ctx context.Context, l *ledger, nonce uint64, at time.Time) (held func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	var last atomic.Pointer[time.Time]
+	last.Store(&at)
 	beats := *l // seals are made without a lock
 	beats.seals = nil
 	go func() {
@@ -359,17 +370,22 @@ func (m *Manager) keepLease(ctx context.Context, l *ledger, nonce uint64) (stop 
 				return
 			case <-tick.C:
 			}
-			// An error is not the end of the lease: the next beat may come through.
-			_, _ = beats.update(ctx, func(q *record) error {
+			began := time.Now()
+			_, err := beats.update(ctx, func(q *record) error {
 				if q.lease.nonce != nonce {
 					return errChanged
 				}
 				q.lease.beat++
 				return nil
 			})
+			// An error is not the end of the lease: the next beat may come through.
+			if err == nil {
+				last.Store(&began)
+			}
 		}
 	}()
-	return func() { cancel(); <-done }
+	held = func() bool { return time.Since(*last.Load()) < leaseTime }
+	return held, func() { cancel(); <-done }
 }
 
 // renewed writes the next generation. r is what was refreshed.
