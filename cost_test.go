@@ -45,6 +45,7 @@ func TestRejectedCookieIsCheap(t *testing.T) {
 		"prefixes":    strings.Repeat(name, 70_000),
 		"underscores": strings.Repeat("_", 1<<20),
 		"equal signs": name + "=" + strings.Repeat("=", 1<<20),
+		"numbers":     repeat(200, func(int) string { return name + "=" + strings.Repeat("1", 3900) + ".AAAA.x" }),
 	}
 	// Chunks that fit together in every way but one.
 	for _, size := range []int{1, 100, 3900} {

@@ -149,7 +149,14 @@ func (d *decoder) time() time.Time {
 func (d *decoder) token() string {
 	switch d.uint() {
 	case tokenAsText:
-		return d.text()
+		s := d.text()
+		if _, ok := splitJWT(s); ok {
+			d.fail() // there is a shorter form
+		}
+		if _, ok := parseUUID(s); ok {
+			d.fail()
+		}
+		return s
 	case tokenAsJWT:
 		var segs [3]string
 		for i := range segs {

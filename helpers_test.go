@@ -41,6 +41,8 @@ type stubAuth struct {
 	pad    string // of the access token, to make it long
 	mfa    bool
 	ticket string // of a second factor; by default a short one
+	fails  error  // of refreshing
+	asked  int    // calls of Refresh
 }
 
 // issue returns new tokens.
@@ -85,10 +87,24 @@ func (a *stubAuth) LoginTOTP(_ context.Context, ticket, _ string) (session.Token
 }
 
 func (a *stubAuth) Refresh(_ context.Context, refreshToken string) (session.Tokens, error) {
-	if !a.use(refreshToken) {
+	a.mu.Lock()
+	a.asked++
+	err := a.fails
+	a.mu.Unlock()
+	switch {
+	case err != nil:
+		return session.Tokens{}, err
+	case !a.use(refreshToken):
 		return session.Tokens{}, session.ErrRefused
 	}
 	return a.issue(), nil
+}
+
+// refreshes is how often Refresh was called.
+func (a *stubAuth) refreshes() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked
 }
 
 func (a *stubAuth) Logout(_ context.Context, t session.Tokens, _ bool) error {
