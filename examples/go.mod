@@ -4,6 +4,7 @@ go 1.25.2
 
 require (
 	github.com/gin-gonic/gin v1.9.1
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/labstack/echo/v4 v4.15.4

@@ -1,0 +1,41 @@
+// Command chi is the least that it takes with chi: a page for users, a page for
+// admins, and everything to sign in and out.
+//
+//	go run ./examples/authserver
+//	go run ./examples/chi
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+func newHandler(m *session.Manager) http.Handler {
+	r := chi.NewRouter()
+	r.Use(middleware.Sessions(m))
+	middleware.Mount(r, m)    // /login, /login/mfa, /logout
+	r.Get("/", middleware.Me) // who is signed in, as JSON
+	r.With(middleware.RequireRole("admin")).Get("/admin", admin)
+	return r
+}
+func admin(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "You are an admin.") }
+
+func main() {
+	m, err := session.New(session.Config{
+		Auth: synmetrix.NewClient(cmp.Or(os.Getenv("AUTH_URL"), "http://127.0.0.1:8081")),
+		Keys: []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), newHandler(m)))
+}

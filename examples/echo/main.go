@@ -1,0 +1,41 @@
+// Command echo is the least that it takes with Echo: a page for users, a page
+// for admins, and everything to sign in and out.
+//
+//	go run ./examples/authserver
+//	go run ./examples/echo
+package main
+
+import (
+	"cmp"
+	"log"
+	"net/http"
+	"os"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+func newHandler(m *session.Manager) http.Handler {
+	e := echo.New()
+	e.Use(sessionecho.Sessions(m))
+	sessionecho.Mount(e, m) // /login, /login/mfa, /logout
+	e.GET("/", home, sessionecho.RequireUser)
+	e.GET("/admin", admin, sessionecho.RequireRole("admin"))
+	return e
+}
+func home(c echo.Context) error  { return c.String(200, "You are "+sessionecho.FromContext(c).UserID()) }
+func admin(c echo.Context) error { return c.String(200, "You are an admin.") }
+
+func main() {
+	m, err := session.New(session.Config{
+		Auth: synmetrix.NewClient(cmp.Or(os.Getenv("AUTH_URL"), "http://127.0.0.1:8081")),
+		Keys: []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), newHandler(m)))
+}

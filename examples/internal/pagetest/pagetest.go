@@ -1,0 +1,159 @@
+// Package pagetest tests the small examples, which all do the same.
+package pagetest
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/examples/internal/seed"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// asProgram has the test's binary run the example and not its tests.
+const asProgram = "RUN_EXAMPLE"
+
+// Main is all that a TestMain does.
+func Main(m *testing.M, program func()) {
+	if os.Getenv(asProgram) != "" {
+		program()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Run tests an example: its pages, that it starts, and that it is short.
+func Run(t *testing.T, newHandler func(*session.Manager) http.Handler) {
+	auth := authtest.NewServer(t, authtest.Options{Accounts: seed.Accounts(), PasswordCost: -1})
+	t.Run("pages", func(t *testing.T) { pages(t, auth, newHandler) })
+	t.Run("program", func(t *testing.T) { program(t, auth) })
+	t.Run("length", length)
+}
+
+func pages(t *testing.T, auth *authtest.Server, newHandler func(*session.Manager) http.Handler) {
+	m, err := session.New(session.Config{
+		Auth: synmetrix.NewClient(auth.URL),
+		Keys: []session.SecretKey{session.GenerateKey()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Shutdown(context.Background()) })
+	srv := httptest.NewTLSServer(newHandler(m)) // the cookies are Secure
+	defer srv.Close()
+	viewer, _ := auth.Account("viewer@example.com")
+	for _, tt := range []struct {
+		email, path string
+		status      int
+		body        string
+	}{
+		{"", "/", 200, "Sign in"},
+		{"", "/admin", 200, "Sign in"},
+		{"viewer@example.com", "/", 200, viewer.ID},
+		{"viewer@example.com", "/admin", 403, "No access"},
+		{"admin@example.com", "/admin", 200, "You are an admin."},
+	} {
+		client := *srv.Client()
+		client.Jar, _ = cookiejar.New(nil)
+		if tt.email != "" {
+			res, err := client.PostForm(srv.URL+"/login", url.Values{"email": {tt.email}, "password": {seed.Password}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+		}
+		if status, body := get(t, &client, srv.URL+tt.path); status != tt.status || !strings.Contains(body, tt.body) {
+			t.Errorf("%s %s: %d %s, want %d with %q", tt.email, tt.path, status, body, tt.status, tt.body)
+		}
+	}
+}
+
+func get(t *testing.T, client *http.Client, address string) (status int, body string) {
+	req, err := http.NewRequest("GET", address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// program starts the example as its user does.
+func program(t *testing.T, auth *authtest.Server) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close() // free, and hardly taken by another in the next moment
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), asProgram+"=1", "ADDR="+addr, "AUTH_URL="+auth.URL)
+	var output strings.Builder
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		status, body := get(t, client, "http://"+addr+"/admin")
+		if status == 200 && strings.Contains(body, "Sign in") {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+}
+
+// most is how many lines a small example may have, but for its imports and
+// its main function.
+const most = 10
+
+func length(t *testing.T) {
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, "main.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for _, decl := range f.Decls {
+		if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.IMPORT {
+			continue
+		}
+		if d, ok := decl.(*ast.FuncDecl); ok && d.Name.Name == "main" {
+			continue
+		}
+		lines += files.Position(decl.End()).Line - files.Position(decl.Pos()).Line + 1
+	}
+	if lines > most {
+		t.Errorf("%d lines, want %d at most", lines, most)
+	}
+}
