@@ -351,7 +351,8 @@ func (x *Exchange) commitStored(ctx context.Context, h http.Header, s *Session, 
 	}
 	age := s.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
 	j.expire(h, j.state, x.presented.has)
-	return x.set(h, j.tokens, purposeID, s.rec.id[:], age)
+	id := s.rec.id // a copy: sealing overwrites it
+	return x.set(h, j.tokens, purposeID, id[:], age)
 }
 
 func (x *Exchange) set(h http.Header, names []string, purpose string, plain []byte, age time.Duration) error {

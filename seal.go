@@ -77,6 +77,7 @@ func (s secret) ownerOf(userID string) string {
 
 func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
 
+// seal seals plain, which is overwritten: it is encrypted in place.
 func seal(s *securecookie.SecureCookie, purpose, name string, plain []byte) (string, error) {
 	return s.Encode(sealName(purpose, name), plain)
 }
