@@ -429,6 +429,33 @@ func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
 	})
 }
 
+// A session that another one of its user has ended is not in the store any
+// more, and a late answer does not bring it back.
+func TestNoLateWriteRevives(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
+		if !c.m.Stored() {
+			return // nothing to write; the mark is in the coordinator
+		}
+		c.login("ada")
+		other := &visitor{t: t, m: c.m, jar: map[string]string{}}
+		other.login("ada")
+		theme := session.NewKey[string]("theme")
+		c.do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			if err := theme.Set(mine, "dark"); err != nil {
+				t.Fatal(err)
+			}
+			other.do(ctx, func(ctx context.Context, _ *session.Session) {
+				if err := c.m.LogoutAll(ctx); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+		if v := c.get(); v.SignedIn() || v.Err() != nil {
+			t.Errorf("signed in %v, error %v; want signed out", v.SignedIn(), v.Err())
+		}
+	})
+}
+
 func TestShutdownWaitsForARefresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		c.login("ada")

@@ -10,7 +10,7 @@ import (
 // TestSimulationFindsBrokenRules breaks, one after the other, each rule of the
 // refresh (see refresh.go), and makes sure that the simulation notices.
 func TestSimulationFindsBrokenRules(t *testing.T) {
-	p := mutate.Package{Dir: "../..", Run: "^TestSimulation$", Env: []string{"SIM_SEEDS=80", "LONG="}}
+	p := mutate.Package{Dir: "../..", Run: "^(TestSimulation|TestNoLateWriteRevives)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
 	mutate.Run(t, p, []mutate.Mutant{
 		// When a token is due.
 		{
@@ -166,10 +166,10 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Name: "an update makes a record that is gone",
 			File: "ledger.go",
 			Old:  "if l.base == nil {\n\t\t\treturn nil, &endedError{why: endedByStore}\n\t\t}\n\t\treturn l.base, nil",
-			New:  "if l.base == nil {\n\t\t\tif l.last == nil {\n\t\t\t\treturn nil, &endedError{why: endedByStore}\n\t\t\t}\n\t\t\tagain := l.last.clone()\n\t\t\tagain.version = 0\n\t\t\treturn again, nil\n\t\t}\n\t\treturn l.base, nil",
+			New:  "if l.base == nil {\n\t\t\tif l.last.userID == \"\" {\n\t\t\t\treturn nil, &endedError{why: endedByStore}\n\t\t\t}\n\t\t\tagain := l.last.clone()\n\t\t\tagain.version = 0\n\t\t\treturn again, nil\n\t\t}\n\t\treturn l.base, nil",
 			And: []mutate.Edit{
 				{File: "ledger.go", Old: "\tbase *record // nil for a stored session\n", New: "\tbase *record // nil for a stored session\n\tlast *record\n"},
-				{File: "ledger.go", Old: "\tr.version = rec.Version\n", New: "\tr.version = rec.Version\n\tl.last = r\n"},
+				{File: "ledger.go", Old: "l := &ledger{m: m, id: base.id, key: base.key}", New: "l := &ledger{m: m, id: base.id, key: base.key, last: base}"},
 			},
 		},
 		{

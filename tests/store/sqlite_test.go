@@ -311,8 +311,11 @@ func TestSQLiteLocked(t *testing.T) {
 	}
 
 	lock()
-	const timeout = 300 * time.Millisecond
+	const timeout = 2 * time.Second
 	hasty := sqlite.store(t, openSQLite(t, file), sqlstore.Config{Timeout: timeout})
+	if _, err := hasty.Get(ctx, "key"); err != nil { // it has seen its table
+		t.Fatal(err)
+	}
 	start := time.Now()
 	err := hasty.Put(ctx, record("newer"), 0)
 	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "locked") || took > timeout+5*time.Second {
