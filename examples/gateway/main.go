@@ -11,12 +11,17 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/synmetrix"
@@ -39,7 +44,21 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Printf("listening on http://%s\n", l.Addr())
-	log.Fatal(http.Serve(l, newGateway(m, upstream, cmp.Or(os.Getenv("ROLE"), "admin"))))
+	server := &http.Server{Handler: newGateway(m, upstream, cmp.Or(os.Getenv("ROLE"), "admin")), ReadHeaderTimeout: 10 * time.Second}
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
+	}()
+	<-stop.Done()
+	// What is running may end, but for WebSockets, and so may a refresh.
+	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := errors.Join(server.Shutdown(patience), m.Shutdown(patience)); err != nil {
+		log.Print(err)
+	}
 }
 
 func newManager(authURL string) (*session.Manager, error) {

@@ -1,0 +1,233 @@
+// Package frameworks_test drives sessions under routers and frameworks of
+// others, in the newest versions that there are.
+package frameworks_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-chi/chi/v5"
+	"github.com/labstack/echo/v4"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessiongin"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store/memstore"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+const (
+	admin    = "admin@example.com"
+	viewer   = "viewer@example.com"
+	password = "correct horse battery staple"
+)
+
+// site is an app that is served, and its auth service.
+type site struct {
+	t    *testing.T
+	auth *authtest.Server
+	m    *session.Manager
+	srv  *httptest.Server
+}
+
+func newSite(t *testing.T, store string, accessLife time.Duration) *site {
+	t.Helper()
+	s := &site{t: t}
+	s.auth = authtest.NewServer(t, authtest.Options{
+		Accounts: []authtest.Account{
+			{ID: "00000000-0000-4000-8000-00000000000a", Email: admin, Password: password, Roles: []string{"user", "admin"}},
+			{ID: "00000000-0000-4000-8000-00000000000b", Email: viewer, Password: password},
+		},
+		AccessLife:   accessLife,
+		PasswordCost: -1,
+	})
+	cfg := session.Config{Auth: synmetrix.NewClient(s.auth.URL), Keys: []session.SecretKey{session.GenerateKey()}}
+	if store == "memory" {
+		cfg.Store = memstore.New()
+	}
+	var err error
+	if s.m, err = session.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// serve serves h over TLS, since the cookies are Secure.
+func (s *site) serve(h http.Handler) {
+	s.srv = httptest.NewTLSServer(h)
+	s.t.Cleanup(s.srv.Close)
+}
+
+// browser follows no redirect.
+type browser struct {
+	t      *testing.T
+	url    string
+	client *http.Client
+}
+
+func (s *site) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &browser{s.t, s.srv.URL, &http.Client{
+		Jar: jar, Transport: s.srv.Client().Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (s *site) signedIn(email string) *browser {
+	s.t.Helper()
+	b := s.browser()
+	b.signIn("/login", email)
+	return b
+}
+
+func (b *browser) signIn(path, email string) {
+	b.t.Helper()
+	form := url.Values{"email": {email}, "password": {password}}
+	req, err := http.NewRequest("POST", b.url+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if res, body := b.send(req); res.StatusCode != 303 {
+		b.t.Fatalf("sign-in: %d %s", res.StatusCode, body)
+	}
+}
+
+func (b *browser) send(req *http.Request) (*http.Response, string) {
+	b.t.Helper()
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// ask fails the test unless the answer has the status, and the text in it.
+func (b *browser) ask(method, path string, status int, text string, header ...string) *http.Response {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.url+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, body := b.send(req)
+	if res.StatusCode != status || !strings.Contains(body, text) {
+		b.t.Errorf("%s %s: %d %.300s, want %d with %q", method, path, res.StatusCode, body, status, text)
+	}
+	return res
+}
+
+func (b *browser) get(path string, status int, text string) *http.Response {
+	b.t.Helper()
+	return b.ask("GET", path, status, text)
+}
+
+// cookies returns what the browser would send, and restores what it had.
+func (b *browser) cookies() (now []*http.Cookie, restore func()) {
+	u, _ := url.Parse(b.url)
+	now = b.client.Jar.Cookies(u)
+	return now, func() {
+		jar, _ := cookiejar.New(nil)
+		for _, c := range now {
+			c.Secure, c.Path = true, "/"
+		}
+		jar.SetCookies(u, now)
+		b.client.Jar = jar
+	}
+}
+
+// whoami tells who is signed in.
+func whoami(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(w, session.FromContext(r.Context()).UserID())
+}
+
+// guarded are the ways to put a handler behind a guard for users, with the
+// ready-made routes beside it.
+var guarded = map[string]func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler{
+	"nethttp": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+		mux := http.NewServeMux()
+		middleware.Mount(mux, m)
+		for path, h := range routes {
+			mux.Handle("GET "+path, middleware.RequireUser(h))
+		}
+		return middleware.Sessions(m)(mux)
+	},
+	"chi": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+		r := chi.NewRouter()
+		r.Use(middleware.Sessions(m))
+		middleware.Mount(r, m)
+		for path, h := range routes {
+			r.With(middleware.RequireUser).Get(path, h)
+		}
+		return r
+	},
+	"echo": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+		e := echo.New()
+		e.Use(sessionecho.Sessions(m))
+		sessionecho.Mount(e, m)
+		for path, h := range routes {
+			e.GET(path, func(c echo.Context) error {
+				h(c.Response(), c.Request())
+				return nil
+			}, sessionecho.RequireUser)
+		}
+		return e
+	},
+	"gin": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+		gin.SetMode(gin.ReleaseMode)
+		r := gin.New()
+		r.Use(sessiongin.Sessions(m))
+		sessiongin.Mount(r, m)
+		for path, h := range routes {
+			r.GET(path, sessiongin.RequireUser, func(c *gin.Context) { h(c.Writer, c.Request) })
+		}
+		return r
+	},
+}
+
+// overAll runs a test under every framework, with and without a store.
+func overAll(t *testing.T, test func(t *testing.T, framework, store string)) {
+	t.Parallel()
+	for framework := range guarded {
+		for _, store := range []string{"cookie", "memory"} {
+			t.Run(framework+"/"+store, func(t *testing.T) {
+				t.Parallel()
+				test(t, framework, store)
+			})
+		}
+	}
+}
+
+// duration is a time that LONG=1 raises.
+func duration(usual, long time.Duration) time.Duration {
+	if os.Getenv("LONG") != "" {
+		return long
+	}
+	return usual
+}
