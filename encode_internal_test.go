@@ -97,7 +97,7 @@ func TestDecoderRefuses(t *testing.T) {
 		{"a truth of 2", []byte{2}, func(d *decoder) { d.bool() }},
 		{"a text that is cut", []byte{3, 'a', 'b'}, func(d *decoder) { d.text() }},
 		{"a text of 2^63 bytes", written(func(e *encoder) { e.uint(1 << 63) }), func(d *decoder) { d.text() }},
-		{"a time without end", written(func(e *encoder) { e.uint(math.MaxUint64) }), func(d *decoder) { d.time() }},
+		{"a time without end", written(func(e *encoder) { e.uint(math.MaxInt64) }), func(d *decoder) { d.time() }},
 		{"a duration without end", written(func(e *encoder) { e.uint(math.MaxUint64) }), func(d *decoder) { d.duration() }},
 		{"too many failures", written(func(e *encoder) { e.uint(1<<30 + 1) }), func(d *decoder) { d.count(1 << 30) }},
 		{"a token of no kind", []byte{3, 0}, func(d *decoder) { d.token() }},

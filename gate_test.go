@@ -29,7 +29,7 @@ func TestLongestPauses(t *testing.T) {
 			overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 				a := newApp(t, kind)
 				b := a.signedIn()
-				a.auth.fails = tt.err
+				a.auth.fail(tt.err)
 				a.clock.Advance(a.auth.life)
 				unavailable := func(asked int) time.Duration {
 					t.Helper()
@@ -58,9 +58,7 @@ func TestLongestPauses(t *testing.T) {
 				}
 				a.clock.Advance(tt.want*5/4 - early)
 				unavailable(2)
-				a.auth.mu.Lock()
-				a.auth.fails = nil
-				a.auth.mu.Unlock()
+				a.auth.fail(nil)
 				a.clock.Advance(2 * tt.want * 5 / 4)
 				b.is(true)
 			})

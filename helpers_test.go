@@ -100,6 +100,13 @@ func (a *stubAuth) Refresh(_ context.Context, refreshToken string) (session.Toke
 	return a.issue(), nil
 }
 
+// fail makes refreshing fail from now on, or not any more.
+func (a *stubAuth) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fails = err
+}
+
 // refreshes is how often Refresh was called.
 func (a *stubAuth) refreshes() int {
 	a.mu.Lock()

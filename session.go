@@ -220,10 +220,22 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	}
 	now, err := s.m.fresh(ctx, rec)
 	if err != nil {
-		return "", err
+		return "", s.over(rec, err)
 	}
 	s.adopt(now)
 	return now.pair.tokens.AccessToken, nil
+}
+
+// over returns err, and leaves the session without its record if that says that
+// it has ended meanwhile.
+func (s *Session) over(rec *record, err error) error {
+	s.mu.Lock()
+	here := s.rec != nil
+	s.mu.Unlock()
+	if here && errors.Is(err, ErrEnded) {
+		s.drop(rec, err)
+	}
+	return err
 }
 
 // replace returns a newer access token than one that an API has refused, or
@@ -238,7 +250,7 @@ func (s *Session) replace(ctx context.Context, refused string) (string, error) {
 	if rec.pair.tokens.AccessToken == refused && !rec.pair.forced {
 		now, err := s.m.renew(ctx, rec, rec.pair.gen)
 		if err != nil {
-			return "", err
+			return "", s.over(rec, err)
 		}
 		s.adopt(now)
 		rec = now
@@ -298,19 +310,23 @@ func (s *Session) Authorize(p Policy) error {
 	s.mu.Lock()
 	err := s.err
 	s.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !signedIn:
-		return fmt.Errorf("session: %w", ErrUnauthenticated)
-	case p != nil && !p(s):
-		s.mu.Lock()
-		key := s.rec.key
-		s.mu.Unlock()
-		s.m.event(context.Background(), slog.LevelInfo, key, Event{Name: EventAccessDenied})
-		return fmt.Errorf("session: %w", ErrForbidden)
 	}
-	return nil
+	if !signedIn {
+		return fmt.Errorf("session: %w", ErrUnauthenticated)
+	}
+	if p == nil || p(s) {
+		return nil
+	}
+	s.mu.Lock()
+	rec := s.rec
+	s.mu.Unlock()
+	if rec == nil { // the policy has asked for the access token, and learned that it is over
+		return fmt.Errorf("session: %w", ErrUnauthenticated)
+	}
+	s.m.event(context.Background(), slog.LevelInfo, rec.key, Event{Name: EventAccessDenied})
+	return fmt.Errorf("session: %w", ErrForbidden)
 }
 
 // Save writes the session's changed values now instead of with the answer, so
@@ -366,9 +382,16 @@ func (s *Session) GoString() string { return s.String() }
 // Format keeps everything secret out of every fmt verb.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// LogValue returns the user's ID and whether one is signed in.
+// LogValue returns the user's ID and whether one is signed in, as far as that
+// is known: it asks nobody.
 func (s *Session) LogValue() slog.Value {
-	return slog.GroupValue(slog.Bool("signed_in", s.SignedIn()), slog.String("user_id", s.UserID()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	userID := ""
+	if s.rec != nil {
+		userID = s.rec.userID
+	}
+	return slog.GroupValue(slog.Bool("signed_in", s.rec != nil), slog.String("user_id", userID))
 }
 
 // MarshalJSON returns a JSON string without anything secret.
