@@ -89,7 +89,7 @@ func Postgres(t testing.TB) *Server {
 		Driver: "pgx",
 		t:      t,
 		command: func() *exec.Cmd {
-			return as(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=")
+			return as(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=500")
 		},
 		stop:   syscall.SIGINT,
 		socket: filepath.Join(dir, ".s.PGSQL.5432"),
@@ -129,7 +129,7 @@ func MariaDB(t testing.TB) *Server {
 	}
 	s.command = func() *exec.Cmd {
 		return exec.Command(bin, "--no-defaults", "--user="+me.Username, "--datadir="+data, "--socket="+s.socket,
-			"--pid-file="+filepath.Join(dir, "pid"), "--tmpdir="+dir, "--skip-networking", "--skip-log-bin", "--max-connections=300")
+			"--pid-file="+filepath.Join(dir, "pid"), "--tmpdir="+dir, "--skip-networking", "--skip-log-bin", "--max-connections=500")
 	}
 	s.begin(dir)
 	s.DSN = fmt.Sprintf("root@tcp(%s)/mysql", s.Proxy.Addr())

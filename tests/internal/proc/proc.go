@@ -41,7 +41,7 @@ func runMore() {
 		return
 	}
 	n := "8"
-	if race {
+	if Race {
 		n = "4" // a program with the race detector does not only wait
 	}
 	_ = flag.Set(name, n)
@@ -55,7 +55,7 @@ func build(m *testing.M, programs []string) int {
 	}
 	defer os.RemoveAll(dir)
 	args := []string{"build", "-o", dir + string(os.PathSeparator)}
-	if race {
+	if Race {
 		args = append(args, "-race")
 	}
 	for _, name := range programs {
@@ -91,7 +91,8 @@ const Patient = "AUTH_TIMEOUT=1m"
 // environment but what is given.
 func Command(program string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(dir, program), args...)
-	cmd.Env = append([]string{"GORACE=halt_on_error=1"}, env...)
+	// With its default the race detector would wait for a second at the end.
+	cmd.Env = append([]string{"GORACE=halt_on_error=1 atexit_sleep_ms=50"}, env...)
 	return cmd
 }
 

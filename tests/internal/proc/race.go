@@ -2,4 +2,6 @@
 
 package proc
 
-const race = true
+// Race tells whether the race detector is in the programs that Main builds: it
+// makes them slow.
+const Race = true
