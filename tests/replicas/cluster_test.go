@@ -1,0 +1,352 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// tooLong is what no machine is too slow for.
+const tooLong = time.Minute
+
+// leaseTime is how long a process that refreshes a session may be silent
+// before another one takes over.
+const leaseTime = 3 * time.Second
+
+// secretKeys are SESSION_KEYS, the newest first.
+type secretKeys []session.SecretKey
+
+func newKeys() secretKeys { return secretKeys{session.GenerateKey(), session.GenerateKey()} }
+
+func (k secretKeys) String() string {
+	var texts []string
+	for _, key := range k {
+		texts = append(texts, key.Encode())
+	}
+	return strings.Join(texts, ",")
+}
+
+// cluster is some processes of the dashboard that share a database and the
+// auth service.
+type cluster struct {
+	t       *testing.T
+	db      *database
+	mode    mode
+	keys    secretKeys
+	service *service
+	all     []*process // processes that take every test's requests
+
+	mu     sync.Mutex
+	logins []login // of all browsers
+}
+
+// process is one of them.
+type process struct {
+	*proc.Process
+	client *http.Client
+}
+
+// newCluster starts three processes.
+func newCluster(t *testing.T, db *database, m mode, keys secretKeys) *cluster {
+	t.Helper()
+	c := &cluster{t: t, db: db, mode: m, keys: keys, service: newService(t, authtest.Options{})}
+	for range 3 {
+		c.all = append(c.all, c.start(t))
+	}
+	return c
+}
+
+func (c *cluster) run(name string, test func(*testing.T)) {
+	c.t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		test(t)
+	})
+}
+
+// start starts one more process, which ends with the test.
+func (c *cluster) start(t *testing.T, env ...string) *process {
+	t.Helper()
+	place := "STORE=" + c.db.address
+	if c.mode == cookies {
+		place = "COORDINATOR=" + c.db.address
+	}
+	p := &process{}
+	t.Cleanup(func() {
+		if p.Process == nil {
+			return
+		}
+		log := p.Stderr()
+		c.service.search(t, "what a process has printed", []byte(strings.Join(p.Stdout(), "\n")+log))
+		if t.Failed() {
+			t.Logf("what %s has complained of:\n%s", p.URL, complaints(log))
+		}
+	})
+	p.Process = proc.Start(t, "dashboard", append([]string{
+		"AUTH_URL=" + c.service.url, "UPSTREAM_URL=" + c.service.upstream, "SESSION_KEYS=" + c.keys.String(), place,
+		"STORE_TIMEOUT=20s", // a busy machine is no outage
+		"LOG_LEVEL=debug",
+	}, env...))
+	transport := &http.Transport{MaxIdleConnsPerHost: 300, ExpectContinueTimeout: tooLong}
+	t.Cleanup(transport.CloseIdleConnections)
+	p.client = &http.Client{Transport: transport, Timeout: tooLong, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	return p
+}
+
+// complaints returns the last warnings and errors of a log.
+func complaints(log string) string {
+	var lines []string
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "level=DEBUG") && !strings.Contains(line, "level=INFO") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-30):], "")
+}
+
+// jar is the cookies that a browser has. It is never changed, so that answers
+// can be tried in every order.
+type jar map[string]string
+
+// mainCookie holds the tokens of a cookie session, and the ID of a stored one.
+const mainCookie = "__Host-session"
+
+// after is the jar after an answer has arrived.
+func (j jar) after(a answer) jar {
+	next := jar{}
+	maps.Copy(next, j)
+	for _, c := range a.cookies {
+		if c.MaxAge < 0 {
+			delete(next, c.Name)
+		} else {
+			next[c.Name] = c.Value
+		}
+	}
+	return next
+}
+
+// String is the Cookie header that the browser sends.
+func (j jar) String() string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(j)) {
+		pairs = append(pairs, name+"="+j[name])
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// answer is a response that has been read.
+type answer struct {
+	status  int
+	header  http.Header
+	cookies []*http.Cookie
+	body    string
+	took    time.Duration
+}
+
+// sets reports whether the answer gives the browser a cookie of this name,
+// deletes whether it takes one away.
+func (a answer) sets(name string) bool {
+	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge >= 0 })
+}
+
+func (a answer) deletes(name string) bool {
+	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge < 0 })
+}
+
+// send makes a request with the cookies of a jar.
+func (p *process) send(ctx context.Context, method, path string, body io.Reader, j jar) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.URL+path, body)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if len(j) > 0 {
+		req.Header.Set("Cookie", j.String())
+	}
+	start := time.Now()
+	res, err := p.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, res.Cookies(), string(text), time.Since(start)}, err
+}
+
+func (p *process) get(t *testing.T, path string, j jar) answer {
+	t.Helper()
+	a, err := p.send(t.Context(), "GET", path, nil, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (p *process) post(t *testing.T, path, body string, j jar) answer {
+	t.Helper()
+	a, err := p.send(t.Context(), "POST", path, strings.NewReader(body), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// later sends a request and returns what waits for its answer.
+func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar) (wait func() answer) {
+	t.Helper()
+	type result struct {
+		a   answer
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		a, err := p.send(context.Background(), method, path, body, j)
+		done <- result{a, err}
+	}()
+	return func() answer {
+		t.Helper()
+		r := <-done
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		return r.a
+	}
+}
+
+// login is a browser in which a user is signed in.
+type login struct {
+	user *user
+	jar  jar
+	at   time.Time // when the answer came
+}
+
+// signIn signs a new user in whose first access token lives so long.
+func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) login {
+	t.Helper()
+	u := c.service.newUser(firstLife)
+	a := p.post(t, "/login", `{"email":"`+u.email+`","password":"`+password+`"}`, nil)
+	if a.status != http.StatusOK || !a.sets(mainCookie) {
+		t.Fatalf("login: %d %s", a.status, a.body)
+	}
+	l := login{u, jar(nil).after(a), time.Now()}
+	for _, cookie := range a.cookies {
+		c.service.keep("a cookie", cookie.Value)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logins = append(c.logins, l)
+	return l
+}
+
+// briefly is how long a first access token lives that a test lets expire.
+const briefly = time.Second
+
+// expire waits until the first access token has expired. Its life was counted
+// from when the process received it, which was before the browser's answer.
+func (l login) expire() {
+	l.user.mu.Lock()
+	life := l.user.firstLife
+	l.user.mu.Unlock()
+	time.Sleep(time.Until(l.at.Add(life)))
+}
+
+// served fails the test unless the API was called for the user, and returns
+// the access token that it was called with.
+func (c *cluster) served(t *testing.T, a answer, u *user) (token string) {
+	t.Helper()
+	if a.status != http.StatusOK {
+		t.Fatalf("%d %s after %v, want it to be served", a.status, a.body, a.took)
+	}
+	if c.service.userOf(a.body) != u {
+		t.Fatal("the API was called with another user's token")
+	}
+	return a.body
+}
+
+// lives fails the test unless the user can go on with one refresh token, and
+// the one of the login has been used so often.
+func (c *cluster) lives(t *testing.T, u *user, uses int) {
+	t.Helper()
+	if n := c.service.uses(u); n != uses {
+		t.Errorf("the refresh token was used %d times, want %d", n, uses)
+	}
+	if live := c.service.LiveTokens(u.email); len(live) != 1 {
+		t.Errorf("%d refresh tokens live, want 1", len(live))
+	}
+}
+
+// signedOut fails the test unless the session is over in every process.
+func (c *cluster) signedOut(t *testing.T, j jar, among ...*process) {
+	t.Helper()
+	for i, p := range among {
+		if a := p.get(t, "/api/me", j); a.status != http.StatusUnauthorized {
+			t.Errorf("process %d: %d %s, want the session to be over", i, a.status, a.body)
+		}
+	}
+}
+
+// wave sends n requests, spread over the processes and over a time, and
+// returns their answers.
+func wave(t *testing.T, among []*process, n int, over time.Duration, send func(p *process, i int) (answer, error)) []answer {
+	t.Helper()
+	answers, errs := make([]answer, n), make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			time.Sleep(over * time.Duration(i) / time.Duration(n))
+			answers[i], errs[i] = send(among[i%len(among)], i)
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	return answers
+}
+
+// eventually asks until done says so.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(tooLong); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not happen: %s", what)
+		}
+	}
+}
+
+// await waits for an event.
+func await(t *testing.T, what string, event <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-event:
+	case <-time.After(tooLong):
+		t.Fatalf("waited in vain: %s", what)
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}

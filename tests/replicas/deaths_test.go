@@ -1,0 +1,301 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"bufio"
+	"database/sql"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// A process dies, or stands still for longer than a lease, in the middle of a
+// refresh. The others answer within two leases. What became of the refresh
+// token they can only find out by using it: where it had been used the session
+// ends, that one alone, and they say why.
+//
+// The auth service forgives a second use, as the real one does. So nothing but
+// the processes themselves ends what the dead one has left.
+func (c *cluster) testDeaths(t *testing.T) {
+	c = &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{Lax: true})}
+	for range 2 {
+		// What a refused take-over waits for is a call of the one before.
+		c.all = append(c.all, c.start(t, "AUTH_TIMEOUT=1s"))
+	}
+	for range rounds(1, 10) {
+		c.run("killed before it was sent", c.testKilledBeforeSent)
+		c.run("killed before it was carried out", c.testKilledBeforeCarriedOut)
+		c.run("killed before it was answered", c.testKilledBeforeAnswered)
+		c.run("paused before it was sent", c.testPausedBeforeSent)
+		c.run("paused before it was answered", c.testPausedBeforeAnswered)
+	}
+}
+
+func (c *cluster) testKilledBeforeSent(t *testing.T) {
+	dam := newDam(t)
+	victim := c.start(t, "AUTH_URL="+dam.url)
+	l := c.signIn(t, c.all[0], briefly)
+	l.expire()
+	c.abandon(t, victim, l)
+	await(t, "the refresh is on its way", dam.arrived)
+	victim.Signal(syscall.SIGKILL)
+	victim.Wait()
+	c.takenOver(t, l, http.StatusOK)
+	c.lives(t, l.user, 1)
+}
+
+func (c *cluster) testKilledBeforeCarriedOut(t *testing.T) {
+	victim := c.start(t)
+	l := c.signIn(t, c.all[0], briefly)
+	held := l.user.holdRefresh(stop{before: true, drop: true})
+	l.expire()
+	c.abandon(t, victim, l)
+	await(t, "the service has the refresh", held.arrived)
+	victim.Signal(syscall.SIGKILL)
+	victim.Wait()
+	l.user.letGo()
+	c.takenOver(t, l, http.StatusOK)
+	c.lives(t, l.user, 1)
+}
+
+func (c *cluster) testKilledBeforeAnswered(t *testing.T) {
+	victim := c.start(t)
+	l := c.signIn(t, c.all[0], briefly)
+	held := l.user.holdRefresh(stop{})
+	l.expire()
+	c.abandon(t, victim, l)
+	await(t, "the service has carried it out", held.arrived)
+	victim.Signal(syscall.SIGKILL)
+	victim.Wait()
+	l.user.letGo()
+	c.takenOver(t, l, http.StatusUnauthorized)
+	c.endedForUnknown(t, l)
+	if n := c.service.uses(l.user); n != 2 {
+		t.Errorf("the refresh token was used %d times, want once and once more", n)
+	}
+}
+
+func (c *cluster) testPausedBeforeAnswered(t *testing.T) {
+	victim := c.start(t)
+	l := c.signIn(t, c.all[0], briefly)
+	held := l.user.holdRefresh(stop{})
+	l.expire()
+	wait := victim.later(t, "GET", "/api/upstream", nil, l.jar)
+	await(t, "the service has carried it out", held.arrived)
+	c.pause(t, victim)
+	l.user.letGo()
+	c.takenOver(t, l, http.StatusUnauthorized)
+	c.endedForUnknown(t, l)
+	victim.Signal(syscall.SIGCONT)
+	late := wait()
+	if late.status != http.StatusUnauthorized {
+		t.Errorf("the process that stood still answers %d %s", late.status, late.body)
+	}
+	for _, j := range []jar{l.jar, l.jar.after(late)} {
+		c.signedOut(t, j, append([]*process{victim}, c.all...)...)
+	}
+	eventually(t, "it gives back the tokens that came too late", func() bool {
+		return len(c.service.LiveTokens(l.user.email)) == 0
+	})
+}
+
+// A process that has taken the lease and waits for its turn to call the
+// service finds, when it has stood still, that the lease is another's.
+func (c *cluster) testPausedBeforeSent(t *testing.T) {
+	const atOnce = 64
+	victim := c.start(t, "AUTH_TIMEOUT=40s")
+	var others []login
+	for range atOnce {
+		others = append(others, c.signIn(t, victim, briefly))
+	}
+	l := c.signIn(t, c.all[0], briefly)
+	l.expire()
+	var held []*stop
+	var waiting []func() answer
+	for _, o := range others {
+		held = append(held, o.user.holdRefresh(stop{before: true}))
+		waiting = append(waiting, victim.later(t, "GET", "/api/upstream", nil, o.jar))
+	}
+	for _, h := range held {
+		await(t, "the process has as many refreshes on the wire as it may", h.arrived)
+	}
+	version := c.watch(t, l)
+	wait := victim.later(t, "GET", "/api/upstream", nil, l.jar)
+	version() // it has taken the lease
+	version() // and renews it
+	c.pause(t, victim)
+	token := c.takenOver(t, l, http.StatusOK)
+	for _, o := range others {
+		o.user.letGo()
+	}
+	victim.Signal(syscall.SIGCONT)
+	if a := wait(); c.served(t, a, l.user) != token {
+		t.Error("the process that stood still has tokens of its own")
+	}
+	for i, wait := range waiting {
+		c.served(t, wait(), others[i].user)
+		c.lives(t, others[i].user, 1)
+	}
+	c.lives(t, l.user, 1)
+}
+
+// pause stops a process, though not in the middle of a write to an SQLite file:
+// it would keep the file locked for all, as long as it stands still.
+func (c *cluster) pause(t *testing.T, p *process) {
+	t.Helper()
+	p.Signal(syscall.SIGSTOP)
+	if c.db.file == "" {
+		return
+	}
+	conn := c.db.open(t)
+	conn.SetMaxOpenConns(1)
+	eventually(t, "the process is stopped, and the file is not locked", func() bool {
+		if _, err := conn.Exec("BEGIN IMMEDIATE"); err == nil {
+			_, err = conn.Exec("ROLLBACK")
+			return err == nil
+		}
+		p.Signal(syscall.SIGCONT)
+		time.Sleep(10 * time.Millisecond)
+		p.Signal(syscall.SIGSTOP)
+		return false
+	})
+}
+
+// watch returns what waits until the record of a session is written.
+func (c *cluster) watch(t *testing.T, l login) (next func()) {
+	t.Helper()
+	conn := c.db.open(t)
+	query := "SELECT version FROM sessions WHERE session_key = '" + recordKey(c.sessionID(t, l.jar)) + "'"
+	var last int64
+	look := func() bool {
+		var now int64
+		if err := conn.QueryRow(query).Scan(&now); err != nil && err != sql.ErrNoRows {
+			t.Fatal(err)
+		}
+		changed := now != last
+		last = now
+		return changed
+	}
+	look()
+	return func() {
+		t.Helper()
+		eventually(t, "the record is written", look)
+	}
+}
+
+// abandon sends a request that will not be answered.
+func (c *cluster) abandon(t *testing.T, p *process, l login) {
+	t.Helper()
+	go func() {
+		if a, err := p.send(t.Context(), "GET", "/api/upstream", nil, l.jar); err == nil {
+			t.Errorf("a process that was killed has answered %d %s", a.status, a.body)
+		}
+	}()
+}
+
+// takenOver fails the test unless the other processes answer all requests of
+// the session within two leases, in the same way, and others meanwhile at
+// once. It returns the token that the API was called with.
+func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
+	t.Helper()
+	const requests = 20
+	limit := 2 * leaseTime
+	if proc.Race {
+		limit += leaseTime // which a slow machine may have
+	}
+	bystander := c.signIn(t, c.all[1], 0)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 10 {
+			a, err := c.all[i%2].send(t.Context(), "GET", "/api/me", nil, bystander.jar)
+			if err != nil || a.status != http.StatusOK || a.took > limit-leaseTime {
+				t.Errorf("somebody else: %d %s after %v, error %v", a.status, a.body, a.took, err)
+			}
+		}
+	})
+	answers := wave(t, c.all, requests, 0, func(p *process, _ int) (answer, error) {
+		return p.send(t.Context(), "GET", "/api/upstream", nil, l.jar)
+	})
+	wg.Wait()
+	slowest := time.Duration(0)
+	for _, a := range answers {
+		slowest = max(slowest, a.took)
+		switch {
+		case a.status != status:
+			t.Fatalf("%d %s after %v, want %d", a.status, a.body, a.took, status)
+		case a.took > limit:
+			t.Errorf("the answer took %v, want %v at most", a.took, limit)
+		case status == http.StatusOK && token != "" && c.served(t, a, l.user) != token:
+			t.Error("the API was called with two tokens")
+		case status == http.StatusOK:
+			token = c.served(t, a, l.user)
+		}
+	}
+	t.Logf("the slowest answer took %v", slowest.Round(time.Millisecond))
+	return token
+}
+
+// endedForUnknown fails the test unless the session is over, and one process
+// has logged it and why.
+func (c *cluster) endedForUnknown(t *testing.T, l login) {
+	t.Helper()
+	c.signedOut(t, l.jar, c.all...)
+	said := 0
+	id := "session=" + recordKey(c.sessionID(t, l.jar))[:16] + " "
+	for _, p := range c.all {
+		for line := range strings.Lines(p.Stderr()) {
+			if strings.Contains(line, "msg=session_ended ") && strings.Contains(line, id) &&
+				strings.Contains(line, "reason=refresh_outcome_unknown") {
+				said++
+			}
+		}
+	}
+	if said != 1 {
+		t.Errorf("the end and its reason were logged %d times", said)
+	}
+}
+
+// dam is in the place of an auth service, and lets nothing through to it.
+type dam struct {
+	url     string
+	arrived chan struct{} // a refresh has come
+}
+
+func newDam(t *testing.T) *dam {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dam{"http://" + l.Addr().String(), make(chan struct{})}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				req, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				if req.URL.Path == "/auth/token/refresh" {
+					close(d.arrived)
+				}
+				_, _ = conn.Read(make([]byte, 1)) // until the client is gone
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	return d
+}

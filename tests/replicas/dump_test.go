@@ -1,0 +1,274 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/securecookie"
+)
+
+// testDump looks for secrets in all that is in the database after everything
+// has been done with it. Whoever has that, and SESSION_KEYS besides, has no
+// token, no session ID, no address of a user, and can open no record.
+func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster) {
+	rows := db.dump(t)
+	opened := 0
+	for _, c := range clusters {
+		for _, l := range c.logins {
+			id := c.sessionID(t, l.jar)
+			c.service.keep("a session's ID", string(id), hex.EncodeToString(id), base64.RawURLEncoding.EncodeToString(id), base64.RawStdEncoding.EncodeToString(id))
+		}
+		for _, r := range rows {
+			for _, column := range r.columns {
+				c.service.search(t, "a row of the database", column)
+				if plain, err := base64.URLEncoding.DecodeString(string(column)); err == nil {
+					c.service.search(t, "a row of the database, decoded", plain)
+				}
+			}
+		}
+		for _, file := range []string{db.file, db.file + "-wal", db.file + "-shm"} {
+			if raw, err := os.ReadFile(file); err == nil {
+				c.service.search(t, "the file of the database", raw)
+			}
+		}
+		// With a browser's cookie a record opens: the secrets are in there.
+		for _, l := range c.logins {
+			id := c.sessionID(t, l.jar)
+			for _, secret := range keys.secrets() {
+				plain := rows[recordKey(id)].open(recordSeal(secret, id))
+				if plain != nil {
+					opened++
+					if !bytes.Contains(plain, uuidBytes(l.user.id)) {
+						t.Error("a record is not that of its user")
+					}
+				}
+			}
+		}
+	}
+	if opened < 10 {
+		t.Errorf("%d records are of the test's own browsers: too few to show anything", opened)
+	}
+	// Without one it does not, whatever of the row itself is taken for it.
+	tried := 0
+	for _, r := range rows {
+		if tried++; tried > 50 {
+			break // they are all made in the same way
+		}
+		for _, secret := range keys.secrets() {
+			seals := []*securecookie.SecureCookie{cookieSeal(secret), seal(secret, nil, "meta")}
+			guesses := [][]byte{nil, make([]byte, 32)}
+			for _, column := range r.columns {
+				if plain, err := hex.DecodeString(string(column)); err == nil {
+					guesses = append(guesses, column, plain)
+				}
+			}
+			for _, guess := range guesses {
+				seals = append(seals, recordSeal(secret, guess), seal(secret, guess, "record"))
+			}
+			for _, s := range seals {
+				if r.open(s) != nil {
+					t.Fatal("a record opens without a browser's cookie")
+				}
+			}
+		}
+	}
+	t.Logf("%d rows, %d of them opened with the cookies of their browsers", len(rows), opened)
+}
+
+// row is one of the table of sessions.
+type row struct {
+	key     string
+	columns [][]byte
+}
+
+// open returns what one of the columns holds, nil if none opens with s.
+func (r row) open(s *securecookie.SecureCookie) []byte {
+	for _, column := range r.columns {
+		if len(column) < 100 {
+			continue // not sealed
+		}
+		for _, purpose := range []string{"record", "meta", "tokens", "state", "id"} {
+			var plain []byte
+			if s.Decode("1 "+purpose+" "+r.key, string(column), &plain) == nil {
+				return plain
+			}
+		}
+	}
+	return nil
+}
+
+// dump returns the rows of the table by their keys. There must be no other
+// table.
+func (db *database) dump(t *testing.T) map[string]row {
+	t.Helper()
+	conn := db.open(t)
+	tables := map[string]string{
+		"sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+		"pgx":    "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+		"mysql":  "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+	}
+	var table string
+	if err := conn.QueryRow(tables[db.driver]).Scan(&table); err != nil || table != "sessions" {
+		t.Fatalf("table %q, error %v", table, err)
+	}
+	found, err := conn.Query("SELECT * FROM sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	names, err := found.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]row{}
+	for found.Next() {
+		values := make([]any, len(names))
+		for i := range values {
+			values[i] = new(sql.RawBytes)
+		}
+		if err := found.Scan(values...); err != nil {
+			t.Fatal(err)
+		}
+		var r row
+		for i, v := range values {
+			column := bytes.Clone(*v.(*sql.RawBytes))
+			r.columns = append(r.columns, column)
+			if names[i] == "session_key" {
+				r.key = string(column)
+			}
+		}
+		rows[r.key] = r
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func (db *database) open(t *testing.T) *sql.DB {
+	t.Helper()
+	conn, err := sql.Open(db.driver, db.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// What follows is what somebody would write who has stolen SESSION_KEYS and
+// read this module's source.
+
+func (k secretKeys) secrets() [][]byte {
+	var secrets [][]byte
+	for _, key := range k {
+		secret, _ := base64.RawURLEncoding.DecodeString(key.Encode())
+		secrets = append(secrets, secret)
+	}
+	return secrets
+}
+
+func derive(secret, salt []byte, info string) []byte {
+	key, _ := hkdf.Key(sha256.New, secret, salt, "synmetrix/session 1 "+info, sha256.Size)
+	return key
+}
+
+func seal(secret, salt []byte, what string) *securecookie.SecureCookie {
+	return securecookie.New(derive(secret, salt, what+" hash"), derive(secret, salt, what+" block")).
+		MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
+}
+
+func cookieSeal(secret []byte) *securecookie.SecureCookie { return seal(secret, nil, "cookie") }
+
+func recordSeal(secret, id []byte) *securecookie.SecureCookie {
+	return seal(derive(secret, nil, "record"), id, "record")
+}
+
+func recordKey(id []byte) string {
+	sum := sha256.Sum256(id)
+	return hex.EncodeToString(sum[:])
+}
+
+// sessionID returns the ID that a browser's cookie holds.
+func (c *cluster) sessionID(t *testing.T, j jar) []byte {
+	t.Helper()
+	purpose := map[mode]string{stored: "id", cookies: "tokens"}[c.mode]
+	for _, secret := range c.keys.secrets() {
+		var plain []byte
+		if cookieSeal(secret).Decode("1 "+purpose+" "+mainCookie, j[mainCookie], &plain) == nil {
+			return plain[:32]
+		}
+	}
+	t.Fatal("a cookie does not open with the keys")
+	return nil
+}
+
+// keep adds to what must not be found.
+func (s *service) keep(what string, forms ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, form := range forms {
+		s.secrets[form] = what
+	}
+}
+
+func uuidBytes(text string) []byte {
+	b, _ := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	return b
+}
+
+// grain is how many bytes of a form are looked up at once. All are longer.
+const grain = 12
+
+// search fails the test if data contains anything that must not be found, in
+// whatever form it may be written.
+func (s *service) search(t *testing.T, where string, data []byte) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.index) == 0 || s.indexed != len(s.secrets) {
+		s.makeIndex()
+	}
+	for i := 0; i+grain <= len(data); i++ {
+		for _, form := range s.index[[grain]byte(data[i:])] {
+			if bytes.HasPrefix(data[i:], []byte(form.text)) {
+				t.Fatalf("%s is in %s", form.what, where)
+			}
+		}
+	}
+}
+
+type form struct{ text, what string }
+
+func (s *service) makeIndex() {
+	s.index, s.indexed = map[[grain]byte][]form{}, len(s.secrets)
+	for secret, what := range s.secrets {
+		forms := []string{secret}
+		if parts := strings.Split(secret, "."); what == "an access token" {
+			// The first part is the same in all tokens, and no secret.
+			for _, part := range parts[1:] {
+				raw, _ := base64.RawURLEncoding.DecodeString(part)
+				forms = append(forms, part, string(raw))
+			}
+		}
+		if raw := uuidBytes(secret); len(raw) == 16 {
+			forms = append(forms, hex.EncodeToString(raw), string(raw))
+		}
+		for _, f := range forms {
+			if len(f) < grain {
+				panic(fmt.Sprintf("%s of %d bytes is too short to be looked for", what, len(f)))
+			}
+			key := [grain]byte([]byte(f))
+			s.index[key] = append(s.index[key], form{f, what})
+		}
+	}
+}

@@ -1,0 +1,106 @@
+//go:build replicas
+
+// Package replicas_test runs several processes of the dashboard, as one app
+// behind a load balancer, over each database, and looks at what their users
+// see while processes die and stand still, databases are gone, and people sign
+// out.
+package replicas_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/synmetrix/session/tests/internal/dbtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
+
+// database is where the processes of an app meet.
+type database struct {
+	driver  string // as sql.Open names it
+	dsn     string
+	address string         // as the dashboard is told it
+	file    string         // of SQLite
+	server  *dbtest.Server // of the others
+}
+
+func newSQLite(t *testing.T) *database {
+	file := filepath.Join(t.TempDir(), "sessions.db")
+	return &database{driver: "sqlite", dsn: file, address: "sqlite:" + file, file: file}
+}
+
+func newDatabase(s *dbtest.Server) *database {
+	return &database{driver: s.Driver, dsn: s.DSN, address: s.URL, server: s}
+}
+
+func TestSQLite(t *testing.T)     { t.Parallel(); newSQLite(t).test(t) }
+func TestPostgreSQL(t *testing.T) { t.Parallel(); newDatabase(dbtest.Postgres(t)).test(t) }
+func TestMariaDB(t *testing.T)    { t.Parallel(); newDatabase(dbtest.MariaDB(t)).test(t) }
+
+// mode is what the processes have in the database.
+type mode string
+
+const (
+	stored  mode = "sessions"    // sessions
+	cookies mode = "coordinator" // what cookie sessions share
+)
+
+var modes = []mode{stored, cookies}
+
+// test does everything with one database, and looks for secrets in it when all
+// is over.
+func (db *database) test(t *testing.T) {
+	t.Run("start", db.testStart)
+	var all []*cluster
+	keys := newKeys()
+	for _, m := range modes {
+		t.Run(string(m), func(t *testing.T) {
+			c := newCluster(t, db, m, keys)
+			all = append(all, c)
+			c.run("a wave", c.testWave)
+			c.run("a service that takes 8 s", c.testSlowService)
+			c.run("a crowd", c.testCrowd)
+			if m == stored {
+				c.run("writes of many values", c.testValues)
+			}
+			c.run("logout", c.testLogout)
+			c.run("deaths", c.testDeaths)
+			c.run("new keys", c.testNewKeys)
+		})
+	}
+	t.Run("dump", func(t *testing.T) { db.testDump(t, keys, all) })
+}
+
+// rounds is a count that LONG=1 raises.
+func rounds(usual, long int) int {
+	if os.Getenv("LONG") != "" {
+		return long
+	}
+	return usual
+}
+
+// severally runs a test n times, some at a time: they wait more than they work.
+// A failure names the number of its run, which decides about all its chances.
+func severally(t *testing.T, n int, run func(t *testing.T, i int)) {
+	t.Helper()
+	const atOnce = 4
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		if t.Failed() {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(strconv.Itoa(i), func(t *testing.T) { run(t, i) })
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,281 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const password = "correct horse battery staple"
+
+// service is the auth service of a cluster, and an API that is called with its
+// tokens. Users can be treated differently: how long the token of their login
+// lives, and where their requests are held.
+type service struct {
+	*authtest.Server
+	url      string
+	upstream string
+
+	mu      sync.Mutex
+	users   map[string]*user // by e-mail address
+	byToken map[string]*user // by refresh token
+	byID    map[string]*user
+	secrets map[string]string      // everything that must not be found anywhere, and what it is
+	index   map[[grain]byte][]form // of the secrets; see search
+	indexed int
+}
+
+// user is one who is known to the service.
+type user struct {
+	id, email string
+
+	mu        sync.Mutex
+	firstLife time.Duration // of the access token that a login brings, 0: as long as any
+	refresh   *stop         // where the refresh is held
+	upstream  *stop         // where the API is held
+	first     string        // the refresh token of the login
+}
+
+// stop holds a request until a test lets it pass, or for a while.
+type stop struct {
+	before bool          // before it is carried out, not after
+	lasts  time.Duration // if it is not the test that lets it pass
+	drop   bool          // it is not carried out, nor answered
+
+	arrived, release chan struct{}
+	once             *sync.Once
+}
+
+func newStop(s stop) *stop {
+	s.arrived, s.release, s.once = make(chan struct{}), make(chan struct{}), new(sync.Once)
+	return &s
+}
+
+func (s *stop) pass() {
+	s.once.Do(func() { close(s.arrived) })
+	if s.lasts > 0 {
+		time.Sleep(s.lasts)
+		return
+	}
+	<-s.release
+}
+
+func newService(t *testing.T, opts authtest.Options) *service {
+	t.Helper()
+	opts.PasswordCost = -1
+	inner, err := authtest.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{
+		Server: inner, users: map[string]*user{}, byToken: map[string]*user{}, byID: map[string]*user{}, secrets: map[string]string{},
+	}
+	web := httptest.NewServer(s)
+	api := httptest.NewServer(http.HandlerFunc(s.serveUpstream))
+	s.url, s.upstream = web.URL, api.URL
+	t.Cleanup(func() {
+		for _, u := range s.users {
+			u.letGo()
+		}
+		inner.Close()
+		for _, server := range []*httptest.Server{web, api} {
+			server.CloseClientConnections()
+			server.Close()
+		}
+	})
+	return s
+}
+
+// newUser adds an account.
+func (s *service) newUser(firstLife time.Duration) *user {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := &user{id: randomUUID(), email: strings.ToLower(rand.Text()) + "@example.com", firstLife: firstLife}
+	s.AddAccount(authtest.Account{ID: u.id, Email: u.email, Password: password})
+	s.users[u.email], s.byID[u.id] = u, u
+	s.secrets[u.email], s.secrets[u.id] = "an e-mail address", "a user's ID"
+	return u
+}
+
+func randomUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// holdRefresh and holdUpstream hold the coming requests of a user.
+func (u *user) holdRefresh(h stop) *stop {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.refresh = newStop(h)
+	return u.refresh
+}
+
+func (u *user) holdUpstream() *stop {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.upstream = newStop(stop{})
+	return u.upstream
+}
+
+// letGo lets pass what is held, and all that comes.
+func (u *user) letGo() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, s := range []*stop{u.refresh, u.upstream} {
+		if s != nil && s.lasts == 0 {
+			close(s.release)
+		}
+	}
+	u.refresh, u.upstream = nil, nil
+}
+
+// uses is how often the refresh token of the user's login was used.
+func (s *service) uses(u *user) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	info, _ := s.Token(u.first)
+	return info.Uses
+}
+
+// ServeHTTP passes requests on to the service in authtest.
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var u *user
+	var held *stop
+	switch r.URL.Path {
+	case "/auth/token/refresh":
+		s.mu.Lock()
+		u = s.byToken[r.URL.Query().Get("refresh_token")]
+		s.mu.Unlock()
+		if u != nil {
+			u.mu.Lock()
+			held = u.refresh
+			u.mu.Unlock()
+		}
+	case "/auth/login":
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var login struct{ Email string }
+		if json.Unmarshal(body, &login) == nil {
+			s.mu.Lock()
+			u = s.users[login.Email]
+			s.mu.Unlock()
+		}
+	}
+	if held != nil && held.before {
+		held.pass()
+		if held.drop {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	answer := httptest.NewRecorder()
+	s.Server.ServeHTTP(answer, r)
+	body := answer.Body.Bytes()
+	if u != nil && answer.Code == http.StatusOK {
+		body = s.note(u, r.URL.Path == "/auth/login", body)
+	}
+	if held != nil && !held.before {
+		held.pass()
+	}
+	for name, values := range answer.Header() {
+		w.Header()[name] = values
+	}
+	w.Header().Del("Content-Length")
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(body)
+}
+
+// note remembers the tokens of an answer, and shortens the life of the access
+// token if the user's first one is to be short.
+func (s *service) note(u *user, login bool, body []byte) []byte {
+	var tokens map[string]any
+	if json.Unmarshal(body, &tokens) != nil {
+		return body
+	}
+	access, _ := tokens["jwt_token"].(string)
+	refresh, _ := tokens["refresh_token"].(string)
+	u.mu.Lock()
+	life := u.firstLife
+	if login {
+		u.first = refresh
+	}
+	u.mu.Unlock()
+	if login && life > 0 {
+		access = s.shorten(access, life)
+		tokens["jwt_token"], tokens["jwt_expires_in"] = access, life.Milliseconds()
+		body, _ = json.Marshal(tokens)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byToken[refresh] = u
+	s.secrets[refresh], s.secrets[access] = "a refresh token", "an access token"
+	return body
+}
+
+// shorten signs an access token anew that expires earlier.
+func (s *service) shorten(token string, life time.Duration) string {
+	parts := strings.Split(token, ".")
+	claims := claimsOf(token)
+	claims["exp"] = claims["iat"].(float64) + life.Seconds()
+	payload, _ := json.Marshal(claims)
+	signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
+	mac := hmac.New(sha256.New, s.Secret())
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// claimsOf returns the payload of a JWT, nil if it is none.
+func claimsOf(token string) map[string]any {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil
+	}
+	var claims map[string]any
+	_ = json.Unmarshal(payload, &claims) // what is not an object has no claims
+	return claims
+}
+
+// userOf returns the user whose access token it is.
+func (s *service) userOf(token string) *user {
+	hasura, _ := claimsOf(token)["hasura"].(map[string]any)
+	id, _ := hasura["x-hasura-user-id"].(string)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// serveUpstream answers with the token that it was called with.
+func (s *service) serveUpstream(w http.ResponseWriter, r *http.Request) {
+	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if u := s.userOf(token); u != nil {
+		u.mu.Lock()
+		held := u.upstream
+		u.mu.Unlock()
+		if held != nil {
+			held.pass()
+		}
+	}
+	_, _ = io.WriteString(w, token)
+}

@@ -1,0 +1,67 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Fifty requests write as many values of one session over two processes, while
+// its token is renewed: because it has expired, or is about to. All values are
+// kept, and so are the new tokens.
+func (c *cluster) testValues(t *testing.T) {
+	const writes = 50
+	window := c.start(t, "REFRESH_BEFORE=1s") // renews a token of 2 s from its half on
+	also := c.start(t, "REFRESH_BEFORE=1s")
+	among := []*process{window, also}
+	severally(t, rounds(4, 200), func(t *testing.T, i int) {
+		l := c.signIn(t, among[i%2], 2*time.Second)
+		l.user.holdRefresh(stop{before: i/4%2 == 0, lasts: time.Duration(1+i%7) * 20 * time.Millisecond})
+		if i/2%2 == 0 {
+			l.expire()
+		} else {
+			time.Sleep(time.Until(l.at.Add(time.Second)))
+		}
+		answers := wave(t, among, writes, 200*time.Millisecond, func(p *process, i int) (answer, error) {
+			return p.send(t.Context(), "PUT", "/api/prefs/"+key(i), strings.NewReader(strconv.Itoa(i)), l.jar)
+		})
+		for i, a := range answers {
+			if a.status != http.StatusNoContent {
+				t.Errorf("write %d: %d %s", i, a.status, a.body)
+			}
+		}
+		token := c.served(t, c.all[0].get(t, "/api/upstream", l.jar), l.user)
+		for _, p := range append(among, c.all...) {
+			var kept map[string]int
+			a := p.get(t, "/api/prefs", l.jar)
+			if err := json.Unmarshal([]byte(a.body), &kept); err != nil || len(kept) != writes {
+				t.Fatalf("%d values are kept of %d (%d, error %v)", len(kept), writes, a.status, err)
+			}
+			for i := range writes {
+				if kept[key(i)] != i {
+					t.Errorf("%s is %d", key(i), kept[key(i)])
+				}
+			}
+			if c.served(t, p.get(t, "/api/upstream", l.jar), l.user) != token {
+				t.Error("the processes have different tokens")
+			}
+		}
+		c.lives(t, l.user, 1)
+		// It is the refresh token that lives which is kept: it can be given back.
+		if a := also.post(t, "/logout", "{}", l.jar); a.status != http.StatusNoContent {
+			t.Errorf("logout: %d %s", a.status, a.body)
+		}
+		if live := c.service.LiveTokens(l.user.email); len(live) != 0 {
+			t.Error("the new refresh token is lost")
+		}
+	})
+}
+
+// key makes the name of a value.
+func key(i int) string { return fmt.Sprintf("key-%d", i) }
