@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -162,6 +163,42 @@ func (p *Process) Signal(s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Errorf("%v: %v", s, err)
 	}
+}
+
+// Pause has the program stand still until Resume, as that of a machine which
+// is suspended. It returns when all of its threads do.
+func (p *Process) Pause() {
+	p.t.Helper()
+	p.Signal(syscall.SIGSTOP)
+	tasks := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "task")
+	for deadline := time.Now().Add(patience); !standStill(tasks); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s does not stand still", p.cmd.Path)
+		}
+	}
+}
+
+// standStill reports whether the threads that have an entry in tasks are all
+// stopped (proc(5)).
+func standStill(tasks string) bool {
+	stats, err := filepath.Glob(filepath.Join(tasks, "*", "stat"))
+	if err != nil || len(stats) == 0 {
+		return false
+	}
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		_, state, found := bytes.Cut(stat, []byte(") "))
+		if err != nil || !found || state[0] != 'T' {
+			return false
+		}
+	}
+	return true
+}
+
+// Resume lets the program go on.
+func (p *Process) Resume() {
+	p.t.Helper()
+	p.Signal(syscall.SIGCONT)
 }
 
 // Wait waits for the program's end and returns its exit status.
