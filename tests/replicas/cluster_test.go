@@ -198,9 +198,9 @@ func (p *process) get(t *testing.T, path string, j jar) answer {
 	return a
 }
 
-func (p *process) post(t *testing.T, path, body string, j jar) answer {
+func (p *process) post(t *testing.T, path string, body io.Reader, j jar) answer {
 	t.Helper()
-	a, err := p.send(t.Context(), "POST", path, strings.NewReader(body), j)
+	a, err := p.send(t.Context(), "POST", path, body, j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ type login struct {
 func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) login {
 	t.Helper()
 	u := c.service.newUser(firstLife)
-	a := p.post(t, "/login", `{"email":"`+u.email+`","password":"`+password+`"}`, nil)
+	a := p.post(t, "/login", u.credentials(), nil)
 	if a.status != http.StatusOK || !a.sets(mainCookie) {
 		t.Fatalf("login: %d %s", a.status, a.body)
 	}

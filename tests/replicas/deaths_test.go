@@ -94,7 +94,7 @@ func (c *cluster) testPausedBeforeAnswered(t *testing.T) {
 	l.user.letGo()
 	c.takenOver(t, l, http.StatusUnauthorized)
 	c.endedForUnknown(t, l)
-	victim.Signal(syscall.SIGCONT)
+	victim.Resume()
 	late := wait()
 	if late.status != http.StatusUnauthorized {
 		t.Errorf("the process that stood still answers %d %s", late.status, late.body)
@@ -136,7 +136,7 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	for _, o := range others {
 		o.user.letGo()
 	}
-	victim.Signal(syscall.SIGCONT)
+	victim.Resume()
 	if a := wait(); c.served(t, a, l.user) != token {
 		t.Error("the process that stood still has tokens of its own")
 	}
@@ -151,7 +151,7 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 // it would keep the file locked for all, as long as it stands still.
 func (c *cluster) pause(t *testing.T, p *process) {
 	t.Helper()
-	p.Signal(syscall.SIGSTOP)
+	p.Pause()
 	if c.db.file == "" {
 		return
 	}
@@ -162,9 +162,9 @@ func (c *cluster) pause(t *testing.T, p *process) {
 			_, err = conn.Exec("ROLLBACK")
 			return err == nil
 		}
-		p.Signal(syscall.SIGCONT)
+		p.Resume()
 		time.Sleep(10 * time.Millisecond)
-		p.Signal(syscall.SIGSTOP)
+		p.Pause()
 		return false
 	})
 }

@@ -112,6 +112,11 @@ func (s *service) newUser(firstLife time.Duration) *user {
 	return u
 }
 
+// credentials is the body of the user's login.
+func (u *user) credentials() io.Reader {
+	return strings.NewReader(`{"email":"` + u.email + `","password":"` + password + `"}`)
+}
+
 func randomUUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails

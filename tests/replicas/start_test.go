@@ -73,7 +73,7 @@ func (c *cluster) testStartWhileDown(t *testing.T) {
 		}
 		if c.mode == stored {
 			u := c.service.newUser(0)
-			a := p.post(t, "/login", `{"email":"`+u.email+`","password":"`+password+`"}`, nil)
+			a := p.post(t, "/login", u.credentials(), nil)
 			if a.status != http.StatusServiceUnavailable || len(a.cookies) > 0 || len(c.service.LiveTokens(u.email)) > 0 {
 				t.Errorf("%s: login: %d %s, cookies %v; the tokens must be given back", name, a.status, a.body, a.cookies)
 			}
@@ -191,8 +191,8 @@ func (c *cluster) testNewKeys(t *testing.T) {
 	// Signing out everywhere finds what was listed under either key.
 	if c.mode == stored {
 		u := all[0].user
-		again := among[1].post(t, "/login", `{"email":"`+u.email+`","password":"`+password+`"}`, nil)
-		if a := among[0].post(t, "/logout", `{"all":true}`, jar(nil).after(again)); a.status != http.StatusNoContent {
+		again := among[1].post(t, "/login", u.credentials(), nil)
+		if a := among[0].post(t, "/logout", strings.NewReader(`{"all":true}`), jar(nil).after(again)); a.status != http.StatusNoContent {
 			t.Errorf("logout: %d %s", a.status, a.body)
 		}
 		c.signedOut(t, all[0].jar, among...)

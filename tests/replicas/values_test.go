@@ -54,7 +54,7 @@ func (c *cluster) testValues(t *testing.T) {
 		}
 		c.lives(t, l.user, 1)
 		// It is the refresh token that lives which is kept: it can be given back.
-		if a := also.post(t, "/logout", "{}", l.jar); a.status != http.StatusNoContent {
+		if a := also.post(t, "/logout", strings.NewReader("{}"), l.jar); a.status != http.StatusNoContent {
 			t.Errorf("logout: %d %s", a.status, a.body)
 		}
 		if live := c.service.LiveTokens(l.user.email); len(live) != 0 {

@@ -1,0 +1,236 @@
+//go:build replicas
+
+package replicas_test
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+)
+
+// The database is stopped for a while, under the load of a thousand users whose
+// tokens expire all the time. Nobody is signed out, pages that need no session
+// are served throughout, and the app is back within two seconds.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Postgres(t)
+	for _, m := range modes {
+		t.Run(string(m), func(t *testing.T) { testOutage(t, server, m) })
+	}
+}
+
+const (
+	outageUsers = 1000
+	outageLife  = 8 * time.Second // of access tokens
+	backWithin  = 2 * time.Second
+)
+
+// crowd is the users, with what their browsers hold.
+type crowd struct {
+	*cluster
+	users []*crowdUser
+
+	answered  [2]atomic.Int64 // 200 and 503, of guarded pages
+	public    atomic.Int64
+	mayRefuse atomic.Bool // the database is, or may be, down
+}
+
+type crowdUser struct {
+	mu  sync.Mutex // a browser that has one request under way
+	jar jar
+}
+
+func testOutage(t *testing.T, server *dbtest.Server, m mode) {
+	c := &crowd{cluster: &cluster{
+		t: t, db: newDatabase(server), mode: m, keys: newKeys(), service: newService(t, authtest.Options{AccessLife: outageLife}),
+	}}
+	for range 3 {
+		c.all = append(c.all, c.start(t, "STORE_TIMEOUT=", "LOG_LEVEL=warn"))
+	}
+	c.fill(t)
+	over := make(chan struct{})
+	var load sync.WaitGroup
+	for i := range 12 {
+		load.Go(func() { c.visit(t, rand.New(rand.NewPCG(uint64(i), 3)), over) })
+	}
+	for _, path := range []string{"/", "/login", "/healthz"} {
+		load.Go(func() { c.look(t, path, over) })
+	}
+	stop := sync.OnceFunc(func() { close(over); load.Wait() })
+	defer stop()
+
+	c.takes(t, 500)
+	c.mayRefuse.Store(true)
+	server.Stop()
+	down := time.Now()
+	time.Sleep(time.Duration(rounds(3, 60)) * time.Second)
+	refused := c.answered[1].Load()
+	server.Start()
+	back := time.Now()
+	c.firstAnswers(t, back)
+	c.mayRefuse.Store(false)
+	c.takes(t, 500)
+	stop()
+	t.Logf("down for %v: %d requests served, %d told to come back, %d of public pages",
+		back.Sub(down).Round(time.Millisecond), c.answered[0].Load(), c.answered[1].Load(), c.public.Load())
+	if refused == 0 {
+		t.Error("nobody noticed that the database was down")
+	}
+	c.allSignedIn(t)
+}
+
+// fill signs the users in.
+func (c *crowd) fill(t *testing.T) {
+	t.Helper()
+	c.users = make([]*crowdUser, outageUsers)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := w; i < len(c.users) && !t.Failed(); i += 8 {
+				u := c.service.newUser(0)
+				a, err := c.all[i%len(c.all)].send(t.Context(), "POST", "/login", u.credentials(), nil)
+				if err != nil || a.status != http.StatusOK {
+					t.Errorf("login: %d %s, error %v", a.status, a.body, err)
+					return
+				}
+				c.users[i] = &crowdUser{jar: jar(nil).after(a)}
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// ask sends a request of a user to a guarded page.
+func (c *crowd) ask(t *testing.T, p *process, u *crowdUser) (answer, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	sent := u.jar
+	a, err := p.send(t.Context(), "GET", "/api/me", nil, sent)
+	if err == nil {
+		u.jar = sent.after(a)
+	}
+	return a, err
+}
+
+// visit has users come one after the other, until over is closed.
+func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
+	for !isClosed(over) && !t.Failed() {
+		lenient := c.mayRefuse.Load()
+		a, err := c.ask(t, c.all[rng.IntN(len(c.all))], c.users[rng.IntN(len(c.users))])
+		lenient = lenient || c.mayRefuse.Load()
+		switch {
+		case err != nil:
+			t.Error(err)
+		case a.deletes(mainCookie):
+			t.Errorf("%d, and the cookie is taken away: signed out", a.status)
+		case a.status == http.StatusOK:
+			c.answered[0].Add(1)
+		case a.status == http.StatusServiceUnavailable && lenient:
+			c.answered[1].Add(1)
+			if a.header.Get("Retry-After") == "" || len(a.cookies) > 0 {
+				t.Errorf("503 with the headers %v", a.header)
+			}
+		default:
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// look has somebody look at a page that needs no session, with a session's
+// cookies and without.
+func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
+	for i := 0; !isClosed(over) && !t.Failed(); i++ {
+		var j jar
+		if i%2 == 0 {
+			u := c.users[i%len(c.users)]
+			u.mu.Lock()
+			j = u.jar
+			u.mu.Unlock()
+		}
+		a, err := c.all[i%len(c.all)].send(t.Context(), "GET", path, nil, j)
+		if err != nil || a.status != http.StatusOK || a.deletes(mainCookie) {
+			t.Errorf("%s: %d %s, cookies %v, error %v", path, a.status, a.body, a.cookies, err)
+		}
+		c.public.Add(1)
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// takes waits until so many more requests have been served.
+func (c *crowd) takes(t *testing.T, n int64) {
+	t.Helper()
+	before := c.answered[0].Load()
+	eventually(t, "requests are served", func() bool { return c.answered[0].Load() >= before+n || t.Failed() })
+}
+
+// firstAnswers waits until each process has served somebody, and fails the test
+// if it took too long.
+func (c *crowd) firstAnswers(t *testing.T, back time.Time) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i, p := range c.all {
+		wg.Go(func() {
+			// Not one whose token a process may have renewed meanwhile, and who
+			// waits for that.
+			for n := i; ; n += len(c.all) {
+				a, err := c.ask(t, p, c.users[n%len(c.users)])
+				took := time.Since(back)
+				if err == nil && a.status == http.StatusOK {
+					t.Logf("process %d: the first answer after %v", i, took.Round(time.Millisecond))
+					if took > backWithin {
+						t.Errorf("process %d: the first answer came after %v, want %v at most", i, took, backWithin)
+					}
+					return
+				}
+				if err != nil || a.status != http.StatusServiceUnavailable || took > tooLong {
+					t.Errorf("process %d: %d %s after %v, error %v", i, a.status, a.body, took, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// allSignedIn fails the test unless every user is, at every process, and the
+// auth service has seen no refresh token twice.
+func (c *crowd) allSignedIn(t *testing.T) {
+	t.Helper()
+	work := make(chan *crowdUser)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for u := range work {
+				for i, p := range c.all {
+					a, err := c.ask(t, p, u)
+					if err != nil || a.status != http.StatusOK {
+						t.Errorf("process %d: %d %s, error %v", i, a.status, a.body, err)
+					}
+				}
+			}
+		})
+	}
+	for _, u := range c.users {
+		work <- u
+	}
+	close(work)
+	wg.Wait()
+	if n := c.service.Reuses(); n > 0 {
+		t.Errorf("%d refresh tokens were used twice", n)
+	}
+	for email := range c.service.users {
+		if live := c.service.LiveTokens(email); len(live) != 1 {
+			t.Errorf("%d refresh tokens of a user live, want 1", len(live))
+		}
+	}
+}
