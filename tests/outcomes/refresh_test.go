@@ -47,17 +47,31 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		s.clock.advance(expired)
 	}
 
+	// gone is the first answer that does not serve the session.
+	gone := func() (a answer) {
+		until(t, "the session is over", func() bool {
+			a = b.get("/me")
+			return a.status != http.StatusOK
+		})
+		return a
+	}
 	switch f.refresh {
 	case renewed:
-		s.isRenewed(b, b.get("/me"), ends)
+		// A good token is served rather than waited for longer than a second.
+		var a answer
+		until(t, "the token is renewed", func() bool {
+			a = b.get("/me").is(http.StatusOK, "")
+			return a.tokenEnds().After(ends)
+		})
+		s.isRenewed(b, a, ends)
 		s.asked(1)
 		return
 	case refusal:
-		b.isGone(held, b.get("/me"), "refresh_refused")
+		b.isGone(held, gone(), "refresh_refused")
 		s.asked(1)
 		return
 	case stranger:
-		b.isGone(held, b.get("/me"), "refresh_other_user")
+		b.isGone(held, gone(), "refresh_other_user")
 		s.asked(1)
 		// What was given is given back; one is alive, of the new login.
 		until(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(user)) == 1 })

@@ -70,11 +70,12 @@ type site struct {
 	clock   *clock
 	journal *journal
 	auth    *authtest.Server
-	manager *session.Manager
-	mux     *http.ServeMux
+	config  session.Config
+	mux     *http.ServeMux // of the manager that runs
+	serve   atomic.Value   // the http.HandlerFunc that answers
 	url     string
 	client  *http.Client
-	done    func() // shuts the manager down, once
+	stop    func() // shuts the manager down
 }
 
 // setup is what an option of newSite may change.
@@ -89,7 +90,7 @@ type setup struct {
 // parts of their addresses.
 func newSite(t *testing.T, k kind, users []string, opts ...func(*setup)) *site {
 	t.Helper()
-	s := &site{t: t, kind: k, clock: new(clock), journal: newJournal(), mux: http.NewServeMux()}
+	s := &site{t: t, kind: k, clock: new(clock), journal: newJournal()}
 	var accounts []authtest.Account
 	for _, u := range users {
 		accounts = append(accounts, authtest.Account{ID: u, Email: address(u), Password: password})
@@ -114,31 +115,51 @@ func newSite(t *testing.T, k kind, users []string, opts ...func(*setup)) *site {
 	} else {
 		set.Coordinator = memory
 	}
-	var err error
-	if s.manager, err = session.New(set.Config); err != nil {
-		t.Fatal(err)
-	}
-	middleware.Mount(s.mux, s.manager)
-	s.mux.HandleFunc("GET /who", who)
-	s.mux.Handle("GET /upstream", middleware.RequireUser(http.HandlerFunc(callUpstream)))
-	server := httptest.NewServer(set.outside(middleware.Sessions(s.manager)(set.inside(s.mux))))
+	s.config = set.Config
+	s.start(set.inside)
+	server := httptest.NewServer(set.outside(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serve.Load().(http.HandlerFunc)(w, r)
+	})))
 	s.url = server.URL
 	browsers := &http.Transport{MaxIdleConnsPerHost: 1000}
 	s.client = &http.Client{Transport: browsers, Timeout: 2 * tooLong}
-	s.done = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), tooLong)
-		defer cancel()
-		if err := s.manager.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-	})
 	t.Cleanup(func() {
 		browsers.CloseIdleConnections()
 		server.Close()
-		s.done()
+		s.stop()
 		transport.CloseIdleConnections()
 	})
 	return s
+}
+
+// start begins to answer, with a manager of its own.
+func (s *site) start(inside func(http.Handler) http.Handler) {
+	s.t.Helper()
+	m, err := session.New(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.mux = http.NewServeMux()
+	middleware.Mount(s.mux, m)
+	s.mux.HandleFunc("GET /who", who)
+	s.mux.Handle("GET /upstream", middleware.RequireUser(http.HandlerFunc(callUpstream)))
+	s.serve.Store(middleware.Sessions(m)(inside(s.mux)))
+	s.stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+		defer cancel()
+		if err := m.Shutdown(ctx); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// restart waits until nothing goes on any more, of what the requests so far
+// have begun, and has another manager answer with the same keys over the same
+// store or coordinator.
+func (s *site) restart() {
+	s.t.Helper()
+	s.stop()
+	s.start(func(next http.Handler) http.Handler { return next })
 }
 
 func address(user string) string { return "user-" + user + "@example.com" }

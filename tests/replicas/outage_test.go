@@ -12,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/tests/internal/dbtest"
+	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
 // The database is stopped for a while, under the load of a thousand users whose
@@ -27,7 +28,7 @@ func TestOutage(t *testing.T) {
 
 const (
 	outageUsers = 1000
-	outageLife  = 8 * time.Second // of access tokens
+	outageLife  = 4 * time.Second // of access tokens
 	backWithin  = 2 * time.Second
 )
 
@@ -36,9 +37,9 @@ type crowd struct {
 	*cluster
 	users []*crowdUser
 
-	answered  [2]atomic.Int64 // 200 and 503, of guarded pages
-	public    atomic.Int64
-	mayRefuse atomic.Bool // the database is, or may be, down
+	served, refused atomic.Int64 // requests to a guarded page: 200, 503
+	looked          atomic.Int64 // requests to public pages
+	mayRefuse       atomic.Bool  // the database is, or may be, down
 }
 
 type crowdUser struct {
@@ -65,23 +66,32 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 	stop := sync.OnceFunc(func() { close(over); load.Wait() })
 	defer stop()
 
-	c.takes(t, 500)
-	c.mayRefuse.Store(true)
-	server.Stop()
-	down := time.Now()
-	time.Sleep(time.Duration(rounds(3, 60)) * time.Second)
-	refused := c.answered[1].Load()
-	server.Start()
-	back := time.Now()
-	c.firstAnswers(t, back)
-	c.mayRefuse.Store(false)
+	for _, outage := range []struct {
+		name       string
+		begin, end func()
+	}{
+		{"stopped", server.Stop, server.Start},
+		{"silent", func() { server.Proxy.Set(proxy.Fault{Hang: true}) }, func() { server.Proxy.Set(proxy.Fault{}) }},
+	} {
+		c.takes(t, 500)
+		served, refused, looked := c.served.Load(), c.refused.Load(), c.looked.Load()
+		c.mayRefuse.Store(true)
+		began := time.Now()
+		outage.begin()
+		time.Sleep(time.Duration(rounds(3, 60)) * time.Second)
+		outage.end()
+		back := time.Now()
+		served, refused, looked = c.served.Load()-served, c.refused.Load()-refused, c.looked.Load()-looked
+		c.firstAnswers(t, back)
+		c.mayRefuse.Store(false)
+		t.Logf("%s for %v: %d requests served and %d told to come back; %d of public pages served",
+			outage.name, back.Sub(began).Round(time.Millisecond), served, refused, looked)
+		if refused == 0 || looked == 0 {
+			t.Error("nobody has noticed")
+		}
+	}
 	c.takes(t, 500)
 	stop()
-	t.Logf("down for %v: %d requests served, %d told to come back, %d of public pages",
-		back.Sub(down).Round(time.Millisecond), c.answered[0].Load(), c.answered[1].Load(), c.public.Load())
-	if refused == 0 {
-		t.Error("nobody noticed that the database was down")
-	}
 	c.allSignedIn(t)
 }
 
@@ -133,9 +143,9 @@ func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
 		case a.deletes(mainCookie):
 			t.Errorf("%d, and the cookie is taken away: signed out", a.status)
 		case a.status == http.StatusOK:
-			c.answered[0].Add(1)
+			c.served.Add(1)
 		case a.status == http.StatusServiceUnavailable && lenient:
-			c.answered[1].Add(1)
+			c.refused.Add(1)
 			if a.header.Get("Retry-After") == "" || len(a.cookies) > 0 {
 				t.Errorf("503 with the headers %v", a.header)
 			}
@@ -161,7 +171,7 @@ func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
 		if err != nil || a.status != http.StatusOK || a.deletes(mainCookie) {
 			t.Errorf("%s: %d %s, cookies %v, error %v", path, a.status, a.body, a.cookies, err)
 		}
-		c.public.Add(1)
+		c.looked.Add(1)
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -169,8 +179,8 @@ func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
 // takes waits until so many more requests have been served.
 func (c *crowd) takes(t *testing.T, n int64) {
 	t.Helper()
-	before := c.answered[0].Load()
-	eventually(t, "requests are served", func() bool { return c.answered[0].Load() >= before+n || t.Failed() })
+	before := c.served.Load()
+	eventually(t, "requests are served", func() bool { return c.served.Load() >= before+n || t.Failed() })
 }
 
 // firstAnswers waits until each process has served somebody, and fails the test
