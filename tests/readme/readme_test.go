@@ -1,4 +1,5 @@
-// Package readme_test holds the README to what there is.
+// Package readme_test holds the README, and the other pages for readers, to what
+// there is.
 package readme_test
 
 import (
@@ -18,13 +19,33 @@ import (
 
 const root = "../.."
 
-func readme(t *testing.T) string {
+func readme(t *testing.T) string { return page(t, filepath.Join(root, "README.md")) }
+
+func page(t *testing.T, file string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// pages returns the files of all pages.
+func pages(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "*/README.md"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %q, error %v", pattern, files, err)
+		}
+		for _, file := range files {
+			if !slices.Contains(all, file) {
+				all = append(all, file)
+			}
+		}
+	}
+	return all
 }
 
 var fence = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
@@ -44,6 +65,7 @@ func blocks(text, language string) []string {
 var imports = map[string]string{
 	"authtest":    "github.com/synmetrix/session/authtest",
 	"memstore":    "github.com/synmetrix/session/store/memstore",
+	"sqlstore":    "github.com/synmetrix/session/store/sqlstore",
 	"middleware":  "github.com/synmetrix/session/middleware",
 	"session":     "github.com/synmetrix/session",
 	"sessionecho": "github.com/synmetrix/session/adapters/sessionecho",
@@ -59,6 +81,7 @@ var imports = map[string]string{
 	"httptest":    "net/http/httptest",
 	"io":          "io",
 	"os":          "os",
+	"sql":         "database/sql",
 	"testing":     "testing",
 	"url":         "net/url",
 }
@@ -66,8 +89,11 @@ var imports = map[string]string{
 // Every block of Go compiles: programs as they are, others as
 // the contents of a package.
 func TestGoBlocks(t *testing.T) {
-	found := blocks(readme(t), "go")
-	if len(found) < 5 {
+	var found []string
+	for _, file := range pages(t) {
+		found = append(found, blocks(page(t, file), "go")...)
+	}
+	if len(found) < 10 {
 		t.Fatalf("%d blocks of Go were found", len(found))
 	}
 	dir := t.TempDir()
@@ -173,9 +199,14 @@ func TestCommands(t *testing.T) {
 var link = regexp.MustCompile(`\]\(([^)]+)\)`)
 
 func TestLinks(t *testing.T) {
-	for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(readme(t), ""), -1) {
-		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
-			t.Error(err)
+	for _, file := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page(t, file), ""), -1) {
+			if strings.HasPrefix(m[1], "https://") {
+				continue // of others
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
 		}
 	}
 }
