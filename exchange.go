@@ -332,22 +332,22 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 func (x *Exchange) commitStored(ctx context.Context, h http.Header, s *Session, touch bool) error {
 	m, j := x.m, x.m.jar
 	changed := len(s.changes) > 0
-	if changed || touch {
-		err := s.saveLocked(ctx, touch)
+	reseal := x.reseal && !x.began
+	if changed || touch || reseal {
+		// The record is sealed anew together with the cookie: who takes an old
+		// key away takes it from both.
+		err := s.saveLocked(ctx, touch || reseal)
 		switch {
 		case errors.Is(err, ErrEnded):
 			return nil // the late answer of a session that is over
 		case err != nil && changed:
 			return err
+		case err != nil:
+			reseal = false
 		}
 	}
-	if !x.began && !x.reseal {
+	if !x.began && !reseal {
 		return nil
-	}
-	if x.reseal && !x.began {
-		if _, err := m.ledger(s.rec).read(ctx); err != nil {
-			return nil
-		}
 	}
 	age := s.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
 	j.expire(h, j.state, x.presented.has)
