@@ -161,11 +161,11 @@ func (b *tab) back() int {
 }
 
 // evaluate asks the page.
-func evaluate[T any](b *tab, script string) T {
+func evaluate[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, opts...))
 	if err != nil {
 		b.t.Fatal(err)
 	}
