@@ -1,5 +1,3 @@
-//go:build replicas
-
 package replicas_test
 
 import (

@@ -1,5 +1,3 @@
-//go:build replicas
-
 // Package replicas_test runs several processes of the dashboard, as one app
 // behind a load balancer, over each database, and looks at what their users
 // see while processes die and stand still, databases are gone, and people sign
