@@ -15,12 +15,13 @@ import (
 // framework, by status, header and body.
 func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{"cookie", "memory"} {
-		t.Run(store, func(t *testing.T) {
+	for _, p := range places {
+		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			want := transcript(t, target{"nethttp", store})
-			for _, framework := range []string{"echo", "gin"} {
-				got := transcript(t, target{framework, store})
+			address := p.open(t)
+			want := transcript(t, p.target(frameworks[0], address(t)))
+			for _, framework := range frameworks[1:] {
+				got := transcript(t, p.target(framework, address(t)))
 				differing := 0
 				for i := range min(len(want), len(got)) {
 					if want[i] == got[i] {

@@ -15,55 +15,53 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-func TestPrefs(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		if a := b.get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
-			t.Errorf("without any there is %s", a.body)
+func testPrefs(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	if a := b.get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
+		t.Errorf("without any there is %s", a.body)
+	}
+	values := map[string]string{
+		"theme":  `"dark"`,
+		"null":   `null`,
+		"yes":    `true`,
+		"number": `12345678901234567890.5e1`,
+		"list":   `[1,"two",{"three":[]}]`,
+		"object": `{"a":{"b":"c"}}`,
+		"text":   `"<b>&amp; \u00e9 é 😀 \" \\ \n"`,
+		"spaces": " \n\t7 ",
+		"a-z_09": `""`,
+	}
+	for key, value := range values {
+		if a := b.put(key, value).is(204); a.body != "" {
+			t.Errorf("a 204 has the body %q", a.body)
 		}
-		values := map[string]string{
-			"theme":  `"dark"`,
-			"null":   `null`,
-			"yes":    `true`,
-			"number": `12345678901234567890.5e1`,
-			"list":   `[1,"two",{"three":[]}]`,
-			"object": `{"a":{"b":"c"}}`,
-			"text":   `"<b>&amp; \u00e9 é 😀 \" \\ \n"`,
-			"spaces": " \n\t7 ",
-			"a-z_09": `""`,
+	}
+	got := map[string]json.RawMessage{}
+	b.get("/api/prefs").is(200).json(&got)
+	if len(got) != len(values) {
+		t.Errorf("%d values, want %d", len(got), len(values))
+	}
+	for key, value := range values {
+		if !sameJSON(got[key], []byte(value)) {
+			t.Errorf("%s is %s, want %s", key, got[key], value)
 		}
-		for key, value := range values {
-			if a := b.put(key, value).is(204); a.body != "" {
-				t.Errorf("a 204 has the body %q", a.body)
-			}
-		}
-		got := map[string]json.RawMessage{}
-		b.get("/api/prefs").is(200).json(&got)
-		if len(got) != len(values) {
-			t.Errorf("%d values, want %d", len(got), len(values))
-		}
-		for key, value := range values {
-			if !sameJSON(got[key], []byte(value)) {
-				t.Errorf("%s is %s, want %s", key, got[key], value)
-			}
-		}
-		b.put("theme", `"light"`).is(204)
-		if now := b.get("/api/prefs").object()["theme"]; now != "light" {
-			t.Errorf("theme is %v after a change", now)
-		}
-		if a := b.page("/api/prefs").is(200); a.header.Get("Content-Type") != typeJSON {
-			t.Error("/api/prefs is a page")
-		}
+	}
+	b.put("theme", `"light"`).is(204)
+	if now := b.get("/api/prefs").object()["theme"]; now != "light" {
+		t.Errorf("theme is %v after a change", now)
+	}
+	if a := b.page("/api/prefs").is(200); a.header.Get("Content-Type") != typeJSON {
+		t.Error("/api/prefs is a page")
+	}
 
-		// Values belong to the session.
-		s.signedIn(t, viewer).get("/api/prefs").is(200)
-		b.postForm("/logout").is(303)
-		b.postForm("/login", "email", viewer, "password", password).is(303)
-		if a := b.get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
-			t.Errorf("a new session has the values %s", a.body)
-		}
-	})
+	// Values belong to the session.
+	s.signedIn(t, viewer).get("/api/prefs").is(200)
+	b.postForm("/logout").is(303)
+	b.postForm("/login", "email", viewer, "password", password).is(303)
+	if a := b.get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
+		t.Errorf("a new session has the values %s", a.body)
+	}
 }
 
 func sameJSON(a, b []byte) bool {
@@ -78,94 +76,88 @@ func sameJSON(a, b []byte) bool {
 	return xok && yok && fmt.Sprintf("%#v", x) == fmt.Sprintf("%#v", y)
 }
 
-func TestPrefLimits(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		text := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
+func testPrefLimits(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	text := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
 
-		b.put("edge", text(1024)).is(204)
-		b.put("edge", strings.Repeat(" ", 1000)+text(1024)).is(204)
-		b.put("over", text(1025)).problem(422, "invalid_request")
-		b.put("over", text(64<<10)).problem(422, "invalid_request")
-		b.put("over", text(64<<10+1)).problem(413, "invalid_request")
-		b.put(strings.Repeat("k", 64), `1`).is(204)
-		for _, key := range []string{strings.Repeat("k", 65), "Theme", "a.b", "a%20b", "a%2Fb", "%C3%A9", "a~", "%00", "..%2f"} {
-			b.put(key, `1`).problem(422, "invalid_request")
-		}
-		for _, body := range []string{"", "{", "tru", `"a" "b"`, `{"a":1,}`, "\"\xff\"", "NaN", "'a'"} {
-			b.put("theme", body).problem(400, "invalid_request")
-		}
-		for _, typ := range []string{"text/plain", typeForm, "application/json; charset=latin1", "nonsense/"} {
-			b.do("PUT", "/api/prefs/theme", `1`, "Content-Type", typ).problem(415, "invalid_request")
-		}
-		b.do("PUT", "/api/prefs/theme", `1`, "Content-Type", "application/json; charset=UTF-8").is(204)
-		b.do("PUT", "/api/prefs/theme", `1`).is(204) // what else should it be
-		b.do("PUT", "/api/prefs/", `1`).is(404)
-		b.do("PUT", "/api/prefs/a/b", `1`).is(404)
+	b.put("edge", text(1024)).is(204)
+	b.put("edge", strings.Repeat(" ", 1000)+text(1024)).is(204)
+	b.put("over", text(1025)).problem(422, "invalid_request")
+	b.put("over", text(64<<10)).problem(422, "invalid_request")
+	b.put("over", text(64<<10+1)).problem(413, "invalid_request")
+	b.put(strings.Repeat("k", 64), `1`).is(204)
+	for _, key := range []string{strings.Repeat("k", 65), "Theme", "a.b", "a%20b", "a%2Fb", "%C3%A9", "a~", "%00", "..%2f"} {
+		b.put(key, `1`).problem(422, "invalid_request")
+	}
+	for _, body := range []string{"", "{", "tru", `"a" "b"`, `{"a":1,}`, "\"\xff\"", "NaN", "'a'"} {
+		b.put("theme", body).problem(400, "invalid_request")
+	}
+	for _, typ := range []string{"text/plain", typeForm, "application/json; charset=latin1", "nonsense/"} {
+		b.do("PUT", "/api/prefs/theme", `1`, "Content-Type", typ).problem(415, "invalid_request")
+	}
+	b.do("PUT", "/api/prefs/theme", `1`, "Content-Type", "application/json; charset=UTF-8").is(204)
+	b.do("PUT", "/api/prefs/theme", `1`).is(204) // what else should it be
+	b.do("PUT", "/api/prefs/", `1`).is(404)
+	b.do("PUT", "/api/prefs/a/b", `1`).is(404)
 
-		b = s.signedIn(t, viewer)
-		for i := range 100 {
-			b.put(fmt.Sprintf("key-%d", i), `1`).is(204)
-		}
-		b.put("one-more", `1`).problem(422, "invalid_request")
-		b.put("key-99", `2`).is(204)
-		if all := b.get("/api/prefs").object(); len(all) != 100 || all["key-99"] != 2.0 {
-			t.Errorf("%d values, the last is %v", len(all), all["key-99"])
-		}
-	})
+	b = s.signedIn(t, viewer)
+	for i := range 100 {
+		b.put(fmt.Sprintf("key-%d", i), `1`).is(204)
+	}
+	b.put("one-more", `1`).problem(422, "invalid_request")
+	b.put("key-99", `2`).is(204)
+	if all := b.get("/api/prefs").object(); len(all) != 100 || all["key-99"] != 2.0 {
+		t.Errorf("%d values, the last is %v", len(all), all["key-99"])
+	}
 }
 
 // What does not fit into cookies is refused and changes nothing; a store takes
 // it.
-func TestPrefsTooLarge(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		kept := 0
-		for i := range 100 {
-			a := b.put(fmt.Sprintf("key-%d", i), `"`+strings.Repeat("x", 1022)+`"`)
-			if tt.inCookies() && i > 3 && a.status != 204 {
-				a.problem(413, "session_too_large")
-				break
-			}
-			a.is(204)
-			kept++
+func testPrefsTooLarge(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	kept := 0
+	for i := range 100 {
+		a := b.put(fmt.Sprintf("key-%d", i), `"`+strings.Repeat("x", 1022)+`"`)
+		if tt.inCookies() && i > 3 && a.status != 204 {
+			a.problem(413, "session_too_large")
+			break
 		}
-		if tt.inCookies() == (kept == 100) {
-			t.Errorf("%d values of 1 KiB were kept", kept)
+		a.is(204)
+		kept++
+	}
+	if tt.inCookies() == (kept == 100) {
+		t.Errorf("%d values of 1 KiB were kept", kept)
+	}
+	if all := b.get("/api/prefs").object(); len(all) != kept {
+		t.Errorf("%d values, want %d", len(all), kept)
+	}
+	for _, c := range b.cookies() {
+		if len(c.Name)+len(c.Value) > 4096 {
+			t.Errorf("%s has %d bytes", c.Name, len(c.Value))
 		}
-		if all := b.get("/api/prefs").object(); len(all) != kept {
-			t.Errorf("%d values, want %d", len(all), kept)
-		}
-		for _, c := range b.cookies() {
-			if len(c.Name)+len(c.Value) > 4096 {
-				t.Errorf("%s has %d bytes", c.Name, len(c.Value))
-			}
-		}
-		b.page("/dashboard").isPage(200)
-	})
+	}
+	b.page("/dashboard").isPage(200)
 }
 
 // Requests that change different values at once: with a store both win.
-func TestPrefsInParallel(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		const n = 40
-		var wg sync.WaitGroup
-		for i := range n {
-			wg.Go(func() { b.put(fmt.Sprintf("key-%d", i), `1`).is(204) })
-		}
-		wg.Wait()
-		got := len(b.get("/api/prefs").is(200).object())
-		if !tt.inCookies() && got != n {
-			t.Errorf("%d values, want %d", got, n)
-		}
-		if got == 0 {
-			t.Error("no value was kept")
-		}
-	})
+func testPrefsInParallel(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	const n = 40
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { b.put(fmt.Sprintf("key-%d", i), `1`).is(204) })
+	}
+	wg.Wait()
+	got := len(b.get("/api/prefs").is(200).object())
+	if !tt.inCookies() && got != n {
+		t.Errorf("%d values, want %d", got, n)
+	}
+	if got == 0 {
+		t.Error("no value was kept")
+	}
 }
 
 // upstream is an API that remembers the tokens that it was called with.
@@ -196,209 +188,201 @@ func (u *upstream) called() []string {
 	return tokens
 }
 
-func TestUpstream(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		var elsewhere atomic.Int32
-		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
-		defer other.Close()
-		var mode atomic.Value
-		api := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != "GET" || r.URL.RequestURI() != "/v1/x?y=z" || r.Header.Get("Cookie") != "" {
-				t.Errorf("it was asked %s %s with the cookies %q", r.Method, r.URL, r.Header.Get("Cookie"))
-			}
-			w.Header().Set("Set-Cookie", "theirs=1")
-			w.Header().Set("Location", other.URL)
-			switch mode.Load() {
-			case "teapot":
-				w.Header().Set("Content-Type", "application/vnd.tea+json")
-				w.WriteHeader(418)
-				io.WriteString(w, `{"short":"stout"}`)
-			case "redirect":
-				w.WriteHeader(302)
-			case "refuses":
-				w.WriteHeader(401)
-			case "html":
-				w.Header().Set("Content-Type", "text/html")
-				io.WriteString(w, `<script>alert(1)</script>`)
-			case "cut":
-				w.Header().Set("Content-Length", "100")
-				io.WriteString(w, "half")
-			}
-		})
-		s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL+"/v1/x?y=z")
-		b := s.signedIn(t, viewer)
-		get := func(what string) *answer { t.Helper(); mode.Store(what); return b.get("/api/upstream") }
-
-		a := get("teapot").is(418)
-		if a.body != `{"short":"stout"}` || a.header.Get("Content-Type") != "application/vnd.tea+json" {
-			t.Errorf("got %q, %s", a.header.Get("Content-Type"), a.body)
+func testUpstream(t *testing.T, tt target) {
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	var mode atomic.Value
+	api := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "GET" || r.URL.RequestURI() != "/v1/x?y=z" || r.Header.Get("Cookie") != "" {
+			t.Errorf("it was asked %s %s with the cookies %q", r.Method, r.URL, r.Header.Get("Cookie"))
 		}
-		if _, ok := setCookies(a)["theirs"]; ok {
-			t.Error("the API has set a cookie here")
+		w.Header().Set("Set-Cookie", "theirs=1")
+		w.Header().Set("Location", other.URL)
+		switch mode.Load() {
+		case "teapot":
+			w.Header().Set("Content-Type", "application/vnd.tea+json")
+			w.WriteHeader(418)
+			io.WriteString(w, `{"short":"stout"}`)
+		case "redirect":
+			w.WriteHeader(302)
+		case "refuses":
+			w.WriteHeader(401)
+		case "html":
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, `<script>alert(1)</script>`)
+		case "cut":
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "half")
 		}
-		if a := get("redirect").is(302); a.header.Get("Location") != "" || elsewhere.Load() > 0 {
-			t.Error("the redirect was followed or passed on")
-		}
-		get("refuses").is(401)
-		b.get("/api/me").is(200)
-		if a := get("html").is(200); !strings.Contains(a.header.Get("Content-Security-Policy"), "sandbox") {
-			t.Error("a page from elsewhere could run here")
-		}
-		mode.Store("cut")
-		if a, err := b.try(b.request("GET", "/api/upstream", nil)); err == nil {
-			t.Errorf("half an answer was passed on as a whole one: %d %q", a.status, a.body)
-		}
-		tokens := api.called()
-		for _, token := range tokens {
-			if !strings.HasPrefix(token, "Bearer eyJ") {
-				t.Errorf("it was called with %.12q", token)
-			}
-			s.keep(strings.TrimPrefix(token, "Bearer "))
-		}
-
-		api.Close()
-		b.get("/api/upstream").problem(502, "upstream_unavailable")
-		b.page("/api/upstream").problem(502, "upstream_unavailable")
-
-		start(t, tt, authtest.Options{}).signedIn(t, viewer).get("/api/upstream").problem(404, "not_found")
 	})
+	s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL+"/v1/x?y=z")
+	b := s.signedIn(t, viewer)
+	get := func(what string) *answer { t.Helper(); mode.Store(what); return b.get("/api/upstream") }
+
+	a := get("teapot").is(418)
+	if a.body != `{"short":"stout"}` || a.header.Get("Content-Type") != "application/vnd.tea+json" {
+		t.Errorf("got %q, %s", a.header.Get("Content-Type"), a.body)
+	}
+	if _, ok := setCookies(a)["theirs"]; ok {
+		t.Error("the API has set a cookie here")
+	}
+	if a := get("redirect").is(302); a.header.Get("Location") != "" || elsewhere.Load() > 0 {
+		t.Error("the redirect was followed or passed on")
+	}
+	get("refuses").is(401)
+	b.get("/api/me").is(200)
+	if a := get("html").is(200); !strings.Contains(a.header.Get("Content-Security-Policy"), "sandbox") {
+		t.Error("a page from elsewhere could run here")
+	}
+	mode.Store("cut")
+	if a, err := b.try(b.request("GET", "/api/upstream", nil)); err == nil {
+		t.Errorf("half an answer was passed on as a whole one: %d %q", a.status, a.body)
+	}
+	tokens := api.called()
+	for _, token := range tokens {
+		if !strings.HasPrefix(token, "Bearer eyJ") {
+			t.Errorf("it was called with %.12q", token)
+		}
+		s.keep(strings.TrimPrefix(token, "Bearer "))
+	}
+
+	api.Close()
+	b.get("/api/upstream").problem(502, "upstream_unavailable")
+	b.page("/api/upstream").problem(502, "upstream_unavailable")
+
+	start(t, tt, authtest.Options{}).signedIn(t, viewer).get("/api/upstream").problem(404, "not_found")
 }
 
 // Each event is sent at once, and the token is renewed while they go out.
-func TestEvents(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
-		b := s.signedIn(t, viewer)
+func testEvents(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
+	b := s.signedIn(t, viewer)
 
-		// The second event is a minute away: the first must not wait for it.
-		res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
+	// The second event is a minute away: the first must not wait for it.
+	res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if typ := res.Header.Get("Content-Type"); res.StatusCode != 200 || typ != "text/event-stream" {
+		t.Fatalf("%d %s", res.StatusCode, typ)
+	}
+	if _, err := events(res.Body)(); err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+
+	// Longer than a token lives.
+	before := b.copy()
+	refreshes := s.auth.Refreshes()
+	res, err = b.client.Do(b.request("GET", "/api/events?n=12&every=500ms", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	next := events(res.Body)
+	for i := range 12 {
+		text, err := next()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("event %d: %v", i+1, err)
 		}
-		if typ := res.Header.Get("Content-Type"); res.StatusCode != 200 || typ != "text/event-stream" {
-			t.Fatalf("%d %s", res.StatusCode, typ)
+		var event struct {
+			ExpiresIn float64 `json:"access_token_expires_in"`
 		}
-		if _, err := events(res.Body)(); err != nil {
-			t.Fatal(err)
+		if err := json.Unmarshal([]byte(text), &event); err != nil || event.ExpiresIn <= 0 || event.ExpiresIn > 2 {
+			t.Errorf("event %d is %s (%v)", i+1, text, err)
 		}
-		res.Body.Close()
+	}
+	if text, err := next(); err != io.EOF {
+		t.Errorf("after the last event there is %q (%v)", text, err)
+	}
+	if n := s.auth.Refreshes() - refreshes; n < 2 {
+		t.Errorf("the token was renewed %d times in 6 s", n)
+	}
+	// The browser has missed the new tokens and is served all the same.
+	before.get("/api/me").is(200)
+	if s.auth.Reuses() > 0 {
+		t.Errorf("%d refresh tokens were used twice", s.auth.Reuses())
+	}
 
-		// Longer than a token lives.
-		before := b.copy()
-		refreshes := s.auth.Refreshes()
-		res, err = b.client.Do(b.request("GET", "/api/events?n=12&every=500ms", nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		next := events(res.Body)
-		for i := range 12 {
-			text, err := next()
-			if err != nil {
-				t.Fatalf("event %d: %v", i+1, err)
-			}
-			var event struct {
-				ExpiresIn float64 `json:"access_token_expires_in"`
-			}
-			if err := json.Unmarshal([]byte(text), &event); err != nil || event.ExpiresIn <= 0 || event.ExpiresIn > 2 {
-				t.Errorf("event %d is %s (%v)", i+1, text, err)
-			}
-		}
-		if text, err := next(); err != io.EOF {
-			t.Errorf("after the last event there is %q (%v)", text, err)
-		}
-		if n := s.auth.Refreshes() - refreshes; n < 2 {
-			t.Errorf("the token was renewed %d times in 6 s", n)
-		}
-		// The browser has missed the new tokens and is served all the same.
-		before.get("/api/me").is(200)
-		if s.auth.Reuses() > 0 {
-			t.Errorf("%d refresh tokens were used twice", s.auth.Reuses())
-		}
-
-		for _, query := range []string{"n=0", "n=-1", "n=x", "n=1001", "every=1", "every=-1s", "every=2m", "n=1&every=x"} {
-			b.get("/api/events?"+query).problem(422, "invalid_request")
-		}
-		if a := b.get("/api/events?n=3&every=0s").is(200); strings.Count(a.body, "data:") != 3 {
-			t.Errorf("got %q", a.body)
-		}
-	})
+	for _, query := range []string{"n=0", "n=-1", "n=x", "n=1001", "every=1", "every=-1s", "every=2m", "n=1&every=x"} {
+		b.get("/api/events?"+query).problem(422, "invalid_request")
+	}
+	if a := b.get("/api/events?n=3&every=0s").is(200); strings.Count(a.body, "data:") != 3 {
+		t.Errorf("got %q", a.body)
+	}
 }
 
 // A stream ends with its session.
-func TestEventsAfterLogout(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		next := events(res.Body)
-		if _, err := next(); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		b.copy().postForm("/logout").is(303)
-		if text, err := next(); err != io.EOF || time.Since(began) > 30*time.Second {
-			t.Errorf("after %v: %q (%v), want the end", time.Since(began), text, err)
-		}
-	})
+func testEventsAfterLogout(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	next := events(res.Body)
+	if _, err := next(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	b.copy().postForm("/logout").is(303)
+	if text, err := next(); err != io.EOF || time.Since(began) > 30*time.Second {
+		t.Errorf("after %v: %q (%v), want the end", time.Since(began), text, err)
+	}
 }
 
 // A hundred requests with one token that has expired: one refresh, a hundred
 // answers, every call upstream with the new token; and a second wave with the
 // old cookies gets the new ones.
-func TestManyAtExpiry(t *testing.T) {
+func testManyAtExpiry(t *testing.T, tt target) {
 	const n = 100
-	overAll(t, func(t *testing.T, tt target) {
-		api := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {})
-		s := start(t, tt, authtest.Options{AccessLife: time.Second}, "UPSTREAM_URL="+api.URL)
-		for range rounds(3, 100) {
-			b := s.signedIn(t, viewer)
-			old := b.copy()
-			b.get("/api/upstream").is(200)
-			first := api.called()[0]
-			at := time.Now().Add(time.Second)
-			s.auth.Advance(-time.Hour) // what the service's clock says does not matter
-			time.Sleep(time.Until(at))
-			// The access tokens of one second are all alike: the service counts
-			// those of a later one.
-			refreshes := s.auth.Refreshes()
-			for wave, client := range []*browser{b, old} {
-				start := make(chan struct{})
-				var wg sync.WaitGroup
-				for range n {
-					wg.Go(func() {
-						<-start
-						client.get("/api/upstream").is(200)
-					})
-				}
-				close(start)
-				wg.Wait()
-				calls := api.called()
-				if len(calls) != n {
-					t.Fatalf("wave %d: %d calls, want %d", wave, len(calls), n)
-				}
-				for _, token := range calls {
-					s.keep(strings.TrimPrefix(token, "Bearer "))
-					if token == first {
-						t.Errorf("wave %d: a call was made with the old token", wave)
-					}
+	api := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {})
+	s := start(t, tt, authtest.Options{AccessLife: time.Second}, "UPSTREAM_URL="+api.URL)
+	for range rounds(3, 100) {
+		b := s.signedIn(t, viewer)
+		old := b.copy()
+		b.get("/api/upstream").is(200)
+		first := api.called()[0]
+		at := time.Now().Add(time.Second)
+		s.auth.Advance(-time.Hour) // what the service's clock says does not matter
+		time.Sleep(time.Until(at))
+		// The access tokens of one second are all alike: the service counts
+		// those of a later one.
+		refreshes := s.auth.Refreshes()
+		for wave, client := range []*browser{b, old} {
+			start := make(chan struct{})
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					<-start
+					client.get("/api/upstream").is(200)
+				})
+			}
+			close(start)
+			wg.Wait()
+			calls := api.called()
+			if len(calls) != n {
+				t.Fatalf("wave %d: %d calls, want %d", wave, len(calls), n)
+			}
+			for _, token := range calls {
+				s.keep(strings.TrimPrefix(token, "Bearer "))
+				if token == first {
+					t.Errorf("wave %d: a call was made with the old token", wave)
 				}
 			}
-			// A machine that is busy may need longer than the next token lives.
-			most := 1 + int(time.Since(at)/(900*time.Millisecond))
-			if got := s.auth.Refreshes() - refreshes; got < 1 || got > most {
-				t.Errorf("%d refreshes, want 1 to %d", got, most)
-			}
-			if s.auth.Reuses() > 0 {
-				t.Fatalf("%d refresh tokens were used twice", s.auth.Reuses())
-			}
-			old.get("/api/me").is(200)
-			b.client.CloseIdleConnections()
-			old.client.CloseIdleConnections()
 		}
-	})
+		// A machine that is busy may need longer than the next token lives.
+		most := 1 + int(time.Since(at)/(900*time.Millisecond))
+		if got := s.auth.Refreshes() - refreshes; got < 1 || got > most {
+			t.Errorf("%d refreshes, want 1 to %d", got, most)
+		}
+		if s.auth.Reuses() > 0 {
+			t.Fatalf("%d refresh tokens were used twice", s.auth.Reuses())
+		}
+		old.get("/api/me").is(200)
+		b.client.CloseIdleConnections()
+		old.client.CloseIdleConnections()
+	}
 }

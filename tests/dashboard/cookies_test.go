@@ -23,104 +23,100 @@ func setCookies(a *answer) map[string][]string {
 	return lines
 }
 
-func TestCookieAttributes(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		for _, test := range []struct {
-			env    []string
-			name   string
-			secure bool
-		}{
-			{[]string{"COOKIE_INSECURE="}, "__Host-session", true},
-			{[]string{"COOKIE_INSECURE=false", "COOKIE_NAME=app"}, "__Host-app", true},
-			{[]string{"COOKIE_INSECURE=true"}, "session", false},
-			{[]string{"COOKIE_INSECURE=1", "COOKIE_NAME=app.v2"}, "app.v2", false},
-		} {
-			s := start(t, tt, authtest.Options{}, append(test.env, "LIFETIME=48h")...)
-			a := s.browser(t).postForm("/login", "email", viewer, "password", password).is(303)
-			cookies := setCookies(a)
-			want := []string{test.name}
-			if tt.inCookies() {
-				want = append(want, test.name+"-state")
+func testCookieAttributes(t *testing.T, tt target) {
+	for _, test := range []struct {
+		env    []string
+		name   string
+		secure bool
+	}{
+		{[]string{"COOKIE_INSECURE="}, "__Host-session", true},
+		{[]string{"COOKIE_INSECURE=false", "COOKIE_NAME=app"}, "__Host-app", true},
+		{[]string{"COOKIE_INSECURE=true"}, "session", false},
+		{[]string{"COOKIE_INSECURE=1", "COOKIE_NAME=app.v2"}, "app.v2", false},
+	} {
+		s := start(t, tt, authtest.Options{}, append(test.env, "LIFETIME=48h")...)
+		a := s.browser(t).postForm("/login", "email", viewer, "password", password).is(303)
+		cookies := setCookies(a)
+		want := []string{test.name}
+		if tt.inCookies() {
+			want = append(want, test.name+"-state")
+		}
+		for name, parts := range cookies {
+			if !slices.Contains(want, name) {
+				t.Errorf("%q: the cookie %s was set", test.env, name)
 			}
-			for name, parts := range cookies {
-				if !slices.Contains(want, name) {
-					t.Errorf("%q: the cookie %s was set", test.env, name)
-				}
-				for _, attribute := range []string{"Path=/", "HttpOnly", "SameSite=Lax"} {
-					if !slices.Contains(parts[1:], attribute) {
-						t.Errorf("%s: %s is not in %q", name, attribute, parts[1:])
-					}
-				}
-				if slices.Contains(parts[1:], "Secure") != test.secure {
-					t.Errorf("%s: %q", name, parts[1:])
-				}
-				if !slices.ContainsFunc(parts[1:], func(p string) bool { return p == "Max-Age=172800" || p == "Max-Age=172799" }) {
-					t.Errorf("%s: %q, want a life of 48 hours", name, parts[1:])
-				}
-				for _, part := range parts[1:] {
-					if strings.HasPrefix(part, "Domain") || strings.HasPrefix(part, "Expires") {
-						t.Errorf("%s: %s", name, part)
-					}
+			for _, attribute := range []string{"Path=/", "HttpOnly", "SameSite=Lax"} {
+				if !slices.Contains(parts[1:], attribute) {
+					t.Errorf("%s: %s is not in %q", name, attribute, parts[1:])
 				}
 			}
-			if len(cookies) != len(want) {
-				t.Errorf("%q: %d cookies, want %q", test.env, len(cookies), want)
+			if slices.Contains(parts[1:], "Secure") != test.secure {
+				t.Errorf("%s: %q", name, parts[1:])
+			}
+			if !slices.ContainsFunc(parts[1:], func(p string) bool { return p == "Max-Age=172800" || p == "Max-Age=172799" }) {
+				t.Errorf("%s: %q, want a life of 48 hours", name, parts[1:])
+			}
+			for _, part := range parts[1:] {
+				if strings.HasPrefix(part, "Domain") || strings.HasPrefix(part, "Expires") {
+					t.Errorf("%s: %s", name, part)
+				}
 			}
 		}
-	})
+		if len(cookies) != len(want) {
+			t.Errorf("%q: %d cookies, want %q", test.env, len(cookies), want)
+		}
+	}
 }
 
 // A cookie that is not ours, cut, bent or too much of it is no session, and
 // never an error of the server.
-func TestBentCookies(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		good := s.signedIn(t, admin).cookies()
-		with := func(change func(c *http.Cookie)) *answer {
-			b := s.browser(t)
-			req := b.request("GET", "/api/me", nil)
-			for _, c := range good {
-				bent := *c
-				change(&bent)
-				req.AddCookie(&bent)
-			}
-			a, err := b.try(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return a
+func testBentCookies(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	good := s.signedIn(t, admin).cookies()
+	with := func(change func(c *http.Cookie)) *answer {
+		b := s.browser(t)
+		req := b.request("GET", "/api/me", nil)
+		for _, c := range good {
+			bent := *c
+			change(&bent)
+			req.AddCookie(&bent)
 		}
-		with(func(*http.Cookie) {}).is(200)
-		for name, change := range map[string]func(*http.Cookie){
-			"cut":       func(c *http.Cookie) { c.Value = c.Value[:len(c.Value)/2] },
-			"empty":     func(c *http.Cookie) { c.Value = "" },
-			"bent":      func(c *http.Cookie) { c.Value = "A" + c.Value[1:]; c.Value = c.Value[:50] + "zz" + c.Value[52:] },
-			"longer":    func(c *http.Cookie) { c.Value += "A" },
-			"repeated":  func(c *http.Cookie) { c.Value += c.Value },
-			"foreign":   func(c *http.Cookie) { c.Value = "MTc5NTQ1ODUzNnxzTDhITnZEQk4wdGM2ekFaSmI1Q" },
-			"very long": func(c *http.Cookie) { c.Value = strings.Repeat("A", 100_000) },
-			"exchanged": func(c *http.Cookie) { c.Value = good[len(good)-1].Value; c.Name = good[0].Name },
-			"of chunks": func(c *http.Cookie) { c.Value = "4." + c.Value },
-		} {
-			if name == "exchanged" && !tt.inCookies() {
-				continue // there is but one
-			}
-			a := with(change)
-			a.problem(401, "unauthenticated")
-			for cookie, parts := range setCookies(a) {
-				if parts[0] != "" || !slices.Contains(parts, "Max-Age=0") {
-					t.Errorf("%s: %s was set and not deleted: %q", name, cookie, parts[1:])
-				}
+		a, err := b.try(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	with(func(*http.Cookie) {}).is(200)
+	for name, change := range map[string]func(*http.Cookie){
+		"cut":       func(c *http.Cookie) { c.Value = c.Value[:len(c.Value)/2] },
+		"empty":     func(c *http.Cookie) { c.Value = "" },
+		"bent":      func(c *http.Cookie) { c.Value = "A" + c.Value[1:]; c.Value = c.Value[:50] + "zz" + c.Value[52:] },
+		"longer":    func(c *http.Cookie) { c.Value += "A" },
+		"repeated":  func(c *http.Cookie) { c.Value += c.Value },
+		"foreign":   func(c *http.Cookie) { c.Value = "MTc5NTQ1ODUzNnxzTDhITnZEQk4wdGM2ekFaSmI1Q" },
+		"very long": func(c *http.Cookie) { c.Value = strings.Repeat("A", 100_000) },
+		"exchanged": func(c *http.Cookie) { c.Value = good[len(good)-1].Value; c.Name = good[0].Name },
+		"of chunks": func(c *http.Cookie) { c.Value = "4." + c.Value },
+	} {
+		if name == "exchanged" && !tt.inCookies() {
+			continue // there is but one
+		}
+		a := with(change)
+		a.problem(401, "unauthenticated")
+		for cookie, parts := range setCookies(a) {
+			if parts[0] != "" || !slices.Contains(parts, "Max-Age=0") {
+				t.Errorf("%s: %s was set and not deleted: %q", name, cookie, parts[1:])
 			}
 		}
-	})
+	}
 }
 
 // Keys outlive the process; a new one takes over from the old one, which still
 // opens; without it nothing opens.
 func TestSessionKeys(t *testing.T) {
 	t.Parallel()
-	tt := target{"nethttp", "cookie"}
+	tt := target{framework: "nethttp", store: "cookie"}
 	auth := authtest.NewServer(t, authtest.Options{Accounts: accounts(), PasswordCost: -1})
 	env := func(keys string) []string { return []string{"SESSION_KEYS=" + keys, "AUTH_URL=" + auth.URL} }
 
@@ -153,47 +149,43 @@ func TestSessionKeys(t *testing.T) {
 
 // A session ends when it is not used for so long, and at the end of its life
 // however much it is used.
-func TestSessionEnds(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		for _, env := range [][]string{{"IDLE_TIMEOUT=2s"}, {"LIFETIME=2s"}} {
-			s := start(t, tt, authtest.Options{}, env...)
-			b := s.signedIn(t, viewer)
-			at, _ := b.get("/api/me").is(200).object()["session_expires_at"].(float64)
-			// Unix seconds are cut off: the end is within the second that follows.
-			time.Sleep(time.Until(time.Unix(int64(at)+1, 0)))
-			b.get("/api/me").problem(401, "unauthenticated")
-			if left := b.cookies(); len(left) > 0 {
-				t.Errorf("%s: %d cookies are left", env, len(left))
-			}
-			if tt.inCookies() && env[0] == "IDLE_TIMEOUT=2s" {
-				// Whoever comes back too late brings the tokens along.
-				eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
-			}
-		}
-
-		// Use moves the idle timeout on.
-		s := start(t, tt, authtest.Options{}, "IDLE_TIMEOUT=2s", "LIFETIME=10m")
+func testSessionEnds(t *testing.T, tt target) {
+	for _, env := range [][]string{{"IDLE_TIMEOUT=2s"}, {"LIFETIME=2s"}} {
+		s := start(t, tt, authtest.Options{}, env...)
 		b := s.signedIn(t, viewer)
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-			b.get("/api/me").is(200)
+		at, _ := b.get("/api/me").is(200).object()["session_expires_at"].(float64)
+		// Unix seconds are cut off: the end is within the second that follows.
+		time.Sleep(time.Until(time.Unix(int64(at)+1, 0)))
+		b.get("/api/me").problem(401, "unauthenticated")
+		if left := b.cookies(); len(left) > 0 {
+			t.Errorf("%s: %d cookies are left", env, len(left))
 		}
-	})
+		if tt.inCookies() && env[0] == "IDLE_TIMEOUT=2s" {
+			// Whoever comes back too late brings the tokens along.
+			eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
+		}
+	}
+
+	// Use moves the idle timeout on.
+	s := start(t, tt, authtest.Options{}, "IDLE_TIMEOUT=2s", "LIFETIME=10m")
+	b := s.signedIn(t, viewer)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		b.get("/api/me").is(200)
+	}
 }
 
 // A token is renewed as long before its expiry as it is told.
-func TestRefreshBefore(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		const life, before = 10 * time.Second, 5 * time.Second
-		s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
-		b := s.signedIn(t, viewer)
-		at := time.Now()
-		eventually(t, "the token is renewed", func() bool {
-			b.get("/api/me").is(200)
-			return s.auth.Refreshes() > 0
-		})
-		// By itself it would be renewed in the last second.
-		if age := time.Since(at); age < life-before-time.Second || age > life-2*time.Second {
-			t.Errorf("the token was renewed after %v", age)
-		}
+func testRefreshBefore(t *testing.T, tt target) {
+	const life, before = 10 * time.Second, 5 * time.Second
+	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
+	b := s.signedIn(t, viewer)
+	at := time.Now()
+	eventually(t, "the token is renewed", func() bool {
+		b.get("/api/me").is(200)
+		return s.auth.Refreshes() > 0
 	})
+	// By itself it would be renewed in the last second.
+	if age := time.Since(at); age < life-before-time.Second || age > life-2*time.Second {
+		t.Errorf("the token was renewed after %v", age)
+	}
 }

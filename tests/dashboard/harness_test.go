@@ -22,35 +22,6 @@ import (
 
 func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
 
-// target is one of the ways to run the program that must all look the same
-// from outside.
-type target struct{ framework, store string }
-
-var targets = []target{
-	{"nethttp", "cookie"},
-	{"nethttp", "memory"},
-	{"echo", "cookie"},
-	{"echo", "memory"},
-	{"gin", "cookie"},
-	{"gin", "memory"},
-}
-
-func (tt target) String() string { return tt.framework + "/" + tt.store }
-
-// inCookies reports whether the browser holds the session itself.
-func (tt target) inCookies() bool { return tt.store == "cookie" }
-
-// overAll runs a test over all targets.
-func overAll(t *testing.T, test func(*testing.T, target)) {
-	t.Parallel()
-	for _, tt := range targets {
-		t.Run(tt.String(), func(t *testing.T) {
-			t.Parallel()
-			test(t, tt)
-		})
-	}
-}
-
 // Whom the auth service knows.
 const (
 	admin    = "admin@example.com"
@@ -101,7 +72,7 @@ func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site 
 		"STORE=" + tt.store,
 		"COOKIE_INSECURE=true", // a cookie jar does not send a Secure cookie over plain HTTP, not even to this machine
 		"LOG_LEVEL=debug",
-	}, env...))
+	}, append(tt.env, env...)...))
 	return s
 }
 

@@ -13,121 +13,113 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-func TestLogin(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.browser(t)
-		page := b.page("/login?return_to=%2Fdashboard%3Fa%3D1").isPage(200)
-		for _, want := range []string{`name="email"`, `name="password"`, `autocomplete="current-password"`, `value="/dashboard?a=1"`} {
-			if !strings.Contains(page.body, want) {
-				t.Errorf("the login page has no %s", want)
-			}
+func testLogin(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.browser(t)
+	page := b.page("/login?return_to=%2Fdashboard%3Fa%3D1").isPage(200)
+	for _, want := range []string{`name="email"`, `name="password"`, `autocomplete="current-password"`, `value="/dashboard?a=1"`} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("the login page has no %s", want)
 		}
-		b.postForm("/login", "email", viewer, "password", password, "return_to", "/dashboard?a=1").leadsTo("/dashboard?a=1")
-		b.page("/dashboard?a=1").isPage(200)
+	}
+	b.postForm("/login", "email", viewer, "password", password, "return_to", "/dashboard?a=1").leadsTo("/dashboard?a=1")
+	b.page("/dashboard?a=1").isPage(200)
 
-		b = s.browser(t)
-		account, _ := s.auth.Account(viewer)
-		a := b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).is(200)
-		if me := a.object(); me["user_id"] != account.ID || len(me) != 5 {
-			t.Errorf("a sign-in in JSON is answered with %s", a.body)
-		}
-		if a.body != b.get("/api/me").body {
-			t.Error("a sign-in in JSON is not answered as /api/me")
-		}
+	b = s.browser(t)
+	account, _ := s.auth.Account(viewer)
+	a := b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).is(200)
+	if me := a.object(); me["user_id"] != account.ID || len(me) != 5 {
+		t.Errorf("a sign-in in JSON is answered with %s", a.body)
+	}
+	if a.body != b.get("/api/me").body {
+		t.Error("a sign-in in JSON is not answered as /api/me")
+	}
 
-		for _, elsewhere := range []string{"https://evil.example.org/", "//evil.example.org", `/\evil.example.org`, "javascript:alert(1)", "/%2e%2e//evil.example.org", "dashboard", ""} {
-			s.browser(t).postForm("/login", "email", viewer, "password", password, "return_to", elsewhere).leadsTo("/")
-		}
-	})
+	for _, elsewhere := range []string{"https://evil.example.org/", "//evil.example.org", `/\evil.example.org`, "javascript:alert(1)", "/%2e%2e//evil.example.org", "dashboard", ""} {
+		s.browser(t).postForm("/login", "email", viewer, "password", password, "return_to", elsewhere).leadsTo("/")
+	}
 }
 
 // Whatever is wrong with the credentials, the answer is the same, says nothing
 // about the account, and makes no session.
-func TestLoginRefused(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		var texts []string
-		for _, who := range [][2]string{{viewer, "wrong"}, {"nobody@example.com", password}, {inactive, password}, {"no address", password}, {mfa, "wrong"}} {
-			began := time.Now()
-			form := s.browser(t).postForm("/login", "email", who[0], "password", who[1]).isPage(401)
-			if took := time.Since(began); took < 300*time.Millisecond {
-				t.Errorf("%s was refused after %v", who[0], took)
-			}
-			if !strings.Contains(form.body, `name="password"`) || strings.Contains(form.body, `value="`+who[1]) {
-				t.Errorf("%s: the refusal is not the login page, or has the password in it", who[0])
-			}
-			began = time.Now()
-			inJSON := s.browser(t).postJSON("/login", `{"email":"`+who[0]+`","password":"`+who[1]+`"}`)
-			inJSON.problem(401, "invalid_credentials")
-			if took := time.Since(began); took < 300*time.Millisecond {
-				t.Errorf("%s was refused after %v", who[0], took)
-			}
-			for _, a := range []*answer{form, inJSON} {
-				if cookies := a.header.Values("Set-Cookie"); len(cookies) > 0 {
-					t.Errorf("%s: %d cookies were set", who[0], len(cookies))
-				}
-				texts = append(texts, strings.ReplaceAll(a.body, who[0], ""))
-			}
+func testLoginRefused(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	var texts []string
+	for _, who := range [][2]string{{viewer, "wrong"}, {"nobody@example.com", password}, {inactive, password}, {"no address", password}, {mfa, "wrong"}} {
+		began := time.Now()
+		form := s.browser(t).postForm("/login", "email", who[0], "password", who[1]).isPage(401)
+		if took := time.Since(began); took < 300*time.Millisecond {
+			t.Errorf("%s was refused after %v", who[0], took)
 		}
-		for i := 2; i < len(texts); i++ {
-			if texts[i] != texts[i%2] {
-				t.Errorf("refusals differ:\n%s\n%s", texts[i%2], texts[i])
-			}
+		if !strings.Contains(form.body, `name="password"`) || strings.Contains(form.body, `value="`+who[1]) {
+			t.Errorf("%s: the refusal is not the login page, or has the password in it", who[0])
 		}
-	})
+		began = time.Now()
+		inJSON := s.browser(t).postJSON("/login", `{"email":"`+who[0]+`","password":"`+who[1]+`"}`)
+		inJSON.problem(401, "invalid_credentials")
+		if took := time.Since(began); took < 300*time.Millisecond {
+			t.Errorf("%s was refused after %v", who[0], took)
+		}
+		for _, a := range []*answer{form, inJSON} {
+			if cookies := a.header.Values("Set-Cookie"); len(cookies) > 0 {
+				t.Errorf("%s: %d cookies were set", who[0], len(cookies))
+			}
+			texts = append(texts, strings.ReplaceAll(a.body, who[0], ""))
+		}
+	}
+	for i := 2; i < len(texts); i++ {
+		if texts[i] != texts[i%2] {
+			t.Errorf("refusals differ:\n%s\n%s", texts[i%2], texts[i])
+		}
+	}
 }
 
-func TestLoginInput(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.browser(t)
-		field := func(p map[string]any, want string) {
-			t.Helper()
-			if p["field"] != want && !strings.Contains(p["detail"].(string), want) {
-				t.Errorf("%v does not name the field %s", p, want)
-			}
+func testLoginInput(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.browser(t)
+	field := func(p map[string]any, want string) {
+		t.Helper()
+		if p["field"] != want && !strings.Contains(p["detail"].(string), want) {
+			t.Errorf("%v does not name the field %s", p, want)
 		}
-		field(b.postJSON("/login", `{"password":"x"}`).problem(422, "invalid_request"), "email")
-		field(b.postJSON("/login", `{"email":"a@example.com"}`).problem(422, "invalid_request"), "password")
-		field(b.postJSON("/login", `{"email":5,"password":"x"}`).problem(422, "invalid_request"), "email")
-		b.postJSON("/login", `{"email":`).problem(400, "invalid_request")
-		b.postJSON("/login", `[]`).problem(400, "invalid_request")
-		b.postJSON("/login", `{"email":"`+strings.Repeat("a", 70_000)+`"}`).problem(413, "invalid_request")
-		b.do("POST", "/login", "email", "Content-Type", "text/plain").problem(415, "invalid_request")
+	}
+	field(b.postJSON("/login", `{"password":"x"}`).problem(422, "invalid_request"), "email")
+	field(b.postJSON("/login", `{"email":"a@example.com"}`).problem(422, "invalid_request"), "password")
+	field(b.postJSON("/login", `{"email":5,"password":"x"}`).problem(422, "invalid_request"), "email")
+	b.postJSON("/login", `{"email":`).problem(400, "invalid_request")
+	b.postJSON("/login", `[]`).problem(400, "invalid_request")
+	b.postJSON("/login", `{"email":"`+strings.Repeat("a", 70_000)+`"}`).problem(413, "invalid_request")
+	b.do("POST", "/login", "email", "Content-Type", "text/plain").problem(415, "invalid_request")
 
-		b.postForm("/login", "email", "", "password", "x").isPage(422)
-		b.postForm("/login", "email", viewer).isPage(422)
-		b.postForm("/login", "email", strings.Repeat("a", 70_000)).isPage(413)
-		b.do("POST", "/login", "email=%zz", "Content-Type", typeForm).isPage(400)
+	b.postForm("/login", "email", "", "password", "x").isPage(422)
+	b.postForm("/login", "email", viewer).isPage(422)
+	b.postForm("/login", "email", strings.Repeat("a", 70_000)).isPage(413)
+	b.do("POST", "/login", "email=%zz", "Content-Type", typeForm).isPage(400)
 
-		// What a form sends back is text.
-		form := b.postForm("/login", "email", `"><b>x`, "password", "wrong").isPage(401)
-		if strings.Contains(form.body, "<b>x") {
-			t.Error("the login page shows markup from the form")
-		}
-	})
+	// What a form sends back is text.
+	form := b.postForm("/login", "email", `"><b>x`, "password", "wrong").isPage(401)
+	if strings.Contains(form.body, "<b>x") {
+		t.Error("the login page shows markup from the form")
+	}
 }
 
 // A login replaces the session that the browser had.
-func TestLoginAgain(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		b.put("theme", `"dark"`).is(204)
-		before := b.copy()
-		b.postForm("/login", "email", admin, "password", password).is(303)
-		b.page("/admin").isPage(200)
-		if a := b.get("/api/prefs").is(200); a.body != "{}" {
-			t.Errorf("the new session has the values %s", a.body)
-		}
-		before.get("/api/me").problem(401, "unauthenticated")
-		eventually(t, "the old tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
+func testLoginAgain(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	b.put("theme", `"dark"`).is(204)
+	before := b.copy()
+	b.postForm("/login", "email", admin, "password", password).is(303)
+	b.page("/admin").isPage(200)
+	if a := b.get("/api/prefs").is(200); a.body != "{}" {
+		t.Errorf("the new session has the values %s", a.body)
+	}
+	before.get("/api/me").problem(401, "unauthenticated")
+	eventually(t, "the old tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
 
-		// Refused, it leaves the session alone.
-		b.postForm("/login", "email", viewer, "password", "wrong").is(401)
-		b.page("/admin").isPage(200)
-	})
+	// Refused, it leaves the session alone.
+	b.postForm("/login", "email", viewer, "password", "wrong").is(401)
+	b.page("/admin").isPage(200)
 }
 
 func code(t *testing.T, at time.Time) string {
@@ -139,218 +131,204 @@ func code(t *testing.T, at time.Time) string {
 	return code
 }
 
-func TestSecondFactor(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		wrong := func() string { return code(t, time.Now().Add(-24*time.Hour)) }
+func testSecondFactor(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	wrong := func() string { return code(t, time.Now().Add(-24*time.Hour)) }
 
-		// In a browser.
-		b := s.browser(t)
-		b.page("/login/mfa").leadsTo("/login")
-		b.postForm("/login/mfa", "code", "123456").leadsTo("/login")
-		a := b.postForm("/login", "email", mfa, "password", password, "return_to", "/dashboard").is(303)
-		if to := a.location(); to != "/login/mfa?return_to=%2Fdashboard" {
-			t.Errorf("after the password it goes on at %q", to)
-		}
-		b.page("/dashboard").is(303)
-		b.get("/api/me").problem(401, "unauthenticated")
-		if page := b.page("/login/mfa?return_to=%2Fdashboard").isPage(200); !strings.Contains(page.body, `autocomplete="one-time-code"`) {
-			t.Error("the page asks for no code")
-		}
-		if page := b.postForm("/login/mfa", "code", wrong(), "return_to", "/dashboard").isPage(401); !strings.Contains(page.body, `name="code"`) {
-			t.Error("there is no other try")
-		}
-		b.postForm("/login/mfa", "code", "", "return_to", "/dashboard").isPage(422)
-		b.get("/api/me").problem(401, "unauthenticated")
-		b.postForm("/login/mfa", "code", code(t, time.Now()), "return_to", "/dashboard").leadsTo("/dashboard")
-		b.page("/dashboard").isPage(200)
-		b.page("/login/mfa").leadsTo("/login") // over with it
+	// In a browser.
+	b := s.browser(t)
+	b.page("/login/mfa").leadsTo("/login")
+	b.postForm("/login/mfa", "code", "123456").leadsTo("/login")
+	a := b.postForm("/login", "email", mfa, "password", password, "return_to", "/dashboard").is(303)
+	if to := a.location(); to != "/login/mfa?return_to=%2Fdashboard" {
+		t.Errorf("after the password it goes on at %q", to)
+	}
+	b.page("/dashboard").is(303)
+	b.get("/api/me").problem(401, "unauthenticated")
+	if page := b.page("/login/mfa?return_to=%2Fdashboard").isPage(200); !strings.Contains(page.body, `autocomplete="one-time-code"`) {
+		t.Error("the page asks for no code")
+	}
+	if page := b.postForm("/login/mfa", "code", wrong(), "return_to", "/dashboard").isPage(401); !strings.Contains(page.body, `name="code"`) {
+		t.Error("there is no other try")
+	}
+	b.postForm("/login/mfa", "code", "", "return_to", "/dashboard").isPage(422)
+	b.get("/api/me").problem(401, "unauthenticated")
+	b.postForm("/login/mfa", "code", code(t, time.Now()), "return_to", "/dashboard").leadsTo("/dashboard")
+	b.page("/dashboard").isPage(200)
+	b.page("/login/mfa").leadsTo("/login") // over with it
 
-		// In JSON.
-		b = s.browser(t)
-		b.postJSON("/login/mfa", `{"code":"123456"}`).problem(401, "unauthenticated")
-		b.get("/login/mfa").problem(401, "unauthenticated")
-		if a := b.postJSON("/login", `{"email":"`+mfa+`","password":"`+password+`"}`).is(202); len(a.object()) != 1 || a.object()["mfa_required"] != true {
-			t.Errorf("got %s", a.body)
-		}
-		b.get("/api/me").problem(401, "unauthenticated")
-		b.postJSON("/login/mfa", `{"code":"`+wrong()+`"}`).problem(401, "invalid_credentials")
-		b.postJSON("/login/mfa", `{}`).problem(422, "invalid_request")
-		account, _ := s.auth.Account(mfa)
-		if me := b.postJSON("/login/mfa", `{"code":"`+code(t, time.Now())+`"}`).is(200).object(); me["user_id"] != account.ID {
-			t.Errorf("got %v", me)
-		}
-		b.get("/api/me").is(200)
-	})
+	// In JSON.
+	b = s.browser(t)
+	b.postJSON("/login/mfa", `{"code":"123456"}`).problem(401, "unauthenticated")
+	b.get("/login/mfa").problem(401, "unauthenticated")
+	if a := b.postJSON("/login", `{"email":"`+mfa+`","password":"`+password+`"}`).is(202); len(a.object()) != 1 || a.object()["mfa_required"] != true {
+		t.Errorf("got %s", a.body)
+	}
+	b.get("/api/me").problem(401, "unauthenticated")
+	b.postJSON("/login/mfa", `{"code":"`+wrong()+`"}`).problem(401, "invalid_credentials")
+	b.postJSON("/login/mfa", `{}`).problem(422, "invalid_request")
+	account, _ := s.auth.Account(mfa)
+	if me := b.postJSON("/login/mfa", `{"code":"`+code(t, time.Now())+`"}`).is(200).object(); me["user_id"] != account.ID {
+		t.Errorf("got %v", me)
+	}
+	b.get("/api/me").is(200)
 }
 
 // Where a second factor is asked for the session in hand stays until it is
 // given.
-func TestSecondFactorKeepsSession(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		b := s.signedIn(t, viewer)
-		b.postForm("/login", "email", mfa, "password", password).leadsTo("/login/mfa")
-		viewerID := b.get("/api/me").is(200).object()["user_id"]
-		b.postForm("/login/mfa", "code", code(t, time.Now())).leadsTo("/")
-		if now := b.get("/api/me").is(200).object()["user_id"]; now == viewerID {
-			t.Error("the second factor has signed nobody in")
-		}
-	})
+func testSecondFactorKeepsSession(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	b.postForm("/login", "email", mfa, "password", password).leadsTo("/login/mfa")
+	viewerID := b.get("/api/me").is(200).object()["user_id"]
+	b.postForm("/login/mfa", "code", code(t, time.Now())).leadsTo("/")
+	if now := b.get("/api/me").is(200).object()["user_id"]; now == viewerID {
+		t.Error("the second factor has signed nobody in")
+	}
 }
 
-func TestLogout(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		dead := func() bool { return len(s.auth.LiveTokens(viewer)) == 0 }
+func testLogout(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	dead := func() bool { return len(s.auth.LiveTokens(viewer)) == 0 }
 
-		b := s.signedIn(t, viewer)
-		stolen := b.copy()
-		b.postForm("/logout").leadsTo("/")
-		if left := b.cookies(); len(left) > 0 {
-			t.Errorf("%d cookies are left", len(left))
-		}
-		b.page("/dashboard").is(303)
-		stolen.get("/api/me").problem(401, "unauthenticated")
-		eventually(t, "the tokens are given back", dead)
+	b := s.signedIn(t, viewer)
+	stolen := b.copy()
+	b.postForm("/logout").leadsTo("/")
+	if left := b.cookies(); len(left) > 0 {
+		t.Errorf("%d cookies are left", len(left))
+	}
+	b.page("/dashboard").is(303)
+	stolen.get("/api/me").problem(401, "unauthenticated")
+	eventually(t, "the tokens are given back", dead)
 
-		b = s.signedIn(t, viewer)
-		b.postJSON("/logout", `{}`).is(204)
-		b.get("/api/me").problem(401, "unauthenticated")
-		eventually(t, "the tokens are given back", dead)
+	b = s.signedIn(t, viewer)
+	b.postJSON("/logout", `{}`).is(204)
+	b.get("/api/me").problem(401, "unauthenticated")
+	eventually(t, "the tokens are given back", dead)
 
-		b = s.signedIn(t, viewer)
-		b.do("POST", "/logout", "").is(204) // no body
-		b.get("/api/me").problem(401, "unauthenticated")
+	b = s.signedIn(t, viewer)
+	b.do("POST", "/logout", "").is(204) // no body
+	b.get("/api/me").problem(401, "unauthenticated")
 
-		// Without a session, and with one that is over: the same.
-		b.postForm("/logout").leadsTo("/")
-		b.postJSON("/logout", `{}`).is(204)
-		stolen.postForm("/logout").leadsTo("/")
-		s.browser(t).postForm("/logout", "all", "true").leadsTo("/")
+	// Without a session, and with one that is over: the same.
+	b.postForm("/logout").leadsTo("/")
+	b.postJSON("/logout", `{}`).is(204)
+	stolen.postForm("/logout").leadsTo("/")
+	s.browser(t).postForm("/logout", "all", "true").leadsTo("/")
 
-		b.postForm("/logout", "all", "perhaps").isPage(422)
-		b.postJSON("/logout", `{"all":"yes"}`).problem(422, "invalid_request")
-	})
+	b.postForm("/logout", "all", "perhaps").isPage(422)
+	b.postJSON("/logout", `{"all":"yes"}`).problem(422, "invalid_request")
 }
 
-func TestLogoutEverywhere(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
-		here, there, other := s.signedIn(t, viewer), s.signedIn(t, viewer), s.signedIn(t, analyst)
-		here.postForm("/logout", "all", "true").leadsTo("/")
-		here.get("/api/me").problem(401, "unauthenticated")
-		if tt.inCookies() {
-			// By the end of its access token at the latest.
-			eventually(t, "the other session ends", func() bool { return there.get("/api/me").status == 401 })
-		}
-		there.get("/api/me").problem(401, "unauthenticated")
-		other.get("/api/me").is(200)
-		if live := s.auth.LiveTokens(viewer); len(live) > 0 {
-			t.Errorf("%d refresh tokens are live", len(live))
-		}
-	})
+func testLogoutEverywhere(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
+	here, there, other := s.signedIn(t, viewer), s.signedIn(t, viewer), s.signedIn(t, analyst)
+	here.postForm("/logout", "all", "true").leadsTo("/")
+	here.get("/api/me").problem(401, "unauthenticated")
+	if tt.inCookies() {
+		// By the end of its access token at the latest.
+		eventually(t, "the other session ends", func() bool { return there.get("/api/me").status == 401 })
+	}
+	there.get("/api/me").problem(401, "unauthenticated")
+	other.get("/api/me").is(200)
+	if live := s.auth.LiveTokens(viewer); len(live) > 0 {
+		t.Errorf("%d refresh tokens are live", len(live))
+	}
 }
 
-func TestCrossSite(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{}, "TRUSTED_ORIGINS=https://app.example.org")
-		b, in := s.browser(t), s.signedIn(t, viewer)
-		login := url.Values{"email": {viewer}, "password": {password}}.Encode()
-		for _, from := range [][]string{
-			{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example.org"},
-			{"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:1"},
-			{"Origin", "https://evil.example.org"},
-			{"Origin", "null"},
-		} {
-			form := append([]string{"Content-Type", typeForm, "Accept", acceptPage}, from...)
-			json := append([]string{"Content-Type", typeJSON}, from...)
-			for _, b := range []*browser{b, in} {
-				b.do("POST", "/login", login, form...).isPage(403)
-				b.do("POST", "/login", `{"email":"a@example.com","password":"x"}`, json...).problem(403, "cross_site")
-				b.do("POST", "/login/mfa", "code=123456", form...).isPage(403)
-				b.do("POST", "/logout", "", form...).isPage(403)
-			}
-			in.do("PUT", "/api/prefs/theme", `"dark"`, json...).problem(403, "cross_site")
-			b.do("PUT", "/api/prefs/theme", `"dark"`, json...).problem(401, "unauthenticated")
-			in.do("GET", "/dashboard", "", append(from, "Accept", acceptPage)...).isPage(200)
+func testCrossSite(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{}, "TRUSTED_ORIGINS=https://app.example.org")
+	b, in := s.browser(t), s.signedIn(t, viewer)
+	login := url.Values{"email": {viewer}, "password": {password}}.Encode()
+	for _, from := range [][]string{
+		{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example.org"},
+		{"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:1"},
+		{"Origin", "https://evil.example.org"},
+		{"Origin", "null"},
+	} {
+		form := append([]string{"Content-Type", typeForm, "Accept", acceptPage}, from...)
+		json := append([]string{"Content-Type", typeJSON}, from...)
+		for _, b := range []*browser{b, in} {
+			b.do("POST", "/login", login, form...).isPage(403)
+			b.do("POST", "/login", `{"email":"a@example.com","password":"x"}`, json...).problem(403, "cross_site")
+			b.do("POST", "/login/mfa", "code=123456", form...).isPage(403)
+			b.do("POST", "/logout", "", form...).isPage(403)
 		}
-		in.get("/api/me").is(200)
-		for _, from := range [][]string{
-			{"Sec-Fetch-Site", "same-origin"},
-			{"Sec-Fetch-Site", "none"},
-			{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.org"},
-			{"Origin", s.URL},
-			nil,
-		} {
-			in.do("PUT", "/api/prefs/theme", `"dark"`, append(from, "Content-Type", typeJSON)...).is(204)
-			s.browser(t).do("POST", "/login", login, append(from, "Content-Type", typeForm)...).is(303)
-		}
-	})
+		in.do("PUT", "/api/prefs/theme", `"dark"`, json...).problem(403, "cross_site")
+		b.do("PUT", "/api/prefs/theme", `"dark"`, json...).problem(401, "unauthenticated")
+		in.do("GET", "/dashboard", "", append(from, "Accept", acceptPage)...).isPage(200)
+	}
+	in.get("/api/me").is(200)
+	for _, from := range [][]string{
+		{"Sec-Fetch-Site", "same-origin"},
+		{"Sec-Fetch-Site", "none"},
+		{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.org"},
+		{"Origin", s.URL},
+		nil,
+	} {
+		in.do("PUT", "/api/prefs/theme", `"dark"`, append(from, "Content-Type", typeJSON)...).is(204)
+		s.browser(t).do("POST", "/login", login, append(from, "Content-Type", typeForm)...).is(303)
+	}
 }
 
 // A user with very many roles fits the cookies; one with more than that is not
 // signed in, and the tokens do not stay behind.
-func TestLargeSessions(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		names := func(n int) []string {
-			roles := []string{"user", "admin"}
-			for i := range n {
-				roles = append(roles, "department-"+strings.Repeat(string(rune('a'+i%26)), 8)+"-"+time.Duration(i).String())
-			}
-			return roles
+func testLargeSessions(t *testing.T, tt target) {
+	names := func(n int) []string {
+		roles := []string{"user", "admin"}
+		for i := range n {
+			roles = append(roles, "department-"+strings.Repeat(string(rune('a'+i%26)), 8)+"-"+time.Duration(i).String())
 		}
-		accounts := append(accounts(),
-			authtest.Account{Email: "many@example.com", Password: password, Roles: names(300)},
-			authtest.Account{Email: "most@example.com", Password: password, Roles: names(800)})
-		s := start(t, tt, authtest.Options{Accounts: accounts, AccessLife: 2 * time.Second})
+		return roles
+	}
+	accounts := append(accounts(),
+		authtest.Account{Email: "many@example.com", Password: password, Roles: names(300)},
+		authtest.Account{Email: "most@example.com", Password: password, Roles: names(800)})
+	s := start(t, tt, authtest.Options{Accounts: accounts, AccessLife: 2 * time.Second})
 
-		b := s.signedIn(t, "many@example.com")
+	b := s.signedIn(t, "many@example.com")
+	b.page("/admin").isPage(200)
+	if roles, _ := b.get("/api/me").object()["allowed_roles"].([]any); len(roles) != 302 {
+		t.Errorf("%d roles", len(roles))
+	}
+	eventually(t, "the tokens are renewed", func() bool { b.page("/admin").isPage(200); return s.auth.Refreshes() > 1 })
+	b.postForm("/logout").is(303)
+	if left := b.cookies(); len(left) > 0 {
+		t.Errorf("%d cookies are left after the logout", len(left))
+	}
+
+	b = s.browser(t)
+	if !tt.inCookies() {
+		b.postForm("/login", "email", "most@example.com", "password", password).is(303)
 		b.page("/admin").isPage(200)
-		if roles, _ := b.get("/api/me").object()["allowed_roles"].([]any); len(roles) != 302 {
-			t.Errorf("%d roles", len(roles))
-		}
-		eventually(t, "the tokens are renewed", func() bool { b.page("/admin").isPage(200); return s.auth.Refreshes() > 1 })
-		b.postForm("/logout").is(303)
-		if left := b.cookies(); len(left) > 0 {
-			t.Errorf("%d cookies are left after the logout", len(left))
-		}
-
-		b = s.browser(t)
-		if !tt.inCookies() {
-			b.postForm("/login", "email", "most@example.com", "password", password).is(303)
-			b.page("/admin").isPage(200)
-			return
-		}
-		b.postForm("/login", "email", "most@example.com", "password", password).isPage(500)
-		b.postJSON("/login", `{"email":"most@example.com","password":"`+password+`"}`).problem(500, "session_too_large")
-		if left := b.cookies(); len(left) > 0 {
-			t.Errorf("%d cookies were set", len(left))
-		}
-		b.get("/api/me").problem(401, "unauthenticated")
-		eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens("most@example.com")) == 0 })
-	})
+		return
+	}
+	b.postForm("/login", "email", "most@example.com", "password", password).isPage(500)
+	b.postJSON("/login", `{"email":"most@example.com","password":"`+password+`"}`).problem(500, "session_too_large")
+	if left := b.cookies(); len(left) > 0 {
+		t.Errorf("%d cookies were set", len(left))
+	}
+	b.get("/api/me").problem(401, "unauthenticated")
+	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens("most@example.com")) == 0 })
 }
 
 var tokenish = regexp.MustCompile(`eyJ[\w-]+\.eyJ|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // No answer holds a token: the only UUID in any is the user's ID.
-func TestTokensStayOnTheServer(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{})
-		account, _ := s.auth.Account(admin)
-		b := s.browser(t)
-		answers := []*answer{b.postJSON("/login", `{"email":"`+admin+`","password":"`+password+`"}`)}
-		for _, path := range []string{"/", "/dashboard", "/admin", "/reports", "/api/me", "/api/prefs", "/api/events?n=1"} {
-			answers = append(answers, b.get(path), b.page(path))
-		}
-		for _, a := range answers {
-			text := a.body + strings.Join(slices.Concat(a.header["Set-Cookie"], a.header["Location"]), "\n")
-			for _, found := range tokenish.FindAllString(text, -1) {
-				if found != account.ID {
-					t.Errorf("%s: %.12s... is in the answer", a.what, found)
-				}
+func testTokensStayOnTheServer(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	account, _ := s.auth.Account(admin)
+	b := s.browser(t)
+	answers := []*answer{b.postJSON("/login", `{"email":"`+admin+`","password":"`+password+`"}`)}
+	for _, path := range []string{"/", "/dashboard", "/admin", "/reports", "/api/me", "/api/prefs", "/api/events?n=1"} {
+		answers = append(answers, b.get(path), b.page(path))
+	}
+	for _, a := range answers {
+		text := a.body + strings.Join(slices.Concat(a.header["Set-Cookie"], a.header["Location"]), "\n")
+		for _, found := range tokenish.FindAllString(text, -1) {
+			if found != account.ID {
+				t.Errorf("%s: %.12s... is in the answer", a.what, found)
 			}
 		}
-	})
+	}
 }

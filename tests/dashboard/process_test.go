@@ -127,69 +127,65 @@ func (s *site) waitUntilClosed(t *testing.T) {
 
 // SIGTERM lets requests that run come to their end, takes no others, and ends
 // with status 0.
-func TestSIGTERM(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-			api, arrived, release := hanging(t)
-			s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL)
-			b := s.signedIn(t, viewer)
-			answered := make(chan string, 1)
-			go func() {
-				a, err := b.try(b.request("GET", "/api/upstream", nil))
-				if err != nil {
-					answered <- err.Error()
-					return
-				}
-				answered <- a.body
-			}()
-			<-arrived
-			s.Signal(sig)
-			s.waitUntilClosed(t)
-			select {
-			case <-s.Exited():
-				t.Error("it did not wait for the request that ran")
-			default:
+func testSIGTERM(t *testing.T, tt target) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		api, arrived, release := hanging(t)
+		s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL)
+		b := s.signedIn(t, viewer)
+		answered := make(chan string, 1)
+		go func() {
+			a, err := b.try(b.request("GET", "/api/upstream", nil))
+			if err != nil {
+				answered <- err.Error()
+				return
 			}
-			release()
-			if got := <-answered; got != "done" {
-				t.Errorf("the request that ran was answered %q", got)
-			}
-			if status := s.Wait(); status != 0 {
-				t.Errorf("exit status %d\n%s", status, s.Stderr())
-			}
+			answered <- a.body
+		}()
+		<-arrived
+		s.Signal(sig)
+		s.waitUntilClosed(t)
+		select {
+		case <-s.Exited():
+			t.Error("it did not wait for the request that ran")
+		default:
 		}
-	})
+		release()
+		if got := <-answered; got != "done" {
+			t.Errorf("the request that ran was answered %q", got)
+		}
+		if status := s.Wait(); status != 0 {
+			t.Errorf("exit status %d\n%s", status, s.Stderr())
+		}
+	}
 }
 
 // A refresh that runs is carried to its end, and its tokens are kept, though
 // nobody waits for it.
-func TestSIGTERMWhileRefreshing(t *testing.T) {
-	overAll(t, func(t *testing.T, tt target) {
-		s := start(t, tt, authtest.Options{AccessLife: time.Second})
-		b := s.signedIn(t, viewer)
-		time.Sleep(time.Second) // the token's life
-		var gate authtest.Gate
-		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
-		ctx, hangUp := cancelable()
-		gone := make(chan error, 1)
-		req := b.request("GET", "/api/me", nil)
-		go func() {
-			_, err := b.client.Do(req.WithContext(ctx))
-			gone <- err
-		}()
-		<-gate.Arrived(1)
-		hangUp()
-		<-gone
-		s.Signal(syscall.SIGTERM)
-		s.waitUntilClosed(t)
-		gate.Open()
-		if status := s.Wait(); status != 0 {
-			t.Errorf("exit status %d", status)
-		}
-		if log := s.Stderr(); !strings.Contains(log, "session_refreshed") || strings.Contains(log, "refresh_un") {
-			t.Errorf("the refresh was not carried to its end:\n%s", log)
-		}
-	})
+func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{AccessLife: time.Second})
+	b := s.signedIn(t, viewer)
+	time.Sleep(time.Second) // the token's life
+	var gate authtest.Gate
+	s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+	ctx, hangUp := cancelable()
+	gone := make(chan error, 1)
+	req := b.request("GET", "/api/me", nil)
+	go func() {
+		_, err := b.client.Do(req.WithContext(ctx))
+		gone <- err
+	}()
+	<-gate.Arrived(1)
+	hangUp()
+	<-gone
+	s.Signal(syscall.SIGTERM)
+	s.waitUntilClosed(t)
+	gate.Open()
+	if status := s.Wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if log := s.Stderr(); !strings.Contains(log, "session_refreshed") || strings.Contains(log, "refresh_un") {
+		t.Errorf("the refresh was not carried to its end:\n%s", log)
+	}
 }
 
 // What does not end is cut off after ten seconds, and the status is 0 all the
@@ -197,7 +193,7 @@ func TestSIGTERMWhileRefreshing(t *testing.T) {
 func TestSIGTERMIsPatientOnlySoLong(t *testing.T) {
 	t.Parallel()
 	api, arrived, _ := hanging(t)
-	s := start(t, targets[0], authtest.Options{}, "UPSTREAM_URL="+api.URL)
+	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{}, "UPSTREAM_URL="+api.URL)
 	b := s.signedIn(t, viewer)
 	go func() { _, _ = b.try(b.request("GET", "/api/upstream", nil)) }()
 	<-arrived

@@ -1,0 +1,184 @@
+package dashboard_test
+
+import (
+	"debug/buildinfo"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/modfile"
+
+	"github.com/synmetrix/session/tests/internal/dbtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// target is one of the ways to run the program that must all look the same
+// from outside.
+type target struct {
+	framework string
+	store     string   // as STORE names it
+	env       []string // besides
+}
+
+// inCookies reports whether the browser holds the session itself.
+func (tt target) inCookies() bool { return tt.store == "cookie" }
+
+var frameworks = []string{"nethttp", "echo", "gin"}
+
+// place is where sessions are. open returns what makes its address, for one
+// program after the other.
+type place struct {
+	name string
+	open func(*testing.T) (address func(*testing.T) string)
+}
+
+var places = []place{
+	{"cookie", named("cookie")},
+	{"memory", named("memory")},
+	{"sqlite", func(*testing.T) func(*testing.T) string {
+		return func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "sessions.db") }
+	}},
+	{"postgres", on(dbtest.Postgres)},
+	{"mysql", on(dbtest.MariaDB)},
+}
+
+func named(address string) func(*testing.T) func(*testing.T) string {
+	return func(*testing.T) func(*testing.T) string {
+		return func(*testing.T) string { return address }
+	}
+}
+
+// on is a server that all programs share, as those of several apps may.
+func on(start func(testing.TB) *dbtest.Server) func(*testing.T) func(*testing.T) string {
+	return func(t *testing.T) func(*testing.T) string {
+		server := start(t)
+		return func(*testing.T) string { return server.URL }
+	}
+}
+
+// isDatabase reports whether sessions are outside of the program.
+func (p place) isDatabase() bool { return p.name != "cookie" && p.name != "memory" }
+
+// target returns the program under a framework with sessions at an address.
+func (p place) target(framework, address string) target {
+	tt := target{framework: framework, store: address}
+	if p.isDatabase() {
+		tt.env = []string{"STORE_TIMEOUT=20s"} // a busy machine is no outage
+	}
+	return tt
+}
+
+// suite is what the program does, whatever it is run with.
+var suite = []struct {
+	name string
+	test func(*testing.T, target)
+}{
+	{"pages by role", testPagesByRole},
+	{"forms", testForms},
+	{"methods", testMethods},
+	{"headers", testHeaders},
+	{"me", testMe},
+	{"bearer", testBearer},
+
+	{"login", testLogin},
+	{"login refused", testLoginRefused},
+	{"login input", testLoginInput},
+	{"login again", testLoginAgain},
+	{"second factor", testSecondFactor},
+	{"second factor keeps session", testSecondFactorKeepsSession},
+	{"logout", testLogout},
+	{"logout everywhere", testLogoutEverywhere},
+	{"cross-site", testCrossSite},
+	{"large sessions", testLargeSessions},
+	{"tokens stay on the server", testTokensStayOnTheServer},
+
+	{"prefs", testPrefs},
+	{"pref limits", testPrefLimits},
+	{"prefs too large", testPrefsTooLarge},
+	{"prefs in parallel", testPrefsInParallel},
+	{"upstream", testUpstream},
+	{"events", testEvents},
+	{"events after logout", testEventsAfterLogout},
+
+	{"cookie attributes", testCookieAttributes},
+	{"bent cookies", testBentCookies},
+	{"session ends", testSessionEnds},
+	{"refresh before", testRefreshBefore},
+	{"many at expiry", testManyAtExpiry},
+
+	{"health", testHealth},
+	{"starts without auth service", testStartsWithoutAuthService},
+	{"login faults", testLoginFaults},
+	{"outage", testOutage},
+	{"refused refresh", testRefusedRefresh},
+	{"logout while down", testLogoutWhileDown},
+	{"client gone", testClientGone},
+	{"SIGTERM", testSIGTERM},
+	{"SIGTERM while refreshing", testSIGTERMWhileRefreshing},
+}
+
+// Every test of the suite, with each store under each framework. Over databases
+// only one framework is tried with each test, and another with the next, unless
+// LONG=1: all have seen each database, and each test.
+func TestEverywhere(t *testing.T) {
+	t.Parallel()
+	for i, p := range places {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			address := p.open(t)
+			for j, framework := range frameworks {
+				t.Run(framework, func(t *testing.T) {
+					t.Parallel()
+					for k, c := range suite {
+						if p.isDatabase() && os.Getenv("LONG") == "" && (i+j+k)%len(frameworks) != 0 {
+							continue
+						}
+						t.Run(c.name, func(t *testing.T) {
+							t.Parallel()
+							c.test(t, p.target(framework, address(t)))
+						})
+					}
+				})
+			}
+		})
+	}
+}
+
+// The programs under test have the frameworks that they are said to have: the
+// newest, or with LOWEST=1 the lowest that the library promises to work with.
+func TestFrameworks(t *testing.T) {
+	file := "../go.mod"
+	if proc.Lowest() {
+		file = "../../go.mod"
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := modfile.Parse(file, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, r := range mod.Require {
+		if strings.HasSuffix(r.Mod.Path, "/echo/v4") || strings.HasSuffix(r.Mod.Path, "/gin") {
+			want[r.Mod.Path] = r.Mod.Version
+		}
+	}
+	info, err := buildinfo.ReadFile(proc.Command("dashboard", nil).Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dep := range info.Deps {
+		if w, ok := want[dep.Path]; ok {
+			if dep.Version != w {
+				t.Errorf("%s is %s, want %s", dep.Path, dep.Version, w)
+			}
+			delete(want, dep.Path)
+		}
+	}
+	if len(want) > 0 || len(mod.Require) == 0 {
+		t.Errorf("not in the program: %v", want)
+	}
+}
