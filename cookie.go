@@ -112,8 +112,9 @@ func chunkNames(name string, n int) []string {
 	return names
 }
 
+// maxAgeAttr rounds up: the session says itself when it is over.
 func maxAgeAttr(d time.Duration) string {
-	return "; Max-Age=" + strconv.FormatInt(int64(d/time.Second), 10)
+	return "; Max-Age=" + strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // A value that fits one cookie stands in it as it is. A longer one is cut into

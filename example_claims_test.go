@@ -1,0 +1,38 @@
+package session_test
+
+import (
+	"encoding/base64"
+	"fmt"
+
+	"github.com/synmetrix/session"
+)
+
+// Tokens that keep the user's ID and roles elsewhere than Hasura's do: at the
+// top, under names of their own. The names go into Config.Claims.
+func ExampleParseClaims() {
+	names := session.ClaimNames{
+		Namespaces:   []string{""},
+		UserID:       []string{"sub"},
+		AllowedRoles: []string{"groups"},
+		DefaultRole:  []string{"main_group"},
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	token := b64([]byte(`{"alg":"ES256"}`)) + "." +
+		b64([]byte(`{"sub":"u-17","exp":1800000000,"groups":["staff","admin"],"main_group":"staff","org":"acme"}`)) + "." +
+		b64([]byte("signature"))
+
+	claims, err := session.ParseClaims(token, names)
+	fmt.Println(claims.UserID, claims.AllowedRoles, claims.DefaultRole, err)
+	var org string
+	found, err := claims.Get("org", &org)
+	fmt.Println(found, org, err)
+
+	// A string where an array is due is no role at all.
+	token = b64([]byte(`{"alg":"ES256"}`)) + "." + b64([]byte(`{"sub":"u-17","exp":1800000000,"groups":"admin"}`)) + "."
+	claims, err = session.ParseClaims(token, names)
+	fmt.Println(claims.UserID, claims.AllowedRoles, err)
+	// Output:
+	// u-17 [staff admin] staff <nil>
+	// true acme <nil>
+	// u-17 [] <nil>
+}

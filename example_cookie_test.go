@@ -1,0 +1,48 @@
+package session_test
+
+import (
+	"fmt"
+	"log"
+	"net/http/httptest"
+	"net/url"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// Cookies are as safe as can be unless they are told otherwise: here to go to
+// all hosts below a domain, and to end with the browser.
+func ExampleConfig_cookie() {
+	auth := startAuth(authtest.Options{})
+	defer auth.Close()
+	for _, cookie := range []session.Cookie{
+		{},
+		{Name: "acme", Domain: "example.com", NonPersistent: true},
+	} {
+		m, err := session.New(session.Config{
+			Auth:   synmetrix.NewClient(auth.URL),
+			Keys:   []session.SecretKey{session.GenerateKey()},
+			Cookie: cookie,
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		app := httptest.NewTLSServer(guarded(m))
+		res, err := newGuest(app).client.PostForm(app.URL+"/login", url.Values{"email": {"ada@example.com"}, "password": {"correct horse"}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		_ = res.Body.Close()
+		for _, c := range res.Cookies() {
+			c.Value = ""
+			fmt.Println(c)
+		}
+		app.Close()
+	}
+	// Output:
+	// __Host-session=; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax
+	// __Host-session-state=; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax
+	// __Secure-acme=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
+	// __Secure-acme-state=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
+}

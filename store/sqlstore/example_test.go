@@ -1,0 +1,48 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"strings"
+
+	"github.com/synmetrix/session/store/sqlstore"
+)
+
+// The statements for whoever may make tables, where the app may not.
+func ExampleStore_Schema() {
+	db := sql.OpenDB(connector{}) // sql.Open("pgx", address) with a driver
+	defer db.Close()
+	sessions, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL, Table: "web_sessions"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.ReplaceAll(sessions.Schema(), "; ", ";\n"))
+	// Output:
+	// CREATE TABLE "web_sessions" (session_key TEXT COLLATE "C" NOT NULL PRIMARY KEY, owner TEXT COLLATE "C" NOT NULL, version BIGINT NOT NULL, data BYTEA NOT NULL, meta BYTEA NOT NULL, expires_at BIGINT NOT NULL);
+	// CREATE INDEX "web_sessions_owner" ON "web_sessions" (owner);
+	// CREATE INDEX "web_sessions_expires_at" ON "web_sessions" (expires_at)
+}
+
+// A table that is wrong does not get right by waiting, so a program stops over
+// it at its start. A database that is down may come up.
+func ExampleSchemaError() {
+	start := func(err error) string {
+		var wrong *sqlstore.SchemaError
+		switch {
+		case err == nil:
+			return "all is well"
+		case errors.As(err, &wrong):
+			return "to be made right by hand: " + wrong.Problem
+		}
+		return "started, and waiting for the database"
+	}
+	fmt.Println(start(nil))
+	fmt.Println(start(fmt.Errorf("setup: %w", &sqlstore.SchemaError{Table: "sessions", Problem: "column owner is missing"})))
+	fmt.Println(start(sql.ErrConnDone))
+	// Output:
+	// all is well
+	// to be made right by hand: column owner is missing
+	// started, and waiting for the database
+}
