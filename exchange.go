@@ -28,7 +28,7 @@ type Exchange struct {
 	out       bool      // signed out by this request
 	discard   bool      // the presented cookies are of no use
 	in        *record   // the session that was presented, also where it can't be told
-	pending   *pendings // a login that waits for its second factor; a nil ticket clears it
+	pending   *pendings // a login that waits for its second factor; one without a ticket clears it
 }
 
 // Begin loads the session that r presents and returns r with the session in
@@ -240,9 +240,10 @@ func (x *Exchange) Commit(h http.Header) error {
 	before := len(h["Set-Cookie"])
 	s := x.session.Load()
 	err := x.commitSession(h, s)
-	if x.pending != nil {
-		x.commitPending(h)
+	if err != nil && x.began {
+		x.m.undelivered(x.in)
 	}
+	x.commitPending(h)
 	if s.m != nil || len(h["Set-Cookie"]) > before {
 		h.Set("Cache-Control", "no-store")
 	}
@@ -287,7 +288,10 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 	switch now, err := l.read(ctx); {
 	case errors.Is(err, ErrEnded):
 		return nil
-	case err != nil && (changed || x.began):
+	case err != nil && x.began:
+		// It knows nothing that could stand against a session that is new.
+		m.storeDown(ctx, l.key, err)
+	case err != nil && changed:
 		return m.unavailable(ctx, l.key, err)
 	case err != nil:
 		return nil

@@ -84,11 +84,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if err != nil {
 		return m.loginFailed(ctx, "second factor", tokens, err)
 	}
-	if err := m.begin(ctx, x, tokens); err != nil {
-		return err
-	}
-	x.setPending(&pendings{})
-	return nil
+	return m.begin(ctx, x, tokens)
 }
 
 // Start begins a session from tokens that the app got from the auth service by
@@ -137,7 +133,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	x.mu.Lock()
 	previous, late := x.in, x.committed
 	if !late {
-		x.in, x.began, x.discard = rec, true, false
+		x.in, x.began, x.discard, x.pending = rec, true, false, &pendings{}
 		s := &Session{m: m, ctx: ctx, rec: rec, claims: p.claims}
 		s.ask.Do(func() {}) // its tokens are new
 		x.session.Store(s)
@@ -202,7 +198,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.in, x.began = nil, false
+	x.in, x.began, x.pending = nil, false, &pendings{}
 	// A login that came first has given the browser other cookies.
 	x.discard = ended == nil || ended.why != endedByLogin
 	x.out = x.discard
@@ -356,6 +352,16 @@ func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
 	return err
 }
 
+// undelivered ends a session that no browser will ever have a cookie of. If the
+// store does not take its end, its tokens at least are given back.
+func (m *Manager) undelivered(rec *record) {
+	m.background(func() {
+		if m.end(m.ctx, rec, endedBeforeDelivery, false) != nil {
+			_ = m.revoke(m.ctx, rec.pair.tokens, false)
+		}
+	})
+}
+
 // revokeSoon gives tokens back, and waits for it a little while. It may go on
 // when the request has ended, whose context a framework then uses for another.
 func (m *Manager) revokeSoon(t Tokens) {
@@ -410,6 +416,12 @@ func (x *Exchange) pendingTicket() string {
 	if x.pending != nil {
 		return x.pending.ticket
 	}
+	return x.openPending()
+}
+
+// openPending returns the ticket of the pending login that was presented,
+// empty if there is none.
+func (x *Exchange) openPending() string {
 	now := x.m.now()
 	for sealed := range x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, x.m.jar.budget) {
 		for _, s := range x.m.secrets {
@@ -425,10 +437,14 @@ func (x *Exchange) pendingTicket() string {
 	return ""
 }
 
-// commitPending sets or clears the cookie of a pending login.
+// commitPending sets or clears the cookie of a pending login. One that does not
+// open is cleared, too.
 func (x *Exchange) commitPending(h http.Header) {
 	m, name := x.m, x.m.jar.mfa
-	if x.pending.ticket == "" {
+	if x.pending == nil && (!x.presented.has(name) || x.openPending() != "") {
+		return
+	}
+	if x.pending == nil || x.pending.ticket == "" {
 		m.jar.expire(h, []string{name}, x.presented.has)
 		return
 	}

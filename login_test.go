@@ -1,0 +1,137 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// failingStore does not answer while it is down.
+type failingStore struct {
+	store.Store
+	down atomic.Bool
+}
+
+var errDown = errors.New("store: down")
+
+func (s *failingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	if s.down.Load() {
+		return store.Record{}, errDown
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s *failingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Store.Put(ctx, rec, prev)
+}
+
+// A coordinator that does not answer keeps nobody from signing in: of a new
+// session it could not know anything.
+func TestLoginWithoutCoordinator(t *testing.T) {
+	shared := &failingStore{Store: memstore.New()}
+	shared.down.Store(true)
+	a := newApp(t, func(c *session.Config) { c.Coordinator, c.Now = shared, nil })
+	b := a.signedIn()
+	b.visit(func(_ context.Context, s *session.Session) {
+		if !s.SignedIn() || s.UserID() != "u1" {
+			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
+		}
+	})
+	shared.down.Store(false)
+	b.is(true)
+	if n := a.auth.liveTokens(); n != 1 {
+		t.Errorf("%d refresh tokens live, want 1", n)
+	}
+}
+
+// A session that could be begun and then not be saved, so that its cookie has
+// not been sent, is nobody's: its tokens are given back.
+func TestLoginIsNotDelivered(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		shared := &failingStore{Store: memstore.New()}
+		a := newApp(t, func(c *session.Config) { c.Store, c.Now = shared, nil })
+		r, x := a.Begin(httptest.NewRequest("POST", "/login", nil))
+		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
+			t.Fatal(err)
+		}
+		if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
+			t.Fatal(err)
+		}
+		shared.down.Store(true)
+		h := http.Header{}
+		if err := x.Commit(h); !errors.Is(err, session.ErrSessionUnavailable) || len(h["Set-Cookie"]) > 0 {
+			t.Errorf("commit: %v, cookies %q", err, h["Set-Cookie"])
+		}
+		if back {
+			shared.down.Store(false)
+		}
+		_ = x.End()                                             // its failure has been told
+		if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on
+			t.Error(err)
+		}
+		if n := a.auth.liveTokens(); n != 0 {
+			t.Errorf("the store is back: %v; %d refresh tokens live on", back, n)
+		}
+	}
+}
+
+// A login that waits for its second factor is over when the browser has signed
+// in in another way, or out; and what does not open is taken away, as any other
+// cookie of ours.
+func TestPendingLoginIsOver(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		pending := func() *browser {
+			a.auth.mfa = true
+			defer func() { a.auth.mfa = false }()
+			b := a.browser()
+			b.visit(func(ctx context.Context, _ *session.Session) {
+				if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+					t.Fatal(err)
+				}
+			})
+			return b
+		}
+		is := func(b *browser, want bool) {
+			t.Helper()
+			b.visit(func(ctx context.Context, _ *session.Session) {
+				if got := a.LoginPending(ctx); got != want {
+					t.Errorf("pending: %v, want %v", got, want)
+				}
+			})
+			if slices.Contains(b.names, "__Host-session-mfa") != want {
+				t.Errorf("the browser has the cookies %q", b.names)
+			}
+		}
+		b := pending()
+		is(b, true)
+		b.visit(func(ctx context.Context, _ *session.Session) { _ = a.Login(ctx, "user@example.com", "password") })
+		is(b, false)
+
+		b = pending()
+		b.visit(func(ctx context.Context, _ *session.Session) { _ = a.Logout(ctx) })
+		is(b, false)
+
+		b = pending()
+		b.values["__Host-session-mfa"] += "A"
+		b.visit(nil)
+		is(b, false)
+
+		b = pending()
+		a.clock.Advance(15 * time.Minute)
+		b.visit(nil)
+		is(b, false)
+	})
+}
