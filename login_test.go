@@ -77,7 +77,7 @@ func TestLoginIsNotDelivered(t *testing.T) {
 		if back {
 			shared.down.Store(false)
 		}
-		_ = x.End()                                             // its failure has been told
+		_ = x.End()                                              // its failure has been told
 		if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on
 			t.Error(err)
 		}
