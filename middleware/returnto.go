@@ -39,7 +39,7 @@ func ReturnTo(value string) string {
 	}
 	// What is sent is what counts, so it is judged again as it will be read.
 	again, err := url.Parse(to)
-	if err != nil || !onThisHost(again) || again.Path != u.Path || !plainPath(again.EscapedPath()) {
+	if err != nil || len(to) > maxReturnTo || !onThisHost(again) || again.Path != u.Path || !plainPath(again.EscapedPath()) {
 		return ""
 	}
 	return to

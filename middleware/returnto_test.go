@@ -64,7 +64,9 @@ func elsewhere(t testing.TB) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := []string{"/" + strings.Repeat("a", 2048)} // too long
+	values := []string{
+		"/" + strings.Repeat("a", 2048), "/" + strings.Repeat("a", 2046) + " ", "/?" + strings.Repeat("a", 2045) + "\"", // too long
+	}
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
