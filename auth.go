@@ -17,7 +17,9 @@ import (
 // by an error that wraps one of this package's sentinels: [ErrRefused],
 // [ErrUnavailable], [ErrInvalidAnswer], [ErrOutcomeUnknown] or
 // [ErrSecondFactor], usually inside an [*AuthError]. An error that wraps none
-// of them is read as ErrUnavailable with an unknown outcome.
+// of them is read as ErrUnavailable with an unknown outcome. The Manager logs
+// the texts of errors: they must hold nothing that was sent or received, no URL,
+// no token, no password.
 type AuthService interface {
 	// Login exchanges an e-mail address and a password for tokens. Wrong
 	// credentials are ErrRefused, whichever part of them was wrong. Where the

@@ -36,9 +36,9 @@ type Claims struct {
 	// clock of the auth service. IssuedAt is zero if the token has no iat.
 	IssuedAt, ExpiresAt time.Time
 
-	// rolesErr is why AllowedRoles is empty although the token has a claim
-	// for it.
-	rolesErr error
+	// odd is why AllowedRoles or DefaultRole is empty although the token has a
+	// claim for it.
+	odd error
 
 	namespace map[string]json.RawMessage
 }
@@ -147,9 +147,12 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if c.UserID == "" {
 		return Claims{}, fmt.Errorf("no claim %s", strings.Join(names.UserID, " or "))
 	}
-	// A default role of a strange type is no default role, as with the roles.
-	c.DefaultRole, _ = c.text(names.DefaultRole)
-	c.AllowedRoles, c.rolesErr = c.roles(names.AllowedRoles)
+	// A role of a strange type is no role, and no reason to refuse the user.
+	c.DefaultRole, c.odd = c.text(names.DefaultRole)
+	var odd error
+	if c.AllowedRoles, odd = c.roles(names.AllowedRoles); odd != nil {
+		c.odd = odd
+	}
 	return c, nil
 }
 

@@ -44,6 +44,10 @@ type Event struct {
 	// no session.
 	Session string
 
+	// UserID is the user's whose session it is. Empty where the event is about
+	// no session, or where that could not be read. It is not logged.
+	UserID string
+
 	// RetryAfter is when the next try may be made, 0 where there is none.
 	RetryAfter time.Duration
 
@@ -51,11 +55,13 @@ type Event struct {
 	Err error
 }
 
-// event logs e and hands it to Config.OnEvent. key is that of the session's
-// record, empty if e is about no session.
-func (m *Manager) event(ctx context.Context, level slog.Level, key string, e Event) {
-	if key != "" {
-		e.Session = key[:16]
+// event logs e and hands it to Config.OnEvent. r is a state of the session, nil
+// if e is about none.
+//
+// Whoever is told may ask the session that is in ctx: it must not be locked.
+func (m *Manager) event(ctx context.Context, level slog.Level, r *record, e Event) {
+	if r != nil {
+		e.Session, e.UserID = r.key[:16], r.userID
 	}
 	if m.cfg.OnEvent != nil {
 		m.cfg.OnEvent(ctx, e)

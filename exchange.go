@@ -16,6 +16,7 @@ import (
 // middleware does, and most programs need nothing but that.
 type Exchange struct {
 	m         *Manager
+	ctx       context.Context // of the request; the session is in it
 	session   atomic.Pointer[Session]
 	presented cookies
 	navigates bool // a browser shows the answer as a page
@@ -40,13 +41,15 @@ type Exchange struct {
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x := &Exchange{m: m, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
+	x.session.Store(anonymous)
+	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
 		x.session.Store(bearer)
 	} else {
 		x.presented = m.jar.read(r.Header)
-		x.session.Store(x.load(r.Context()))
+		x.session.Store(x.load(x.ctx))
 	}
-	return r.WithContext(context.WithValue(r.Context(), contextKey{}, x)), x
+	return r.WithContext(x.ctx), x
 }
 
 // hasBearer reports whether a request carries a bearer token (RFC 6750), which
@@ -74,7 +77,9 @@ func (x *Exchange) load(ctx context.Context) *Session {
 	rec, err := m.current(ctx, rec)
 	if err != nil {
 		s := &Session{m: m, ctx: ctx}
-		s.drop(x.in, err)
+		tell := s.drop(x.in, err)
+		x.session.Store(s)
+		tell()
 		return s
 	}
 	x.in = rec
@@ -107,7 +112,7 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 }
 
 func (x *Exchange) unreadable(ctx context.Context) {
-	x.m.event(ctx, slog.LevelInfo, "", Event{Name: EventCookieRefused, Reason: "unreadable"})
+	x.m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
 }
 
 // sealedCookie is a cookie as it was presented, openedCookie what it holds.
@@ -169,7 +174,7 @@ func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
 	case err != nil:
 		// The cookies alone tell who it is. What the coordinator would add is
 		// whether the session was ended, or its tokens renewed, elsewhere.
-		m.storeDown(ctx, l.key, err)
+		m.storeDown(ctx, r, err)
 		now = r
 	case now == l.base:
 		now = r
@@ -290,9 +295,9 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 		return nil
 	case err != nil && x.began:
 		// It knows nothing that could stand against a session that is new.
-		m.storeDown(ctx, l.key, err)
+		m.storeDown(ctx, s.rec, err)
 	case err != nil && changed:
-		return m.unavailable(ctx, l.key, err)
+		return m.unavailable(ctx, s.rec, err)
 	case err != nil:
 		return nil
 	case now.pair.gen > s.rec.pair.gen:
@@ -319,7 +324,7 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 		case errors.Is(err, ErrTooLarge):
 			// They have grown at a refresh. The coordinator has them, and the
 			// browser's own are good enough to find them by.
-			m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensUnwritten, Err: err})
+			m.event(ctx, slog.LevelError, rec, Event{Name: EventTokensUnwritten, Err: err})
 		case err != nil:
 			return &UnavailableError{Err: err}
 		}
@@ -340,7 +345,7 @@ func (x *Exchange) commitStored(ctx context.Context, h http.Header, s *Session, 
 	if changed || touch || reseal {
 		// The record is sealed anew together with the cookie: who takes an old
 		// key away takes it from both.
-		err := s.saveLocked(ctx, touch || reseal)
+		err := m.unavailable(ctx, s.rec, s.saveLocked(ctx, touch || reseal))
 		switch {
 		case errors.Is(err, ErrEnded):
 			return nil // the late answer of a session that is over
@@ -381,5 +386,5 @@ func (x *Exchange) End() error {
 	if len(s.changes) == 0 {
 		return nil
 	}
-	return s.saveLocked(ctx, false)
+	return x.m.unavailable(ctx, s.rec, s.saveLocked(ctx, false))
 }

@@ -75,6 +75,18 @@ func (g *gate) leave(err error, probe bool, now time.Time) {
 	if probe {
 		g.probing, g.limited = false, errors.Is(err, errNotSent)
 	}
+	g.noteLocked(err, now)
+}
+
+// note closes the gate if a call of another kind has hit the limit: it counts
+// them all.
+func (g *gate) note(err error, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.noteLocked(err, now)
+}
+
+func (g *gate) noteLocked(err error, now time.Time) {
 	if errors.Is(err, ErrRateLimited) {
 		wait := backoffMax
 		if ae := (*AuthError)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unique"
 )
 
 // minKeySize is the least number of bytes of a [SecretKey].
@@ -17,14 +18,28 @@ const minKeySize = 32
 // prints, logs and marshals without its secret; only Encode gives it away.
 //
 // The zero SecretKey is not usable.
-type SecretKey struct{ secret string }
+type SecretKey struct {
+	// A handle, since fmt prints what is in the unexported fields of others, and
+	// asks no method of theirs: of a handle it knows but an address.
+	secret unique.Handle[string]
+}
+
+func newSecretKey(secret []byte) SecretKey { return SecretKey{unique.Make(string(secret))} }
+
+// value returns the secret, empty for the zero SecretKey.
+func (k SecretKey) value() string {
+	if k == (SecretKey{}) {
+		return ""
+	}
+	return k.secret.Value()
+}
 
 // GenerateKey returns a new SecretKey of 32 bytes from crypto/rand.
 func GenerateKey() SecretKey {
 	var b [minKeySize]byte
 	// crypto/rand.Read never fails: it ends the program instead.
 	_, _ = rand.Read(b[:])
-	return SecretKey{string(b[:])}
+	return newSecretKey(b[:])
 }
 
 // ParseKey reads a SecretKey from its base64 text (RFC 4648, standard or URL-safe
@@ -46,7 +61,7 @@ func parseKey(text string) (SecretKey, error) {
 		// The decoder's error would quote a position in the secret.
 		return SecretKey{}, errors.New("key is not base64")
 	}
-	k := SecretKey{string(b)}
+	k := newSecretKey(b)
 	return k, k.validate()
 }
 
@@ -69,15 +84,15 @@ func ParseKeys(text string) ([]SecretKey, error) {
 
 // Encode returns the secret as URL-safe base64 without padding, for a
 // configuration. The text is as secret as the key.
-func (k SecretKey) Encode() string { return base64.RawURLEncoding.EncodeToString([]byte(k.secret)) }
+func (k SecretKey) Encode() string { return base64.RawURLEncoding.EncodeToString([]byte(k.value())) }
 
 func (k SecretKey) validate() error {
-	switch {
-	case k.secret == "":
+	switch secret := k.value(); {
+	case secret == "":
 		return errors.New("key is empty")
-	case len(k.secret) < minKeySize:
-		return fmt.Errorf("key has %d bytes, at least %d are needed", len(k.secret), minKeySize)
-	case strings.Trim(k.secret, k.secret[:1]) == "":
+	case len(secret) < minKeySize:
+		return fmt.Errorf("key has %d bytes, at least %d are needed", len(secret), minKeySize)
+	case strings.Trim(secret, secret[:1]) == "":
 		return errors.New("key repeats a single byte; it must be random")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,15 +24,16 @@ type pendings struct{ ticket string }
 // An error is the auth service's (see [AuthService]); or [ErrSecondFactor]
 // where a code is needed: then the login is kept in a cookie of its own for
 // 15 minutes, for LoginTOTP; or [ErrTooLarge] where the tokens fit no cookie,
-// and [ErrSessionUnavailable] where the store does not take the session: then
-// they have been given back to the service. In every case the session that the
-// browser had is as it was.
+// [ErrSessionUnavailable] where the store does not take the session, and the
+// context's error where the client has gone meanwhile: then they have been given
+// back to the service. In every case the session that the browser had is as it
+// was.
 func (m *Manager) Login(ctx context.Context, email, password string) error {
 	x, err := exchangeFrom(ctx)
 	if err != nil {
 		return err
 	}
-	callCtx, cancel := context.WithTimeout(ctx, m.cfg.AuthTimeout)
+	callCtx, cancel := m.authContext(ctx)
 	tokens, err := m.cfg.Auth.Login(callCtx, email, password)
 	cancel()
 	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
@@ -75,7 +77,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if !ok || ticket == "" {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, m.cfg.AuthTimeout)
+	callCtx, cancel := m.authContext(ctx)
 	tokens, err := service.LoginTOTP(callCtx, ticket, code)
 	cancel()
 	if errors.Is(err, ErrTicketRefused) {
@@ -97,17 +99,25 @@ func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
 	return m.begin(ctx, x, tokens)
 }
 
+// authContext is for one call of the auth service. It is not canceled with the
+// request: the service would go on, and its answer would be lost with the
+// tokens in it.
+func (m *Manager) authContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
+}
+
 // loginFailed reports a login that has come to nothing, and gives back tokens
 // that came with it all the same.
 func (m *Manager) loginFailed(ctx context.Context, step string, tokens Tokens, err error) error {
 	if tokens.RefreshToken != "" {
 		m.revokeSoon(tokens)
 	}
+	m.gate.note(err, m.now())
 	level, name := slog.LevelInfo, EventLoginRefused
 	if !errors.Is(err, ErrRefused) {
 		level, name = slog.LevelWarn, EventLoginUnavailable
 	}
-	m.event(ctx, level, "", Event{Name: name, Err: err})
+	m.event(ctx, level, nil, Event{Name: name, Err: err})
 	return fmt.Errorf("session: %s: %w", step, err)
 }
 
@@ -120,6 +130,9 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	if err != nil {
 		return m.loginFailed(ctx, "login", tokens, fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
 	}
+	if gone := cmp.Or(ctx.Err(), x.ctx.Err()); gone != nil {
+		return m.loginFailed(ctx, "login", p.tokens, fmt.Errorf("the client is gone: %w", gone))
+	}
 	now := m.now()
 	id := newSessionID()
 	rec := &record{id: id, key: id.key(), userID: p.claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
@@ -127,14 +140,14 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	if err := m.create(ctx, rec); err != nil {
 		return m.loginFailed(ctx, "login", p.tokens, err)
 	}
-	if p.claims.rolesErr != nil {
-		m.event(ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: p.claims.rolesErr})
+	if p.claims.odd != nil {
+		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.claims.odd})
 	}
 	x.mu.Lock()
 	previous, late := x.in, x.committed
 	if !late {
 		x.in, x.began, x.discard, x.pending = rec, true, false, &pendings{}
-		s := &Session{m: m, ctx: ctx, rec: rec, claims: p.claims}
+		s := &Session{m: m, ctx: x.ctx, rec: rec, claims: p.claims}
 		s.ask.Do(func() {}) // its tokens are new
 		x.session.Store(s)
 	}
@@ -147,7 +160,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 		// Its own browser has another session now: nothing depends on this.
 		_ = m.end(ctx, previous, endedByLogin, false)
 	}
-	m.event(ctx, slog.LevelInfo, rec.key, Event{Name: EventSessionStarted})
+	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
 }
 
@@ -166,7 +179,7 @@ func (m *Manager) create(ctx context.Context, rec *record) error {
 		if got, readErr := l.read(context.WithoutCancel(ctx)); readErr == nil && got.version == rec.version {
 			return nil
 		}
-		return m.storeDown(ctx, l.key, err)
+		return m.storeDown(ctx, rec, err)
 	}
 	return nil
 }
@@ -193,7 +206,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	var ended *endedError
 	if in != nil {
 		if err := m.end(ctx, in, why, all); err != nil && !errors.As(err, &ended) {
-			return m.unavailable(ctx, in.key, err)
+			return m.unavailable(ctx, in, err)
 		}
 	}
 	x.mu.Lock()
@@ -229,7 +242,7 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 	switch last, err := l.end(ctx, why, nil); {
 	case err == nil:
 		tokens = last.pair.tokens
-		m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
+		m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
 	case errors.As(err, &ended):
 		// By another request, or by one of ours whose answer was lost: there
 		// may be tokens left.
@@ -322,7 +335,7 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 				return err
 			}
 			m.endings.tell(r.Key)
-			m.event(ctx, slog.LevelInfo, r.Key, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
+			m.event(ctx, slog.LevelInfo, &record{key: r.Key, userID: userID}, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
 		}
 	}
 	return nil
@@ -337,17 +350,18 @@ func (m *Manager) expire(ctx context.Context, l *ledger, r *record, why reason) 
 	if err != nil {
 		return
 	}
-	m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
+	m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
 	m.settle(l, last.pair.tokens, false)
 }
 
 // revoke gives tokens back to the service.
 func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
+	ctx, cancel := m.authContext(ctx)
 	defer cancel()
 	err := m.cfg.Auth.Logout(ctx, t, all)
 	if err != nil {
-		m.event(ctx, slog.LevelWarn, "", Event{Name: EventRevokeFailed, Err: err})
+		m.gate.note(err, m.now())
+		m.event(ctx, slog.LevelWarn, nil, Event{Name: EventRevokeFailed, Err: err})
 	}
 	return err
 }

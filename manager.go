@@ -279,7 +279,7 @@ func (m *Manager) CheckOrigin(r *http.Request) error {
 		return nil
 	}
 	if err := m.origins.Check(r); err != nil {
-		m.event(r.Context(), slog.LevelWarn, "", Event{Name: EventCrossOriginRefused})
+		m.event(r.Context(), slog.LevelWarn, nil, Event{Name: EventCrossOriginRefused})
 		return fmt.Errorf("session: %w", ErrCrossOrigin)
 	}
 	return nil
@@ -332,21 +332,21 @@ func (m *Manager) newPair(t, old Tokens) (pair, error) {
 
 // unavailable makes of a ledger's error one for the app: nil, an *endedError
 // or an *UnavailableError.
-func (m *Manager) unavailable(ctx context.Context, key string, err error) error {
+func (m *Manager) unavailable(ctx context.Context, r *record, err error) error {
 	if err == nil || errors.Is(err, ErrEnded) || errors.Is(err, ErrSessionUnavailable) {
 		return err
 	}
-	return m.storeDown(ctx, key, err)
+	return m.storeDown(ctx, r, err)
 }
 
 // storeDown logs that the store did not answer, or not with the record.
-func (m *Manager) storeDown(ctx context.Context, key string, err error) error {
+func (m *Manager) storeDown(ctx context.Context, r *record, err error) error {
 	name := EventStoreUnavailable
 	if errors.Is(err, errCorrupt) {
 		name = EventRecordCorrupt
 	}
 	if !errors.Is(err, context.Canceled) {
-		m.event(ctx, slog.LevelError, key, Event{Name: name, Err: err})
+		m.event(ctx, slog.LevelError, r, Event{Name: name, Err: err})
 	}
 	return &UnavailableError{RetryAfter: time.Second, Err: err}
 }

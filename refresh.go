@@ -247,7 +247,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused
 		}
 		if err != nil {
 			if errorsNow++; errorsNow > maxStoreErrors || ctx.Err() != nil {
-				return nil, Tokens{}, m.storeDown(ctx, l.key, err)
+				return nil, Tokens{}, m.storeDown(ctx, known, err)
 			}
 			others = lease{} // whoever held it may have renewed it unseen
 			m.pause(ctx, &poll)
@@ -393,7 +393,10 @@ func (m *Manager) renewed(ctx context.Context, l *ledger, r *record, p pair) (*r
 	q, err := l.update(ctx, succeed(r, p))
 	switch {
 	case err == nil:
-		m.event(ctx, slog.LevelInfo, l.key, Event{Name: EventSessionRefreshed})
+		m.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
+		if p.claims.odd != nil {
+			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.claims.odd})
+		}
 		return q, Tokens{}, nil
 	case errors.Is(err, errChanged) && q.pair.tokens.RefreshToken == p.tokens.RefreshToken:
 		return q, Tokens{}, nil // our own write, its answer lost
@@ -435,11 +438,11 @@ func (e *unwrittenError) Error() string {
 func (m *Manager) writeLater(ctx context.Context, f *flight, l *ledger, u *unwrittenError) {
 	if m.unwritten.Add(1) > maxUnwritten {
 		m.unwritten.Add(-1)
-		m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensLost, Err: u.err})
+		m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
 		return
 	}
 	defer m.unwritten.Add(-1)
-	m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensUnwritten, Err: u.err})
+	m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
 	end := earlier(u.from.created.Add(m.cfg.Lifetime), m.now().Add(m.cfg.IdleTimeout))
 	poll := pollMin
 	for m.now().Before(end) {
@@ -454,7 +457,7 @@ func (m *Manager) writeLater(ctx context.Context, f *flight, l *ledger, u *unwri
 		m.revokeOwn(ctx, f.bequeath(lost))
 		return
 	}
-	m.event(ctx, slog.LevelError, l.key, Event{Name: EventTokensLost, Err: u.err})
+	m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
 }
 
 // halfRenewed keeps a new refresh token that came without a usable access
@@ -473,7 +476,7 @@ func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got Tok
 		q.failures, q.retryAt = r.failures+1, m.now().Add(wait)
 		return nil
 	})
-	m.event(ctx, slog.LevelWarn, l.key, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
+	m.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
 	switch {
 	case err == nil:
 		return nil, Tokens{}, &UnavailableError{RetryAfter: wait, Err: cause}
@@ -505,7 +508,7 @@ func (m *Manager) failed(ctx context.Context, l *ledger, r *record, cause error)
 	if unknown {
 		name = EventRefreshUnknown
 	}
-	m.event(ctx, slog.LevelWarn, l.key, Event{Name: name, RetryAfter: wait, Err: cause})
+	m.event(ctx, slog.LevelWarn, r, Event{Name: name, RetryAfter: wait, Err: cause})
 	if errors.Is(err, ErrEnded) {
 		return err
 	}
@@ -527,7 +530,7 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason,
 		if why == endedByOtherUser {
 			level = slog.LevelError
 		}
-		m.event(ctx, level, l.key, Event{Name: EventSessionEnded, Reason: string(why)})
+		m.event(ctx, level, r, Event{Name: EventSessionEnded, Reason: string(why)})
 		return nil, given, &endedError{why: why}
 	case errors.Is(err, errChanged):
 		if q, err := l.read(ctx); err == nil && q.pair.gen > r.pair.gen {
@@ -537,7 +540,7 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason,
 	case errors.Is(err, ErrEnded):
 		return nil, given, err
 	}
-	return nil, given, m.storeDown(ctx, l.key, err)
+	return nil, given, m.storeDown(ctx, r, err)
 }
 
 // bequeath leaves tokens that nobody will use to the logout that waits for the

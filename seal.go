@@ -36,11 +36,12 @@ type secret struct {
 }
 
 func newSecret(k SecretKey) secret {
+	key := k.value()
 	return secret{
-		cookies: newSeal(derive(k.secret, nil, "cookie hash"), derive(k.secret, nil, "cookie block")),
-		meta:    newSeal(derive(k.secret, nil, "meta hash"), derive(k.secret, nil, "meta block")),
-		owner:   derive(k.secret, nil, "owner"),
-		record:  derive(k.secret, nil, "record"),
+		cookies: newSeal(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
+		meta:    newSeal(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
+		owner:   derive(key, nil, "owner"),
+		record:  derive(key, nil, "record"),
 	}
 }
 

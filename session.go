@@ -15,7 +15,7 @@ import (
 // session of a visitor who is not signed in, too.
 type Session struct {
 	m   *Manager
-	ctx context.Context // of the request
+	ctx context.Context // of the request; the session is in it
 	ask sync.Once       // guards resolve
 
 	mu      sync.Mutex
@@ -73,6 +73,7 @@ func (s *Session) resolve() {
 	if s.ctx == nil {
 		return // one of those that all share
 	}
+	var tell func()
 	s.ask.Do(func() {
 		s.mu.Lock()
 		rec := s.rec
@@ -87,7 +88,7 @@ func (s *Session) resolve() {
 			claims, err = s.m.claimsOf(rec)
 		}
 		if err != nil {
-			s.drop(rec, err)
+			tell = s.drop(rec, err)
 			return
 		}
 		s.mu.Lock()
@@ -97,29 +98,36 @@ func (s *Session) resolve() {
 		}
 		s.claims = claims
 	})
+	if tell != nil {
+		tell() // who is told may ask this session
+	}
 }
 
 // drop leaves the session without a record, because it is over or because
-// that can't be told.
-func (s *Session) drop(rec *record, err error) {
-	gone := false
+// that can't be told. The caller must tell why.
+func (s *Session) drop(rec *record, err error) (tell func()) {
+	gone, tell := false, func() {}
 	switch ended := (*endedError)(nil); {
 	case errors.As(err, &ended):
 		gone = !ended.why.byBrowser()
-		s.m.event(s.ctx, slog.LevelInfo, rec.key, Event{Name: EventCookieRefused, Reason: string(ended.why)})
+		tell = func() {
+			s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.why)})
+		}
 		if ended.left != (Tokens{}) {
 			s.m.settleAgain(s.m.ledger(rec))
 		}
 		err = nil
 	case errors.Is(err, ErrInvalidToken):
-		s.m.event(s.ctx, slog.LevelWarn, rec.key, Event{Name: EventClaimsUnreadable, Err: err})
+		unreadable := err
+		tell = func() { s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: unreadable}) }
 		gone, err = true, nil
 	default:
-		err = s.m.unavailable(s.ctx, rec.key, err)
+		err = s.m.unavailable(s.ctx, rec, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rec, s.claims, s.changes, s.err, s.gone = nil, nil, nil, err, gone
+	return tell
 }
 
 // SignedIn reports whether a user is signed in. It is false, too, where that
@@ -233,7 +241,7 @@ func (s *Session) over(rec *record, err error) error {
 	here := s.rec != nil
 	s.mu.Unlock()
 	if here && errors.Is(err, ErrEnded) {
-		s.drop(rec, err)
+		s.drop(rec, err)()
 	}
 	return err
 }
@@ -325,7 +333,7 @@ func (s *Session) Authorize(p Policy) error {
 	if rec == nil { // the policy has asked for the access token, and learned that it is over
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
 	}
-	s.m.event(context.Background(), slog.LevelInfo, rec.key, Event{Name: EventAccessDenied})
+	s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventAccessDenied})
 	return fmt.Errorf("session: %w", ErrForbidden)
 }
 
@@ -336,12 +344,16 @@ func (s *Session) Authorize(p Policy) error {
 func (s *Session) Save(ctx context.Context) error {
 	s.resolve()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.saveLocked(ctx, false)
+	rec, err := s.rec, s.saveLocked(ctx, false)
+	s.mu.Unlock()
+	if rec == nil {
+		return err
+	}
+	return s.m.unavailable(ctx, rec, err)
 }
 
 // saveLocked writes changed values of a stored session, and with touch that it
-// has been used.
+// has been used. Its error is the ledger's: nobody has been told yet.
 func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 	if s.rec == nil || len(s.changes) == 0 && !touch {
 		return s.err
@@ -349,7 +361,7 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 	l := s.m.ledger(s.rec)
 	if !s.m.stored {
 		_, err := l.read(ctx)
-		return s.m.unavailable(ctx, l.key, err)
+		return err
 	}
 	now := s.m.now()
 	rec, err := l.update(ctx, func(r *record) error {
@@ -360,7 +372,7 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 		return nil
 	})
 	if err != nil {
-		return s.m.unavailable(ctx, l.key, err)
+		return err
 	}
 	s.changes = nil
 	if rec.pair.gen == s.rec.pair.gen {

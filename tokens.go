@@ -8,7 +8,10 @@ import (
 // Tokens is what an auth service hands out for a user: an access token, a JWT
 // that carries the user's roles, and the refresh token that renews it.
 //
-// Both are secrets. A Tokens prints, logs and marshals without them.
+// Both are secrets. A Tokens prints, logs and marshals without them, but for
+// one thing that no type can prevent: fmt prints the unexported fields of a
+// struct without asking their methods. Give a struct that keeps a Tokens in one
+// a Format method of its own.
 type Tokens struct {
 	// AccessToken is a JWT (RFC 7519), sent as a bearer token (RFC 6750).
 	AccessToken string

@@ -1,0 +1,459 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// stage is where an event is provoked, in virtual time.
+type stage struct {
+	*visitor
+	service *stageService
+	store   *swappingStore // that is asked
+	down    *failingStore  // in front of it
+	cfg     session.Config
+	seen    *sightings
+}
+
+// stageService is an auth service that does what a case says.
+type stageService struct {
+	*scripted
+	login  func() (session.Tokens, error)
+	logout error
+}
+
+func (s *stageService) Login(ctx context.Context, email, password string) (session.Tokens, error) {
+	if s.login != nil {
+		return s.login()
+	}
+	return s.scripted.Login(ctx, email, password)
+}
+
+func (s *stageService) Logout(ctx context.Context, t session.Tokens, all bool) error {
+	if s.logout != nil {
+		return s.logout
+	}
+	return s.scripted.Logout(ctx, t, all)
+}
+
+// sightings are events as the app and the log get them.
+type sightings struct {
+	mu     sync.Mutex
+	hooked []session.Event
+	log    bytes.Buffer
+}
+
+func (s *sightings) hook(ctx context.Context, e session.Event) {
+	// Whoever is told may ask the session.
+	_ = session.FromContext(ctx).UserID()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooked = append(s.hooked, e)
+}
+
+func (s *sightings) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(p)
+}
+
+// of returns the events of a name and a reason, and the levels at which they
+// were logged.
+func (s *sightings) of(t *testing.T, name, reason string) (events []session.Event, levels []string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.hooked {
+		if e.Name == name && e.Reason == reason {
+			events = append(events, e)
+		}
+	}
+	for line := range strings.Lines(s.log.String()) {
+		var l struct{ Level, Msg, Reason, Session, Error string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Msg != name || l.Reason != reason {
+			continue
+		}
+		levels = append(levels, l.Level)
+		if i := len(levels) - 1; i < len(events) && (l.Session != events[i].Session || (l.Error != "") != (events[i].Err != nil)) {
+			t.Errorf("%s: logged as %s, the hook got %+v", name, line, events[i])
+		}
+	}
+	return events, levels
+}
+
+// ask asks who is signed in.
+func (st *stage) ask() { st.get() }
+
+// with asks as the same browser does, of a Manager with other settings.
+func (st *stage) with(set func(*session.Config)) *visitor {
+	cfg := st.cfg
+	set(&cfg)
+	m, err := session.New(cfg)
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	return &visitor{st.t, m, st.jar}
+}
+
+// late is the browser as it was.
+func (st *stage) late() *visitor {
+	jar := map[string]string{}
+	for name, value := range st.jar {
+		jar[name] = value
+	}
+	return &visitor{st.t, st.m, jar}
+}
+
+func (st *stage) calls(f func(context.Context) error) {
+	st.t.Helper()
+	st.do(st.t.Context(), func(ctx context.Context, _ *session.Session) {
+		if err := f(ctx); err != nil {
+			st.t.Error(err)
+		}
+	})
+}
+
+// refreshes makes every refresh do this from now on.
+func (st *stage) refreshes(f func() (session.Tokens, error)) {
+	st.service.refresh = func(context.Context, string) (session.Tokens, error) { return f() }
+}
+
+func (st *stage) fails(errs ...error) {
+	st.refreshes(func() (session.Tokens, error) { return session.Tokens{}, errors.Join(errs...) })
+}
+
+// expire waits until the access token has expired, and every pause is over.
+func (st *stage) expire() { time.Sleep(20 * time.Minute) }
+
+// odd is tokens whose roles are no list.
+func (st *stage) odd() (session.Tokens, error) {
+	t := st.service.tokens("u1")
+	parts := strings.Split(t.AccessToken, ".")
+	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	parts[1] = base64.RawURLEncoding.EncodeToString(bytes.Replace(payload, []byte(`["user"]`), []byte(`"admin"`), 1))
+	t.AccessToken = strings.Join(parts, ".")
+	return t, nil
+}
+
+const anyKind, storedKind, cookieKind = "", "stored", "cookie"
+
+// eventCases has a row for every event, and for every reason of one.
+var eventCases = []struct {
+	name, reason string
+	level        slog.Level
+	nobodys      bool   // it is about no session
+	unread       bool   // if that is stored, its record can't be read
+	kind         string // of the sessions in which it happens
+	times        int    // 0 means once
+	provoke      func(st *stage)
+}{
+	{name: "session_started", provoke: func(*stage) {}},
+	{name: "session_refreshed", provoke: func(st *stage) { st.expire(); st.ask() }},
+
+	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.m.Logout) }},
+	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.m.LogoutAll) }},
+	{name: "session_ended", reason: "logout_all", kind: storedKind, times: 2, provoke: func(st *stage) {
+		other := &visitor{st.t, st.m, map[string]string{}}
+		other.login("u1")
+		st.calls(st.m.LogoutAll)
+	}},
+	{name: "session_ended", reason: "replaced_by_login", provoke: func(st *stage) { st.login("u1") }},
+	{name: "session_ended", reason: "refresh_refused", provoke: func(st *stage) {
+		st.fails(session.ErrRefused)
+		st.expire()
+		st.ask()
+	}},
+	{name: "session_ended", reason: "refresh_outcome_unknown", provoke: func(st *stage) {
+		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+		st.expire()
+		st.ask()
+		st.fails(session.ErrRefused)
+		time.Sleep(time.Minute)
+		st.ask()
+	}},
+	{name: "session_ended", reason: "refresh_other_user", level: slog.LevelError, provoke: func(st *stage) {
+		st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
+		st.expire()
+		st.ask()
+	}},
+	{name: "session_ended", reason: "idle_timeout", kind: cookieKind, provoke: func(st *stage) { time.Sleep(time.Hour); st.ask() }},
+	{name: "session_ended", reason: "lifetime", kind: cookieKind, provoke: func(st *stage) {
+		for range 10 {
+			time.Sleep(30 * time.Minute)
+			st.ask()
+		}
+	}},
+	{name: "session_ended", reason: "login_not_delivered", provoke: func(st *stage) {
+		r, x := st.m.Begin(httptest.NewRequest("POST", "/login", nil))
+		_ = x.Commit(http.Header{})
+		if err := st.m.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
+			st.t.Errorf("login after the answer has begun: %v", err)
+		}
+	}},
+
+	{name: "cookie_refused", reason: "unreadable", nobodys: true, provoke: func(st *stage) { st.jar["__Host-session"] += "A"; st.ask() }},
+	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.Logout); late.get() }},
+	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.LogoutAll); late.get() }},
+	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.login("u1"); late.get() }},
+	{name: "cookie_refused", reason: "refresh_refused", provoke: func(st *stage) {
+		st.fails(session.ErrRefused)
+		st.expire()
+		st.ask()
+	}},
+	{name: "cookie_refused", reason: "refresh_outcome_unknown", provoke: func(st *stage) {
+		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+		st.expire()
+		st.ask()
+		st.fails(session.ErrRefused)
+		time.Sleep(time.Minute)
+		st.ask()
+	}},
+	{name: "cookie_refused", reason: "refresh_other_user", provoke: func(st *stage) {
+		st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
+		st.expire()
+		st.ask()
+	}},
+	{name: "cookie_refused", reason: "idle_timeout", kind: cookieKind, provoke: func(st *stage) { time.Sleep(time.Hour); st.ask() }},
+	{name: "cookie_refused", reason: "lifetime", kind: cookieKind, provoke: func(st *stage) {
+		for range 10 {
+			time.Sleep(30 * time.Minute)
+			st.ask()
+		}
+	}},
+	{name: "cookie_refused", reason: "revoked", unread: true, kind: storedKind, provoke: func(st *stage) {
+		if err := st.store.Delete(st.t.Context(), st.store.put[0]); err != nil {
+			st.t.Error(err)
+		}
+		st.ask()
+	}},
+
+	{name: "access_denied", provoke: func(st *stage) {
+		st.do(st.t.Context(), func(_ context.Context, s *session.Session) {
+			_ = s.Authorize(func(s *session.Session) bool { return s.HasRole("admin") })
+		})
+	}},
+	{name: "cross_origin_refused", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		_ = st.m.CheckOrigin(r)
+	}},
+	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at login
+		st.service.login = st.odd
+		st.login("u1")
+	}},
+	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at a refresh
+		st.refreshes(st.odd)
+		st.expire()
+		st.ask()
+	}},
+	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // after a change of settings
+		st.with(func(c *session.Config) { c.Claims.UserID = []string{"another-name"} }).get()
+	}},
+	{name: "login_refused", nobodys: true, provoke: func(st *stage) {
+		st.service.login = func() (session.Tokens, error) { return session.Tokens{}, session.ErrRefused }
+		_ = st.tries()
+	}},
+	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+		st.service.login = func() (session.Tokens, error) { return session.Tokens{}, session.ErrUnavailable }
+		_ = st.tries()
+	}},
+	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(session.ErrUnavailable); st.expire(); st.ask() }},
+	{name: "refresh_unknown", level: slog.LevelWarn, provoke: func(st *stage) {
+		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+		st.expire()
+		st.ask()
+	}},
+	{name: "revoke_failed", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+		st.service.logout = session.ErrUnavailable
+		st.calls(st.m.Logout)
+	}},
+	{name: "record_corrupt", level: slog.LevelError, unread: true, kind: storedKind, provoke: func(st *stage) {
+		st.store.alter = func(r *store.Record) { r.Data, r.Version = []byte("x"), r.Version+1 }
+		st.ask()
+		st.store.alter = nil
+	}},
+	{name: "store_unavailable", level: slog.LevelError, unread: true, provoke: func(st *stage) { // when a session is loaded
+		st.down.down.Store(true)
+		st.ask()
+		st.down.down.Store(false)
+	}},
+	{name: "store_unavailable", level: slog.LevelError, provoke: func(st *stage) { // when it is saved
+		st.do(st.t.Context(), func(ctx context.Context, s *session.Session) {
+			if err := favorite.Set(s, "dark"); err != nil {
+				st.t.Error(err)
+			}
+			st.down.down.Store(true)
+			if err := s.Save(ctx); !errors.Is(err, session.ErrSessionUnavailable) {
+				st.t.Errorf("save: %v", err)
+			}
+			st.down.down.Store(false)
+		})
+	}},
+	{name: "tokens_unwritten", level: slog.LevelError, provoke: func(st *stage) {
+		st.refreshes(func() (session.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.expire()
+		st.ask()
+		st.down.down.Store(false)
+	}},
+	{name: "tokens_unwritten", level: slog.LevelError, kind: cookieKind, provoke: func(st *stage) { // too large for cookies
+		st.refreshes(func() (session.Tokens, error) {
+			t := st.service.tokens("u1")
+			t.AccessToken += strings.Repeat("A", 20_000)
+			return t, nil
+		})
+		st.expire()
+		st.ask()
+	}},
+	{name: "tokens_lost", level: slog.LevelError, provoke: func(st *stage) {
+		st.refreshes(func() (session.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.expire()
+		st.ask()
+		time.Sleep(2 * time.Hour)
+		st.down.down.Store(false)
+	}},
+}
+
+// tries signs in, which fails.
+func (st *stage) tries() (err error) {
+	st.do(st.t.Context(), func(ctx context.Context, _ *session.Session) { err = st.m.Login(ctx, "u1", "password") })
+	return err
+}
+
+// Every event is told to the app and to the log, under its name, with its
+// reason, at its level, and says whose session it is about.
+func TestEvents(t *testing.T) {
+	for i, c := range eventCases {
+		for _, kind := range []string{storedKind, cookieKind} {
+			if c.kind != anyKind && c.kind != kind {
+				continue
+			}
+			t.Run(strings.Join([]string{strconv.Itoa(i), c.name, c.reason, kind}, " "), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					st := newStage(t, kind)
+					c.provoke(st)
+					synctest.Wait()
+					events, levels := st.seen.of(t, c.name, c.reason)
+					if want := max(c.times, 1); len(events) != want || len(levels) != want {
+						t.Fatalf("told %d times, logged %d times, want %d; log:\n%s", len(events), len(levels), want, st.seen.log.String())
+					}
+					for i, e := range events {
+						if levels[i] != c.level.String() {
+							t.Errorf("logged as %s, want %v", levels[i], c.level)
+						}
+						if c.nobodys != (e.Session == "") || !c.nobodys && e.Session == "" {
+							t.Errorf("about the session %q", e.Session)
+						}
+						want := "u1"
+						if c.nobodys || c.unread {
+							want = ""
+						}
+						if e.UserID != want && (kind == storedKind || !c.unread) {
+							t.Errorf("about the user %q, want %q", e.UserID, want)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func newStage(t *testing.T, kind string) *stage {
+	service := &stageService{scripted: &scripted{}}
+	swap := &swappingStore{Store: memstore.New()}
+	st := &stage{service: service, store: swap, down: &failingStore{Store: swap}, seen: &sightings{}}
+	st.refreshes(func() (session.Tokens, error) { return service.tokens("u1"), nil })
+	st.cfg = session.Config{
+		Auth: service, Keys: []session.SecretKey{session.GenerateKey()}, IdleTimeout: time.Hour, Lifetime: 5 * time.Hour, OnEvent: st.seen.hook,
+		Logger: slog.New(slog.NewJSONHandler(st.seen, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if kind == storedKind {
+		st.cfg.Store = st.down
+	} else {
+		st.cfg.Coordinator = st.down
+	}
+	m, err := session.New(st.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	st.visitor = &visitor{t, m, map[string]string{}}
+	st.login("u1")
+	return st
+}
+
+// There is a case for every event and every reason that there is.
+func TestEventsHaveCases(t *testing.T) {
+	cases := map[string]bool{}
+	for _, c := range eventCases {
+		cases[c.name], cases[c.name+" "+c.reason] = true, true
+	}
+	for _, name := range constants(t, "events.go", "Event") {
+		if !cases[name] {
+			t.Errorf("no case provokes %s", name)
+		}
+	}
+	for _, reason := range constants(t, "ledger.go", "ended") {
+		ended, refused := cases["session_ended "+reason], cases["cookie_refused "+reason]
+		if !ended && !refused {
+			t.Errorf("no case has the reason %s", reason)
+		}
+	}
+}
+
+// constants returns the values of a file's constants whose names begin so.
+func constants(t *testing.T, file, prefix string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		for _, s := range g.Specs {
+			v := s.(*ast.ValueSpec)
+			for i, name := range v.Names {
+				if strings.HasPrefix(name.Name, prefix) {
+					text, err := strconv.Unquote(v.Values[i].(*ast.BasicLit).Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					values = append(values, text)
+				}
+			}
+		}
+	}
+	if len(values) < 5 {
+		t.Fatalf("%s: only %q", file, values)
+	}
+	return values
+}
