@@ -201,9 +201,11 @@ func TestTokensThatFitNoCookie(t *testing.T) {
 // Shorter tokens expire the cookies that they leave over, in the same answer.
 func TestShrinkingTokens(t *testing.T) {
 	a := newApp(t)
+	roles := []string{"user"}
 	for i := range 300 {
-		a.auth.roles = append(a.auth.roles, fmt.Sprintf("the-role-%03d", i))
+		roles = append(roles, fmt.Sprintf("the-role-%03d", i))
 	}
+	a.auth.roles = roles
 	b := a.signedIn()
 	want := []string{"__Host-session", "__Host-session-1", "__Host-session-2", "__Host-session-state"}
 	if !slices.Equal(b.names, want) {

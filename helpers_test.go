@@ -37,8 +37,8 @@ type stubAuth struct {
 	mu     sync.Mutex
 	issued int
 	live   map[string]bool // refresh tokens
-	roles  []string
-	pad    string // of the access token, to make it long
+	roles  any             // of the next token
+	pad    string          // of the access token, to make it long
 	mfa    bool
 	ticket string // of a second factor; by default a short one
 	fails  error  // of refreshing
@@ -60,7 +60,7 @@ func (a *stubAuth) issue() session.Tokens {
 
 // accessToken is a JWT as the auth service makes it; nobody looks at the
 // signature of a session's own.
-func accessToken(now time.Time, life time.Duration, roles []string, pad string) string {
+func accessToken(now time.Time, life time.Duration, roles any, pad string) string {
 	payload, err := json.Marshal(map[string]any{
 		"iat": now.Unix(), "exp": now.Add(life).Unix(), "pad": pad,
 		"hasura": map[string]any{"x-hasura-user-id": "u1", "x-hasura-allowed-roles": roles, "x-hasura-default-role": "user"},

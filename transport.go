@@ -32,8 +32,10 @@ type Transport struct {
 // token as a bearer token (RFC 6750), renewed before if it is due. If the API
 // answers 401 the token is renewed, and the request sent once more if its body
 // can be (see http.Request.GetBody); a token that was renewed for this reason
-// is not renewed again for it. Without a user the request fails with
-// [ErrUnauthenticated], as [Session.AccessToken] does.
+// is not renewed again for it. Without a user the request is not sent, and its
+// error is [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded], as of
+// [Session.AccessToken], or [ErrNotLoaded] if the request's context has not come
+// through the session middleware.
 //
 // A host is "name" or "name:port" and is called over https, or over http too
 // if it is a loopback address or localhost; "http://name:port" allows http
@@ -79,10 +81,7 @@ func origin(u *url.URL) string {
 
 // RoundTrip sends req; see [Manager.Transport].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	base := t.Base
-	if base == nil {
-		base = http.DefaultTransport
-	}
+	base := t.base()
 	if t.err == nil && !t.origins[origin(req.URL)] {
 		return base.RoundTrip(req)
 	}
@@ -123,6 +122,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 	return base.RoundTrip(withBearer(again, newer))
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base == nil {
+		return http.DefaultTransport
+	}
+	return t.Base
+}
+
+// CloseIdleConnections closes those of Base, for http.Client.CloseIdleConnections.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 func withBearer(req *http.Request, token string) *http.Request {

@@ -1,13 +1,16 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +20,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -61,21 +65,29 @@ func (a *api) requests() []string {
 // apiCaller is an app one of whose pages calls an API as its user.
 type apiCaller struct {
 	auth   *authtest.Server
+	config session.Config
 	app    *httptest.Server
 	client *http.Client
 }
 
+// apiLife is that of an access token.
+const apiLife = 15 * time.Minute
+
 // newAPICaller serves call at /call. Its answer is what call returns.
-func newAPICaller(t *testing.T, call func(r *http.Request, m *session.Manager) (int, error)) *apiCaller {
+func newAPICaller(t *testing.T, call func(r *http.Request, m *session.Manager) (int, error), set ...func(*session.Config)) *apiCaller {
 	t.Helper()
 	c := &apiCaller{auth: authtest.NewServer(t, authtest.Options{
-		PasswordCost: -1,
-		Accounts:     []authtest.Account{{Email: "ada@example.com", Password: "password"}},
+		PasswordCost: -1, AccessLife: apiLife,
+		Accounts: []authtest.Account{{Email: "ada@example.com", Password: "password"}},
 	})}
-	m, err := session.New(session.Config{
+	c.config = session.Config{
 		Auth: synmetrix.NewClient(c.auth.URL), Keys: []session.SecretKey{session.GenerateKey()},
-		Cookie: session.Cookie{Insecure: true}, Logger: slog.New(slog.DiscardHandler),
-	})
+		Cookie: session.Cookie{Insecure: true}, Logger: slog.New(slog.DiscardHandler), Now: c.auth.Now,
+	}
+	for _, f := range set {
+		f(&c.config)
+	}
+	m, err := session.New(c.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +98,14 @@ func newAPICaller(t *testing.T, call func(r *http.Request, m *session.Manager) (
 		fmt.Fprintf(w, "%d %v", status, err)
 	})
 	c.app = httptest.NewServer(middleware.Sessions(m)(mux))
-	t.Cleanup(c.app.Close)
 	jar, _ := cookiejar.New(nil)
 	c.client = &http.Client{Jar: jar}
+	t.Cleanup(func() {
+		c.app.Close()
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
@@ -155,7 +172,82 @@ func TestTransportSendsTheTokenToNamedHostsOnly(t *testing.T) {
 	}
 }
 
-func TestTransportRenewsBeforeTheCall(t *testing.T) {
+// A token that is due is renewed before the API sees anything, and it is saved by
+// then: whichever process is asked meanwhile, with the cookies that the browser
+// had before, knows the new one.
+func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
+	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
+		shared := &failingStore{} // is not the process's own memory
+		var old string            // the browser's cookies
+		var other *session.Manager
+		known := make(chan string, 1) // the token that the other process has
+		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if old == "" {
+				return
+			}
+			req := httptest.NewRequest("GET", "/", nil)
+			req.Header.Set("Cookie", old)
+			req, x := other.Begin(req)
+			token, err := session.FromContext(req.Context()).AccessToken(req.Context())
+			_ = x.Commit(http.Header{})
+			if "Bearer "+token != r.Header.Get("Authorization") || err != nil {
+				known <- fmt.Sprintf("not that of the call (%v)", err)
+				return
+			}
+			known <- token
+		}))
+		defer srv.Close()
+		c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+			return send(m, r, srv.URL, nil, strings.TrimPrefix(srv.URL, "http://"))
+		}, func(c *session.Config) {
+			shared.Store = &memstore.Store{Now: c.Now}
+			if c.Coordinator = shared; stored {
+				c.Coordinator, c.Store = nil, shared
+			}
+		})
+		var err error
+		if other, err = session.New(c.config); err != nil {
+			t.Fatal(err)
+		}
+		c.signIn(t)
+		c.call(t)
+		u, _ := url.Parse(c.app.URL)
+		for _, cookie := range c.client.Jar.Cookies(u) {
+			old += cookie.Name + "=" + cookie.Value + "; "
+		}
+		c.auth.Advance(apiLife)
+		if got := c.call(t); got != "200 <nil>" {
+			t.Errorf("call: %s", got)
+		}
+		if token := <-known; strings.Count(token, ".") != 2 {
+			t.Errorf("the other process's token is %s", token)
+		}
+		if n := c.auth.Refreshes(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+// An API that refuses the token of many calls at once has it renewed once.
+func TestTransportRenewsOnceForMany(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		srv := newAPI(t)
+		c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+			return send(m, r, srv.URL, nil, srv.host())
+		}, kind)
+		c.signIn(t)
+		c.call(t)
+		srv.mu.Lock()
+		srv.refuses[strings.TrimPrefix(srv.seen[0], "Bearer ")] = true
+		srv.mu.Unlock()
+		answers := inParallel(30, func(int) string { return c.call(t) })
+		if len(answers) != 1 || answers["200 <nil>"] != 30 || c.auth.Refreshes() != 1 || c.auth.Reuses() != 0 {
+			t.Errorf("answers %v, %d refreshes", answers, c.auth.Refreshes())
+		}
+	})
+}
+
+func TestTransportRenewsARefusedToken(t *testing.T) {
 	srv := newAPI(t)
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
 		return send(m, r, srv.URL, nil, srv.host())
@@ -233,6 +325,170 @@ func TestTransportKeepsTheAnswerWhenRenewingFails(t *testing.T) {
 	c.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503})
 	if got := c.call(t); got != "401 <nil>" {
 		t.Errorf("call: %s; want the API's answer", got)
+	}
+}
+
+// What the app gets where there is no token to be had, and nothing is sent.
+func TestTransportWithoutAToken(t *testing.T) {
+	srv := newAPI(t)
+	var got error
+	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+		body := &closing{Reader: strings.NewReader("body")}
+		_, got = send(m, r, srv.URL, body, srv.host())
+		if !body.closed {
+			t.Error("the request's body was not closed")
+		}
+		return 0, got
+	})
+	c.signIn(t)
+	c.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503})
+	c.auth.Advance(apiLife)
+	if c.call(t); !errors.Is(got, session.ErrSessionUnavailable) {
+		t.Errorf("while the service is down: %v", got)
+	}
+	c.auth.Clear()
+	c.auth.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+	c.auth.Advance(apiLife)
+	if c.call(t); !errors.Is(got, session.ErrUnauthenticated) && !errors.Is(got, session.ErrEnded) {
+		t.Errorf("after the session was refused: %v", got)
+	}
+	m, err := session.New(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := httptest.NewRequest("GET", "/", nil)
+	if _, err := send(m, outside, srv.URL, nil, srv.host()); !errors.Is(err, session.ErrNotLoaded) {
+		t.Errorf("outside of the middleware: %v", err)
+	}
+	outside.Header.Set("Authorization", "Bearer x")
+	bearer, _ := m.Begin(outside)
+	if _, err := send(m, bearer, srv.URL, nil, srv.host()); !errors.Is(err, session.ErrBearer) {
+		t.Errorf("as a bearer: %v", err)
+	}
+	if n := len(srv.requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// closing is a body that tells whether it was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+// A session that the service refuses while a call is repeated is over, and the
+// API's own answer is what the app gets.
+func TestTransportRefusedWhileRepeating(t *testing.T) {
+	srv := newAPI(t)
+	srv.refuses["*"] = true
+	var after bool
+	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+		defer func() { after = session.FromContext(r.Context()).SignedIn() }()
+		return send(m, r, srv.URL, nil, srv.host())
+	})
+	c.signIn(t)
+	c.auth.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+	if got := c.call(t); got != "401 <nil>" || after {
+		t.Errorf("%s; signed in afterwards: %v", got, after)
+	}
+}
+
+// A redirect elsewhere and back: the token goes to the named host alone.
+func TestTransportRedirects(t *testing.T) {
+	named, other := newAPI(t), newAPI(t)
+	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+		there := other.URL + "?to=" + url.QueryEscape(named.URL)
+		return send(m, r, named.URL+"?to="+url.QueryEscape(there), nil, named.host())
+	})
+	c.signIn(t)
+	if got := c.call(t); got != "200 <nil>" {
+		t.Errorf("call: %s", got)
+	}
+	if seen := other.requests(); !slices.Equal(seen, []string{""}) {
+		t.Errorf("another host got %d requests, one of them with a token", len(seen))
+	}
+	if seen := named.requests(); len(seen) != 2 || seen[0] == "" || seen[0] != seen[1] {
+		t.Errorf("the named host got %d requests, not all with the token", len(seen))
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Hosts are compared as they are meant, in whichever letters.
+func TestTransportHostNames(t *testing.T) {
+	for _, c := range []struct {
+		host, address string
+		want          bool
+	}{
+		{"API.Example.org", "https://api.example.org/x", true},
+		{"api.example.org", "https://API.EXAMPLE.ORG:443/x", true},
+		{"api.example.org:443", "https://api.example.org/x", true},
+		{"api.example.org:8443", "https://api.example.org:8443/x", true},
+		{"[2001:DB8::1]", "https://[2001:db8::1]/x", true},
+		{"[::1]:9000", "http://[::1]:9000/x", true},
+		{"localhost:9000", "http://LOCALHOST:9000/x", true},
+		{"api.example.org", "http://api.example.org/x", false},
+		{"api.example.org", "https://api.example.org:8443/x", false},
+		{"api.example.org", "https://api.example.org.evil.example/x", false},
+		{"api.example.org", "https://evil.example/api.example.org", false},
+		{"api.example.org", "https://api.example.org@evil.example/x", false},
+		{"example.org", "https://api.example.org/x", false},
+	} {
+		caller := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
+			tr := m.Transport(c.host)
+			tr.Base = roundTripper(func(r *http.Request) (*http.Response, error) {
+				got := http.StatusNoContent
+				if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+					got = http.StatusOK
+				}
+				return &http.Response{StatusCode: got, Body: http.NoBody}, nil
+			})
+			req, err := http.NewRequestWithContext(r.Context(), "GET", c.address, nil)
+			if err != nil {
+				return 0, err
+			}
+			resp, err := (&http.Client{Transport: tr}).Do(req)
+			if err != nil {
+				return 0, err
+			}
+			return resp.StatusCode, nil
+		})
+		caller.signIn(t)
+		if got, want := caller.call(t), map[bool]string{true: "200 <nil>", false: "204 <nil>"}[c.want]; got != want {
+			t.Errorf("named %s, called %s: %s, want %s", c.host, c.address, got, want)
+		}
+	}
+}
+
+// A client's idle connections are those of what the Transport sends by.
+func TestTransportCloseIdleConnections(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	tr := newApp(t).Transport("api.example.org")
+	tr.Base = &http.Transport{}
+	client := &http.Client{Transport: tr}
+	resp, err := client.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	client.CloseIdleConnections()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is kept")
 	}
 }
 
