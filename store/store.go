@@ -10,6 +10,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -29,9 +31,12 @@ var (
 // Record is one session as a store keeps it. A store returns it exactly as it
 // was put, but for ExpiresAt, which it may round up by less than a second.
 //
-// Data and Meta are sealed by the caller. A record's bytes are shared between
-// the store and its callers and must not be modified by either, once they have
-// been handed over.
+// Data and Meta are sealed by the caller, but for a store in the caller's own
+// memory, from which they never leave it. A record's bytes are shared between the
+// store and its callers and must not be modified by either, once they have been
+// handed over.
+//
+// A Record prints and logs without its contents.
 type Record struct {
 	// Key names the record. It is printable ASCII without spaces, at most 128
 	// bytes, and never reveals the session ID it was made from.
@@ -54,6 +59,14 @@ type Record struct {
 	// ExpiresAt is when the record ceases to exist. It is never zero.
 	ExpiresAt time.Time
 }
+
+// Format prints the key, the version and how much there is, for every fmt verb.
+func (r Record) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "store.Record{%s %x, %d+%d bytes}", r.Key, r.Version, len(r.Data), len(r.Meta))
+}
+
+// LogValue returns what Format prints.
+func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
 // Store keeps records. All methods are safe for concurrent use, return when
 // ctx is done, and treat a record whose ExpiresAt has come as absent.

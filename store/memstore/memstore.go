@@ -53,6 +53,12 @@ var _ store.Store = (*Store)(nil)
 // New returns an empty store without a bound. It is the same as new(Store).
 func New() *Store { return new(Store) }
 
+// Format prints how many records there are, for every fmt verb, and nothing of
+// them: they are not sealed.
+func (s *Store) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "memstore.Store{%d records}", s.count.Load())
+}
+
 // shard holds the records of the keys that hash to it.
 //
 // Lock order: a shard before an ownerShard, and never two of a kind.
