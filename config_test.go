@@ -48,6 +48,11 @@ func TestWrongConfig(t *testing.T) {
 		{"a login path with a query", func(c *session.Config) { c.LoginPath = "/login?a=b" }, "LoginPath", "path"},
 		{"a login path with a backslash", func(c *session.Config) { c.LoginPath = `/\evil.example` }, "LoginPath", "path"},
 		{"an origin without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"app.example.org"} }, "TrustedOrigins", "app.example.org"},
+		{"an origin with a wildcard", func(c *session.Config) { c.TrustedOrigins = []string{"https://*.example.org"} }, "TrustedOrigins", "one host"},
+		{"an origin in capitals", func(c *session.Config) { c.TrustedOrigins = []string{"https://App.example.org"} }, "TrustedOrigins", "browsers send it: https://app.example.org"},
+		{"an origin with its scheme's port", func(c *session.Config) { c.TrustedOrigins = []string{"http://app.example.org:80"} }, "TrustedOrigins", "browsers send it: http://app.example.org"},
+		{"an origin with a port too high", func(c *session.Config) { c.TrustedOrigins = []string{"http://app.example.org:65536"} }, "TrustedOrigins", "65535"},
+		{"an origin with a user", func(c *session.Config) { c.TrustedOrigins = []string{"https://me:secret@app.example.org"} }, "TrustedOrigins", "a scheme and a host"},
 		{"an origin with a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://app.example.org/x"} }, "TrustedOrigins", "path"},
 		{"a cookie name with a space", func(c *session.Config) { c.Cookie.Name = "a b" }, "Cookie.Name", "allowed"},
 		{"a cookie name with an equal sign", func(c *session.Config) { c.Cookie.Name = "a=b" }, "Cookie.Name", "allowed"},
@@ -100,7 +105,7 @@ func TestConfigAtTheEdges(t *testing.T) {
 		func(c *session.Config) { c.Coordinator = &memstore.Store{Now: c.Now} },
 		func(c *session.Config) { c.RefreshBefore = 1000 * time.Hour },
 		func(c *session.Config) {
-			c.TrustedOrigins = []string{"https://app.example.org", "http://localhost:3000"}
+			c.TrustedOrigins = []string{"https://app.example.org", "http://localhost:3000", "https://[2001:db8::1]", "http://[::1]:8080", "http://10.0.0.1:8080"}
 		},
 		func(c *session.Config) { c.LoginPath = "/" },
 	} {

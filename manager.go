@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,6 +162,28 @@ func (c Config) validate() error {
 	return c.Cookie.validate()
 }
 
+// asSent returns an error for an origin that no browser ever sends in this
+// spelling (RFC 6454, section 6.2): it would be compared, and never be found.
+func asSent(origin string) error {
+	u, err := url.Parse(origin)
+	if err != nil || u.User != nil {
+		return errors.New("an origin is a scheme and a host") // what it is may hold a password
+	}
+	host := strings.ToLower(u.Hostname())
+	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+			return fmt.Errorf("%q has no port from 1 to 65535", origin)
+		}
+		host = net.JoinHostPort(host, port)
+	} else if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if sent := strings.ToLower(u.Scheme) + "://" + host; sent != origin || strings.Contains(host, "*") {
+		return fmt.Errorf("%q must be one host, as browsers send it: %s", origin, strings.ReplaceAll(sent, "*", "app"))
+	}
+	return nil
+}
+
 func (c Cookie) validate() error {
 	for i := range len(c.Name) {
 		if ch := c.Name[i]; !isBase64URL(ch) && ch != '.' {
@@ -239,6 +264,9 @@ func New(cfg Config) (*Manager, error) {
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
+			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
+		}
+		if err := asSent(o); err != nil {
 			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -43,11 +44,13 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // cookie session would not fit its cookies any more, and with [ErrCommitted]
 // if a cookie session's answer has begun; then nothing is changed.
 func (k Key[T]) Set(s *Session, v T) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
+	var raw bytes.Buffer
+	e := json.NewEncoder(&raw)
+	e.SetEscapeHTML(false) // what is shown on no page need not take six bytes for a "<"
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("session: value %q: %w", k.name, err)
 	}
-	return s.change(k.name, raw)
+	return s.change(k.name, bytes.TrimSuffix(raw.Bytes(), []byte("\n")))
 }
 
 // Delete removes the session's value for k. It fails as Set does.

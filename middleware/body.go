@@ -28,8 +28,9 @@ const (
 // object's. Names are case-sensitive, and unknown ones are left alone, as a
 // form's always are.
 type input struct {
-	form url.Values
-	json map[string]json.RawMessage
+	form  url.Values
+	json  map[string]json.RawMessage
+	twice map[string]bool // names that the JSON object has more than once
 }
 
 // readInput reads the body of r. No body is an input without fields. Its error
@@ -41,6 +42,12 @@ func readInput(r *http.Request) (input, error) {
 	}
 	if !hasBody(r) {
 		return input{}, nil
+	}
+	if r.ContentLength < 0 && r.Header.Get("Content-Type") == "" {
+		// Sent in chunks, it may turn out to be none.
+		if body, err := readLimited(r); err != nil || len(body) == 0 {
+			return input{}, err
+		}
 	}
 	typ, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := params["charset"]
@@ -127,7 +134,7 @@ func readJSON(body []byte) (input, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return input{}, badRequest("The request's body is not a JSON object.")
 	}
-	in := input{json: map[string]json.RawMessage{}}
+	in := input{json: map[string]json.RawMessage{}, twice: map[string]bool{}}
 	for d.More() {
 		var value json.RawMessage
 		t, err := d.Token()
@@ -135,10 +142,8 @@ func readJSON(body []byte) (input, error) {
 		if err != nil || !ok || d.Decode(&value) != nil {
 			return input{}, badRequest("The request's body is not valid JSON.")
 		}
-		if _, again := in.json[name]; again {
-			return input{}, badRequest("The request's body names a field twice.")
-		}
-		in.json[name] = value
+		_, again := in.json[name]
+		in.json[name], in.twice[name] = value, again || in.twice[name]
 	}
 	if _, err := d.Token(); err != nil {
 		return input{}, badRequest("The request's body is not valid JSON.")
@@ -180,6 +185,9 @@ func validSurrogates(text []byte) bool {
 // text returns the value of a field that must be there. Its error is a
 // *Problem.
 func (in input) text(name string) (string, error) {
+	if in.twice[name] {
+		return "", fieldProblem(name, "is given more than once")
+	}
 	if raw, ok := in.json[name]; ok {
 		var s *string
 		if json.Unmarshal(raw, &s) != nil || s == nil {
@@ -204,6 +212,9 @@ func (in input) text(name string) (string, error) {
 
 // flag returns the value of a field that is false if it is not there.
 func (in input) flag(name string) (bool, error) {
+	if in.twice[name] {
+		return false, fieldProblem(name, "is given more than once")
+	}
 	if raw, ok := in.json[name]; ok {
 		var b *bool
 		if json.Unmarshal(raw, &b) != nil || b == nil {

@@ -15,16 +15,29 @@ import (
 // does not know; nobody is to learn from that who has an account.
 const refusalFloor = 300 * time.Millisecond
 
-// handlers are the ready-made routes. Their redirects are relative to the path
-// that they are at, "/login" or "/login/mfa", below whatever prefix.
+// handlers are the ready-made routes.
 type handlers struct {
 	m *session.Manager
 }
 
 const (
-	loginToCode = "login/mfa"
-	codeToLogin = "../login"
+	loginPath  = "/login"
+	codePath   = "/login/mfa"
+	logoutPath = "/logout"
 )
+
+// sibling returns the address of one of the routes for a browser that has asked
+// for another one of them: below the same prefix, whatever it is.
+func sibling(r *http.Request, own, other string) string {
+	prefix, ok := strings.CutSuffix(addressOf(r).EscapedPath(), own)
+	if !ok {
+		prefix = "" // a router that takes odd spellings
+	}
+	if login, found := strings.CutSuffix(settingsOf(r.Context()).loginPath, loginPath); found && prefix == "" {
+		prefix = login // which a proxy has stripped
+	}
+	return prefix + other
+}
 
 func newLoginPage(r *http.Request, returnTo string) Page {
 	return Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: returnTo, Home: settingsOf(r.Context()).home}
@@ -33,7 +46,7 @@ func newLoginPage(r *http.Request, returnTo string) Page {
 func newCodePage(r *http.Request, returnTo string) Page {
 	return Page{
 		Name: "mfa", Title: "One more step", Status: http.StatusOK, ReturnTo: returnTo,
-		LoginURL: withReturnTo(codeToLogin, returnTo), Home: settingsOf(r.Context()).home,
+		LoginURL: withReturnTo(sibling(r, codePath, loginPath), returnTo), Home: settingsOf(r.Context()).home,
 	}
 }
 
@@ -76,7 +89,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		h.signedIn(w, r, page.ReturnTo)
 	case errors.Is(err, session.ErrSecondFactor) && h.m.LoginPending(r.Context()):
 		if WantsPage(r) {
-			redirect(w, withReturnTo(loginToCode, page.ReturnTo))
+			redirect(w, withReturnTo(sibling(r, loginPath, codePath), page.ReturnTo))
 			return
 		}
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
@@ -87,13 +100,12 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	returnTo := ReturnTo(r.URL.Query().Get("return_to"))
-	asPage := WantsPage(r)
 	switch pending := h.m.LoginPending(r.Context()); {
-	case !pending && asPage:
-		redirect(w, withReturnTo(codeToLogin, returnTo))
+	case !pending && isNavigation(r):
+		redirect(w, withReturnTo(sibling(r, codePath, loginPath), returnTo))
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
-	case asPage:
+	case WantsPage(r):
 		s := settingsOf(r.Context())
 		s.pages.write(w, s.log, newCodePage(r, returnTo))
 	default:
@@ -175,7 +187,7 @@ func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err 
 	switch p.Code {
 	case codeUnauthenticated:
 		// The first step has to be done once more.
-		to := codeToLogin
+		to := sibling(r, codePath, loginPath)
 		if errors.Is(err, session.ErrTicketRefused) {
 			to += "?expired=1"
 		}

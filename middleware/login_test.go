@@ -261,13 +261,18 @@ func wrongCode(t *testing.T, a *app) string {
 func TestSecondFactorForm(t *testing.T) {
 	a := newApp(t, nil)
 	b := a.browser()
-	b.open("/login/mfa?return_to=/reports").isRedirect(t, "../login?return_to=%2Freports")
-	b.submit("/login/mfa", "code", "123456", "return_to", "/reports").isRedirect(t, "../login?return_to=%2Freports")
+	b.open("/login/mfa?return_to=/reports").isRedirect(t, "/login?return_to=%2Freports")
+	b.submit("/login/mfa", "code", "123456", "return_to", "/reports").isRedirect(t, "/login?return_to=%2Freports")
 	b.submit("/login", "email", "mfa@example.com", "password", password, "return_to", "/reports?a=b&c=d").
-		isRedirect(t, "login/mfa?return_to=%2Freports%3Fa%3Db%26c%3Dd")
+		isRedirect(t, "/login/mfa?return_to=%2Freports%3Fa%3Db%26c%3Dd")
 	me(t, b)
+	// A frame or a script that asks for the page of a login that is not there is
+	// not sent to another.
+	for _, dest := range []string{"iframe", "empty"} {
+		a.browser().do("GET", "/login/mfa", "", "Accept", "text/html", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", dest).isPage(t, 401, "sign in again")
+	}
 	page := b.open("/login/mfa?return_to=%2Freports%3Fa%3Db%26c%3Dd").isPage(t, 200, `autocomplete="one-time-code"`)
-	for _, want := range []string{`inputmode="numeric"`, `<label for="code">`, `value="/reports?a=b&amp;c=d"`, `href="../login?return_to=%2freports%3fa%3db%26c%3dd"`} {
+	for _, want := range []string{`inputmode="numeric"`, `<label for="code">`, `value="/reports?a=b&amp;c=d"`, `href="/login?return_to=%2freports%3fa%3db%26c%3dd"`} {
 		if !strings.Contains(strings.ToLower(page.body), strings.ToLower(want)) {
 			t.Errorf("the page has no %s: %s", want, visible(page.body))
 		}
@@ -283,7 +288,7 @@ func TestSecondFactorForm(t *testing.T) {
 	b.submit("/login/mfa", "code", " "+right[:3]+" "+right[3:], "return_to", "/reports").isRedirect(t, "/reports")
 	me(t, b, "user")
 	// The login does not wait any more.
-	b.open("/login/mfa").isRedirect(t, "../login")
+	b.open("/login/mfa").isRedirect(t, "/login")
 }
 
 func TestSecondFactorJSON(t *testing.T) {
@@ -309,18 +314,18 @@ func TestSecondFactorJSON(t *testing.T) {
 func TestSecondFactorTooLate(t *testing.T) {
 	a := newApp(t, nil)
 	form, script := a.browser(), a.browser()
-	form.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "login/mfa")
+	form.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "/login/mfa")
 	script.postJSON("/login", `{"email":"mfa@example.com","password":"`+password+`"}`).is(t, 202, "")
 	a.auth.Advance(2 * time.Hour) // the ticket has expired
-	form.submit("/login/mfa", "code", code(t, a), "return_to", "/x").isRedirect(t, "../login?expired=1&return_to=%2Fx")
+	form.submit("/login/mfa", "code", code(t, a), "return_to", "/x").isRedirect(t, "/login?expired=1&return_to=%2Fx")
 	script.postJSON("/login/mfa", `{"code":"`+code(t, a)+`"}`).is(t, 401, "unauthenticated")
-	form.open("/login/mfa").isRedirect(t, "../login")
+	form.open("/login/mfa").isRedirect(t, "/login")
 }
 
 func TestSecondFactorWhileTheServiceFails(t *testing.T) {
 	a := newApp(t, nil)
 	b := a.browser()
-	b.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "login/mfa")
+	b.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "/login/mfa")
 	a.auth.Inject(authtest.TOTP, authtest.Fault{Status: 500})
 	b.submit("/login/mfa", "code", code(t, a), "return_to", "/x").isPage(t, 503, `value="/x"`)
 	b.postJSON("/login/mfa", `{"code":"`+code(t, a)+`"}`).is(t, 503, "auth_unavailable")
@@ -464,7 +469,16 @@ func TestRoutesRefuseOtherOrigins(t *testing.T) {
 	me(t, b, "admin")
 }
 
-// The routes work below any prefix: redirects and forms are relative.
+// A proxy may have a prefix of its own, which LoginPath knows and the requests
+// that come from it do not show.
+func TestRoutesBehindAPrefix(t *testing.T) {
+	a := newApp(t, func(c *session.Config) { c.LoginPath = "/app/login" })
+	b := a.browser()
+	b.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "/app/login/mfa")
+	a.browser().open("/login/mfa").isRedirect(t, "/app/login")
+}
+
+// The routes work below any prefix.
 func TestRoutesBelowAPrefix(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.LoginPath = "/deep/er/login" })
 	inner := http.NewServeMux()

@@ -54,11 +54,11 @@ var methods = []string{
 // 401.
 func Routes(m *session.Manager) []Route {
 	h := &handlers{m}
-	routes := h.path(nil, "/login", h.loginPage, h.login)
+	routes := h.path(nil, loginPath, h.loginPage, h.login)
 	if m.HasSecondFactor() {
-		routes = h.path(routes, "/login/mfa", h.codePage, h.code)
+		routes = h.path(routes, codePath, h.codePage, h.code)
 	}
-	return h.path(routes, "/logout", nil, h.logout)
+	return h.path(routes, logoutPath, nil, h.logout)
 }
 
 // Mux is what Mount registers routes with: an http.ServeMux, or another router

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -99,11 +100,11 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	case !utf8.Valid(body) || !json.Valid(body):
 		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not a JSON value."}
 	}
-	value, err := json.Marshal(json.RawMessage(body)) // without white space
-	if err != nil || len(value) > maxPref {
+	var value bytes.Buffer
+	if err := json.Compact(&value, body); err != nil || value.Len() > maxPref {
 		return nil, invalid("value", "The value is longer than 1 KiB.")
 	}
-	return value, nil
+	return value.Bytes(), nil
 }
 
 // serveEvents sends server-sent events, each with what is left of the access

@@ -110,6 +110,11 @@ func (a *app) unmatched() http.Handler {
 	for _, rt := range slices.Concat(a.routes(), a.probes()) {
 		mux.Handle(rt.path, rt.wrongMethod())
 	}
+	for _, rt := range middleware.Routes(a.manager) {
+		if rt.Method == http.MethodTrace { // which none of them takes
+			mux.Handle(rt.Path, rt.Handler)
+		}
+	}
 	mux.HandleFunc("/", notFound)
 	return mux
 }

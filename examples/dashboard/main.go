@@ -24,8 +24,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
@@ -39,8 +41,12 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// patience is how long requests and refreshes may take to end.
-const patience = 10 * time.Second
+// patience is how long requests and refreshes may take to end; the last of it is
+// for refreshes alone.
+const (
+	patience = 10 * time.Second
+	lastHalf = time.Second / 2
+)
 
 // run is the program until ctx is done. It returns the exit status: 2 for a
 // setting that cannot be used, 1 for what fails at run time.
@@ -51,7 +57,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		printUsage(stdout)
 		return 0
 	case err != nil:
-		fmt.Fprintln(stderr, err)
+		complain(stderr, err)
 		return 2
 	}
 	log := s.logger(stderr)
@@ -65,7 +71,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if authURL == "" {
 		own, err := authtest.Start(authtest.Options{Accounts: seed.Accounts()})
 		if err != nil {
-			fmt.Fprintln(stderr, err)
+			complain(stderr, err)
 			return 1
 		}
 		defer own.Close()
@@ -76,7 +82,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	cfg.Auth = auth
 	kept, err := openStores(s, log)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		complain(stderr, err)
 		return 1
 	}
 	defer kept.close()
@@ -84,16 +90,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 	manager, err := session.New(cfg)
 	if err != nil {
-		fmt.Fprintln(stderr, fieldNames.Replace(err.Error()))
+		complain(stderr, errors.New(fieldNames.Replace(err.Error())))
 		return 2
 	}
 	if err := kept.check(ctx); err != nil {
-		fmt.Fprintln(stderr, err)
+		complain(stderr, err)
 		return 1
 	}
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		complain(stderr, err)
 		return 1
 	}
 	if s.authURL == "" {
@@ -104,10 +110,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
 	if err := serve(ctx, listener, newApp(s, manager, auth.Ping, kept.ping).handler(), manager, log); err != nil {
-		fmt.Fprintln(stderr, err)
+		complain(stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// complain writes an error in one line: it may quote a name that has several.
+func complain(w io.Writer, err error) {
+	fmt.Fprintln(w, strings.Join(strings.FieldsFunc(err.Error(), unicode.IsControl), " "))
 }
 
 // serve answers requests until ctx is done, and then lets those that run, and
@@ -126,13 +137,16 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, m *session.Manag
 		return err
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	end := time.Now().Add(patience)
+	requests, cancel := context.WithDeadline(context.Background(), end.Add(-lastHalf))
 	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	if err := server.Shutdown(requests); err != nil {
 		log.Warn("requests were cut off", "error", err)
 		_ = server.Close() // the connections are of no use any more
 	}
-	if err := m.Shutdown(ctx); err != nil {
+	refreshes, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	if err := m.Shutdown(refreshes); err != nil {
 		log.Warn("refreshes were given up", "error", err)
 	}
 	return nil

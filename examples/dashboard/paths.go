@@ -11,9 +11,13 @@ import (
 // Routers are of different opinions about odd paths. What is here makes them
 // agree, so that the app has one.
 
-// isClean reports whether a path, as it was sent, has no dots or slashes for segments, and
-// no empty ones but the last. Routers go different ways about others.
+// isClean reports whether a path, as it was sent, is one (that of CONNECT is
+// none), has no dots or slashes for segments, and no empty ones but the last.
+// Routers go different ways about others.
 func isClean(escaped string) bool {
+	if !strings.HasPrefix(escaped, "/") {
+		return false
+	}
 	segments := strings.Split(escaped, "/")[1:]
 	for i, segment := range segments {
 		plain, _ := url.PathUnescape(segment) // the server has done it before

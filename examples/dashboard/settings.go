@@ -176,7 +176,7 @@ func (p *parser) parseFlags(args []string) error {
 			flags.Func(flagName(v.name), "", set)
 		}
 	}
-	err := flags.Parse(args)
+	err := flags.Parse(withValue(args, flagName("COOKIE_INSECURE")))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return err
@@ -186,6 +186,21 @@ func (p *parser) parseFlags(args []string) error {
 		return errors.New("settings are flags or environment variables; there are no other arguments (see -help)")
 	}
 	return nil
+}
+
+// withValue joins a flag that may stand alone with the value that follows it, as
+// those of all other flags may.
+func withValue(args []string, name string) []string {
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if strings.TrimLeft(arg, "-") == name && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			i++
+			arg += "=" + args[i]
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // flagName returns the flag of a variable, AUTH_URL's being auth-url.
@@ -285,7 +300,7 @@ func (p *parser) address(name, missing string) string {
 
 func (p *parser) authURL(name string) string {
 	value := p.get(name)
-	if value != "" && synmetrix.NewClient(value).Validate() != nil {
+	if _, ok := parseWebURL(value); value != "" && (!ok || synmetrix.NewClient(value).Validate() != nil) {
 		p.fail(name, "must be an http or https address without a user, a query or a fragment")
 	}
 	return value
@@ -324,6 +339,11 @@ func parseWebURL(text string) (*url.URL, bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
 		return nil, false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, false
+		}
 	}
 	return u, true
 }

@@ -62,8 +62,9 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	defer res.Body.Close()
 	h := w.Header()
-	if typ := res.Header["Content-Type"]; typ != nil {
-		h["Content-Type"] = typ
+	h["Content-Type"] = res.Header["Content-Type"] // nil, so that none is made up
+	if encoding := res.Header["Content-Encoding"]; encoding != nil {
+		h["Content-Encoding"] = encoding // not asked for, and not to be read without
 	}
 	// What comes from elsewhere must not run as one of our pages.
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")

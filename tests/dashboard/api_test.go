@@ -83,6 +83,13 @@ func testPrefLimits(t *testing.T, tt target) {
 
 	b.put("edge", text(1024)).is(204)
 	b.put("edge", strings.Repeat(" ", 1000)+text(1024)).is(204)
+	for _, wide := range []string{"<", "&", "\u2028", "\u00e9", "\U0001F600"} { // which some write in six bytes
+		value := `"` + strings.Repeat(wide, 1022/len(wide)) + `"`
+		b.put("edge", value).is(204)
+		if got := b.get("/api/prefs").is(200).object()["edge"]; `"`+got.(string)+`"` != value {
+			t.Errorf("%q has become %.40q", wide, got)
+		}
+	}
 	b.put("over", text(1025)).problem(422, "invalid_request")
 	b.put("over", text(64<<10)).problem(422, "invalid_request")
 	b.put("over", text(64<<10+1)).problem(413, "invalid_request")
@@ -211,6 +218,14 @@ func testUpstream(t *testing.T, tt target) {
 		case "html":
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, `<script>alert(1)</script>`)
+		case "untyped":
+			w.Header()["Content-Type"] = nil
+			io.WriteString(w, "<html>hi")
+		case "compressed":
+			w.Header().Set("Content-Encoding", "br")
+			io.WriteString(w, "\x0b\x02\x80hi\x03")
+		case "empty":
+			w.WriteHeader(204)
 		case "cut":
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "half")
@@ -234,6 +249,18 @@ func testUpstream(t *testing.T, tt target) {
 	b.get("/api/me").is(200)
 	if a := get("html").is(200); !strings.Contains(a.header.Get("Content-Security-Policy"), "sandbox") {
 		t.Error("a page from elsewhere could run here")
+	}
+	if a := get("untyped").is(200); a.header["Content-Type"] != nil || a.body != "<html>hi" {
+		t.Errorf("an answer without a type has become %q: %s", a.header["Content-Type"], a.body)
+	}
+	if a := get("compressed").is(200); a.header.Get("Content-Encoding") != "br" || len(a.body) != 6 {
+		t.Errorf("a compressed answer has become %q: %q", a.header.Get("Content-Encoding"), a.body)
+	}
+	if a := get("empty").is(204); a.body != "" {
+		t.Errorf("no content has become %q", a.body)
+	}
+	if a := b.do("HEAD", "/api/upstream", "").is(204); a.body != "" {
+		t.Errorf("HEAD has the body %q", a.body)
 	}
 	mode.Store("cut")
 	if a, err := b.try(b.request("GET", "/api/upstream", nil)); err == nil {

@@ -104,10 +104,19 @@ func testBentCookies(t *testing.T, tt target) {
 		}
 		a := with(change)
 		a.problem(401, "unauthenticated")
-		for cookie, parts := range setCookies(a) {
+		deleted := setCookies(a)
+		for cookie, parts := range deleted {
 			if parts[0] != "" || !slices.Contains(parts, "Max-Age=0") {
 				t.Errorf("%s: %s was set and not deleted: %q", name, cookie, parts[1:])
 			}
+		}
+		for _, c := range good {
+			if _, ok := deleted[c.Name]; !ok && name != "exchanged" {
+				t.Errorf("%s: %s was not deleted", name, c.Name)
+			}
+		}
+		if n := len(a.header.Values("Set-Cookie")); n != len(deleted) {
+			t.Errorf("%s: %d cookies were deleted by %d lines", name, len(deleted), n)
 		}
 	}
 }

@@ -212,6 +212,18 @@ func (b *browser) try(req *http.Request) (*answer, error) {
 	return &answer{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
 }
 
+// chunked sends a body without saying how long it is.
+func (b *browser) chunked(method, path, body string, header ...string) *answer {
+	b.t.Helper()
+	req := b.request(method, path, struct{ io.Reader }{strings.NewReader(body)}, header...)
+	req.ContentLength = -1
+	a, err := b.try(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
 // page asks as a browser asks for a link, get as a program asks.
 func (b *browser) page(path string) *answer {
 	b.t.Helper()
@@ -265,6 +277,9 @@ func (a *answer) isPage(status int) *answer {
 	}
 	return a
 }
+
+// as is what a page says, as if it were a problem.
+func (a *answer) as() map[string]any { return map[string]any{"detail": strings.ToLower(a.text())} }
 
 // leadsTo fails the test unless the answer is a 303 to a location.
 func (a *answer) leadsTo(location string) *answer {

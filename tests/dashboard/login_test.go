@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -89,6 +90,26 @@ func testLoginInput(t *testing.T, tt target) {
 	b.postJSON("/login", `{"email":`).problem(400, "invalid_request")
 	b.postJSON("/login", `[]`).problem(400, "invalid_request")
 	b.postJSON("/login", `{"email":"`+strings.Repeat("a", 70_000)+`"}`).problem(413, "invalid_request")
+	field(b.postJSON("/login", `{"email":"a@example.com","email":"b@example.com","password":"x"}`).problem(422, "invalid_request"), "email")
+	b.postJSON("/login", `{"email":"a@example.com","password":"x"} x`).problem(400, "invalid_request")
+	b.postJSON("/login", "{\"email\":\"a@example.com\",\"password\":\"\xff\"}").problem(400, "invalid_request")
+	b.postJSON("/login", strings.Repeat("[", 10_000)).problem(400, "invalid_request")
+	for _, path := range []string{"/login", "/login/mfa", "/logout"} {
+		b.do("POST", path, "email", "Content-Type", "text/plain").problem(415, "invalid_request")
+		b.do("POST", path, "email", "Content-Type", typeForm+"; charset=latin1").isPage(415)
+		b.do("POST", path, strings.Repeat("x", 64<<10+1), "Content-Type", typeForm).isPage(413)
+		b.do("POST", path, strings.Repeat("x", 64<<10+1), "Content-Type", typeJSON).problem(413, "invalid_request")
+		b.do("POST", path, strings.Repeat("x", 64<<10), "Content-Type", typeJSON).problem(400, "invalid_request")
+		b.chunked("POST", path, strings.Repeat("x", 64<<10+1), "Content-Type", typeJSON).problem(413, "invalid_request")
+	}
+	b.chunked("POST", "/logout", "").is(204) // which is no body
+	b.chunked("POST", "/login", `{"email":"`+viewer+`","password":"`+password+`"}`, "Content-Type", typeJSON).is(200)
+	b.postForm("/logout").is(303)
+	field(b.do("POST", "/login", "email=a&email=b&password=x", "Content-Type", typeForm, "Accept", acceptJSON).isPage(422).as(), "e-mail")
+	multipart := "--x\r\nContent-Disposition: form-data; name=\"email\"\r\n\r\n" + viewer +
+		"\r\n--x\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n" + password + "\r\n--x--\r\n"
+	b.do("POST", "/login", multipart, "Content-Type", "multipart/form-data; boundary=x").leadsTo("/")
+	b.postForm("/logout").is(303)
 	b.do("POST", "/login", "email", "Content-Type", "text/plain").problem(415, "invalid_request")
 
 	b.postForm("/login", "email", "", "password", "x").isPage(422)
@@ -148,14 +169,39 @@ func testSecondFactor(t *testing.T, tt target) {
 	if page := b.page("/login/mfa?return_to=%2Fdashboard").isPage(200); !strings.Contains(page.body, `autocomplete="one-time-code"`) {
 		t.Error("the page asks for no code")
 	}
+	began := time.Now()
 	if page := b.postForm("/login/mfa", "code", wrong(), "return_to", "/dashboard").isPage(401); !strings.Contains(page.body, `name="code"`) {
 		t.Error("there is no other try")
+	}
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("a wrong code was refused after %v", took)
 	}
 	b.postForm("/login/mfa", "code", "", "return_to", "/dashboard").isPage(422)
 	b.get("/api/me").problem(401, "unauthenticated")
 	b.postForm("/login/mfa", "code", code(t, time.Now()), "return_to", "/dashboard").leadsTo("/dashboard")
 	b.page("/dashboard").isPage(200)
 	b.page("/login/mfa").leadsTo("/login") // over with it
+	b.do("GET", "/login/mfa", "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty").isPage(401)
+
+	// Where it leads is a path on this host, and what does not open is deleted.
+	b = s.pending(t)
+	b.postForm("/login/mfa", "code", code(t, time.Now()), "return_to", "//evil.example").leadsTo("/")
+	b = s.pending(t)
+	for _, c := range b.cookies() {
+		c.Value = "x" + c.Value
+		b.client.Jar.SetCookies(b.request("GET", "/", nil).URL, []*http.Cookie{c})
+	}
+	b.page("/login/mfa").leadsTo("/login")
+	if left := b.cookies(); len(left) > 0 {
+		t.Errorf("%d cookies are left that do not open", len(left))
+	}
+	// Signing in as somebody else, or out, is the end of it.
+	b = s.pending(t)
+	b.postForm("/login", "email", viewer, "password", password).leadsTo("/")
+	b.page("/login/mfa").leadsTo("/login")
+	b = s.pending(t)
+	b.postForm("/logout").leadsTo("/")
+	b.page("/login/mfa").leadsTo("/login")
 
 	// In JSON.
 	b = s.browser(t)
@@ -172,6 +218,14 @@ func testSecondFactor(t *testing.T, tt target) {
 		t.Errorf("got %v", me)
 	}
 	b.get("/api/me").is(200)
+}
+
+// pending is a browser in which a login waits for its second factor.
+func (s *site) pending(t *testing.T) *browser {
+	t.Helper()
+	b := s.browser(t)
+	b.postForm("/login", "email", mfa, "password", password).leadsTo("/login/mfa")
+	return b
 }
 
 // Where a second factor is asked for the session in hand stays until it is

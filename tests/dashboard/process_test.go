@@ -192,8 +192,17 @@ func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 // same.
 func TestSIGTERMIsPatientOnlySoLong(t *testing.T) {
 	t.Parallel()
+	for _, framework := range frameworks {
+		t.Run(framework, func(t *testing.T) {
+			t.Parallel()
+			patientOnlySoLong(t, target{framework: framework, store: "cookie"})
+		})
+	}
+}
+
+func patientOnlySoLong(t *testing.T, tt target) {
 	api, arrived, _ := hanging(t)
-	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{}, "UPSTREAM_URL="+api.URL)
+	s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL)
 	b := s.signedIn(t, viewer)
 	go func() { _, _ = b.try(b.request("GET", "/api/upstream", nil)) }()
 	<-arrived
@@ -204,5 +213,8 @@ func TestSIGTERMIsPatientOnlySoLong(t *testing.T) {
 	}
 	if took := time.Since(began); took < 9*time.Second || took > 20*time.Second {
 		t.Errorf("it took %v, want about 10 s", took)
+	}
+	if log := s.Stderr(); !strings.Contains(log, "requests were cut off") || strings.Contains(log, "refreshes were given up") {
+		t.Errorf("the log says\n%s", log)
 	}
 }

@@ -117,7 +117,7 @@ func testMethods(t *testing.T, tt target) {
 		"/api/upstream": "GET, HEAD", "/api/events": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
 		"/login": "GET, HEAD, POST", "/login/mfa": "GET, HEAD, POST", "/logout": "POST",
 	} {
-		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE", "PROPFIND"} {
 			if slices.Contains(strings.Split(allowed, ", "), method) {
 				continue
 			}
@@ -130,8 +130,14 @@ func testMethods(t *testing.T, tt target) {
 			}
 		}
 	}
-	b.page("/logout").isPage(405)
+	if got := b.page("/logout").isPage(405).header.Get("Allow"); got != "POST" {
+		t.Errorf("the page says %q", got)
+	}
 	b.do("DELETE", "/dashboard", "", "Accept", acceptPage).isPage(405)
+	// What cannot be done with a route is not done for other origins, either.
+	for _, path := range []string{"/login", "/login/mfa", "/logout"} {
+		b.do("PURGE", path, "", "Sec-Fetch-Site", "cross-site").problem(403, "cross_site")
+	}
 	in.get("/api/me").is(200) // GET /logout has not signed anybody out
 }
 
@@ -142,16 +148,21 @@ func testHeaders(t *testing.T, tt target) {
 	answers := []*answer{
 		b.page("/"), b.page("/login"), b.page("/nowhere"), b.page("/admin"), b.get("/api/me"),
 		in.page("/"), in.page("/dashboard"), in.page("/reports"), in.page("/admin"), in.get("/api/me"), in.get("/api/prefs"),
-		in.page("/nowhere"),
+		in.page("/nowhere"), in.get("/api/events?n=1"), in.get("/api/upstream"), in.put("theme", `1`),
+		s.signedIn(t, viewer).page("/admin"), s.browser(t).postForm("/login", "email", viewer, "password", "wrong"),
+		s.browser(t).postForm("/login", "email", viewer), s.browser(t).postForm("/login", "email", viewer, "password", password),
+		s.browser(t).postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`), s.signedIn(t, viewer).postForm("/logout"),
+		s.signedIn(t, viewer).do("POST", "/login", "x", "Content-Type", "text/plain", "Accept", acceptPage),
+		s.pending(t).page("/login/mfa"),
 	}
 	for i, a := range answers {
 		if !slices.Contains(a.header.Values("Vary"), "Cookie") {
 			t.Errorf("%s: Vary is %q", a.what, a.header.Values("Vary"))
 		}
-		if i >= 5 && a.header.Get("Cache-Control") != "no-store" {
+		if cc := a.header.Get("Cache-Control"); i >= 5 && cc != "no-store" {
 			t.Errorf("%s with a session: Cache-Control is %q", a.what, a.header.Get("Cache-Control"))
 		}
-		if a.header.Get("X-Content-Type-Options") != "nosniff" {
+		if a.body != "" && !strings.HasPrefix(a.header.Get("Content-Type"), "text/event-stream") && a.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: no nosniff", a.what)
 		}
 		if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
@@ -226,6 +237,12 @@ func testBearer(t *testing.T, tt target) {
 		}
 	}
 	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access).problem(401, "unauthenticated")
+	// Another site's page can't make a browser send it, so that is not looked at.
+	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access, "Sec-Fetch-Site", "cross-site").problem(401, "unauthenticated")
+	// What is for everybody is for whoever brings one, too, and shows nobody.
+	if a := b.do("GET", "/", "", "Authorization", "Bearer "+access); a.is(200).object()["signed_in"] != false || len(a.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("the start page says %s", a.body)
+	}
 	// It is no navigation that a sign-in would help.
 	b.do("GET", "/dashboard", "", "Authorization", "Bearer "+access, "Accept", acceptPage).isPage(401)
 	b.get("/api/me").is(200)

@@ -41,7 +41,11 @@ var places = []place{
 	}},
 	{"postgres", on(dbtest.Postgres)},
 	{"mysql", on(dbtest.MariaDB)},
+	{coordinator, on(dbtest.Postgres)},
 }
+
+// coordinator is cookie sessions that have a database to meet in.
+const coordinator = "coordinator"
 
 func named(address string) func(*testing.T) func(*testing.T) string {
 	return func(*testing.T) func(*testing.T) string {
@@ -63,8 +67,11 @@ func (p place) isDatabase() bool { return p.name != "cookie" && p.name != "memor
 // target returns the program under a framework with sessions at an address.
 func (p place) target(framework, address string) target {
 	tt := target{framework: framework, store: address}
+	if p.name == coordinator {
+		tt.store, tt.env = "cookie", []string{"COORDINATOR=" + address}
+	}
 	if p.isDatabase() {
-		tt.env = []string{"STORE_TIMEOUT=20s"} // a busy machine is no outage
+		tt.env = append(tt.env, "STORE_TIMEOUT=20s") // a busy machine is no outage
 	}
 	return tt
 }
