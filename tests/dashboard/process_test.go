@@ -109,6 +109,38 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
+// No visitor writes lines of the log, whatever is in what they send.
+func TestLogCannotBeForged(t *testing.T) {
+	t.Parallel()
+	for _, framework := range frameworks {
+		t.Run(framework, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, target{framework: framework, store: "cookie"}, authtest.Options{})
+			b := s.browser(t)
+			const forged = "x\r\ntime=2026-01-01T00:00:00Z level=ERROR msg=forged\x1b[31m\x00"
+			b.postForm("/login", "email", forged, "password", forged, "return_to", forged).isPage(401)
+			b.postJSON("/login", `{"email":"x\r\nlevel=ERROR msg=forged\u001b[31m\u0000","password":"x"}`).is(401)
+			for _, path := range []string{"/%0d%0alevel=ERROR%20msg=forged", "/dashboard%00%1b[31m", "/login?return_to=%0d%0amsg=forged"} {
+				_, _ = b.try(b.raw("GET", path, ""))
+			}
+			b.do("GET", "/dashboard", "", "Cookie", "session=a%0d%0amsg=forged; session-state=x msg=forged").is(401)
+			b.do("POST", "/logout", "", "Origin", "https://evil.example msg=forged", "Sec-Fetch-Site", "cross-site").is(403)
+			s.auth.Inject(authtest.Login, authtest.Fault{Status: 400, Body: `{"statusCode":400,"error":"Bad Request","message":"\r\nlevel=ERROR msg=forged"}`})
+			b.postJSON("/login", `{"email":"a@example.com","password":"x"}`).is(401)
+			// What the service also says while its own backend is failing is unclear.
+			s.auth.Clear()
+			s.auth.Inject(authtest.Login, authtest.Fault{Status: 400, Body: `{"statusCode":400,"error":"Bad Request"}`})
+			b.postJSON("/login", `{"email":"a@example.com","password":"x"}`).is(401)
+			eventually(t, "it is logged as unclear", func() bool { return strings.Contains(s.Stderr(), "unclear") })
+			for line := range strings.Lines(s.Stderr()) {
+				if !strings.HasPrefix(line, "time=") || strings.Contains(line, "msg=forged") || strings.ContainsAny(line, "\r\x1b\x00") {
+					t.Errorf("%q", line)
+				}
+			}
+		})
+	}
+}
+
 // waitUntilClosed waits until no new connections are taken.
 func (s *site) waitUntilClosed(t *testing.T) {
 	t.Helper()

@@ -1,0 +1,119 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+	"github.com/synmetrix/session/tests/internal/proxy"
+)
+
+// A database that does not answer signs nobody out, under whichever framework,
+// and all say so in the same way.
+func TestStoreDown(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Postgres(t)
+	for _, kind := range []string{"sessions", coordinator} {
+		for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				t.Parallel()
+				var want []string
+				for _, framework := range frameworks {
+					between := proxy.New(t, "tcp", server.Proxy.Addr())
+					address := strings.ReplaceAll(server.URL, server.Proxy.Addr(), between.Addr())
+					p := place{name: "postgres"}
+					if kind == coordinator {
+						p.name = coordinator
+					}
+					got := storeDown(t, p.target(framework, address), between, fault)
+					if want == nil {
+						want = got
+					}
+					for i := range got {
+						if got[i] != want[i] {
+							t.Errorf("%s differs\n%s\n\n%s:\n%s", framework, want[i], framework, got[i])
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// storeDown takes the database away for a while, and returns what was answered
+// meanwhile.
+func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault) (transcript []string) {
+	known := accounts()
+	for i := range known {
+		known[i].ID = "00000000-0000-4000-8000-00000000000" + string(rune('0'+i))
+	}
+	s := start(t, tt, authtest.Options{Accounts: known}, "STORE_TIMEOUT=500ms")
+	b, other := s.signedIn(t, viewer), s.signedIn(t, admin)
+	b.put("theme", `"dark"`).is(204)
+	cookies := b.cookieHeader()
+	between.Set(fault)
+	tell := func(a *answer) *answer {
+		t.Helper()
+		transcript = append(transcript, a.transcript())
+		return a
+	}
+
+	// What needs no session is served; what needs one, where it can't be told,
+	// is not, and the cookies stay.
+	for _, path := range []string{"/", "/login", "/nowhere"} {
+		tell(b.page(path)).isPage(map[bool]int{true: 404, false: 200}[path == "/nowhere"])
+		tell(s.browser(t).page(path))
+	}
+	tell(s.browser(t).page("/dashboard")).is(303)
+	b.get("/healthz").is(200)
+	eventually(t, "the database is seen to be down", func() bool {
+		a := b.get("/readyz")
+		return a.status == 503 && a.body == `{"store":"down","auth":"ok"}`
+	})
+	if tt.inCookies() {
+		tell(b.page("/dashboard")).isPage(200)
+		b.get("/api/me").is(200)
+		tell(b.get("/api/prefs")).is(200)
+		tell(b.put("theme", `"light"`)).problem(503, "session_unavailable")
+	} else {
+		if a := tell(b.page("/dashboard")).isPage(503); a.header.Get("Retry-After") == "" {
+			t.Error("there is no Retry-After")
+		}
+		for _, a := range []*answer{b.get("/dashboard"), b.get("/api/me"), b.get("/api/upstream"), b.get("/api/events"), b.put("theme", `"light"`)} {
+			tell(a).problem(503, "session_unavailable")
+		}
+	}
+	// Nobody is signed out that way who has asked for it.
+	tell(other.postForm("/logout")).isPage(503)
+	tell(other.postJSON("/logout", `{"all":true}`)).problem(503, "session_unavailable")
+	for _, a := range transcript {
+		if strings.Contains(a, "Set-Cookie") {
+			t.Errorf("a cookie was set\n%s", a)
+		}
+	}
+
+	// A login needs a store to keep the session in. A coordinator knows nothing
+	// of a new one.
+	credentials := `{"email":"` + analyst + `","password":"` + password + `"}`
+	if in := s.browser(t).postJSON("/login", credentials); tt.inCookies() {
+		in.is(200)
+	} else {
+		tell(in).problem(503, "session_unavailable")
+		tell(s.browser(t).postForm("/login", "email", analyst, "password", password)).isPage(503)
+		eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(analyst)) == 0 })
+	}
+
+	between.Set(proxy.Fault{})
+	eventually(t, "the session goes on", func() bool {
+		a := b.get("/api/prefs")
+		return a.status == http.StatusOK && a.object()["theme"] == "dark"
+	})
+	if b.cookieHeader() != cookies && !tt.inCookies() {
+		t.Error("the cookies have changed")
+	}
+	other.postForm("/logout").is(303)
+	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })
+	return transcript
+}
