@@ -140,21 +140,23 @@ func TestRetryAfter(t *testing.T) {
 		{500, "3", 3 * time.Second},
 		{404, "3", 3 * time.Second},
 	} {
-		t.Run(fmt.Sprintf("%d/%s", tt.status, tt.header), func(t *testing.T) {
-			t.Parallel()
-			f := own(tt.status, "")
-			f.Header = http.Header{"Retry-After": {tt.header}}
-			s, b := expiredSession(t, "cookie", f)
-			a := b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")
-			if got := a.retryAfter(); got > int(max(tt.want, time.Second)/time.Second) || got < int(tt.want/time.Second) {
-				t.Errorf("Retry-After: %d, want %v", got, tt.want)
-			}
-			step := max(tt.want/50, 10*time.Millisecond)
-			got := s.tries(b, step, 2*tt.want)
-			if got < tt.want*3/4-step || got > tt.want*5/4+step || tt.want >= time.Second && (got < tt.want-step || got > tt.want+step) {
-				t.Errorf("asked again after %v, want %v", got, tt.want)
-			}
-		})
+		for _, kind := range kinds {
+			t.Run(fmt.Sprintf("%d/%s/%s", tt.status, tt.header, kind), func(t *testing.T) {
+				t.Parallel()
+				f := own(tt.status, "")
+				f.Header = http.Header{"Retry-After": {tt.header}}
+				s, b := expiredSession(t, kind, f)
+				a := b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")
+				if got := a.retryAfter(); got > int(max(tt.want, time.Second)/time.Second) || got < int(tt.want/time.Second) {
+					t.Errorf("Retry-After: %d, want %v", got, tt.want)
+				}
+				step := max(tt.want/50, 10*time.Millisecond)
+				got := s.tries(b, step, 2*tt.want)
+				if got < tt.want*3/4-step || got > tt.want*5/4+step || tt.want >= time.Second && (got < tt.want-step || got > tt.want+step) {
+					t.Errorf("asked again after %v, want %v", got, tt.want)
+				}
+			})
+		}
 	}
 }
 
@@ -183,113 +185,143 @@ func TestRateLimit(t *testing.T) {
 		{2 * time.Hour, 15 * time.Minute},
 		{-time.Hour, time.Second},
 	} {
-		t.Run(tt.reset.String(), func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, "memory")
-			const others = 10
-			first := s.signedIn(user)
-			var browsers []*browser
-			for range others {
-				browsers = append(browsers, s.signedIn(user))
-			}
-			s.clock.advance(expired)
-			young := s.signedIn("other@example.com")
-			s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
-			unavailable := func(b *browser) time.Duration {
-				t.Helper()
-				a := b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
-				return time.Duration(a.retryAfter()) * time.Second
-			}
-			unavailable(first)
-			s.asked(1)
-			for _, b := range browsers {
-				if got := unavailable(b); got > tt.want || got < tt.want-time.Second {
-					t.Errorf("Retry-After: %v, want %v", got, tt.want)
+		for _, kind := range kinds {
+			t.Run(tt.reset.String()+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, kind)
+				const others = 10
+				first := s.signedIn(user)
+				var browsers []*browser
+				for range others {
+					browsers = append(browsers, s.signedIn(user))
 				}
-			}
-			// Who needs no refresh is served.
-			young.get("/me").is(http.StatusOK, "").leavesCookies()
-			s.clock.advance(tt.want - 10*time.Millisecond)
-			for _, b := range append(browsers, first) {
-				unavailable(b)
-			}
-			s.asked(1)
+				s.clock.advance(expired)
+				young := s.signedIn("other@example.com")
+				s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
+				unavailable := func(b *browser) time.Duration {
+					t.Helper()
+					a := b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
+					return time.Duration(a.retryAfter()) * time.Second
+				}
+				unavailable(first)
+				s.asked(1)
+				for _, b := range browsers {
+					if got := unavailable(b); got > tt.want || got < tt.want-time.Second {
+						t.Errorf("Retry-After: %v, want %v", got, tt.want)
+					}
+				}
+				// Who needs no refresh is served.
+				young.get("/me").is(http.StatusOK, "").leavesCookies()
+				s.clock.advance(tt.want - 10*time.Millisecond)
+				for _, b := range append(browsers, first) {
+					unavailable(b)
+				}
+				s.asked(1)
 
-			// One asks for all, and is told the same again.
-			s.clock.advance(10 * time.Millisecond)
-			s.auth.Clear()
-			s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
-			for _, b := range browsers {
-				unavailable(b)
-			}
-			s.asked(2)
+				// One asks for all, and is told the same again.
+				s.clock.advance(10 * time.Millisecond)
+				s.auth.Clear()
+				s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
+				for _, b := range browsers {
+					unavailable(b)
+				}
+				s.asked(2)
 
-			// And once more, while the others wait for what it is told.
-			s.clock.advance(tt.want)
-			s.auth.Clear()
-			var gate authtest.Gate
-			s.auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate})
-			done := make(chan answer)
-			go func() { done <- browsers[0].get("/me") }()
-			<-gate.Arrived(1)
-			for _, b := range browsers[1:] {
-				unavailable(b)
-			}
-			s.asked(3)
-			gate.Open()
-			(<-done).is(http.StatusOK, "")
-			s.clock.advance(1500 * time.Millisecond)
-			for _, b := range append(browsers, first) {
-				b.get("/me").is(http.StatusOK, "")
-			}
-			s.asked(3 + others)
-			if n := s.auth.Reuses() + len(s.journal.of(session.EventSessionEnded)); n != 0 {
-				t.Errorf("%d tokens were used twice or sessions ended", n)
-			}
-		})
+				// And once more, while the others wait for what it is told.
+				s.clock.advance(tt.want)
+				s.auth.Clear()
+				var gate authtest.Gate
+				s.auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate})
+				done := make(chan answer)
+				go func() { done <- browsers[0].get("/me") }()
+				<-gate.Arrived(1)
+				for _, b := range browsers[1:] {
+					unavailable(b)
+				}
+				s.asked(3)
+				gate.Open()
+				(<-done).is(http.StatusOK, "")
+				s.clock.advance(1500 * time.Millisecond)
+				for _, b := range append(browsers, first) {
+					b.get("/me").is(http.StatusOK, "")
+				}
+				s.asked(3 + others)
+				if n := s.auth.Reuses() + len(s.journal.of(session.EventSessionEnded)); n != 0 {
+					t.Errorf("%d tokens were used twice or sessions ended", n)
+				}
+			})
+		}
 	}
 }
 
 // The service's own limit, as it counts, is kept to.
 func TestRateLimitOfTheService(t *testing.T) {
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
-		t.Run(skew.String(), func(t *testing.T) {
-			t.Parallel()
-			const limit = 8
-			s := newSite(t, "cookie", func(_ *session.Config, o *authtest.Options) { o.RateLimit, o.RateWindow = limit, 10*time.Minute })
-			s.auth.Advance(skew)
-			var browsers []*browser
-			for range 5 {
-				browsers = append(browsers, s.signedIn(user))
-			}
-			for range 3 { // uses the limit up, in a window that began with the first login
-				s.browser().login(user).is(http.StatusOK, "")
-			}
-			s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable").leavesCookies()
-
-			// A new window, in which another program uses the limit up.
-			s.clock.advance(expired)
-			for range limit {
-				resp, err := s.server.Client().Get(s.auth.URL + "/auth/jwks")
-				if err != nil {
-					t.Fatal(err)
+		for _, kind := range kinds {
+			t.Run(skew.String()+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				const limit = 8
+				s := newSite(t, kind, func(_ *session.Config, o *authtest.Options) { o.RateLimit, o.RateWindow = limit, 10*time.Minute })
+				s.auth.Advance(skew)
+				var browsers []*browser
+				for range 5 {
+					browsers = append(browsers, s.signedIn(user))
 				}
-				_ = resp.Body.Close()
+				for range 3 { // uses the limit up, in a window that began with the first login
+					s.browser().login(user).is(http.StatusOK, "")
+				}
+				s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable").leavesCookies()
+
+				// A new window, in which another program uses the limit up.
+				s.clock.advance(expired)
+				for range limit {
+					resp, err := s.server.Client().Get(s.auth.URL + "/auth/jwks")
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = resp.Body.Close()
+				}
+				over := s.auth.Requests(authtest.Any)
+				for _, b := range browsers {
+					b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
+				}
+				if n := s.auth.Requests(authtest.Any) - over; n != 1 {
+					t.Errorf("the service was asked %d times over its limit, want once", n)
+				}
+				s.clock.advance(10*time.Minute + time.Second)
+				for _, b := range browsers {
+					b.get("/me").is(http.StatusOK, "")
+				}
+				if n := s.auth.Requests(authtest.Any) - over; n != 1+len(browsers) {
+					t.Errorf("the service was asked %d times, want once over its limit and once for each session", n)
+				}
+			})
+		}
+	}
+}
+
+// The limit counts every call: one that is met at a login holds refreshes back.
+// Who wants to sign in may try.
+func TestRateLimitAtLogin(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, kind)
+			b := s.signedIn(user)
+			s.clock.advance(expired)
+			s.auth.Inject(authtest.Login, s.rateLimited(5*time.Minute))
+			s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable")
+			a := b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
+			if got := a.retryAfter(); got > 300 || got < 290 {
+				t.Errorf("Retry-After: %d, want the service's reset", got)
 			}
-			over := s.auth.Requests(authtest.Any)
-			for _, b := range browsers {
-				b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
-			}
-			if n := s.auth.Requests(authtest.Any) - over; n != 1 {
-				t.Errorf("the service was asked %d times over its limit, want once", n)
-			}
-			s.clock.advance(10*time.Minute + time.Second)
-			for _, b := range browsers {
-				b.get("/me").is(http.StatusOK, "")
-			}
-			if n := s.auth.Requests(authtest.Any) - over; n != 1+len(browsers) {
-				t.Errorf("the service was asked %d times, want once over its limit and once for each session", n)
-			}
+			s.asked(0)
+			s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable")
+			s.auth.Clear()
+			s.browser().login(user).is(http.StatusOK, "")
+			s.clock.advance(5 * time.Minute)
+			b.get("/me").is(http.StatusOK, "")
+			s.asked(1)
 		})
 	}
 }

@@ -88,19 +88,21 @@ func loginFault(t *testing.T, f fault, kind string) {
 // first step keeps, and the second can be tried again.
 func TestCodeFaults(t *testing.T) {
 	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			codeFault(t, f)
-		})
+		for _, kind := range kinds {
+			t.Run(f.name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				codeFault(t, f, kind)
+			})
+		}
 	}
 }
 
-func codeFault(t *testing.T, f fault) {
+func codeFault(t *testing.T, f fault, kind string) {
 	timeout := tooLong
 	if f.slow {
 		timeout = shortTimeout
 	}
-	s := newSite(t, "cookie", withTimeout(timeout))
+	s := newSite(t, kind, withTimeout(timeout))
 	b := s.browser()
 	b.login(totpUser).is(http.StatusAccepted, "")
 	held := maps.Clone(b.cookies)

@@ -27,7 +27,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+	"github.com/labstack/echo/v4"
+
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
@@ -88,8 +93,13 @@ type clock struct {
 func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.moved.Load())) }
 func (c *clock) advance(d time.Duration) { c.moved.Add(int64(d)) }
 
-// kinds are where sessions are kept.
-var kinds = []string{"cookie", "memory"}
+// kinds are where sessions are kept, and what serves the app.
+var kinds = slices.Concat(stores["cookie"], stores["memory"])
+
+var stores = map[string][]string{
+	"cookie": {"cookie/nethttp", "cookie/echo", "cookie/gin"},
+	"memory": {"memory/nethttp", "memory/echo", "memory/gin"},
+}
 
 // site is an app and its auth service.
 type site struct {
@@ -113,8 +123,9 @@ func withTimeout(d time.Duration) option {
 
 func newSite(t *testing.T, kind string, opts ...option) *site {
 	t.Helper()
+	store, framework, _ := strings.Cut(kind, "/")
 	s := &site{
-		t: t, stored: kind == "memory", clock: &clock{start: time.Now()}, journal: &journal{}, secrets: map[string]bool{password: true},
+		t: t, stored: store == "memory", clock: &clock{start: time.Now()}, journal: &journal{}, secrets: map[string]bool{password: true},
 	}
 	service := authtest.Options{
 		Accounts: []authtest.Account{
@@ -144,16 +155,7 @@ func newSite(t *testing.T, kind string, opts ...option) *site {
 	if s.manager, err = session.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	middleware.Mount(mux, s.manager)
-	mux.Handle("/me", middleware.RequireUser(http.HandlerFunc(s.me)))
-	mux.Handle("/analysts", middleware.RequireRole("analyst")(http.HandlerFunc(s.me)))
-	mux.Handle("/admins", middleware.RequireRole("admin")(http.HandlerFunc(s.me)))
-	mux.HandleFunc("GET /public", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "public, signed in: %v", session.FromContext(r.Context()).SignedIn())
-	})
-	mux.HandleFunc("GET /static", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "static") })
-	s.server = httptest.NewUnstartedServer(middleware.Sessions(s.manager)(mux))
+	s.server = httptest.NewUnstartedServer(s.app(framework))
 	s.server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError)
 	s.server.StartTLS()
 	t.Cleanup(func() {
@@ -167,6 +169,46 @@ func newSite(t *testing.T, kind string, opts ...option) *site {
 		s.noSecretsLogged()
 	})
 	return s
+}
+
+// app is the app under a framework.
+func (s *site) app(framework string) http.Handler {
+	public := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "public, signed in: %v", session.FromContext(r.Context()).SignedIn())
+	}
+	static := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "static") }
+	switch framework {
+	case "echo":
+		e := echo.New()
+		e.Use(sessionecho.Sessions(s.manager))
+		sessionecho.Mount(e, s.manager)
+		serve := func(h http.HandlerFunc) echo.HandlerFunc { return echo.WrapHandler(h) }
+		e.Any("/me", serve(s.me), sessionecho.RequireUser)
+		e.Any("/analysts", serve(s.me), sessionecho.RequireRole("analyst"))
+		e.Any("/admins", serve(s.me), sessionecho.RequireRole("admin"))
+		e.GET("/public", serve(public))
+		e.GET("/static", serve(static))
+		return e
+	case "gin":
+		gin.SetMode(gin.ReleaseMode)
+		r := gin.New()
+		r.Use(sessiongin.Sessions(s.manager))
+		sessiongin.Mount(r, s.manager)
+		r.Any("/me", sessiongin.RequireUser, gin.WrapF(s.me))
+		r.Any("/analysts", sessiongin.RequireRole("analyst"), gin.WrapF(s.me))
+		r.Any("/admins", sessiongin.RequireRole("admin"), gin.WrapF(s.me))
+		r.GET("/public", gin.WrapF(public))
+		r.GET("/static", gin.WrapF(static))
+		return r
+	}
+	mux := http.NewServeMux()
+	middleware.Mount(mux, s.manager)
+	mux.Handle("/me", middleware.RequireUser(http.HandlerFunc(s.me)))
+	mux.Handle("/analysts", middleware.RequireRole("analyst")(http.HandlerFunc(s.me)))
+	mux.Handle("/admins", middleware.RequireRole("admin")(http.HandlerFunc(s.me)))
+	mux.HandleFunc("GET /public", public)
+	mux.HandleFunc("GET /static", static)
+	return middleware.Sessions(s.manager)(mux)
 }
 
 // me answers as middleware.Me does, and calls nobody: what it learns is not for
