@@ -7,7 +7,7 @@ import (
 )
 
 // The names of events. They are the messages of the Manager's log, and do not
-// change.
+// change; neither do their levels, which docs/events.md tells.
 const (
 	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
 	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or its roles alone, could not be read
@@ -24,7 +24,7 @@ const (
 	EventSessionStarted     = "session_started"      // a user has signed in
 	EventStoreUnavailable   = "store_unavailable"    // the store did not answer
 	EventTokensLost         = "tokens_lost"          // new tokens could not be written until the end: an alarm
-	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be written yet; they are kept and tried again
+	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be written yet, or not into cookies; they are kept
 )
 
 // Event is something that an operator wants to see. It never holds a secret.

@@ -69,7 +69,8 @@ type Config struct {
 
 	// OnEvent is called for every [Event], before it is logged: for counters,
 	// and for what an app does when a session starts or ends. It is called
-	// from many goroutines, within requests, and must be quick. Default: none.
+	// from many goroutines, within requests, and must be quick. Where there is
+	// a request the context is its own. Default: none.
 	OnEvent func(context.Context, Event)
 
 	// RefreshBefore is how long before its expiry an access token is renewed;

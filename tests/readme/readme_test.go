@@ -230,6 +230,29 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// The page about events has a row for each of them, and for each reason.
+func TestEventsPage(t *testing.T) {
+	text := page(t, filepath.Join(root, "docs", "events.md"))
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| (`\\w+`(?:, `\\w+`)*) \\|").FindAllStringSubmatch(text, -1) {
+		for name := range strings.SplitSeq(m[1], ", ") {
+			rows[strings.Trim(name, "`")] = true
+		}
+	}
+	quoted := regexp.MustCompile(`(?m)^\s+(?:Event|ended)\w+\s+(?:reason )?= "(\w+)"`)
+	constants := 0
+	for _, file := range []string{"events.go", "ledger.go"} {
+		for _, m := range quoted.FindAllStringSubmatch(page(t, filepath.Join(root, file)), -1) {
+			if constants++; !rows[m[1]] {
+				t.Errorf("%s has no row", m[1])
+			}
+		}
+	}
+	if constants < 20 || len(rows) != constants+2 { // "reason", and "unreadable", which is not of an end
+		t.Errorf("%d rows for %d constants", len(rows), constants)
+	}
+}
+
 // Names in the text that look like the library's are the library's.
 func TestNames(t *testing.T) {
 	docs := map[string]string{}
