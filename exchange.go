@@ -315,7 +315,7 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 	}
 	rec := s.rec.clone()
 	rec.values = merge(rec.values, s.changes)
-	if touch || x.began {
+	if touch {
 		rec.lastSeen = m.now()
 	}
 	age := rec.created.Add(m.cfg.Lifetime).Sub(m.now())

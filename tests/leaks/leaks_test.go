@@ -85,10 +85,10 @@ func TestFaults(t *testing.T) {
 				},
 			})
 			s := start(t, tt, auth.URL, "AUTH_TIMEOUT=1s")
-			s.signedIn(t, admin) // whose tokens are those of another user
+			s.signedIn(t, admin)                // whose tokens are those of another user
+			t.Run("refresh", s.faultsAtRefresh) // before a rate limit closes the gate
 			t.Run("login", s.faultsAtLogin)
 			t.Run("code", s.faultsAtCode)
-			t.Run("refresh", s.faultsAtRefresh)
 			t.Run("logout", s.faultsAtLogout)
 			s.finish(t, "access token", "refresh token", "password", "ticket", "TOTP secret", "key", "cookie", "session ID")
 		})

@@ -46,9 +46,9 @@ func runMore() {
 	if given {
 		return
 	}
-	n := "8"
+	n := "16"
 	if Race {
-		n = "4" // a program with the race detector does not only wait
+		n = "10" // a program with the race detector does not only wait
 	}
 	_ = flag.Set(name, n)
 }
