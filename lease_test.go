@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,8 @@ const atOnce = 64
 type stallingStore struct {
 	store.Store
 
-	still chan struct{} // full while it stands still
+	still chan struct{}              // full while it stands still
+	late  func(context.Context) bool // whose writes others are always ahead of
 }
 
 func (s *stallingStore) stop()  { s.still <- struct{}{} }
@@ -35,6 +37,9 @@ func (s *stallingStore) Get(ctx context.Context, key string) (store.Record, erro
 
 func (s *stallingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	s.pass()
+	if s.late != nil && s.late(ctx) {
+		return store.ErrConflict
+	}
 	return s.Store.Put(ctx, rec, prev)
 }
 
@@ -61,8 +66,8 @@ func inTwoProcesses(t *testing.T, test func(t *testing.T, s *scripted, a, b *ses
 					}
 					return m
 				}
-				stall := &stallingStore{shared, make(chan struct{}, 1)}
-				a, b := process(stall), process(&stallingStore{shared, make(chan struct{}, 1)})
+				stall := &stallingStore{Store: shared, still: make(chan struct{}, 1)}
+				a, b := process(stall), process(&stallingStore{Store: shared, still: make(chan struct{}, 1)})
 				test(t, s, a, b, stall)
 				for _, m := range []*session.Manager{a, b} {
 					if err := m.Shutdown(context.Background()); err != nil {
@@ -119,6 +124,51 @@ func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
 		wg.Wait()
 		if n := s.refreshed(); n != len(clients) {
 			t.Errorf("%d refreshes, want %d", n, len(clients))
+		}
+	})
+}
+
+// Where so many values are written that the lease itself does not get its turn,
+// those that the same process writes renew it, too: it is alive.
+func TestLeaseIsKeptByOtherWrites(t *testing.T) {
+	inTwoProcesses(t, func(t *testing.T, s *scripted, a, b *session.Manager, st *stallingStore) {
+		if !a.Stored() {
+			return // a cookie session's values are not written
+		}
+		type ours struct{}
+		var calling atomic.Bool
+		st.late = func(ctx context.Context) bool { return calling.Load() && ctx.Value(ours{}) == nil }
+		s.refresh = func(context.Context, string) (session.Tokens, error) {
+			calling.Store(true)
+			defer calling.Store(false)
+			time.Sleep(8 * time.Second)
+			return s.tokens("ada"), nil
+		}
+		c := &visitor{t: t, m: a, jar: map[string]string{}}
+		c.login("ada")
+		time.Sleep(scriptedLife - 4*time.Second) // the token is due, and still good
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			c.at(a).do(t.Context(), func(ctx context.Context, s *session.Session) {
+				for range 8 {
+					if err := favorite.Set(s, "dark"); err != nil {
+						t.Error(err)
+					}
+					if err := s.Save(context.WithValue(ctx, ours{}, true)); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		})
+		time.Sleep(100 * time.Millisecond)
+		if v := c.at(b).get(); !v.SignedIn() {
+			t.Errorf("not signed in: %v", v.Err())
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if n := s.refreshed(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
 		}
 	})
 }

@@ -247,6 +247,7 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 		if err := change(next); err != nil {
 			return old, err
 		}
+		l.m.beat(next)
 		next.version = newVersion()
 		switch err := l.put(ctx, next, old.version); {
 		case err == nil:

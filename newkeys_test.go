@@ -17,7 +17,7 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 	turned := slices.Clone(keys)
 	slices.Reverse(turned)
 	for _, stored := range []bool{true, false} {
-		shared := &stallingStore{memstore.New(), make(chan struct{}, 1)}
+		shared := &stallingStore{Store: memstore.New(), still: make(chan struct{}, 1)}
 		process := func(keys []session.SecretKey) *app {
 			return newApp(t, func(cfg *session.Config) {
 				cfg.Keys = keys
@@ -47,7 +47,7 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 func TestOldKeyIsTakenAway(t *testing.T) {
 	older, newer := session.GenerateKey(), session.GenerateKey()
 	for _, stored := range []bool{true, false} {
-		shared := &stallingStore{memstore.New(), make(chan struct{}, 1)}
+		shared := &stallingStore{Store: memstore.New(), still: make(chan struct{}, 1)}
 		process := func(keys ...session.SecretKey) *app {
 			return newApp(t, func(cfg *session.Config) {
 				cfg.Keys = keys

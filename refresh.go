@@ -18,9 +18,10 @@ import (
 //     request: a client that hangs up takes nothing with it.
 //  2. Among processes the flight takes a lease in the record, confirms it by
 //     reading it back, and renews it while it waits for its turn and while the
-//     call runs. Others wait. One takes over only when it has seen the same
-//     lease unchanged for a whole leaseTime by its own monotonic clock, begun
-//     anew after a store error. Who has stood still for so long calls nobody.
+//     call runs; so does whatever else its process writes into the record.
+//     Others wait. One takes over only when it has seen the same lease unchanged
+//     for a whole leaseTime by its own monotonic clock, begun anew after a store
+//     error. Who has stood still for so long calls nobody.
 //  3. Every write is read, check, re-apply, swap. What fences new tokens is
 //     the generation: they are written whoever wrote values in between, and
 //     even if the lease was taken. Only a newer generation or the session's
@@ -73,6 +74,7 @@ const (
 // flight is the refresh of one session in this process.
 type flight struct {
 	refused uint64 // the generation that an API has refused, 0 for none
+	nonce   uint64 // of the lease that it takes
 
 	landed chan struct{} // closed when result and err are set
 	result *record
@@ -189,7 +191,7 @@ func (m *Manager) board(r *record, refused uint64) (f *flight, began bool) {
 	if f = m.flights[r.key]; f != nil {
 		return f, false
 	}
-	f = &flight{landed: make(chan struct{}), refused: refused}
+	f = &flight{landed: make(chan struct{}), refused: refused, nonce: newVersion()}
 	if m.closed {
 		f.land(nil, &UnavailableError{Err: ErrShutdown})
 		return f, true
@@ -203,6 +205,17 @@ func (m *Manager) board(r *record, refused uint64) (f *flight, began bool) {
 	return f, true
 }
 
+// beat renews the lease in r, which is about to be written, if a flight of this
+// process holds it: whoever writes, the process is alive. Where many values are
+// written at once the lease's own renewal may not get its turn for too long.
+func (m *Manager) beat(r *record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.flights[r.key]; f != nil && r.lease.nonce == f.nonce {
+		r.lease.beat++
+	}
+}
+
 // leave takes the session's flight off the board: who comes now finds what it
 // has written in the record.
 func (m *Manager) leave(key string) {
@@ -214,7 +227,7 @@ func (m *Manager) leave(key string) {
 // fly refreshes the session of l, which had the state r when it became due.
 // It returns when nothing is left to do, and lands when requests can go on.
 func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
-	now, lost, err := m.attempt(ctx, l, r, f.refused)
+	now, lost, err := m.attempt(ctx, l, r, f.refused, f.nonce)
 	lost = f.bequeath(lost)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
@@ -229,13 +242,12 @@ func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
 
 // attempt brings the record of l to tokens that are not due, nor of the
 // generation that was refused. It returns the record, or why there is none,
-// and tokens that nobody will use.
-func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused uint64) (*record, Tokens, error) {
+// and tokens that nobody will use. mine is the nonce of its lease.
+func (m *Manager) attempt(ctx context.Context, l *ledger, known *record, refused, mine uint64) (*record, Tokens, error) {
 	var (
-		mine      = newVersion() // the nonce of our lease
-		others    lease          // the lease that we see another hold,
-		othersAt  time.Time      // unchanged since
-		errorsNow int            // of the store, in a row
+		others    lease     // the lease that we see another hold,
+		othersAt  time.Time // unchanged since
+		errorsNow int       // of the store, in a row
 		poll      = pollMin
 		deadline  = time.Now().Add(3*m.cfg.AuthTimeout + 2*leaseTime)
 	)
@@ -375,8 +387,7 @@ func (m *Manager) keepLease(ctx context.Context, l *ledger, nonce uint64, at tim
 				if q.lease.nonce != nonce {
 					return errChanged
 				}
-				q.lease.beat++
-				return nil
+				return nil // to be written is enough
 			})
 			// An error is not the end of the lease: the next beat may come through.
 			if err == nil {

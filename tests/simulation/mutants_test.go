@@ -10,7 +10,7 @@ import (
 // TestSimulationFindsBrokenRules breaks, one after the other, each rule of the
 // refresh (see refresh.go), and makes sure that the simulation notices.
 func TestSimulationFindsBrokenRules(t *testing.T) {
-	p := mutate.Package{Dir: "../..", Run: "^(TestSimulation|TestNoLateWriteRevives)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
+	p := mutate.Package{Dir: "../..", Run: "^(TestSimulation|TestNoLateWriteRevives|TestLeaseIsKeptByOtherWrites)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
 	mutate.Run(t, p, []mutate.Mutant{
 		// When a token is due.
 		{
@@ -46,8 +46,17 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "the lease is not renewed",
 			File: "refresh.go",
-			Old:  "q.lease.beat++\n",
+			Old:  "r.lease.beat++\n",
 			New:  "",
+		},
+		{
+			Name: "the lease is renewed by nothing but its own writes",
+			File: "refresh.go",
+			Old:  "if f := m.flights[r.key]; f != nil && r.lease.nonce == f.nonce {\n\t\tr.lease.beat++\n\t}",
+			New:  "",
+			And: []mutate.Edit{
+				{File: "refresh.go", Old: "return nil // to be written is enough", New: "q.lease.beat++\n\t\t\t\treturn nil"},
+			},
 		},
 		{
 			Name: "a lease is watched without a heart-beat in it",
