@@ -187,7 +187,7 @@ func asSent(origin string) error {
 
 func (c Cookie) validate() error {
 	for i := range len(c.Name) {
-		if ch := c.Name[i]; !isBase64URL(ch) && ch != '.' {
+		if ch := c.Name[i]; !inBase64URL[ch] && ch != '.' {
 			return invalid("Cookie.Name", "is %q; letters, digits, '-', '_' and '.' are allowed", c.Name)
 		}
 	}

@@ -105,6 +105,14 @@ func sealedSize(n int) int {
 
 const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
+// inBase64URL tells of each byte whether it is in the alphabet: cookies are long, and every one is read.
+var inBase64URL = func() (table [256]bool) {
+	for i := range len(base64URL) {
+		table[base64URL[i]] = true
+	}
+	return table
+}()
+
 // canonical reports whether s is the one base64 text of its bytes. The
 // decoder behind a seal also takes line breaks and stray bits in the last
 // character: texts that differ from what was sealed.
@@ -117,7 +125,7 @@ func canonical(s string) bool {
 		return false
 	}
 	for i := range len(body) {
-		if !isBase64URL(body[i]) {
+		if !inBase64URL[body[i]] {
 			return false
 		}
 	}
@@ -132,8 +140,4 @@ func canonical(s string) bool {
 		return last&0b1111 == 0
 	}
 	return false
-}
-
-func isBase64URL(c byte) bool {
-	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }

@@ -329,6 +329,93 @@ func TestTokenSourceEnds(t *testing.T) {
 	}
 }
 
+// The tokens of another user are given back and not kept: with them a logout
+// would end that user's sessions.
+func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
+	t.Parallel()
+	srv := authtest.NewServer(t, authtest.Options{PasswordCost: -1})
+	srv.AddAccount(authtest.Account{Email: email, Password: password})
+	srv.AddAccount(authtest.Account{Email: other, Password: password})
+	_, kept := srv.SignIn(other)
+	c := newClient(t, srv.URL)
+	tokens, err := c.Login(testContext(t), email, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := synmetrix.NewTokenSource(c, tokens, synmetrix.TokenSourceConfig{
+		Save: func(context.Context, session.Tokens) error { t.Error("saved"); return nil },
+	})
+
+	// The caller gives up before the answer is here.
+	var gate authtest.Gate
+	srv.Inject(authtest.Refresh, authtest.Fault{
+		After: &gate,
+		Edit:  func(a *authtest.Answer) { a.Body = []byte(tokensBody(srv.SignIn(other))) },
+	})
+	ctx, cancel := context.WithCancel(testContext(t))
+	go func() {
+		<-gate.Arrived(1)
+		cancel()
+	}()
+	if _, err := s.Renew(ctx, tokens.AccessToken); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want Canceled", err)
+	}
+	gate.Open()
+	for range 2 {
+		_, err := s.Renew(testContext(t), tokens.AccessToken)
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "invalid answer")
+	}
+	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
+		t.Errorf("%d sessions of the other user, want the one from before", len(live))
+	}
+	if s.Tokens() != tokens {
+		t.Error("the source has other tokens than before")
+	}
+	if err := s.Logout(testContext(t), true); err != nil {
+		t.Error(err)
+	}
+	if live := srv.LiveTokens(other); len(live) != 1 {
+		t.Errorf("the logout has left %d sessions of the other user, want 1", len(live))
+	}
+	if live := srv.LiveTokens(email); len(live) != 0 {
+		t.Errorf("%d sessions outlive the logout", len(live))
+	}
+}
+
+// hangingService answers no logout.
+type hangingService struct{ fakeService }
+
+func (f *hangingService) Logout(ctx context.Context, tokens session.Tokens, all bool) error {
+	_ = f.fakeService.Logout(ctx, tokens, all)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Giving tokens back keeps nobody waiting for ever. What a service that does
+// not rotate gives for the token at hand makes that the other user's as well.
+func TestTokenSourceReturnsTokensInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		expired, theirs := jwt(time.Now()), jwtOf("u2", time.Now().Add(time.Hour))
+		auth := &hangingService{fakeService{refresh: func(context.Context, int) (session.Tokens, error) {
+			return session.Tokens{AccessToken: theirs}, nil
+		}}}
+		s := synmetrix.NewTokenSource(auth, session.Tokens{AccessToken: expired, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		start := time.Now()
+		_, err := s.Token(t.Context())
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "invalid answer")
+		if took := time.Since(start); took != synmetrix.DefaultTimeout {
+			t.Errorf("took %v, want %v", took, synmetrix.DefaultTimeout)
+		}
+		if want := []session.Tokens{{AccessToken: theirs, RefreshToken: "refresh-0"}}; !slices.Equal(auth.loggedOut, want) {
+			t.Errorf("%d logouts, want one with what came", len(auth.loggedOut))
+		}
+		if want := (session.Tokens{AccessToken: expired}); s.Tokens() != want {
+			t.Error("the other user's token is kept")
+		}
+	})
+}
+
 // The new refresh token of an answer without a usable access token is kept.
 func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 	t.Parallel()
