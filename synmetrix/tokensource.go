@@ -106,7 +106,8 @@ func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
 // If a renewal fails, the token at hand is returned for as long as it is good;
 // after that the error, which is that of [Client.Refresh] or of Save. Refreshes
 // that failed are repeated with growing pauses, 0.25 s to 10 s, or what the
-// service asks for. A refusal ends the source: every later call returns it.
+// service asks for. A refusal ends the source: every later call returns it. So
+// do tokens of another user, which are given back (CodeUserChanged).
 //
 // A renewal is waited for until ctx is done, but only by the caller that began
 // it, unless there is no good token at hand.
@@ -208,14 +209,19 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	}
 
 	s.mu.Lock()
-	if tokens.RefreshToken != "" {
+	changed := err == nil && s.userID != "" && claims.UserID != s.userID
+	if tokens.RefreshToken != "" && !changed {
 		s.tokens.RefreshToken = tokens.RefreshToken
 		s.unsaved = true
 	}
 	switch {
-	case err == nil && s.userID != "" && claims.UserID != s.userID:
+	case changed:
 		err = newError("refresh", CodeUserChanged, session.ErrInvalidAnswer)
 		s.end(err)
+		if tokens.RefreshToken == "" {
+			// Not rotated: the one at hand is the other user's, too.
+			tokens.RefreshToken, s.tokens.RefreshToken = refreshToken, ""
+		}
 	case err == nil:
 		life := lifetime(claims, received)
 		s.tokens.AccessToken = tokens.AccessToken
@@ -232,10 +238,20 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	}
 	s.mu.Unlock()
 
+	if changed {
+		s.giveBack(ctx, tokens)
+	}
 	if saveErr := s.save(ctx); err == nil {
 		err = saveErr
 	}
 	return err
+}
+
+// giveBack ends the session of tokens that are another user's.
+func (s *TokenSource) giveBack(ctx context.Context, tokens session.Tokens) {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	_ = s.auth.Logout(ctx, tokens, false) // what has ended the source says more
 }
 
 // end makes err the answer to everything that follows. s.mu is held.
