@@ -3,13 +3,17 @@ package synmetrix
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 
 	"github.com/synmetrix/session"
 )
 
-// Registration is a new account, for [Client.RegisterWith].
+// Registration is a new account, for [Client.RegisterWith]. It prints, logs and
+// marshals without what is in it, since more of it than the password may be
+// secret.
 type Registration struct {
 	Email    string
 	Password string
@@ -29,6 +33,21 @@ type Registration struct {
 	// service refuses those that it is not set up for. Default: none.
 	Data map[string]any
 }
+
+// String returns a text without the registration.
+func (r Registration) String() string { return "synmetrix.Registration[redacted]" }
+
+// GoString returns a text without the registration.
+func (r Registration) GoString() string { return r.String() }
+
+// Format keeps the registration out of every fmt verb.
+func (r Registration) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(r.String())) }
+
+// LogValue returns a value without the registration.
+func (r Registration) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalJSON returns a JSON string without the registration.
+func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
 // Register makes an account with a password, and returns its tokens where the
 // service signs it in at once.

@@ -166,8 +166,8 @@ func (c *Client) CloseIdleConnections() {
 }
 
 // String returns a text with the address of the service.
-func (c *Client) String() string { return "synmetrix.Client(" + c.base + ")" }
+func (c Client) String() string { return "synmetrix.Client(" + c.base + ")" }
 
 // Format prints the client as String does, for every verb: what an own
 // transport holds, such as a proxy's password, stays out.
-func (c *Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+func (c Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }

@@ -21,6 +21,9 @@ type TOTPKey struct {
 // String returns a text without the key.
 func (k TOTPKey) String() string { return "synmetrix.TOTPKey[redacted]" }
 
+// GoString returns a text without the key.
+func (k TOTPKey) GoString() string { return k.String() }
+
 // Format keeps the key out of every fmt verb.
 func (k TOTPKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
 

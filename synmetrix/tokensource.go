@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -13,7 +14,8 @@ import (
 
 // TokenSource keeps the tokens of one user for a program without a browser,
 // such as a command or a worker, and renews them when they are due. It is made
-// by [NewTokenSource] and safe for concurrent use.
+// by [NewTokenSource] and safe for concurrent use. It prints, logs and marshals
+// without the tokens.
 //
 // However many goroutines ask for a token at once, one refresh is made. It
 // goes on when the caller that began it gives up, since its refresh token is
@@ -333,5 +335,14 @@ func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 // String returns a text without the tokens.
 func (s *TokenSource) String() string { return "synmetrix.TokenSource[redacted]" }
 
+// GoString returns a text without the tokens.
+func (s *TokenSource) GoString() string { return s.String() }
+
 // Format keeps the tokens out of every fmt verb.
 func (s *TokenSource) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue returns a value without the tokens.
+func (s *TokenSource) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalJSON returns a JSON string without the tokens.
+func (s *TokenSource) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -614,17 +613,6 @@ func TestTokenSourceWithoutTokens(t *testing.T) {
 	wantError(t, s.Logout(testContext(t), true), "logout", synmetrix.CodeMissingToken, 0, "refused")
 	if n := len(srv.seen()); n != 0 {
 		t.Errorf("%d requests were sent", n)
-	}
-}
-
-func TestTokenSourceKeepsQuiet(t *testing.T) {
-	t.Parallel()
-	s := synmetrix.NewTokenSource(&fakeService{}, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
-	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
-		text := fmt.Sprintf(format, s)
-		if strings.Contains(text, liveAccess) || strings.Contains(text, oldRefresh) || text != s.String() {
-			t.Errorf("%s prints %s", format, text)
-		}
 	}
 }
 

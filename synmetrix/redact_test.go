@@ -1,0 +1,99 @@
+package synmetrix_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// guarded is a round tripper by value: whatever prints the fields of its holder
+// prints the secret.
+type guarded struct {
+	http.RoundTripper
+	secret string
+}
+
+// inside returns v alone and in what programs put values into.
+func inside[T any](v T) []any {
+	return []any{v, &v, struct{ V T }{v}, struct{ V *T }{&v}, struct{ V any }{v}, []T{v}, []any{v}, map[string]T{"v": v}}
+}
+
+// Types that hold something secret keep it to themselves however they are
+// printed, logged and marshaled: alone, by pointer, and inside of others.
+func TestRedaction(t *testing.T) {
+	t.Parallel()
+	const secret = "a-text-that-nobody-may-see"
+	registration := synmetrix.Registration{
+		Email: email, Password: secret, AllowedRoles: []string{secret}, Data: map[string]any{"pin": secret, secret: []byte(secret)},
+	}
+	key := synmetrix.TOTPKey{Secret: secret, ImageURL: "data:image/png;base64," + secret}
+	proxied := synmetrix.NewTransport()
+	proxied.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example", User: url.UserPassword("user", secret)})
+	proxied.ProxyConnectHeader = http.Header{"Proxy-Authorization": {secret}}
+	client := synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(guarded{proxied, secret}))
+	source := synmetrix.NewTokenSource(client, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
+
+	tests := map[string]struct {
+		forms []any // the first is the value alone
+		text  string
+		json  string
+	}{
+		"Registration":  {inside(registration), "synmetrix.Registration[redacted]", `"[redacted]"`},
+		"*Registration": {inside(&registration), "synmetrix.Registration[redacted]", `"[redacted]"`},
+		"TOTPKey":       {inside(key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`},
+		"*TOTPKey":      {inside(&key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`},
+		"*TokenSource":  {inside(source), "synmetrix.TokenSource[redacted]", `"[redacted]"`},
+		"Client":        {inside(*client), "synmetrix.Client(http://auth.example)", `{}`},
+		"*Client":       {inside(client), "synmetrix.Client(http://auth.example)", `{}`},
+		"*Client, too":  {inside(synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(proxied))), "synmetrix.Client(http://auth.example)", `{}`},
+	}
+	hidden := append(strings.Split(liveAccess, "."), secret, email, oldRefresh)
+	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			alone := test.forms[0]
+			for _, verb := range verbs {
+				if got := fmt.Sprintf(verb, alone); got != test.text {
+					t.Errorf("%s prints %s, want %s", verb, got, test.text)
+				}
+			}
+			if s, ok := alone.(fmt.GoStringer); ok && s.GoString() != test.text {
+				t.Errorf("GoString = %s, want %s", s.GoString(), test.text)
+			}
+			if got, err := json.Marshal(alone); err != nil || string(got) != test.json {
+				t.Errorf("marshals to %s, error %v, want %s", got, err, test.json)
+			}
+			for _, v := range test.forms {
+				var out bytes.Buffer
+				for _, verb := range verbs {
+					fmt.Fprintf(&out, verb+"\n", v)
+				}
+				encoded, err := json.Marshal(v)
+				fmt.Fprintln(&out, v, string(encoded), err)
+				for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+					slog.New(handler).With("v", v).WithGroup("g").Info("m", "v", v)
+				}
+				for i, s := range hidden {
+					for _, spelling := range []string{
+						s, fmt.Sprintf("%x", s), fmt.Sprintf("%X", s), strings.Trim(fmt.Sprint([]byte(s)), "[]"),
+						base64.StdEncoding.EncodeToString([]byte(s)),
+					} {
+						if strings.Contains(out.String(), spelling) {
+							t.Errorf("%T gives secret %d away:\n%s", v, i, &out)
+						}
+					}
+				}
+			}
+		})
+	}
+}
