@@ -8,15 +8,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/leaks"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -51,8 +52,7 @@ type site struct {
 	target target
 	auth   *authtest.Server
 
-	mu      sync.Mutex
-	secrets []string
+	secrets leaks.Secrets
 }
 
 // start runs the program against an auth service of the test. What it prints
@@ -63,9 +63,24 @@ func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site 
 	if opts.Accounts == nil {
 		opts.Accounts = accounts()
 	}
-	auth := authtest.NewServer(t, opts)
-	s := &site{t: t, target: tt, auth: auth, secrets: []string{password, totpSecret}}
+	auth, err := authtest.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, target: tt, auth: auth}
+	for what, secrets := range map[string][]string{"password": {password}, "TOTP secret": {totpSecret}, "key": {keyA, keyB}} {
+		for _, secret := range secrets {
+			s.secrets.Add(what, secret)
+		}
+	}
+	service := httptest.NewServer(http.HandlerFunc(s.serveAuth))
+	auth.URL = service.URL
 	t.Cleanup(s.searchOutput)
+	t.Cleanup(func() {
+		auth.Close()
+		service.CloseClientConnections()
+		service.Close()
+	})
 	s.Process = proc.Start(t, "dashboard", append([]string{
 		"AUTH_URL=" + auth.URL,
 		"FRAMEWORK=" + tt.framework,
@@ -76,27 +91,40 @@ func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site 
 	return s
 }
 
-// keep names secrets that must not be in the output.
-func (s *site) keep(secrets ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.secrets = append(s.secrets, secrets...)
+// serveAuth passes requests on to the auth service, and keeps in mind what is
+// secret in its answers.
+func (s *site) serveAuth(w http.ResponseWriter, r *http.Request) {
+	answer := &tee{ResponseWriter: w}
+	defer func() {
+		var body struct {
+			Access  string `json:"jwt_token"`
+			Refresh string `json:"refresh_token"`
+			Ticket  string `json:"ticket"`
+		}
+		_ = json.Unmarshal(answer.sent.Bytes(), &body) // what is no JSON has none
+		s.secrets.AddJWT("access token", body.Access)
+		s.secrets.Add("refresh token", body.Refresh)
+		s.secrets.Add("ticket", body.Ticket)
+	}()
+	s.auth.ServeHTTP(answer, r)
 }
+
+// tee is a ResponseWriter that remembers what was written.
+type tee struct {
+	http.ResponseWriter
+	sent bytes.Buffer
+}
+
+func (w *tee) Write(p []byte) (int, error) { w.sent.Write(p); return w.ResponseWriter.Write(p) }
+
+// Unwrap is for http.ResponseController.
+func (w *tee) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // searchOutput is called after the program has ended.
 func (s *site) searchOutput() {
-	for _, a := range accounts() {
-		s.keep(s.auth.LiveTokens(a.Email)...)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	output := strings.Join(s.Stdout(), "\n") + "\n" + s.Stderr()
-	for _, secret := range s.secrets {
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
-			if len(form) > 5 && strings.Contains(output, form) {
-				s.t.Errorf("the program printed %q", form)
-				break
-			}
+	for where, text := range map[string]string{"standard output": strings.Join(s.Stdout(), "\n"), "standard error": s.Stderr()} {
+		for _, found := range s.secrets.Search(text) {
+			s.t.Errorf("in %s: %s", where, found)
 		}
 	}
 }
@@ -207,7 +235,7 @@ func (b *browser) try(req *http.Request) (*answer, error) {
 		return nil, err
 	}
 	for _, c := range res.Cookies() {
-		b.site.keep(c.Value)
+		b.site.secrets.AddSealed("cookie", c.Value)
 	}
 	return &answer{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
 }

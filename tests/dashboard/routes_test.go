@@ -222,7 +222,8 @@ func testMe(t *testing.T, tt target) {
 func testBearer(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	access, refresh := s.auth.SignIn(admin)
-	s.keep(access, refresh)
+	s.secrets.AddJWT("access token", access)
+	s.secrets.Add("refresh token", refresh)
 	b := s.signedIn(t, admin)
 	for _, path := range []string{"/api/me", "/api/prefs", "/api/upstream", "/api/events", "/dashboard", "/admin"} {
 		for _, header := range []string{"Bearer " + access, "bearer " + access, "Bearer nonsense", "Bearer "} {
