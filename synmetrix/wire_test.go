@@ -72,7 +72,9 @@ func (x *exchange) reset() {
 // server is a TCP server that answers as its script says, and keeps what it
 // was sent.
 type server struct {
-	URL string
+	URL     string
+	script  func(*exchange) (keep bool)
+	running sync.WaitGroup
 
 	mu        sync.Mutex
 	exchanges []*exchange
@@ -87,34 +89,57 @@ func serve(t *testing.T, script func(x *exchange) (keep bool)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{URL: "http://" + ln.Addr().String()}
-	var running sync.WaitGroup
-	running.Go(func() {
+	s := &server{URL: "http://" + ln.Addr().String(), script: script}
+	s.running.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			s.mu.Lock()
-			s.conns = append(s.conns, conn)
-			number := len(s.conns)
-			s.mu.Unlock()
-			running.Go(func() { s.converse(conn, number, script) })
+			s.accept(conn)
 		}
 	})
 	t.Cleanup(func() {
 		ln.Close()
-		s.mu.Lock()
-		for _, conn := range s.conns {
-			conn.Close()
-		}
-		s.mu.Unlock()
-		running.Wait()
+		s.close()
 	})
 	return s
 }
 
-func (s *server) converse(conn net.Conn, number int, script func(*exchange) bool) {
+// servePipe starts a server that has no address: the transport alone leads to
+// it. Both can be in a bubble of synctest, where time takes no time.
+func servePipe(t *testing.T, script func(x *exchange) (keep bool)) (*server, *http.Transport) {
+	t.Helper()
+	s := &server{URL: "http://auth.example", script: script}
+	transport := synmetrix.NewTransport()
+	transport.Proxy = nil
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		s.accept(far)
+		return near, nil
+	}
+	t.Cleanup(s.close)
+	return s, transport
+}
+
+func (s *server) accept(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, conn)
+	number := len(s.conns)
+	s.running.Go(func() { s.converse(conn, number) })
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	for _, conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+func (s *server) converse(conn net.Conn, number int) {
 	defer conn.Close()
 	var raw bytes.Buffer
 	in := bufio.NewReader(io.TeeReader(conn, &raw))
@@ -133,7 +158,7 @@ func (s *server) converse(conn net.Conn, number int, script func(*exchange) bool
 		s.exchanges = append(s.exchanges, x)
 		x.n = len(s.exchanges)
 		s.mu.Unlock()
-		if !script(x) {
+		if !s.script(x) {
 			return
 		}
 	}
