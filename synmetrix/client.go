@@ -28,6 +28,7 @@
 package synmetrix
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,11 +68,7 @@ type Option func(*Client)
 // the answer. The default, also for zero and less, is [DefaultTimeout]. A
 // deadline of the call's context counts too, where it is the earlier one.
 func WithTimeout(d time.Duration) Option {
-	return func(c *Client) {
-		if d > 0 {
-			c.timeout = d
-		}
-	}
+	return func(c *Client) { c.timeout = d }
 }
 
 // WithLogger makes the client write a line at debug level for each request to
@@ -79,23 +76,20 @@ func WithTimeout(d time.Duration) Option {
 // also for nil, is to write nothing. No secret and no e-mail address is ever
 // logged.
 func WithLogger(l *slog.Logger) Option {
-	return func(c *Client) {
-		if l != nil {
-			c.logger = l
-		}
-	}
+	return func(c *Client) { c.logger = l }
 }
 
 // WithTransport replaces the way requests are sent, for a private certificate
 // authority, a proxy of one's own, or tracing. The default, also for nil, is a
 // [NewTransport]. Start from one: the promise that a refresh is sent at most
 // once is only as good as the transport that keeps it.
+//
+// A transport sees every secret: tokens and tickets in the query, access tokens
+// in Authorization, passwords in the body. One that traces or logs must record
+// no more of a request than its method, host and path. If it cannot be told to,
+// trace the calls of the Client instead.
 func WithTransport(t http.RoundTripper) Option {
-	return func(c *Client) {
-		if t != nil {
-			c.transport = t
-		}
-	}
+	return func(c *Client) { c.transport = t }
 }
 
 // NewClient returns a client of the auth service at baseURL, the address to
@@ -105,13 +99,16 @@ func WithTransport(t http.RoundTripper) Option {
 // An address that cannot be used is reported by [Client.Validate], and by
 // every call.
 func NewClient(baseURL string, opts ...Option) *Client {
-	c := &Client{
-		timeout: DefaultTimeout,
-		logger:  slog.New(slog.DiscardHandler),
-	}
+	c := &Client{}
 	c.base, c.err = parseBase(baseURL)
 	for _, opt := range opts {
 		opt(c)
+	}
+	if c.timeout <= 0 {
+		c.timeout = DefaultTimeout
+	}
+	if c.logger == nil {
+		c.logger = slog.New(slog.DiscardHandler)
 	}
 	if c.transport == nil {
 		c.transport = NewTransport()
@@ -141,7 +138,12 @@ func parseBase(raw string) (string, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return fault("must not have a query or fragment")
 	}
-	return strings.TrimRight(u.String(), "/"), nil
+	base := strings.TrimRight(u.String(), "/")
+	probe := Client{base: base}
+	if _, err := probe.newRequest(context.Background(), request{method: http.MethodGet}); err != nil {
+		return fault("not a URL") // a host that can be read, and not be read again
+	}
+	return base, nil
 }
 
 // Validate reports whether the client can be used. It returns the fault of the

@@ -2,14 +2,18 @@ package synmetrix_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/synmetrix/session"
@@ -35,6 +39,7 @@ func TestNewClientAddress(t *testing.T) {
 		"http://auth.example#x":                 "fragment",
 		"http://auth.example:port":              "not a URL",
 		"http://auth .example":                  "not a URL",
+		"http://[fe80::1%25\x96]":               "not a URL", // to write, not to read
 		"http://user:" + "pw" + "@auth.example": "user",
 		"http://user:" + hidden + "@host":       "not a URL",
 	}
@@ -71,6 +76,53 @@ func TestZeroClient(t *testing.T) {
 	}
 	wantError(t, c.Ping(t.Context()), "ping", synmetrix.CodeInvalidAddress, 0, "unavailable")
 	c.CloseIdleConnections()
+}
+
+// Options of nothing are the defaults, whatever came before them.
+func TestEmptyOptions(t *testing.T) {
+	t.Parallel()
+	t.Run("timeout", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			srv, transport := servePipe(t, func(x *exchange) bool { _, _ = io.Copy(io.Discard, x); return false })
+			for name, opts := range map[string][]synmetrix.Option{
+				"none":        nil,
+				"zero":        {synmetrix.WithTimeout(0)},
+				"negative":    {synmetrix.WithTimeout(-time.Second)},
+				"zero, later": {synmetrix.WithTimeout(time.Second), synmetrix.WithTimeout(0)},
+			} {
+				c := newClient(t, srv.URL, append(opts, synmetrix.WithTransport(transport))...)
+				start := time.Now()
+				err := c.Ping(t.Context())
+				if took := time.Since(start); took != synmetrix.DefaultTimeout || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: error %v after %v, want DeadlineExceeded after %v", name, err, took, synmetrix.DefaultTimeout)
+				}
+			}
+		})
+	})
+	t.Run("logger and transport", func(t *testing.T) {
+		t.Parallel()
+		srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+		var out bytes.Buffer
+		for name, opts := range map[string][]synmetrix.Option{
+			"nil": {synmetrix.WithLogger(nil), synmetrix.WithTransport(nil)},
+			"nil, later": {
+				synmetrix.WithLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+				synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+					t.Error("a transport was used that was taken back")
+					return nil, io.ErrUnexpectedEOF
+				})),
+				synmetrix.WithLogger(nil), synmetrix.WithTransport(nil),
+			},
+		} {
+			if _, err := newClient(t, srv.URL, opts...).Login(testContext(t), email, password); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if out.Len() != 0 {
+			t.Errorf("logged %s", &out)
+		}
+	})
 }
 
 func TestBasePath(t *testing.T) {
@@ -194,6 +246,7 @@ func TestLogout(t *testing.T) {
 		"all":                            {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke, logoutAll}, "", ""},
 		"all, access token expired":      {session.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
 		"all, access token unreadable":   {session.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
+		"all, access token of no JSON":   {session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
 		"all, refresh token only":        {session.Tokens{RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
 		"all, access token only":         {session.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
 		"all, access token not accepted": {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke, logoutAll}, "", ""},
