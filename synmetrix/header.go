@@ -50,6 +50,10 @@ type clientAddrKey struct{}
 //
 // The address must be one that the server has seen itself, or was told by its
 // own proxy.
+//
+// Of the calls of a session.Manager those that a request waits for carry it, as
+// a login does. A refresh, and giving tokens back, may outlive the request that
+// they are begun for, and do not.
 func WithClientAddr(ctx context.Context, addr netip.Addr) context.Context {
 	if !addr.IsValid() {
 		return ctx
