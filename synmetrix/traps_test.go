@@ -2,11 +2,16 @@ package synmetrix_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -44,35 +49,50 @@ func TestRefreshOnTheWire(t *testing.T) {
 }
 
 // A Transport repeats a GET on its own when a connection that was used before
-// breaks in place of an answer. The service has used up the token by then.
-func TestRefreshIsSentOnce(t *testing.T) {
+// breaks in place of an answer. The service has used up the token, or the
+// ticket, by then. No call is repeated, whatever its method.
+func TestCallsAreSentOnce(t *testing.T) {
 	t.Parallel()
-	for name, hangUp := range map[string]func(*exchange){
-		"reset":  (*exchange).reset,
-		"closed": func(x *exchange) { x.Close() },
+	for op, call := range map[string]func(*synmetrix.Client, context.Context) error{
+		"refresh":  func(c *synmetrix.Client, ctx context.Context) error { _, err := c.Refresh(ctx, newRefresh); return err },
+		"activate": func(c *synmetrix.Client, ctx context.Context) error { _, err := c.Activate(ctx, ticket); return err },
+		"ping":     func(c *synmetrix.Client, ctx context.Context) error { return c.Ping(ctx) },
+		"register": func(c *synmetrix.Client, ctx context.Context) error {
+			_, err := c.Register(ctx, email, password)
+			return err
+		},
+		"logout": func(c *synmetrix.Client, ctx context.Context) error {
+			return c.Logout(ctx, session.Tokens{RefreshToken: oldRefresh}, false)
+		},
+		"revoke": func(c *synmetrix.Client, ctx context.Context) error { return c.Revoke(ctx, liveAccess) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			srv := serve(t, func(x *exchange) bool {
-				if x.n == 2 {
-					hangUp(x)
-					return false
+		for name, hangUp := range map[string]func(*exchange){
+			"reset":  (*exchange).reset,
+			"closed": func(x *exchange) { x.Close() },
+		} {
+			t.Run(op+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				srv := serve(t, func(x *exchange) bool {
+					if x.n == 2 {
+						hangUp(x)
+						return false
+					}
+					x.send(ok(tokensBody(liveAccess, newRefresh)))
+					return true
+				})
+				c := newClient(t, srv.URL)
+				if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+					t.Fatal(err)
 				}
-				x.send(ok(tokensBody(liveAccess, newRefresh)))
-				return true
-			})
-			c := newClient(t, srv.URL)
-			if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
-				t.Fatal(err)
-			}
-			_, err := c.Refresh(testContext(t), newRefresh)
-			wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+				err := call(c, testContext(t))
+				wantError(t, err, op, synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
 
-			seen := srv.seen()
-			if len(seen) != 2 || seen[0].conn != 1 || seen[1].conn != 1 {
-				t.Errorf("%d requests arrived, want 2 on one connection", len(seen))
-			}
-		})
+				seen := srv.seen()
+				if len(seen) != 2 || seen[0].conn != 1 || seen[1].conn != 1 {
+					t.Errorf("%d requests arrived, want 2 on one connection", len(seen))
+				}
+			})
+		}
 	}
 }
 
@@ -231,6 +251,92 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// A call of two requests has one deadline for both.
+func TestDeadlineOfTwoRequests(t *testing.T) {
+	t.Parallel()
+	both := session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}
+	tests := map[string]struct {
+		call  func(*synmetrix.Client, context.Context) (session.Tokens, error)
+		first string // answer to the first request
+		op    string // the second
+		keeps session.Tokens
+	}{
+		"logout": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+			return session.Tokens{}, c.Logout(ctx, both, true)
+		}, reply(204, "", ""), "logout", session.Tokens{}},
+		"activate": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+			return c.Activate(ctx, ticket)
+		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", session.Tokens{RefreshToken: newRefresh}},
+		"activate without a password": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+			return c.ActivatePasswordless(ctx, ticket)
+		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", session.Tokens{RefreshToken: newRefresh}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv, transport := servePipe(t, func(x *exchange) bool {
+					time.Sleep(3 * time.Second)
+					if x.n == 1 {
+						x.send(test.first)
+					} else {
+						x.send(ok(tokensBody(liveAccess, newRefresh)))
+					}
+					return true
+				})
+				c := newClient(t, srv.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(5*time.Second))
+				start := time.Now()
+				tokens, err := test.call(c, t.Context())
+				wantError(t, err, test.op, synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
+				}
+				if tokens != test.keeps {
+					t.Error("other tokens beside the error than those at hand")
+				}
+				if n := len(srv.seen()); n != 2 {
+					t.Errorf("%d requests arrived, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+// A transport may have deadlines of its own, before those of the call.
+func TestDeadlineOfTransport(t *testing.T) {
+	t.Parallel()
+	silent := func(x *exchange) bool { _, _ = io.Copy(io.Discard, x); return false }
+	for name, test := range map[string]struct {
+		scheme      string
+		change      func(*http.Transport)
+		code, means string
+	}{
+		"of a handshake": {"https:", func(t *http.Transport) {
+			t.DialContext = func(context.Context, string, string) (net.Conn, error) {
+				near, _ := net.Pipe() // nobody is at the other end
+				return near, nil
+			}
+			t.TLSHandshakeTimeout = time.Second
+		}, synmetrix.CodeUnreachable, "unavailable"},
+		"of an answer": {"http:", func(t *http.Transport) { t.ResponseHeaderTimeout = time.Second }, synmetrix.CodeNoAnswer, "outcome unknown, unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv, transport := servePipe(t, silent)
+				test.change(transport)
+				c := newClient(t, strings.Replace(srv.URL, "http:", test.scheme, 1), synmetrix.WithTransport(transport))
+				start := time.Now()
+				_, err := c.Refresh(t.Context(), oldRefresh)
+				wantError(t, err, "refresh", test.code, 0, test.means)
+				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("error %v after %v, want DeadlineExceeded after 1 s", err, took)
+				}
+			})
+		})
+	}
+}
+
 func TestCallerGivesUp(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})
@@ -321,6 +427,8 @@ func TestTLS(t *testing.T) {
 		"another host":      {nil, func(*tls.Config) {}, "localhost", "unreachable: the certificate is for another host"},
 		"expired": {nil, func(c *tls.Config) { c.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) } },
 			"127.0.0.1", "unreachable: the certificate has expired or is not yet valid"},
+		"another use": {&tls.Config{Certificates: []tls.Certificate{clientCertificate(t)}}, func(*tls.Config) {},
+			"127.0.0.1", "unreachable: the certificate is not valid"},
 		"no common version": {&tls.Config{MaxVersion: tls.VersionTLS12}, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 },
 			"127.0.0.1", "unreachable: the TLS connection failed"},
 	}
@@ -349,6 +457,26 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// clientCertificate is one for those who call, and not for those who are called.
+func clientCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // A transport that does not say how far it came may have sent the request.
@@ -511,8 +639,10 @@ func TestOwnTransport(t *testing.T) {
 		return nil, io.ErrUnexpectedEOF
 	})
 	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
-	if _, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh); err != nil {
-		t.Fatal(err)
+	for _, c := range []*synmetrix.Client{newClient(t, srv.URL), newClient(t, srv.URL, synmetrix.WithTransport(nil))} {
+		if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
