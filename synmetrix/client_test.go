@@ -57,7 +57,7 @@ func TestNewClientAddress(t *testing.T) {
 			continue
 		}
 		_, callErr := c.Refresh(t.Context(), oldRefresh)
-		wantError(t, callErr, "refresh", synmetrix.CodeInvalidAddress, 0, "unavailable")
+		wantError(t, callErr, "refresh", synmetrix.CodeInvalidAddress, 0, "", "unavailable")
 		for _, text := range []string{err.Error(), callErr.Error(), fmt.Sprintf("%+v %#v", c, *c)} {
 			for _, part := range []string{"pw", "pa:", "ss/", "wo%"} {
 				if strings.Contains(text, part) {
@@ -74,7 +74,7 @@ func TestZeroClient(t *testing.T) {
 	if c.Validate() == nil {
 		t.Error("the zero Client validates")
 	}
-	wantError(t, c.Ping(t.Context()), "ping", synmetrix.CodeInvalidAddress, 0, "unavailable")
+	wantError(t, c.Ping(t.Context()), "ping", synmetrix.CodeInvalidAddress, 0, "", "unavailable")
 	c.CloseIdleConnections()
 }
 
@@ -174,9 +174,9 @@ func TestLogin(t *testing.T) {
 	// Bytes that JSON cannot carry are not replaced by others.
 	n := len(srv.seen())
 	_, err := c.Login(testContext(t), email, "\xff")
-	wantError(t, err, "login", synmetrix.CodeInvalidPassword, 0, "refused")
+	wantError(t, err, "login", synmetrix.CodeInvalidPassword, 0, "", "refused")
 	_, err = c.Login(testContext(t), "\xff@example.com", password)
-	wantError(t, err, "login", synmetrix.CodeInvalidEmail, 0, "refused")
+	wantError(t, err, "login", synmetrix.CodeInvalidEmail, 0, "", "refused")
 	if len(srv.seen()) != n {
 		t.Error("a request was sent")
 	}
@@ -302,18 +302,18 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	totp := func(s string) error { _, err := c.LoginTOTP(ctx, s, "123456"); return err }
 	revoke := func(s string) error { return c.Revoke(ctx, s) }
 
-	wantError(t, refresh(""), "refresh", synmetrix.CodeMissingToken, 0, "refused")
-	wantError(t, totp(""), "login_totp", synmetrix.CodeMissingToken, 0, "refused, ticket refused")
-	wantError(t, revoke(""), "revoke", synmetrix.CodeMissingToken, 0, "refused")
+	wantError(t, refresh(""), "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
+	wantError(t, totp(""), "login_totp", synmetrix.CodeMissingToken, 0, "", "refused, ticket refused")
+	wantError(t, revoke(""), "revoke", synmetrix.CodeMissingToken, 0, "", "refused")
 	for _, s := range []string{"x", oldRefresh + "0", oldRefresh[1:], strings.ReplaceAll(oldRefresh, "-", ""), "{" + oldRefresh + "}", " " + oldRefresh[:35], oldRefresh[:35] + "g", strings.Repeat("-", 36), strings.Repeat("a", 36)} {
-		wantError(t, refresh(s), "refresh", synmetrix.CodeMalformedToken, 0, "refused")
-		wantError(t, totp(s), "login_totp", synmetrix.CodeMalformedToken, 0, "refused, ticket refused")
+		wantError(t, refresh(s), "refresh", synmetrix.CodeMalformedToken, 0, "", "refused")
+		wantError(t, totp(s), "login_totp", synmetrix.CodeMalformedToken, 0, "", "refused, ticket refused")
 	}
 	for _, s := range []string{"x", "a.b", "a.b.c\r\nX: y", "a.b.ü", "..", "a.b.c\n"} {
-		wantError(t, revoke(s), "revoke", synmetrix.CodeMalformedToken, 0, "refused")
+		wantError(t, revoke(s), "revoke", synmetrix.CodeMalformedToken, 0, "", "refused")
 	}
 	_, err := c.LoginTOTP(ctx, ticket, "\xff")
-	wantError(t, err, "login_totp", synmetrix.CodeWrongCode, 0, "refused")
+	wantError(t, err, "login_totp", synmetrix.CodeWrongCode, 0, "", "refused")
 	if n := len(srv.seen()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}

@@ -362,7 +362,7 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 	gate.Open()
 	for range 2 {
 		_, err := s.Renew(testContext(t), tokens.AccessToken)
-		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
 	}
 	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
 		t.Errorf("%d sessions of the other user, want the one from before", len(live))
@@ -402,7 +402,7 @@ func TestTokenSourceReturnsTokensInTime(t *testing.T) {
 		s := synmetrix.NewTokenSource(auth, session.Tokens{AccessToken: expired, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		start := time.Now()
 		_, err := s.Token(t.Context())
-		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
 		if took := time.Since(start); took != synmetrix.DefaultTimeout {
 			t.Errorf("took %v, want %v", took, synmetrix.DefaultTimeout)
 		}
@@ -515,7 +515,7 @@ func TestTokenSourceWithoutIssuedAt(t *testing.T) {
 		}}
 		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		_, err := s.Token(t.Context())
-		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "", "invalid answer")
 		expired = false
 		time.Sleep(time.Second)
 		token := mustToken(t, s)
@@ -607,10 +607,10 @@ func TestTokenSourceWithoutTokens(t *testing.T) {
 	srv := serve(t, answering(ok("{}")))
 	s := synmetrix.NewTokenSource(newClient(t, srv.URL), session.Tokens{}, synmetrix.TokenSourceConfig{})
 	_, err := s.Token(testContext(t))
-	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "refused")
+	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
 	_, err = s.Renew(testContext(t), liveAccess)
-	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "refused")
-	wantError(t, s.Logout(testContext(t), true), "logout", synmetrix.CodeMissingToken, 0, "refused")
+	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
+	wantError(t, s.Logout(testContext(t), true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
 	if n := len(srv.seen()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}

@@ -85,7 +85,7 @@ func TestCallsAreSentOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				err := call(c, testContext(t))
-				wantError(t, err, op, synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+				wantError(t, err, op, synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 
 				seen := srv.seen()
 				if len(seen) != 2 || seen[0].conn != 1 || seen[1].conn != 1 {
@@ -132,9 +132,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			srv := serve(t, answering(reply(status, "text/plain", "", "Location: "+elsewhere.URL+"/auth/token/refresh?refresh_token="+oldRefresh)))
 			c := newClient(t, srv.URL)
 			_, err := c.Refresh(testContext(t), oldRefresh)
-			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "invalid answer, outcome unknown")
+			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
 			_, err = c.Login(testContext(t), email, password)
-			wantError(t, err, "login", synmetrix.CodeRedirect, status, "invalid answer, outcome unknown")
+			wantError(t, err, "login", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
 			if n := len(elsewhere.seen()); n != 0 {
 				t.Errorf("%d requests followed the redirect", n)
 			}
@@ -191,7 +191,7 @@ func TestBodyIsCapped(t *testing.T) {
 			t.Parallel()
 			srv, sent := endless(status)
 			_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
-			wantError(t, err, "refresh", want.code, status, want.means)
+			wantError(t, err, "refresh", want.code, status, "", want.means)
 			// What was sent beyond the cap lies in the buffers of the two ends.
 			if n := <-sent; n > 32<<20 {
 				t.Errorf("the server could send %d bytes", n)
@@ -204,7 +204,7 @@ func TestHeaderIsCapped(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, answering(reply(200, jsonType, tokensBody(liveAccess, newRefresh), "X-Long: "+strings.Repeat("x", 1<<20))))
 	_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 }
 
 // The deadline is that of the whole call, also while the answer drips.
@@ -240,7 +240,7 @@ func TestDeadline(t *testing.T) {
 			start := time.Now()
 			_, err := newClient(t, srv.URL, synmetrix.WithTimeout(300*time.Millisecond)).Refresh(testContext(t), oldRefresh)
 			took := time.Since(start)
-			wantError(t, err, "refresh", synmetrix.CodeNoAnswer, test.status, "outcome unknown, unavailable")
+			wantError(t, err, "refresh", synmetrix.CodeNoAnswer, test.status, "", "outcome unknown, unavailable")
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not a DeadlineExceeded", err)
 			}
@@ -287,7 +287,7 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 				c := newClient(t, srv.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(5*time.Second))
 				start := time.Now()
 				tokens, err := test.call(c, t.Context())
-				wantError(t, err, test.op, synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+				wantError(t, err, test.op, synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
 				}
@@ -328,7 +328,7 @@ func TestDeadlineOfTransport(t *testing.T) {
 				c := newClient(t, strings.Replace(srv.URL, "http:", test.scheme, 1), synmetrix.WithTransport(transport))
 				start := time.Now()
 				_, err := c.Refresh(t.Context(), oldRefresh)
-				wantError(t, err, "refresh", test.code, 0, test.means)
+				wantError(t, err, "refresh", test.code, 0, "", test.means)
 				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 1 s", err, took)
 				}
@@ -352,14 +352,14 @@ func TestCallerGivesUp(t *testing.T) {
 	}()
 	c := newClient(t, srv.URL)
 	_, err := c.Refresh(ctx, oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
 
 	// A context that is over before the call sends nothing.
 	_, err = c.Refresh(ctx, oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
@@ -380,7 +380,7 @@ func TestNothingWasSent(t *testing.T) {
 	t.Run("connection refused", func(t *testing.T) {
 		t.Parallel()
 		_, err := newClient(t, "http://"+address).Refresh(testContext(t), oldRefresh)
-		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "unavailable")
+		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%v is not ECONNREFUSED", err)
 		}
@@ -388,13 +388,13 @@ func TestNothingWasSent(t *testing.T) {
 	t.Run("no such host", func(t *testing.T) {
 		t.Parallel()
 		_, err := newClient(t, "http://auth.invalid").Refresh(testContext(t), oldRefresh)
-		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "unavailable")
+		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		t.Parallel()
 		srv := serve(t, answering(ok("{}")))
 		_, err := newClient(t, strings.Replace(srv.URL, "http:", "https:", 1)).Refresh(testContext(t), oldRefresh)
-		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "unavailable")
+		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	})
 }
 
@@ -451,7 +451,7 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			code, cause, _ := strings.Cut(test.outcome, ": ")
-			wantError(t, err, "refresh", code, 0, "unavailable")
+			wantError(t, err, "refresh", code, 0, "", "unavailable")
 			if !strings.HasSuffix(err.Error(), cause) {
 				t.Errorf("error is %v, want the cause %q", err, cause)
 			}
@@ -487,7 +487,7 @@ func TestForeignTransport(t *testing.T) {
 		return nil, broken
 	})))
 	_, err := c.Refresh(testContext(t), oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 	if errors.Is(err, broken) {
 		t.Error("an error of unknown content is passed on")
 	}
@@ -496,7 +496,7 @@ func TestForeignTransport(t *testing.T) {
 		return nil, nil
 	})))
 	_, err = c.Refresh(testContext(t), oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 
 	c = newClient(t, "http://auth.example", synmetrix.WithTimeout(time.Millisecond), synmetrix.WithTransport(roundTripper(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
@@ -520,7 +520,7 @@ func TestUpgradeIsNotAwaited(t *testing.T) {
 	})
 	start := time.Now()
 	_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
-	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "invalid answer, outcome unknown")
+	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "", "invalid answer, outcome unknown")
 	if took := time.Since(start); took > synmetrix.DefaultTimeout/2 {
 		t.Errorf("took %v", took)
 	}

@@ -30,6 +30,18 @@ const (
 	unsigned   = "eyJhbGciOiJIUzI1NiJ9"
 )
 
+// What the service says most often, word for word.
+const (
+	wrongLogin   = "Username and password do not match"
+	noAccount    = "Account does not exist."
+	notActivated = "Account is not activated."
+	notLoggedIn  = "Not logged in"
+	deadToken    = "Invalid or expired refresh token."
+	deadTicket   = "Invalid or expired ticket."
+	wrongCode    = "Invalid two-factor code."
+	serverError  = "An internal server error occurred"
+)
+
 // jwt returns an access token of an hour that expires at exp.
 func jwt(exp time.Time) string { return jwtOf("u1", exp) }
 
@@ -249,8 +261,9 @@ func meanings(err error) string {
 }
 
 // wantError checks err's sentinels (as meanings lists them), code and status,
-// and that nothing in it gives a secret away.
-func wantError(t *testing.T, err error, op, code string, status int, want string) *session.AuthError {
+// the service's own message in it, and that nothing else in it gives that or a
+// secret away.
+func wantError(t *testing.T, err error, op, code string, status int, message, want string) *session.AuthError {
 	t.Helper()
 	if got := meanings(err); got != want {
 		t.Errorf("error is %q, want %q", got, want)
@@ -262,6 +275,12 @@ func wantError(t *testing.T, err error, op, code string, status int, want string
 	}
 	if e.Op != op || e.Code != code || e.StatusCode != status {
 		t.Errorf("op, code, status = %q, %q, %d, want %q, %q, %d", e.Op, e.Code, e.StatusCode, op, code, status)
+	}
+	if e.Message != message {
+		t.Errorf("message = %q, want %q", e.Message, message)
+	}
+	if message != "" && strings.Contains(err.Error(), message) {
+		t.Errorf("the error's own text quotes the service: %v", err)
 	}
 	return e
 }
