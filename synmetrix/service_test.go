@@ -60,6 +60,19 @@ func (b *bench) code(secret string, right bool) string {
 	return code
 }
 
+// secondFactor turns the account's second factor on, logs in, and returns the
+// ticket.
+func (b *bench) secondFactor() string {
+	b.Helper()
+	b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
+	_, err := b.Login(b.ctx, email, password)
+	var second *session.SecondFactorError
+	if !errors.As(err, &second) {
+		b.Fatalf("error = %v, want a second factor", err)
+	}
+	return second.Ticket
+}
+
 // mailed returns the last e-mail.
 func (b *bench) mailed() authtest.Email {
 	b.Helper()
@@ -145,31 +158,21 @@ func TestService(t *testing.T) {
 			}
 		}},
 		"second factor": {run: func(b *bench) {
-			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
-			_, err := b.Login(b.ctx, email, password)
-			var second *session.SecondFactorError
-			if !errors.As(err, &second) {
-				b.Fatalf("error = %v", err)
-			}
-			_, err = b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, false))
+			ticket := b.secondFactor()
+			_, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, false))
 			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 401, wrongCode, "refused")
-			_, err = b.LoginTOTP(b.ctx, second.Ticket, "12345")
+			_, err = b.LoginTOTP(b.ctx, ticket, "12345")
 			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 400, `"code" length must be 6 characters long`, "refused")
-			tokens, err := b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, true))
+			tokens, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			b.ok(err)
 			b.signedIn(tokens, email)
-			_, err = b.LoginTOTP(b.ctx, second.Ticket, b.code(otpSecret, true))
+			_, err = b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
 		}},
 		"second factor, turned off in between": {run: func(b *bench) {
-			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
-			_, err := b.Login(b.ctx, email, password)
-			var second *session.SecondFactorError
-			if !errors.As(err, &second) {
-				b.Fatalf("error = %v", err)
-			}
+			ticket := b.secondFactor()
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = "" })
-			_, err = b.LoginTOTP(b.ctx, second.Ticket, "123456")
+			_, err := b.LoginTOTP(b.ctx, ticket, "123456")
 			wantError(b.T, err, "login_totp", synmetrix.CodeMFANotEnabled, 400, "MFA is not enabled.", ticketAgain)
 		}},
 		"anonymous": {opts: authtest.Options{AnonymousUsers: true}, run: func(b *bench) {
@@ -306,6 +309,11 @@ func TestService(t *testing.T) {
 			_, err := b.Refresh(b.ctx, b.tokens.RefreshToken)
 			b.ok(err)
 		}},
+		"change password of an account without one": {run: func(b *bench) {
+			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Password = "" })
+			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, "whatever", newPassword))
+			b.passwordIs(email, newPassword)
+		}},
 		"change password, wrong": {run: func(b *bench) {
 			change := func(access, old, new string) error { return b.ChangePassword(b.ctx, access, old, new) }
 			wantError(b.T, change(b.tokens.AccessToken, "not the password", newPassword), "change_password", synmetrix.CodeWrongPassword, 401, "Incorrect current password.", "refused")
@@ -326,6 +334,13 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.ResetPassword(b.ctx, ticket, password), "reset_password", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
 			wantError(b.T, b.SendPasswordReset(b.ctx, "new@example.com"), "send_password_reset", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 			wantError(b.T, b.SendPasswordReset(b.ctx, "no address"), "send_password_reset", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused")
+		}},
+		"lost password of an inactive account": {opts: authtest.Options{LostPassword: true}, run: func(b *bench) {
+			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Inactive = true })
+			b.ok(b.SendPasswordReset(b.ctx, email))
+			if n := len(b.srv.Emails()); n != 0 {
+				b.Errorf("%d e-mails were sent", n)
+			}
 		}},
 		"lost password switched off": {run: func(b *bench) {
 			wantError(b.T, b.SendPasswordReset(b.ctx, email), "send_password_reset", synmetrix.CodeServiceError, 500, serverError, unavailable)
