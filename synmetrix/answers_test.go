@@ -124,6 +124,7 @@ func TestAnswers(t *testing.T) {
 		{"null", issuing, ok("null"), synmetrix.CodeNotJSON, 200, "", invalidUnk},
 		{"array", issuing, ok("[]"), synmetrix.CodeNotJSON, 200, "", invalidUnk},
 		{"object", issuing, ok("{}"), synmetrix.CodeNoTokens, 200, "", invalidUnk},
+		{"error in a success", issuing, ok(`{"statusCode":401,"error":"Unauthorized","message":"quoted-by-the-service"}`), synmetrix.CodeNoTokens, 200, "", invalidUnk},
 		{"verification pending", issuing, ok(`{"jwt_token":null,"jwt_expires_in":null,"user":{"id":"u1"}}`), synmetrix.CodeNoTokens, 200, "", invalidUnk},
 		{"magic link", issuing, ok(`{"magicLink":true}`), synmetrix.CodeMagicLink, 200, "", invalidUnk},
 		{"cookie mode", issuing, ok(fmt.Sprintf(`{"jwt_token":%q,"jwt_expires_in":1}`, liveAccess)), synmetrix.CodeNoRefreshToken, 200, "", invalidUnk},
