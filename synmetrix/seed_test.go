@@ -1,0 +1,158 @@
+package synmetrix_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// What the tests of the Python client ask of it. Where that keeps tokens, a
+// TokenSource does here.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(*bench){
+		"login": func(b *bench) {
+			tokens, err := b.Login(b.ctx, email, password)
+			b.ok(err)
+			b.signedIn(tokens, email)
+			claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
+			b.ok(err)
+			if account, _ := b.srv.Account(email); claims.UserID != account.ID || !claims.ExpiresAt.After(b.srv.Now()) || claims.DefaultRole != "user" || len(claims.AllowedRoles) != 2 {
+				b.Errorf("claims = %+v", claims)
+			}
+			if synmetrix.NewTokenSource(b.Client, tokens, synmetrix.TokenSourceConfig{}).Tokens() != tokens {
+				b.Error("the tokens are not kept")
+			}
+		},
+		"login, 401": func(b *bench) {
+			tokens, err := b.Login(b.ctx, email, "not the password")
+			wantError(b.T, err, "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused")
+			if tokens != (session.Tokens{}) {
+				b.Error("tokens beside the error")
+			}
+		},
+		"register": func(b *bench) {
+			tokens, err := b.Register(b.ctx, "new@example.com", password)
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+		},
+		"refresh": func(b *bench) {
+			source := synmetrix.NewTokenSource(b.Client, b.tokens, synmetrix.TokenSourceConfig{})
+			b.srv.Advance(time.Second)
+			token, err := source.Renew(b.ctx, b.tokens.AccessToken)
+			b.ok(err)
+			kept := source.Tokens()
+			b.signedIn(kept, email)
+			if kept.AccessToken != token || kept.AccessToken == b.tokens.AccessToken || kept.RefreshToken == b.tokens.RefreshToken {
+				b.Error("the new pair does not replace the old one")
+			}
+		},
+		"refresh, no token": func(b *bench) {
+			_, err := b.Refresh(b.ctx, "")
+			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
+			_, err = synmetrix.NewTokenSource(b.Client, session.Tokens{}, synmetrix.TokenSourceConfig{}).Token(b.ctx)
+			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
+			b.unasked()
+		},
+		"logout": func(b *bench) {
+			source := synmetrix.NewTokenSource(b.Client, b.tokens, synmetrix.TokenSourceConfig{})
+			b.ok(source.Logout(b.ctx, true))
+			if source.Tokens() != (session.Tokens{}) || len(b.srv.LiveTokens(email)) != 0 {
+				b.Error("the tokens are not forgotten")
+			}
+		},
+		"logout, not signed in": func(b *bench) {
+			wantError(b.T, b.Logout(b.ctx, session.Tokens{}, true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
+			b.unasked()
+		},
+		"change password": func(b *bench) {
+			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword))
+			b.passwordIs(email, newPassword)
+			if n := b.srv.Requests(authtest.Any); n != 1 {
+				b.Errorf("%d requests, want 1", n)
+			}
+		},
+		"change password, not signed in": func(b *bench) {
+			wantError(b.T, b.ChangePassword(b.ctx, "", password, newPassword), "change_password", synmetrix.CodeMissingToken, 0, "", "refused")
+			b.unasked()
+		},
+		// There it registers, here there is a call for either.
+		"magic link": func(b *bench) {
+			b.ok(b.SendMagicLink(b.ctx, email))
+			tokens, err := b.Refresh(b.ctx, b.mailed().Token)
+			b.ok(err)
+			b.signedIn(tokens, email)
+			tokens, err = b.RegisterPasswordless(b.ctx, "new@example.com")
+			b.ok(err)
+			b.signedIn(tokens, "new@example.com")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(newBench(t, authtest.Options{}))
+		})
+	}
+}
+
+// unasked checks that nothing was sent.
+func (b *bench) unasked() {
+	b.Helper()
+	if n := b.srv.Requests(authtest.Any); n != 0 {
+		b.Errorf("%d requests were sent", n)
+	}
+}
+
+// What the Python client is put through with a service.
+func TestSeedLive(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(*bench){
+		"login, refresh, logout": func(b *bench) {
+			first, err := b.Login(b.ctx, email, password)
+			b.ok(err)
+			b.signedIn(first, email)
+			same, err := b.Refresh(b.ctx, first.RefreshToken)
+			b.ok(err)
+			if same.AccessToken != first.AccessToken || same.RefreshToken == first.RefreshToken {
+				b.Error("within a second: want the same access token, and another refresh token")
+			}
+			b.srv.Advance(time.Second)
+			later, err := b.Refresh(b.ctx, same.RefreshToken)
+			b.ok(err)
+			b.signedIn(later, email)
+			before, err := synmetrix.ParseAccessToken(first.AccessToken)
+			b.ok(err)
+			after, err := synmetrix.ParseAccessToken(later.AccessToken)
+			b.ok(err)
+			if later.AccessToken == first.AccessToken || after.ExpiresAt.Sub(before.ExpiresAt) != time.Second {
+				b.Errorf("a token of a second later expires at %v, the first at %v", after.ExpiresAt, before.ExpiresAt)
+			}
+			b.ok(b.Logout(b.ctx, later, false))
+			_, err = b.Refresh(b.ctx, later.RefreshToken)
+			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+		},
+		"wrong credentials": func(b *bench) {
+			_, err := b.Login(b.ctx, "new@example.com", password)
+			wantError(b.T, err, "login", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
+			_, err = b.Login(b.ctx, email, "not the password")
+			wantError(b.T, err, "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused")
+		},
+		"refresh after a logout of all sessions": func(b *bench) {
+			tokens, err := b.Login(b.ctx, email, password)
+			b.ok(err)
+			b.ok(b.Logout(b.ctx, tokens, true))
+			for _, dead := range []session.Tokens{tokens, b.tokens} {
+				_, err = b.Refresh(b.ctx, dead.RefreshToken)
+				wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			run(newBench(t, authtest.Options{Now: func() time.Time { return start }}))
+		})
+	}
+}
