@@ -83,6 +83,7 @@ var imports = map[string]string{
 	"os":          "os",
 	"sql":         "database/sql",
 	"testing":     "testing",
+	"time":        "time",
 	"url":         "net/url",
 }
 
