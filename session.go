@@ -344,7 +344,8 @@ func (s *Session) Authorize(p Policy) error {
 func (s *Session) Save(ctx context.Context) error {
 	s.resolve()
 	s.mu.Lock()
-	rec, err := s.rec, s.saveLocked(ctx, false)
+	rec := s.rec
+	err := s.saveLocked(ctx, false)
 	s.mu.Unlock()
 	if rec == nil {
 		return err
