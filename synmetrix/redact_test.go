@@ -43,18 +43,19 @@ func TestRedaction(t *testing.T) {
 	source := synmetrix.NewTokenSource(client, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
 
 	tests := map[string]struct {
-		forms []any // the first is the value alone
-		text  string
-		json  string
+		forms  []any // the first is the value alone
+		text   string
+		json   string
+		logged string
 	}{
-		"Registration":  {inside(registration), "synmetrix.Registration[redacted]", `"[redacted]"`},
-		"*Registration": {inside(&registration), "synmetrix.Registration[redacted]", `"[redacted]"`},
-		"TOTPKey":       {inside(key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`},
-		"*TOTPKey":      {inside(&key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`},
-		"*TokenSource":  {inside(source), "synmetrix.TokenSource[redacted]", `"[redacted]"`},
-		"Client":        {inside(*client), "synmetrix.Client(http://auth.example)", `{}`},
-		"*Client":       {inside(client), "synmetrix.Client(http://auth.example)", `{}`},
-		"*Client, too":  {inside(synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(proxied))), "synmetrix.Client(http://auth.example)", `{}`},
+		"Registration":  {inside(registration), "synmetrix.Registration[redacted]", `"[redacted]"`, "[redacted]"},
+		"*Registration": {inside(&registration), "synmetrix.Registration[redacted]", `"[redacted]"`, "[redacted]"},
+		"TOTPKey":       {inside(key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
+		"*TOTPKey":      {inside(&key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
+		"*TokenSource":  {inside(source), "synmetrix.TokenSource[redacted]", `"[redacted]"`, "[redacted]"},
+		"Client":        {inside(*client), "synmetrix.Client(http://auth.example)", `{}`, "synmetrix.Client(http://auth.example)"},
+		"*Client":       {inside(client), "synmetrix.Client(http://auth.example)", `{}`, "synmetrix.Client(http://auth.example)"},
+		"*Client, too":  {inside(synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(proxied))), "synmetrix.Client(http://auth.example)", `{}`, "synmetrix.Client(http://auth.example)"},
 	}
 	hidden := append(strings.Split(liveAccess, "."), secret, email, oldRefresh)
 	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"}
@@ -72,6 +73,11 @@ func TestRedaction(t *testing.T) {
 			}
 			if got, err := json.Marshal(alone); err != nil || string(got) != test.json {
 				t.Errorf("marshals to %s, error %v, want %s", got, err, test.json)
+			}
+			var line bytes.Buffer
+			slog.New(slog.NewTextHandler(&line, nil)).Info("m", "v", alone)
+			if !strings.HasSuffix(line.String(), " v="+test.logged+"\n") {
+				t.Errorf("logged as %s, want %s", &line, test.logged)
 			}
 			for _, v := range test.forms {
 				var out bytes.Buffer
