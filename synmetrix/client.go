@@ -141,7 +141,7 @@ func parseBase(raw string) (string, error) {
 	base := strings.TrimRight(u.String(), "/")
 	probe := Client{base: base}
 	if _, err := probe.newRequest(context.Background(), request{method: http.MethodGet}); err != nil {
-		return fault("not a URL") // a host that can be read, and not be read again
+		return fault("not a URL") // url.Parse reads hosts that it does not read again
 	}
 	return base, nil
 }

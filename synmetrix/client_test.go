@@ -39,7 +39,7 @@ func TestNewClientAddress(t *testing.T) {
 		"http://auth.example#x":                 "fragment",
 		"http://auth.example:port":              "not a URL",
 		"http://auth .example":                  "not a URL",
-		"http://[fe80::1%25\x96]":               "not a URL", // to write, not to read
+		"http://[fe80::1%25\x96]":               "not a URL", // which url.Parse reads, but does not read again
 		"http://user:" + "pw" + "@auth.example": "user",
 		"http://user:" + hidden + "@host":       "not a URL",
 	}

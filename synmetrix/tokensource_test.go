@@ -390,8 +390,8 @@ func (f *hangingService) Logout(ctx context.Context, tokens session.Tokens, all 
 	return ctx.Err()
 }
 
-// Giving tokens back keeps nobody waiting for ever. What a service that does
-// not rotate gives for the token at hand makes that the other user's as well.
+// Giving tokens back keeps nobody waiting for ever. Where the service does not
+// rotate, the token at hand has become the other user's, and goes as well.
 func TestTokenSourceReturnsTokensInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
