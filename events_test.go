@@ -157,6 +157,44 @@ func (st *stage) odd() (session.Tokens, error) {
 	return t, nil
 }
 
+// refused has the service refuse the refresh token.
+func (st *stage) refused() {
+	st.fails(session.ErrRefused)
+	st.expire()
+	st.ask()
+}
+
+// unknown has it refuse the token after an answer that was lost.
+func (st *stage) unknown() {
+	st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+	st.expire()
+	st.ask()
+	st.fails(session.ErrRefused)
+	time.Sleep(time.Minute)
+	st.ask()
+}
+
+// otherUser has it renew somebody else's tokens.
+func (st *stage) otherUser() {
+	st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
+	st.expire()
+	st.ask()
+}
+
+// lifetime uses the session for as long as it may live.
+func (st *stage) lifetime() {
+	for range 10 {
+		time.Sleep(30 * time.Minute)
+		st.ask()
+	}
+}
+
+// idle leaves the session alone for too long.
+func (st *stage) idle() {
+	time.Sleep(time.Hour)
+	st.ask()
+}
+
 const anyKind, storedKind, cookieKind = "", "stored", "cookie"
 
 // eventCases has a row for every event, and for every reason of one.
@@ -180,31 +218,11 @@ var eventCases = []struct {
 		st.calls(st.m.LogoutAll)
 	}},
 	{name: "session_ended", reason: "replaced_by_login", provoke: func(st *stage) { st.login("u1") }},
-	{name: "session_ended", reason: "refresh_refused", provoke: func(st *stage) {
-		st.fails(session.ErrRefused)
-		st.expire()
-		st.ask()
-	}},
-	{name: "session_ended", reason: "refresh_outcome_unknown", provoke: func(st *stage) {
-		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
-		st.expire()
-		st.ask()
-		st.fails(session.ErrRefused)
-		time.Sleep(time.Minute)
-		st.ask()
-	}},
-	{name: "session_ended", reason: "refresh_other_user", level: slog.LevelError, provoke: func(st *stage) {
-		st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
-		st.expire()
-		st.ask()
-	}},
-	{name: "session_ended", reason: "idle_timeout", kind: cookieKind, provoke: func(st *stage) { time.Sleep(time.Hour); st.ask() }},
-	{name: "session_ended", reason: "lifetime", kind: cookieKind, provoke: func(st *stage) {
-		for range 10 {
-			time.Sleep(30 * time.Minute)
-			st.ask()
-		}
-	}},
+	{name: "session_ended", reason: "refresh_refused", provoke: (*stage).refused},
+	{name: "session_ended", reason: "refresh_outcome_unknown", provoke: (*stage).unknown},
+	{name: "session_ended", reason: "refresh_other_user", level: slog.LevelError, provoke: (*stage).otherUser},
+	{name: "session_ended", reason: "idle_timeout", kind: cookieKind, provoke: (*stage).idle},
+	{name: "session_ended", reason: "lifetime", kind: cookieKind, provoke: (*stage).lifetime},
 	{name: "session_ended", reason: "login_not_delivered", provoke: func(st *stage) {
 		r, x := st.m.Begin(httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
@@ -217,31 +235,11 @@ var eventCases = []struct {
 	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.Logout); late.get() }},
 	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.LogoutAll); late.get() }},
 	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.login("u1"); late.get() }},
-	{name: "cookie_refused", reason: "refresh_refused", provoke: func(st *stage) {
-		st.fails(session.ErrRefused)
-		st.expire()
-		st.ask()
-	}},
-	{name: "cookie_refused", reason: "refresh_outcome_unknown", provoke: func(st *stage) {
-		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
-		st.expire()
-		st.ask()
-		st.fails(session.ErrRefused)
-		time.Sleep(time.Minute)
-		st.ask()
-	}},
-	{name: "cookie_refused", reason: "refresh_other_user", provoke: func(st *stage) {
-		st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
-		st.expire()
-		st.ask()
-	}},
-	{name: "cookie_refused", reason: "idle_timeout", kind: cookieKind, provoke: func(st *stage) { time.Sleep(time.Hour); st.ask() }},
-	{name: "cookie_refused", reason: "lifetime", kind: cookieKind, provoke: func(st *stage) {
-		for range 10 {
-			time.Sleep(30 * time.Minute)
-			st.ask()
-		}
-	}},
+	{name: "cookie_refused", reason: "refresh_refused", provoke: (*stage).refused},
+	{name: "cookie_refused", reason: "refresh_outcome_unknown", provoke: (*stage).unknown},
+	{name: "cookie_refused", reason: "refresh_other_user", provoke: (*stage).otherUser},
+	{name: "cookie_refused", reason: "idle_timeout", kind: cookieKind, provoke: (*stage).idle},
+	{name: "cookie_refused", reason: "lifetime", kind: cookieKind, provoke: (*stage).lifetime},
 	{name: "cookie_refused", reason: "revoked", unread: true, kind: storedKind, provoke: func(st *stage) {
 		if err := st.store.Delete(st.t.Context(), st.store.put[0]); err != nil {
 			st.t.Error(err)
