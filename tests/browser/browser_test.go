@@ -59,6 +59,7 @@ func withAuthServer(t *testing.T, store string) (site string) {
 // and comes back to where it wanted to go.
 func (b *tab) signIn(email, password string) int {
 	b.t.Helper()
+	b.awaitFocus("email")
 	status := b.lead(chromedp.KeyEvent(email), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(password), chromedp.KeyEvent(kb.Enter))
 	if !strings.HasPrefix(b.at(), "/login/mfa") {
 		return status
@@ -67,6 +68,7 @@ func (b *tab) signIn(email, password string) int {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.awaitFocus("code")
 	return b.lead(chromedp.KeyEvent(code), chromedp.KeyEvent(kb.Enter))
 }
 

@@ -21,7 +21,10 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
+func TestMain(m *testing.M) {
+	proc.AtOnce = 4 // a browser does not only wait, either
+	proc.Main(m, "dashboard", "authserver")
+}
 
 // patience is how long a step in the browser may take.
 const patience = time.Minute
@@ -170,6 +173,17 @@ func evaluate[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 		b.t.Fatal(err)
 	}
 	return v
+}
+
+// awaitFocus waits until the page has put the cursor into a field, which a busy
+// browser does some time after it has loaded the page: keys would be lost.
+func (b *tab) awaitFocus(field string) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); evaluate[string](b, "document.activeElement.name ?? ''") != field; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatalf("%s: the cursor is not in the field %s", b.at(), field)
+		}
+	}
 }
 
 // at returns the path and query of the page.

@@ -36,8 +36,11 @@ func Main(m *testing.M, programs ...string) {
 	os.Exit(build(m, programs))
 }
 
-// runMore raises the number of tests that run at the same time, unless the
-// command line says it: they do little but wait for processes.
+// AtOnce is how many tests run at the same time, unless the command line says
+// it: they do little but wait for processes. Zero means a number that goes with
+// the race detector, under which a program does not only wait.
+var AtOnce int
+
 func runMore() {
 	flag.Parse()
 	const name = "test.parallel"
@@ -46,11 +49,13 @@ func runMore() {
 	if given {
 		return
 	}
-	n := "16"
-	if Race {
-		n = "10" // a program with the race detector does not only wait
+	if AtOnce == 0 {
+		AtOnce = 16
+		if Race {
+			AtOnce = 10
+		}
 	}
-	_ = flag.Set(name, n)
+	_ = flag.Set(name, strconv.Itoa(AtOnce))
 }
 
 func build(m *testing.M, programs []string) int {
@@ -241,6 +246,10 @@ func (p *Process) Stdout() []string {
 func (p *Process) Stderr() string { return p.stderr.String() }
 
 func (p *Process) stop() {
+	if p.t.Failed() {
+		lines := strings.SplitAfter(p.Stderr(), "\n")
+		p.t.Logf("the last that %s has said:\n%s", filepath.Base(p.cmd.Path), strings.Join(lines[max(0, len(lines)-40):], ""))
+	}
 	p.mu.Lock()
 	taken := p.taken
 	p.mu.Unlock()
