@@ -108,7 +108,8 @@ func (s *Server) Account(user string) (Account, bool) {
 // UpdateAccount lets change alter the account with an ID or e-mail address; a
 // changed ID is ignored. New roles are in the tokens of the next login or
 // refresh, and an account made inactive is refused there. It panics if there
-// is no such account or if the changed one could not be added.
+// is no such account or if the changed one could not be added. The service
+// waits for change, which must not use the Server.
 func (s *Server) UpdateAccount(user string, change func(*Account)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +130,7 @@ func (s *Server) UpdateAccount(user string, change func(*Account)) {
 	if other := s.byEmail(changed.Email); other != nil && other != a {
 		panic("authtest: UpdateAccount: the address " + changed.Email + " is taken")
 	}
-	a.Account = changed
+	a.Account, a.anonymous = changed, a.anonymous && changed.Email == ""
 }
 
 // DeleteAccount removes the account with an ID or e-mail address, and all its
@@ -221,10 +222,13 @@ func cut(password string) []byte {
 	return []byte(password)
 }
 
-// hash spends the time that bcrypt takes to hash or to compare a password.
-// There is no need to keep the result: the accounts of a test are no secret.
+// hash spends the time that bcrypt takes to hash or to compare a password, one
+// after the other as the real service does, which has one thread. There is no
+// need to keep the result: the accounts of a test are no secret.
 func (s *Server) hash(password string) {
 	if s.opts.PasswordCost > 0 {
+		s.hashing.Lock()
+		defer s.hashing.Unlock()
 		_, _ = bcrypt.GenerateFromPassword(cut(password), s.opts.PasswordCost)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -20,16 +21,71 @@ const (
 
 // call is one request on its way through the service.
 type call struct {
-	server *Server
-	req    *http.Request
-	raw    []byte
-	header http.Header // of the answer to be
+	server   *Server
+	req      *http.Request
+	endpoint Endpoint
+	raw      []byte
+	header   http.Header // of the answer to be
 
 	body    any // object; or another JSON value, which no endpoint takes
 	cookies map[string]string
 	refresh presented
 	user    identity
 	between func() bool // waits between two steps; see Fault.Between
+	down    bool        // see Fault.BackendDown
+	noToken bool        // see Fault.NoToken
+}
+
+// lock takes the server's mutex for what the real service asks its database. If
+// that is down the handler ends here; see carryOut.
+func (c *call) lock() {
+	if c.down {
+		panic(errBackendDown)
+	}
+	c.server.mu.Lock()
+}
+
+// carryOut runs the handler as far as it comes.
+func (c *call) carryOut(handle handler) (a *Answer) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case errBackendDown:
+			a = c.backendDown()
+		default:
+			panic(r)
+		}
+	}()
+	return handle(c)
+}
+
+// errBackendDown is what lock panics with.
+var errBackendDown = errors.New("the database behind the service is down")
+
+// backendDown is what the service says then, which is rarely that.
+func (c *call) backendDown() *Answer {
+	switch c.endpoint {
+	case Login:
+		if c.server.opts.AnonymousUsers && c.isTrue("anonymous") {
+			return serverError()
+		}
+		return noAccount()
+	case Register, RequestEmailChange:
+		return serverError()
+	case TOTP:
+		return ticketRefused()
+	case ChangePassword, EnableMFA, DisableMFA, LostPassword, ConfirmEmailChange:
+		return failure(http.StatusBadRequest, "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED")
+	case Logout:
+		return noContent()
+	case Activate:
+		return c.linkRefused("")
+	case MagicLink:
+		if c.query().text("action") == "register" {
+			return c.linkRefused("")
+		}
+	}
+	return badRequest()
 }
 
 // presented is the refresh token of a request.
@@ -46,6 +102,9 @@ type identity struct {
 }
 
 func (c *call) readBody() {
+	if c.req.Body == nil {
+		return // a handler may be called without a server
+	}
 	c.raw, _ = io.ReadAll(io.LimitReader(c.req.Body, maxBody+1)) // a client that fails in mid-body gets no answer anyway
 }
 
@@ -80,7 +139,7 @@ func (c *call) answer(handle handler) *Answer {
 			handle = disabled
 		}
 	}
-	a := handle(c)
+	a := c.carryOut(handle)
 	if a == nil {
 		return nil // the server was closed on the way
 	}

@@ -33,6 +33,7 @@ type conn struct {
 }
 
 // serve starts a service with an account for each kind of row in the tables.
+// Its clock stands still unless it is moved, however slow a test is.
 func serve(t *testing.T, opts ...authtest.Options) *conn {
 	t.Helper()
 	var o authtest.Options
@@ -41,6 +42,10 @@ func serve(t *testing.T, opts ...authtest.Options) *conn {
 	}
 	if o.PasswordCost == 0 {
 		o.PasswordCost = -1
+	}
+	if o.Now == nil {
+		now := time.Now()
+		o.Now = func() time.Time { return now }
 	}
 	o.Accounts = append(o.Accounts,
 		authtest.Account{Email: "ada@example.com", Password: password, Roles: []string{"user", "admin"}},
@@ -205,6 +210,9 @@ func (a *answer) is(status int) *answer {
 	a.Helper()
 	if a.status != status || a.body != "" {
 		a.Errorf("answer is %d %q, want %d without a body", a.status, a.body, status)
+	}
+	if ct := a.header.Get("Content-Type"); status == 204 && ct != "" {
+		a.Errorf("Content-Type is %q, want none", ct)
 	}
 	return a
 }

@@ -15,6 +15,7 @@ func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault
 		panic(http.ErrAbortHandler)
 	}
 	c.between = func() bool { return f.Between.pass(s.done) }
+	c.down, c.noToken = f.BackendDown, f.NoToken
 	var a *Answer
 	if f.carryOut() {
 		if a = c.answer(handle); a == nil {

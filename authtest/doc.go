@@ -30,14 +30,26 @@
 //
 //	var gate authtest.Gate
 //	srv.Inject(authtest.Refresh, authtest.Fault{After: &gate})
-//	go client.Refresh(ctx, token)
+//	go client.Refresh(ctx, tokens.RefreshToken)
 //	<-gate.Arrived(1) // the token is rotated, the answer not sent yet
-//	client.Logout(ctx, token)
+//	client.Logout(ctx, tokens, false)
 //	gate.Open()
 //
 // [Server.Requests], [Server.Refreshes], [Server.Reuses], [Server.Token] and
 // [Server.LiveTokens] tell afterwards what has reached the service and what it
 // has done.
+//
+// While the database behind it is down, the real service hardly ever says so,
+// and a client that takes its answers at their word signs its users out:
+//
+//	srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+//
+// # E-mails
+//
+// They go nowhere. [Server.Emails] returns them, with the ticket, the token and
+// the link that each has in it. [Options.OnEmail] sees them as they come, and
+// can refuse them as a mail server would. A link that is followed leads back to
+// the app, at the address given to [Server.SetRedirects].
 //
 // # Time
 //
@@ -49,20 +61,26 @@
 // # Speed
 //
 // Checking a password takes as long as the real service's bcrypt does, about
-// 50 ms, and far longer under the race detector. Tests that are about
-// something else set [Options.PasswordCost] to -1, or have tokens issued by
-// [Server.SignIn]. There is nothing secret about an account here: passwords
-// are kept as they are given.
+// 50 ms, one after the other, and far longer under the race detector. Tests
+// that are about something else set [Options.PasswordCost] to -1, or have
+// tokens issued by [Server.SignIn].
+//
+// # Secrets
+//
+// There are none: accounts, options and e-mails are the test's own. Passwords
+// are kept as they are given, and an [Account], [Options] and an [Email] print
+// and log as they are. A [Server] prints its address and how many accounts it
+// has.
 //
 // # What differs from the real service
 //
-//   - Lives of tokens are durations of a second or more. The real service
-//     counts in whole minutes, and stores refresh tokens for whole days.
+//   - Settings are values of Go, not environment variables, and the lives of
+//     tokens durations. The real service counts in whole minutes and keeps
+//     refresh tokens for whole days: with less, what it issues is dead at once.
 //   - An address under a reserved top-level domain, such as ".test" or
 //     ".internal", is invalid, as there; but any other that looks like one is
 //     taken for a real one, where the real service has a list.
-//   - There is no database behind it that could fail. [BackendDown] is what
-//     the real service says when its own does.
-//   - It has no /storage, and no /change-env, by which the real one lets
-//     anybody change its settings unless it runs in production.
+//   - There is no database behind it. [Fault] has two ways for it to fail.
+//   - It has no /storage, and /change-env changes nothing. By that the real one
+//     lets anybody change its settings unless it runs in production.
 package authtest

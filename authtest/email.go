@@ -88,11 +88,7 @@ func activate(c *call) *Answer {
 	if a := invalid(q, field{"ticket", ticketRule}); a != nil {
 		return a
 	}
-	token := c.activated(q.text("ticket"), true)
-	if token == "" {
-		return c.linkRefused("Invalid or expired ticket.")
-	}
-	return c.linkFollowed(token)
+	return c.activateAccount(q.text("ticket"), true, "Invalid or expired ticket.")
 }
 
 // magicLink is GET /auth/magic-link, the link that logs in or registers
@@ -112,14 +108,10 @@ func magicLink(c *call) *Answer {
 			return c.linkRefused("")
 		}
 		_, given := q.get("cookie")
-		token = c.activated(token, !given || q.text("cookie") == "true")
-		if token == "" {
-			return c.linkRefused("Invalid or expired token.")
-		}
-		return c.linkFollowed(token)
+		return c.activateAccount(token, !given || q.text("cookie") == "true", "Invalid or expired token.")
 	}
 	value, _ := parseUUID(token)
-	s.mu.Lock()
+	c.lock()
 	t := s.tokens[value]
 	live := t != nil && t.State == TokenLive // expired or not, active or not
 	s.mu.Unlock()
@@ -129,24 +121,30 @@ func magicLink(c *call) *Answer {
 	return c.linkFollowed(token)
 }
 
-// activated activates the account of a ticket and signs it in. It returns the
-// refresh token, "" if the ticket is no good.
-func (c *call) activated(ticket string, inCookie bool) string {
+// activateAccount activates the account of a ticket and signs it in, or refuses
+// a ticket that is no good.
+func (c *call) activateAccount(ticket string, inCookie bool, refusal string) *Answer {
 	s := c.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	c.lock()
 	a := s.byTicket(ticket)
 	if a == nil || !a.Inactive {
-		return ""
+		s.mu.Unlock()
+		return c.linkRefused(refusal)
 	}
 	a.Inactive, a.ticket = false, ""
-	t := s.issue(a, nil)
-	if inCookie {
+	t := c.newToken(a)
+	switch {
+	case t == nil:
+	case inCookie:
 		c.setCookies(a, t.value)
-	} else {
+	default:
 		c.clearCookies()
 	}
-	return t.value
+	s.mu.Unlock()
+	if t == nil {
+		return badRequest()
+	}
+	return c.linkFollowed(t.value)
 }
 
 // linkFollowed sends the browser back to the app with a refresh token.

@@ -12,17 +12,26 @@ import (
 
 const callback = "http://localhost/callback"
 
-// redirects checks for a 302 to an address, with a refresh token in its query
-// if after is the text in front of that, and returns the token.
-func (a *answer) redirects(to string) (token string) {
+// redirects checks for a 302 to an address that begins with to, and returns the
+// rest of it.
+func (a *answer) redirects(to string) (rest string) {
 	a.Helper()
 	location := a.header.Get("Location")
-	token, found := strings.CutPrefix(location, to)
+	rest, found := strings.CutPrefix(location, to)
 	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
 		a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		a.Fatalf("answer is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
 	}
-	return token
+	return rest
+}
+
+// sentBack checks for a redirect to an address without a token in it, nor in a
+// cookie.
+func (a *answer) sentBack(to string) {
+	a.Helper()
+	if rest := a.untouched().redirects(to); rest != "" {
+		a.Errorf("%q follows the address", rest)
+	}
 }
 
 // path is a link of the service without its address.
@@ -38,7 +47,7 @@ func path(t *testing.T, link string) string {
 func TestLoginLink(t *testing.T) {
 	const body = `{"email":"ada@example.com","cookie":false}`
 
-	t.Run("good", func(t *testing.T) {
+	t.Run("log-in, any stored refresh token", func(t *testing.T) {
 		c := serve(t)
 		a := c.post("/auth/login", body).clears()
 		if a.status != 200 || a.body != `{"magicLink":true}` {
@@ -65,7 +74,7 @@ func TestLoginLink(t *testing.T) {
 		token := c.post("/auth/login", `{"email":"ada@example.com"}`).cookies()["refresh_token"]
 		c.refresh(token).session()
 	})
-	t.Run("inactive account, expired token", func(t *testing.T) {
+	t.Run("log-in, inactive account, expired token", func(t *testing.T) {
 		c := serve(t)
 		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
 		m := c.mail()
@@ -73,19 +82,21 @@ func TestLoginLink(t *testing.T) {
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
 		c.refresh(m.Token).says(401, refused)
 	})
-	t.Run("second factor", func(t *testing.T) {
+	t.Run("log-in never asks for the second factor", func(t *testing.T) {
 		c := serve(t)
 		c.post("/auth/login", `{"email":"mfa@example.com","cookie":false}`)
-		c.refresh(c.mail().Token).session()
+		token := c.mail().Token
+		c.get("/auth/magic-link?action=log-in&token=" + token).redirects(callback + "?refresh_token=")
+		c.refresh(c.refresh(token).session().RefreshToken).session()
 	})
-	t.Run("refused", func(t *testing.T) {
+	t.Run("no password, refused", func(t *testing.T) {
 		c := serve(t)
 		c.post("/auth/login", `{"email":"nobody@example.com"}`).says(400, "Account does not exist.")
 		c.noMail()
 		c = serve(t, authtest.Options{NoMagicLink: true})
 		c.post("/auth/login", body).says(400, `"password" is required`)
 	})
-	t.Run("mail server down", func(t *testing.T) {
+	t.Run("no password, SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
 		c := serve(t, authtest.Options{OnEmail: func(authtest.Email) error { return errors.New("no") }})
 		c.post("/auth/login", body).serverError()
 		c = serve(t, authtest.Options{NoEmails: true})
@@ -94,8 +105,13 @@ func TestLoginLink(t *testing.T) {
 		}
 		c.noMail()
 	})
-	t.Run("query", func(t *testing.T) {
-		c := serve(t, authtest.Options{NoMagicLink: true}) // served all the same
+	t.Run("served even with MAGIC_LINK_ENABLED=false", func(t *testing.T) {
+		c := serve(t, authtest.Options{NoMagicLink: true})
+		_, token := c.srv.SignIn("ada@example.com")
+		c.get("/auth/magic-link?action=log-in&token=" + token).redirects(callback + "?refresh_token=" + token)
+	})
+	t.Run("no token, no action, bad action", func(t *testing.T) {
+		c := serve(t)
 		for query, message := range map[string]string{
 			"action=log-in":                     `"token" is required`,
 			"token=&action=log-in":              `"token" is not allowed to be empty`,
@@ -107,17 +123,23 @@ func TestLoginLink(t *testing.T) {
 		} {
 			c.get("/auth/magic-link?"+query).says(400, message)
 		}
+	})
+	t.Run("log-in, token unknown or not a UUID", func(t *testing.T) {
+		c := serve(t)
 		c.get("/auth/magic-link?action=log-in&token=garbage").bare()
 		c.get("/auth/magic-link?action=log-in&token=" + uuid4).bare()
 	})
-	t.Run("redirect settings", func(t *testing.T) {
+	t.Run("success URL already has a query", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.srv.SignIn("ada@example.com")
-		link := "/auth/magic-link?action=log-in&token=" + token
 		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
-		c.get(link).redirects("https://app.example.com/in?from=mail&refresh_token=")
+		c.get("/auth/magic-link?action=log-in&token=" + token).redirects("https://app.example.com/in?from=mail&refresh_token=" + token)
+	})
+	t.Run("REDIRECT_URL_SUCCESS unset", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.srv.SignIn("ada@example.com")
 		c.srv.SetRedirects("", "")
-		c.get(link).redirects("?refresh_token=")
+		c.get("/auth/magic-link?action=log-in&token=" + token).redirects("?refresh_token=" + token)
 	})
 }
 
@@ -127,32 +149,44 @@ func TestRegisterLink(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com"}`)
 		return c, c.mail()
 	}
-	t.Run("good", func(t *testing.T) {
+	t.Run("register, good ticket", func(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
-		if a.cookies()["refresh_token"] != token {
-			t.Errorf("cookies are %v", a.header["Set-Cookie"])
+		if inCookie := a.setsCookies(c, "new@example.com"); inCookie != token {
+			t.Errorf("the token in the cookie is %s, that in the address %s", inCookie, token)
 		}
 		c.refresh(token).session()
-		c.get(path(t, m.Link)).redirects(callback) // reused
 	})
-	t.Run("without cookies", func(t *testing.T) {
+	t.Run("register, cookie=false", func(t *testing.T) {
 		c, m := setup(t)
 		c.get(path(t, m.Link) + "&cookie=false").clears().redirects(callback + "?refresh_token=")
 	})
-	t.Run("refused", func(t *testing.T) {
-		c, m := setup(t)
+	t.Run("register, ticket reused, unknown, garbage or too old", func(t *testing.T) {
 		const link = "/auth/magic-link?action=register&token="
-		for _, token := range []string{uuid4, "garbage"} {
-			if rest := c.get(link + token).untouched().redirects(callback); rest != "" {
-				t.Errorf("%q follows the address", rest)
+		for _, failure := range []string{callback, ""} {
+			c, m := setup(t)
+			c.srv.SetRedirects(callback, failure)
+			refused := func(a *answer) {
+				t.Helper()
+				if failure == "" {
+					a.untouched().says(401, "Invalid or expired token.")
+				} else {
+					a.sentBack(failure)
+				}
+			}
+			refused(c.get(link + uuid4))
+			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
+			refused(c.get(path(t, m.Link)))
+			c.post("/auth/register", `{"email":"late@example.com"}`)
+			c.srv.Advance(time.Hour)
+			refused(c.get(path(t, c.srv.Emails()[1].Link)))
+			if failure == "" {
+				c.get(link + "garbage").bare() // to the database, which does not take it
+			} else {
+				refused(c.get(link + "garbage"))
 			}
 		}
-		c.srv.SetRedirects(callback, "")
-		c.get(link+uuid4).says(401, "Invalid or expired token.")
-		c.srv.Advance(time.Hour)
-		c.get(path(t, m.Link)).says(401, "Invalid or expired token.")
 	})
 }
 
@@ -166,27 +200,41 @@ func TestActivate(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
-		if cookies := a.cookies(); cookies["refresh_token"] != token || cookies["permission_variables"] == "" {
-			t.Errorf("cookies are %v", a.header["Set-Cookie"])
+		if inCookie := a.setsCookies(c, "new@example.com"); inCookie != token {
+			t.Errorf("the token in the cookie is %s, that in the address %s", inCookie, token)
 		}
 		c.refresh(token).session()
 		c.post("/auth/login", `{"email":"new@example.com","password":"secret","cookie":false}`).session()
-		if rest := c.get(path(t, m.Link)).redirects(callback); rest != "" {
-			t.Errorf("a reused ticket: %q follows the address", rest)
+	})
+	t.Run("reused, unknown, or older than 60 min", func(t *testing.T) {
+		for _, failure := range []string{"http://localhost/failed", ""} {
+			c, m := setup(t)
+			c.srv.SetRedirects(callback, failure)
+			refused := func(a *answer) {
+				t.Helper()
+				if failure == "" {
+					a.untouched().says(401, "Invalid or expired ticket.")
+				} else {
+					a.sentBack(failure)
+				}
+			}
+			refused(c.get("/auth/activate?ticket=" + uuid4))
+			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
+			refused(c.get(path(t, m.Link)))
+			refused(c.get("/auth/activate?ticket=" + c.ticket())) // of an active account
+			c.post("/auth/register", `{"email":"late@example.com","password":"secret"}`)
+			c.srv.Advance(time.Hour)
+			refused(c.get(path(t, c.srv.Emails()[1].Link)))
 		}
 	})
-	t.Run("refused", func(t *testing.T) {
-		c, m := setup(t)
-		c.get("/auth/activate?ticket=" + uuid4).untouched().redirects(callback)
-		c.srv.Advance(time.Hour)
-		if rest := c.get(path(t, m.Link)).redirects(callback); rest != "" {
-			t.Errorf("an old ticket: %q follows the address", rest)
-		}
-		c.srv.SetRedirects(callback, "")
-		c.get(path(t, m.Link)).says(401, "Invalid or expired ticket.")
+	t.Run("missing, not a UUID v4, extra cookie parameter", func(t *testing.T) {
+		c := serve(t)
 		c.get("/auth/activate").says(400, `"ticket" is required`)
 		c.get("/auth/activate?ticket=x").says(400, `"ticket" must be a valid GUID`)
 		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").says(400, `"cookie" is not allowed`)
+	})
+	t.Run("REDIRECT_URL_SUCCESS unset", func(t *testing.T) {
+		c, m := setup(t)
 		c.srv.SetRedirects("", callback)
 		c.get(path(t, m.Link)).serverError()
 	})
@@ -196,12 +244,6 @@ func TestActivate(t *testing.T) {
 		m := c.mail()
 		c.get(path(t, m.Link)).redirects(callback)
 		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).says(401, "Invalid or expired ticket.")
-	})
-	t.Run("a ticket of an active account", func(t *testing.T) {
-		c := serve(t)
-		if rest := c.get("/auth/activate?ticket=" + c.ticket()).redirects(callback); rest != "" {
-			t.Errorf("%q follows the address", rest)
-		}
 	})
 }
 

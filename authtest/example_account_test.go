@@ -65,9 +65,9 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
-	defer auth.Close()
 	srv := httptest.NewTLSServer(auth)
 	defer srv.Close()
+	defer auth.Close() // first: it ends requests that a fault holds up
 
 	res, err := srv.Client().Get(srv.URL + "/healthz")
 	if err != nil {

@@ -41,12 +41,12 @@ func ExampleFault_lostAnswer() {
 }
 
 // The database behind the service is down. It does not say so.
-func ExampleBackendDown() {
+func ExampleFault_backendDown() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
 	_, token := srv.SignIn("ada@example.com")
 
-	srv.Inject(authtest.Refresh, authtest.BackendDown(authtest.Refresh))
+	srv.Inject(authtest.Refresh, authtest.Fault{BackendDown: true})
 	fmt.Println(status(srv, token))
 	srv.Clear()
 	fmt.Println(status(srv, token))

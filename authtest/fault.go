@@ -3,6 +3,7 @@ package authtest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"sync"
@@ -19,6 +20,8 @@ import (
 //	Fault{Deliver: Reset}                           // reset before anything is done
 //	Fault{Deliver: Reset, CarryOut: true}           // token rotated, answer lost
 //	Fault{Deliver: HalfThenReset}                   // reset within the answer
+//	Fault{BackendDown: true}                        // its database fails
+//	Fault{NoToken: true}                            // registered, but not signed in
 //	Fault{Edit: SpoilAccessToken}                   // new refresh token, no usable JWT
 type Fault struct {
 	// Times is how many requests the fault applies to. Default: all, until
@@ -36,7 +39,8 @@ type Fault struct {
 
 	// Between stops a request between its two steps: a refresh in lax mode
 	// between looking the token up and rotating it (in strict mode the two
-	// are one), a login between checking the password and issuing tokens, a
+	// are one), a logout of all sessions between finding the user and ending
+	// them, a login between checking the password and issuing tokens, a
 	// registration between finding the address free and taking it.
 	Between *Gate
 
@@ -45,9 +49,9 @@ type Fault struct {
 	After *Gate
 
 	// Status, Header and Body are answered in place of the service's answer,
-	// and the request is not carried out. Body is taken for HTML if it begins
-	// with "<" and for JSON else, unless Header says what it is. They do
-	// nothing without Status.
+	// and the request is not carried out. Status is from 200 to 599; the
+	// others do nothing without it. Body is taken for HTML if it begins with
+	// "<" and for JSON else, unless Header says what it is.
 	Status int
 	Header http.Header
 	Body   string
@@ -56,8 +60,20 @@ type Fault struct {
 	// or lost.
 	CarryOut bool
 
+	// BackendDown has the database behind the service fail: what needs it is
+	// not done, and the answer rarely says so. A login, for example, is told
+	// that the account does not exist, and a logout that it was done.
+	BackendDown bool
+
+	// NoToken has the database refuse the refresh token that a request would
+	// get, after all that is done before: an account is registered then, but
+	// not signed in, which is answered with a 400 without a message. A refresh
+	// is answered with 500, and its token stays good.
+	NoToken bool
+
 	// Edit changes the answer before it is sent: [DropTokens],
-	// [SpoilAccessToken], [Truncate], [Enlarge], or a function of the test.
+	// [SpoilAccessToken], [Truncate], [Enlarge], or a function of the test. It
+	// is called concurrently if requests are.
 	Edit func(*Answer)
 
 	// Deliver is how the answer goes out. Default: Whole. A request whose
@@ -100,34 +116,6 @@ func (f *Fault) answer() *Answer {
 	}
 	maps.Copy(a.Header, f.Header.Clone())
 	return a
-}
-
-// BackendDown is the answer of the service to requests while the database
-// behind it fails, which is rarely one that says so: a login, for example, is
-// told that the account does not exist.
-//
-//	srv.Inject(authtest.Refresh, authtest.BackendDown(authtest.Refresh))
-func BackendDown(e Endpoint) Fault {
-	a := badRequest()
-	switch e {
-	case Login:
-		a = noAccount()
-	case Register:
-		a = serverError()
-	case TOTP:
-		a = ticketRefused()
-	case ChangePassword, EnableMFA, DisableMFA, LostPassword:
-		a = failure(http.StatusBadRequest, "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED")
-	case Logout:
-		a = noContent()
-	case Activate:
-		a = redirect(defaultRedirect)
-	case Healthz:
-		a = healthz(nil)
-	case Version:
-		a = version(nil)
-	}
-	return Fault{Status: a.Status, Header: a.Header, Body: string(a.Body)}
 }
 
 // DropTokens removes the tokens from a body, for [Fault.Edit].
@@ -178,8 +166,12 @@ type faults struct {
 // Inject applies a fault to the coming requests to an endpoint, or to all
 // requests for [Any]. Faults of one endpoint apply one after the other, in the
 // order in which they were injected, each for as many requests as it says;
-// those for Any apply where the endpoint has none.
+// those for Any apply where the endpoint has none. It panics if the fault has a
+// Status that is none.
 func (s *Server) Inject(e Endpoint, f Fault) {
+	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+		panic(fmt.Sprintf("authtest: Inject: Status is %d, must be from 200 to 599", f.Status))
+	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	if s.faults.pending == nil {

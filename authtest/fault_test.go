@@ -160,6 +160,183 @@ func (c *conn) whole(path string) (*answer, error) {
 	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
+func TestInjectNoStatus(t *testing.T) {
+	c := serve(t)
+	for _, status := range []int{-1, 42, 100, 199, 600} {
+		func() {
+			defer func() {
+				if s, _ := recover().(string); !strings.Contains(s, "Status") {
+					t.Errorf("%d: recovered %q, want it to name the Status", status, s)
+				}
+			}()
+			c.srv.Inject(authtest.Login, authtest.Fault{Status: status})
+		}()
+	}
+}
+
+// What the service says while the database behind it fails.
+func TestBackendDown(t *testing.T) {
+	const (
+		bare  = ""
+		leaks = "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED"
+	)
+	tests := []struct {
+		name    string
+		request string
+		body    string
+		opts    authtest.Options
+		status  int
+		message string
+	}{
+		{"login", "POST /auth/login", `{"email":"ada@example.com","password":"` + password + `"}`, authtest.Options{}, 400, "Account does not exist."},
+		{"login by link", "POST /auth/login", `{"email":"ada@example.com"}`, authtest.Options{}, 400, "Account does not exist."},
+		{"login, anonymous", "POST /auth/login", `{"anonymous":true}`, authtest.Options{AnonymousUsers: true}, 500, "An internal server error occurred"},
+		{"register", "POST /auth/register", `{"email":"eve@example.com","password":"` + password + `"}`, authtest.Options{}, 500, "An internal server error occurred"},
+		{"refresh", "GET /auth/token/refresh?refresh_token=" + uuid4, "", authtest.Options{}, 400, bare},
+		{"refresh, lax", "GET /auth/token/refresh?refresh_token=" + uuid4, "", authtest.Options{Lax: true}, 400, bare},
+		{"revoke", "POST /auth/token/revoke", "", authtest.Options{}, 400, bare},
+		{"change-email", "POST /auth/change-email", `{"new_email":"eve@example.com"}`, authtest.Options{}, 400, bare},
+		{"change-email request", "POST /auth/change-email/request", `{"new_email":"eve@example.com"}`, authtest.Options{VerifyEmails: true}, 500, "An internal server error occurred"},
+		{"change-email change", "POST /auth/change-email/change", `{"ticket":"` + uuid4 + `"}`, authtest.Options{VerifyEmails: true}, 400, leaks},
+		{"mfa/generate", "POST /auth/mfa/generate", "", authtest.Options{}, 400, bare},
+		{"magic-link log-in", "GET /auth/magic-link?action=log-in&token=" + uuid4, "", authtest.Options{}, 400, bare},
+		{"delete", "POST /auth/delete", "", authtest.Options{SelfDelete: true}, 400, bare},
+		{"lost-password change", "POST /auth/change-password/change", `{"ticket":"` + uuid4 + `","new_password":"` + password + `"}`, authtest.Options{LostPassword: true}, 400, bare},
+		{"mfa/totp", "POST /auth/mfa/totp", `{"ticket":"` + uuid4 + `","code":"123456"}`, authtest.Options{}, 401, "Invalid or expired ticket."},
+		{"change-password", "POST /auth/change-password", `{"old_password":"` + password + `","new_password":"` + password + `"}`, authtest.Options{}, 400, leaks},
+		{"mfa/enable", "POST /auth/mfa/enable", `{"code":"123456"}`, authtest.Options{}, 400, leaks},
+		{"mfa/disable", "POST /auth/mfa/disable", `{"code":"123456"}`, authtest.Options{}, 400, leaks},
+		{"lost-password request", "POST /auth/change-password/request", `{"email":"ada@example.com"}`, authtest.Options{LostPassword: true}, 400, leaks},
+		{"logout", "POST /auth/logout?refresh_token=" + uuid4, "", authtest.Options{}, 204, ""},
+		{"activate", "GET /auth/activate?ticket=" + uuid4, "", authtest.Options{}, 302, ""},
+		{"magic-link register", "GET /auth/magic-link?action=register&token=" + uuid4, "", authtest.Options{}, 302, ""},
+		{"jwks", "GET /auth/jwks", "", authtest.Options{}, 501, "JWKS is not implemented on this server."},
+		// What is refused before the database is asked.
+		{"login without an address", "POST /auth/login", `{}`, authtest.Options{}, 400, `"email" is required`},
+		{"refresh without a token", "GET /auth/token/refresh", "", authtest.Options{}, 401, "Invalid or expired refresh token."},
+		{"delete, off", "POST /auth/delete", "", authtest.Options{}, 500, "An internal server error occurred"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t, tt.opts)
+			access, _ := c.srv.SignIn("ada@example.com")
+			c.srv.SetRedirects(callback, "https://app.example.com/failed")
+			c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+			method, path, _ := strings.Cut(tt.request, " ")
+			a := c.do(method, path, tt.body, bearer(access)).untouched()
+			switch tt.status {
+			case 204:
+				a.is(204)
+			case 302:
+				a.sentBack("https://app.example.com/failed")
+			default:
+				a.says(tt.status, tt.message)
+			}
+			c.live("ada@example.com", 1)
+		})
+	}
+	t.Run("refresh, token untouched", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+		c.refresh(token).bare()
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.srv.Clear()
+		c.refresh(token).session()
+	})
+	t.Run("healthz and version", func(t *testing.T) {
+		c := serve(t)
+		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+		for path, want := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
+			if a := c.get(path); a.status != 200 || a.body != want {
+				t.Errorf("%s is %d %s", path, a.status, a.body)
+			}
+		}
+		c.get("/nothing").says(404, "Not Found")
+	})
+	t.Run("links without REDIRECT_URL_ERROR", func(t *testing.T) {
+		c := serve(t)
+		c.srv.SetRedirects(callback, "")
+		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+		c.get("/auth/activate?ticket=" + uuid4).bare()
+		c.get("/auth/magic-link?action=register&token=" + uuid4).bare()
+	})
+	t.Run("accepts but never answers", func(t *testing.T) {
+		c := serve(t)
+		c.srv.Inject(authtest.Any, authtest.Fault{Deliver: authtest.Hang})
+		c.leave("GET", "/auth/token/refresh?refresh_token="+uuid4, "")
+	})
+}
+
+// What the service says when the token insert fails.
+func TestNoToken(t *testing.T) {
+	fault := authtest.Fault{NoToken: true, Times: 1}
+	setup := func(t *testing.T, e authtest.Endpoint, opts ...authtest.Options) *conn {
+		c := serve(t, opts...)
+		c.srv.Inject(e, fault)
+		return c
+	}
+	const login = `{"email":"ada@example.com","password":"` + password + `"}`
+
+	t.Run("login, after a good password check", func(t *testing.T) {
+		c := setup(t, authtest.Login)
+		c.post("/auth/login", login).untouched().bare()
+		c.live("ada@example.com", 0)
+		c.srv.Inject(authtest.Login, fault)
+		c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(401, "Username and password do not match")
+	})
+	t.Run("login without a password", func(t *testing.T) {
+		c := setup(t, authtest.Login)
+		c.post("/auth/login", `{"email":"ada@example.com"}`).untouched().bare()
+		c.noMail()
+	})
+	t.Run("anonymous login", func(t *testing.T) {
+		c := setup(t, authtest.Login, authtest.Options{AnonymousUsers: true})
+		c.post("/auth/login", `{"anonymous":true}`).untouched().bare()
+	})
+	t.Run("MFA, and the ticket stays good", func(t *testing.T) {
+		c := setup(t, authtest.TOTP)
+		body := `{"ticket":"` + c.ticket() + `","code":"` + c.code(0) + `","cookie":false}`
+		c.post("/auth/mfa/totp", body).untouched().bare()
+		c.post("/auth/mfa/totp", body).session()
+	})
+	t.Run("register, and the account exists", func(t *testing.T) {
+		c := setup(t, authtest.Register)
+		const body = `{"email":"new@example.com","password":"secret","cookie":false}`
+		c.post(registerPath, body).untouched().bare()
+		c.post(registerPath, body).says(400, "Account already exists.")
+		c.post("/auth/login", body).session()
+	})
+	for name, body := range map[string]string{
+		"activate":            `{"email":"new@example.com","password":"secret"}`,
+		"magic-link register": `{"email":"new@example.com"}`,
+	} {
+		t.Run(name+", and the account is active", func(t *testing.T) {
+			c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+			c.pending(c.post(registerPath, body), "new@example.com")
+			c.srv.Inject(authtest.Any, fault)
+			link := path(t, c.mail().Link)
+			c.get(link).untouched().bare()
+			if a, _ := c.srv.Account("new@example.com"); a.Inactive {
+				t.Error("the account is inactive")
+			}
+			c.get(link).redirects(callback) // it is used up
+		})
+	}
+	for name, opts := range map[string]authtest.Options{"strict": {}, "lax": {Lax: true}} {
+		t.Run("refresh, rolled back, token still good, "+name, func(t *testing.T) {
+			c := setup(t, authtest.Refresh, opts)
+			_, token := c.login("ada@example.com")
+			c.refresh(token).serverError()
+			c.live("ada@example.com", 1)
+			c.refresh(token).session()
+			if n := c.srv.Reuses(); n != 0 {
+				t.Errorf("Reuses is %d", n)
+			}
+		})
+	}
+}
+
 func TestInject(t *testing.T) {
 	c := serve(t)
 	status := func(path string) int { return c.get(path).status }

@@ -3,7 +3,8 @@ package authtest
 import "sync"
 
 // Gate stops requests until a test lets them pass; see [Fault]. The zero value
-// is closed. One gate can stand in several faults.
+// is closed. One gate can stand in several faults. All methods are safe for
+// concurrent use.
 type Gate struct {
 	mu       sync.Mutex
 	open     bool

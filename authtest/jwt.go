@@ -108,9 +108,11 @@ func jwks(c *call) *Answer {
 		return failure(http.StatusNotImplemented, "JWKS is not implemented on this server.")
 	}
 	n, e := components(&s.opts.RSAKey.PublicKey)
-	return ok(object{{"keys", []object{{
-		{"e", e}, {"n", n}, {"kty", "RSA"}, {"kid", s.kid}, {"alg", "RS256"}, {"use", "sig"},
-	}}}})
+	key := object{{"e", e}, {"n", n}, {"kty", "RSA"}, {"kid", s.kid}, {"alg", "RS256"}, {"use", "sig"}}
+	for _, name := range s.opts.JWKSWithout {
+		key = key.without(name)
+	}
+	return ok(object{{"keys", []object{key}}})
 }
 
 // thumbprint is the key ID of RFC 7638.

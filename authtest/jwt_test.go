@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"math/big"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +47,7 @@ func TestAccessToken(t *testing.T) {
 		t.Errorf("it does not verify: %v", err)
 	}
 
-	// The same payload, to the byte, from every endpoint within a second.
+	// Two within one second are the same to the byte.
 	again := c.refresh(s.RefreshToken).session().JWT
 	if again != s.JWT {
 		t.Error("two tokens within one second differ")
@@ -55,6 +59,38 @@ func TestAccessToken(t *testing.T) {
 	c.srv.Advance(-time.Second)
 	if signedIn, _ := c.srv.SignIn("ada@example.com"); signedIn != s.JWT {
 		t.Error("SignIn issues another token than login")
+	}
+}
+
+// Register, login, refresh and MFA give the same payload, and so does RS256.
+func TestAccessTokenEverywhere(t *testing.T) {
+	for alg, opts := range map[string]authtest.Options{"HS256": {}, "RS256": {RSAKey: rsaKey()}} {
+		t.Run(alg, func(t *testing.T) {
+			c := serve(t, opts)
+			same := func(name, user string, a *answer) {
+				t.Helper()
+				account, _ := c.srv.Account(user)
+				iat := c.srv.Now().Unix()
+				want := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%q,"x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},`+
+					`"sub":%q,"iss":"nhost","iat":%d,"exp":%d}`, account.ID, account.ID, iat, iat+900)
+				header, payload := decode(t, jwtOf(a))
+				if payload != want {
+					t.Errorf("%s: payload is\n%s, want\n%s", name, payload, want)
+				}
+				if !strings.HasPrefix(header, `{"alg":"`+alg+`"`) || strings.Contains(header, "kid") != (alg == "RS256") {
+					t.Errorf("%s: header is %s", name, header)
+				}
+			}
+			const bob = "bob@example.com"
+			login := c.post("/auth/login", `{"email":"bob@example.com","password":"`+password+`","cookie":false}`)
+			same("login", bob, login)
+			same("login, cookie mode", bob, c.post("/auth/login", `{"email":"bob@example.com","password":"`+password+`"}`))
+			refresh := c.refresh(login.session().RefreshToken)
+			same("refresh", bob, refresh)
+			same("refresh, cookie", bob, c.get("/auth/token/refresh", "Cookie: refresh_token="+refresh.session().RefreshToken))
+			same("register", "new@example.com", c.post(registerPath, `{"email":"new@example.com","password":"secret"}`))
+			same("MFA", "mfa@example.com", c.post("/auth/mfa/totp", `{"ticket":"`+c.ticket()+`","code":"`+c.code(0)+`"}`))
+		})
 	}
 }
 
@@ -106,7 +142,7 @@ func TestVerify(t *testing.T) {
 		return s
 	}
 	hasura := map[string]any{"x-hasura-user-id": ada.ID}
-	now := time.Now().Unix()
+	now := c.srv.Now().Unix()
 	none := token(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"hasura": hasura})
 	tests := []struct {
 		name, token string
@@ -132,17 +168,47 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// rsaKey is the same for all tests: to make one takes long.
+var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 func TestJWKS(t *testing.T) {
 	c := serve(t)
 	c.get("/auth/jwks").says(501, "JWKS is not implemented on this server.")
+
+	for name, tt := range map[string]struct {
+		without []string
+		end     string
+	}{
+		"generated key":            {nil, `,"alg":"RS256","use":"sig"}]}`},
+		"key from JWT_KEY":         {[]string{"use"}, `,"alg":"RS256"}]}`},
+		"key file read, restarted": {[]string{"alg", "use"}, `}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := serve(t, authtest.Options{RSAKey: rsaKey(), JWKSWithout: tt.without})
+			access, _ := c.login("ada@example.com")
+			header, _ := decode(t, access)
+			kid := strings.TrimSuffix(strings.TrimPrefix(header, `{"alg":"RS256","kid":"`), `"}`)
+			a := c.get("/auth/jwks")
+			want := `{"keys":[{"e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(rsaKey().N.Bytes()) +
+				`","kty":"RSA","kid":"` + kid + `"` + tt.end
+			if a.status != 200 || a.body != want {
+				t.Errorf("answer is %d %s, want %s", a.status, a.body, want)
+			}
+			if got := a.header.Get("Cache-Control"); !strings.HasPrefix(got, "no-store") {
+				t.Errorf("Cache-Control is %q", got)
+			}
+		})
+	}
 }
 
 func TestRS256(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := serve(t, authtest.Options{RSAKey: key})
+	c := serve(t, authtest.Options{RSAKey: rsaKey()})
 	if c.srv.Secret() != nil {
 		t.Error("there is a secret beside the RSA key")
 	}
@@ -173,7 +239,13 @@ func TestRS256(t *testing.T) {
 	}
 
 	// The public key is no HMAC secret.
-	forged, _ := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
-		SignedString(public.N.Bytes())
-	c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range [][]byte{n, der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})} {
+		forged, _ := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
+			SignedString(secret)
+		c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+	}
 }

@@ -44,7 +44,7 @@ func login(c *call) *Answer {
 
 func (c *call) passwordLogin() *Answer {
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	a := s.byEmail(c.text("email"))
 	if a == nil {
 		s.mu.Unlock()
@@ -72,7 +72,7 @@ func (c *call) passwordLogin() *Answer {
 		return nil
 	}
 
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	if s.accounts[a.ID] != a {
 		return badRequest() // the tokens would belong to nobody
@@ -88,13 +88,17 @@ func (c *call) passwordLogin() *Answer {
 // token as well.
 func (c *call) mailLoginLink() *Answer {
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	a := s.byEmail(c.text("email"))
 	if a == nil {
 		s.mu.Unlock()
 		return noAccount()
 	}
-	t := s.issue(a, nil)
+	t := c.newToken(a)
+	if t == nil {
+		s.mu.Unlock()
+		return badRequest()
+	}
 	c.deliverCookies(a, t)
 	to := a.Email
 	s.mu.Unlock()
@@ -114,7 +118,7 @@ func (c *call) mailLoginLink() *Answer {
 // refresh token in a cookie and in the body.
 func (c *call) anonymousLogin() *Answer {
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a := &account{anonymous: true, Account: Account{
 		ID:          newUUID(),
@@ -123,7 +127,10 @@ func (c *call) anonymousLogin() *Answer {
 		Roles:       []string{"anonymous"},
 	}}
 	s.accounts[a.ID] = a
-	t := s.issue(a, nil)
+	t := c.newToken(a)
+	if t == nil {
+		return badRequest()
+	}
 	c.deliverCookies(a, t)
 	body := c.session(a, t.value)
 	user, _ := body.get("user")
@@ -149,7 +156,7 @@ func totpLogin(c *call) *Answer {
 		return a
 	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a := s.byTicket(c.text("ticket"))
 	switch {
@@ -162,7 +169,9 @@ func totpLogin(c *call) *Answer {
 	case !s.validCode(c.text("code"), a.TOTPSecret):
 		return wrongCode()
 	}
-	a.ticket = ""
+	if !c.noToken {
+		a.ticket = ""
+	}
 	return c.signIn(a)
 }
 
@@ -208,7 +217,10 @@ func (c *call) cookieMode() bool {
 
 // signIn begins a session for an account that has proved itself. s.mu is held.
 func (c *call) signIn(a *account) *Answer {
-	t := c.server.issue(a, nil)
+	t := c.newToken(a)
+	if t == nil {
+		return badRequest()
+	}
 	if c.deliverCookies(a, t) {
 		return ok(c.session(a, ""))
 	}

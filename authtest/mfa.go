@@ -30,7 +30,7 @@ func generateMFA(c *call) *Answer {
 		return serverError()
 	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	if a := s.accounts[id]; a != nil {
 		if a.TOTPSecret != "" {
@@ -106,7 +106,7 @@ func (c *call) switchMFA(f func(*account) *Answer) *Answer {
 		return a
 	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a, refusal := c.self()
 	if a == nil {

@@ -35,7 +35,7 @@ func changePassword(c *call) *Answer {
 		return a
 	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	a, refusal := c.self()
 	want := ""
 	if a != nil {
@@ -57,7 +57,7 @@ func changePassword(c *call) *Answer {
 		return serverError()
 	}
 	s.hash(c.text("new_password"))
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a.Password = c.text("new_password")
 	return noContent()
@@ -72,7 +72,7 @@ func lostPassword(c *call) *Answer {
 	if a := invalid(c.body, field{"email", s.emailRule()}); a != nil {
 		return a
 	}
-	s.mu.Lock()
+	c.lock()
 	a := s.byEmail(c.text("email"))
 	if a == nil {
 		s.mu.Unlock()
@@ -104,7 +104,7 @@ func resetPassword(c *call) *Answer {
 		return serverError()
 	}
 	s.hash(c.text("new_password"))
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a := s.byTicket(c.text("ticket"))
 	if a == nil {
@@ -114,16 +114,19 @@ func resetPassword(c *call) *Answer {
 	return noContent()
 }
 
-// newAddress checks a request for another address and returns the account, or
-// the answer to a request that cannot be met. s.mu is held.
+// checkAddress checks a request for another address, and returns the answer to
+// one that cannot be met.
+func (c *call) checkAddress() *Answer {
+	if !c.user.known {
+		return notLoggedIn()
+	}
+	return invalid(c.body, field{"new_email", c.server.emailRule()})
+}
+
+// newAddress looks for the account, or returns the answer to a request for an
+// address that it cannot have. s.mu is held.
 func (c *call) newAddress() (*account, *Answer) {
 	s := c.server
-	if !c.user.known {
-		return nil, notLoggedIn()
-	}
-	if a := invalid(c.body, field{"new_email", s.emailRule()}); a != nil {
-		return nil, a
-	}
 	if s.byEmail(c.text("new_email")) != nil {
 		return nil, failure(http.StatusBadRequest, "Cannot use this email.")
 	}
@@ -140,7 +143,10 @@ func changeEmail(c *call) *Answer {
 	if s.opts.VerifyEmails {
 		return serverError()
 	}
-	s.mu.Lock()
+	if a := c.checkAddress(); a != nil {
+		return a
+	}
+	c.lock()
 	defer s.mu.Unlock()
 	a, refusal := c.newAddress()
 	switch {
@@ -165,7 +171,10 @@ func requestEmailChange(c *call) *Answer {
 	if !s.opts.VerifyEmails {
 		return serverError()
 	}
-	s.mu.Lock()
+	if a := c.checkAddress(); a != nil {
+		return a
+	}
+	c.lock()
 	a, refusal := c.newAddress()
 	if refusal != nil {
 		s.mu.Unlock()
@@ -193,7 +202,7 @@ func confirmEmailChange(c *call) *Answer {
 	if a := invalid(c.body, field{"ticket", ticketRule}); a != nil {
 		return a
 	}
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	a := s.byTicket(c.text("ticket"))
 	if a == nil {
@@ -213,15 +222,19 @@ func deleteAccount(c *call) *Answer {
 	if !s.opts.SelfDelete {
 		return serverError()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	refusal := failure(http.StatusUnauthorized, "Unable to delete account")
+	if !c.user.known {
+		return refusal
+	}
 	id, ok := parseUUID(c.user.userID)
-	if c.user.known && !ok {
+	if !ok {
 		return badRequest()
 	}
+	c.lock()
+	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		return failure(http.StatusUnauthorized, "Unable to delete account")
+		return refusal
 	}
 	s.remove(a)
 	c.clearCookies()

@@ -48,7 +48,7 @@ func register(c *call) *Answer {
 		return a
 	}
 	address := c.text("email")
-	s.mu.Lock()
+	c.lock()
 	taken := s.byEmail(address)
 	inactive := taken != nil && taken.Inactive
 	s.mu.Unlock()
@@ -81,7 +81,7 @@ func register(c *call) *Answer {
 	if s.opts.NoActivation && s.opts.VerifyEmails {
 		return c.mailActivation(a)
 	}
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	return c.signIn(a)
 }
@@ -110,7 +110,7 @@ func (c *call) registerRoles() (roles []string, defaultRole string) {
 // a role that comes twice.
 func (c *call) insertAccount(address string, roles []string, defaultRole string) *account {
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	distinct := slices.Clone(roles)
 	slices.Sort(distinct)
@@ -148,7 +148,7 @@ func (c *call) mailActivation(a *account) *Answer {
 	if s.opts.NoEmails {
 		return serverError()
 	}
-	s.mu.Lock()
+	c.lock()
 	m := Email{To: a.Email, Subject: "Confirm your email address", Ticket: a.ticket, Link: s.link(Activate, "ticket="+a.ticket)}
 	if a.Password == "" {
 		m = Email{To: a.Email, Subject: "Secure register link", Token: a.ticket, Link: s.link(MagicLink, "token="+a.ticket+"&action=register")}

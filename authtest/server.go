@@ -1,6 +1,8 @@
 package authtest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +28,8 @@ type Options struct {
 	Addr string
 
 	// AccessLife is how long an access token lives, in whole seconds.
-	// Default: 15 minutes. (The real service counts in minutes.)
+	// Default: 15 minutes. (The real service counts in minutes; Synmetrix sets
+	// 10800, which is 7.5 days.)
 	AccessLife time.Duration
 
 	// RefreshLife is how long a refresh token lives. Default: 30 days.
@@ -44,6 +48,11 @@ type Options struct {
 	// RSAKey makes the service sign with RS256 and publish the public key at
 	// /auth/jwks.
 	RSAKey *rsa.PrivateKey
+
+	// JWKSWithout are members that the key at /auth/jwks lacks. Default: none.
+	// The real service leaves out "use" if it was given its key (JWT_KEY), and
+	// "alg" and "use" once it has read it from its file after a restart.
+	JWKSWithout []string
 
 	// Namespace is the claim that holds the user's ID and roles. Default:
 	// "hasura", as Synmetrix sets it.
@@ -65,8 +74,8 @@ type Options struct {
 	CookieSameSite http.SameSite
 
 	// PasswordCost is the bcrypt cost of checking a password. Default: 10,
-	// that of the real service. A negative one compares passwords without
-	// bcrypt, for tests that sign many users in.
+	// that of the real service, which checks one after the other. A negative
+	// one compares passwords without bcrypt, for tests that sign many users in.
 	PasswordCost int
 
 	// RateLimit is how many requests a client address may make in a window
@@ -77,13 +86,14 @@ type Options struct {
 	// RateWindow is the window of RateLimit. Default: 15 minutes.
 	RateWindow time.Duration
 
-	// Now is the clock of the service, to which [Server.Advance] adds.
-	// Default: time.Now.
+	// Now is the clock of the service, to which [Server.Advance] adds. It may
+	// be called concurrently. Default: time.Now.
 	Now func() time.Time
 
 	// OnEmail is called with each e-mail that the service sends, before the
-	// request is answered. An error is a mail server that refuses. E-mails
-	// are kept besides, see [Server.Emails].
+	// request is answered, and concurrently if requests are. An error is a mail
+	// server that refuses. E-mails that it takes are kept besides, see
+	// [Server.Emails].
 	OnEmail func(Email) error
 
 	// The rest are switches of the service, named in brackets. Their zero
@@ -137,6 +147,8 @@ type Server struct {
 	offset atomic.Int64
 	faults faults
 	limit  limiter
+
+	hashing sync.Mutex // one password at a time
 
 	mu        sync.Mutex
 	accounts  map[string]*account      // by ID
@@ -236,6 +248,10 @@ func (o Options) withDefaults() (Options, error) {
 	bad := func(field, allowed string) (Options, error) {
 		return Options{}, fmt.Errorf("authtest: Options.%s %s", field, allowed)
 	}
+	o.Secret = bytes.Clone(o.Secret)
+	for _, list := range []*[]string{&o.JWKSWithout, &o.CustomFields, &o.EmailDomains, &o.RegisterRoles, &o.RegisterFields} {
+		*list = slices.Clone(*list)
+	}
 	if o.AccessLife == 0 {
 		o.AccessLife = 15 * time.Minute
 	}
@@ -255,6 +271,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.RSAKey != nil {
 		if _, err := jwt.SigningMethodRS256.Sign("", o.RSAKey); err != nil {
 			return bad("RSAKey", "cannot sign: "+err.Error())
+		}
+	}
+	for _, name := range o.JWKSWithout {
+		if name != "alg" && name != "use" {
+			return bad("JWKSWithout", `may have "alg" and "use"`)
 		}
 	}
 	if o.RSAKey == nil && o.Secret == nil {
@@ -319,6 +340,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// Format prints the URL and how many accounts there are, for every fmt verb,
+// and nothing of what is in them.
+func (s *Server) Format(f fmt.State, _ rune) {
+	s.mu.Lock()
+	n := len(s.accounts)
+	s.mu.Unlock()
+	_, _ = fmt.Fprintf(f, "authtest.Server{%s, %d accounts}", cmp.Or(s.URL, "not listening"), n)
+}
+
 // Now returns the time by the service's clock.
 func (s *Server) Now() time.Time {
 	return s.opts.Now().Add(time.Duration(s.offset.Load()))
@@ -346,6 +376,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// notice a client that hangs up while a fault holds its request.
 	c.readBody()
 	endpoint, handle := route(r)
-	fault := s.faults.take(endpoint)
-	s.perform(w, c, handle, fault)
+	c.endpoint = endpoint
+	s.perform(w, c, handle, s.faults.take(endpoint))
 }

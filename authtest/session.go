@@ -31,20 +31,20 @@ func refresh(c *call) *Answer {
 	if s.opts.Lax {
 		return c.refreshLax(value)
 	}
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	t, a := s.present(value)
 	if t == nil {
 		return refused()
 	}
-	return c.refreshed(a, s.rotate(t, a))
+	return c.rotated(t, a)
 }
 
 // refreshLax does it as the real service does: what happens to the token
 // between the two steps goes unseen.
 func (c *call) refreshLax(value string) *Answer {
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	t, a := s.present(value)
 	s.mu.Unlock()
 	if t == nil {
@@ -53,21 +53,24 @@ func (c *call) refreshLax(value string) *Answer {
 	if !s.sleep(laxGap) || !c.between() {
 		return nil
 	}
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
-	if s.accounts[a.ID] != a {
-		return serverError() // the new token would belong to nobody
-	}
-	return c.refreshed(a, s.rotate(t, a))
+	return c.rotated(t, a)
 }
 
-// refreshed answers in the way in which the token came. s.mu is held.
-func (c *call) refreshed(a *account, t *refreshToken) *Answer {
+// rotated puts a new token in the place of t and answers in the way in which
+// that came. s.mu is held.
+func (c *call) rotated(t *refreshToken, a *account) *Answer {
+	s := c.server
+	if c.noToken || s.accounts[a.ID] != a { // it would belong to nobody
+		return serverError()
+	}
+	next := s.rotate(t, a)
 	if c.refresh.fromCookie {
-		c.setCookies(a, t.value)
+		c.setCookies(a, next.value)
 		return ok(c.session(a, ""))
 	}
-	return ok(c.session(a, t.value))
+	return ok(c.session(a, next.value))
 }
 
 // revoke is POST /auth/token/revoke: it ends all refresh tokens of the user
@@ -81,7 +84,7 @@ func revoke(c *call) *Answer {
 		return badRequest()
 	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
 	s.endTokens(id)
 	return noContent()
@@ -103,19 +106,33 @@ func logout(c *call) *Answer {
 	if !ok || c.refresh.malformed {
 		return noContent()
 	}
+	if c.isTrue("all") {
+		return c.logoutAll(value)
+	}
 	s := c.server
-	s.mu.Lock()
+	c.lock()
 	defer s.mu.Unlock()
-	t := s.tokens[value]
-	if !c.isTrue("all") {
-		if t != nil && t.State == TokenLive {
-			t.State = TokenEnded
-		}
+	if t := s.tokens[value]; t != nil && t.State == TokenLive {
+		t.State = TokenEnded
+	}
+	return noContent()
+}
+
+// logoutAll ends all tokens of the user whose token it is, if that is good.
+func (c *call) logoutAll(value string) *Answer {
+	s := c.server
+	c.lock()
+	a := s.owner(s.tokens[value])
+	s.mu.Unlock()
+	if a == nil {
 		return noContent()
 	}
-	if a := s.owner(t); a != nil {
-		s.endTokens(a.ID)
+	if !c.between() {
+		return nil
 	}
+	c.lock()
+	defer s.mu.Unlock()
+	s.endTokens(a.ID)
 	return noContent()
 }
 

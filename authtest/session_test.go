@@ -13,7 +13,7 @@ const refused = "Invalid or expired refresh token."
 func TestRefresh(t *testing.T) {
 	const path = "/auth/token/refresh"
 
-	t.Run("good", func(t *testing.T) {
+	t.Run("good, query", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		s := c.refresh(token).untouched().session()
@@ -23,7 +23,7 @@ func TestRefresh(t *testing.T) {
 		c.get(path+"?refresh_token="+s.RefreshToken, "Authorization: Bearer nonsense").session()
 		c.live("ada@example.com", 1)
 	})
-	t.Run("cookie only", func(t *testing.T) {
+	t.Run("good, cookie only", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		next := c.get(path, "Cookie: refresh_token="+token).cookieSession()
@@ -32,14 +32,14 @@ func TestRefresh(t *testing.T) {
 		}
 		c.refresh(next).session()
 	})
-	t.Run("again", func(t *testing.T) {
+	t.Run("same token again", func(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
 		_, token := c.login("ada@example.com")
 		next := c.refresh(token).session().RefreshToken
 		c.refresh(token).says(401, refused)
 		c.refresh(next).session() // a reuse has no consequences
 	})
-	t.Run("no token where it is looked for", func(t *testing.T) {
+	t.Run("missing, empty, only in body, only a bearer", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
 		c.get(path).says(401, refused)
@@ -49,30 +49,34 @@ func TestRefresh(t *testing.T) {
 		c.get(path, bearer(access)).says(401, refused)
 		c.refresh(token).session()
 	})
-	t.Run("token that is not good", func(t *testing.T) {
+	for name, spoil := range map[string]func(c *conn, access, token string){
+		"expired": func(c *conn, _, _ string) { c.srv.Advance(30*24*time.Hour + time.Second) },
+		"inactive account": func(c *conn, _, _ string) {
+			c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+		},
+		"deleted account": func(c *conn, _, _ string) { c.srv.DeleteAccount("ada@example.com") },
+		"after revoke":    func(c *conn, access, _ string) { c.post("/auth/token/revoke", "", bearer(access)).is(204) },
+		"after logout":    func(c *conn, _, token string) { c.post("/auth/logout?refresh_token="+token, "").is(204) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := serve(t)
+			access, token := c.login("ada@example.com")
+			spoil(c, access, token)
+			c.refresh(token).says(401, refused)
+		})
+	}
+	t.Run("unknown UUID", func(t *testing.T) {
 		c := serve(t)
 		c.refresh(uuid4).says(401, refused)
-
+	})
+	t.Run("in its last second, the account active again", func(t *testing.T) {
+		c := serve(t)
 		_, token := c.login("ada@example.com")
-		c.srv.Advance(30*24*time.Hour + time.Second)
-		c.refresh(token).says(401, refused)
-
-		_, token = c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
 		c.refresh(token).says(401, refused)
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
-		token = c.refresh(token).session().RefreshToken
-
-		c.post("/auth/logout?refresh_token="+token, "").is(204)
-		c.refresh(token).says(401, refused)
-
-		access, token := c.login("ada@example.com")
-		c.post("/auth/token/revoke", "", bearer(access)).is(204)
-		c.refresh(token).says(401, refused)
-
-		_, token = c.login("ada@example.com")
-		c.srv.DeleteAccount("ada@example.com")
-		c.refresh(token).says(401, refused)
+		c.srv.Advance(30 * 24 * time.Hour)
+		c.refresh(token).session()
 	})
 	t.Run("not a UUID, or given twice", func(t *testing.T) {
 		c := serve(t)
@@ -83,7 +87,7 @@ func TestRefresh(t *testing.T) {
 		c.get(path + "?refresh_token[]=" + token).bare()
 		c.refresh(token).session() // it was not touched
 	})
-	t.Run("cookie and query", func(t *testing.T) {
+	t.Run("cookie A and query B", func(t *testing.T) {
 		c := serve(t)
 		_, adas := c.login("ada@example.com")
 		_, bobs := c.login("bob@example.com")
@@ -93,11 +97,18 @@ func TestRefresh(t *testing.T) {
 		if _, payload := decode(t, jwtOf(a)); !containsAll(payload, ada.ID) {
 			t.Errorf("answered for somebody else: %s", payload)
 		}
-		c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token="+adas).says(401, refused) // stale by now
-		c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token=").says(401, refused)
-		c.refresh(bobs).session()
+		c.refresh(bobs).session() // B stays live
 	})
-	t.Run("broken identity cookie", func(t *testing.T) {
+	t.Run("cookie stale or empty, query good", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, stale := c.login("ada@example.com")
+		token := c.refresh(stale).session().RefreshToken
+		for _, cookie := range []string{stale, uuid4, ""} {
+			c.get(path+"?refresh_token="+token, "Cookie: refresh_token="+cookie).says(401, refused)
+		}
+		c.refresh(token).session()
+	})
+	t.Run("broken permission_variables cookie", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.get(path+"?refresh_token="+token, "Cookie: permission_variables=x").bare()
@@ -109,16 +120,24 @@ func TestRefresh(t *testing.T) {
 		c.do("HEAD", path+"?refresh_token="+token, "").is(200)
 		c.refresh(token).says(401, refused)
 	})
+	t.Run("POST", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		c.post(path+"?refresh_token="+token, "").says(404, "Not Found")
+		c.refresh(token).session()
+	})
 	t.Run("roles are those of now", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Roles = []string{"user", "analyst"} })
-		_, payload := decode(t, c.refresh(token).session().JWT)
-		if !containsAll(payload, `"x-hasura-allowed-roles":["user","analyst"]`) {
-			t.Errorf("payload is %s", payload)
+		access, _ := c.login("ada@example.com")
+		for _, jwt := range []string{access, c.refresh(token).session().JWT} {
+			if _, payload := decode(t, jwt); !containsAll(payload, `"x-hasura-allowed-roles":["user","analyst"]`) {
+				t.Errorf("payload is %s", payload)
+			}
 		}
 	})
-	t.Run("a full life again", func(t *testing.T) {
+	t.Run("a full new 30 days each time", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		for range 3 {
@@ -126,7 +145,7 @@ func TestRefresh(t *testing.T) {
 			token = c.refresh(token).session().RefreshToken
 		}
 	})
-	t.Run("the client gives up", func(t *testing.T) {
+	t.Run("client gives up waiting", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		var gate authtest.Gate
@@ -134,6 +153,7 @@ func TestRefresh(t *testing.T) {
 		c.leave("GET", path+"?refresh_token="+token, "")
 		gate.Open()
 		eventually(t, func() bool { return c.srv.Refreshes() == 1 })
+		c.live("ada@example.com", 1) // that nobody knows
 		c.refresh(token).says(401, refused)
 	})
 }
@@ -184,12 +204,12 @@ func TestConcurrentRefreshes(t *testing.T) {
 	})
 	t.Run("lax, unforced", func(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
-		_, token := c.login("ada@example.com")
-		var gate authtest.Gate
-		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
-		if good := all(c, token, &gate); len(good) < 2 {
-			t.Errorf("%d of %d succeeded: the two steps do not overlap", len(good), n)
-		}
+		eventually(t, func() bool { // two steps overlap
+			_, token := c.login("ada@example.com")
+			var gate authtest.Gate
+			c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
+			return len(all(c, token, &gate)) > 1
+		})
 	})
 	t.Run("strict", func(t *testing.T) {
 		c := serve(t)
@@ -210,7 +230,7 @@ func TestConcurrentRefreshes(t *testing.T) {
 }
 
 func TestRefreshRacingLogout(t *testing.T) {
-	t.Run("lax: the new token survives", func(t *testing.T) {
+	t.Run("refresh 200, logout 204, and the new token survives", func(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
 		_, token := c.login("ada@example.com")
 		var gate authtest.Gate
@@ -221,62 +241,91 @@ func TestRefreshRacingLogout(t *testing.T) {
 		gate.Open()
 		c.refresh((<-answer).session().RefreshToken).session()
 	})
-	t.Run("the new token is dead on arrival", func(t *testing.T) {
-		c := serve(t)
+	t.Run("refresh 200, logout 204, and the new token is dead", func(t *testing.T) {
+		for _, opts := range []authtest.Options{{}, {Lax: true}} {
+			c := serve(t, opts)
+			_, token := c.login("ada@example.com")
+			var gate authtest.Gate
+			c.srv.Inject(authtest.Logout, authtest.Fault{Between: &gate, Times: 1})
+			answer := c.later("POST", "/auth/logout?refresh_token="+token, `{"all":true}`)
+			<-gate.Arrived(1)
+			next := c.refresh(token).session().RefreshToken
+			gate.Open()
+			(<-answer).is(204)
+			c.refresh(next).says(401, refused)
+			c.live("ada@example.com", 0)
+		}
+	})
+	t.Run("refresh 401, logout 204", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
 		_, token := c.login("ada@example.com")
-		access, _ := c.login("ada@example.com")
 		var gate authtest.Gate
-		c.srv.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
 		answer := c.later("GET", "/auth/token/refresh?refresh_token="+token, "")
 		<-gate.Arrived(1)
-		c.post("/auth/token/revoke", "", bearer(access)).is(204)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
 		gate.Open()
-		c.refresh((<-answer).session().RefreshToken).says(401, refused)
+		(<-answer).says(401, refused)
+		c.live("ada@example.com", 0)
 	})
 }
 
 func TestRevoke(t *testing.T) {
-	c := serve(t, authtest.Options{AccessLife: time.Minute})
-	access, _ := c.login("ada@example.com")
-	c.login("ada@example.com")
-	c.login("bob@example.com")
 	const path = "/auth/token/revoke"
-	c.post(path, "", bearer(access)).is(204)
-	c.live("ada@example.com", 0)
-	c.live("bob@example.com", 1)
-	c.post(path, "", bearer(access)).is(204) // the JWT stays valid, and there are none left
-	c.post(path, "").says(401, "Not logged in")
-	c.post(path, "", "Authorization: Bearer x.y.z").says(401, "Not logged in")
-	c.srv.Advance(time.Minute + time.Second)
-	c.post(path, "", bearer(access)).says(401, "Not logged in")
-
-	access, _ = c.login("ada@example.com")
-	c.srv.DeleteAccount("ada@example.com")
-	c.post(path, "", bearer(access)).is(204)
+	t.Run("all refresh tokens of the user", func(t *testing.T) {
+		c := serve(t)
+		access, _ := c.login("ada@example.com")
+		c.login("ada@example.com")
+		c.login("bob@example.com")
+		c.post(path, "", bearer(access)).is(204)
+		c.live("ada@example.com", 0)
+		c.live("bob@example.com", 1)
+		c.post(path, "", bearer(access)).is(204) // the JWT stays valid, and there are none left
+	})
+	t.Run("the user no longer exists", func(t *testing.T) {
+		c := serve(t)
+		access, _ := c.login("ada@example.com")
+		c.srv.DeleteAccount("ada@example.com")
+		c.post(path, "", bearer(access)).is(204)
+	})
+	t.Run("no, bad or expired JWT, lower-case bearer", func(t *testing.T) {
+		c := serve(t)
+		access, _ := c.login("ada@example.com")
+		c.post(path, "").says(401, "Not logged in")
+		c.post(path, "", bearer("x.y.z")).says(401, "Not logged in")
+		c.post(path, "", "Authorization: bearer "+access).says(401, "Not logged in")
+		c.srv.Advance(15 * time.Minute)
+		c.post(path, "", bearer(access)).says(401, "Not logged in")
+		c.live("ada@example.com", 1)
+	})
 }
 
 func TestLogout(t *testing.T) {
 	tests := []struct {
 		name, query, body string
 		header            []string
+		later             time.Duration // with the access token of before
 		status            int
 		message           string
 		left              int // of three sessions
 	}{
-		{name: "all", body: `{"all":true}`, status: 204, left: 0},
-		{name: "all as a string", body: `{"all":"true"}`, status: 204, left: 0},
-		{name: "this one", body: `{"all":false}`, status: 204, left: 2},
-		{name: "no option", body: `{}`, status: 204, left: 2},
+		{name: "all:true", body: `{"all":true}`, status: 204, left: 0},
+		{name: `all:"true"`, body: `{"all":"true"}`, status: 204, left: 0},
+		{name: "all:false", body: `{"all":false}`, status: 204, left: 2},
+		{name: `all:"false"`, body: `{"all":"false"}`, status: 204, left: 2},
+		{name: "{}", body: `{}`, status: 204, left: 2},
 		{name: "no body", status: 204, left: 2},
-		{name: "bad access token", header: []string{"Authorization: Bearer x"}, status: 204, left: 2},
+		{name: "bad JWT", header: []string{bearer("x")}, status: 204, left: 2},
+		{name: "expired JWT", later: time.Hour, status: 204, left: 2},
 		{name: "unknown token", query: "?refresh_token=" + uuid4, body: `{"all":true}`, status: 204, left: 3},
 		{name: "garbage", query: "?refresh_token=garbage", body: `{"all":true}`, status: 204, left: 3},
+		{name: "garbage, this one", query: "?refresh_token=garbage", status: 204, left: 3},
 		{name: "no token", query: "?", status: 401, message: refused, left: 3},
 		{name: "empty token", query: "?refresh_token=", status: 401, message: refused, left: 3},
 		{name: "token in the body", query: "?", body: `{"refresh_token":"` + uuid4 + `"}`, status: 401, message: refused, left: 3},
-		{name: "all is a number", body: `{"all":1}`, status: 400, message: `"all" must be a boolean`, left: 3},
+		{name: "all:1", body: `{"all":1}`, status: 400, message: `"all" must be a boolean`, left: 3},
 		{name: "extra key", body: `{"x":1}`, status: 400, message: `"x" is not allowed`, left: 3},
-		{name: "malformed", body: `{`, status: 400, left: 3},
+		{name: "malformed JSON", body: `{`, status: 400, left: 3},
 		{name: "empty cookie beats the query", header: []string{"Cookie: refresh_token="}, status: 401, message: refused, left: 3},
 	}
 	for _, tt := range tests {
@@ -284,9 +333,13 @@ func TestLogout(t *testing.T) {
 			c := serve(t)
 			c.login("ada@example.com")
 			c.login("ada@example.com")
-			_, token := c.login("ada@example.com")
+			access, token := c.login("ada@example.com")
 			if tt.query == "" {
 				tt.query = "?refresh_token=" + token
+			}
+			if tt.later > 0 {
+				c.srv.Advance(tt.later)
+				tt.header = []string{bearer(access)}
 			}
 			a := c.post("/auth/logout"+tt.query, tt.body, tt.header...).untouched()
 			if tt.status == 204 {
@@ -298,14 +351,14 @@ func TestLogout(t *testing.T) {
 		})
 	}
 
-	t.Run("used token", func(t *testing.T) {
+	t.Run("token already used", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.refresh(token).session()
 		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
 		c.live("ada@example.com", 1)
 	})
-	t.Run("all with an expired token", func(t *testing.T) {
+	t.Run("all:true with an expired refresh token", func(t *testing.T) {
 		c := serve(t)
 		_, old := c.login("ada@example.com")
 		c.srv.Advance(30*24*time.Hour + time.Second)
@@ -313,7 +366,7 @@ func TestLogout(t *testing.T) {
 		c.post("/auth/logout?refresh_token="+old, `{"all":true}`).is(204)
 		c.live("ada@example.com", 1)
 	})
-	t.Run("all for an inactive account", func(t *testing.T) {
+	t.Run("all:true for an inactive account", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
@@ -321,18 +374,21 @@ func TestLogout(t *testing.T) {
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
 		c.live("ada@example.com", 1)
 	})
-	t.Run("cookie", func(t *testing.T) {
+	t.Run("token in cookie", func(t *testing.T) {
 		c := serve(t)
 		_, inCookie := c.login("ada@example.com")
 		_, inQuery := c.login("ada@example.com")
 		c.post("/auth/logout?refresh_token="+inQuery, "", "Cookie: refresh_token="+inCookie).clears().is(204)
 		c.refresh(inCookie).says(401, refused)
+		inQuery = c.refresh(inQuery).session().RefreshToken
+		// Cleared first, whatever the body then is.
+		c.post("/auth/logout", `{"all":1}`, "Cookie: refresh_token="+inQuery).clears().says(400, `"all" must be a boolean`)
 		c.refresh(inQuery).session()
 	})
-	t.Run("the access token lives on", func(t *testing.T) {
+	t.Run("the JWT works on", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
 		c.post("/auth/logout?refresh_token="+token, "").is(204)
-		c.post("/auth/token/revoke", "", bearer(access)).is(204)
+		c.post("/auth/change-password", `{"old_password":"`+password+`","new_password":"another"}`, bearer(access)).is(204)
 	})
 }

@@ -29,7 +29,8 @@ type refreshToken struct {
 	login     *struct{ _ byte } // the same for all tokens that descend from one login
 }
 
-// Token returns what the service knows of a refresh token.
+// Token returns what the service knows of a refresh token, false if it has not
+// issued it.
 func (s *Server) Token(token string) (TokenInfo, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,6 +111,15 @@ func (s *Server) issue(a *account, of *refreshToken) *refreshToken {
 	}
 	s.tokens[t.value] = t
 	return t
+}
+
+// newToken issues a token to an account that a request signs in, nil if its
+// fault has the database refuse that. s.mu is held.
+func (c *call) newToken(a *account) *refreshToken {
+	if c.noToken {
+		return nil
+	}
+	return c.server.issue(a, nil)
 }
 
 // usable reports whether a token is live and in its time. s.mu is held.

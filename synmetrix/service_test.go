@@ -516,28 +516,47 @@ func TestServiceBackendDown(t *testing.T) {
 		means   string
 	}
 	const internals = "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED"
-	special := map[string]answer{
+	bare := answer{synmetrix.CodeUnclear, 400, "", unavailable}
+	leaks := answer{synmetrix.CodeUnclear, 400, internals, unavailable}
+	failed := answer{synmetrix.CodeServiceError, 500, serverError, unavailable}
+	want := map[string]answer{
 		"login":                 {synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
-		"login_anonymous":       {synmetrix.CodeUnclear, 400, noAccount, unavailable},
-		"send_magic_link":       {synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
 		"login_totp":            {synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain},
+		"login_anonymous":       failed,
+		"refresh":               bare,
+		"logout":                {},
+		"revoke":                bare,
 		"register":              {synmetrix.CodeServiceError, 500, serverError, unavailableUnk},
 		"activate":              {synmetrix.CodeTicketRefused, 302, "", ticketAgain},
-		"activate_passwordless": {synmetrix.CodeUnclear, 400, "", unavailable},
-		"change_password":       {synmetrix.CodeUnclear, 400, internals, unavailable},
-		"send_password_reset":   {synmetrix.CodeUnclear, 400, internals, unavailable},
-		"enable_mfa":            {synmetrix.CodeUnclear, 400, internals, unavailable},
-		"disable_mfa":           {synmetrix.CodeUnclear, 400, internals, unavailable},
-		"logout":                {},
+		"activate_passwordless": {synmetrix.CodeTicketRefused, 302, "", ticketAgain},
+		"send_magic_link":       {synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
+		"change_password":       leaks,
+		"send_password_reset":   leaks,
+		"reset_password":        bare,
+		"change_email":          bare,
+		"send_email_change":     failed,
+		"confirm_email_change":  leaks,
+		"delete_account":        bare,
+		"generate_mfa":          bare,
+		"enable_mfa":            leaks,
+		"disable_mfa":           leaks,
+	}
+	options := map[string]authtest.Options{
+		"login_anonymous":      {AnonymousUsers: true},
+		"send_password_reset":  {LostPassword: true},
+		"reset_password":       {LostPassword: true},
+		"send_email_change":    {VerifyEmails: true},
+		"confirm_email_change": {VerifyEmails: true},
+		"delete_account":       {SelfDelete: true},
 	}
 	for _, c := range everyCall {
 		t.Run(c.op, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, authtest.Options{})
-			b.srv.Inject(c.endpoint, authtest.BackendDown(c.endpoint))
-			want, ok := special[c.op]
-			if !ok {
-				want = answer{synmetrix.CodeUnclear, 400, "", unavailable}
+			b := newBench(t, options[c.op])
+			b.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+			want, known := want[c.op]
+			if !known {
+				t.Fatal("what does it answer?")
 			}
 			err := c.call(b)
 			if want.code == "" {

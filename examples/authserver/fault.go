@@ -109,12 +109,12 @@ func (f *fault) set(part string) (allowed string) {
 		}
 	case "carry-out":
 		f.CarryOut = true
+	case "no-token":
+		f.NoToken = true
 	case "backend-down":
-		times := f.Times
-		f.Fault = authtest.BackendDown(f.endpoint)
-		f.Times = times
+		f.BackendDown = true
 	default:
-		return "one of times, delay, drip, status, body, location, deliver, edit, carry-out, backend-down"
+		return "one of times, delay, drip, status, body, location, deliver, edit, carry-out, no-token, backend-down"
 	}
 	return ""
 }

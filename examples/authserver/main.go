@@ -96,6 +96,7 @@ const usage = `usage: authserver [flag]...
   PART      times=N  delay=DURATION  drip=DURATION  status=N  body=TEXT  location=URL
             deliver=` + deliveryNames + `
             edit=` + editNames + `  carry-out
+            no-token: the database behind the service refuses the new refresh token
             backend-down: as if the database behind the service failed
 `
 

@@ -77,6 +77,7 @@ func TestAddressInUse(t *testing.T) {
 func TestFaultFlags(t *testing.T) {
 	url := start(t, "-addr", "127.0.0.1:0",
 		"-fault", "login:status=503,body=<h1>down</h1>,times=1",
+		"-fault", "login:no-token,times=1",
 		"-fault", "refresh:status=302,location=/elsewhere",
 		"-fault", "jwks:deliver=close",
 		"-fault", "version:edit=truncate",
@@ -86,8 +87,11 @@ func TestFaultFlags(t *testing.T) {
 	if res.StatusCode != 503 || string(body) != "<h1>down</h1>" {
 		t.Errorf("first login: %d %q", res.StatusCode, body)
 	}
+	if res := login(t, url); res.StatusCode != 400 {
+		t.Errorf("second login: %d, want 400", res.StatusCode)
+	}
 	if res := login(t, url); res.StatusCode != 200 {
-		t.Errorf("second login: %d, want 200", res.StatusCode)
+		t.Errorf("third login: %d, want 200", res.StatusCode)
 	}
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Get(url + "/auth/token/refresh")
@@ -102,7 +106,7 @@ func TestFaultFlags(t *testing.T) {
 		t.Errorf("jwks: %d, want no answer", res.StatusCode)
 		res.Body.Close()
 	}
-	res, err = http.Post(url+"/auth/register", "application/json", nil)
+	res, err = http.Post(url+"/auth/register", "application/json", strings.NewReader(`{"email":"new@example.com"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,161 @@
+package authtest_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+const uuidPattern = `[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`
+
+// The session body and its cookies, from every endpoint that answers with them.
+func TestSessionBody(t *testing.T) {
+	endpoints := []struct {
+		name, user string
+		send       func(c *conn, mode string) *answer
+	}{
+		{"register", "new@example.com", func(c *conn, mode string) *answer {
+			return c.post(registerPath, `{"email":"new@example.com","password":"secret"`+mode+`}`)
+		}},
+		{"login", "ada@example.com", func(c *conn, mode string) *answer {
+			return c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"`+mode+`}`)
+		}},
+		{"MFA", "mfa@example.com", func(c *conn, mode string) *answer {
+			return c.post("/auth/mfa/totp", `{"ticket":"`+c.ticket()+`","code":"`+c.code(0)+`"`+mode+`}`)
+		}},
+	}
+	for _, e := range endpoints {
+		t.Run(e.name+", cookie:false", func(t *testing.T) {
+			c := serve(t)
+			e.send(c, `,"cookie":false`).clears().sessionBody(c, e.user, true)
+		})
+		for name, mode := range map[string]string{
+			"cookie:true": `,"cookie":true`, "no cookie key": ``, `cookie:"false"`: `,"cookie":"false"`, `cookie:"TRUE"`: `,"cookie":"TRUE"`,
+		} {
+			t.Run(e.name+", "+name, func(t *testing.T) {
+				c := serve(t)
+				a := e.send(c, mode)
+				a.sessionBody(c, e.user, false)
+				a.setsCookies(c, e.user)
+			})
+		}
+	}
+	t.Run("refresh by query touches no cookie", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.srv.SignIn("ada@example.com")
+		c.refresh(token).untouched().sessionBody(c, "ada@example.com", true)
+	})
+	t.Run("refresh by cookie", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.srv.SignIn("ada@example.com")
+		a := c.get("/auth/token/refresh", "Cookie: refresh_token="+token)
+		a.sessionBody(c, "ada@example.com", false)
+		a.setsCookies(c, "ada@example.com")
+	})
+}
+
+// sessionBody checks for a 200 with the body of a session, to the byte but for
+// the values that nobody knows beforehand.
+func (a *answer) sessionBody(c *conn, user string, withToken bool) {
+	a.Helper()
+	account, _ := c.srv.Account(user)
+	want := `^\{"jwt_token":"[\w.-]+","jwt_expires_in":900000,` + regexp.QuoteMeta(fmt.Sprintf(
+		`"user":{"id":%q,"display_name":%q,"email":%q}`, account.ID, account.DisplayName, account.Email))
+	if withToken {
+		want += `,"refresh_token":"` + uuidPattern + `"`
+	}
+	if a.status != 200 || !regexp.MustCompile(want+`\}$`).MatchString(a.body) {
+		a.Errorf("answer is %d %s, want %s}", a.status, a.body, want)
+	}
+}
+
+// setsCookies checks both cookies to the byte, for an account with default
+// settings, and returns the refresh token.
+func (a *answer) setsCookies(c *conn, user string) (token string) {
+	a.Helper()
+	account, _ := c.srv.Account(user)
+	token = a.cookies()["refresh_token"]
+	if !regexp.MustCompile("^" + uuidPattern + "$").MatchString(token) {
+		a.Errorf("refresh token in the cookie is %q", token)
+	}
+	variables := fmt.Sprintf(`{"user-id":%q,"allowed-roles":["%s"],"default-role":%q}`,
+		account.ID, strings.Join(account.Roles, `","`), account.DefaultRole)
+	attributes := "; Max-Age=2592000; Path=/; Expires=" +
+		c.srv.Now().Add(30*24*time.Hour).UTC().Format(http.TimeFormat) + "; HttpOnly; SameSite=Lax"
+	want := []string{
+		"refresh_token=" + token + attributes,
+		"permission_variables=" + url.QueryEscape(variables) + attributes,
+	}
+	if got := a.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
+		a.Errorf("Set-Cookie is\n%q, want\n%q", got, want)
+	}
+	return token
+}
+
+func TestCookieSettings(t *testing.T) {
+	const login = `{"email":"ada@example.com","password":"` + password + `"}`
+	for _, tt := range []struct {
+		name  string
+		opts  authtest.Options
+		value string // how values begin
+		end   string
+	}{
+		{"default", authtest.Options{}, "", "; HttpOnly; SameSite=Lax"},
+		{"COOKIE_SECRET", authtest.Options{CookieSecret: "a secret"}, "s%3A", "; HttpOnly; SameSite=Lax"},
+		{"COOKIE_SECURE", authtest.Options{CookieSecure: true}, "", "; HttpOnly; Secure; SameSite=Lax"},
+		{"COOKIE_SAME_SITE=strict", authtest.Options{CookieSameSite: http.SameSiteStrictMode}, "", "; HttpOnly; SameSite=Strict"},
+		{"COOKIE_SAME_SITE=none", authtest.Options{CookieSameSite: http.SameSiteNoneMode}, "", "; HttpOnly; SameSite=None"},
+		{"JWT_REFRESH_EXPIRES_IN", authtest.Options{RefreshLife: time.Hour}, "", "; HttpOnly; SameSite=Lax"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t, tt.opts)
+			a := c.post("/auth/login", login)
+			life := tt.opts.RefreshLife
+			if life == 0 {
+				life = 30 * 24 * time.Hour
+			}
+			for i, name := range []string{"refresh_token=", "permission_variables="} {
+				line := a.header["Set-Cookie"][i]
+				middle := fmt.Sprintf("; Max-Age=%d; Path=/; Expires=", life/time.Second)
+				if !strings.HasPrefix(line, name+tt.value) || !strings.Contains(line, middle) || !strings.HasSuffix(line, tt.end) {
+					t.Errorf("Set-Cookie is %s", line)
+				}
+			}
+			// What it sets it believes.
+			cookies := a.cookies()
+			header := "Cookie: refresh_token=" + cookies["refresh_token"] + "; permission_variables=" + cookies["permission_variables"]
+			c.get("/auth/token/refresh", header).cookieSession()
+			c.post("/auth/token/revoke", "", header).is(204)
+			c.live("ada@example.com", 0)
+		})
+	}
+}
+
+func TestSignedCookies(t *testing.T) {
+	c := serve(t, authtest.Options{CookieSecret: "a secret"})
+	bob, _ := c.srv.Account("bob@example.com")
+	const revoke = "/auth/token/revoke"
+	cookies := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).cookies()
+	_, token := c.srv.SignIn("ada@example.com")
+
+	c.sub("value", func(c *conn) {
+		signed := regexp.MustCompile(`^s%3A` + uuidPattern + `\.[\w%]+$`)
+		if got := cookies["refresh_token"]; !signed.MatchString(got) {
+			c.Errorf("value is %s, want s%%3A<value>.<sig>", got)
+		}
+	})
+	c.sub("a wrong signature is an empty cookie, which wins", func(c *conn) {
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+cookies["refresh_token"]+"0").says(401, refused)
+		c.post(revoke, "", "Cookie: permission_variables="+cookies["permission_variables"]+"0").bare()
+	})
+	c.sub("one without a signature is none", func(c *conn) {
+		c.post(revoke, "", `Cookie: permission_variables={"user-id":"`+bob.ID+`"}`).says(401, "Not logged in")
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+uuid4).session()
+	})
+}

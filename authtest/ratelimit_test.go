@@ -1,0 +1,95 @@
+package authtest_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+)
+
+func TestRateLimit(t *testing.T) {
+	// says checks the headers of an answer; without a limit there are none.
+	says := func(t *testing.T, a *answer, limit, remaining, reset string) {
+		t.Helper()
+		for name, want := range map[string]string{
+			"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset,
+		} {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+	}
+	now := time.Date(2026, 11, 23, 14, 30, 44, 987654321, time.UTC)
+	at := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix()+1, 10) } // the next whole second
+	clock := func() time.Time { return now }
+
+	t.Run("the 1001st in 15 min", func(t *testing.T) {
+		c := serve(t, authtest.Options{RateLimit: 1000, Now: clock})
+		reset := at(15 * time.Minute)
+		_, token := c.srv.SignIn("ada@example.com")
+		says(t, c.refresh(token), "1000", "999", reset) // on every answer
+		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "998", reset)
+		for range 998 {
+			c.get("/version")
+		}
+		c.srv.Advance(10 * time.Minute)
+		for range 2 {
+			a := c.get("/auth/token/refresh?refresh_token="+token).says(429, "You are being rate limited.")
+			says(t, a, "1000", "0", reset)
+			// The whole window, not the time left, and none of the other headers.
+			if got := a.header.Get("Retry-After"); got != "900" {
+				t.Errorf("Retry-After is %s, want 900", got)
+			}
+			if got := a.header.Get("Cache-Control") + a.header.Get("X-Frame-Options"); got != "" {
+				t.Errorf("header is %v", a.header)
+			}
+		}
+		if info, _ := c.srv.Token(token); info.Uses != 1 {
+			t.Errorf("the token was used %d times, want once", info.Uses)
+		}
+		c.srv.Advance(5 * time.Minute)
+		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "999", at(30*time.Minute))
+	})
+	t.Run("all paths except /healthz", func(t *testing.T) {
+		c := serve(t, authtest.Options{RateLimit: 1})
+		c.get("/nothing").says(404, "Not Found")
+		for _, path := range []string{"/version", "/auth/jwks", "/"} {
+			c.get(path).says(429, "You are being rate limited.")
+		}
+		for range 2 {
+			a := c.get("/healthz")
+			if a.status != 200 {
+				t.Errorf("/healthz is %d", a.status)
+			}
+			says(t, a, "", "", "")
+		}
+	})
+	t.Run("MAX_REQUESTS and TIME_FRAME", func(t *testing.T) {
+		c := serve(t, authtest.Options{RateLimit: 2, RateWindow: 1500 * time.Millisecond, Now: clock})
+		for range 2 {
+			c.get("/nothing").says(404, "Not Found")
+		}
+		a := c.get("/nothing").says(429, "You are being rate limited.")
+		says(t, a, "2", "0", at(1500*time.Millisecond))
+		if got := a.header.Get("Retry-After"); got != "2" {
+			t.Errorf("Retry-After is %s, want 2", got)
+		}
+	})
+	t.Run("another X-Forwarded-For gets a fresh quota", func(t *testing.T) {
+		c := serve(t, authtest.Options{RateLimit: 2})
+		for range 2 {
+			c.get("/nothing").says(404, "Not Found")
+		}
+		c.get("/nothing").says(429, "You are being rate limited.")
+		// One proxy is trusted: the last entry counts.
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.1, 192.0.2.7").says(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(429, "You are being rate limited.")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7, 192.0.2.1").says(404, "Not Found")
+	})
+	t.Run("not by default", func(t *testing.T) {
+		c := serve(t)
+		says(t, c.get("/nothing"), "", "", "")
+	})
+}
