@@ -154,7 +154,7 @@ func (c *call) linkFollowed(token string) *Answer {
 	if strings.Contains(success, "?") {
 		join = "&"
 	}
-	return redirect(success + join + "refresh_token=" + url.QueryEscape(token))
+	return c.redirect(success + join + "refresh_token=" + url.QueryEscape(token))
 }
 
 // linkRefused sends it back without one, or says why where there is no place
@@ -162,7 +162,7 @@ func (c *call) linkFollowed(token string) *Answer {
 func (c *call) linkRefused(message string) *Answer {
 	_, failed := c.server.redirects()
 	if failed != "" {
-		return redirect(failed)
+		return c.redirect(failed)
 	}
 	if message == "" {
 		return badRequest()
@@ -170,12 +170,12 @@ func (c *call) linkRefused(message string) *Answer {
 	return failure(http.StatusUnauthorized, message)
 }
 
-func redirect(to string) *Answer {
+func (c *call) redirect(to string) *Answer {
+	c.header.Set("Vary", "Origin, Accept")
 	return &Answer{
 		Status: http.StatusFound,
 		Header: http.Header{
 			"Location":     {to},
-			"Vary":         {"Accept"},
 			"Content-Type": {"text/plain; charset=utf-8"},
 		},
 		Body: []byte("Found. Redirecting to " + to),

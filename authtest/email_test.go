@@ -19,7 +19,7 @@ func (a *answer) redirects(to string) (rest string) {
 	location := a.header.Get("Location")
 	rest, found := strings.CutPrefix(location, to)
 	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
-		a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		a.header.Get("Content-Type") != "text/plain; charset=utf-8" || a.header.Get("Vary") != "Origin, Accept" {
 		a.Fatalf("answer is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
 	}
 	return rest

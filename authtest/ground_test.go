@@ -81,33 +81,67 @@ func TestBodies(t *testing.T) {
 	})
 }
 
+// endpoints are all there are, with the one method of each.
+var endpoints = []struct{ method, path string }{
+	{"POST", "/auth/register"},
+	{"POST", "/auth/login"},
+	{"GET", "/auth/magic-link"},
+	{"GET", "/auth/activate"},
+	{"GET", "/auth/token/refresh"},
+	{"POST", "/auth/token/revoke"},
+	{"POST", "/auth/logout"},
+	{"POST", "/auth/change-password"},
+	{"POST", "/auth/change-password/request"},
+	{"POST", "/auth/change-password/change"},
+	{"POST", "/auth/change-email"},
+	{"POST", "/auth/change-email/request"},
+	{"POST", "/auth/change-email/change"},
+	{"POST", "/auth/delete"},
+	{"POST", "/auth/mfa/generate"},
+	{"POST", "/auth/mfa/enable"},
+	{"POST", "/auth/mfa/totp"},
+	{"POST", "/auth/mfa/disable"},
+	{"GET", "/auth/jwks"},
+	{"GET", "/healthz"},
+	{"GET", "/version"},
+	{"POST", "/change-env"},
+}
+
 func TestRoutes(t *testing.T) {
-	c := serve(t)
-	// A wrong method or an unknown path.
-	for _, r := range []struct{ method, path string }{
-		{"GET", "/auth/login"},
-		{"PUT", "/auth/login"},
-		{"POST", "/auth/token/refresh"},
-		{"DELETE", "/auth/token/refresh"},
-		{"GET", "/auth/logout"},
-		{"GET", "/auth/token/revoke"},
-		{"POST", "/auth/jwks"},
-		{"POST", "/healthz"},
-		{"GET", "/auth"},
-		{"GET", "/auth/nothing"},
-		{"GET", "/"},
-		{"GET", "/auth//jwks"},
-	} {
-		c.do(r.method, r.path, "").says(404, "Not Found")
+	// Nothing of what can be switched on or off is off: that is no 404 either,
+	// but could be taken for the answer to a method.
+	c := serve(t, authtest.Options{LostPassword: true, SelfDelete: true, AnonymousUsers: true})
+	const nothing = "Not Found"
+	for _, e := range endpoints {
+		c.sub(e.method+" "+e.path, func(c *conn) {
+			a := c.do(e.method, e.path, "")
+			if a.status == 404 {
+				c.Fatalf("answer is %d %s", a.status, a.body)
+			}
+			// A trailing slash is accepted, and so is another letter case.
+			for _, path := range []string{e.path + "/", strings.ToUpper(e.path)} {
+				if same := c.do(e.method, path, ""); same.status != a.status || same.body != a.body && e.path != "/auth/mfa/generate" {
+					c.Errorf("%s: answer is %d %s, want %d %s", path, same.status, same.body, a.status, a.body)
+				}
+			}
+			c.do(e.method, e.path+"//", "").says(404, nothing)
+			c.do(e.method, e.path+"/nothing", "").says(404, nothing)
+			// There is no 405.
+			for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+				if method != e.method {
+					c.do(method, e.path, "").says(404, nothing)
+				}
+			}
+			// HEAD goes where GET does.
+			if head := c.do("HEAD", e.path, ""); (head.status == 404) != (e.method != "GET") {
+				c.Errorf("HEAD: %d", head.status)
+			}
+		})
 	}
-	// A trailing slash is accepted.
-	c.get("/auth/jwks/").says(501, "JWKS is not implemented on this server.")
-	c.post("/auth/login/", "").says(400, `"email" is required`)
-	if a := c.get("/healthz/"); a.status != 200 {
-		t.Errorf("/healthz/ is %d, want 200", a.status)
-	}
-	if a := c.get("/HealthZ"); a.status != 200 {
-		t.Errorf("another letter case: %d, want 200", a.status)
+	for _, path := range []string{"/", "/nothing", "/auth", "/auth/", "/auth/nothing", "/auth/token", "/auth/mfa", "/auth/providers", "/auth//jwks"} {
+		for _, method := range []string{"GET", "POST"} {
+			c.do(method, path, "").says(404, nothing)
+		}
 	}
 }
 
@@ -126,20 +160,39 @@ func TestOthers(t *testing.T) {
 	}
 	c.login("ada@example.com")
 
-	for _, provider := range []string{"github", "google", "apple"} {
-		c.get("/auth/providers/" + provider).serverError() // disabled
+	for _, provider := range []string{"apple", "facebook", "github", "google", "linkedin", "spotify", "twitter", "windowslive"} {
+		// Disabled, and so is all below.
+		c.get("/auth/providers/" + provider).serverError()
+		c.get("/auth/providers/" + provider + "/").serverError()
+		c.get("/auth/providers/" + provider + "/callback").serverError()
+		c.post("/auth/providers/"+provider+"/callback", "").serverError()
 	}
 	c.get("/auth/providers/nobody").says(404, "Not Found")
+	c.get("/auth/providers/nobody/github").says(404, "Not Found")
 }
 
+// AUTH_ENABLED=false is 404 for all of /auth, and for nothing else.
 func TestSwitchedOff(t *testing.T) {
-	c := serve(t, authtest.Options{NoAuth: true})
-	for _, path := range []string{"/auth/login", "/auth/register", "/auth/logout", "/auth/mfa/totp", "/auth/jwks", "/auth/nothing"} {
-		c.post(path, "").says(404, "Not Found")
-		c.get(path).says(404, "Not Found")
-	}
-	if a := c.get("/healthz"); a.status != 200 {
-		t.Errorf("/healthz is %d", a.status)
+	for name, opts := range map[string]authtest.Options{"alone": {NoAuth: true}, "MFA too": {NoAuth: true, NoMFA: true}} {
+		c := serve(t, opts)
+		access, token := c.srv.SignIn("ada@example.com")
+		for _, e := range append(endpoints, []struct{ method, path string }{{"GET", "/auth/providers/github"}, {"GET", "/auth/nothing"}}...) {
+			c.sub(name+", "+e.method+" "+e.path, func(c *conn) {
+				a := c.do(e.method, e.path+"?refresh_token="+token, "", bearer(access))
+				if !strings.HasPrefix(e.path, "/auth/") {
+					if a.status != 200 {
+						c.Errorf("answer is %d %s", a.status, a.body)
+					}
+					return
+				}
+				a.untouched().says(404, "Not Found")
+				c.do(e.method, e.path+"/", `{"email":"ada@example.com","password":"`+password+`"}`).untouched().says(404, "Not Found")
+			})
+		}
+		c.live("ada@example.com", 1)
+		if n := c.srv.Refreshes(); n != 0 {
+			t.Errorf("%d refreshes, want none", n)
+		}
 	}
 }
 
@@ -154,28 +207,37 @@ func TestHeaders(t *testing.T) {
 		"X-Content-Type-Options":           "nosniff",
 		"X-XSS-Protection":                 "1; mode=block",
 		"Access-Control-Allow-Credentials": "true",
+		"Connection":                       "keep-alive",
 		"Keep-Alive":                       "timeout=5",
 	}
 	auth := map[string]string{
-		"Cache-Control": "no-store, no-cache, must-revalidate, proxy-revalidate",
-		"Pragma":        "no-cache",
-		"Expires":       "0",
+		"Cache-Control":     "no-store, no-cache, must-revalidate, proxy-revalidate",
+		"Surrogate-Control": "no-store",
+		"Pragma":            "no-cache",
+		"Expires":           "0",
 	}
 	for _, r := range []struct {
-		method, path string
-		status       int
+		method, path, body string
+		status             int
 	}{
-		{"GET", "/healthz", 200},
-		{"GET", "/nothing", 404},
-		{"GET", "/auth/nothing", 404},
-		{"GET", "/auth/jwks", 501},
-		{"GET", "/auth/token/refresh", 401},
-		{"GET", "/auth/activate", 400},
-		{"GET", "/auth/activate?ticket=" + uuid4, 302},
-		{"GET", "/auth/token/refresh?refresh_token=" + token, 200},
-		{"POST", "/auth/token/revoke", 204},
+		{"GET", "/healthz", "", 200},
+		{"GET", "/version", "", 200},
+		{"GET", "/nothing", "", 404},
+		{"GET", "/auth/nothing", "", 404},
+		{"GET", "/auth/jwks", "", 501},
+		{"GET", "/auth/token/refresh", "", 401},
+		{"GET", "/auth/activate", "", 400},
+		{"GET", "/auth/activate?ticket=" + uuid4, "", 302},
+		{"GET", "/auth/magic-link?action=log-in&token=" + token, "", 302},
+		{"GET", "/auth/token/refresh?refresh_token=" + token, "", 200},
+		{"POST", "/auth/login", `{"email":"ada@example.com","password":"x"}`, 401},
+		{"POST", "/auth/login", `{"email":"ada@example.com","password":"` + password + `"}`, 200},
+		{"POST", "/auth/register", `{"email":"new@example.com"}`, 200},
+		{"POST", "/auth/delete", "", 500},
+		{"POST", "/auth/logout?refresh_token=" + uuid4, "", 204},
+		{"POST", "/auth/token/revoke", "", 204},
 	} {
-		a := c.do(r.method, r.path, "", bearer(access))
+		a := c.do(r.method, r.path, r.body, bearer(access))
 		if a.status != r.status {
 			t.Errorf("%s: %d, want %d", r.path, a.status, r.status)
 		}
@@ -194,6 +256,12 @@ func TestHeaders(t *testing.T) {
 		}
 		if tag := a.header.Get("ETag"); strings.HasPrefix(tag, `W/"`) == (r.status == 204) {
 			t.Errorf("%s: ETag is %q", r.path, tag)
+		}
+		// Nothing comes twice.
+		for name, values := range a.header {
+			if len(values) != 1 && name != "Set-Cookie" {
+				t.Errorf("%s: %s is %q", r.path, name, values)
+			}
 		}
 	}
 	// The tag that Express gives to "OK".
@@ -221,6 +289,7 @@ func TestCORS(t *testing.T) {
 		"Access-Control-Allow-Credentials": "true",
 		"Access-Control-Allow-Methods":     "GET,HEAD,PUT,PATCH,POST,DELETE",
 		"Access-Control-Allow-Headers":     "content-type",
+		"Vary":                             "Origin, Access-Control-Request-Headers",
 	} {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("preflight: %s is %q, want %q", name, got, want)

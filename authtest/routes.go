@@ -90,14 +90,17 @@ func route(r *http.Request) (Endpoint, handler) {
 	if e, ok := endpoints[path]; ok && e.method == method {
 		return path, e.handle
 	}
-	if name, ok := strings.CutPrefix(string(path), "/auth/providers/"); ok && method == http.MethodGet && providers[name] {
-		return Any, func(*call) *Answer { return serverError() }
+	if rest, ok := strings.CutPrefix(string(path), "/auth/providers/"); ok {
+		if name, _, _ := strings.Cut(rest, "/"); providers[name] {
+			return Any, disabled
+		}
 	}
 	return Any, notFound
 }
 
 // providers are those that a user could sign in with elsewhere, if they were
-// set up.
+// set up. As they are not, all that is below their names says so, whatever the
+// method.
 var providers = map[string]bool{
 	"apple": true, "facebook": true, "github": true, "google": true,
 	"linkedin": true, "spotify": true, "twitter": true, "windowslive": true,

@@ -1,6 +1,7 @@
 package authtest_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +121,20 @@ func TestRefresh(t *testing.T) {
 		c.do("HEAD", path+"?refresh_token="+token, "").is(200)
 		c.refresh(token).says(401, refused)
 	})
+	t.Run("account deleted between lookup and rotation", func(t *testing.T) {
+		c := serve(t, authtest.Options{Lax: true})
+		_, token := c.login("ada@example.com")
+		var gate authtest.Gate
+		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: 1})
+		answer := c.later("GET", path+"?refresh_token="+token, "")
+		<-gate.Arrived(1)
+		c.srv.DeleteAccount("ada@example.com")
+		gate.Open()
+		(<-answer).serverError()
+		if n := c.srv.Refreshes(); n != 0 {
+			t.Errorf("%d refreshes, want none", n)
+		}
+	})
 	t.Run("POST", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
@@ -145,23 +160,31 @@ func TestRefresh(t *testing.T) {
 			token = c.refresh(token).session().RefreshToken
 		}
 	})
-	t.Run("client gives up waiting", func(t *testing.T) {
-		c := serve(t)
-		_, token := c.login("ada@example.com")
-		var gate authtest.Gate
-		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
-		c.leave("GET", path+"?refresh_token="+token, "")
-		gate.Open()
-		eventually(t, func() bool { return c.srv.Refreshes() == 1 })
-		c.live("ada@example.com", 1) // that nobody knows
-		c.refresh(token).says(401, refused)
-	})
+	for name, opts := range map[string]authtest.Options{"strict": {}, "lax": {Lax: true}} {
+		t.Run("client gives up waiting, "+name, func(t *testing.T) {
+			c := serve(t, opts)
+			_, token := c.login("ada@example.com")
+			var gate authtest.Gate
+			c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
+			c.leave("GET", path+"?refresh_token="+token, "")
+			gate.Open()
+			eventually(t, func() bool { return c.srv.Refreshes() == 1 })
+			orphans := c.srv.LiveTokens("ada@example.com") // that no client knows
+			if len(orphans) != 1 || orphans[0] == token {
+				t.Fatalf("live are %q, want one that is new", orphans)
+			}
+			c.refresh(token).says(401, refused)
+			if !opts.Lax {
+				return // the retry was a reuse, which has ended it
+			}
+			c.refresh(orphans[0]).session()
+		})
+	}
 }
 
 func TestConcurrentRefreshes(t *testing.T) {
-	const n = 20
 	// all sends n refreshes of one token that pass the gate together.
-	all := func(c *conn, token string, gate *authtest.Gate) (good []string) {
+	all := func(c *conn, n int, token string, gate *authtest.Gate) (good []string) {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		for range n {
@@ -185,48 +208,56 @@ func TestConcurrentRefreshes(t *testing.T) {
 		return good
 	}
 
-	t.Run("lax", func(t *testing.T) {
-		c := serve(t, authtest.Options{Lax: true})
-		_, token := c.login("ada@example.com")
-		var gate authtest.Gate
-		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: n})
-		good := all(c, token, &gate)
-		if len(good) != n {
-			t.Errorf("%d of %d succeeded, want all that were between lookup and rotation", len(good), n)
-		}
-		c.live("ada@example.com", n)
-		if reuses := c.srv.Reuses(); reuses != n-1 {
-			t.Errorf("Reuses is %d, want %d", reuses, n-1)
-		}
-		for _, token := range good {
-			c.refresh(token).session() // each is a session of its own
-		}
-	})
-	t.Run("lax, unforced", func(t *testing.T) {
-		c := serve(t, authtest.Options{Lax: true})
-		eventually(t, func() bool { // two steps overlap
+	for _, n := range []int{2, 20} {
+		t.Run(fmt.Sprintf("lax, %d", n), func(t *testing.T) {
+			c := serve(t, authtest.Options{Lax: true})
 			_, token := c.login("ada@example.com")
 			var gate authtest.Gate
-			c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
-			return len(all(c, token, &gate)) > 1
+			c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: n})
+			good := all(c, n, token, &gate)
+			if len(good) != n {
+				t.Errorf("%d of %d succeeded, want all that were between lookup and rotation", len(good), n)
+			}
+			c.live("ada@example.com", n)
+			if reuses := c.srv.Reuses(); reuses != n-1 {
+				t.Errorf("Reuses is %d, want %d", reuses, n-1)
+			}
+			c.refresh(token).says(401, refused) // whoever comes later
+			distinct := make(map[string]bool)
+			for _, token := range good {
+				distinct[token] = true
+				c.refresh(token).session() // each is a session of its own
+			}
+			if len(distinct) != n {
+				t.Errorf("%d tokens are distinct, want %d", len(distinct), n)
+			}
 		})
-	})
-	t.Run("strict", func(t *testing.T) {
-		c := serve(t)
-		_, token := c.login("ada@example.com")
-		_, other := c.login("ada@example.com")
-		var gate authtest.Gate
-		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
-		good := all(c, token, &gate)
-		if len(good) != 1 {
-			t.Fatalf("%d succeeded, want 1", len(good))
-		}
-		if reuses := c.srv.Reuses(); reuses != n-1 {
-			t.Errorf("Reuses is %d, want %d", reuses, n-1)
-		}
-		c.refresh(good[0]).says(401, refused) // the family is ended
-		c.refresh(other).session()            // another login is not
-	})
+		t.Run(fmt.Sprintf("lax, %d, unforced", n), func(t *testing.T) {
+			c := serve(t, authtest.Options{Lax: true})
+			eventually(t, func() bool { // two steps overlap
+				_, token := c.login("ada@example.com")
+				var gate authtest.Gate
+				c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
+				return len(all(c, n, token, &gate)) > 1
+			})
+		})
+		t.Run(fmt.Sprintf("strict, %d", n), func(t *testing.T) {
+			c := serve(t)
+			_, token := c.login("ada@example.com")
+			_, other := c.login("ada@example.com")
+			var gate authtest.Gate
+			c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: n})
+			good := all(c, n, token, &gate)
+			if len(good) != 1 {
+				t.Fatalf("%d succeeded, want 1", len(good))
+			}
+			if reuses := c.srv.Reuses(); reuses != n-1 {
+				t.Errorf("Reuses is %d, want %d", reuses, n-1)
+			}
+			c.refresh(good[0]).says(401, refused) // the family is ended
+			c.refresh(other).session()            // another login is not
+		})
+	}
 }
 
 func TestRefreshRacingLogout(t *testing.T) {
@@ -282,9 +313,11 @@ func TestRevoke(t *testing.T) {
 		c.live("bob@example.com", 1)
 		c.post(path, "", bearer(access)).is(204) // the JWT stays valid, and there are none left
 	})
-	t.Run("the user no longer exists", func(t *testing.T) {
+	t.Run("the user no longer exists, or is inactive", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
+		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+		c.post(path, "", bearer(access)).is(204) // nothing stops a JWT but its time
 		c.srv.DeleteAccount("ada@example.com")
 		c.post(path, "", bearer(access)).is(204)
 	})
@@ -318,6 +351,7 @@ func TestLogout(t *testing.T) {
 		{name: "bad JWT", header: []string{bearer("x")}, status: 204, left: 2},
 		{name: "expired JWT", later: time.Hour, status: 204, left: 2},
 		{name: "unknown token", query: "?refresh_token=" + uuid4, body: `{"all":true}`, status: 204, left: 3},
+		{name: "unknown token, this one", query: "?refresh_token=" + uuid4, status: 204, left: 3},
 		{name: "garbage", query: "?refresh_token=garbage", body: `{"all":true}`, status: 204, left: 3},
 		{name: "garbage, this one", query: "?refresh_token=garbage", status: 204, left: 3},
 		{name: "no token", query: "?", status: 401, message: refused, left: 3},
@@ -355,7 +389,21 @@ func TestLogout(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.refresh(token).session()
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		for _, body := range []string{`{"all":true}`, ``} {
+			c.post("/auth/logout?refresh_token="+token, body).is(204)
+			c.live("ada@example.com", 1)
+			if info, _ := c.srv.Token(token); info.State != authtest.TokenUsed {
+				t.Errorf("the token is %s, want it as it was", info.State)
+			}
+		}
+	})
+	t.Run("token given twice", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		for _, body := range []string{`{"all":true}`, ``} {
+			c.post("/auth/logout?refresh_token="+token+"&refresh_token="+token, body).is(204)
+			c.post("/auth/logout?refresh_token[]="+token, body).is(204)
+		}
 		c.live("ada@example.com", 1)
 	})
 	t.Run("all:true with an expired refresh token", func(t *testing.T) {
