@@ -137,6 +137,17 @@ func TestCookieSettings(t *testing.T) {
 	}
 }
 
+// Values are escaped as encodeURIComponent of JavaScript does it.
+func TestCookieEscapes(t *testing.T) {
+	c := serve(t, authtest.Options{Accounts: []authtest.Account{
+		{Email: "eve@example.com", Password: password, Roles: []string{"it's (a) b*!~é+&<"}},
+	}})
+	got := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`"}`).cookies()["permission_variables"]
+	if want := "%22allowed-roles%22%3A%5B%22it's%20(a)%20b*!~%C3%A9%2B%26%3C%22%2C%22user%22%5D"; !strings.Contains(got, want) {
+		t.Errorf("permission_variables is %s, want %s in it", got, want)
+	}
+}
+
 func TestSignedCookies(t *testing.T) {
 	c := serve(t, authtest.Options{CookieSecret: "a secret"})
 	bob, _ := c.srv.Account("bob@example.com")
@@ -150,9 +161,34 @@ func TestSignedCookies(t *testing.T) {
 			c.Errorf("value is %s, want s%%3A<value>.<sig>", got)
 		}
 	})
+	c.sub("vectors", func(c *conn) {
+		// "hello" and its signature are the example of the library that the
+		// service signs with. It is believed, so it is not a UUID; changed, it is
+		// an empty cookie.
+		c = serve(c.T, authtest.Options{CookieSecret: "tobiiscool", Accounts: []authtest.Account{
+			{ID: "328ddebf-0000-4000-8000-000000000004", Email: "eve@example.com", Password: password},
+		}})
+		const hello = "Cookie: refresh_token=s%3Ahello.DGDUkGlIkCzPz%2BC0B064FNgHdEjox7ch8tOBGslZ5QI"
+		c.get("/auth/token/refresh", hello).bare()
+		c.get("/auth/token/refresh", strings.Replace(hello, "hello", "hullo", 1)).says(401, refused)
+		want := "s%3A%7B%22user-id%22%3A%22328ddebf-0000-4000-8000-000000000004%22%2C%22allowed-roles%22%3A%5B%22user%22%5D%2C" +
+			"%22default-role%22%3A%22user%22%7D.IYKS9v%2Bjr9%2FsQ1ofX9UXCOzFVJ1yw8db9ZCJPQgwYIE"
+		got := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`"}`).cookies()
+		if got["permission_variables"] != want {
+			c.Errorf("permission_variables is\n%s, want\n%s", got["permission_variables"], want)
+		}
+		refreshed := c.get("/auth/token/refresh", "Cookie: refresh_token="+got["refresh_token"])
+		if refreshed.cookieSession(); refreshed.cookies()["permission_variables"] != want {
+			c.Errorf("after a refresh permission_variables is\n%s, want\n%s", refreshed.cookies()["permission_variables"], want)
+		}
+	})
 	c.sub("a wrong signature is an empty cookie, which wins", func(c *conn) {
 		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+cookies["refresh_token"]+"0").says(401, refused)
 		c.post(revoke, "", "Cookie: permission_variables="+cookies["permission_variables"]+"0").bare()
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token=s%3Anone").says(401, refused)
+		// The signature of another value, of one's own.
+		_, sig, _ := strings.Cut(cookies["refresh_token"], ".")
+		c.post(revoke, "", `Cookie: permission_variables=s%3A{"user-id":"`+bob.ID+`"}.`+sig).bare()
 	})
 	c.sub("one without a signature is none", func(c *conn) {
 		c.post(revoke, "", `Cookie: permission_variables={"user-id":"`+bob.ID+`"}`).says(401, "Not logged in")

@@ -131,38 +131,59 @@ func TestAccessTokenOptions(t *testing.T) {
 	}
 }
 
+// The service's own check looks at the signature, exp, and whether the
+// namespace is there.
 func TestVerify(t *testing.T) {
-	c := serve(t, authtest.Options{Secret: []byte("0123456789abcdef0123456789abcdef")})
-	ada, _ := c.srv.Account("ada@example.com")
-	token := func(method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
-		s, err := jwt.NewWithClaims(method, claims).SignedString(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	hasura := map[string]any{"x-hasura-user-id": ada.ID}
-	now := c.srv.Now().Unix()
-	none := token(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"hasura": hasura})
-	tests := []struct {
-		name, token string
-		good        bool
+	for alg, tt := range map[string]struct {
+		opts   authtest.Options
+		method jwt.SigningMethod
+		key    any
+		other  any
 	}{
-		{"whole", token(jwt.SigningMethodHS256, c.srv.Secret(), jwt.MapClaims{"hasura": hasura, "exp": now + 60}), true},
-		{"another issuer", token(jwt.SigningMethodHS256, c.srv.Secret(), jwt.MapClaims{"hasura": hasura, "iss": "x"}), true},
-		{"no exp", token(jwt.SigningMethodHS256, c.srv.Secret(), jwt.MapClaims{"hasura": hasura}), true},
-		{"expired", token(jwt.SigningMethodHS256, c.srv.Secret(), jwt.MapClaims{"hasura": hasura, "exp": now - 60}), false},
-		{"no namespace", token(jwt.SigningMethodHS256, c.srv.Secret(), jwt.MapClaims{"exp": now + 60}), false},
-		{"another key", token(jwt.SigningMethodHS256, []byte("another"), jwt.MapClaims{"hasura": hasura}), false},
-		{"alg none", none, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			a := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
-			if tt.good {
-				a.is(204)
-			} else {
-				a.says(401, "Not logged in")
+		"HS256": {authtest.Options{Secret: []byte("0123456789abcdef0123456789abcdef")}, jwt.SigningMethodHS256, []byte("0123456789abcdef0123456789abcdef"), []byte("another")},
+		"RS256": {authtest.Options{RSAKey: rsaKey()}, jwt.SigningMethodRS256, rsaKey(), rfcKey()},
+	} {
+		t.Run(alg, func(t *testing.T) {
+			c := serve(t, tt.opts)
+			ada, _ := c.srv.Account("ada@example.com")
+			token := func(method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+				s, err := jwt.NewWithClaims(method, claims).SignedString(key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			hasura := map[string]any{"x-hasura-user-id": ada.ID}
+			now := c.srv.Now().Unix()
+			good := func(claims jwt.MapClaims) string { return token(tt.method, tt.key, claims) }
+			whole := good(jwt.MapClaims{"hasura": hasura, "iss": "nhost", "exp": now + 60})
+			cut := whole[:strings.LastIndexByte(whole, '.')]
+			tests := []struct {
+				name, token string
+				good        bool
+			}{
+				{"whole", whole, true},
+				{"another issuer", good(jwt.MapClaims{"hasura": hasura, "iss": "x", "exp": now + 60}), true},
+				{"no issuer", good(jwt.MapClaims{"hasura": hasura, "exp": now + 60}), true},
+				{"no exp", good(jwt.MapClaims{"hasura": hasura}), true},
+				{"in its last second", good(jwt.MapClaims{"hasura": hasura, "exp": now + 1}), true},
+				{"expired", good(jwt.MapClaims{"hasura": hasura, "exp": now}), false},
+				{"no namespace", good(jwt.MapClaims{"exp": now + 60}), false},
+				{"another namespace", good(jwt.MapClaims{"https://hasura.io/jwt/claims": hasura, "exp": now + 60}), false},
+				{"another key", token(tt.method, tt.other, jwt.MapClaims{"hasura": hasura}), false},
+				{"alg none", token(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"hasura": hasura}), false},
+				{"no signature", cut + ".", false},
+				{"two parts", cut, false},
+			}
+			for _, tt := range tests {
+				t.Run(tt.name, func(t *testing.T) {
+					a := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
+					if tt.good {
+						a.is(204)
+					} else {
+						a.says(401, "Not logged in")
+					}
+				})
 			}
 		})
 	}
@@ -176,6 +197,46 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	}
 	return key
 })
+
+// rfcKey is the key of the examples in RFC 7517 (A.2) and RFC 7638 (3.1).
+var rfcKey = sync.OnceValue(func() *rsa.PrivateKey {
+	number := func(s string) *big.Int {
+		b, err := base64.RawURLEncoding.DecodeString(s)
+		if err != nil {
+			panic(err)
+		}
+		return new(big.Int).SetBytes(b)
+	}
+	p := number("83i-7IvMGXoMXCskv73TKr8637FiO7Z27zv8oj6pbWUQyLPQBQxtPVnwD20R-60eTDmD2ujnMt5PoqMrm8RfmNhVWDtjjMmCMjOpSXicFHj7XOuVIYQyqVWlWEh6dN36GVZYk93N8Bc9vY41xy8B9RzzOGVQzXvNEvn7O0nVbfs")
+	q := number("3dfOR9cuYq-0S-mkFLzgItgMEfFzB2q3hWehMuG0oCuqnb3vobLyumqjVZQO1dIrdwgTnCdpYzBcOfW5r370AFXjiWft_NGEiovonizhKpo9VVS78TzFgxkIdrecRezsZ-1kYd_s1qDbxtkDEgfAITAG9LUnADun4vIcb6yelxk")
+	one := big.NewInt(1)
+	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+	key := &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537},
+		D:         new(big.Int).ModInverse(big.NewInt(65537), phi),
+		Primes:    []*big.Int{p, q},
+	}
+	key.Precompute()
+	if err := key.Validate(); err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// The name of a key is its thumbprint.
+func TestKeyID(t *testing.T) {
+	const kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // says the RFC
+	for _, without := range [][]string{nil, {"use"}, {"alg", "use"}} {
+		c := serve(t, authtest.Options{RSAKey: rfcKey(), JWKSWithout: without})
+		if a := c.get("/auth/jwks"); !containsAll(a.body, `"n":"0vx7agoebGcQSuuPiLJXZ`, `"kty":"RSA","kid":"`+kid+`"`) {
+			t.Errorf("key set is %s, want a kid of %s", a.body, kid)
+		}
+		access, _ := c.login("ada@example.com")
+		if header, _ := decode(t, access); header != `{"alg":"RS256","kid":"`+kid+`"}` {
+			t.Errorf("header is %s, want a kid of %s", header, kid)
+		}
+	}
+}
 
 func TestJWKS(t *testing.T) {
 	c := serve(t)
@@ -243,9 +304,15 @@ func TestRS256(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range [][]byte{n, der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})} {
-		forged, _ := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
-			SignedString(secret)
-		c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+	pkcs1 := x509.MarshalPKCS1PublicKey(public)
+	for _, secret := range [][]byte{
+		n, der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+		pkcs1, pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}), {},
+	} {
+		for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS512} {
+			forged, _ := jwt.NewWithClaims(method, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
+				SignedString(secret)
+			c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+		}
 	}
 }

@@ -3,6 +3,7 @@ package authtest_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,9 @@ func TestChangePassword(t *testing.T) {
 		{"old too short", body("short", "another"), 400, `"old_password" length must be at least 6 characters long`},
 		{"old_password missing", `{"new_password":"another"}`, 400, ""},
 		{"empty body", `{}`, 400, ""},
+		{"no body", ``, 400, ""},
+		{"new too long", body(password, strings.Repeat("x", 129)), 400, `"new_password" length must be less than or equal to 128 characters long`},
+		{"extra key", `{"old_password":"` + password + `","new_password":"another","extra":1}`, 400, `"extra" is not allowed`},
 		{"new_password missing", `{"old_password":"` + password + `"}`, 500, "An internal server error occurred"},
 	}, bearer(access))
 	c.login("ada@example.com") // with the password that it had
@@ -94,6 +98,7 @@ func TestLostPassword(t *testing.T) {
 		c.post(request, `{"email":"inactive@example.com"}`).is(204)
 		c.post(request, `{"email":"x"}`).says(400, `"email" must be a valid email`)
 		c.post(request, `{}`).says(400, `"email" is required`)
+		c.post(request, `{"email":"ada@example.com","extra":1}`).says(400, `"extra" is not allowed`)
 		c.noMail()
 	})
 	t.Run("request: SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
@@ -108,10 +113,16 @@ func TestLostPassword(t *testing.T) {
 		ticket := c.mail().Ticket
 		c.post(change, body(uuid4, "another")).says(401, "Invalid or expired ticket.")
 		c.post(change, body("x", "another")).says(400, `"ticket" must be a valid GUID`)
+		c.post(change, `{"new_password":"another"}`).says(400, `"ticket" is required`)
 		c.post(change, body(ticket, "short")).says(400, `"new_password" length must be at least 6 characters long`)
 		c.post(change, `{"ticket":"`+ticket+`"}`).serverError()
+		c.srv.Advance(time.Hour - time.Second)
+		c.post(change, body(strings.ToUpper(ticket), "another")).is(204) // none of those has used it up
+		c.post(request, ada)
+		ticket = c.srv.Emails()[1].Ticket
 		c.srv.Advance(time.Hour)
-		c.post(change, body(ticket, "another")).says(401, "Invalid or expired ticket.")
+		c.post(change, body(ticket, "yet another")).says(401, "Invalid or expired ticket.")
+		c.post("/auth/login", `{"email":"ada@example.com","password":"another","cookie":false}`).session()
 	})
 }
 
@@ -123,6 +134,7 @@ func TestChangeEmail(t *testing.T) {
 		{"one's own", `{"new_email":"ada@example.com"}`, 400, "Cannot use this email."},
 		{"bad", `{"new_email":"x"}`, 400, `"new_email" must be a valid email`},
 		{"missing", `{}`, 400, `"new_email" is required`},
+		{"extra key", `{"new_email":"eva@example.com","extra":1}`, 400, `"extra" is not allowed`},
 	}
 
 	t.Run("VERIFY_EMAILS=false: at once", func(t *testing.T) {
@@ -155,9 +167,18 @@ func TestChangeEmail(t *testing.T) {
 		confirm := `{"ticket":"` + m.Ticket + `"}`
 		c.post(change, `{"ticket":"x"}`).says(400, `"ticket" must be a valid GUID`)
 		c.post(change, `{"ticket":"`+uuid4+`"}`).says(400, "Account does not exist.")
+		c.post(change, `{}`).says(400, `"ticket" is required`)
 		c.post(change, confirm).is(204)
 		c.login("eva@example.com")
 		c.post(change, confirm).says(400, "Account does not exist.")
+	})
+	t.Run("after 60 min", func(t *testing.T) {
+		c := serve(t, authtest.Options{VerifyEmails: true})
+		access, _ := c.login("ada@example.com")
+		c.post(request, body, bearer(access)).is(204)
+		c.srv.Advance(time.Hour)
+		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).says(400, "Account does not exist.")
+		c.login("ada@example.com")
 	})
 	t.Run("taken in the meantime", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
@@ -188,7 +209,11 @@ func TestDelete(t *testing.T) {
 	c = serve(t, authtest.Options{SelfDelete: true})
 	access, token := c.login("ada@example.com")
 	c.post(path, "").says(401, "Unable to delete account")
+	c.post(path, "", bearer("x")).says(401, "Unable to delete account")
 	c.post(path, "", bearer(access)).clears().is(204)
+	if a, ok := c.srv.Account("ada@example.com"); ok {
+		t.Errorf("account %+v is still there", a)
+	}
 	c.refresh(token).says(401, refused)
 	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(400, "Account does not exist.")
 	c.post(path, "", bearer(access)).says(401, "Unable to delete account")

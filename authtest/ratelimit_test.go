@@ -51,6 +51,37 @@ func TestRateLimit(t *testing.T) {
 		c.srv.Advance(5 * time.Minute)
 		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "999", at(30*time.Minute))
 	})
+	t.Run("headers on every answer", func(t *testing.T) {
+		c := serve(t, authtest.Options{RateLimit: 1000, Now: clock})
+		access, token := c.srv.SignIn("ada@example.com")
+		left := 1000
+		for _, r := range []struct {
+			method, path, body string
+			status             int
+		}{
+			{"GET", "/auth/token/refresh?refresh_token=" + token, "", 200},
+			{"POST", "/auth/token/revoke", "", 204},
+			{"OPTIONS", "/auth/login", "", 204},
+			{"GET", "/auth/activate?ticket=" + uuid4, "", 302},
+			{"POST", "/auth/login", "{", 400},
+			{"POST", "/auth/login", "{}", 400},
+			{"GET", "/auth/token/refresh", "", 401},
+			{"POST", "/auth/jwks", "", 404},
+			{"POST", "/auth/delete", "", 500},
+			{"GET", "/auth/jwks", "", 501},
+			{"HEAD", "/version", "", 200},
+		} {
+			left--
+			a := c.do(r.method, r.path, r.body, bearer(access))
+			if a.status != r.status {
+				t.Errorf("%s %s: %d, want %d", r.method, r.path, a.status, r.status)
+			}
+			says(t, a, "1000", strconv.Itoa(left), at(15*time.Minute))
+		}
+		c.get("/auth/jwks", "Cookie: permission_variables=x").bare()
+		left -= 2
+		says(t, c.get("/version"), "1000", strconv.Itoa(left), at(15*time.Minute))
+	})
 	t.Run("all paths except /healthz", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1})
 		c.get("/nothing").says(404, "Not Found")

@@ -94,6 +94,11 @@ func TestRegister(t *testing.T) {
 			t.Errorf("e-mail is %+v", m)
 		}
 	})
+	t.Run("AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
+		c := serve(t, authtest.Options{VerifyEmails: true})
+		c.refresh(c.post(registerPath, body).session().RefreshToken).session() // nothing is to be confirmed
+		c.noMail()
+	})
 	t.Run("no AUTO_ACTIVATE, no VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true})
 		s := c.post(registerPath, body).session()
@@ -143,8 +148,10 @@ func TestRegister(t *testing.T) {
 			{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("no") }},
 		} {
 			c := serve(t, opts)
-			c.post(registerPath, body).serverError()
-			c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+			for _, body := range []string{body, `{"email":"link-only@example.com"}`} {
+				c.post(registerPath, body).untouched().serverError()
+				c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+			}
 			c.noMail()
 		}
 	})
@@ -152,6 +159,11 @@ func TestRegister(t *testing.T) {
 		c := serve(t)
 		c.post(registerPath, `{"email":"o'brien@example.com","password":"secret"}`).serverError()
 		c.post(registerPath, `{"email":"zoë@example.com","password":"secret"}`).serverError()
+		for _, email := range []string{"o'brien@example.com", "zoë@example.com"} {
+			if a, ok := c.srv.Account(email); ok {
+				t.Errorf("account %+v exists", a)
+			}
+		}
 	})
 	t.Run("register_options", func(t *testing.T) {
 		c := serve(t)
@@ -211,6 +223,7 @@ func TestRegister(t *testing.T) {
 		{"empty e-mail", `{"email":"","password":"secret"}`, 400, `"email" is not allowed to be empty`},
 		{"number e-mail", `{"email":1,"password":"secret"}`, 400, `"email" must be a string`},
 		{"no body", ``, 400, `"email" is required`},
+		{"extra key", `{"email":"n@example.com","password":"secret","extra":1}`, 400, `"extra" is not allowed`},
 		{"cookie null", `{"email":"n@example.com","cookie":null}`, 400, `"cookie" must be a boolean`},
 		{"cookie 0", `{"email":"n@example.com","cookie":0}`, 400, `"cookie" must be a boolean`},
 	})

@@ -330,9 +330,23 @@ func TestTokenStates(t *testing.T) {
 		t.Errorf("Reuses is %d: a token that was ended has not been used", n)
 	}
 	_, third := c.srv.SignIn("ada@example.com")
+	if info, _ := c.srv.Token(third); !info.IssuedAt.Equal(c.srv.Now()) || info.ExpiresAt.Sub(info.IssuedAt) != 30*24*time.Hour {
+		t.Errorf("token is %+v, want one of now for 30 days", info)
+	}
+	c.live("ada@example.com", 1)
+	c.live("nobody@example.com", 0)
+	c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
+	c.live("ada@example.com", 0) // none that she could use
+	c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
 	c.srv.Advance(31 * 24 * time.Hour)
+	state(first, authtest.TokenUsed, 2)
+	state(second, authtest.TokenEnded, 1)
 	state(third, authtest.TokenExpired, 0)
 	c.live("ada@example.com", 0)
+	access, fourth := c.srv.SignIn("ada@example.com")
+	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	state(first, authtest.TokenUsed, 2) // what is used up stays so
+	state(fourth, authtest.TokenEnded, 0)
 	if _, ok := c.srv.Token(uuid4); ok {
 		t.Error("an unknown token is known")
 	}

@@ -271,6 +271,9 @@ func TestRefreshRacingLogout(t *testing.T) {
 		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
 		gate.Open()
 		c.refresh((<-answer).session().RefreshToken).session()
+		if info, _ := c.srv.Token(token); info.State != authtest.TokenEnded {
+			t.Errorf("the old token is %s, want what the logout made of it", info.State)
+		}
 	})
 	t.Run("refresh 200, logout 204, and the new token is dead", func(t *testing.T) {
 		for _, opts := range []authtest.Options{{}, {Lax: true}} {
