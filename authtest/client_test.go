@@ -24,6 +24,10 @@ const (
 	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // one that nobody knows
 )
 
+// The tests of the endpoints go through what was measured at the real service,
+// case by case and in the same order; a subtest or row has the name of its
+// case.
+
 // conn is a client of one server, which follows no redirect and keeps no
 // cookie.
 type conn struct {

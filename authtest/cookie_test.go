@@ -98,6 +98,7 @@ func (a *answer) setsCookies(c *conn, user string) (token string) {
 	return token
 }
 
+// COOKIE_SECRET, COOKIE_SECURE, COOKIE_SAME_SITE and JWT_REFRESH_EXPIRES_IN.
 func TestCookieSettings(t *testing.T) {
 	const login = `{"email":"ada@example.com","password":"` + password + `"}`
 	for _, tt := range []struct {

@@ -80,6 +80,8 @@
 //   - An address under a reserved top-level domain, such as ".test" or
 //     ".internal", is invalid, as there; but any other that looks like one is
 //     taken for a real one, where the real service has a list.
+//   - A window of the rate limit begins with the first request that counts in
+//     it. There it begins with the service, and again every 15 minutes.
 //   - There is no database behind it. [Fault] has two ways for it to fail.
 //   - It has no /storage, and /change-env changes nothing. By that the real one
 //     lets anybody change its settings unless it runs in production.

@@ -44,6 +44,8 @@ func path(t *testing.T, link string) string {
 	return u.RequestURI()
 }
 
+// POST /auth/login without a password, and GET /auth/magic-link?action=log-in,
+// the link that it sends.
 func TestLoginLink(t *testing.T) {
 	const body = `{"email":"ada@example.com","cookie":false}`
 
@@ -81,6 +83,14 @@ func TestLoginLink(t *testing.T) {
 		c.srv.Advance(31 * 24 * time.Hour)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
 		c.refresh(m.Token).says(401, refused)
+		// While the account is inactive the link goes on being followed, and
+		// what it leads to is no good.
+		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
+		m = c.srv.Emails()[1]
+		for range 2 {
+			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=" + m.Token)
+			c.refresh(m.Token).says(401, refused)
+		}
 	})
 	t.Run("log-in never asks for the second factor", func(t *testing.T) {
 		c := serve(t)
@@ -106,7 +116,9 @@ func TestLoginLink(t *testing.T) {
 		c.noMail()
 	})
 	t.Run("served even with MAGIC_LINK_ENABLED=false", func(t *testing.T) {
-		c := serve(t, authtest.Options{NoMagicLink: true})
+		c := serve(t, authtest.Options{NoMagicLink: true, NoActivation: true, VerifyEmails: true})
+		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
+		c.get("/auth/magic-link?action=register&token=" + c.mail().Ticket).redirects(callback + "?refresh_token=")
 		_, token := c.srv.SignIn("ada@example.com")
 		c.get("/auth/magic-link?action=log-in&token=" + token).redirects(callback + "?refresh_token=" + token)
 	})
@@ -143,6 +155,7 @@ func TestLoginLink(t *testing.T) {
 	})
 }
 
+// GET /auth/magic-link?action=register.
 func TestRegisterLink(t *testing.T) {
 	setup := func(t *testing.T) (*conn, authtest.Email) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
@@ -161,6 +174,15 @@ func TestRegisterLink(t *testing.T) {
 	t.Run("register, cookie=false", func(t *testing.T) {
 		c, m := setup(t)
 		c.get(path(t, m.Link) + "&cookie=false").clears().redirects(callback + "?refresh_token=")
+	})
+	t.Run("register, success URL already has a query, or is unset", func(t *testing.T) {
+		c, m := setup(t)
+		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
+		token := c.get(path(t, m.Link)).redirects("https://app.example.com/in?from=mail&refresh_token=")
+		c.refresh(token).session()
+		c, m = setup(t)
+		c.srv.SetRedirects("", "")
+		c.refresh(c.get(path(t, m.Link)).redirects("?refresh_token=")).session()
 	})
 	t.Run("register, ticket reused, unknown, garbage or too old", func(t *testing.T) {
 		const link = "/auth/magic-link?action=register&token="
@@ -190,6 +212,7 @@ func TestRegisterLink(t *testing.T) {
 	})
 }
 
+// GET /auth/activate.
 func TestActivate(t *testing.T) {
 	setup := func(t *testing.T) (*conn, authtest.Email) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
@@ -206,8 +229,18 @@ func TestActivate(t *testing.T) {
 		c.refresh(token).session()
 		c.post("/auth/login", `{"email":"new@example.com","password":"secret","cookie":false}`).session()
 	})
+	t.Run("success URL already has a query", func(t *testing.T) {
+		c, m := setup(t)
+		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
+		c.refresh(c.get(path(t, m.Link)).redirects("https://app.example.com/in?from=mail&refresh_token=")).session()
+	})
+	t.Run("in its last second", func(t *testing.T) {
+		c, m := setup(t)
+		c.srv.Advance(time.Hour - time.Second)
+		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
+	})
 	t.Run("reused, unknown, or older than 60 min", func(t *testing.T) {
-		for _, failure := range []string{"http://localhost/failed", ""} {
+		for _, failure := range []string{callback, "http://localhost/failed", ""} {
 			c, m := setup(t)
 			c.srv.SetRedirects(callback, failure)
 			refused := func(a *answer) {
@@ -231,6 +264,7 @@ func TestActivate(t *testing.T) {
 		c := serve(t)
 		c.get("/auth/activate").says(400, `"ticket" is required`)
 		c.get("/auth/activate?ticket=x").says(400, `"ticket" must be a valid GUID`)
+		c.get("/auth/activate?ticket=8d7d3a0e-4f3c-1d4f-9d57-1f6f0e0b2a11").says(400, `"ticket" must be a valid GUID`) // version 1
 		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").says(400, `"cookie" is not allowed`)
 	})
 	t.Run("REDIRECT_URL_SUCCESS unset", func(t *testing.T) {

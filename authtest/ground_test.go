@@ -17,6 +17,7 @@ import (
 // What holds for all endpoints: how bodies are read, where tokens and identity
 // come from, and what every answer carries.
 
+// How bodies are read, and what is said of those that cannot be.
 func TestBodies(t *testing.T) {
 	c := serve(t)
 	good := `{"email":"ada@example.com","password":"` + password + `","cookie":false}`
@@ -107,6 +108,7 @@ var endpoints = []struct{ method, path string }{
 	{"POST", "/change-env"},
 }
 
+// Methods, paths and their slashes.
 func TestRoutes(t *testing.T) {
 	// Nothing of what can be switched on or off is off: that is no 404 either,
 	// but could be taken for the answer to a method.
@@ -145,6 +147,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// GET /healthz, GET /version, POST /change-env and GET /auth/providers/….
 func TestOthers(t *testing.T) {
 	c := serve(t)
 	for path, body := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
@@ -196,6 +199,7 @@ func TestSwitchedOff(t *testing.T) {
 	}
 }
 
+// What every answer carries, and what only those under /auth do.
 func TestHeaders(t *testing.T) {
 	c := serve(t)
 	access, token := c.login("ada@example.com")
@@ -297,6 +301,7 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// Where identity is read from.
 func TestIdentity(t *testing.T) {
 	c := serve(t)
 	bob, _ := c.srv.Account("bob@example.com")

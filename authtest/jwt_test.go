@@ -20,6 +20,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
+// The JWT to the byte, with the life that Synmetrix sets.
 func TestAccessToken(t *testing.T) {
 	now := time.Date(2026, 11, 23, 14, 30, 44, 987654321, time.UTC)
 	c := serve(t, authtest.Options{
@@ -106,6 +107,7 @@ func TestAccessLifeIsWholeSeconds(t *testing.T) {
 	}
 }
 
+// JWT_CLAIMS_NAMESPACE and JWT_CUSTOM_FIELDS.
 func TestAccessTokenOptions(t *testing.T) {
 	c := serve(t, authtest.Options{
 		Namespace:    "https://hasura.io/jwt/claims",
@@ -238,6 +240,7 @@ func TestKeyID(t *testing.T) {
 	}
 }
 
+// GET /auth/jwks.
 func TestJWKS(t *testing.T) {
 	c := serve(t)
 	c.get("/auth/jwks").says(501, "JWKS is not implemented on this server.")
@@ -268,6 +271,7 @@ func TestJWKS(t *testing.T) {
 	}
 }
 
+// A JWT is verified against the key set, and the public key signs none.
 func TestRS256(t *testing.T) {
 	c := serve(t, authtest.Options{RSAKey: rsaKey()})
 	if c.srv.Secret() != nil {

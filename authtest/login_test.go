@@ -12,6 +12,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
+// POST /auth/login with a password.
 func TestLogin(t *testing.T) {
 	c := serve(t)
 	const path = "/auth/login"
@@ -80,6 +81,11 @@ func TestLogin(t *testing.T) {
 		c.post(registerPath, `{"email":"long@example.com","password":"`+long+`"}`)
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72])).session()
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q}`, long[:71])).says(401, "Username and password do not match")
+		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72]+"more")).session()
+		// Bytes, not letters.
+		c.post(registerPath, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 40)+`"}`)
+		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 36)+`","cookie":false}`).session()
+		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 35)+`"}`).says(401, "Username and password do not match")
 	})
 }
 
@@ -106,6 +112,7 @@ func TestLoginWithBcrypt(t *testing.T) {
 	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(401, "Username and password do not match")
 }
 
+// POST /auth/mfa/totp.
 func TestTOTP(t *testing.T) {
 	c := serve(t)
 	const path = "/auth/mfa/totp"
@@ -169,6 +176,7 @@ func TestTOTP(t *testing.T) {
 	})
 }
 
+// POST /auth/login with ANONYMOUS_USERS_ENABLED.
 func TestAnonymous(t *testing.T) {
 	c := serve(t, authtest.Options{AnonymousUsers: true})
 	a := c.post("/auth/login", `{"anonymous":true}`)
@@ -209,6 +217,7 @@ func TestAnonymous(t *testing.T) {
 	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).cookieSession()
 }
 
+// POST /auth/login with USER_IMPERSONATION_ENABLED.
 func TestImpersonation(t *testing.T) {
 	c := serve(t, authtest.Options{AdminSecret: "devsecret"})
 	const body = `{"email":"ada@example.com","password":"x","cookie":false}`

@@ -14,6 +14,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
+// POST /auth/mfa/generate, enable and disable.
 func TestSwitchMFA(t *testing.T) {
 	c := serve(t)
 	access, _ := c.login("ada@example.com")
@@ -58,6 +59,8 @@ func TestSwitchMFA(t *testing.T) {
 	for _, path := range []string{enable, disable} {
 		c.rows(path, []row{
 			{"no code", `{}`, 400, `"code" is required`},
+			{"extra key", `{"code":"123456","extra":1}`, 400, `"extra" is not allowed`},
+			{"long code", `{"code":"1234567"}`, 400, `"code" length must be 6 characters long`},
 			{"short code", `{"code":"12345"}`, 400, `"code" length must be 6 characters long`},
 			{"number", `{"code":123456}`, 400, `"code" must be a string`},
 		}, as)
@@ -87,6 +90,7 @@ func TestSwitchMFA(t *testing.T) {
 	c.post(enable, code(secret), as).says(400, "Account does not exist.")
 }
 
+// MFA_ENABLED=false.
 func TestNoMFA(t *testing.T) {
 	c := serve(t, authtest.Options{NoMFA: true})
 	for _, path := range []string{"generate", "enable", "disable", "totp"} {

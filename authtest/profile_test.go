@@ -10,6 +10,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
+// POST /auth/change-password.
 func TestChangePassword(t *testing.T) {
 	const path = "/auth/change-password"
 	body := func(old, new string) string { return fmt.Sprintf(`{"old_password":%q,"new_password":%q}`, old, new) }
@@ -67,6 +68,7 @@ func TestChangePassword(t *testing.T) {
 	c.login("ada@example.com") // with the password that it had
 }
 
+// POST /auth/change-password/request and /auth/change-password/change.
 func TestLostPassword(t *testing.T) {
 	const request, change = "/auth/change-password/request", "/auth/change-password/change"
 	body := func(ticket, password string) string {
@@ -126,6 +128,8 @@ func TestLostPassword(t *testing.T) {
 	})
 }
 
+// POST /auth/change-email, and /auth/change-email/request with
+// /auth/change-email/change.
 func TestChangeEmail(t *testing.T) {
 	const path, request, change = "/auth/change-email", "/auth/change-email/request", "/auth/change-email/change"
 	const body = `{"new_email":"eva@example.com"}`
@@ -200,6 +204,7 @@ func TestChangeEmail(t *testing.T) {
 	})
 }
 
+// POST /auth/delete.
 func TestDelete(t *testing.T) {
 	const path = "/auth/delete"
 	c := serve(t)

@@ -8,6 +8,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
+// The limit of production, of 1000 requests in 15 minutes and any other.
 func TestRateLimit(t *testing.T) {
 	// says checks the headers of an answer; without a limit there are none.
 	says := func(t *testing.T, a *answer, limit, remaining, reset string) {

@@ -42,6 +42,7 @@ func (c *conn) noMail() {
 	}
 }
 
+// POST /auth/register.
 func TestRegister(t *testing.T) {
 	const body = `{"email":"New@example.com","password":"secret","cookie":false}`
 

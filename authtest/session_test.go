@@ -11,6 +11,7 @@ import (
 
 const refused = "Invalid or expired refresh token."
 
+// GET /auth/token/refresh.
 func TestRefresh(t *testing.T) {
 	const path = "/auth/token/refresh"
 
@@ -49,6 +50,11 @@ func TestRefresh(t *testing.T) {
 		c.get(path, bearer(token)).says(401, refused)
 		c.get(path, bearer(access)).says(401, refused)
 		c.refresh(token).session()
+	})
+	t.Run("never asks for the second factor", func(t *testing.T) {
+		c := serve(t)
+		s := c.post("/auth/mfa/totp", `{"ticket":"`+c.ticket()+`","code":"`+c.code(0)+`","cookie":false}`).session()
+		c.refresh(s.RefreshToken).sessionBody(c, "mfa@example.com", true)
 	})
 	for name, spoil := range map[string]func(c *conn, access, token string){
 		"expired": func(c *conn, _, _ string) { c.srv.Advance(30*24*time.Hour + time.Second) },
@@ -182,6 +188,7 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// Uses of one refresh token at once.
 func TestConcurrentRefreshes(t *testing.T) {
 	// all sends n refreshes of one token that pass the gate together.
 	all := func(c *conn, n int, token string, gate *authtest.Gate) (good []string) {
@@ -260,6 +267,7 @@ func TestConcurrentRefreshes(t *testing.T) {
 	}
 }
 
+// Each of the ways in which a refresh and a logout of all sessions can cross.
 func TestRefreshRacingLogout(t *testing.T) {
 	t.Run("refresh 200, logout 204, and the new token survives", func(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
@@ -304,6 +312,7 @@ func TestRefreshRacingLogout(t *testing.T) {
 	})
 }
 
+// POST /auth/token/revoke.
 func TestRevoke(t *testing.T) {
 	const path = "/auth/token/revoke"
 	t.Run("all refresh tokens of the user", func(t *testing.T) {
@@ -336,6 +345,7 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+// POST /auth/logout.
 func TestLogout(t *testing.T) {
 	tests := []struct {
 		name, query, body string
