@@ -105,7 +105,7 @@ func testLoginFaults(t *testing.T, tt target) {
 		{"cut connection", authtest.Fault{CarryOut: true, Deliver: authtest.HalfThenClose}, 502, "auth_invalid_answer"},
 		{"bare 400", authtest.Fault{Status: 400, Body: `{"statusCode":400,"error":"Bad Request"}`}, 401, "invalid_credentials"},
 	}
-	s := start(t, tt, authtest.Options{}, "AUTH_TIMEOUT=1s")
+	s := start(t, tt, authtest.Options{}, "AUTH_TIMEOUT=2s")
 	b := s.signedIn(t, admin)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
@@ -152,7 +152,7 @@ func testOutage(t *testing.T, tt target) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, tt, authtest.Options{AccessLife: 3 * time.Second}, "AUTH_TIMEOUT=500ms")
+			s := start(t, tt, authtest.Options{AccessLife: 3 * time.Second}, "AUTH_TIMEOUT=2s")
 			b := s.signedIn(t, admin)
 			b.put("theme", `"dark"`).is(204)
 			sent := b.cookieHeader()
@@ -218,7 +218,7 @@ func testRefusedRefresh(t *testing.T, tt target) {
 // A service that is down does not keep anybody from signing out.
 func testLogoutWhileDown(t *testing.T, tt target) {
 	for _, fault := range []authtest.Fault{{Status: 500}, {Deliver: authtest.Reset}, {Deliver: authtest.Hang}} {
-		s := start(t, tt, authtest.Options{}, "AUTH_TIMEOUT=500ms")
+		s := start(t, tt, authtest.Options{}, "AUTH_TIMEOUT=2s")
 		for _, all := range []string{"", "true"} {
 			s.auth.Clear()
 			b := s.signedIn(t, viewer)

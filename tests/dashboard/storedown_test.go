@@ -50,8 +50,24 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 		known[i].ID = "00000000-0000-4000-8000-00000000000" + string(rune('0'+i))
 	}
 	s := start(t, tt, authtest.Options{Accounts: known}, "STORE_TIMEOUT=500ms")
-	b, other := s.signedIn(t, viewer), s.signedIn(t, admin)
-	b.put("theme", `"dark"`).is(204)
+	// The time-out is short, or the test would be long, and a busy machine may
+	// be slower.
+	patient := func(what string, status int, try func() *answer) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			a := try()
+			if a.status == http.StatusServiceUnavailable {
+				return false
+			}
+			a.is(status)
+			return true
+		})
+	}
+	b, other := s.browser(t), s.browser(t)
+	for email, b := range map[string]*browser{viewer: b, admin: other} {
+		patient("a login", 303, func() *answer { return b.postForm("/login", "email", email, "password", password) })
+	}
+	patient("a change", 204, func() *answer { return b.put("theme", `"dark"`) })
 	cookies := b.cookieHeader()
 	between.Set(fault)
 	tell := func(a *answer) *answer {
@@ -113,7 +129,7 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	if b.cookieHeader() != cookies && !tt.inCookies() {
 		t.Error("the cookies have changed")
 	}
-	other.postForm("/logout").is(303)
+	patient("a logout", 303, func() *answer { return other.postForm("/logout") })
 	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })
 	return transcript
 }

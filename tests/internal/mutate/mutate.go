@@ -100,8 +100,8 @@ func Run(t *testing.T, p Package, mutants []Mutant) {
 
 // FailedError says that tests were built and run, and failed.
 type FailedError struct {
-	// By is the first failed test that has no failed subtests, or "a panic",
-	// "a time-out".
+	// By is the first test that failed, or "a panic" outside of any, or "a
+	// time-out".
 	By string
 }
 
@@ -186,11 +186,19 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	// that does not get that far.
 	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.v", "-test.failfast", "-test.run="+p.Run, "-test.timeout="+timeout.String())
+	cmd := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.failfast", "-test.run="+p.Run, "-test.timeout="+timeout.String())
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), p.Env...)
-	out, err := cmd.CombinedOutput()
-	text := string(out)
+	// The first failure says it all: what runs beside it need not come to its
+	// end. (In the form for test2json, with its mark before each line of a kind,
+	// a subtest reports before its parent is done.)
+	out := &watched{end: cancel}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	text := out.text.String()
+	if out.failed != "" {
+		return text, &FailedError{By: out.failed}
+	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil && !strings.Contains(text, "=== RUN"):
@@ -204,22 +212,26 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	case !strings.Contains(text, "=== RUN"):
 		return text, fmt.Errorf("mutate: the tests did not start: %w", err)
 	}
-	return text, &FailedError{By: culprit(text)}
+	return text, &FailedError{By: "a panic"}
 }
 
-var failLine = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
+// watched is the output of tests up to the first that fails.
+type watched struct {
+	text   bytes.Buffer
+	failed string // the test's name
+	end    func() // called then
+}
 
-// culprit returns the first test that failed by itself.
-func culprit(out string) string {
-	names := failLine.FindAllStringSubmatch(out, -1)
-	for i, name := range names {
-		// A test is followed by its subtests.
-		if i+1 == len(names) || !strings.HasPrefix(names[i+1][1], name[1]+"/") {
-			if strings.Contains(out, "\npanic: ") {
-				return name[1] + ", by a panic"
-			}
-			return name[1]
+var failLine = regexp.MustCompile(`(?m)^\x16? *--- FAIL: (\S+).*\n`)
+
+func (w *watched) Write(p []byte) (int, error) {
+	n := bytes.LastIndexByte(w.text.Bytes(), '\n') + 1 // a line may come in pieces
+	w.text.Write(p)
+	if w.failed == "" {
+		if m := failLine.FindSubmatch(w.text.Bytes()[n:]); m != nil {
+			w.failed = string(m[1])
+			w.end()
 		}
 	}
-	return "a panic"
+	return len(p), nil
 }
