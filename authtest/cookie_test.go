@@ -141,10 +141,10 @@ func TestCookieSettings(t *testing.T) {
 // Values are escaped as encodeURIComponent of JavaScript does it.
 func TestCookieEscapes(t *testing.T) {
 	c := serve(t, authtest.Options{Accounts: []authtest.Account{
-		{Email: "eve@example.com", Password: password, Roles: []string{"it's (a) b*!~é+&<"}},
+		{Email: "eve@example.com", Password: password, Roles: []string{"A it's (a) b*!~é+&<"}},
 	}})
 	got := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`"}`).cookies()["permission_variables"]
-	if want := "%22allowed-roles%22%3A%5B%22it's%20(a)%20b*!~%C3%A9%2B%26%3C%22%2C%22user%22%5D"; !strings.Contains(got, want) {
+	if want := "%22allowed-roles%22%3A%5B%22A%20it's%20(a)%20b*!~%C3%A9%2B%26%3C%22%2C%22user%22%5D"; !strings.Contains(got, want) {
 		t.Errorf("permission_variables is %s, want %s in it", got, want)
 	}
 }

@@ -82,7 +82,8 @@
 //     taken for a real one, where the real service has a list.
 //   - A window of the rate limit begins with the first request that counts in
 //     it. There it begins with the service, and again every 15 minutes.
-//   - There is no database behind it. [Fault] has two ways for it to fail.
+//   - There is no database behind it. [Fault] has two ways for it to fail, and
+//     where the real service then quotes its query, the text is always the same.
 //   - It has no /storage, and /change-env changes nothing. By that the real one
 //     lets anybody change its settings unless it runs in production.
 package authtest

@@ -37,6 +37,8 @@ func TestBodies(t *testing.T) {
 		_ = w.WriteField("email", "ada@example.com")
 		_ = w.WriteField("password", password)
 		_ = w.WriteField("cookie", "false")
+		file, _ := w.CreateFormFile("extra", "extra.txt")
+		_, _ = file.Write([]byte("no key of the body"))
 		_ = w.Close()
 		// Its values are strings, and the string "false" means cookies.
 		c.post("/auth/login", form.String(), "Content-Type: "+w.FormDataContentType()).cookieSession()
@@ -338,6 +340,8 @@ func TestIdentity(t *testing.T) {
 		}
 		c.refresh(token).session()
 		c.post(revoke, "", `Cookie: permission_variables={"user-id":"me"}`).bare()
+		c.post(revoke, "", `Cookie: permission_variables={}`).bare()
+		c.post("/auth/change-email", `{"new_email":"eva@example.com"}`, `Cookie: permission_variables={"user-id":"me"}`).bare()
 		c.post(revoke, "", bearer(access), "Cookie: permission_variables=null").says(401, "Not logged in")
 	})
 	c.sub("of two cookies of one name the first counts, and quotes do not", func(c *conn) {

@@ -53,7 +53,11 @@ func TestAccessToken(t *testing.T) {
 	if again != s.JWT {
 		t.Error("two tokens within one second differ")
 	}
-	c.srv.Advance(time.Second)
+	c.srv.Advance(-900 * time.Millisecond)
+	if earlier, _ := c.login("ada@example.com"); earlier != s.JWT {
+		t.Error("two tokens from the ends of one second differ")
+	}
+	c.srv.Advance(900*time.Millisecond + time.Second)
 	if later, _ := c.login("ada@example.com"); later == s.JWT {
 		t.Error("a token of the next second is the same")
 	}

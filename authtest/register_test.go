@@ -183,6 +183,7 @@ func TestRegister(t *testing.T) {
 		with("b@example.com", `{"roles":[]}`).says(400, `"register_options.roles" is not allowed`)
 
 		c = serve(t, authtest.Options{RegisterRoles: []string{"user", "me"}})
+		with("c@example.com", `{"allowed_roles":["user","me","user"]}`).serverError()
 		s := with("c@example.com", `{"allowed_roles":["user","me"],"default_role":"me"}`).session()
 		if _, payload := decode(t, s.JWT); !containsAll(payload, `"x-hasura-allowed-roles":["user","me"],"x-hasura-default-role":"me"`) {
 			t.Errorf("payload is %s", payload)
@@ -228,10 +229,20 @@ func TestRegister(t *testing.T) {
 		{"cookie null", `{"email":"n@example.com","cookie":null}`, 400, `"cookie" must be a boolean`},
 		{"cookie 0", `{"email":"n@example.com","cookie":0}`, 400, `"cookie" must be a boolean`},
 	})
+	label := strings.Repeat("a", 63)
+	for _, good := range []string{
+		"a@" + label + ".com", strings.Repeat("a", 64) + "@example.com", "a@example.io", "a.b+c@sub.example.org", "a@EXAMPLE.COM",
+	} {
+		c.post(registerPath, fmt.Sprintf(`{"email":%q,"password":"secret","cookie":false}`, good)).session()
+	}
 	for _, bad := range []string{
-		"a", "a@", "@example.com", "a@localhost", "a@b.test", "a@corp.internal", "a@host.local", " a@example.com", "a@example.com ",
-		"a b@example.com", "a@example..com", "a@-example.com", "a@example.c", "a@127.0.0.1", "a@example.c0m", ".a@example.com", "a..b@example.com",
-		"a@b@example.com", strings.Repeat("a", 65) + "@example.com",
+		"a", "a@", "@example.com", "a@localhost", "a@host", "a@b.test", "a@corp.internal", "a@host.local", " a@example.com", "a@example.com ",
+		"a b@example.com", "a@example..com", "a@.com", "a@-example.com", "a@example-.com", "a@example.c", "a@127.0.0.1", "a@example.c0m",
+		".a@example.com", "a.@example.com", "a..b@example.com", "a@b@example.com", "a@exam_ple.com",
+		"a@" + label + "a.com", strings.Repeat("a", 65) + "@example.com",
+		"a@" + strings.Repeat(label+".", 4) + "com", // too long as a whole
+		"a@b.example", "a@b.invalid", "a@b.localhost", "a@b.intranet", "a@b.private", "a@b.corp", "a@b.home", "a@b.lan",
+		"a@b.localdomain", "a@b.onion", "a@b.alt", "a@b.TEST",
 	} {
 		c.post(registerPath, fmt.Sprintf(`{"email":%q,"password":"secret"}`, bad)).says(400, `"email" must be a valid email`)
 	}

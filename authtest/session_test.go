@@ -2,6 +2,7 @@ package authtest_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,11 +86,31 @@ func TestRefresh(t *testing.T) {
 		c.srv.Advance(30 * 24 * time.Hour)
 		c.refresh(token).session()
 	})
+	t.Run("a UUID is one in any form", func(t *testing.T) {
+		c := serve(t)
+		_, token := c.login("ada@example.com")
+		for _, form := range []func(string) string{
+			strings.ToUpper,
+			func(s string) string { return strings.ReplaceAll(s, "-", "") },
+			func(s string) string { return "%7B" + s + "%7D" },
+		} {
+			token = c.refresh(form(token)).session().RefreshToken
+		}
+	})
 	t.Run("not a UUID, or given twice", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.refresh("garbage").bare()
 		c.refresh(token + "0").bare()
+		c.refresh(token[:35]).bare()
+		c.refresh(token[:35] + "g").bare()
+		c.refresh(token[:35] + "-" + token[35:]).bare()
+		c.refresh("-" + token).bare()
+		c.refresh(token + "-").bare()
+		c.refresh("%7B" + token).bare()
+		c.refresh(token + "%7D").bare()
+		c.refresh(strings.Replace(token, "-", "--", 1)).bare()
+		c.refresh("%20" + token).bare()
 		c.refresh(token + "&refresh_token=" + token).bare()
 		c.get(path + "?refresh_token[]=" + token).bare()
 		c.refresh(token).session() // it was not touched
