@@ -229,7 +229,10 @@ func TestHeaders(t *testing.T) {
 		{"GET", "/healthz", "", 200},
 		{"GET", "/version", "", 200},
 		{"GET", "/nothing", "", 404},
+		{"GET", "/auth", "", 404},
+		{"GET", "/authentic", "", 404},
 		{"GET", "/auth/nothing", "", 404},
+		{"GET", "/AUTH/jwks/", "", 501},
 		{"GET", "/auth/jwks", "", 501},
 		{"GET", "/auth/token/refresh", "", 401},
 		{"GET", "/auth/activate", "", 400},
@@ -253,7 +256,7 @@ func TestHeaders(t *testing.T) {
 			}
 		}
 		for name, want := range auth {
-			if !strings.HasPrefix(r.path, "/auth/") {
+			if path := strings.ToLower(r.path); path != "/auth" && !strings.HasPrefix(path, "/auth/") {
 				want = ""
 			}
 			if got := a.header.Get(name); got != want {
@@ -282,7 +285,7 @@ func TestCORS(t *testing.T) {
 	if got := a.header.Get("Access-Control-Allow-Origin"); got != "https://evil.example" {
 		t.Errorf("Access-Control-Allow-Origin is %q, want the origin reflected", got)
 	}
-	if got := c.get("/auth/jwks").header.Get("Access-Control-Allow-Origin"); got != "" {
+	if got, given := c.get("/auth/jwks").header["Access-Control-Allow-Origin"]; given {
 		t.Errorf("Access-Control-Allow-Origin is %q without an Origin", got)
 	}
 	if got := c.get("/auth/jwks").header.Get("Vary"); got != "Origin" {
@@ -346,7 +349,8 @@ func TestIdentity(t *testing.T) {
 	})
 	c.sub("of two cookies of one name the first counts, and quotes do not", func(c *conn) {
 		_, token := c.login("ada@example.com")
-		c.get("/auth/token/refresh", `Cookie: x; refresh_token="`+token+`"; refresh_token=`+uuid4).cookieSession()
+		token = c.get("/auth/token/refresh", `Cookie: x; refresh_token="`+token+`"; refresh_token=`+uuid4).cookieSession()
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token").session() // a name alone is none
 	})
 }
 

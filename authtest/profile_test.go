@@ -162,6 +162,11 @@ func TestChangeEmail(t *testing.T) {
 		c.post(path, body, bearer(access)).serverError()
 		c.rows(request, refusals, bearer(access))
 		c.post(request, body).says(401, "Not logged in")
+		c.post(request, `{"new_email":"o'brien@example.com"}`, bearer(access)).serverError()
+		gone, _ := c.srv.SignIn("bob@example.com")
+		c.srv.DeleteAccount("bob@example.com")
+		c.post(request, body, bearer(gone)).serverError()
+		c.noMail()
 		c.post(request, body, bearer(access)).is(204)
 		m := c.mail()
 		if m.To != "eva@example.com" || m.Subject != "Change your email address" || m.Token != "" || m.Link != "" {

@@ -90,7 +90,7 @@ func TestRegister(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
 		c.pending(c.post(registerPath, `{"email":"new@example.com"}`), "new@example.com")
 		m := c.mail()
-		if m.Subject != "Secure register link" || m.Ticket != "" ||
+		if m.To != "new@example.com" || m.Subject != "Secure register link" || m.Ticket != "" ||
 			m.Link != c.srv.URL+"/auth/magic-link?token="+m.Token+"&action=register" {
 			t.Errorf("e-mail is %+v", m)
 		}
@@ -160,7 +160,8 @@ func TestRegister(t *testing.T) {
 		c := serve(t)
 		c.post(registerPath, `{"email":"o'brien@example.com","password":"secret"}`).serverError()
 		c.post(registerPath, `{"email":"zoë@example.com","password":"secret"}`).serverError()
-		for _, email := range []string{"o'brien@example.com", "zoë@example.com"} {
+		c.post(registerPath, `{"email":"a@example.xn--p1ai","password":"secret"}`).serverError()
+		for _, email := range []string{"o'brien@example.com", "zoë@example.com", "a@example.xn--p1ai"} {
 			if a, ok := c.srv.Account(email); ok {
 				t.Errorf("account %+v exists", a)
 			}
