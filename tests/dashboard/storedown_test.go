@@ -19,21 +19,29 @@ func TestStoreDown(t *testing.T) {
 		for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
-				var want []string
-				for _, framework := range frameworks {
-					between := proxy.New(t, "tcp", server.Proxy.Addr())
-					address := strings.ReplaceAll(server.URL, server.Proxy.Addr(), between.Addr())
-					p := place{name: "postgres"}
-					if kind == coordinator {
-						p.name = coordinator
+				transcripts := make([][]string, len(frameworks))
+				t.Run("frameworks", func(t *testing.T) {
+					for i, framework := range frameworks {
+						t.Run(framework, func(t *testing.T) {
+							t.Parallel()
+							between := proxy.New(t, "tcp", server.Proxy.Addr())
+							address := strings.ReplaceAll(server.URL, server.Proxy.Addr(), between.Addr())
+							p := place{name: "postgres"}
+							if kind == coordinator {
+								p.name = coordinator
+							}
+							transcripts[i] = storeDown(t, p.target(framework, address), between, fault)
+						})
 					}
-					got := storeDown(t, p.target(framework, address), between, fault)
-					if want == nil {
-						want = got
-					}
-					for i := range got {
-						if got[i] != want[i] {
-							t.Errorf("%s differs\n%s\n\n%s:\n%s", framework, want[i], framework, got[i])
+				})
+				if t.Failed() {
+					return
+				}
+				want := transcripts[0]
+				for i, got := range transcripts {
+					for j := range got {
+						if got[j] != want[j] {
+							t.Errorf("%s differs\n%s\n\n%s:\n%s", frameworks[i], want[j], frameworks[i], got[j])
 						}
 					}
 				}
@@ -49,25 +57,9 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	for i := range known {
 		known[i].ID = "00000000-0000-4000-8000-00000000000" + string(rune('0'+i))
 	}
-	s := start(t, tt, authtest.Options{Accounts: known}, "STORE_TIMEOUT=500ms")
-	// The time-out is short, or the test would be long, and a busy machine may
-	// be slower.
-	patient := func(what string, status int, try func() *answer) {
-		t.Helper()
-		eventually(t, what, func() bool {
-			a := try()
-			if a.status == http.StatusServiceUnavailable {
-				return false
-			}
-			a.is(status)
-			return true
-		})
-	}
-	b, other := s.browser(t), s.browser(t)
-	for email, b := range map[string]*browser{viewer: b, admin: other} {
-		patient("a login", 303, func() *answer { return b.postForm("/login", "email", email, "password", password) })
-	}
-	patient("a change", 204, func() *answer { return b.put("theme", `"dark"`) })
+	s := start(t, tt, authtest.Options{Accounts: known}, "STORE_TIMEOUT=2s")
+	b, other := s.signedIn(t, viewer), s.signedIn(t, admin)
+	b.put("theme", `"dark"`).is(204)
 	cookies := b.cookieHeader()
 	between.Set(fault)
 	tell := func(a *answer) *answer {
@@ -129,7 +121,7 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	if b.cookieHeader() != cookies && !tt.inCookies() {
 		t.Error("the cookies have changed")
 	}
-	patient("a logout", 303, func() *answer { return other.postForm("/logout") })
+	other.postForm("/logout").is(303)
 	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })
 	return transcript
 }

@@ -58,6 +58,10 @@ func runMore() {
 	_ = flag.Set(name, strconv.Itoa(AtOnce))
 }
 
+// notSQLite keeps the race detector out of SQLite, which is C that was translated
+// and would be twenty times slower.
+const notSQLite = "-gcflags=modernc.org/...=-race=false"
+
 func build(m *testing.M, programs []string) int {
 	var err error
 	if dir, err = os.MkdirTemp("", "session-examples-"); err != nil {
@@ -67,7 +71,7 @@ func build(m *testing.M, programs []string) int {
 	defer os.RemoveAll(dir)
 	args := []string{"build", "-o", dir + string(os.PathSeparator)}
 	if Race {
-		args = append(args, "-race")
+		args = append(args, "-race", notSQLite)
 	}
 	for _, name := range programs {
 		args = append(args, "github.com/synmetrix/session/examples/"+name)
