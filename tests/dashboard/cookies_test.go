@@ -159,7 +159,7 @@ func TestSessionKeys(t *testing.T) {
 // A session ends when it is not used for so long, and at the end of its life
 // however much it is used.
 func testSessionEnds(t *testing.T, tt target) {
-	for _, env := range [][]string{{"IDLE_TIMEOUT=2s"}, {"LIFETIME=2s"}} {
+	for _, env := range [][]string{{"IDLE_TIMEOUT=4s"}, {"LIFETIME=4s"}} {
 		s := start(t, tt, authtest.Options{}, env...)
 		b := s.signedIn(t, viewer)
 		at, _ := b.get("/api/me").is(200).object()["session_expires_at"].(float64)
@@ -169,16 +169,16 @@ func testSessionEnds(t *testing.T, tt target) {
 		if left := b.cookies(); len(left) > 0 {
 			t.Errorf("%s: %d cookies are left", env, len(left))
 		}
-		if tt.inCookies() && env[0] == "IDLE_TIMEOUT=2s" {
+		if tt.inCookies() && env[0] == "IDLE_TIMEOUT=4s" {
 			// Whoever comes back too late brings the tokens along.
 			eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
 		}
 	}
 
 	// Use moves the idle timeout on.
-	s := start(t, tt, authtest.Options{}, "IDLE_TIMEOUT=2s", "LIFETIME=10m")
+	s := start(t, tt, authtest.Options{}, "IDLE_TIMEOUT=4s", "LIFETIME=10m")
 	b := s.signedIn(t, viewer)
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(7 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		b.get("/api/me").is(200)
 	}
 }
