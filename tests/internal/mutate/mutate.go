@@ -118,7 +118,7 @@ func Try(t testing.TB, p Package, m Mutant) (output string, err error) {
 	}
 	tmp := t.TempDir()
 	binary := filepath.Join(tmp, "mutant.test")
-	build := []string{"test", "-c", "-o", binary}
+	build := []string{"test", "-c", "-ldflags=-s -w", "-o", binary} // no debugger will see it
 	if edits := m.edits(); edits != nil {
 		overlay, err := plant(tmp, dir, edits)
 		if err != nil {

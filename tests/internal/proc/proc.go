@@ -58,6 +58,9 @@ func runMore() {
 	_ = flag.Set(name, strconv.Itoa(AtOnce))
 }
 
+// noDebugger halves the time that linking takes.
+const noDebugger = "-ldflags=-s -w"
+
 // notSQLite keeps the race detector out of SQLite, which is C that was translated
 // and would be twenty times slower.
 const notSQLite = "-gcflags=modernc.org/...=-race=false"
@@ -69,7 +72,7 @@ func build(m *testing.M, programs []string) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	args := []string{"build", "-o", dir + string(os.PathSeparator)}
+	args := []string{"build", noDebugger, "-o", dir + string(os.PathSeparator)}
 	if Race {
 		args = append(args, "-race", notSQLite)
 	}
