@@ -74,8 +74,8 @@ func (db *database) test(t *testing.T) {
 	t.Run("dump", func(t *testing.T) { db.testDump(t, keys, all) })
 }
 
-// TestCrowd has the machine to itself: a process that has no time to renew its
-// leases for as long as they last is one that stands still.
+// TestCrowd runs before all that runs in parallel: a process that has no time to
+// renew its leases for as long as they last is one that stands still.
 func TestCrowd(t *testing.T) {
 	crowd := func(name string, db *database, m mode) {
 		t.Run(name+"/"+string(m), func(t *testing.T) { newCluster(t, db, m, newKeys()).testCrowd(t) })
