@@ -34,6 +34,17 @@ func (a *answer) sentBack(to string) {
 	}
 }
 
+// linkRefused checks for a redirect to the address of failures, or for a message
+// where there is none.
+func (a *answer) linkRefused(failure, message string) {
+	a.Helper()
+	if failure == "" {
+		a.untouched().says(401, message)
+		return
+	}
+	a.sentBack(failure)
+}
+
 // path is a link of the service without its address.
 func path(t *testing.T, link string) string {
 	t.Helper()
@@ -189,24 +200,17 @@ func TestRegisterLink(t *testing.T) {
 		for _, failure := range []string{callback, ""} {
 			c, m := setup(t)
 			c.srv.SetRedirects(callback, failure)
-			refused := func(a *answer) {
-				t.Helper()
-				if failure == "" {
-					a.untouched().says(401, "Invalid or expired token.")
-				} else {
-					a.sentBack(failure)
-				}
-			}
-			refused(c.get(link + uuid4))
+			const refusal = "Invalid or expired token."
+			c.get(link+uuid4).linkRefused(failure, refusal)
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
-			refused(c.get(path(t, m.Link)))
+			c.get(path(t, m.Link)).linkRefused(failure, refusal)
 			c.post("/auth/register", `{"email":"late@example.com"}`)
 			c.srv.Advance(time.Hour)
-			refused(c.get(path(t, c.srv.Emails()[1].Link)))
+			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
 			if failure == "" {
 				c.get(link + "garbage").bare() // to the database, which does not take it
 			} else {
-				refused(c.get(link + "garbage"))
+				c.get(link+"garbage").linkRefused(failure, refusal)
 			}
 		}
 	})
@@ -243,21 +247,14 @@ func TestActivate(t *testing.T) {
 		for _, failure := range []string{callback, "http://localhost/failed", ""} {
 			c, m := setup(t)
 			c.srv.SetRedirects(callback, failure)
-			refused := func(a *answer) {
-				t.Helper()
-				if failure == "" {
-					a.untouched().says(401, "Invalid or expired ticket.")
-				} else {
-					a.sentBack(failure)
-				}
-			}
-			refused(c.get("/auth/activate?ticket=" + uuid4))
+			const refusal = "Invalid or expired ticket."
+			c.get("/auth/activate?ticket="+uuid4).linkRefused(failure, refusal)
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
-			refused(c.get(path(t, m.Link)))
-			refused(c.get("/auth/activate?ticket=" + c.ticket())) // of an active account
+			c.get(path(t, m.Link)).linkRefused(failure, refusal)
+			c.get("/auth/activate?ticket="+c.ticket()).linkRefused(failure, refusal) // of an active account
 			c.post("/auth/register", `{"email":"late@example.com","password":"secret"}`)
 			c.srv.Advance(time.Hour)
-			refused(c.get(path(t, c.srv.Emails()[1].Link)))
+			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
 		}
 	})
 	t.Run("missing, not a UUID v4, extra cookie parameter", func(t *testing.T) {

@@ -39,6 +39,10 @@ func TestStoreDown(t *testing.T) {
 				}
 				want := transcripts[0]
 				for i, got := range transcripts {
+					if len(got) != len(want) {
+						t.Errorf("%s: %d answers, want %d", frameworks[i], len(got), len(want))
+						continue
+					}
 					for j := range got {
 						if got[j] != want[j] {
 							t.Errorf("%s differs\n%s\n\n%s:\n%s", frameworks[i], want[j], frameworks[i], got[j])

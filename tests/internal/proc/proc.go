@@ -61,8 +61,9 @@ func runMore() {
 // noDebugger halves the time that linking takes.
 const noDebugger = "-ldflags=-s -w"
 
-// notSQLite keeps the race detector out of SQLite, which is C that was translated
-// and would be twenty times slower.
+// notSQLite keeps the race detector out of SQLite, which is translated C and would
+// be twenty times slower: what the programs are watched for is their own code.
+// What we hand to SQLite is watched in the tests of the stores.
 const notSQLite = "-gcflags=modernc.org/...=-race=false"
 
 func build(m *testing.M, programs []string) int {
