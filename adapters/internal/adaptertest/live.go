@@ -110,19 +110,11 @@ func leaving(a *trial) {
 	var gate authtest.Gate
 	a.Auth.Inject(authtest.Refresh, authtest.Fault{After: &gate})
 	ctx, cancel := context.WithCancel(context.Background())
-	gone := make(chan error, 1)
-	go func() {
-		res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx))
-		if err == nil {
-			res.Body.Close()
-		}
-		gone <- err
-	}()
+	var left sync.WaitGroup
+	left.Go(func() { a.leave(b, ctx) })
 	<-gate.Arrived(1)
 	cancel()
-	if err := <-gone; err == nil {
-		t.Error("the client got an answer")
-	}
+	left.Wait()
 	gate.Open()
 	got := b.Get("/user").Says(200, "0000000b")
 	if !a.Stored() && !got.SetsCookie() {
@@ -133,6 +125,20 @@ func leaving(a *trial) {
 	}
 	if got := b.Get("/user").Says(200, "0000000b"); got.SetsCookie() {
 		t.Error("delivered twice")
+	}
+}
+
+// leave sends a request that is given up while its token is renewed. While the
+// client still says good-bye, net/http may see the connection end, and the
+// answer to that, which serves nobody, may come through.
+func (a *trial) leave(b *Browser, ctx context.Context) {
+	res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx))
+	if err != nil {
+		return
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable || len(res.Cookies()) > 0 {
+		a.T.Errorf("answered with %s and %d cookies before the token was renewed", res.Status, len(res.Cookies()))
 	}
 }
 
@@ -156,12 +162,7 @@ func pool(a *trial) {
 		var left, rest sync.WaitGroup
 		for _, b := range []*Browser{viewer, admin} {
 			for range 5 {
-				left.Go(func() {
-					if res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx)); err == nil {
-						res.Body.Close()
-						t.Error("answered before the token was renewed")
-					}
-				})
+				left.Go(func() { a.leave(b, ctx) })
 			}
 		}
 		<-gate.Arrived(2)
