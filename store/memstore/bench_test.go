@@ -36,12 +36,15 @@ func TestAllocs(t *testing.T) {
 	defer cancel()
 	s, keys := filled(t, 1000)
 	rec := owned(1, time.Now().Add(time.Hour))
+	small := smallRecord(1, time.Now().Add(time.Hour))
+	put(t, s, small, 0)
 	for _, tt := range []struct {
 		name string
 		want float64
 		call func() error
 	}{
 		{"Get", 0, func() error { _, err := s.Get(ctx, keys[1]); return err }},
+		{"Get of a small record", 0, func() error { _, err := s.Get(ctx, small.Key); return err }},
 		{"Put that updates", 0, func() error { return s.Put(ctx, rec, rec.Version) }},
 	} {
 		if got := testing.AllocsPerRun(1000, func() {
@@ -57,6 +60,27 @@ func TestAllocs(t *testing.T) {
 func BenchmarkGet(b *testing.B) {
 	s, keys := filled(b, 100_000)
 	ctx := context.Background()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, err := s.Get(ctx, keys[i%len(keys)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkGetSmall(b *testing.B) {
+	s := memstore.New()
+	ctx := context.Background()
+	keys := make([]string, 100_000)
+	for i := range keys {
+		rec := smallRecord(i, time.Now().Add(time.Hour))
+		keys[i] = rec.Key
+		if err := s.Put(ctx, rec, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {

@@ -39,7 +39,11 @@ func (s *Store) wake() {
 // sweep removes all records that have expired.
 func (s *Store) sweep() {
 	for i := range s.shards {
-		for s.purgeShard(&s.shards[i], purgeBatch) == purgeBatch {
+		for {
+			large, small := s.purgeShard(&s.shards[i], purgeBatch)
+			if large+small < purgeBatch {
+				break
+			}
 			// Whoever waits for this shard got the lock in between. Whoever
 			// waits for a processor gets it now.
 			runtime.Gosched()
@@ -48,31 +52,31 @@ func (s *Store) sweep() {
 	// In this order: a record inserted meanwhile is seen here, or its Put
 	// sees that nobody is awake.
 	s.awake.Store(false)
-	if s.count.Load() > 0 {
+	if s.Len() > 0 {
 		s.wake()
 	}
 }
 
 // purgeAny removes a few expired records, wherever they are. It reports
-// whether there were any.
+// whether that made room for a record that counts.
 func (s *Store) purgeAny() bool {
 	for i := range s.shards {
-		if s.purgeShard(&s.shards[i], purgeBatch) > 0 {
+		if large, _ := s.purgeShard(&s.shards[i], purgeBatch); large > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// purgeShard removes at most limit expired records of sh and returns their
-// number.
-func (s *Store) purgeShard(sh *shard, limit int) int {
+// purgeShard removes at most limit expired records of sh and returns how many
+// large ones and how many small ones it removed.
+func (s *Store) purgeShard(sh *shard, limit int) (large, small int) {
 	now := s.now()
 	sh.mu.RLock()
-	found := sh.due.expired(now)
+	found := sh.due.expired(now) || sh.smalls.expired(now)
 	sh.mu.RUnlock()
 	if !found {
-		return 0 // without getting in the readers' way
+		return 0, 0 // without getting in the readers' way
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -80,13 +84,16 @@ func (s *Store) purgeShard(sh *shard, limit int) int {
 }
 
 // purge is purgeShard for a shard that is locked.
-func (s *Store) purge(sh *shard, now time.Time, limit int) int {
-	n := 0
-	for n < limit && sh.due.expired(now) {
+func (s *Store) purge(sh *shard, now time.Time, limit int) (large, small int) {
+	for large < limit && sh.due.expired(now) {
 		s.remove(sh.due[0].node)
-		n++
+		large++
 	}
-	return n
+	for large+small < limit && sh.smalls.expired(now) {
+		s.removeSmall(sh, sh.smalls.due[0])
+		small++
+	}
+	return large, small
 }
 
 // dueHeap is a binary min-heap of a shard's nodes by the time that they

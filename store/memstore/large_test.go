@@ -104,6 +104,46 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
+// A small record takes at most 150 bytes in all: key, expiry and index included.
+func TestMemoryOfSmallRecords(t *testing.T) {
+	if raceEnabled {
+		t.Log("the race detector changes what memory is used: measured without it")
+		return
+	}
+	n, _ := sizes()
+	ctx := context.Background()
+	s := memstore.New()
+	expires := time.Now().Add(time.Hour)
+	before := heap()
+	each := func() float64 { return float64(heap()-before) / float64(n) }
+	for i := range n {
+		put(t, s, smallRecord(i, expires.Add(time.Duration(i*7919%n)*time.Millisecond)), 0)
+	}
+	created := each()
+	for i := range n {
+		rec := smallRecord(i, expires)
+		old, err := s.Get(ctx, rec.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, rec, old.Version)
+	}
+	worst := max(created, each())
+	t.Logf("%d small records: %.0f bytes each, at most %.0f", n, created, worst)
+	if worst > 150 {
+		t.Errorf("%.0f bytes for a small record, want at most 150", worst)
+	}
+	for i := range n {
+		if err := s.Delete(ctx, smallRecord(i, expires).Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := float64(heap()) - float64(before); left > 1<<20 {
+		t.Errorf("%.0f bytes left in an empty store", left)
+	}
+	runtime.KeepAlive(s)
+}
+
 // No reader waits for the removal of what has expired, be it the whole store.
 func TestSweepStallsNobody(t *testing.T) {
 	n, long := sizes()
@@ -141,6 +181,7 @@ func longestStall(t *testing.T, n int) time.Duration {
 		rec, _ := session(i, expires)
 		rec.Data, rec.Meta = nil, nil
 		put(t, s, rec, 0)
+		put(t, s, smallRecord(i, expires), 0)
 		last = rec.Key
 	}
 	runtime.GC()

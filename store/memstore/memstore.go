@@ -7,6 +7,10 @@
 // allocates nothing, and expired records are removed a few at a time, so that
 // no call ever waits for a sweep over the whole store. There is nothing to
 // close: a store that is no longer referenced is collected like any value.
+//
+// A small record, such as the mark that a session has ended, takes about 100
+// bytes in all. It has no Owner and no Meta, at most 16 bytes of Data, and a Key
+// of 64 lower-case hexadecimal digits.
 package memstore
 
 import (
@@ -36,13 +40,19 @@ type Store struct {
 	// MaxRecords bounds the number of records. At the bound a Put of a new
 	// key fails with ErrFull, while all others go on: a live session is never
 	// dropped to make room. Zero means that there is no bound.
+	//
+	// Small records, which the package comment describes, do not count and are
+	// always stored: a session can be ended in a full store. Their number is
+	// bounded by that of the sign-ins in the time until they expire. A Put that
+	// replaces a small record by a larger one needs room for the larger one.
 	MaxRecords int
 
 	// Now is the clock that decides what has expired. Nil means time.Now. It
 	// is called from several goroutines at once, and must not call the store.
 	Now func() time.Time
 
-	count  atomic.Int64
+	count  atomic.Int64 // without small records
+	small  atomic.Int64
 	awake  atomic.Bool // a sweep is running, or a timer is set for one
 	shards [shardCount]shard
 	owners [shardCount]ownerShard
@@ -56,7 +66,7 @@ func New() *Store { return new(Store) }
 // Format prints how many records there are, for every fmt verb, and nothing of
 // them: they are not sealed.
 func (s *Store) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "memstore.Store{%d records}", s.count.Load())
+	_, _ = fmt.Fprintf(f, "memstore.Store{%d records}", s.Len())
 }
 
 // shard holds the records of the keys that hash to it.
@@ -65,8 +75,12 @@ func (s *Store) Format(f fmt.State, _ rune) {
 type shard struct {
 	mu    sync.RWMutex
 	nodes map[string]*node
-	due   dueHeap
-	_     [72]byte // keeps neighbors' locks off this one's cache lines
+	due   dueHeap // of nodes
+
+	// smalls holds the small records. A key has a node or a small record,
+	// never both.
+	smalls smalls
+	_      [64]byte // keeps neighbors' locks off this one's cache lines
 }
 
 // node is one key's place in its shard, in the expiry heap and in its owner's
@@ -98,6 +112,11 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	defer sh.mu.RUnlock()
 	if n := sh.nodes[key]; n != nil && !n.expired(now) {
 		return n.rec, nil
+	}
+	if id, ok := smallIDOf(key); ok {
+		if i := sh.smalls.find(&id); i != none && !sh.smalls.at(i).expired(now) {
+			return sh.smalls.at(i).record(key), nil
+		}
 	}
 	return store.Record{}, store.ErrNotFound
 }
@@ -138,6 +157,9 @@ func (s *Store) put(rec store.Record, prev uint64) error {
 	if n != nil && n.expired(now) {
 		s.remove(n)
 		n = nil
+	}
+	if id, ok := smallIDOf(rec.Key); ok && (isSmall(rec) || sh.smalls.find(&id) != none) {
+		return s.putSmall(sh, n, &id, rec, prev, now)
 	}
 	if n == nil {
 		if prev != 0 {
@@ -211,13 +233,17 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if n := sh.nodes[key]; n != nil {
 		s.remove(n)
 	}
+	if id, ok := smallIDOf(key); ok {
+		if i := sh.smalls.find(&id); i != none {
+			s.removeSmall(sh, i)
+		}
+	}
 	return nil
 }
 
-// Len returns the number of records that are held, which is what MaxRecords
-// bounds. Records that have expired count until they are removed, which takes
-// some seconds.
-func (s *Store) Len() int { return int(s.count.Load()) }
+// Len returns the number of records that are held, small ones included. Records
+// that have expired count until they are removed, which takes some seconds.
+func (s *Store) Len() int { return int(s.count.Load() + s.small.Load()) }
 
 // reserve counts one more record, unless the store is full.
 func (s *Store) reserve() bool {
