@@ -229,6 +229,7 @@ type Manager struct {
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
 	gate      *gate
+	floor     floor // under refused sign-ins
 	unwritten atomic.Int64
 	endings   endings
 

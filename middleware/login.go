@@ -1,19 +1,12 @@
 package middleware
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/synmetrix/session"
 )
-
-// refusalFloor is how long a refused sign-in takes at least. The auth service
-// needs 130 ms longer to refuse a password than to refuse an address that it
-// does not know; nobody is to learn from that who has an account.
-const refusalFloor = 300 * time.Millisecond
 
 // handlers are the ready-made routes.
 type handlers struct {
@@ -65,7 +58,6 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
 	in, err := readInput(r)
 	if err != nil {
 		Refuse(w, r, err)
@@ -75,6 +67,10 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	email, err := in.text("email")
 	if err != nil {
 		h.again(w, r, page, err)
+		return
+	}
+	if email = strings.TrimSpace(email); email == "" {
+		h.again(w, r, page, fieldProblem("email", "is missing"))
 		return
 	}
 	page.Email = email
@@ -94,7 +90,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		}
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
 	default:
-		h.failed(w, r, page, err, began)
+		h.failed(w, r, page, err)
 	}
 }
 
@@ -114,7 +110,6 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
 	in, err := readInput(r)
 	if err != nil {
 		Refuse(w, r, err)
@@ -135,7 +130,7 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 		h.signedIn(w, r, page.ReturnTo)
 		return
 	}
-	h.failed(w, r, page, err, began)
+	h.failed(w, r, page, err)
 }
 
 func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
@@ -150,7 +145,7 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 }
 
 // failed answers a sign-in that the Manager has not carried out.
-func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err error, began time.Time) {
+func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err error) {
 	switch {
 	case errors.Is(err, session.ErrTooLarge):
 		err = &Problem{
@@ -166,9 +161,6 @@ func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err
 			Detail: "The code is not right. Enter the one that your app shows now.",
 			Err:    err,
 		}
-	}
-	if errors.Is(err, session.ErrRefused) {
-		wait(r.Context(), time.Until(began.Add(refusalFloor)))
 	}
 	h.again(w, r, page, err)
 }
@@ -226,13 +218,4 @@ func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -159,6 +159,41 @@ func TestRefusedLogin(t *testing.T) {
 	}
 }
 
+// A route of the app's own shows no more than the ready-made one.
+func TestRefusedLoginOfTheAppsOwnRoute(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.HandleFunc("POST /own", func(w http.ResponseWriter, r *http.Request) {
+		middleware.Refuse(w, r, a.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password")))
+	})
+	for _, email := range []string{"admin@example.com", "nobody@example.com"} {
+		began := time.Now()
+		a.browser().submit("/own", "email", email, "password", "wrong").isPage(t, 401, "wrong")
+		if d := time.Since(began); d < 300*time.Millisecond {
+			t.Errorf("%s was refused after %v", email, d)
+		}
+	}
+}
+
+// Keyboards of telephones put a blank behind an address. A password may have
+// blanks of its own.
+func TestBlanksAroundAnAddress(t *testing.T) {
+	a := newApp(t, nil)
+	const blanks = " two words "
+	a.auth.AddAccount(authtest.Account{Email: "blanks@example.com", Password: blanks})
+	for _, email := range []string{" blanks@example.com", "blanks@example.com ", "\t\u00a0blanks@example.com\r\n"} {
+		a.browser().submit("/login", "email", email, "password", blanks).isRedirect(t, "/")
+		body, _ := json.Marshal(map[string]string{"email": email, "password": blanks})
+		a.browser().postJSON("/login", string(body)).is(t, 200, "")
+		page := a.browser().submit("/login", "email", email, "password", strings.TrimSpace(blanks)).isPage(t, 401, "wrong")
+		if !strings.Contains(page.body, `value="blanks@example.com"`) {
+			t.Errorf("%q is shown again as it was typed", email)
+		}
+	}
+	if got := a.browser().postJSON("/login", `{"email":"  ","password":"p"}`).is(t, 422, "invalid_request").problem(t)["field"]; got != "email" {
+		t.Errorf("an address of blanks: field %v", got)
+	}
+}
+
 // A refused sign-in holds nobody up who is gone.
 func TestRefusalEndsWithTheRequest(t *testing.T) {
 	a := newApp(t, nil)

@@ -44,8 +44,9 @@ var methods = []string{
 // {"mfa_required":true}; signing out with 204. Refusals are those of [Refuse];
 // where a person can do something about it by trying again, the page that they
 // come on is the form. A wrong e-mail address, a wrong password and an account
-// that is not active get the same answer, no sooner than 300 ms after the
-// request. Unsafe requests from other origins are refused with or without a
+// that is not active get the same response, after a time that does not depend
+// on which it was; see session.Manager.Login. Blanks around an e-mail address
+// are removed. Unsafe requests from other origins are refused with or without a
 // cookie.
 //
 // The login page is shown to a user who is signed in, too: to sign in as
