@@ -229,7 +229,9 @@ func (m *Manager) touchDue(r *record) bool {
 }
 
 // Commit writes the session's cookies and cache headers into h, the header of
-// the response, and saves changed values of a stored session. Only the first
+// the response, and saves changed values of a stored session. Where the request
+// has signed in or out, browsers are told to drop pages that they have fetched
+// ahead (Clear-Site-Data). Only the first
 // call does anything.
 //
 // If it fails, changes have not been saved: the response must become a 503,
@@ -249,6 +251,11 @@ func (x *Exchange) Commit(h http.Header) error {
 		x.m.undelivered(x.in)
 	}
 	x.commitPending(h)
+	if x.pending != nil {
+		// A login or a logout, or a step of one. Pages that the browser has
+		// fetched ahead show who was signed in before.
+		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
+	}
 	if s.m != nil || len(h["Set-Cookie"]) > before {
 		h.Set("Cache-Control", "no-store")
 	}

@@ -135,3 +135,49 @@ func TestPendingLoginIsOver(t *testing.T) {
 		is(b, false)
 	})
 }
+
+// Who changes the identity of a browser has it drop the pages that it has
+// fetched ahead; other requests leave those alone.
+func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
+	const drops = `"prefetchCache", "prerenderCache"`
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.browser()
+		step := func(name, want string, do func(ctx context.Context) error) {
+			t.Helper()
+			b.visit(func(ctx context.Context, _ *session.Session) {
+				if err := do(ctx); err != nil && !errors.Is(err, session.ErrSecondFactor) {
+					t.Fatalf("%s: %v", name, err)
+				}
+			})
+			if got := b.last.Get("Clear-Site-Data"); got != want {
+				t.Errorf("%s: Clear-Site-Data: %s, want %s", name, got, want)
+			}
+		}
+		visit := func(context.Context) error { return nil }
+		login := func(ctx context.Context) error { return a.Login(ctx, "user@example.com", "password") }
+		step("a visit", "", visit)
+		step("Login", drops, login)
+		step("a visit", "", visit)
+		step("Logout", drops, a.Logout)
+		step("Start", drops, func(ctx context.Context) error { return a.Start(ctx, a.auth.issue()) })
+		step("LogoutAll", drops, a.LogoutAll)
+		a.auth.mfa = true
+		step("Login with a second factor", drops, login)
+		step("LoginTOTP", drops, func(ctx context.Context) error { return a.LoginTOTP(ctx, "123456") })
+		step("a change of a value", "", func(ctx context.Context) error { return favorite.Set(session.FromContext(ctx), "dark") })
+
+		// What an app has to say about its own data stays.
+		r, x := a.Begin(httptest.NewRequest("POST", "/logout", nil))
+		if err := a.Logout(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{"Clear-Site-Data": {`"storage"`}}
+		if err := x.Commit(h); err != nil {
+			t.Fatal(err)
+		}
+		if got := h["Clear-Site-Data"]; !slices.Equal(got, []string{`"storage"`, drops}) {
+			t.Errorf("beside that of the app: %q", got)
+		}
+	})
+}

@@ -71,7 +71,19 @@ func open(t *testing.T, site string) *tab {
 	)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	return newTab(t, ctx, site)
+}
+
+// another opens one more window in the same browser.
+func (b *tab) another() *tab {
+	b.t.Helper()
+	return newTab(b.t, b.ctx, b.site)
+}
+
+// newTab opens a window in the browser that ctx stands for, or in a new one.
+func newTab(t *testing.T, ctx context.Context, site string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, site: site}
 	if err := chromedp.Do(ctx); err != nil {
