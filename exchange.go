@@ -230,7 +230,7 @@ func (m *Manager) touchDue(r *record) bool {
 
 // Commit writes the session's cookies and cache headers into h, the header of
 // the response, and saves changed values of a stored session. Where the request
-// has signed in or out, browsers are told to drop pages that they have fetched
+// has signed in or out, the response has browsers drop pages that they fetched
 // ahead (Clear-Site-Data). Only the first
 // call does anything.
 //
