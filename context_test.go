@@ -3,7 +3,10 @@ package session_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/synmetrix/session"
@@ -39,4 +42,108 @@ func TestContextName(t *testing.T) {
 	if s := session.FromContext(ctx); !s.SignedIn() || s != session.FromContext(r.Context()) {
 		t.Error("the session is not found under its name")
 	}
+}
+
+// callsOf returns what every call of m that takes a request's context does in
+// the request of ctx. api is a server that Transport may call.
+func callsOf(m *session.Manager, ctx context.Context, tokens session.Tokens, api *httptest.Server) map[string]error {
+	call := func() error {
+		req, err := http.NewRequestWithContext(ctx, "GET", api.URL, http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := m.Transport(api.Listener.Addr().String()).RoundTrip(req)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		return err
+	}
+	return map[string]error{
+		"Login":     m.Login(ctx, "user@example.com", "password"),
+		"LoginTOTP": m.LoginTOTP(ctx, "123456"),
+		"Start":     m.Start(ctx, tokens),
+		"Transport": call(),
+		"Logout":    m.Logout(ctx),
+		"LogoutAll": m.LogoutAll(ctx),
+	}
+}
+
+// newCountingAPI is a server that counts its requests.
+func newCountingAPI(t *testing.T) (*httptest.Server, *atomic.Int64) {
+	var n atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n.Add(1) }))
+	t.Cleanup(srv.Close)
+	return srv, &n
+}
+
+// A Manager does not act on the session of another Manager.
+func TestAnotherManagersRequest(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		api, requests := newCountingAPI(t)
+		staff, public := newApp(t, kind), newApp(t, kind)
+		b := staff.signedIn()
+		b.visit(func(ctx context.Context, s *session.Session) {
+			for call, err := range callsOf(public.Manager, ctx, public.auth.issue(), api) {
+				if !errors.Is(err, session.ErrNotLoaded) {
+					t.Errorf("%s: %v, want ErrNotLoaded", call, err)
+				}
+			}
+			if s != session.FromContext(ctx) || !s.SignedIn() {
+				t.Error("the request has another session")
+			}
+		})
+		if cookies := b.last["Set-Cookie"]; len(cookies) != 0 {
+			t.Errorf("the response sets the cookies %q", cookies)
+		}
+		if b.is(true); requests.Load() != 0 || staff.auth.liveTokens() != 1 || public.auth.liveTokens() != 1 {
+			t.Errorf("%d requests to the API; %d and %d live tokens, want 0, 1 and 1",
+				requests.Load(), staff.auth.liveTokens(), public.auth.liveTokens())
+		}
+	})
+}
+
+// Nor does it see that Manager's pending login.
+func TestAnotherManagersPendingLogin(t *testing.T) {
+	staff, public := newApp(t), newApp(t)
+	staff.auth.mfa, public.auth.mfa = true, true
+	staff.visit("", func(ctx context.Context, _ *session.Session) {
+		if err := staff.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+			t.Fatal(err)
+		}
+		if public.LoginPending(ctx) || !staff.LoginPending(ctx) {
+			t.Error("the wrong Manager has a pending login")
+		}
+		if err := public.LoginTOTP(ctx, "123456"); !errors.Is(err, session.ErrNotLoaded) {
+			t.Errorf("code: %v", err)
+		}
+	})
+}
+
+// A bearer token decides alone: such a request begins and ends no session.
+func TestBearerRequest(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		api, requests := newCountingAPI(t)
+		a := newApp(t, kind)
+		b := a.signedIn()
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Header.Set("Cookie", b.header())
+		r.Header.Set("Authorization", "Bearer x")
+		r, x := a.Begin(r)
+		for call, err := range callsOf(a.Manager, r.Context(), a.auth.issue(), api) {
+			if !errors.Is(err, session.ErrUnauthenticated) || !errors.Is(err, session.ErrBearer) {
+				t.Errorf("%s: %v, want ErrUnauthenticated and ErrBearer", call, err)
+			}
+		}
+		if a.LoginPending(r.Context()) {
+			t.Error("a login is pending")
+		}
+		h := http.Header{}
+		if err := errors.Join(x.Commit(h), x.End()); err != nil || len(h) != 0 {
+			t.Errorf("header %v, error %v", h, err)
+		}
+		if b.is(true); requests.Load() != 0 || a.auth.liveTokens() != 2 {
+			t.Errorf("%d requests to the API; %d live tokens, want 0 and 2", requests.Load(), a.auth.liveTokens())
+		}
+	})
 }

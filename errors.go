@@ -20,8 +20,9 @@ var (
 	// answer. The session lives; ask again later. See [UnavailableError].
 	ErrSessionUnavailable = errors.New("session unavailable")
 
-	// ErrNotLoaded: no session was loaded for this request: the handler is
-	// not inside the middleware that does it. It is a mistake in the program.
+	// ErrNotLoaded: no session was loaded for this request, or it is another
+	// Manager's: the handler is not inside this Manager's middleware. It is a
+	// mistake in the program.
 	ErrNotLoaded = errors.New("no session was loaded for this request; is the handler inside middleware.Sessions?")
 
 	// ErrNoSession: nobody is signed in, and values need a session.
@@ -45,7 +46,8 @@ var (
 	ErrCrossOrigin = errors.New("cross-origin request")
 
 	// ErrBearer: the request carries a bearer token, which alone decides, and
-	// there is nothing to verify it with.
+	// there is nothing to verify it with. An error that wraps it wraps
+	// ErrUnauthenticated, too.
 	ErrBearer = errors.New("bearer tokens are not accepted")
 
 	// ErrShutdown: the Manager has been shut down.

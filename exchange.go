@@ -52,6 +52,21 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	return r.WithContext(x.ctx), x
 }
 
+// exchange returns the exchange of the request whose context ctx is, for the
+// methods of a Manager that begin, end or use its session. It fails with
+// [ErrNotLoaded] if that session is another Manager's, and with
+// [ErrUnauthenticated] and [ErrBearer] in a bearer request, which has none.
+func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
+	x := exchangeFrom(ctx)
+	switch {
+	case x == nil || x.m != m:
+		return nil, notLoaded.err
+	case x.session.Load() == bearer:
+		return nil, bearer.err
+	}
+	return x, nil
+}
+
 // hasBearer reports whether a request carries a bearer token (RFC 6750), which
 // then decides alone.
 func hasBearer(h http.Header) bool {

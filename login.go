@@ -37,7 +37,7 @@ type pendings struct{ ticket string }
 // back to the service. In every case the session that the browser had is as it
 // was.
 func (m *Manager) Login(ctx context.Context, email, password string) error {
-	x, err := exchangeFrom(ctx)
+	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (m *Manager) HasSecondFactor() bool {
 // LoginPending reports whether the browser has a login that waits for its
 // second factor.
 func (m *Manager) LoginPending(ctx context.Context) bool {
-	x, err := exchangeFrom(ctx)
+	x, err := m.exchange(ctx)
 	return err == nil && x.pendingTicket() != ""
 }
 
@@ -80,7 +80,7 @@ func (m *Manager) LoginPending(ctx context.Context) bool {
 // ([ErrRefused]) can be tried again; after [ErrTicketRefused], which is
 // ErrRefused too, the login has to be begun anew.
 func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
-	x, err := exchangeFrom(ctx)
+	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 // Start begins a session from tokens that the app got from the auth service by
 // another way than Login. It fails as Login does.
 func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
-	x, err := exchangeFrom(ctx)
+	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, ended
 func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, endedByLogoutAll, true) }
 
 func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
-	x, err := exchangeFrom(ctx)
+	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}

@@ -48,22 +48,24 @@ const ContextName = "github.com/synmetrix/session"
 // never nil: where nobody is signed in it is an anonymous session, on which
 // nothing can be set.
 func FromContext(ctx context.Context) *Session {
-	if x, err := exchangeFrom(ctx); err == nil {
+	if x := exchangeFrom(ctx); x != nil {
 		return x.session.Load()
 	}
 	return notLoaded
 }
 
-func exchangeFrom(ctx context.Context) (*Exchange, error) {
+// exchangeFrom returns the exchange of the request whose context ctx is, nil if
+// no session was loaded for it.
+func exchangeFrom(ctx context.Context) *Exchange {
 	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
-		return x, nil
+		return x
 	}
 	if request, ok := ctx.Value(ContextName).(context.Context); ok {
 		if x, ok := request.Value(contextKey{}).(*Exchange); ok {
-			return x, nil
+			return x
 		}
 	}
-	return nil, notLoaded.err
+	return nil
 }
 
 // resolve makes sure that the session's access token is good before anything

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type Transport struct {
 	// Base sends the requests. Default: http.DefaultTransport.
 	Base http.RoundTripper
 
+	m       *Manager
 	origins map[string]bool
 	err     error
 }
@@ -35,14 +37,14 @@ type Transport struct {
 // is not renewed again for it. Without a user the request is not sent, and its
 // error is [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded], as of
 // [Session.AccessToken], or [ErrNotLoaded] if the request's context has not come
-// through the session middleware.
+// through the session middleware of this Manager.
 //
 // A host is "name" or "name:port" and is called over https, or over http too
 // if it is a loopback address or localhost; "http://name:port" allows http
 // elsewhere. Without a port it is the scheme's own. A host that is none makes
 // every request fail.
 func (m *Manager) Transport(hosts ...string) *Transport {
-	t := &Transport{origins: map[string]bool{}}
+	t := &Transport{m: m, origins: map[string]bool{}}
 	if len(hosts) == 0 {
 		t.err = errors.New("session: Transport: no host is named")
 	}
@@ -85,10 +87,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.err == nil && !t.origins[origin(req.URL)] {
 		return base.RoundTrip(req)
 	}
-	s, token, err := FromContext(req.Context()), "", t.err
-	if err == nil {
-		token, err = s.AccessToken(req.Context())
-	}
+	s, token, err := t.token(req.Context())
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -122,6 +121,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 	return base.RoundTrip(withBearer(again, newer))
+}
+
+// token returns the session of a request's context and its access token.
+func (t *Transport) token(ctx context.Context) (*Session, string, error) {
+	if t.err != nil {
+		return nil, "", t.err
+	}
+	x, err := t.m.exchange(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	s := x.session.Load()
+	token, err := s.AccessToken(ctx)
+	return s, token, err
 }
 
 func (t *Transport) base() http.RoundTripper {

@@ -171,7 +171,7 @@ const tookTooLong = "The sign-in took too long. Please sign in again."
 // again answers with the form that the request came from where trying again
 // makes sense, and with a refusal elsewhere.
 func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err error) {
-	if !WantsPage(r) {
+	if !WantsPage(r) || errors.Is(err, session.ErrBearer) { // no form signs such a request in
 		Refuse(w, r, err)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -383,4 +384,35 @@ func TestBearer(t *testing.T) {
 	b.signIn("admin@example.com")
 	b.get("/user", "Authorization", "Bearer abc").is(t, 401, "unauthenticated").has(t, "Www-Authenticate", `Bearer error="invalid_token"`)
 	b.get("/user", "Authorization", "Bearer abc", "Accept", asPage).isPage(t, 401, "signed in")
+}
+
+// The ready-made routes refuse a bearer request: there is no session that they
+// could begin or end.
+func TestBearerAtTheRoutes(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		a := newApp(t, func(c *session.Config) {
+			if stored {
+				c.Store = memstore.New()
+			}
+		})
+		b := a.browser()
+		b.signIn("admin@example.com")
+		for path, fields := range map[string]string{
+			"/login":     `{"email":"admin@example.com","password":"` + password + `"}`,
+			"/login/mfa": `{"code":"123456"}`,
+			"/logout":    `{"all":true}`,
+		} {
+			got := b.postJSON(path, fields, "Authorization", "Bearer abc")
+			got.is(t, 401, "unauthenticated").has(t, "Www-Authenticate", `Bearer error="invalid_token"`).has(t, "Set-Cookie", "")
+		}
+		for path, form := range map[string]url.Values{
+			"/login":     {"email": {"admin@example.com"}, "password": {password}},
+			"/login/mfa": {"code": {"123456"}},
+			"/logout":    {},
+		} {
+			got := b.do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Authorization", "Bearer abc", "Accept", asPage)
+			got.isPage(t, 401, "signed in").has(t, "Www-Authenticate", `Bearer error="invalid_token"`).has(t, "Set-Cookie", "")
+		}
+		me(t, b, "user", "admin")
+	}
 }

@@ -81,8 +81,8 @@ func SignedIn(r *http.Request, userID string, roles ...string) *http.Request {
 // session.FromContext(r.Context()).
 //
 // The session is of a Manager that nobody else has, whose auth service is this
-// package. So handlers that sign in or out are tested inside
-// middleware.Sessions.
+// package. So handlers that sign in or out, or call an API by
+// session.Manager.Transport, are tested inside middleware.Sessions.
 func (u User) SignedIn(r *http.Request) *http.Request {
 	m, err := session.New(session.Config{
 		Auth:   service{u},

@@ -244,6 +244,18 @@ func testBearer(t *testing.T, tt target) {
 	if a := b.do("GET", "/", "", "Authorization", "Bearer "+access); a.is(200).object()["signed_in"] != false || len(a.header.Values("Set-Cookie")) > 0 {
 		t.Errorf("the start page says %s", a.body)
 	}
+	// There is no session that they could begin or end.
+	for path, body := range map[string]string{
+		"/login":     `{"email":"` + admin + `","password":"` + password + `"}`,
+		"/login/mfa": `{"code":"123456"}`,
+		"/logout":    `{}`,
+	} {
+		a := b.do("POST", path, body, "Content-Type", "application/json", "Authorization", "Bearer "+access)
+		a.problem(401, "unauthenticated")
+		if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer") || len(a.header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s: the response has the header %v", path, a.header)
+		}
+	}
 	// It is no navigation that a sign-in would help.
 	b.do("GET", "/dashboard", "", "Authorization", "Bearer "+access, "Accept", acceptPage).isPage(401)
 	b.get("/api/me").is(200)
