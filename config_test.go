@@ -42,6 +42,14 @@ func TestWrongConfig(t *testing.T) {
 		{"an idle timeout over the default lifetime", func(c *session.Config) { c.IdleTimeout = 31 * 24 * time.Hour }, "Lifetime", "shorter than IdleTimeout"},
 		{"a lifetime that no browser keeps", func(c *session.Config) { c.Lifetime = 401 * 24 * time.Hour }, "Lifetime", "9600h"},
 		{"a coordinator beside a store", func(c *session.Config) { c.Store, c.Coordinator = memstore.New(), memstore.New() }, "Coordinator", "nil beside a Store"},
+		{"a relative base path", func(c *session.Config) { c.BasePath = "app" }, "BasePath", "/app"},
+		{"a base path elsewhere", func(c *session.Config) { c.BasePath = "//evil.example" }, "BasePath", "path"},
+		{"a base address", func(c *session.Config) { c.BasePath = "https://a.example/app" }, "BasePath", "path"},
+		{"a base path with a backslash", func(c *session.Config) { c.BasePath = `/\evil.example` }, "BasePath", "escaping"},
+		{"a base path with dots", func(c *session.Config) { c.BasePath = "/app/.." }, "BasePath", "path"},
+		{"a base path with a query", func(c *session.Config) { c.BasePath = "/app?x" }, "BasePath", "escaping"},
+		{"a base path with an escape", func(c *session.Config) { c.BasePath = "/%61pp" }, "BasePath", "escaping"},
+		{"a base path with a line break", func(c *session.Config) { c.BasePath = "/a\r\nSet-Cookie: x" }, "BasePath", "escaping"},
 		{"a relative login path", func(c *session.Config) { c.LoginPath = "login" }, "LoginPath", "slash"},
 		{"a login path elsewhere", func(c *session.Config) { c.LoginPath = "//evil.example/login" }, "LoginPath", "slash"},
 		{"a login address", func(c *session.Config) { c.LoginPath = "https://a.example/login" }, "LoginPath", "slash"},
@@ -110,5 +118,18 @@ func TestConfigAtTheEdges(t *testing.T) {
 		func(c *session.Config) { c.LoginPath = "/" },
 	} {
 		newApp(t, set).signedIn().is(true)
+	}
+}
+
+// A slash at the end of the base path means nothing.
+func TestBasePath(t *testing.T) {
+	for given, want := range map[string]string{"": "", "/": "", "/app": "/app", "/app/": "/app", "/a/b-c_d.e~f": "/a/b-c_d.e~f"} {
+		m, err := session.New(session.Config{Auth: &stubAuth{clock: &clock{}}, Keys: []session.SecretKey{session.GenerateKey()}, BasePath: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.BasePath(); got != want {
+			t.Errorf("%q: %q, want %q", given, got, want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,13 @@ type Config struct {
 
 	// AuthTimeout bounds one call of the auth service. Default: 10 s.
 	AuthTimeout time.Duration
+
+	// BasePath is the path by which browsers reach the app where a proxy in
+	// front of it strips it, such as "/app". It is put before every address
+	// that is sent to a browser, and every address that comes back must be
+	// below it. All other paths in settings are without it. Cookies keep the
+	// path "/". Default: none, the proxy strips nothing.
+	BasePath string
 
 	// Claims says where an access token has the user's ID and roles.
 	// Default: where Hasura's auth services put them.
@@ -60,8 +68,8 @@ type Config struct {
 	// gets a secret. Default: slog.Default().
 	Logger *slog.Logger
 
-	// LoginPath is where guards send a visitor who is not signed in.
-	// Default: "/login".
+	// LoginPath is where guards send a visitor who is not signed in, without
+	// BasePath. Default: "/login".
 	LoginPath string
 
 	// Now is the clock, for tests. Default: time.Now.
@@ -109,6 +117,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Lifetime, defaultLifetime)
 	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
 	def(&c.StoreTimeout, defaultStoreTimeout)
+	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
 	c.Claims = c.Claims.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -157,10 +166,18 @@ func (c Config) validate() error {
 		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
 		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
+	case c.BasePath != "" && !isPlainPath(c.BasePath):
+		return invalid("BasePath", "is %q; it must be a path such as /app, with no character that needs escaping", c.BasePath)
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
 		return invalid("LoginPath", "is %q; it must be a path that begins with one slash", c.LoginPath)
 	}
 	return c.Cookie.validate()
+}
+
+// isPlainPath reports whether a path begins with a slash and has one spelling.
+func isPlainPath(p string) bool {
+	u := url.URL{Path: p}
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && u.EscapedPath() == p && !strings.Contains(p, ";")
 }
 
 // asSent returns an error for an origin that no browser ever sends in this
@@ -293,6 +310,9 @@ func (m *Manager) now() time.Time { return m.cfg.Now() }
 
 // Logger returns Config.Logger, or its default.
 func (m *Manager) Logger() *slog.Logger { return m.log }
+
+// BasePath returns Config.BasePath, without a slash at its end.
+func (m *Manager) BasePath() string { return m.cfg.BasePath }
 
 // LoginPath returns Config.LoginPath, or its default.
 func (m *Manager) LoginPath() string { return m.cfg.LoginPath }

@@ -233,14 +233,14 @@ func (in input) flag(name string) (bool, error) {
 	return b, nil
 }
 
-// returnTo returns where the field return_to leads, or nothing: it is never a
+// returnTo returns the field return_to, or the empty string: it is never a
 // reason to refuse a sign-in.
 func (in input) returnTo() string {
 	to, err := in.text("return_to")
 	if err != nil {
 		return ""
 	}
-	return ReturnTo(to)
+	return to
 }
 
 func fieldProblem(name, what string) *Problem {

@@ -30,7 +30,7 @@ type Loader struct {
 // NewLoader returns a Loader that does what Sessions does with the same
 // arguments.
 func NewLoader(m *session.Manager, opts ...Option) *Loader {
-	s := &settings{manager: m, loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
+	s := &settings{manager: m, base: m.BasePath(), loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
 	for _, opt := range opts {
 		opt(s)
 	}

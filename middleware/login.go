@@ -19,27 +19,20 @@ const (
 	logoutPath = "/logout"
 )
 
-// sibling returns the address of one of the routes for a browser that has asked
-// for another one of them: below the same prefix, whatever it is.
-func sibling(r *http.Request, own, other string) string {
-	prefix, ok := strings.CutSuffix(addressOf(r).EscapedPath(), own)
-	if !ok {
-		prefix = "" // a router that takes odd spellings
-	}
-	if login, found := strings.CutSuffix(settingsOf(r.Context()).loginPath, loginPath); found && prefix == "" {
-		prefix = login // which a proxy has stripped
-	}
-	return prefix + other
-}
-
+// newLoginPage returns the login page. returnTo is the return_to parameter of
+// the request.
 func newLoginPage(r *http.Request, returnTo string) Page {
-	return Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: returnTo, Home: settingsOf(r.Context()).home}
+	s := settingsOf(r.Context())
+	return Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: s.returnTo(returnTo), Home: s.homeURL()}
 }
 
+// newCodePage returns the page for the second factor, as newLoginPage does.
 func newCodePage(r *http.Request, returnTo string) Page {
+	s := settingsOf(r.Context())
+	to := s.returnTo(returnTo)
 	return Page{
-		Name: "mfa", Title: "One more step", Status: http.StatusOK, ReturnTo: returnTo,
-		LoginURL: withReturnTo(sibling(r, codePath, loginPath), returnTo), Home: settingsOf(r.Context()).home,
+		Name: "mfa", Title: "One more step", Status: http.StatusOK, ReturnTo: to,
+		LoginURL: withReturnTo(sibling(r, codePath, loginPath), to), Home: s.homeURL(),
 	}
 }
 
@@ -48,9 +41,9 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"signed_in": session.FromContext(r.Context()).SignedIn()})
 		return
 	}
-	query := r.URL.Query()
-	page := newLoginPage(r, ReturnTo(query.Get("return_to")))
-	if query.Has("expired") {
+	returnTo, _ := parameter(r, "return_to")
+	page := newLoginPage(r, returnTo)
+	if _, ok := parameter(r, "expired"); ok {
 		page.Message = tookTooLong
 	}
 	s := settingsOf(r.Context())
@@ -95,15 +88,16 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
-	returnTo := ReturnTo(r.URL.Query().Get("return_to"))
+	returnTo, _ := parameter(r, "return_to")
+	page := newCodePage(r, returnTo)
 	switch pending := h.m.LoginPending(r.Context()); {
 	case !pending && isNavigation(r):
-		redirect(w, withReturnTo(sibling(r, codePath, loginPath), returnTo))
+		redirect(w, page.LoginURL)
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
 	case WantsPage(r):
 		s := settingsOf(r.Context())
-		s.pages.write(w, s.log, newCodePage(r, returnTo))
+		s.pages.write(w, s.log, page)
 	default:
 		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"mfa_required": true})
 	}
@@ -139,7 +133,7 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 		return
 	}
 	if returnTo == "" {
-		returnTo = settingsOf(r.Context()).home
+		returnTo = settingsOf(r.Context()).homeURL()
 	}
 	redirect(w, returnTo)
 }
@@ -214,7 +208,7 @@ func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if WantsPage(r) {
-		redirect(w, settingsOf(r.Context()).home)
+		redirect(w, settingsOf(r.Context()).homeURL())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -504,15 +504,6 @@ func TestRoutesRefuseOtherOrigins(t *testing.T) {
 	me(t, b, "admin")
 }
 
-// A proxy may have a prefix of its own, which LoginPath knows and the requests
-// that come from it do not show.
-func TestRoutesBehindAPrefix(t *testing.T) {
-	a := newApp(t, func(c *session.Config) { c.LoginPath = "/app/login" })
-	b := a.browser()
-	b.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "/app/login/mfa")
-	a.browser().open("/login/mfa").isRedirect(t, "/app/login")
-}
-
 // The routes work below any prefix.
 func TestRoutesBelowAPrefix(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.LoginPath = "/deep/er/login" })

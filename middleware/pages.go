@@ -41,7 +41,7 @@ type Page struct {
 	Email string
 
 	// ReturnTo is where the sign-in will lead, for a hidden form field. It
-	// has been through the function ReturnTo.
+	// has passed the function ReturnTo, and is below session.Config.BasePath.
 	ReturnTo string
 
 	// LoginURL is the address of the login page where it is of use on this

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/synmetrix/session"
 )
@@ -43,7 +41,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		Code:    p.Code,
 		Message: p.Detail,
 		Field:   p.Field,
-		Home:    s.home,
+		Home:    s.homeURL(),
 		Retry:   p.RetryAfter > 0 && isSafe(r),
 	}
 	if page.Title == "" {
@@ -93,66 +91,4 @@ func isNavigation(r *http.Request) bool {
 		return mode == "navigate" && dest == "document"
 	}
 	return prefersHTML(r.Header)
-}
-
-// redirect answers a GET or a POST with another address. location may be
-// relative: unlike http.Redirect this leaves it alone, since only the browser
-// knows the address that a prefix has been stripped from.
-func redirect(w http.ResponseWriter, location string) {
-	h := w.Header()
-	h.Set("Location", location)
-	writeBody(w, http.StatusSeeOther, nil)
-}
-
-// addressOf returns the address of a request as the client sees it, which is
-// not in r.URL where a prefix has been stripped.
-func addressOf(r *http.Request) *url.URL {
-	if r.RequestURI != "" {
-		if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
-			return u
-		}
-	}
-	return r.URL
-}
-
-func (s *settings) isAPI(r *http.Request) bool {
-	if len(s.api) == 0 {
-		return false
-	}
-	path := addressOf(r).Path
-	for _, prefix := range s.api {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// isLogin reports whether the login page itself has been asked for: if that is
-// refused, which is a mistake in the app, it must not lead to itself.
-func (s *settings) isLogin(r *http.Request) bool {
-	path, _, _ := strings.Cut(s.loginPath, "?")
-	return addressOf(r).Path == path
-}
-
-// loginURL returns the address of the login page. After it the browser comes
-// back to this request if that is one that it can make again.
-func (s *settings) loginURL(r *http.Request) string {
-	if !isSafe(r) {
-		return s.loginPath
-	}
-	return withReturnTo(s.loginPath, ReturnTo(addressOf(r).RequestURI()))
-}
-
-// withReturnTo appends to an address the parameter return_to, unless to is
-// empty.
-func withReturnTo(address, to string) string {
-	if to == "" {
-		return address
-	}
-	separator := "?"
-	if strings.Contains(address, "?") {
-		separator = "&"
-	}
-	return address + separator + "return_to=" + url.QueryEscape(to)
 }

@@ -2,6 +2,8 @@ package middleware
 
 import (
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,20 +14,35 @@ import (
 const maxReturnTo = 2048
 
 // ReturnTo returns the path and query that the value of a return_to parameter
-// leads to, fit for a Location header, or the empty string if the value is
-// anything else than a path on this host.
+// leads to, fit for a Location header. It returns the empty string if the value
+// is not a path on this host, or is the path of a sign-in route.
 //
-// Guards send a visitor who has to sign in to the login page with the address
-// that was asked for in return_to. Anybody can write such a link, so the value
-// must not be trusted to lead back here. The routes of this package use
-// ReturnTo themselves; it is for apps with a login page of their own.
+// Guards send a visitor who has to sign in to the login page, with the address
+// of the request in return_to. Anybody can write such a link, so the value must
+// not be trusted. The routes of this package use ReturnTo themselves. It is for
+// apps with their own login page.
 //
-// A value is refused if any reader on the way could take it for an address
-// elsewhere: a browser, which reads "\" as "/" and skips tabs and line ends
-// (WHATWG URL), or a proxy that decodes or cleans paths. That includes dot
-// segments and, at the start, more than one slash in any encoding. A fragment
-// is dropped.
+// ReturnTo refuses a value if any reader on the way could take it for an
+// address on another host: a browser, which reads "\" as "/" and skips tabs and
+// line ends (WHATWG URL), or a proxy that decodes or cleans paths. Dot segments
+// are refused, and more than one slash at the start, in any encoding. A
+// fragment is dropped.
+//
+// The sign-in routes are the paths that end with /login, /login/mfa or /logout,
+// below any prefix and in any spelling: a user who has just signed in must not
+// arrive at the login page again.
 func ReturnTo(value string) string {
+	to := localAddress(value)
+	if isSignIn(canonicalPath(to)) {
+		return ""
+	}
+	return to
+}
+
+// localAddress returns the path and query of an address on this host, fit for a
+// Location header, or the empty string for any other value. Every address that
+// this package makes of a request passes it.
+func localAddress(value string) string {
 	if len(value) > maxReturnTo || !utf8.ValidString(value) {
 		return ""
 	}
@@ -72,6 +89,29 @@ func plainPath(path string) bool {
 		path = decoded
 	}
 	return false
+}
+
+// canonicalPath returns the path of an address in the one spelling that all
+// spellings of a route have in common. plainPath has let the path through.
+func canonicalPath(address string) string {
+	p, _, _ := strings.Cut(address, "?")
+	for decoded := unescape(p); decoded != p; decoded = unescape(p) {
+		p = decoded
+	}
+	if strings.Contains(p, ";") {
+		segments := strings.Split(p, "/")
+		for i, segment := range segments {
+			segments[i], _, _ = strings.Cut(segment, ";")
+		}
+		p = strings.Join(segments, "/")
+	}
+	return strings.ToLower(path.Clean(p))
+}
+
+func isSignIn(canonical string) bool {
+	return slices.ContainsFunc([]string{loginPath, codePath, logoutPath}, func(route string) bool {
+		return strings.HasSuffix(canonical, route)
+	})
 }
 
 // unescape decodes percent-encoded bytes and, as lenient readers do, leaves

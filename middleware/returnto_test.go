@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -55,6 +57,51 @@ func TestReturnToFollowed(t *testing.T) {
 func samePath(got string, want *url.URL) bool {
 	u, err := url.Parse(got)
 	return err == nil && u.Path == want.Path && u.RawQuery == want.RawQuery
+}
+
+// signInRoutes are spellings of the sign-in routes' paths that some router takes
+// for one of them.
+func signInRoutes() []string {
+	var spellings []string
+	for _, route := range []string{"/login", "/login/mfa", "/logout"} {
+		encoded := ""
+		for _, c := range []byte(route[1:]) {
+			encoded += fmt.Sprintf("%%%02x", c)
+		}
+		spellings = append(spellings,
+			route, route+"/", route+"//", route+"?return_to=/", route+"#x", strings.ToUpper(route), "/"+strings.ToUpper(route[1:2])+route[2:],
+			"/"+encoded, "/"+strings.ReplaceAll(encoded, "%", "%25"), "/"+strings.ReplaceAll(route[1:], "o", "%6F"), route+"%2F",
+			"/acme"+route, "/acme/team"+route, "/acme/"+route, "/%61cme"+route, "/acme%2F"+route[1:], "/a/b/c/d"+route+"/",
+			route+";v=1", "/acme;v=1"+route+";v=1/", "/acme"+strings.ReplaceAll(route, "/", "//"), "/login"+route, "/w%20x"+route,
+		)
+	}
+	return spellings
+}
+
+// A user who has just signed in does not arrive at a sign-in route again.
+func TestReturnToSignInRoutes(t *testing.T) {
+	for _, value := range signInRoutes() {
+		if got := middleware.ReturnTo(value); got != "" {
+			t.Errorf("ReturnTo(%q) = %q", value, got)
+		}
+	}
+	for _, value := range []string{"/relogin", "/login/x", "/login.html", "/mfa", "/log/in", "/x?y=/login", "/logout/now", "/loginx"} {
+		if got := middleware.ReturnTo(value); got != value {
+			t.Errorf("ReturnTo(%q) = %q", value, got)
+		}
+	}
+
+	a := newApp(t, func(c *session.Config) { c.LoginPath = "/sign-in" }, middleware.WithHome("/home"))
+	b := a.browser()
+	for _, value := range append(signInRoutes(), "/sign-in", "/sign-in/", "/Sign%2Din?x") {
+		b.submit("/login", "email", "admin@example.com", "password", password, "return_to", value).isRedirect(t, "/home")
+		page := b.open("/login?return_to="+url.QueryEscape(value)).isPage(t, 200, "Sign in")
+		if strings.Contains(page.body, "return_to") {
+			t.Errorf("the login page for return_to=%q has the field", value)
+		}
+	}
+	b.submit("/login", "email", "mfa@example.com", "password", password, "return_to", "/logout").isRedirect(t, "/login/mfa")
+	b.submit("/login/mfa", "code", code(t, a), "return_to", "/login/mfa").isRedirect(t, "/home")
 }
 
 // elsewhere returns values that must not be followed, from a file that tells why.

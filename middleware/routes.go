@@ -34,9 +34,10 @@ var methods = []string{
 // the path does not take the answer is 405, which routers left to themselves
 // would answer in ways of their own, if at all.
 //
-// They must be inside [Sessions]. Where a prefix is put before the paths,
-// session.Config.LoginPath has to say so; the routes themselves find each
-// other anywhere.
+// They must be inside [Sessions]. Where the app puts a prefix before the paths,
+// session.Config.LoginPath has to have it, and where a proxy strips one,
+// session.Config.BasePath. The routes themselves find each other below any
+// prefix of the app.
 //
 // Bodies are forms (urlencoded or multipart) or JSON objects, of 64 KiB at
 // most. A form is answered with pages and redirects (303), JSON with JSON: a

@@ -59,14 +59,15 @@ type Option func(*settings)
 
 // WithAPI names prefixes of paths, such as "/api/", under which every refusal is
 // JSON and none is a redirect to the login page, whatever the request accepts.
-// They are paths as the client sees them. Default: none.
+// They are paths as browsers see them, without session.Config.BasePath.
+// Default: none.
 func WithAPI(prefixes ...string) Option {
 	return func(s *settings) { s.api = append(s.api, prefixes...) }
 }
 
 // WithHome sets where a browser goes after it has signed in or out, unless it
 // had asked for a certain page, and where the links of refusals lead. It is a
-// path as the client sees it. Default: "/".
+// path as browsers see it, without session.Config.BasePath. Default: "/".
 func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
 }
@@ -92,6 +93,7 @@ func WithTemplates(t *template.Template) Option {
 // settings is what Sessions has been told, for everything inside it.
 type settings struct {
 	manager   *session.Manager
+	base      string // what a proxy strips from the paths that browsers see
 	loginPath string
 	home      string
 	api       []string

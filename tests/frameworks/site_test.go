@@ -33,6 +33,11 @@ const (
 	password = "correct horse battery staple"
 )
 
+// mfaAccount signs in with a second factor.
+var mfaAccount = authtest.Account{
+	ID: "00000000-0000-4000-8000-00000000000c", Email: "mfa@example.com", Password: password, TOTPSecret: "JBSWY3DPEHPK3PXP",
+}
+
 // site is an app that is served, and its auth service.
 type site struct {
 	t    *testing.T
@@ -41,7 +46,7 @@ type site struct {
 	srv  *httptest.Server
 }
 
-func newSite(t *testing.T, store string, accessLife time.Duration) *site {
+func newSite(t *testing.T, store string, accessLife time.Duration, set ...func(*session.Config)) *site {
 	t.Helper()
 	s := &site{t: t}
 	s.auth = authtest.NewServer(t, authtest.Options{
@@ -55,6 +60,9 @@ func newSite(t *testing.T, store string, accessLife time.Duration) *site {
 	cfg := session.Config{Auth: synmetrix.NewClient(s.auth.URL), Keys: []session.SecretKey{session.GenerateKey()}}
 	if store == "memory" {
 		cfg.Store = memstore.New()
+	}
+	for _, set := range set {
+		set(&cfg)
 	}
 	var err error
 	if s.m, err = session.New(cfg); err != nil {
@@ -169,27 +177,27 @@ func whoami(w http.ResponseWriter, r *http.Request) {
 
 // guarded are the ways to put a handler behind a guard for users, with the
 // ready-made routes beside it.
-var guarded = map[string]func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler{
-	"nethttp": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+var guarded = map[string]func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler{
+	"nethttp": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		mux := http.NewServeMux()
 		middleware.Mount(mux, m)
 		for path, h := range routes {
 			mux.Handle("GET "+path, middleware.RequireUser(h))
 		}
-		return middleware.Sessions(m)(mux)
+		return middleware.Sessions(m, opts...)(mux)
 	},
-	"chi": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+	"chi": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		r := chi.NewRouter()
-		r.Use(middleware.Sessions(m))
+		r.Use(middleware.Sessions(m, opts...))
 		middleware.Mount(r, m)
 		for path, h := range routes {
 			r.With(middleware.RequireUser).Get(path, h)
 		}
 		return r
 	},
-	"echo": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+	"echo": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		e := echo.New()
-		e.Use(sessionecho.Sessions(m))
+		e.Use(sessionecho.Sessions(m, opts...))
 		sessionecho.Mount(e, m)
 		for path, h := range routes {
 			e.GET(path, func(c echo.Context) error {
@@ -199,10 +207,10 @@ var guarded = map[string]func(m *session.Manager, routes map[string]http.Handler
 		}
 		return e
 	},
-	"gin": func(m *session.Manager, routes map[string]http.HandlerFunc) http.Handler {
+	"gin": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		gin.SetMode(gin.ReleaseMode)
 		r := gin.New()
-		r.Use(sessiongin.Sessions(m))
+		r.Use(sessiongin.Sessions(m, opts...))
 		sessiongin.Mount(r, m)
 		for path, h := range routes {
 			r.GET(path, sessiongin.RequireUser, func(c *gin.Context) { h(c.Writer, c.Request) })
