@@ -94,7 +94,8 @@ type Config struct {
 	StoreTimeout time.Duration
 
 	// TrustedOrigins are other origins whose pages may send requests with
-	// unsafe methods, such as "https://app.example.org". Default: none.
+	// unsafe methods and open WebSockets, such as "https://app.example.org".
+	// Default: none.
 	TrustedOrigins []string
 }
 
@@ -320,19 +321,35 @@ func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
 // Stored reports whether sessions are kept in a store.
 func (m *Manager) Stored() bool { return m.stored }
 
-// CheckOrigin returns an error that is [ErrCrossOrigin] for a request that a
-// page of another origin sends with an unsafe method, a page of the same site
-// included. Requests with a bearer token and those of programs that are no
-// browsers pass, and those of Config.TrustedOrigins.
+// CheckOrigin returns an error that is [ErrCrossOrigin] if a page of another
+// origin, also one of the same site, sends r with an unsafe method. A request to
+// switch protocols, as for a WebSocket, is judged as one with an unsafe method:
+// browsers send it by GET, with cookies, from any page.
+//
+// Requests of Config.TrustedOrigins, requests with a bearer token, and requests
+// of programs that are not browsers pass.
 func (m *Manager) CheckOrigin(r *http.Request) error {
-	if hasBearer(r.Header) {
+	if hasBearer(r.Header) || m.sameOrigin(r) {
 		return nil
 	}
-	if err := m.origins.Check(r); err != nil {
-		m.event(r.Context(), slog.LevelWarn, nil, Event{Name: EventCrossOriginRefused})
-		return fmt.Errorf("session: %w", ErrCrossOrigin)
+	m.event(r.Context(), slog.LevelWarn, nil, Event{Name: EventCrossOriginRefused})
+	return fmt.Errorf("session: %w", ErrCrossOrigin)
+}
+
+// maxOrigin bounds an Origin field that is parsed: a scheme, a host's name of
+// 253 bytes and a port are shorter.
+const maxOrigin = 512
+
+func (m *Manager) sameOrigin(r *http.Request) bool {
+	switch {
+	case len(r.Header["Upgrade"]) > 0:
+		unsafe := *r
+		unsafe.Method = http.MethodPost
+		r = &unsafe
+	case r.Method == http.MethodGet, r.Method == http.MethodHead, r.Method == http.MethodOptions:
+		return true
 	}
-	return nil
+	return len(r.Header.Get("Origin")) <= maxOrigin && m.origins.Check(r) == nil
 }
 
 // claimsOf returns the claims of a session's access token.

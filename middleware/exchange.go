@@ -64,8 +64,8 @@ func (x *Exchange) Writer() http.ResponseWriter { return x.writer.wrapped() }
 // Request returns the request with the session in its context.
 func (x *Exchange) Request() *http.Request { return x.writer.r }
 
-// Check returns an error for [Refuse] if the request is unsafe, carries our
-// cookie and comes from another origin. It is asked once, before the handler.
+// Check returns an error for [Refuse] if the request carries our cookie and
+// session.Manager.CheckOrigin refuses it. It is called once, before the handler.
 func (x *Exchange) Check() error {
 	// Without a cookie of ours a request from another origin can do no harm: it
 	// is one of a visitor who is not signed in.

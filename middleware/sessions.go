@@ -24,7 +24,8 @@ import (
 // outer middleware answers for it.
 //
 // An unsafe request (POST, PUT, DELETE and so on) that carries our cookie is
-// refused if it comes from another origin; see session.Config.TrustedOrigins.
+// refused if it comes from another origin, and so is one to switch protocols, as
+// for a WebSocket; see session.Config.TrustedOrigins.
 // All responses say that they vary by cookie, and those with a session that
 // they must not be stored.
 //

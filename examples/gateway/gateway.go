@@ -51,24 +51,8 @@ func newGateway(m *session.Manager, upstream *url.URL, role string) http.Handler
 	}
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m) // /login, /login/mfa, /logout
-	mux.Handle("/", middleware.RequireRole(role)(sameOrigin(m, whileSignedIn(proxy))))
+	mux.Handle("/", middleware.RequireRole(role)(whileSignedIn(proxy)))
 	return middleware.Sessions(m)(mux)
-}
-
-// sameOrigin refuses WebSockets that a page of another origin opens. To a
-// browser they are like links, which carry cookies from anywhere in the site.
-func sameOrigin(m *session.Manager, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "" {
-			unsafe := r.WithContext(r.Context()) // a copy
-			unsafe.Method = http.MethodPost
-			if err := m.CheckOrigin(unsafe); err != nil {
-				middleware.Refuse(w, r, err)
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // whileSignedIn ends whatever is on its way, a WebSocket too, when the session

@@ -239,3 +239,21 @@ func duration(usual, long time.Duration) time.Duration {
 	}
 	return usual
 }
+
+// open returns a response whose body has not been read. header are pairs of
+// names, which are sent as they are, and values.
+func (b *browser) open(method, path string, header ...string) *http.Response {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.url+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header[header[i]] = []string{header[i+1]}
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res
+}
