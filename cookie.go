@@ -27,8 +27,9 @@ type Cookie struct {
 	// arrives signed out.
 	SameSite http.SameSite
 
-	// Insecure sends the cookies over plain HTTP, too: for local work on
-	// hosts that browsers do not trust as they trust localhost.
+	// Insecure sends the cookies over plain HTTP, too, for local work: on
+	// hosts other than localhost, and with Safari, which reportedly drops
+	// Secure cookies from http://localhost. See [Manager.DropsCookies].
 	Insecure bool
 
 	// NonPersistent ends the session with the browser's. Default: the

@@ -12,6 +12,7 @@ const (
 	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
 	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or its roles alone, could not be read
 	EventCookieRefused      = "cookie_refused"       // a presented session is none: Reason tells why
+	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
 	EventLoginUnavailable   = "login_unavailable"    // a login was not carried out: the auth service failed, or the session could not be kept

@@ -257,6 +257,14 @@ var eventCases = []struct {
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		_ = st.m.CheckOrigin(r)
 	}},
+	{name: "cookies_dropped", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+		r := httptest.NewRequest("GET", "http://app.example.org/login", nil)
+		for range 3 {
+			if !st.m.DropsCookies(r) {
+				st.t.Error("plain HTTP is not noticed")
+			}
+		}
+	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at login
 		st.service.login = st.odd
 		st.login("u1")

@@ -247,7 +247,8 @@ type Manager struct {
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
 	gate      *gate
-	floor     floor // under refused sign-ins
+	floor     floor  // under refused sign-ins
+	dropped   hourly // reports of dropped cookies
 	unwritten atomic.Int64
 	endings   endings
 

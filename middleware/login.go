@@ -23,8 +23,16 @@ const (
 // the request.
 func newLoginPage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
-	return Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: s.returnTo(returnTo), Home: s.homeURL()}
+	page := Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: s.returnTo(returnTo), Home: s.homeURL()}
+	if s.manager.DropsCookies(r) {
+		page.Message = cookiesDropped
+	}
+	return page
 }
+
+// cookiesDropped is for a person who can't be signed in although the password
+// is right.
+const cookiesDropped = "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address."
 
 // newCodePage returns the page for the second factor, as newLoginPage does.
 func newCodePage(r *http.Request, returnTo string) Page {
@@ -43,7 +51,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	}
 	returnTo, _ := parameter(r, "return_to")
 	page := newLoginPage(r, returnTo)
-	if _, ok := parameter(r, "expired"); ok {
+	if _, ok := parameter(r, "expired"); ok && page.Message == "" {
 		page.Message = tookTooLong
 	}
 	s := settingsOf(r.Context())

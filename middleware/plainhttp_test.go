@@ -1,0 +1,112 @@
+package middleware_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+const droppedText = "will not keep you signed in"
+
+// plainBrowser reaches the app over plain HTTP, under the name of a host.
+func (a *app) plainBrowser(host string) *browser {
+	a.t.Helper()
+	srv := httptest.NewServer(middleware.Sessions(a.m)(a.mux))
+	a.t.Cleanup(srv.Close)
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+	}}
+	a.t.Cleanup(transport.CloseIdleConnections)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return &browser{a.t, "http://" + host, &http.Client{
+		Transport: transport, Jar: jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Over plain HTTP a right password leads back to the login page, which says
+// why. So does the log, once.
+func TestLoginOverPlainHTTP(t *testing.T) {
+	clock := time.Now()
+	a := newApp(t, func(c *session.Config) { c.Now = func() time.Time { return clock } })
+	a.mux.Handle("GET /page", middleware.RequireUser(http.NotFoundHandler()))
+	b := a.plainBrowser("app.example.org:8080")
+	page := func(path string) answer { t.Helper(); return b.get(path, "Accept", asPage) }
+
+	page("/login").isPage(t, 200, droppedText)
+	login := b.do("POST", "/login", "email=admin%40example.com&password="+strings.ReplaceAll(password, " ", "+")+"&return_to=%2Fpage",
+		"Content-Type", "application/x-www-form-urlencoded", "Accept", asPage, "Origin", b.base)
+	to := page(login.isRedirect(t, "/page").Header.Get("Location")).is(t, 303, "").Header.Get("Location")
+	if !strings.HasPrefix(to, "/login") {
+		t.Fatalf("the sign-in leads to %s", to)
+	}
+	page(to).isPage(t, 200, droppedText)
+	page("/login?expired=1").isPage(t, 200, droppedText)
+	logged := func() int { return strings.Count(a.log.String(), `"level":"WARN","msg":"cookies_dropped"`) }
+	if n := logged(); n != 1 {
+		t.Errorf("the log says it %d times, want once", n)
+	}
+	clock = clock.Add(time.Hour)
+	page("/login").isPage(t, 200, droppedText)
+	if n := logged(); n != 2 {
+		t.Errorf("after an hour the log has said it %d times, want twice", n)
+	}
+	// A sign-in in JSON leaves a line in the log, too.
+	clock = clock.Add(time.Hour)
+	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 200, "")
+	if n := logged(); n != 3 {
+		t.Errorf("after a sign-in in JSON the log has said it %d times", n)
+	}
+}
+
+// Where the cookies are kept, or may be, nothing is said.
+func TestLoginWhereCookiesAreKept(t *testing.T) {
+	insecure := func(c *session.Config) { c.Cookie.Insecure = true }
+	for _, c := range []struct {
+		name, host string
+		set        func(*session.Config)
+		header     []string
+		dropped    bool
+	}{
+		{name: "another host", host: "10.0.0.7:8080", dropped: true},
+		{name: "a name that only begins as localhost does", host: "localhost.example.org", dropped: true},
+		{name: "a proxy that was reached over plain HTTP", host: "app.example.org", header: []string{"X-Forwarded-Proto", "http", "X-Forwarded-Port", "80", "Forwarded", "for=192.0.2.1;proto=http"}, dropped: true},
+		{name: "insecure cookies", host: "app.example.org", set: insecure},
+		{name: "localhost", host: "localhost:8080"},
+		{name: "a name below localhost", host: "app.localhost:8080"},
+		{name: "a loopback address", host: "127.0.0.1:8080"},
+		{name: "an IPv6 loopback address", host: "[::1]:8080"},
+		{name: "a trusted origin, by the browser", host: "app.example.org", header: []string{"Sec-Fetch-Site", "none"}},
+		{name: "X-Forwarded-Proto", host: "app.example.org", header: []string{"X-Forwarded-Proto", "https"}},
+		{name: "X-Forwarded-Proto of two proxies", host: "app.example.org", header: []string{"X-Forwarded-Proto", "HTTPS, http"}},
+		{name: "Forwarded", host: "app.example.org", header: []string{"Forwarded", "for=192.0.2.1;Proto=https"}},
+		{name: "Forwarded, quoted", host: "app.example.org", header: []string{"Forwarded", `proto="https"`}},
+		{name: "X-Forwarded-Ssl", host: "app.example.org", header: []string{"X-Forwarded-Ssl", "on"}},
+		{name: "an origin", host: "app.example.org", header: []string{"Origin", "https://app.example.org"}},
+		{name: "a cookie that was kept", host: "app.example.org", header: []string{"Cookie", "__Host-session=x"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApp(t, c.set)
+			page := a.plainBrowser(c.host).get("/login", append([]string{"Accept", asPage}, c.header...)...).isPage(t, 200, "Sign in")
+			said, logged := strings.Contains(page.body, droppedText), strings.Contains(a.log.String(), session.EventCookiesDropped)
+			if said != c.dropped || logged != c.dropped {
+				t.Errorf("the page says it: %v, the log: %v, want %v", said, logged, c.dropped)
+			}
+		})
+	}
+	a := newApp(t, nil)
+	if page := a.browser().get("/login", "Accept", asPage); strings.Contains(page.body, droppedText) {
+		t.Error("the page says it over TLS")
+	}
+}
