@@ -2,39 +2,101 @@ package session
 
 import "sync"
 
-// cache remembers what was made of bytes that do not change. It keeps the
-// entries used last, at least size and at most twice as many, and forgets
-// without ever looking at one: when the young are size, the old go.
+// cache remembers what was made of bytes that do not change. It holds at most
+// the given number of bytes. Entries have two generations: those used last are
+// young, and when the young ones fill half of the cache, the old ones go.
+//
+// An entry larger than largest is not kept: a few of them would displace all
+// others.
 type cache[K comparable, V any] struct {
-	size int
+	bytes, largest int
 
 	mu         sync.RWMutex
-	young, old map[K]V
+	young, old map[K]cached[V]
+	youngBytes int
 }
 
-func newCache[K comparable, V any](size int) *cache[K, V] {
-	return &cache[K, V]{size: size, young: map[K]V{}}
+type cached[V any] struct {
+	value V
+	bytes int
+}
+
+func newCache[K comparable, V any](bytes, largest int) *cache[K, V] {
+	return &cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
 }
 
 func (c *cache[K, V]) get(k K) (V, bool) {
 	c.mu.RLock()
-	v, ok := c.young[k]
+	e, ok := c.young[k]
 	var aged bool
 	if !ok {
-		v, aged = c.old[k]
+		e, aged = c.old[k]
 	}
 	c.mu.RUnlock()
 	if aged {
-		c.put(k, v)
+		c.keep(k)
 	}
-	return v, ok || aged
+	return e.value, ok || aged
 }
 
-func (c *cache[K, V]) put(k K, v V) {
+// keep makes an old entry young, unless it has been replaced meanwhile.
+func (c *cache[K, V]) keep(k K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.young) >= c.size {
-		c.young, c.old = make(map[K]V, c.size), c.young
+	if e, ok := c.old[k]; ok {
+		c.putLocked(k, e)
 	}
-	c.young[k] = v
+}
+
+// put stores v, which holds the given number of bytes, in the place of what is
+// stored under k.
+func (c *cache[K, V]) put(k K, v V, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.putLocked(k, cached[V]{v, bytes + entryBytes})
+}
+
+func (c *cache[K, V]) putLocked(k K, e cached[V]) {
+	if was, ok := c.young[k]; ok {
+		c.youngBytes -= was.bytes
+		delete(c.young, k)
+	}
+	delete(c.old, k)
+	if e.bytes > c.largest {
+		return
+	}
+	if c.youngBytes+e.bytes > c.bytes/2 {
+		c.young, c.old, c.youngBytes = map[K]cached[V]{}, c.young, 0
+	}
+	c.young[k] = e
+	c.youngBytes += e.bytes
+}
+
+// What the parts of an entry take beside the bytes of their texts, at most: in
+// the hash tables, which may be half empty, and by the allocator's rounding.
+const (
+	entryBytes  = 192
+	recordBytes = 640 // with its Claims
+	claimBytes  = 160
+	roleBytes   = 32
+	valueBytes  = 160
+)
+
+// memory is how many bytes r takes, without the bytes of its values: those are
+// part of what r was decoded from.
+func (r *record) memory() int {
+	n := recordBytes + len(r.key) + len(r.userID) + len(r.pair.tokens.AccessToken) + len(r.pair.tokens.RefreshToken)
+	for name := range r.values {
+		n += valueBytes + len(name)
+	}
+	if c := r.pair.claims; c != nil {
+		n += len(c.UserID) + len(c.DefaultRole)
+		for _, role := range c.AllowedRoles {
+			n += roleBytes + len(role)
+		}
+		for name, raw := range c.namespace {
+			n += claimBytes + len(name) + cap(raw)
+		}
+	}
+	return n
 }

@@ -33,6 +33,8 @@ func TestWrongConfig(t *testing.T) {
 		{"an empty second key", func(c *session.Config) { c.Keys = []session.SecretKey{key, {}} }, "Keys", "key 2"},
 		{"a repeated key", func(c *session.Config) { c.Keys = []session.SecretKey{key, key} }, "Keys", "key 2 is a repetition"},
 		{"AuthTimeout", func(c *session.Config) { c.AuthTimeout = -1 }, "AuthTimeout", "negative"},
+		{"CacheBytes", func(c *session.Config) { c.CacheBytes = -1 }, "CacheBytes", "negative"},
+		{"MaxValueBytes", func(c *session.Config) { c.MaxValueBytes = -1 }, "MaxValueBytes", "negative"},
 		{"Grace", func(c *session.Config) { c.Grace = -time.Second }, "Grace", "negative"},
 		{"IdleTimeout", func(c *session.Config) { c.IdleTimeout = -1 }, "IdleTimeout", "negative"},
 		{"Lifetime", func(c *session.Config) { c.Lifetime, c.IdleTimeout = -1, time.Hour }, "Lifetime", "negative"},

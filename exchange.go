@@ -150,7 +150,10 @@ func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*re
 				continue
 			}
 			known.sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.cookies.put(known, opened)
+
+			// The text is held twice: sealed, and as what it was decoded to.
+			bytes := opened.rec.memory() + 2*len(sealed)
+			x.m.cookies.put(known, opened, bytes)
 		}
 		if accept == nil || accept(opened.rec) {
 			x.reseal = x.reseal || opened.old
@@ -249,9 +252,9 @@ func (m *Manager) touchDue(r *record) bool {
 // ahead (Clear-Site-Data). Only the first
 // call does anything.
 //
-// If it fails, changes have not been saved: the response must become a 503,
-// and what the handler writes must not be sent. The error is an
-// [*UnavailableError].
+// If it fails, changes have not been saved: the response must become a 503 or,
+// if the error is [ErrTooLarge], a 413, and what the handler writes must not be
+// sent. Every other error is an [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -109,8 +109,7 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 func (l *ledger) open(rec store.Record) (*record, error) {
 	// A version is chosen at random for each state of a record: it stands for
 	// the bytes.
-	state := recordState{l.key, rec.Version}
-	if r, ok := l.m.records.get(state); ok && rec.Key == l.key {
+	if r, ok := l.m.records.get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
 	plain := rec.Data
@@ -126,14 +125,8 @@ func (l *ledger) open(rec store.Record) (*record, error) {
 	}
 	r.version = rec.Version
 	r.pair.claims = l.m.readClaims(r)
-	l.m.records.put(state, r)
+	l.m.records.put(l.key, r, r.memory()+len(plain))
 	return r, nil
-}
-
-// recordState is one state of one session's record.
-type recordState struct {
-	key     string
-	version uint64
 }
 
 func (l *ledger) unseal(data []byte) ([]byte, bool) {

@@ -35,6 +35,12 @@ type Config struct {
 	// path "/". Default: none, the proxy strips nothing.
 	BasePath string
 
+	// CacheBytes bounds the memory that the Manager takes to remember sessions
+	// in their decoded form, in bytes. Sessions that it does not remember are
+	// opened anew for each request; so is a session larger than a 64th of it.
+	// Default: 64 MiB.
+	CacheBytes int
+
 	// Claims says where an access token has the user's ID and roles.
 	// Default: where Hasura's auth services put them.
 	Claims ClaimNames
@@ -72,6 +78,11 @@ type Config struct {
 	// BasePath. Default: "/login".
 	LoginPath string
 
+	// MaxValueBytes bounds what the values of one stored session take, in bytes:
+	// their names, and the values as JSON. See [Key.Set]. Values in cookies
+	// are bounded by Cookie.MaxChunks. Default: 1 MiB.
+	MaxValueBytes int
+
 	// Now is the clock, for tests. Default: time.Now.
 	Now func() time.Time
 
@@ -105,6 +116,9 @@ const (
 	defaultIdleTimeout  = 24 * time.Hour
 	defaultLifetime     = 30 * 24 * time.Hour
 	defaultStoreTimeout = 2 * time.Second
+
+	defaultCacheBytes    = 64 << 20
+	defaultMaxValueBytes = 1 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -119,6 +133,12 @@ func (c Config) withDefaults() Config {
 	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
 	def(&c.StoreTimeout, defaultStoreTimeout)
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCacheBytes
+	}
+	if c.MaxValueBytes == 0 {
+		c.MaxValueBytes = defaultMaxValueBytes
+	}
 	c.Claims = c.Claims.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -161,6 +181,10 @@ func (c Config) validate() error {
 		}
 	}
 	switch {
+	case c.CacheBytes < 0:
+		return invalid("CacheBytes", "is %d; it must not be negative", c.CacheBytes)
+	case c.MaxValueBytes < 0:
+		return invalid("MaxValueBytes", "is %d; it must not be negative", c.MaxValueBytes)
 	case c.Lifetime > maxAge:
 		return invalid("Lifetime", "is %v; cookies live for %v at most", c.Lifetime, maxAge)
 	case c.Lifetime < c.IdleTimeout:
@@ -237,7 +261,7 @@ type Manager struct {
 	origins *http.CrossOriginProtection
 
 	cookies *cache[sealedCookie, openedCookie]
-	records *cache[recordState, *record]
+	records *cache[string, *record] // by their keys
 
 	store  store.Store // of the sessions, or the coordinator of cookie sessions
 	stored bool        // sessions are in the store
@@ -258,10 +282,6 @@ type Manager struct {
 	settling map[string]settlement // by the key of the record
 }
 
-// cacheSize is how many sessions a process remembers in their decoded form, so
-// that it does not open the same cookies and records again for each request.
-const cacheSize = 4096
-
 // New returns a Manager for cfg, or an error that names the field of cfg that
 // is wrong and what is allowed.
 func New(cfg Config) (*Manager, error) {
@@ -277,8 +297,8 @@ func New(cfg Config) (*Manager, error) {
 		store:   cfg.Store,
 		stored:  cfg.Store != nil,
 		gate:    newGate(),
-		cookies: newCache[sealedCookie, openedCookie](cacheSize),
-		records: newCache[recordState, *record](cacheSize),
+		cookies: newCache[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		records: newCache[string, *record](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		flights: map[string]*flight{},
 
 		settling: map[string]settlement{},
@@ -398,10 +418,10 @@ func (m *Manager) newPair(t, old Tokens) (pair, error) {
 	return pair{tokens: t, expires: now.Add(life), life: life, claims: &claims}, nil
 }
 
-// unavailable makes of a ledger's error one for the app: nil, an *endedError
-// or an *UnavailableError.
+// unavailable makes of a ledger's error one for the app: nil, an *endedError,
+// ErrTooLarge or an *UnavailableError.
 func (m *Manager) unavailable(ctx context.Context, r *record, err error) error {
-	if err == nil || errors.Is(err, ErrEnded) || errors.Is(err, ErrSessionUnavailable) {
+	if err == nil || errors.Is(err, ErrEnded) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrSessionUnavailable) {
 		return err
 	}
 	return m.storeDown(ctx, r, err)

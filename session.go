@@ -24,6 +24,7 @@ type Session struct {
 	err     error   // why there is no record although one was presented
 	gone    bool    // what was presented is over, and its cookies are to be deleted
 	changes map[string][]byte
+	size    int  // of a stored session's values, with the changes; 0 if it is not counted yet
 	sealed  bool // a cookie session's cookies have been written
 	done    chan struct{}
 }
@@ -342,7 +343,9 @@ func (s *Session) Authorize(p Policy) error {
 // Save writes the session's changed values now instead of with the answer, so
 // that an error can be answered. In a cookie session they travel with the
 // answer and nothing is written before it; Save only tells whether the session
-// has ended. It fails with [ErrEnded] or [ErrSessionUnavailable].
+// has ended. It fails with [ErrEnded] or [ErrSessionUnavailable], or with
+// [ErrTooLarge] if other requests have filled the session meanwhile; then the
+// changes are discarded.
 func (s *Session) Save(ctx context.Context) error {
 	s.resolve()
 	s.mu.Lock()
@@ -368,16 +371,24 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 	}
 	now := s.m.now()
 	rec, err := l.update(ctx, func(r *record) error {
-		r.values = merge(r.values, s.changes)
+		merged := merge(r.values, s.changes)
+		if err := s.m.takes(r.values, merged); err != nil {
+			return err
+		}
+		r.values = merged
 		if touch {
 			r.lastSeen = later(r.lastSeen, now)
 		}
 		return nil
 	})
-	if err != nil {
+	tooLarge := errors.Is(err, ErrTooLarge)
+	if err != nil && !tooLarge {
 		return err
 	}
-	s.changes = nil
+	if tooLarge {
+		err = fmt.Errorf("session: save values: %w", err)
+	}
+	s.changes, s.size = nil, 0
 	if rec.pair.gen == s.rec.pair.gen {
 		s.rec = rec
 	} else {
@@ -385,7 +396,7 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 		next.pair = s.rec.pair // of which the claims are
 		s.rec = next
 	}
-	return nil
+	return err
 }
 
 // String returns a text without anything secret.

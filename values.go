@@ -40,9 +40,12 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // Set changes the session's value for k. The change is saved with the answer
 // to the request, or by [Session.Save].
 //
-// It fails with [ErrNoSession] if nobody is signed in, with [ErrTooLarge] if a
-// cookie session would not fit its cookies any more, and with [ErrCommitted]
-// if a cookie session's answer has begun; then nothing is changed.
+// It fails with [ErrNoSession] if nobody is signed in, with [ErrCommitted] if a
+// cookie session's answer has begun, and with [ErrTooLarge] if a cookie session
+// would not fit its cookies any more, a stored session would exceed
+// Config.MaxValueBytes, or either would have more than 10,000 values; then
+// nothing is changed. Other requests may fill a stored session meanwhile: then
+// saving fails with [ErrTooLarge].
 func (k Key[T]) Set(s *Session, v T) error {
 	var raw bytes.Buffer
 	e := json.NewEncoder(&raw)
@@ -68,6 +71,10 @@ func (s *Session) value(name string) ([]byte, bool) {
 	s.resolve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.valueLocked(name)
+}
+
+func (s *Session) valueLocked(name string) ([]byte, bool) {
 	if raw, ok := s.changes[name]; ok {
 		return raw, raw != nil
 	}
@@ -126,18 +133,69 @@ func (s *Session) change(name string, raw []byte) error {
 
 // takes returns why the session can't take a change.
 func (s *Session) takes(name string, raw []byte) error {
-	switch {
-	case s.m.stored && len(s.rec.values)+len(s.changes) < maxValues:
-		return nil // not counted in full each time: there is room for one more
-	case !s.m.stored && s.sealed:
+	if s.m.stored {
+		return s.storeTakes(name, raw)
+	}
+	if s.sealed {
 		return ErrCommitted
 	}
 	values := merge(s.valuesLocked(), map[string][]byte{name: raw})
 	switch {
 	case len(values) > maxValues:
-		return fmt.Errorf("%w: more than %d values", ErrTooLarge, maxValues)
-	case !s.m.stored && !s.m.jar.fits(stateSize(values)):
+		return errTooManyValues
+	case !s.m.jar.fits(stateSize(values)):
 		return errCookiesFull
 	}
 	return nil
+}
+
+// storeTakes returns why a stored session can't take a change, and counts the
+// change if it can. It counts all values once only: a handler may set many.
+func (s *Session) storeTakes(name string, raw []byte) error {
+	if s.size == 0 {
+		s.size = bytesOf(s.valuesLocked())
+	}
+	size := s.size
+	old, had := s.valueLocked(name)
+	if had {
+		size -= len(name) + len(old)
+	}
+	if raw != nil {
+		size += len(name) + len(raw)
+	}
+	switch {
+	case size > s.size && size > s.m.cfg.MaxValueBytes:
+		return s.m.valuesFull()
+	case raw != nil && !had && len(s.rec.values)+len(s.changes) >= maxValues && len(s.valuesLocked()) >= maxValues:
+		return errTooManyValues
+	}
+	s.size = size
+	return nil
+}
+
+// takes returns why the values of a stored session can't be replaced: there are
+// too many of them, and more than before.
+func (m *Manager) takes(before, after map[string][]byte) error {
+	switch size := bytesOf(after); {
+	case size > m.cfg.MaxValueBytes && size > bytesOf(before):
+		return m.valuesFull()
+	case len(after) > maxValues && len(after) > len(before):
+		return errTooManyValues
+	}
+	return nil
+}
+
+var errTooManyValues = fmt.Errorf("%w: more than %d values", ErrTooLarge, maxValues)
+
+func (m *Manager) valuesFull() error {
+	return fmt.Errorf("%w: its values take more than %d bytes (Config.MaxValueBytes)", ErrTooLarge, m.cfg.MaxValueBytes)
+}
+
+// bytesOf is what values take of Config.MaxValueBytes.
+func bytesOf(values map[string][]byte) int {
+	n := 0
+	for name, raw := range values {
+		n += len(name) + len(raw)
+	}
+	return n
 }

@@ -1,0 +1,318 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+const mib = 1 << 20
+
+// heap returns the memory in use, in bytes.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // completes the sweep of the first
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+var (
+	cart    = session.NewKey[string]("cart")
+	counter = session.NewKey[int]("counter")
+)
+
+func newRequest(cookie string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", cookie)
+	return r
+}
+
+// outside is a store that the Manager does not know to be in memory: records are
+// sealed.
+func outside(c *session.Config) {
+	c.Store = struct{ store.Store }{&memstore.Store{Now: c.Now}}
+}
+
+func set[T any](t *testing.T, k session.Key[T], v T) func(context.Context, *session.Session) {
+	return func(_ context.Context, s *session.Session) {
+		if err := k.Set(s, v); err != nil {
+			t.Errorf("set: %v", err)
+		}
+	}
+}
+
+// A user who changes a large value again and again takes the memory of the
+// newest one.
+func TestMemoryOfLargeValues(t *testing.T) {
+	a := newApp(t, inMemory)
+	b := a.signedIn()
+	before := heap()
+	for i := range 500 {
+		b.visit(set(t, cart, strings.Repeat(string(rune('a'+i%26)), mib-100)))
+	}
+	b.visit(func(_ context.Context, s *session.Session) {
+		if v, ok := cart.Get(s); !ok || len(v) != mib-100 {
+			t.Errorf("%d bytes arrived", len(v))
+		}
+	})
+	if grown := heap() - before; grown > 8*mib {
+		t.Errorf("500 changes of a value of 1 MiB take %d MiB", grown/mib)
+	}
+	runtime.KeepAlive(a)
+}
+
+// A new version of a record replaces the one before.
+func TestMemoryOfManyChanges(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		kind    func(*session.Config)
+		changes int
+	}{{"in memory", inMemory, 8000}, {"sealed", outside, 200}} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newApp(t, tt.kind)
+			b := a.signedIn().visit(set(t, cart, strings.Repeat("x", 100<<10)))
+			before := heap()
+			for i := range tt.changes {
+				b.visit(set(t, counter, i))
+			}
+			if grown := heap() - before; grown > 4*mib {
+				t.Errorf("a counter beside a value of 100 KiB takes %d MiB after %d requests", grown/mib, tt.changes)
+			}
+			b.visit(func(_ context.Context, s *session.Session) {
+				if n, _ := counter.Get(s); n != tt.changes-1 {
+					t.Errorf("the counter is at %d, want %d", n, tt.changes-1)
+				}
+			})
+		})
+	}
+}
+
+// All sessions together take the memory that Config.CacheBytes allows.
+func TestCacheBytes(t *testing.T) {
+	const budget = 2 * mib
+	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
+		kind := func(*session.Config) {}
+		if stored {
+			kind = outside
+		}
+		for _, visits := range []func(a *app){
+			func(a *app) { // many sessions
+				for range 2500 {
+					a.signedIn().is(true)
+				}
+			},
+			func(a *app) { // large tokens
+				a.auth.roles = []string{"user", strings.Repeat("r", 2<<10)}
+				for range 500 {
+					a.signedIn().is(true)
+				}
+			},
+			func(a *app) { // many roles
+				a.auth.roles = slices.Repeat([]string{"r"}, 400)
+				for range 500 {
+					a.signedIn().is(true)
+				}
+			},
+			func(a *app) { // many states of one session
+				b := a.signedIn().visit(set(t, cart, strings.Repeat("x", 6000)))
+				for i := range 1000 {
+					b.visit(set(t, counter, i))
+				}
+			},
+			func(a *app) { // many values
+				b := a.signedIn()
+				for i := range 400 {
+					b.visit(set(t, session.NewKey[int](fmt.Sprint(i%200)), i))
+				}
+			},
+		} {
+			taken := func(bytes int) int {
+				before := heap()
+				a := newApp(t, kind, func(c *session.Config) { c.CacheBytes = bytes })
+				visits(a)
+				a.log.mu.Lock()
+				a.log.lines = nil
+				a.log.mu.Unlock()
+				after := heap()
+				runtime.KeepAlive(a)
+				return after - before
+			}
+			// What the store and the auth service hold is not the cache's.
+			cached := taken(budget) - taken(1)
+			t.Logf("%.2f of %d MiB", float64(cached)/mib, budget/mib)
+			if cached > budget {
+				t.Errorf("the caches take %.1f MiB, want at most %d", float64(cached)/mib, budget/mib)
+			}
+		}
+	})
+}
+
+// A record that the cache has no room for is read and changed all the same.
+func TestWithoutRoomInCache(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind, func(c *session.Config) { c.CacheBytes = 1 })
+		b := a.withTheme("dark")
+		for range 3 {
+			b.visit(func(_ context.Context, s *session.Session) {
+				if v, _ := favorite.Get(s); v != "dark" || !s.HasRole("user") {
+					t.Errorf("value %q, roles %q", v, s.Roles())
+				}
+			})
+		}
+	})
+}
+
+// A stored session's values have a limit; what is over it changes nothing.
+func TestMaxValueBytes(t *testing.T) {
+	for _, kind := range []func(*session.Config){inMemory, outside} {
+		a := newApp(t, kind, func(c *session.Config) { c.MaxValueBytes = 1000 })
+		b := a.withTheme("dark")
+		b.visit(func(_ context.Context, s *session.Session) {
+			// The names count, and the two quotes of a text in JSON.
+			rest := 1000 - len(`theme"dark"cart""`)
+			if err := cart.Set(s, strings.Repeat("x", rest+1)); !errors.Is(err, session.ErrTooLarge) || !strings.Contains(err.Error(), "Config.MaxValueBytes") {
+				t.Errorf("set of a byte too many: %v, want ErrTooLarge and the field", err)
+			}
+			if !slices.Equal(s.ValueNames(), []string{"theme"}) {
+				t.Errorf("values %q", s.ValueNames())
+			}
+			if err := cart.Set(s, strings.Repeat("x", rest)); err != nil {
+				t.Errorf("set up to the limit: %v", err)
+			}
+			if err := counter.Set(s, 1); !errors.Is(err, session.ErrTooLarge) {
+				t.Errorf("another value: %v, want ErrTooLarge", err)
+			}
+			if err := favorite.Set(s, "darker"); !errors.Is(err, session.ErrTooLarge) {
+				t.Errorf("a longer value: %v, want ErrTooLarge", err)
+			}
+			// There is always room for less, which makes room for others.
+			if err := errors.Join(favorite.Set(s, ""), counter.Set(s, 1)); !errors.Is(err, session.ErrTooLarge) {
+				t.Errorf("a shorter value and another one: %v, want ErrTooLarge", err)
+			}
+			if err := errors.Join(favorite.Delete(s), counter.Set(s, 1)); err != nil {
+				t.Errorf("no value and another one: %v", err)
+			}
+		})
+		b.visit(func(_ context.Context, s *session.Session) {
+			if !slices.Equal(s.ValueNames(), []string{"cart", "counter"}) {
+				t.Errorf("values %q", s.ValueNames())
+			}
+		})
+	}
+}
+
+// Requests at the same time can't exceed the limit together, which the value that
+// comes last would.
+func TestMaxValueBytesOfConcurrentRequests(t *testing.T) {
+	for _, save := range []bool{true, false} {
+		a := newApp(t, inMemory, func(c *session.Config) { c.MaxValueBytes = 1000 })
+		b := a.withTheme("dark")
+		late := *b
+		r := newRequest(late.header())
+		r, x := a.Begin(r)
+		s := session.FromContext(r.Context())
+		if err := cart.Set(s, strings.Repeat("x", 600)); err != nil {
+			t.Fatal(err)
+		}
+		b.visit(set(t, session.NewKey[string]("other"), strings.Repeat("y", 600)))
+		if save {
+			if err := s.Save(r.Context()); !errors.Is(err, session.ErrTooLarge) || errors.Is(err, session.ErrSessionUnavailable) {
+				t.Errorf("save: %v, want ErrTooLarge", err)
+			}
+			if _, ok := cart.Get(s); ok {
+				t.Error("the value that did not fit is there")
+			}
+			if err := counter.Set(s, 1); err != nil {
+				t.Errorf("a value that fits: %v", err)
+			}
+		}
+		err := x.Commit(http.Header{})
+		if save && err != nil || !save && !errors.Is(err, session.ErrTooLarge) {
+			t.Errorf("commit (saved before: %v): %v", save, err)
+		}
+		if err := x.End(); err != nil {
+			t.Errorf("end: %v", err)
+		}
+		want := []string{"counter", "other", "theme"}
+		if !save {
+			want = []string{"other", "theme"}
+		}
+		b.visit(func(_ context.Context, s *session.Session) {
+			if !slices.Equal(s.ValueNames(), want) {
+				t.Errorf("values %q, want %q", s.ValueNames(), want)
+			}
+		})
+		if n := a.log.count(session.EventStoreUnavailable); n != 0 {
+			t.Errorf("%d events say that the store is unavailable", n)
+		}
+	}
+}
+
+// The number of values has a limit, too, which requests at the same time can't
+// exceed together: the record would not be readable.
+func TestNumberOfValuesOfConcurrentRequests(t *testing.T) {
+	a := newApp(t, inMemory)
+	b := a.signedIn()
+	header := b.header()
+	var wg sync.WaitGroup
+	for worker := range 3 {
+		wg.Go(func() {
+			r, x := a.Begin(newRequest(header))
+			s := session.FromContext(r.Context())
+			for i := range 5000 {
+				if err := session.NewKey[int](fmt.Sprint(worker, "-", i)).Set(s, i); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := x.Commit(http.Header{}); err != nil && !errors.Is(err, session.ErrTooLarge) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	b.visit(func(_ context.Context, s *session.Session) {
+		if n := len(s.ValueNames()); n != 10_000 || s.Err() != nil {
+			t.Errorf("%d values, error %v, want those of two requests", n, s.Err())
+		}
+	})
+}
+
+// A session over a limit that was lowered can be read, and made smaller.
+func TestLoweredMaxValueBytes(t *testing.T) {
+	key := session.GenerateKey()
+	kept := memstore.New()
+	with := func(most int) func(*session.Config) {
+		return func(c *session.Config) {
+			c.Keys, c.MaxValueBytes = []session.SecretKey{key}, most
+			c.Store = kept
+			kept.Now = c.Now
+		}
+	}
+	b := newApp(t, with(5000)).withTheme("dark").visit(set(t, cart, strings.Repeat("x", 4000)))
+	b.app = newApp(t, with(100))
+	b.visit(func(_ context.Context, s *session.Session) {
+		if err := counter.Set(s, 1); !errors.Is(err, session.ErrTooLarge) {
+			t.Errorf("another value: %v, want ErrTooLarge", err)
+		}
+		if err := cart.Set(s, strings.Repeat("x", 3000)); err != nil {
+			t.Errorf("a shorter value: %v", err)
+		}
+	})
+	b.visit(func(_ context.Context, s *session.Session) {
+		if v, _ := cart.Get(s); len(v) != 3000 {
+			t.Errorf("the value has %d bytes, want 3000", len(v))
+		}
+	})
+}
