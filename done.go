@@ -30,7 +30,9 @@ func (s *Session) Done() <-chan struct{} {
 		return s.done
 	}
 	if s.rec == nil {
-		return closed
+		done := make(chan struct{})
+		close(done)
+		return done
 	}
 	done := make(chan struct{})
 	s.done = done
@@ -104,7 +106,7 @@ func (e *endings) wait(key string) (ended <-chan struct{}, stop func()) {
 	}
 }
 
-func (e *endings) tell(key string) {
+func (e *endings) announce(key string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if w := e.waits[key]; w != nil {

@@ -32,6 +32,11 @@ var (
 	// or has reached its idle timeout or the end of its lifetime.
 	ErrEnded = errors.New("session has ended")
 
+	// ErrLogoutIncomplete: the session of the request is over, and the auth
+	// service has not confirmed the end of the user's other sessions yet. An
+	// error that wraps it wraps ErrUnavailable, too.
+	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may live on: %w", ErrUnavailable)
+
 	// ErrTooLarge: the session does not fit.
 	ErrTooLarge = errors.New("session too large")
 

@@ -62,11 +62,15 @@ type Event struct {
 // Whoever is told may ask the session that is in ctx: it must not be locked.
 func (m *Manager) event(ctx context.Context, level slog.Level, r *record, e Event) {
 	if r != nil {
-		e.Session, e.UserID = r.key[:16], r.userID
+		e.Session, e.UserID = r.key[:min(16, len(r.key))], r.userID
 	}
 	if m.cfg.OnEvent != nil {
-		m.cfg.OnEvent(ctx, e)
+		m.guarded("Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })
 	}
+	m.guarded("Config.Logger", func() { m.logEvent(ctx, level, e) })
+}
+
+func (m *Manager) logEvent(ctx context.Context, level slog.Level, e Event) {
 	if !m.log.Enabled(ctx, level) {
 		return
 	}

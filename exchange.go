@@ -206,7 +206,7 @@ func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
 		now = &c
 	}
 	if why := m.expired(now); why != "" {
-		m.expire(ctx, l, now, why)
+		m.expire(ctx, l, why)
 		return nil, &endedError{why: why}
 	}
 	return now, nil

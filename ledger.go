@@ -11,41 +11,6 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// reason says why a session has ended. Its text is stable: it stands in logs.
-type reason string
-
-const (
-	endedByLogout       reason = "logout"
-	endedByLogoutAll    reason = "logout_all"
-	endedByLogin        reason = "replaced_by_login"
-	endedByRefusal      reason = "refresh_refused"
-	endedByUnknown      reason = "refresh_outcome_unknown"
-	endedByOtherUser    reason = "refresh_other_user"
-	endedByIdleTimeout  reason = "idle_timeout"
-	endedByLifetime     reason = "lifetime"
-	endedByStore        reason = "revoked" // the store has no record of it any more
-	endedBeforeDelivery reason = "login_not_delivered"
-)
-
-// byBrowser reports whether the session ended at a request of its own browser,
-// whose answer took its cookies away or replaced them. Late requests that still
-// carry those must not touch what the browser has by then, which may be the
-// session of another user.
-func (why reason) byBrowser() bool {
-	return why == endedByLogout || why == endedByLogoutAll || why == endedByLogin
-}
-
-// endedError is what a ledger answers for a session that is over.
-type endedError struct {
-	why  reason
-	left Tokens // that may not have been given back yet
-}
-
-func (e *endedError) Error() string {
-	return "session: " + ErrEnded.Error() + " (" + string(e.why) + ")"
-}
-func (e *endedError) Is(target error) bool { return target == ErrEnded }
-
 // errCorrupt: the store returned a record that does not open for the session
 // it was asked for.
 var errCorrupt = errors.New("record does not open")
@@ -63,20 +28,43 @@ type ledger struct {
 	key  string
 	base *record // nil for a stored session
 
+	known *record // what the caller knows of the session
+
 	seals []*securecookie.SecureCookie // by secret, made when needed
 }
 
 func (m *Manager) ledger(base *record) *ledger {
-	l := &ledger{m: m, id: base.id, key: base.key}
+	l := &ledger{m: m, id: base.id, key: base.key, known: base}
 	if !m.stored {
 		l.base = &record{id: base.id, key: base.key, userID: base.userID, created: base.created, pair: base.pair}
 	}
 	return l
 }
 
-// read returns the record as it is now. Its errors are an *endedError, or
-// leave the session's fate open.
+// read returns the record as it is now. It returns an *endedError for a session
+// that has ended; after any other error it is unknown whether it has.
 func (l *ledger) read(ctx context.Context) (*record, error) {
+	r, err := l.load(ctx)
+	if err == nil && r.ended != "" {
+		return nil, &endedError{why: r.ended, mark: r}
+	}
+	return r, err
+}
+
+// readMark returns the mark of a session that has ended. Its error is
+// errNoMark where there is none.
+func (l *ledger) readMark(ctx context.Context) (*record, error) {
+	r, err := l.load(ctx)
+	if errors.Is(err, ErrEnded) || err == nil && r.ended == "" {
+		return nil, errNoMark
+	}
+	return r, err
+}
+
+var errNoMark = errors.New("the session has no mark of its end")
+
+// load returns the record, which may be a mark.
+func (l *ledger) load(ctx context.Context) (*record, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
 	defer cancel()
 	rec, err := l.m.store.Get(ctx, l.key)
@@ -93,10 +81,7 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.ended != "" {
-		return nil, &endedError{why: r.ended, left: r.pair.tokens}
-	}
-	if l.base != nil && l.base.pair.gen > r.pair.gen {
+	if r.ended == "" && l.base != nil && l.base.pair.gen > r.pair.gen {
 		// The coordinator has lost a generation that the browser has.
 		r, v := l.base.clone(), r.version
 		r.version = v
@@ -167,29 +152,33 @@ func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
 	return l.m.store.Put(ctx, rec, prev)
 }
 
+// What a store forgets is later than what the record says itself: the clocks of
+// machines differ, and an outage of the store must not end sessions.
+const (
+	clockSlack  = 5 * time.Minute
+	outageSlack = time.Hour
+)
+
 // expiry is when the store may forget r.
 func (l *ledger) expiry(r *record) time.Time {
-	now := l.m.now()
-	end := r.created.Add(l.m.cfg.Lifetime)
+	now, cfg := l.m.now(), &l.m.cfg
+	end := r.created.Add(cfg.Lifetime)
 	switch {
-	case r.ended != "" && l.base == nil:
-		// Its absence would end the session, too, but tell late requests no reason.
-		return now.Add(l.m.cfg.Grace)
+	case r.ended != "" && l.base == nil && r.pair.tokens == (Tokens{}):
+		// Its absence would end the session, too. The mark says why.
+		end = now.Add(cfg.Grace)
 	case r.ended != "":
-		if r.revoked {
-			// The refresh token is dead at the service: a late cookie could
-			// only live on its access token. A flight that has not noticed
-			// yet is given the time to.
-			end = earlier(end, later(r.pair.expires, now.Add(l.m.cfg.Grace+2*l.m.cfg.AuthTimeout)))
-		}
-		return later(end, now.Add(l.m.cfg.Grace))
+		// Whatever is known of the session here, copies of its cookies may be
+		// newer: the mark stays as long as any of them could be accepted.
+		end = later(end, now.Add(cfg.Grace))
 	case l.base == nil:
-		return earlier(end, r.lastSeen.Add(l.m.cfg.IdleTimeout))
+		end = earlier(end, r.lastSeen.Add(cfg.IdleTimeout+min(cfg.IdleTimeout, outageSlack)))
 	case r.shown:
-		return now.Add(l.m.cfg.Grace)
+		end = now.Add(cfg.Grace)
 	default:
-		return earlier(end, now.Add(l.m.cfg.IdleTimeout))
+		end = earlier(end, now.Add(cfg.IdleTimeout))
 	}
+	return end.Add(clockSlack)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -230,9 +219,18 @@ const (
 //
 // change may be called several times and must judge the record it is given.
 func (l *ledger) update(ctx context.Context, change func(*record) error) (*record, error) {
+	return l.swap(ctx, l.read, change)
+}
+
+// updateMark is update for the mark of a session that has ended.
+func (l *ledger) updateMark(ctx context.Context, change func(*record) error) (*record, error) {
+	return l.swap(ctx, l.readMark, change)
+}
+
+func (l *ledger) swap(ctx context.Context, read func(context.Context) (*record, error), change func(*record) error) (*record, error) {
 	lost, conflicts, poll := 0, 0, time.Millisecond
 	for {
-		old, err := l.read(ctx)
+		old, err := read(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -245,6 +243,8 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 		switch err := l.put(ctx, next, old.version); {
 		case err == nil:
 			return next, nil
+		case errors.Is(err, store.ErrFull):
+			return nil, err // nothing was written
 		case errors.Is(err, store.ErrConflict):
 			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
 				return nil, err
@@ -253,15 +253,14 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 				l.m.pause(ctx, &poll)
 			}
 		default:
-			// The answer is lost, the write perhaps not: it is found by its version.
-			got, readErr := l.read(ctx)
-			if next.ended != "" && errors.Is(readErr, ErrEnded) {
+			// The response is lost, the write perhaps not: its version tells.
+			got, readErr := l.load(ctx)
+			switch {
+			case errors.Is(readErr, ErrEnded) && next.ended != "":
 				return next, nil
-			}
-			if readErr != nil {
+			case readErr != nil:
 				return nil, errors.Join(err, readErr)
-			}
-			if got.version == next.version {
+			case got.version == next.version:
 				return next, nil
 			}
 			if lost++; lost > maxLostPuts {
@@ -269,62 +268,4 @@ func (l *ledger) update(ctx context.Context, change func(*record) error) (*recor
 			}
 		}
 	}
-}
-
-// end marks the session as ended, for good, and returns its last state with
-// the tokens that are left to be given back. The mark keeps them until they
-// are: one who could not learn whether its mark was written finds them in it.
-// A check that returns an error stops it.
-func (l *ledger) end(ctx context.Context, why reason, check func(*record) error) (*record, error) {
-	last, err := l.update(ctx, func(r *record) error {
-		if check != nil {
-			if err := check(r); err != nil {
-				return err
-			}
-		}
-		r.ended = why
-		r.lease, r.values = lease{}, nil
-		if why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser {
-			r.revoke()
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	l.m.endings.tell(l.key)
-	l.forget(ctx, why)
-	return last, nil
-}
-
-// forget deletes a stored session's record that is marked as ended, unless
-// late requests have to see the mark. The mark alone keeps the session ended,
-// so a failure costs nothing but space.
-func (l *ledger) forget(ctx context.Context, why reason) {
-	if l.base != nil || why.byBrowser() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
-	defer cancel()
-	_ = l.m.store.Delete(ctx, l.key)
-}
-
-// confirmRevoked notes in the mark of a session's end that its refresh token is
-// dead at the service: nobody has to give it back again, and a cookie session's
-// mark need not outlive the access token.
-func (l *ledger) confirmRevoked(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
-	defer cancel()
-	rec, err := l.m.store.Get(ctx, l.key)
-	if err != nil {
-		return
-	}
-	r, err := l.open(rec)
-	if err != nil || r.ended == "" || r.revoked {
-		return
-	}
-	next := r.clone()
-	next.version = newVersion()
-	next.revoke()
-	_ = l.put(ctx, next, r.version)
 }

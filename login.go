@@ -43,7 +43,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	}
 	began := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	tokens, err := m.cfg.Auth.Login(callCtx, strings.TrimSpace(email), password)
+	tokens, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
 	m.floor.note(began, err)
 	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
@@ -84,14 +84,13 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
-	service, ok := m.cfg.Auth.(SecondFactor)
 	ticket := x.pendingTicket()
-	if !ok || ticket == "" {
+	if !m.HasSecondFactor() || ticket == "" {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
 	began := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	tokens, err := service.LoginTOTP(callCtx, ticket, code)
+	tokens, err := m.auth.LoginTOTP(callCtx, ticket, code)
 	cancel()
 	m.floor.note(began, err)
 	if errors.Is(err, ErrTicketRefused) {
@@ -209,6 +208,11 @@ func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, ended
 // LogoutAll ends every session of the user, as Logout ends one: those in the
 // store at once, and through the auth service those elsewhere, cookie sessions
 // by the end of their access tokens at the latest.
+//
+// Without a store it fails with [ErrLogoutIncomplete] if the auth service has
+// not confirmed the end of the other sessions within a few seconds. The
+// session of the request is over all the same, and the others are tried again
+// until the service has ended them.
 func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, endedByLogoutAll, true) }
 
 func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
@@ -220,8 +224,11 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	in := x.in
 	x.mu.Unlock()
 	var ended *endedError
+	incomplete := false
 	if in != nil {
-		if err := m.end(ctx, in, why, all); err != nil && !errors.As(err, &ended) {
+		err := m.end(ctx, in, why, all)
+		incomplete = errors.Is(err, ErrLogoutIncomplete)
+		if err != nil && !incomplete && !errors.As(err, &ended) {
 			return m.unavailable(ctx, in, err)
 		}
 	}
@@ -232,203 +239,10 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	x.discard = ended == nil || ended.why != endedByLogin
 	x.out = x.discard
 	x.session.Store(anonymous)
-	return nil
-}
-
-// end ends the session of which rec is a state: the mark first, then the
-// refresh that may be on its way, then the tokens at the service. What comes
-// after the mark is waited for a little while, and goes on without us. For a
-// session that had ended before, the error is an *endedError.
-func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) error {
-	ctx = context.WithoutCancel(ctx)
-	l := m.ledger(rec)
-	if all && m.stored {
-		// The others first: if one can't be ended this one is not, either, and
-		// its user can try again.
-		now, err := l.read(ctx)
-		if err != nil {
-			return err
-		}
-		if err := m.endOthers(ctx, now.userID, l.key); err != nil {
-			return err
-		}
-	}
-	var tokens Tokens
-	var ended *endedError
-	switch last, err := l.end(ctx, why, nil); {
-	case err == nil:
-		tokens = last.pair.tokens
-		m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
-	case errors.As(err, &ended):
-		// By another request, or by one of ours whose answer was lost: there
-		// may be tokens left.
-		tokens = ended.left
-		l.forget(ctx, ended.why)
-	default:
-		return err
-	}
-	done := m.settle(l, tokens, all)
-	if why != endedByLogin {
-		waitFor(done, 2*logoutPatience)
-	}
-	if ended != nil {
-		return ended
+	if incomplete {
+		return fmt.Errorf("session: logout: %w", ErrLogoutIncomplete)
 	}
 	return nil
-}
-
-// settle gives back what is left of a session that has ended, in the
-// background, and closes done when it has. One at a time does it.
-func (m *Manager) settle(l *ledger, left Tokens, all bool) (done <-chan struct{}) {
-	if left == (Tokens{}) {
-		return closed
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s, ok := m.settling[l.key]; ok && (s.all || !all) {
-		return s.done
-	}
-	f := m.flights[l.key]
-	done = m.backgroundLocked(func() {
-		ctx := m.ctx
-		if f != nil {
-			wait, cancel := context.WithTimeout(ctx, logoutPatience)
-			if late := f.await(wait); late != (Tokens{}) {
-				left = late
-			}
-			cancel()
-		}
-		if m.revoke(ctx, left, all) == nil {
-			l.confirmRevoked(ctx)
-		}
-		m.mu.Lock()
-		delete(m.settling, l.key)
-		m.mu.Unlock()
-	})
-	m.settling[l.key] = settlement{done, all}
-	return done
-}
-
-// settleAgain gives back what is left of a session that was found ended, if
-// the one who ended it has not, and is not about to.
-func (m *Manager) settleAgain(l *ledger) {
-	m.background(func() {
-		// What was found may have been settled since: the mark is read again,
-		// and says so before the settlement counts as done.
-		_, err := l.read(m.ctx)
-		if ended := (*endedError)(nil); errors.As(err, &ended) {
-			m.settle(l, ended.left, false)
-		}
-	})
-}
-
-// settlement is the giving back of an ended session's tokens.
-type settlement struct {
-	done <-chan struct{}
-	all  bool
-}
-
-var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// endOthers deletes the stored sessions of a user but one. The service is told by the
-// session in hand: only its own browser can open the tokens of another one.
-func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
-	for _, s := range m.secrets {
-		listCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-		records, err := m.store.List(listCtx, s.ownerOf(userID))
-		cancel()
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			if r.Key == except {
-				continue
-			}
-			delCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-			err := m.store.Delete(delCtx, r.Key)
-			cancel()
-			if err != nil {
-				return err
-			}
-			m.endings.tell(r.Key)
-			m.event(ctx, slog.LevelInfo, &record{key: r.Key, userID: userID}, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
-		}
-	}
-	return nil
-}
-
-// expire ends a session that has reached its idle timeout or its lifetime.
-func (m *Manager) expire(ctx context.Context, l *ledger, r *record, why reason) {
-	// Where the store does not answer the session is refused all the same, by
-	// the clock, and its tokens are given back when the next request comes.
-	ctx = context.WithoutCancel(ctx)
-	last, err := l.end(ctx, why, nil)
-	if err != nil {
-		return
-	}
-	m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
-	m.settle(l, last.pair.tokens, false)
-}
-
-// revoke gives tokens back to the service.
-func (m *Manager) revoke(ctx context.Context, t Tokens, all bool) error {
-	ctx, cancel := m.authContext(ctx)
-	defer cancel()
-	err := m.cfg.Auth.Logout(ctx, t, all)
-	if err != nil {
-		m.gate.note(err, m.now())
-		m.event(ctx, slog.LevelWarn, nil, Event{Name: EventRevokeFailed, Err: err})
-	}
-	return err
-}
-
-// undelivered ends a session that no browser will ever have a cookie of. If the
-// store does not take its end, its tokens at least are given back.
-func (m *Manager) undelivered(rec *record) {
-	m.background(func() {
-		if m.end(m.ctx, rec, endedBeforeDelivery, false) != nil {
-			_ = m.revoke(m.ctx, rec.pair.tokens, false)
-		}
-	})
-}
-
-// revokeSoon gives tokens back, and waits for it a little while. It may go on
-// when the request has ended, whose context a framework then uses for another.
-func (m *Manager) revokeSoon(t Tokens) {
-	waitFor(m.background(func() { _ = m.revoke(m.ctx, t, false) }), logoutPatience)
-}
-
-// background does work that no request should lose by ending, and that
-// Shutdown waits for.
-func (m *Manager) background(work func()) (done <-chan struct{}) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.backgroundLocked(work)
-}
-
-func (m *Manager) backgroundLocked(work func()) (done <-chan struct{}) {
-	finished := make(chan struct{})
-	waited := !m.closed // after Shutdown nobody waits any more
-	if waited {
-		m.running.Add(1)
-	}
-	go func() {
-		defer close(finished)
-		if waited {
-			defer m.running.Done()
-		}
-		work()
-	}()
-	return finished
-}
-
-func waitFor(done <-chan struct{}, patience time.Duration) {
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	}
 }
 
 // A login that waits for its second factor is in a cookie of its own purpose:

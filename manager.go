@@ -263,6 +263,8 @@ type Manager struct {
 	cookies *cache[sealedCookie, openedCookie]
 	records *cache[string, *record] // by their keys
 
+	auth   guardedAuth
+	self   attempt     // names this process in records
 	store  store.Store // of the sessions, or the coordinator of cookie sessions
 	stored bool        // sessions are in the store
 	plain  bool        // the store is this process's memory: there is nothing to seal
@@ -276,10 +278,11 @@ type Manager struct {
 	unwritten atomic.Int64
 	endings   endings
 
-	mu       sync.Mutex
-	closed   bool
-	flights  map[string]*flight    // by the key of the record
-	settling map[string]settlement // by the key of the record
+	mu          sync.Mutex
+	closed      bool
+	stopping    chan struct{}          // closed with it
+	flights     map[string]*flight     // by the key of the record
+	revocations map[string]*revocation // by the key of the record
 }
 
 // New returns a Manager for cfg, or an error that names the field of cfg that
@@ -300,8 +303,11 @@ func New(cfg Config) (*Manager, error) {
 		cookies: newCache[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		records: newCache[string, *record](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		flights: map[string]*flight{},
+		auth:    guardedAuth{cfg.Auth, cfg.Logger},
+		self:    attempt(max(newVersion(), 2)),
 
-		settling: map[string]settlement{},
+		stopping:    make(chan struct{}),
+		revocations: map[string]*revocation{},
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
@@ -322,7 +328,7 @@ func New(cfg Config) (*Manager, error) {
 		m.store = &memstore.Store{Now: cfg.Now}
 	}
 	if _, m.plain = m.store.(*memstore.Store); !m.plain {
-		m.store = &breaker{store: m.store}
+		m.store = &breaker{store: guardedStore{m.store, cfg.Logger}}
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
@@ -444,7 +450,10 @@ func (m *Manager) storeDown(ctx context.Context, r *record, err error) error {
 // can't be renewed after it. Call it after the HTTP server's own Shutdown.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
-	m.closed = true
+	if !m.closed {
+		m.closed = true
+		close(m.stopping)
+	}
 	m.mu.Unlock()
 	done := make(chan struct{})
 	go func() { m.running.Wait(); close(done) }()

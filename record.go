@@ -50,12 +50,15 @@ type record struct {
 
 	// The state of a refresh; see refresh.go.
 	lease    lease
-	unknown  bool // a refresh of this generation may have reached the service
-	failures int  // of refreshing this generation
-	retryAt  time.Time
-	shown    bool // a browser has shown this generation's cookie
-	ended    reason
-	revoked  bool // ended, and the service is known to have forgotten its refresh token
+	unknown  attempt   // that may have used up this generation's refresh token
+	failures int       // of refreshing this generation, or of revoking it after the end
+	retryAt  time.Time // when the next try may be made
+	shown    bool      // a browser has shown this generation's cookie
+
+	// A record that has ended is a mark; see end.go. Its tokens are those that
+	// the service has not been seen to revoke.
+	ended reason
+	all   bool // the service must end every session of the user, too
 
 	// Of a stored session. A cookie session has them in its state cookie.
 	values   map[string][]byte
@@ -65,9 +68,29 @@ type record struct {
 	version uint64
 }
 
-// lease is the right to refresh: held by whoever chose the nonce, alive as
-// long as beat changes.
-type lease struct{ nonce, beat uint64 }
+// lease is the right to refresh. Its holder chose the nonce and renews the lease
+// by changing beat. A claim is a lease taken from a holder that is silent, who
+// may still take it back.
+type lease struct {
+	nonce, beat uint64
+	claim       bool
+}
+
+// attempt names the process whose refresh may have reached the service, by
+// Manager.self. Zero means that there is none.
+type attempt uint64
+
+// someAttempt stands for the attempts of several processes, or of a process
+// that did not say which it is.
+const someAttempt attempt = 1
+
+// and adds another attempt whose outcome is unknown.
+func (a attempt) and(b attempt) attempt {
+	if a == 0 || a == b {
+		return b
+	}
+	return someAttempt
+}
 
 func (r *record) clone() *record {
 	c := *r
@@ -91,23 +114,34 @@ func (r *record) withTokensOf(other *record) *record {
 func (r *record) renew(p pair) {
 	r.pair = p
 	r.pair.gen++
-	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, false, 0, time.Time{}, false
+	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, 0, 0, time.Time{}, false
 }
 
-// revoke notes that the service has forgotten the refresh token.
-func (r *record) revoke() { r.revoked, r.pair.tokens = true, Tokens{} }
-
 // busy reports whether the record says more than its tokens do.
-func (r *record) busy() bool { return r.lease.nonce != 0 || r.unknown || r.failures != 0 }
+func (r *record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
-const recordFormat = 1
+// The formats of a stored record: of a session, and of the mark that is left of
+// an ended one when its tokens are revoked.
+const (
+	recordFormat = 2
+	markFormat   = 3
+)
 
 // Bounds of what a decoder accepts, far above what an encoder is given.
 const maxValues = 10_000
 
 // encode writes a record without its ID, which must not be in the store, but
 // with the key made of it, so that it proves whose it is.
+//
+// The mark of an ended session is as short as can be: there may be as many as
+// there were sign-outs in a session's lifetime. The seal around it names its key.
 func (r *record) encode() []byte {
+	if r.ended != "" && r.pair.tokens == (Tokens{}) {
+		e := encoder{make([]byte, 0, 2)}
+		e.uint(markFormat)
+		e.uint(uint64(slices.Index(reasons, r.ended)))
+		return e.b
+	}
 	e := encoder{make([]byte, 0, 512)}
 	e.uint(recordFormat)
 	e.text(r.key)
@@ -116,12 +150,13 @@ func (r *record) encode() []byte {
 	e.pair(r.pair)
 	e.uint(r.lease.nonce)
 	e.uint(r.lease.beat)
-	e.bool(r.unknown)
+	e.bool(r.lease.claim)
+	e.uint(uint64(r.unknown))
 	e.uint(uint64(r.failures))
 	e.time(r.retryAt)
 	e.bool(r.shown)
 	e.text(string(r.ended))
-	e.bool(r.revoked)
+	e.bool(r.all)
 	e.time(r.lastSeen)
 	e.values(r.values)
 	return e.b
@@ -132,7 +167,16 @@ var errBadEncoding = errors.New("not a session's encoding")
 func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
 	d := decoder{b: b}
 	r := &record{id: id, key: key}
-	if d.uint() != recordFormat {
+	switch d.uint() {
+	case recordFormat:
+	case markFormat:
+		why := d.count(uint64(len(reasons) - 1))
+		if !d.done() {
+			return nil, errBadEncoding
+		}
+		r.ended = reasons[why]
+		return r, nil
+	default:
 		return nil, errBadEncoding
 	}
 	if d.text() != key {
@@ -141,17 +185,17 @@ func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
 	r.userID = d.token()
 	r.created = d.time()
 	r.pair = d.pair()
-	r.lease = lease{d.uint(), d.uint()}
-	r.unknown = d.bool()
+	r.lease = lease{nonce: d.uint(), beat: d.uint(), claim: d.bool()}
+	r.unknown = attempt(d.uint())
 	r.failures = d.count(1 << 30)
 	r.retryAt = d.time()
 	r.shown = d.bool()
 	r.ended = reason(d.text())
-	r.revoked = d.bool()
+	r.all = d.bool()
 	r.lastSeen = d.time()
 	r.values = d.values()
-	if !d.done() {
-		return nil, errBadEncoding
+	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.pair.tokens == (Tokens{})) {
+		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}
 	return r, nil
 }

@@ -116,8 +116,8 @@ func (s *Session) drop(rec *record, err error) (tell func()) {
 		tell = func() {
 			s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.why)})
 		}
-		if ended.left != (Tokens{}) {
-			s.m.settleAgain(s.m.ledger(rec))
+		if ended.unrevoked(s.m.now()) {
+			s.m.revokeEnded(s.m.ledger(rec), ended.mark, false, false)
 		}
 		err = nil
 	case errors.Is(err, ErrInvalidToken):

@@ -26,6 +26,10 @@ var (
 	// ErrConflict is returned by Put when the stored version is not the one
 	// that was expected. Nothing has been written.
 	ErrConflict = errors.New("store: version conflict")
+
+	// ErrFull is returned by Put for a new record where the store is bounded
+	// and has no room. Nothing has been written.
+	ErrFull = errors.New("store: full")
 )
 
 // Record is one session as a store keeps it. A store returns it exactly as it

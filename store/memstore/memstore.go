@@ -15,7 +15,6 @@ package memstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -28,7 +27,7 @@ import (
 
 // ErrFull is returned by [Store.Put] for a record that would exceed
 // [Store.MaxRecords]. Nothing has been written, and no other record had to go.
-var ErrFull = errors.New("memstore: store is full")
+var ErrFull = fmt.Errorf("memstore: %w", store.ErrFull)
 
 // shardCount is a power of two, large against the cores that contend for the
 // locks and small against the work of looking at every shard.

@@ -1,0 +1,226 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/synmetrix/session/store"
+)
+
+// The end of a session is final.
+//
+//  1. First the record is marked as ended. The mark of a cookie session stays
+//     until the end of the session's lifetime, since copies of its cookies may
+//     be of any generation, and the coordinator may have forgotten the newest.
+//     No later write revives a marked record.
+//  2. Then the tokens are revoked at the auth service. The mark keeps them, and
+//     whether the service must end all sessions of the user, until the service
+//     has done so. A failed attempt is repeated after a pause that the mark
+//     holds, so that all processes and requests together make one attempt.
+//  3. A refresh that is under way at the end leaves its new tokens in the mark.
+
+// reason says why a session has ended. Its text is stable: it stands in logs.
+type reason string
+
+const (
+	endedByLogout       reason = "logout"
+	endedByLogoutAll    reason = "logout_all"
+	endedByLogin        reason = "replaced_by_login"
+	endedByRefusal      reason = "refresh_refused"
+	endedByUnknown      reason = "refresh_outcome_unknown"
+	endedByOtherUser    reason = "refresh_other_user"
+	endedByIdleTimeout  reason = "idle_timeout"
+	endedByLifetime     reason = "lifetime"
+	endedByStore        reason = "revoked" // the store has no record of it any more
+	endedBeforeDelivery reason = "login_not_delivered"
+)
+
+// reasons are all of them. A mark holds a reason by its index here: new ones are
+// added at the end.
+var reasons = []reason{
+	endedByLogout, endedByLogoutAll, endedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
+	endedByIdleTimeout, endedByLifetime, endedByStore, endedBeforeDelivery,
+}
+
+// byBrowser reports whether the session ended at a request of its own browser,
+// and the response deleted or replaced its cookies. Late requests that still
+// carry those must not touch the cookies that the browser has by then, which
+// may be of another user's session.
+func (why reason) byBrowser() bool {
+	return why == endedByLogout || why == endedByLogoutAll || why == endedByLogin
+}
+
+// byService reports whether the auth service has no refresh token of the session
+// any more.
+func (why reason) byService() bool {
+	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
+}
+
+// endedError is a ledger's error for a session that has ended.
+type endedError struct {
+	why  reason
+	mark *record // nil where there is none
+}
+
+func (e *endedError) Error() string {
+	return "session: " + ErrEnded.Error() + " (" + string(e.why) + ")"
+}
+func (e *endedError) Is(target error) bool { return target == ErrEnded }
+
+// unrevoked reports whether the mark has tokens whose revocation may be tried
+// now.
+func (e *endedError) unrevoked(now time.Time) bool {
+	return e.mark != nil && e.mark.pair.tokens != (Tokens{}) && !now.Before(e.mark.retryAt)
+}
+
+// end ends the session of which rec is a state, and revokes its tokens, for
+// which it waits a little while. For a session that had ended before, the error
+// is an *endedError. With all it is ErrLogoutIncomplete where the mark is set
+// and sessions of the user that are not in the store may live on.
+func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) error {
+	ctx = context.WithoutCancel(ctx)
+	l := m.ledger(rec)
+	if all && m.stored {
+		// The others first: if one of them cannot be ended, this one is not
+		// ended either, and its user can try again.
+		now, err := l.read(ctx)
+		if err != nil {
+			return err
+		}
+		if err := m.endOthers(ctx, now.userID, l.key); err != nil {
+			return err
+		}
+	}
+	last, err := l.end(ctx, why, all, nil)
+	var ended *endedError
+	switch {
+	case err == nil:
+		m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
+	case errors.As(err, &ended) && ended.unrevoked(m.now()):
+		last = ended.mark
+	case errors.As(err, &ended):
+		return err
+	default:
+		return err
+	}
+	rev := m.revokeEnded(l, last, all, ended == nil)
+	if why != endedByLogin {
+		waitFor(rev.tried, 2*logoutPatience)
+	}
+	if ended != nil {
+		return ended
+	}
+	if all && !m.stored && !rev.succeeded() {
+		return ErrLogoutIncomplete
+	}
+	return nil
+}
+
+// expire ends a session that has reached its idle timeout or its lifetime.
+// Where the store does not respond the session is refused all the same, by the
+// clock, and the next request ends it.
+func (m *Manager) expire(ctx context.Context, l *ledger, why reason) {
+	ctx = context.WithoutCancel(ctx)
+	last, err := l.end(ctx, why, false, nil)
+	if err != nil {
+		return
+	}
+	m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
+	m.revokeEnded(l, last, false, true)
+}
+
+// endOthers deletes the stored sessions of a user except one. Only the browser
+// of a session can open its tokens: the service ends those sessions by way of
+// the session that is kept.
+func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
+	for _, s := range m.secrets {
+		listCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+		records, err := m.store.List(listCtx, s.ownerOf(userID))
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Key == except {
+				continue
+			}
+			delCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+			err := m.store.Delete(delCtx, r.Key)
+			cancel()
+			if err != nil {
+				return err
+			}
+			m.endings.announce(r.Key)
+			m.event(ctx, slog.LevelInfo, &record{key: r.Key, userID: userID}, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
+		}
+	}
+	return nil
+}
+
+// undelivered ends a session whose cookies no browser will ever have. If the
+// store does not accept the end, the tokens at least are revoked.
+func (m *Manager) undelivered(rec *record) {
+	m.background(func() {
+		if m.end(m.ctx, rec, endedBeforeDelivery, false) != nil {
+			m.revokeTokens(rec.pair.tokens, true)
+		}
+	})
+}
+
+// end marks the session as ended and returns the mark, which holds the tokens
+// that are left to revoke, and the first attempt to do so. A check that returns
+// an error stops it.
+func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*record) error) (*record, error) {
+	var full bool
+	var tokens Tokens
+	mark := func(r *record) error {
+		if check != nil {
+			if err := check(r); err != nil {
+				return err
+			}
+		}
+		*r = record{
+			id: r.id, key: r.key, userID: r.userID, created: r.created, pair: r.pair, version: r.version,
+			ended: why, all: all, failures: 1, retryAt: l.m.now().Add(l.m.attemptTime()),
+		}
+		if why.byService() {
+			r.pair.tokens = Tokens{}
+		}
+		if tokens = r.pair.tokens; full {
+			r.pair.tokens = Tokens{}
+		}
+		return nil
+	}
+	last, err := l.update(ctx, mark)
+	if errors.Is(err, store.ErrFull) {
+		// There is no room for the tokens, and always for a mark without them.
+		full = true
+		last, err = l.update(ctx, mark)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.m.endings.announce(l.key)
+	if tokens == (Tokens{}) {
+		l.forget(ctx, why)
+	}
+	if full {
+		last = last.clone()
+		last.pair.tokens = tokens // only this process has them
+	}
+	return last, nil
+}
+
+// forget deletes the mark of a stored session, whose absence says the same,
+// unless late requests have to see why the session has ended. A failure costs
+// nothing but space.
+func (l *ledger) forget(ctx context.Context, why reason) {
+	if l.base != nil || why.byBrowser() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
+	defer cancel()
+	_ = l.m.store.Delete(ctx, l.key)
+}
