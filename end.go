@@ -98,10 +98,10 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 	switch {
 	case err == nil:
 		m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
-	case errors.As(err, &ended) && ended.unrevoked(m.now()):
+	case errors.As(err, &ended) && ended.mark != nil:
+		// By another request, or by one of this process whose response was lost:
+		// there may be tokens left.
 		last = ended.mark
-	case errors.As(err, &ended):
-		return err
 	default:
 		return err
 	}

@@ -424,7 +424,7 @@ func TestEventsHaveCases(t *testing.T) {
 			t.Errorf("no case provokes %s", name)
 		}
 	}
-	for _, reason := range constants(t, "ledger.go", "ended") {
+	for _, reason := range constants(t, "end.go", "ended") {
 		ended, refused := cases["session_ended "+reason], cases["cookie_refused "+reason]
 		if !ended && !refused {
 			t.Errorf("no case has the reason %s", reason)

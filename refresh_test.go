@@ -277,8 +277,10 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 		if v := c.get(); v.SignedIn() || v.Err() != nil {
 			t.Errorf("signed in %v, error %v; want signed out", v.SignedIn(), v.Err())
 		}
-		if waited := time.Since(start); waited < 10*time.Second {
-			t.Errorf("refused after %v; another's write has to be waited for", waited)
+		// The first attempt was this process's own: there is no other process
+		// whose write could still come.
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("refused after %v; want at once", waited)
 		}
 		if !e.has(session.EventSessionEnded, "refresh_outcome_unknown") || s.refreshed() != 2 {
 			t.Errorf("%d refreshes, events %v", s.refreshed(), e.all)

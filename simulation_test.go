@@ -51,9 +51,13 @@ func simCount() int {
 type trouble struct {
 	name string
 
-	skew      bool // the processes' clocks differ
-	offset    bool // the service's clock is an hour off
-	slow      bool // the service takes up to 8 s
+	skew      time.Duration // by which the clocks of the processes and the store may differ
+	offset    bool          // the service's clock is an hour off
+	slow      time.Duration // the service takes up to so long
+	laggard   time.Duration // every call of the store takes up to so long
+	stall     bool          // writes to the store stall for up to 8 s, and reads go on
+	panics    float64       // calls of hooks, the store and the service that panic
+	copies    bool          // others use copies of the browser's cookies, and the coordinator forgets
 	storeLoss float64
 	ackLoss   bool          // of the store's answers only those to a put that was carried out are lost
 	storeDown time.Duration // an outage of the store about the time of a refresh
@@ -71,22 +75,30 @@ type trouble struct {
 }
 
 var troubles = []trouble{
-	{name: "calm", skew: true, hang: 0.1, leave: 0.2},
-	{name: "slow service", slow: true, skew: true, leave: 0.2},
+	{name: "calm", skew: 5 * time.Second, hang: 0.1, leave: 0.2},
+	{name: "slow service", slow: 8 * time.Second, skew: 5 * time.Second, leave: 0.2},
 	{name: "service clock off", offset: true},
-	{name: "store loses answers", storeLoss: 0.1, skew: true},
+	{name: "store loses answers", storeLoss: 0.1, skew: 5 * time.Second},
 	{name: "store loses acknowledgements", storeLoss: 0.15, ackLoss: true},
-	{name: "store outage", storeDown: 6 * time.Second, skew: true},
-	{name: "store hangs", storeDown: 4 * time.Second, storeHang: true, slow: true},
-	{name: "service fails", refuseRT: 0.5, skew: true},
+	{name: "store outage", storeDown: 6 * time.Second, skew: 5 * time.Second},
+	{name: "store hangs", storeDown: 4 * time.Second, storeHang: true, slow: 8 * time.Second},
+	{name: "service fails", refuseRT: 0.5, skew: 5 * time.Second},
 	{name: "half answers", half: 0.4},
 	{name: "lost answers", lost: 0.3},
-	{name: "crash", crash: true, slow: true},
+	{name: "crash", crash: true, slow: 8 * time.Second},
 	{name: "pause", pause: true, lax: true},
 	{name: "pause, service serves twice", pause: true, lax: true, twice: true},
 	{name: "logout", logout: true, hang: 0.1, leave: 0.2},
-	{name: "logout, slow service", logout: true, slow: true},
+	{name: "logout, slow service", logout: true, slow: 8 * time.Second},
 	{name: "logout, store loses answers", logout: true, storeLoss: 0.1},
+	{name: "service carries out late", slow: 25 * time.Second},
+	{name: "clocks apart", skew: 2 * time.Minute},
+	{name: "writes stall", stall: true, slow: 8 * time.Second},
+	{name: "all processes are slow", laggard: 900 * time.Millisecond, slow: 8 * time.Second},
+	{name: "panics", panics: 0.1},
+	{name: "copied cookies", copies: true},
+	{name: "copied cookies, logout", copies: true, logout: true},
+	{name: "copied cookies, logout, service fails", copies: true, logout: true, refuseRT: 0.5},
 }
 
 func TestSimulation(t *testing.T) {
@@ -149,12 +161,15 @@ type simWorld struct {
 
 	store     *memstore.Store
 	downFrom  time.Time
+	stallAt   time.Time // when writes begin to stall,
+	stalled   time.Time // and until when
 	keys      []session.SecretKey
 	service   simService
 	procs     []*simProc
 	browser   map[string]string
-	values    []string // acknowledged
-	excused   bool     // something happened that may cost the session
+	values    []string            // acknowledged
+	excused   bool                // something happened that may cost the session
+	copies    []map[string]string // of the browser's cookies
 	loggedOut time.Time
 	bySystem  bool // the session is over at the service for a counted second use
 }
@@ -163,10 +178,10 @@ func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
 	w := &simWorld{
 		t: t, tr: tr, stored: stored, start: time.Now(), over: make(chan struct{}),
 		rnd:     rand.New(rand.NewPCG(uint64(seed), 1)),
-		store:   memstore.New(),
 		keys:    []session.SecretKey{session.GenerateKey()},
 		browser: map[string]string{},
 	}
+	w.store = &memstore.Store{Now: w.clock()}
 	w.service = simService{w: w, life: time.Duration(20+w.rnd.IntN(40)) * time.Second, tokens: map[string]*simToken{}}
 	if tr.offset {
 		w.service.offset = time.Hour * time.Duration(1-2*w.rnd.IntN(2))
@@ -175,6 +190,15 @@ func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
 		w.procs = append(w.procs, w.newProc(i))
 	}
 	return w
+}
+
+// clock returns a clock that may be off by as much as those of this world are.
+func (w *simWorld) clock() func() time.Time {
+	var off time.Duration
+	if w.tr.skew > 0 {
+		off = w.upTo(w.tr.skew)
+	}
+	return func() time.Time { return time.Now().Add(off) }
 }
 
 func (w *simWorld) problem(format string, args ...any) {
@@ -218,8 +242,12 @@ type simAnswer struct {
 }
 
 func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
+	return w.requestOf(w.browser, p, handler)
+}
+
+func (w *simWorld) requestOf(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
 	answered := make(chan simAnswer, 1)
-	go func() { answered <- w.serve(p, handler) }()
+	go func() { answered <- w.serve(jar, p, handler) }()
 	patience := time.NewTimer(time.Minute)
 	defer patience.Stop()
 	select {
@@ -237,14 +265,14 @@ func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *sess
 	}
 }
 
-func (w *simWorld) serve(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
+func (w *simWorld) serve(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
 	a := simAnswer{sentAt: time.Now()}
 	time.Sleep(w.upTo(50 * time.Millisecond))
 	r := httptest.NewRequest("GET", "/", nil)
 	w.mu.Lock()
 	w.stats.requests++
-	for _, name := range slices.Sorted(maps.Keys(w.browser)) {
-		r.AddCookie(&http.Cookie{Name: name, Value: w.browser[name]})
+	for _, name := range slices.Sorted(maps.Keys(jar)) {
+		r.AddCookie(&http.Cookie{Name: name, Value: jar[name]})
 	}
 	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(r.Context())
@@ -272,20 +300,20 @@ func (w *simWorld) serve(p *simProc, handler func(ctx context.Context, m *sessio
 	a.gone = ctx.Err() != nil || p.isDead()
 	if !a.gone && !w.chance(w.tr.hang) {
 		time.Sleep(w.upTo(50 * time.Millisecond))
-		w.deliver(h)
+		w.deliver(jar, h)
 	}
 	return a
 }
 
-func (w *simWorld) deliver(h http.Header) {
+func (w *simWorld) deliver(jar map[string]string, h http.Header) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.log = append(w.log, fmt.Sprintf("%8.3f browser gets %v", time.Since(w.start).Seconds(), len(h["Set-Cookie"])))
 	for _, c := range (&http.Response{Header: h}).Cookies() {
 		if c.MaxAge < 0 {
-			delete(w.browser, c.Name)
+			delete(jar, c.Name)
 		} else {
-			w.browser[c.Name] = c.Value
+			jar[c.Name] = c.Value
 		}
 	}
 }
@@ -296,9 +324,9 @@ func (w *simWorld) checkToken(p *simProc, token string) {
 	s.mu.Lock()
 	until := s.access[token]
 	s.mu.Unlock()
-	// A token's life is counted from its receipt, up to 8 s after its issue,
-	// and the processes' clocks differ by 5 s.
-	if slack := 14 * time.Second; time.Now().After(until.Add(slack)) {
+	// A token's life is counted from its receipt, some time after its issue, and
+	// the processes' clocks differ.
+	if slack := 9*time.Second + w.tr.skew + w.tr.slow; time.Now().After(until.Add(slack)) {
 		w.problem("%s: a request was served with a token that expired %v ago", p.name, time.Since(until))
 	}
 }
@@ -315,7 +343,14 @@ func (w *simWorld) run() {
 	trouble := w.pick(rounds)
 	for i := range rounds {
 		time.Sleep(w.upTo(2 * w.service.life))
+		if w.tr.copies {
+			w.useCopies()
+		}
 		w.round(i == trouble, i == rounds-1)
+	}
+	if w.tr.copies {
+		w.checkCopies()
+		return
 	}
 	time.Sleep(30 * time.Second) // flights, pauses and leases are over
 	w.mu.Lock()
@@ -329,6 +364,10 @@ func (w *simWorld) run() {
 		time.Sleep(9 * time.Second)
 	}
 	w.checkEnd()
+	w.shutdown()
+}
+
+func (w *simWorld) shutdown() {
 	close(w.over)
 	time.Sleep(time.Minute) // the dead go, too
 	for _, p := range w.procs {
@@ -340,6 +379,48 @@ func (w *simWorld) run() {
 		}
 		cancel()
 	}
+}
+
+// useCopies copies the browser's cookies, and has an older copy used. Then the
+// coordinator may forget what the browser has shown.
+func (w *simWorld) useCopies() {
+	w.mu.Lock()
+	w.copies = append(w.copies, maps.Clone(w.browser))
+	w.mu.Unlock()
+	for range w.pick(3) {
+		jar := w.copies[w.pick(len(w.copies))]
+		for range 2 {
+			w.requestOf(jar, w.procs[w.pick(len(w.procs))], nil)
+			time.Sleep(w.upTo(5 * time.Second))
+		}
+	}
+	time.Sleep(time.Duration(w.pick(3)) * 5 * time.Minute)
+}
+
+// checkCopies makes sure that no copy of the cookies is of use after the
+// session's end, however old or new it is, and however much later it is used.
+func (w *simWorld) checkCopies() {
+	w.mu.Lock()
+	w.calm = true
+	out := !w.loggedOut.IsZero()
+	jars := append(w.copies, w.browser)
+	w.mu.Unlock()
+	time.Sleep(30 * time.Second)
+	refused := !out && slices.ContainsFunc(jars, func(jar map[string]string) bool {
+		a := w.requestOf(jar, w.procs[0], nil)
+		return !a.signedIn && a.err == nil
+	})
+	for _, later := range []time.Duration{0, 2 * time.Minute, 10 * time.Minute, 5 * time.Hour} {
+		time.Sleep(later)
+		for i, jar := range jars {
+			// A jar that has lost its cookies is used as it was.
+			a := w.requestOf(maps.Clone(jar), w.procs[w.pick(len(w.procs))], nil)
+			if (out || refused) && a.signedIn {
+				w.problem("copy %d of the cookies is of use %v after the end", i, later)
+			}
+		}
+	}
+	w.shutdown()
 }
 
 // round is a handful of requests that arrive within two seconds.
@@ -411,7 +492,7 @@ func (w *simWorld) visit(value string) {
 	switch {
 	case !before.IsZero() && a.signedIn:
 		w.problems = append(w.problems, p.name+": signed in after the logout was answered")
-	case w.loggedOut.IsZero() && !w.tr.logout && !a.signedIn && a.err == nil && !w.excused:
+	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused:
 		w.problems = append(w.problems, p.name+": signed out without a cause")
 	case a.err != nil && !w.mayFail():
 		w.problems = append(w.problems, p.name+": no answer without a cause: "+a.err.Error())
@@ -426,7 +507,7 @@ func (w *simWorld) visit(value string) {
 // mayFail: in this world an answer of 503 can be right.
 func (w *simWorld) mayFail() bool {
 	t := w.tr
-	return t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout
+	return t.slow > 8*time.Second || t.skew > 5*time.Second || t.stall || t.laggard > 0 || t.panics > 0 || t.copies || t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout
 }
 
 func (w *simWorld) logoutNow() {
@@ -527,7 +608,12 @@ func (w *simWorld) checkEnd() {
 	w.store = memstore.New()
 	p := w.newProc(9)
 	w.procs = append(w.procs, p)
-	if a := w.request(p, nil); !a.signedIn {
+	a := w.request(p, nil)
+	for try := 0; a.err != nil && try < 10; try++ {
+		time.Sleep(10 * time.Second)
+		a = w.request(p, nil)
+	}
+	if !a.signedIn {
 		w.problem("the browser was not given the newest cookie: %v", a.err)
 	}
 }

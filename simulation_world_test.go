@@ -30,13 +30,9 @@ type simProc struct {
 
 func (w *simWorld) newProc(i int) *simProc {
 	p := &simProc{w: w, name: fmt.Sprintf("P%d", i)}
-	var skew time.Duration
-	if w.tr.skew {
-		skew = w.upTo(5 * time.Second)
-	}
 	cfg := session.Config{
-		Auth: simAuth{p}, Keys: w.keys, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return time.Now().Add(skew) },
+		Auth: simAuth{p}, Keys: w.keys, Logger: slog.New(slog.DiscardHandler), Now: w.clock(),
+		OnEvent: func(context.Context, session.Event) { w.mayPanic() },
 	}
 	if w.stored {
 		cfg.Store = simStore{p}
@@ -76,6 +72,30 @@ func (p *simProc) isDead() bool {
 	return p.dead
 }
 
+// mayPanic is in code of the app.
+func (w *simWorld) mayPanic() {
+	if w.chance(w.tr.panics) {
+		panic("a mistake in the app")
+	}
+}
+
+// stallFor is how long a write that begins now stalls. Stalls come one after
+// the other, with pauses between, and are the same for all processes.
+func (w *simWorld) stallFor() time.Duration {
+	pause, long := w.upTo(3*time.Second), w.upTo(8*time.Second)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if !now.Before(w.stalled) {
+		w.stallAt = now.Add(pause)
+		w.stalled = w.stallAt.Add(long)
+	}
+	if w.calm || now.Before(w.stallAt) {
+		return 0
+	}
+	return w.stalled.Sub(now)
+}
+
 // simStore is the shared store as one process reaches it.
 type simStore struct{ p *simProc }
 
@@ -87,7 +107,11 @@ func (s simStore) call(ctx context.Context, put bool, do func() error) error {
 	if err := s.p.step(); err != nil {
 		return err
 	}
-	time.Sleep(w.upTo(20 * time.Millisecond))
+	time.Sleep(w.upTo(max(w.tr.laggard, 20*time.Millisecond)))
+	w.mayPanic()
+	if put && w.tr.stall {
+		time.Sleep(w.stallFor())
+	}
 	w.mu.Lock()
 	down := !w.calm && w.tr.storeDown > 0 && time.Now().After(w.downFrom) && time.Now().Before(w.downFrom.Add(w.tr.storeDown))
 	w.mu.Unlock()
@@ -198,11 +222,9 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 			e.RetryAfter = 15 * time.Second
 			tok.retryFrom = now.Add(14 * time.Second)
 		}
-		if w.tr.skew {
-			// A pause is kept in the record by the clock of the process that
-			// failed; another's may be ahead.
-			tok.retryFrom = tok.retryFrom.Add(-5 * time.Second)
-		}
+		// A pause is kept in the record by the clock of the process that
+		// failed; another's may be ahead.
+		tok.retryFrom = tok.retryFrom.Add(-w.tr.skew)
 		w.logf("%s: %s -> %d", name, rt, e.StatusCode)
 		return session.Tokens{}, e
 	}
@@ -213,8 +235,8 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 		w.mu.Lock()
 		out := !w.loggedOut.IsZero()
 		w.mu.Unlock()
-		if out {
-			// The mark of the end has served its time; the token is dead.
+		if out || w.tr.copies {
+			// A copy of the cookies is older than what the processes remember.
 		} else if tok.open == 0 {
 			w.problem("%s: %s was used a second time, after its answer had arrived", name, rt)
 		} else if !w.excusable() {
@@ -248,7 +270,7 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 
 // excusable: in this world an attempt's outcome can be unknown to the others.
 func (w *simWorld) excusable() bool {
-	return w.tr.lost > 0 || w.tr.crash || w.tr.pause
+	return w.tr.lost > 0 || w.tr.crash || w.tr.pause || w.tr.panics > 0
 }
 
 // simAuth is the service as one process reaches it.
@@ -269,6 +291,10 @@ func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error)
 	a.p.mu.Lock()
 	a.p.refreshed = time.Now()
 	a.p.mu.Unlock()
+	if w.chance(w.tr.panics) {
+		w.excuse()
+		panic("a mistake in the service's client")
+	}
 	type answer struct {
 		t   session.Tokens
 		err error
@@ -280,8 +306,8 @@ func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error)
 		w.service.tokens[rt].open++
 		w.service.mu.Unlock()
 		t, err := w.service.refresh(a.p.name, rt)
-		if w.tr.slow {
-			time.Sleep(w.upTo(8 * time.Second))
+		if w.tr.slow > 0 {
+			time.Sleep(w.upTo(w.tr.slow))
 		} else {
 			time.Sleep(w.upTo(300 * time.Millisecond))
 		}
