@@ -168,6 +168,9 @@ func problemOf(err error) Problem {
 		if errors.As(err, &auth) {
 			p.RetryAfter = auth.RetryAfter
 		}
+		if errors.Is(err, session.ErrLogoutIncomplete) {
+			p.Detail = "You are signed out here. You may still be signed in on other devices: signing out there does not work at the moment, and is tried again."
+		}
 	}
 	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
 	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")

@@ -156,7 +156,7 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 	if err := checkTicket(op, ticket); err != nil {
 		return session.Tokens{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 
 	var refreshToken string

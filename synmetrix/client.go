@@ -41,8 +41,8 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// DefaultTimeout bounds a call of a [Client], from looking up the host to the
-// last byte of the answer.
+// DefaultTimeout bounds a call of a [Client] whose context has no deadline, from
+// looking up the host to the last byte of the response.
 const DefaultTimeout = 10 * time.Second
 
 var (
@@ -65,8 +65,10 @@ type Client struct {
 type Option func(*Client)
 
 // WithTimeout bounds each call, from looking up the host to the last byte of
-// the answer. The default, also for zero and less, is [DefaultTimeout]. A
-// deadline of the call's context counts too, where it is the earlier one.
+// the response. A deadline of the call's context counts too, where it is the
+// earlier one. The default, also for zero and less, is the context's deadline
+// alone, and [DefaultTimeout] for a context that has none: a session.Manager
+// gives a refresh more time than the requests that wait for it.
 func WithTimeout(d time.Duration) Option {
 	return func(c *Client) { c.timeout = d }
 }
@@ -103,9 +105,6 @@ func NewClient(baseURL string, opts ...Option) *Client {
 	c.base, c.err = parseBase(baseURL)
 	for _, opt := range opts {
 		opt(c)
-	}
-	if c.timeout <= 0 {
-		c.timeout = DefaultTimeout
 	}
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)

@@ -228,7 +228,6 @@ func TestLogout(t *testing.T) {
 	t.Parallel()
 	const (
 		logoutOne = `POST /auth/logout?refresh_token=` + oldRefresh + ` {"all":false}`
-		logoutAll = `POST /auth/logout?refresh_token=` + oldRefresh + ` {"all":true}`
 		revoke    = `POST /auth/token/revoke bearer`
 	)
 	done := reply(204, "", "")
@@ -243,15 +242,14 @@ func TestLogout(t *testing.T) {
 	}{
 		"this one":                       {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
 		"this one, refresh token only":   {session.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
-		"all":                            {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke, logoutAll}, "", ""},
-		"all, access token expired":      {session.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
-		"all, access token unreadable":   {session.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
-		"all, access token of no JSON":   {session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
-		"all, refresh token only":        {session.Tokens{RefreshToken: oldRefresh}, true, done, done, []string{logoutAll}, "", ""},
+		"all":                            {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke}, "", ""},
+		"all, access token expired":      {session.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token unreadable":   {session.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token of no JSON":   {session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, refresh token only":        {session.Tokens{RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
 		"all, access token only":         {session.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
-		"all, access token not accepted": {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke, logoutAll}, "", ""},
-		"all, revoke fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke, logoutAll}, synmetrix.CodeUnclear, "unavailable"},
-		"all, logout fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, refusal(500, ""), []string{revoke, logoutAll}, synmetrix.CodeServiceError, "unavailable"},
+		"all, access token not accepted": {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke}, synmetrix.CodeNotSignedIn, "refused"},
+		"all, revoke fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke}, synmetrix.CodeUnclear, "unavailable"},
 		"garbage":                        {session.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
 		"nothing":                        {session.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
 		"nothing for all":                {session.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},

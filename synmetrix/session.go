@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -162,45 +161,45 @@ var refreshRefusals = refusals{
 	{400, whatever}: unavailable(CodeUnclear),
 }
 
-// Logout gives the refresh token back. With all set it ends every session of
-// the user at the service: the user's refresh tokens are revoked by the access
-// token first, if that is still good, because a logout of all sessions by an
-// expired refresh token does nothing and says it did.
+// Logout revokes the refresh token.
 //
-// The service confirms nearly every logout, that of unknown tokens and those
-// that it could not carry out included. Access tokens stay good until they
-// expire.
+// With all set it ends every session of the user at the service, by the access
+// token and [Client.Revoke]: the service confirms a logout of all sessions by a
+// refresh token whether it has carried it out or not. If the access token has
+// expired, or the service does not accept it, no session is ended and the error
+// is [session.ErrRefused] with CodeNotSignedIn: refresh the tokens and try
+// again. Access tokens stay valid until they expire.
+//
+// Without all the service confirms nearly every logout, that of unknown tokens
+// and those that it could not carry out included.
 func (c *Client) Logout(ctx context.Context, tokens session.Tokens, all bool) error {
 	const op = "logout"
-	live := all && isLive(tokens.AccessToken, time.Now())
-	if tokens.RefreshToken == "" && !live {
+	if all {
+		return c.logoutAll(ctx, tokens)
+	}
+	switch {
+	case tokens.RefreshToken == "":
 		return newError(op, CodeMissingToken, session.ErrRefused)
+	case !isUUID(tokens.RefreshToken):
+		return nil // nothing that the service could know
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-
-	var revoked error
-	if live {
-		revoked = c.Revoke(ctx, tokens.AccessToken)
-		if errors.Is(revoked, session.ErrRefused) && tokens.RefreshToken != "" {
-			revoked = nil // what remains is the refresh token
-		}
-	}
-	if !isUUID(tokens.RefreshToken) {
-		return revoked // nothing that the service could know
-	}
-	err := c.call(ctx, request{
+	return c.call(ctx, request{
 		op:     op,
 		method: http.MethodPost,
 		path:   "/auth/logout",
 		query:  url.Values{"refresh_token": {tokens.RefreshToken}},
-		body:   fields{"all": all},
+		body:   fields{"all": false},
 	})
-	if revoked != nil {
-		// The logout's success proves nothing, the other's failure does.
-		return revoked
+}
+
+func (c *Client) logoutAll(ctx context.Context, tokens session.Tokens) error {
+	switch {
+	case tokens == (session.Tokens{}):
+		return newError("logout", CodeMissingToken, session.ErrRefused)
+	case !isLive(tokens.AccessToken, time.Now()):
+		return newError("logout", CodeNotSignedIn, session.ErrRefused)
 	}
-	return err
+	return c.Revoke(ctx, tokens.AccessToken)
 }
 
 // Revoke makes every refresh token of the access token's user worthless. The

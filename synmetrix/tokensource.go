@@ -323,13 +323,28 @@ func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 			return fmt.Errorf("synmetrix: waiting for a renewal: %w", ctx.Err())
 		}
 	}
-	if err := s.auth.Logout(ctx, s.Tokens(), all); err != nil {
+	tokens := s.Tokens()
+	err := s.auth.Logout(ctx, tokens, all)
+	if all && errors.Is(err, session.ErrRefused) && tokens.RefreshToken != "" {
+		// The service needs an access token that has not expired.
+		if tokens, err = s.auth.Refresh(ctx, tokens.RefreshToken); tokens.RefreshToken != "" {
+			s.setTokens(tokens)
+		}
+		if err == nil {
+			err = s.auth.Logout(ctx, tokens, true)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.tokens = session.Tokens{}
-	s.mu.Unlock()
+	s.setTokens(session.Tokens{})
 	return nil
+}
+
+func (s *TokenSource) setTokens(t session.Tokens) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens = t
 }
 
 // String returns a text without the tokens.

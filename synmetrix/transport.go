@@ -115,7 +115,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 // exchange sends r and reads the answer. Its error is an *session.AuthError,
 // and means that there is none.
 func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	none := answer{op: r.op}
 	if err := ctx.Err(); err != nil {
@@ -151,6 +151,18 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 		a.broken = errTooLarge
 	}
 	return a, nil
+}
+
+// bounded returns ctx with the deadline of one call.
+func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := c.timeout
+	if _, ok := ctx.Deadline(); timeout <= 0 && !ok {
+		timeout = DefaultTimeout
+	}
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
 }
 
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {

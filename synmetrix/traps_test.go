@@ -254,16 +254,12 @@ func TestDeadline(t *testing.T) {
 // A call of two requests has one deadline for both.
 func TestDeadlineOfTwoRequests(t *testing.T) {
 	t.Parallel()
-	both := session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}
 	tests := map[string]struct {
 		call  func(*synmetrix.Client, context.Context) (session.Tokens, error)
 		first string // answer to the first request
 		op    string // the second
 		keeps session.Tokens
 	}{
-		"logout": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
-			return session.Tokens{}, c.Logout(ctx, both, true)
-		}, reply(204, "", ""), "logout", session.Tokens{}},
 		"activate": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
 			return c.Activate(ctx, ticket)
 		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", session.Tokens{RefreshToken: newRefresh}},
