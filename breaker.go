@@ -24,7 +24,8 @@ const (
 var errBroken = errors.New("store has not answered, and is not asked again yet")
 
 type breaker struct {
-	store store.Store
+	store   store.Store
+	outages *outages
 
 	mu       sync.Mutex
 	failures int // in a row
@@ -44,10 +45,14 @@ func (b *breaker) call(ctx context.Context, ask func() error) error {
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
 		b.answered()
+		b.outages.worked()
 	case errors.Is(ctx.Err(), context.Canceled):
 		// Nobody has waited for the answer: it says nothing of the store.
-	case time.Since(start) >= breakSlow:
-		b.failed(err)
+	default:
+		b.outages.failed()
+		if time.Since(start) >= breakSlow {
+			b.failed(err)
+		}
 	}
 	return err
 }

@@ -234,10 +234,20 @@ func (m *Manager) expired(r *record) reason {
 	switch {
 	case !now.Before(r.created.Add(m.cfg.Lifetime)):
 		return endedByLifetime
-	case !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout)):
+	case !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout)) && !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout+m.uncounted(r))):
 		return endedByIdleTimeout
 	}
 	return ""
+}
+
+// uncounted is how much of the time since a session was last seen does not count
+// as idle, because its store was down. A cookie session notes its use all the
+// same.
+func (m *Manager) uncounted(r *record) time.Duration {
+	if !m.stored {
+		return 0
+	}
+	return min(m.outages.since(r.lastSeen), m.outageSlack())
 }
 
 // touchDue reports whether it is time to note that the session is in use: at
@@ -323,6 +333,10 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 		m.storeDown(ctx, s.rec, err)
 	case err != nil && changed:
 		return m.unavailable(ctx, s.rec, err)
+	case err != nil && touch:
+		// A state cookie alone revives nothing, and without it an outage of the
+		// coordinator would count as idle time.
+		tokens = false
 	case err != nil:
 		return nil
 	case now.pair.gen > s.rec.pair.gen:

@@ -154,10 +154,11 @@ func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
 
 // What a store forgets is later than what the record says itself: the clocks of
 // machines differ, and an outage of the store must not end sessions.
-const (
-	clockSlack  = 5 * time.Minute
-	outageSlack = time.Hour
-)
+const clockSlack = 5 * time.Minute
+
+// outageSlack is how much of an outage of the store does not count as idle time
+// at most.
+func (m *Manager) outageSlack() time.Duration { return min(m.cfg.IdleTimeout, time.Hour) }
 
 // expiry is when the store may forget r.
 func (l *ledger) expiry(r *record) time.Time {
@@ -172,7 +173,7 @@ func (l *ledger) expiry(r *record) time.Time {
 		// newer: the mark stays as long as any of them could be accepted.
 		end = later(end, now.Add(cfg.Grace))
 	case l.base == nil:
-		end = earlier(end, r.lastSeen.Add(cfg.IdleTimeout+min(cfg.IdleTimeout, outageSlack)))
+		end = earlier(end, r.lastSeen.Add(cfg.IdleTimeout+l.m.outageSlack()))
 	case r.shown:
 		end = now.Add(cfg.Grace)
 	default:

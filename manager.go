@@ -25,7 +25,9 @@ type Config struct {
 	// Auth is the auth service. Required.
 	Auth AuthService
 
-	// AuthTimeout bounds one call of the auth service. Default: 10 s.
+	// AuthTimeout is how long a request waits for the auth service. A refresh
+	// goes on in the background for three times as long, so that new tokens that
+	// come late are not lost. Default: 10 s.
 	AuthTimeout time.Duration
 
 	// BasePath is the path by which browsers reach the app where a proxy in
@@ -58,7 +60,10 @@ type Config struct {
 	Grace time.Duration
 
 	// IdleTimeout ends a session that is not used for so long. It is noted in
-	// steps of a tenth of it. Default: 24 h, or Lifetime if that is shorter.
+	// steps of a tenth of it. While the store is down no use can be noted: as far
+	// as a process has seen the outage, up to an hour of it (or IdleTimeout, if
+	// that is shorter) does not count. Default: 24 h, or Lifetime if that is
+	// shorter.
 	IdleTimeout time.Duration
 
 	// Keys are the secrets that seal cookies and records, the newest first:
@@ -277,6 +282,7 @@ type Manager struct {
 	dropped   hourly // reports of dropped cookies
 	unwritten atomic.Int64
 	endings   endings
+	outages   outages // of the store
 
 	mu          sync.Mutex
 	closed      bool
@@ -309,6 +315,7 @@ func New(cfg Config) (*Manager, error) {
 		stopping:    make(chan struct{}),
 		revocations: map[string]*revocation{},
 	}
+	m.outages.now = cfg.Now
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
 			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
@@ -328,7 +335,7 @@ func New(cfg Config) (*Manager, error) {
 		m.store = &memstore.Store{Now: cfg.Now}
 	}
 	if _, m.plain = m.store.(*memstore.Store); !m.plain {
-		m.store = &breaker{store: guardedStore{m.store, cfg.Logger}}
+		m.store = &breaker{store: guardedStore{m.store, cfg.Logger}, outages: &m.outages}
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
