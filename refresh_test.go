@@ -24,6 +24,7 @@ import (
 type scripted struct {
 	life    time.Duration // of access tokens; default scriptedLife
 	refresh func(ctx context.Context, refreshToken string) (session.Tokens, error)
+	logout  func(ctx context.Context, t session.Tokens, all bool) error // nil: done at once
 
 	mu        sync.Mutex
 	issued    int
@@ -62,7 +63,12 @@ func (s *scripted) Refresh(ctx context.Context, rt string) (session.Tokens, erro
 	return s.refresh(ctx, rt)
 }
 
-func (s *scripted) Logout(_ context.Context, t session.Tokens, all bool) error {
+func (s *scripted) Logout(ctx context.Context, t session.Tokens, all bool) error {
+	if s.logout != nil {
+		if err := s.logout(ctx, t, all); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if all {
