@@ -24,7 +24,7 @@ func ExampleParseKeys() {
 	fmt.Println(err)
 	// Output:
 	// [session.SecretKey[redacted] session.SecretKey[redacted]] <nil>
-	// session: key 1: key has 6 bytes, at least 32 are needed
+	// session: key 1: key has 6 bytes, at least 32 are needed; make one with: openssl rand -base64 32
 }
 
 // A key is replaced without anybody being signed out. The first key seals,

@@ -44,7 +44,9 @@ func GenerateKey() SecretKey {
 
 // ParseKey reads a SecretKey from its base64 text (RFC 4648, standard or URL-safe
 // alphabet, with or without padding), as Encode writes it and as
-// "openssl rand -base64 32" does.
+// "openssl rand -base64 32" does. It refuses a secret that is shorter than 32
+// bytes, and one that can be guessed: hexadecimal text, a repeated word, a
+// sequence, or a few different bytes. The error says how to make a good one.
 func ParseKey(text string) (SecretKey, error) {
 	k, err := parseKey(text)
 	if err != nil {
@@ -59,10 +61,18 @@ func parseKey(text string) (SecretKey, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		// The decoder's error would quote a position in the secret.
-		return SecretKey{}, errors.New("key is not base64")
+		return SecretKey{}, badKey("is not base64")
 	}
 	k := newSecretKey(b)
-	return k, k.validate()
+	if err := k.validate(); err != nil {
+		return SecretKey{}, err
+	}
+	return k, nil
+}
+
+// badKey says what is wrong with a key, and how to make a good one.
+func badKey(format string, args ...any) error {
+	return fmt.Errorf("key "+format+"; make one with: openssl rand -base64 32", args...)
 }
 
 // ParseKeys reads a comma-separated list of keys, the newest first, as
@@ -87,15 +97,71 @@ func ParseKeys(text string) ([]SecretKey, error) {
 func (k SecretKey) Encode() string { return base64.RawURLEncoding.EncodeToString([]byte(k.value())) }
 
 func (k SecretKey) validate() error {
-	switch secret := k.value(); {
+	secret := k.value()
+	switch {
 	case secret == "":
-		return errors.New("key is empty")
+		return badKey("is empty")
 	case len(secret) < minKeySize:
-		return fmt.Errorf("key has %d bytes, at least %d are needed", len(secret), minKeySize)
-	case strings.Trim(secret, secret[:1]) == "":
-		return errors.New("key repeats a single byte; it must be random")
+		return badKey("has %d bytes, at least %d are needed", len(secret), minKeySize)
+	}
+	// What people type shows in the bytes or in the text that they are read
+	// from. All these checks together refuse a random key with a probability
+	// of less than 2^-66. Most of that is hexadecimal text: 42 characters, each
+	// one of 22 among 64, and a last one of 6 among 16.
+	text := k.Encode()
+	switch {
+	case strings.Trim(text, "0123456789abcdefABCDEF") == "":
+		return badKey("is hexadecimal text: read as base64, a third of its bits can be predicted")
+	case repeats(secret) || repeats(text):
+		return badKey("is a repetition of one part")
+	case counts(secret) || counts(text):
+		return badKey("is a sequence")
+	case distinct(secret) < minDistinctBytes || distinct(text) < minDistinctChars:
+		return badKey("has few different bytes")
 	}
 	return nil
+}
+
+// repeats reports whether s is one part repeated: twice or more, the last time
+// cut perhaps.
+func repeats(s string) bool {
+	for period := 1; period <= len(s)/2; period++ {
+		if s[period:] == s[:len(s)-period] {
+			return true
+		}
+	}
+	return false
+}
+
+// counts reports whether s mostly counts up or down, as "abcdef" does: half of
+// its steps from one byte to the next are as large as the step before.
+func counts(s string) bool {
+	same := 0
+	for i := 2; i < len(s); i++ {
+		if s[i]-s[i-1] == s[i-1]-s[i-2] {
+			same++
+		}
+	}
+	return same >= (len(s)-2)/2
+}
+
+// Of 32 random bytes 30 are different, of the 43 characters of their text 31.
+// Fewer different ones than these have a probability of 2^-74 and 2^-76.
+const (
+	minDistinctBytes = 13
+	minDistinctChars = 11
+)
+
+func distinct(s string) int {
+	var seen [256]bool
+	n := 0
+	for i := range len(s) {
+		if !seen[s[i]] {
+			seen[s[i]] = true
+			n++
+		}
+	}
+	return n
 }
 
 func validateKeys(keys []SecretKey) error {

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	keyA = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-	keyB = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+	keyA = "bnSQWYP/zj8A0xARy0OmavpGqdVjnCjLu1gfGsbf1vg="
+	keyB = "zsxE7VeLmSX/yIvmNQ0gu9DvbRtOOC9pknmL9SQjXoE="
 )
 
 // A setting that can't be used: exit status 2, nothing on standard output, and
@@ -69,6 +69,8 @@ func TestBadSettings(t *testing.T) {
 		{"second key too short", []string{"SESSION_KEYS=" + keyA + ",aHVudGVyMmh1bnRlcjI"}, []string{"SESSION_KEYS", "key 2"}},
 		{"empty key in the list", []string{"SESSION_KEYS=" + keyA + ","}, []string{"SESSION_KEYS", "key 2"}},
 		{"key twice", []string{"SESSION_KEYS=" + keyA + "," + keyA}, []string{"SESSION_KEYS", "key 2"}},
+		{"key of one word", []string{"SESSION_KEYS=" + keyA + "," + strings.Repeat("password", 6)}, []string{"SESSION_KEYS", "key 2", "openssl rand -base64 32"}},
+		{"hexadecimal key", []string{"SESSION_KEYS=" + strings.Repeat("0123456789abcdef", 4)}, []string{"SESSION_KEYS", "hexadecimal", "openssl rand -base64 32"}},
 		{"key of zeros", []string{"SESSION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, []string{"SESSION_KEYS"}},
 		{"keys as a flag", []string{"-session-keys=" + keyA}, []string{"-session-keys"}},
 		{"duration", []string{"REFRESH_BEFORE=10"}, []string{"REFRESH_BEFORE", "duration"}},
