@@ -36,8 +36,8 @@ type Claims struct {
 	// clock of the auth service. IssuedAt is zero if the token has no iat.
 	IssuedAt, ExpiresAt time.Time
 
-	// odd is why AllowedRoles or DefaultRole is empty although the token has a
-	// claim for it.
+	// odd is why AllowedRoles or DefaultRole is empty although the token seems
+	// to have a claim for it.
 	odd error
 
 	namespace map[string]json.RawMessage
@@ -45,9 +45,15 @@ type Claims struct {
 
 // Get decodes the claim of the token's namespace with the given name into v,
 // as encoding/json does. It reports false if the namespace has no such claim.
+//
+// If no claim has exactly that name, Get decodes the claim whose name differs
+// in case only. Several such claims are an error.
 func (c Claims) Get(name string, v any) (bool, error) {
-	raw, ok := c.namespace[name]
-	if !ok {
+	_, raw, err := c.find(name)
+	if err != nil {
+		return true, fmt.Errorf("session: claim %q comes in several cases", name)
+	}
+	if raw == nil {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
@@ -77,7 +83,9 @@ type ClaimNames struct {
 	Namespaces []string
 
 	// UserID, AllowedRoles and DefaultRole are the names under which the
-	// namespace may have these claims; the first that it has is read.
+	// namespace may have these claims; the first that it has is read. If it has
+	// none of them, the first that it has in another case is read, unless
+	// several claims differ from that name in case only.
 	// Default: "x-hasura-user-id" or "user_id"; "x-hasura-allowed-roles" or
 	// "allowed_roles"; "x-hasura-default-role" or "default_role".
 	UserID, AllowedRoles, DefaultRole []string
@@ -105,7 +113,7 @@ var ErrInvalidToken = errors.New("invalid access token")
 //
 // The token must be a JWT of at most 64 KiB with an exp after its iat and a
 // user ID; everything else may be missing. A claim for the allowed roles that
-// is not an array of strings gives no role at all.
+// is not an array of strings, or comes in several cases, gives no role at all.
 func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
 	c, err := parseClaims(accessToken, names.withDefaults())
 	if err != nil {
@@ -156,19 +164,37 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	return c, nil
 }
 
-func (c Claims) first(names []string) (string, json.RawMessage) {
+// find returns the claim of the first of names that the namespace has, and that
+// name. A claim with exactly one of the names comes before one in another case.
+// The claim is nil if there is none.
+func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 	for _, name := range names {
 		if raw, ok := c.namespace[name]; ok {
-			return name, raw
+			return name, raw, nil
 		}
 	}
-	return "", nil
+	for _, name := range names {
+		var found json.RawMessage
+		for other, raw := range c.namespace {
+			if !strings.EqualFold(name, other) {
+				continue
+			}
+			if found != nil {
+				return name, nil, fmt.Errorf("claim %s comes in several cases", name)
+			}
+			found = raw
+		}
+		if found != nil {
+			return name, found, nil
+		}
+	}
+	return "", nil, nil
 }
 
 func (c Claims) text(names []string) (string, error) {
-	name, raw := c.first(names)
+	name, raw, err := c.find(names...)
 	if raw == nil {
-		return "", nil
+		return "", err
 	}
 	var s *string
 	if json.Unmarshal(raw, &s) != nil || s == nil {
@@ -178,9 +204,12 @@ func (c Claims) text(names []string) (string, error) {
 }
 
 func (c Claims) roles(names []string) ([]string, error) {
-	name, raw := c.first(names)
+	name, raw, err := c.find(names...)
+	if err != nil {
+		return nil, err
+	}
 	if raw == nil {
-		return nil, nil
+		return nil, c.misnamed(names)
 	}
 	// Pointers tell null from "": a null among the roles is no role.
 	var ptrs []*string
@@ -192,6 +221,18 @@ func (c Claims) roles(names []string) ([]string, error) {
 		roles[i] = *p
 	}
 	return roles, nil
+}
+
+// misnamed returns an error if the namespace has a claim about roles, although
+// it has none of the names for the allowed roles: users would have no roles, and
+// nobody would know why.
+func (c Claims) misnamed(names []string) error {
+	for other := range c.namespace {
+		if strings.Contains(strings.ToLower(other), "role") {
+			return fmt.Errorf("no claim %s, but another claim about roles", strings.Join(names, " or "))
+		}
+	}
+	return nil
 }
 
 // rawClaims is a JWT's payload, undecoded. The jwt.Claims methods only serve

@@ -41,7 +41,13 @@ func TestParseClaims(t *testing.T) {
 		{name: "both namespaces", payload: `{"exp":2,"https://hasura.io/jwt/claims":{"user_id":"v","allowed_roles":["b"]},"hasura":{"user_id":"u","allowed_roles":["a"]}}`, roles: []string{"a"}},
 		{name: "as a string", payload: hasura(`"{\"x-hasura-user-id\":\"u\",\"x-hasura-allowed-roles\":[\"a\"]}"`), roles: []string{"a"}},
 		{name: "other letters", payload: `{"exp":2,"Hasura":{"user_id":"u"}}`, wrong: "no claim hasura"},
-		{name: "names in other letters", payload: hasura(`{"X-Hasura-User-Id":"u"}`), wrong: "no claim x-hasura-user-id"},
+		{name: "names in other letters", payload: hasura(`{"X-Hasura-User-Id":"u","X-Hasura-Allowed-Roles":["a","B"],"X-HASURA-DEFAULT-ROLE":"B"}`), roles: []string{"a", "B"}, defaultRole: "B"},
+		{name: "the other spelling in other letters", payload: hasura(`{"User_ID":"u","Allowed_Roles":["a"],"Default_Role":"a"}`), roles: []string{"a"}, defaultRole: "a"},
+		{name: "names in the right and in other letters", payload: hasura(`{"X-Hasura-User-Id":"v","x-hasura-user-id":"u","X-Hasura-Allowed-Roles":["b"],"x-hasura-allowed-roles":["a"]}`), roles: []string{"a"}},
+		{name: "the other spelling is exact", payload: hasura(`{"X-Hasura-User-Id":"v","user_id":"u","X-Hasura-Allowed-Roles":["b"],"allowed_roles":["a"]}`), roles: []string{"a"}},
+		{name: "a user in two other cases", payload: hasura(`{"X-Hasura-User-Id":"u","X-HASURA-USER-ID":"u"}`), wrong: "claim x-hasura-user-id comes in several cases"},
+		{name: "roles in two other cases", payload: hasura(`{"user_id":"u","X-Hasura-Allowed-Roles":["a"],"X-HASURA-ALLOWED-ROLES":["a"]}`)},
+		{name: "a name that is only similar", payload: hasura(`{"user_id":"u","x_hasura_allowed_roles":["a"],"x-hasura-allowed-roles ":["a"]}`)},
 		{name: "a name twice", payload: `{"exp":2,"hasura":{"user_id":"v"},"hasura":{"user_id":"u"}}`},
 
 		// Roles.
@@ -156,6 +162,20 @@ func TestClaimsGet(t *testing.T) {
 	if ok, err := c.Get("z", &z); !ok || err != nil || z != nil {
 		t.Errorf("z: %v, %v, %v", z, ok, err)
 	}
+	// The case of a name does not matter, unless several claims differ in it.
+	mixed, err := session.ParseClaims(jwtOf(hasura(`{"user_id":"u","X-Hasura-Org":1,"org":2,"Org":3,"a-B":4,"A-b":5}`)), session.ClaimNames{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"x-hasura-org": 1, "X-Hasura-Org": 1, "org": 2, "Org": 3, "a-B": 4} {
+		var got int
+		if ok, err := mixed.Get(name, &got); !ok || err != nil || got != want {
+			t.Errorf("%s: %d (%v, %v), want %d", name, got, ok, err, want)
+		}
+	}
+	if ok, err := mixed.Get("a-b", new(int)); !ok || err == nil || !strings.Contains(err.Error(), `claim "a-b"`) {
+		t.Errorf("a-b: %v, %v, want an error", ok, err)
+	}
 	if ok, err := c.Get("w", &z); ok || err != nil {
 		t.Errorf("w: %v, %v", ok, err)
 	}
@@ -201,4 +221,43 @@ func TestOddRoles(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A user who has no roles because their claim has another name is signed in, and
+// the operator is told.
+func TestRolesUnderAnotherName(t *testing.T) {
+	for _, tt := range []struct {
+		name, namespace string
+		says            string // empty: nothing is logged
+	}{
+		{"another name", `{"user_id":"u","roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
+		{"another name in capitals", `{"user_id":"u","X-Hasura-Roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
+		{"a default role alone", `{"user_id":"u","x-hasura-default-role":"user"}`, "no claim x-hasura-allowed-roles or allowed_roles"},
+		{"two cases", `{"user_id":"u","X-Hasura-Allowed-Roles":["admin"],"X-HASURA-ALLOWED-ROLES":["admin"]}`, "x-hasura-allowed-roles comes in several cases"},
+		{"a service without roles", `{"user_id":"u","x-hasura-org":"o"}`, ""},
+		{"an empty list", `{"user_id":"u","allowed_roles":[]}`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newApp(t)
+			token := jwtOf(hasura(tt.namespace))
+			a.visit("", func(ctx context.Context, _ *session.Session) {
+				if err := a.Start(ctx, session.Tokens{AccessToken: token, RefreshToken: "r"}); err != nil {
+					t.Fatal(err)
+				}
+				s := session.FromContext(ctx)
+				if !s.SignedIn() || len(s.Roles()) != 0 {
+					t.Errorf("signed in: %v, roles %q", s.SignedIn(), s.Roles())
+				}
+			})
+			if n := a.log.count("WARN", session.EventClaimsUnreadable); (n == 1) != (tt.says != "") || n > 1 {
+				t.Errorf("the operator was told %d times", n)
+			}
+			if tt.says != "" && a.log.count(session.EventClaimsUnreadable, tt.says) == 0 {
+				t.Errorf("the log does not say %q", tt.says)
+			}
+			if a.log.count("admin") != 0 {
+				t.Error("the log quotes a role")
+			}
+		})
+	}
 }
