@@ -80,7 +80,9 @@ type Config struct {
 	Logger *slog.Logger
 
 	// LoginPath is where guards send a visitor who is not signed in, without
-	// BasePath. Default: "/login".
+	// BasePath. An app with its own login page sets it, even to "/login".
+	// Default: "/login", if the ready-made routes are mounted; else there is
+	// no login page, and guards refuse with status 401.
 	LoginPath string
 
 	// MaxValueBytes bounds what the values of one stored session take, in bytes:
@@ -280,6 +282,7 @@ type Manager struct {
 	gate      *gate
 	floor     floor  // under refused sign-ins
 	dropped   hourly // reports of dropped cookies
+	hasLogin  atomic.Bool
 	unwritten atomic.Int64
 	endings   endings
 	outages   outages // of the store
@@ -294,6 +297,7 @@ type Manager struct {
 // New returns a Manager for cfg, or an error that names the field of cfg that
 // is wrong and what is allowed.
 func New(cfg Config) (*Manager, error) {
+	ownLogin := cfg.LoginPath != ""
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -337,6 +341,7 @@ func New(cfg Config) (*Manager, error) {
 	if _, m.plain = m.store.(*memstore.Store); !m.plain {
 		m.store = &breaker{store: guardedStore{m.store, cfg.Logger}, outages: &m.outages}
 	}
+	m.hasLogin.Store(ownLogin)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
 }
@@ -351,6 +356,15 @@ func (m *Manager) BasePath() string { return m.cfg.BasePath }
 
 // LoginPath returns Config.LoginPath, or its default.
 func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
+
+// AddLoginPage records that the app serves a login page at LoginPath. The
+// ready-made routes of package middleware do so themselves, and an app with its
+// own login page sets Config.LoginPath instead.
+func (m *Manager) AddLoginPage() { m.hasLogin.Store(true) }
+
+// HasLoginPage reports whether guards can send visitors to LoginPath:
+// Config.LoginPath is set, or AddLoginPage has been called.
+func (m *Manager) HasLoginPage() bool { return m.hasLogin.Load() }
 
 // Stored reports whether sessions are kept in a store.
 func (m *Manager) Stored() bool { return m.stored }

@@ -67,14 +67,49 @@ func (s *settings) isAPI(r *http.Request) bool {
 // front of it is a mistake in the app, and must not redirect it to itself.
 func (s *settings) isLogin(r *http.Request) bool { return addressOf(r).Path == s.loginPath }
 
+// hasLogin reports whether the app has a login page. Without one, which is a
+// mistake in the app unless it serves programs alone, the log says so once.
+func (s *settings) hasLogin() bool {
+	if s.manager == nil || s.manager.HasLoginPage() {
+		return true
+	}
+	s.noLogin.Do(func() {
+		s.log.Error("no login page is mounted, and guards cannot send visitors there: call middleware.Mount, or set Config.LoginPath to the path of the app's own login page")
+	})
+	return false
+}
+
 // loginURL returns the address of the login page for a browser. It leads back
-// to this request if the browser can make it again.
+// to this request if the browser can make it again, and to the page that a form
+// came from.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
-	if !isSafe(r) || len(r.RequestURI) > maxReturnTo {
+	if !isSafe(r) {
+		return withReturnTo(login, s.returnTo(sourceOf(r)))
+	}
+	if len(r.RequestURI) > maxReturnTo {
 		return login
 	}
 	return withReturnTo(login, s.returnTo(s.base+addressOf(r).RequestURI()))
+}
+
+// sourceOf returns the path and query of the page of this app that a request
+// came from, as the browser sees it, or the empty string.
+func sourceOf(r *http.Request) string {
+	referer := r.Header.Get("Referer")
+	if len(referer) > 2*maxReturnTo {
+		return ""
+	}
+	u, err := url.Parse(referer)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	// A proxy may have changed the Host field, which the browser's own judgment
+	// does not depend on.
+	if !strings.EqualFold(u.Host, r.Host) && r.Header.Get("Sec-Fetch-Site") != "same-origin" {
+		return ""
+	}
+	return u.RequestURI()
 }
 
 // homeURL returns the address of the app's start page for a browser.

@@ -49,6 +49,15 @@ type app struct {
 // newApp starts an app with the ready-made routes. set may change the Config.
 func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) *app {
 	t.Helper()
+	a := newBareApp(t, set)
+	middleware.Mount(a.mux, a.m)
+	a.start(middleware.Sessions(a.m, opts...)(a.mux))
+	return a
+}
+
+// newBareApp makes an app that serves nothing yet.
+func newBareApp(t *testing.T, set func(*session.Config)) *app {
+	t.Helper()
 	a := &app{t: t, mux: http.NewServeMux(), log: &logBuffer{}}
 	a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1})
 	a.m = newManager(t, func(c *session.Config) {
@@ -58,8 +67,6 @@ func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) 
 			set(c)
 		}
 	})
-	middleware.Mount(a.mux, a.m)
-	a.start(middleware.Sessions(a.m, opts...)(a.mux))
 	return a
 }
 

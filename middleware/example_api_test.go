@@ -17,6 +17,7 @@ func ExampleWithAPI() {
 	m, stop := startManager("")
 	defer stop()
 	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
 	mux.Handle("GET /api/me", http.HandlerFunc(middleware.Me))
 	mux.Handle("DELETE /api/users/{id}", middleware.RequireRole("admin")(text("deleted")))
 	mux.Handle("GET /{$}", middleware.RequireUser(text("Hello")))

@@ -21,6 +21,7 @@ func ExampleRequireRole() {
 	m, stop := startManager("")
 	defer stop()
 	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
 	mux.Handle("GET /{$}", text("for everybody"))
 	mux.Handle("GET /dashboard", middleware.RequireUser(text("for users")))
 	mux.Handle("GET /reports", middleware.RequireRole("admin", "analyst")(text("for admins and analysts")))

@@ -46,7 +46,12 @@ func newCodePage(r *http.Request, returnTo string) Page {
 
 func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if !WantsPage(r) {
-		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"signed_in": session.FromContext(r.Context()).SignedIn()})
+		current := session.FromContext(r.Context())
+		status := map[string]bool{"signed_in": current.SignedIn()}
+		if current.Err() != nil {
+			status["session_unavailable"] = true
+		}
+		writeJSON(w, http.StatusOK, typeJSON, status)
 		return
 	}
 	returnTo, _ := parameter(r, "return_to")
@@ -156,6 +161,10 @@ func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err
 			Detail: "You cannot be signed in: your account's session is too large to be kept.",
 			Err:    err,
 		}
+	case errors.Is(err, session.ErrSessionUnavailable):
+		p := ProblemOf(err)
+		p.Detail, p.Err = texts[codeAuthUnavailable].detail, err // there is no session yet
+		err = p
 	case errors.Is(err, session.ErrRefused) && !errors.Is(err, session.ErrTicketRefused) && page.Name == "mfa":
 		err = &Problem{
 			Status: http.StatusUnauthorized,

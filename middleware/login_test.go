@@ -20,6 +20,10 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
+// challenge is what a refused request without a bearer token is told to bring:
+// nothing here accepts bearer tokens.
+const challenge = `Session realm="login"`
+
 func TestLoginPage(t *testing.T) {
 	b := newApp(t, nil).browser()
 	page := b.open("/login?return_to=%2Freports%3Fa%3D1").isPage(t, 200, `<form method="post">`)
@@ -76,7 +80,7 @@ func TestLoginJSON(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.Handle("GET /api/me", http.HandlerFunc(middleware.Me))
 	b := a.browser()
-	b.get("/api/me").is(t, 401, "unauthenticated").has(t, "Www-Authenticate", "Bearer")
+	b.get("/api/me").is(t, 401, "unauthenticated").has(t, "Www-Authenticate", challenge)
 	before := time.Now()
 	login := b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`","remember":true}`).
 		is(t, 200, "").has(t, "Content-Type", "application/json").has(t, "Cache-Control", "no-store")
@@ -136,7 +140,7 @@ func TestRefusedLogin(t *testing.T) {
 		b := a.browser()
 		began := time.Now()
 		got := b.postJSON("/login", fmt.Sprintf(`{"email":%q,"password":%q}`, c.email, c.password)).
-			is(t, 401, "invalid_credentials").has(t, "Www-Authenticate", "Bearer").has(t, "Set-Cookie", "")
+			is(t, 401, "invalid_credentials").has(t, "Www-Authenticate", challenge).has(t, "Set-Cookie", "")
 		if d := time.Since(began); d < 300*time.Millisecond {
 			t.Errorf("%s was refused after %v", c.email, d)
 		}
@@ -256,9 +260,17 @@ func TestLoginWhileTheStoreIsDown(t *testing.T) {
 	b := newApp(t, func(c *session.Config) { c.Store = s }).browser()
 	s.down.Store(true)
 	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 503, "session_unavailable").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
-	b.submit("/login", "email", "admin@example.com", "password", password).isPage(t, 503, "try again")
+	b.submit("/login", "email", "admin@example.com", "password", password).isPage(t, 503, "Signing in does not work at the moment. Please try again")
 	s.down.Store(false)
 	b.signIn("admin@example.com")
+
+	// Whether the browser is signed in cannot be told now, and nothing else is said.
+	s.down.Store(true)
+	if got := b.get("/login").is(t, 200, ""); got.body != `{"session_unavailable":true,"signed_in":false}` {
+		t.Errorf("GET /login: %s", got.body)
+	}
+	s.down.Store(false)
+	me(t, b, "admin")
 }
 
 func TestLoginThatFitsNoCookie(t *testing.T) {

@@ -118,7 +118,7 @@ var texts = map[string]struct{ title, detail string }{
 	codeNotLoaded:          {"Not set up", "No session was loaded for this request: its handler is not inside middleware.Sessions."},
 	codeAuthInvalid:        {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
 	codeAuthUnavailable:    {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
-	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. Nothing is lost; please try again shortly."},
+	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. This does not sign you out; please try again shortly."},
 }
 
 // ProblemOf returns what [Refuse] answers err with, every field set that has a
@@ -184,9 +184,10 @@ func problemOf(err error) Problem {
 // header sets the fields that go with the refusal in whatever form it comes.
 func (p *Problem) header(h http.Header) {
 	if p.Status == http.StatusUnauthorized {
-		// A 401 must name a scheme (RFC 9110, section 15.5.2). Cookies are
-		// none; and no browser asks for a password for this one.
-		challenge := "Bearer"
+		// A 401 must name a scheme (RFC 9110, section 15.5.2). There is none for
+		// cookies, and browsers do not open a password dialog for one that they
+		// do not know. Bearer is for requests that came with such a token.
+		challenge := `Session realm="login"`
 		if errors.Is(p.Err, session.ErrBearer) {
 			challenge = `Bearer error="invalid_token"`
 		}

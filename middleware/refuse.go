@@ -16,7 +16,8 @@ import (
 // everything else is logged and answered with status 500.
 //
 // Somebody who is not signed in and follows a link, or types an address, is
-// sent to the login page (303), which leads back. Everything else is a refusal
+// sent to the login page (303), which leads back, if the app has one: the
+// ready-made routes, or its own at session.Config.LoginPath. Everything else is a refusal
 // with its status, as a page or as JSON by the rule of [WantsPage]. Under a
 // prefix that is named by [WithAPI] nobody is redirected, either.
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
@@ -25,7 +26,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Code == codeInternal || p.Code == codeNotLoaded {
 		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	if p.Code == codeUnauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) {
+	if p.Code == codeUnauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) && s.hasLogin() {
 		redirect(w, s.loginURL(r))
 		return
 	}
@@ -47,7 +48,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if page.Title == "" {
 		page.Title = http.StatusText(p.Status)
 	}
-	if (p.Code == codeUnauthenticated || p.Code == codeForbidden) && !s.isLogin(r) {
+	if (p.Code == codeUnauthenticated || p.Code == codeForbidden) && !s.isLogin(r) && s.hasLogin() {
 		page.LoginURL = s.loginURL(r)
 	}
 	s.pages.write(w, s.log, page)

@@ -151,13 +151,86 @@ func TestRedirectToLogin(t *testing.T) {
 		if got.StatusCode != 401 || got.Header.Get("Location") != "" {
 			t.Errorf("%+v: status %d, Location %q", c, got.StatusCode, got.Header.Get("Location"))
 		}
-		got.has(t, "Www-Authenticate", "Bearer").has(t, "Cache-Control", "no-store")
+		got.has(t, "Www-Authenticate", challenge).has(t, "Cache-Control", "no-store")
 	}
 	// Where the browser comes back is where it was, or nowhere.
 	b.open("/x/%2e%2e/"+strings.Repeat("y", 3000)).isRedirect(t, "/login")
 	// A page of somebody who is not signed in leads to the login page, too.
 	if page := b.submit("/x/", "a", "b").isPage(t, 401, "signed in"); !strings.Contains(page.body, `href="/login"`) {
 		t.Errorf("no link to the login page: %s", visible(page.body))
+	}
+}
+
+// Somebody fills in a form, and the session ends meanwhile. The page that
+// refuses the form leads to the login page, and from there back to the form.
+func TestFormAfterTheSessionsEnd(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.Handle("POST /save", middleware.RequireUser(http.NotFoundHandler()))
+	a.mux.Handle("POST /admin", middleware.RequireRole("admin")(http.NotFoundHandler()))
+	visitor, viewer := a.browser(), a.browser()
+	viewer.signIn("viewer@example.com")
+	const form, back = "/form?id=1&x=%2F", `href="/login?return_to=%2Fform%3Fid%3D1%26x%3D%252F"`
+	for _, c := range []struct {
+		name, referer, site, link string
+	}{
+		{"the form's page", a.srv.URL + form, "", back},
+		{"a proxy changes the Host field", "https://app.example.org" + form, "same-origin", back},
+		{"no Referer", "", "same-origin", `href="/login"`},
+		{"a page of another host", "https://evil.example" + form, "", `href="/login"`},
+		{"a page of a host with a similar name", a.srv.URL + ".evil.example" + form, "", `href="/login"`},
+		{"an address that leads elsewhere", a.srv.URL + "//evil.example/", "", `href="/login"`},
+		{"the login page", a.srv.URL + "/login?return_to=/x", "", `href="/login"`},
+		{"an address that is too long", a.srv.URL + form + strings.Repeat("y", 3000), "", `href="/login"`},
+		{"no address", "mailto:" + form, "same-origin", `href="/login"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			header := []string{"Content-Type", "application/x-www-form-urlencoded", "Accept", asPage, "Referer", c.referer}
+			if c.site != "" {
+				header = append(header, "Sec-Fetch-Site", c.site)
+			}
+			for _, page := range []answer{
+				visitor.do("POST", "/save", "a=b", header...).isPage(t, 401, "signed in"),
+				viewer.do("POST", "/admin", "a=b", header...).isPage(t, 403, "not allowed"), // as somebody else
+			} {
+				if !strings.Contains(page.body, c.link) {
+					t.Errorf("the page has no %s: %s", c.link, visible(page.body))
+				}
+			}
+		})
+	}
+}
+
+// A guard cannot send visitors to a login page that nobody has mounted. It says
+// so in the log, once.
+func TestGuardWithoutLoginPage(t *testing.T) {
+	const says = "no login page"
+	build := func(set func(*session.Config)) (*app, *browser) {
+		a := newBareApp(t, set)
+		guarded := http.NewServeMux()
+		guarded.Handle("/page", middleware.RequireUser(http.NotFoundHandler()))
+		a.start(middleware.Sessions(a.m)(guarded))
+		return a, a.browser()
+	}
+	logged := func(a *app) int { return strings.Count(a.log.String(), says) }
+
+	a, b := build(nil)
+	for range 3 {
+		if page := b.open("/page").isPage(t, 401, "signed in"); strings.Contains(page.body, `href="/login"`) {
+			t.Error("the page leads to a login page that is not there")
+		}
+	}
+	b.get("/page").is(t, 401, "unauthenticated")
+	if n := logged(a); n != 1 {
+		t.Errorf("the log says it %d times, want once", n)
+	}
+	// Mounted later, and with any router, it counts.
+	middleware.Routes(a.m)
+	b.open("/page").isRedirect(t, "/login?return_to=%2Fpage")
+
+	a, b = build(func(c *session.Config) { c.LoginPath = "/login" })
+	b.open("/page").isRedirect(t, "/login?return_to=%2Fpage")
+	if n := logged(a); n > 0 {
+		t.Errorf("an app with its own login page has %d lines in its log", n)
 	}
 }
 

@@ -51,10 +51,12 @@ var methods = []string{
 // cookie.
 //
 // The login page is shown to a user who is signed in, too: to sign in as
-// somebody else. Asked for as JSON it answers {"signed_in":true} or false, and
-// the page for the code {"mfa_required":true} or, if no sign-in waits for one,
+// somebody else. Asked for as JSON it answers {"signed_in":true} or false, with
+// "session_unavailable":true where that cannot be told at the moment, and the
+// page for the code {"mfa_required":true} or, if no sign-in waits for one,
 // 401.
 func Routes(m *session.Manager) []Route {
+	m.AddLoginPage()
 	h := &handlers{m}
 	routes := h.path(nil, loginPath, h.loginPage, h.login)
 	if m.HasSecondFactor() {

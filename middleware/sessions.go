@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/synmetrix/session"
 )
@@ -100,6 +101,7 @@ type settings struct {
 	api       []string
 	pages     *pages
 	log       *slog.Logger
+	noLogin   sync.Once // logs that there is no login page
 }
 
 type settingsKey struct{}

@@ -80,10 +80,14 @@ func require(c *gin.Context, policy session.Policy) {
 }
 
 // Refuse refuses a request for the reason err, as the guards do: it answers as
-// middleware.Refuse does, aborts, and puts err into Context.Errors. A handler
-// returns after it.
+// middleware.Refuse does and aborts. A handler returns after it.
+//
+// A failure, with status 500 or more, is also put into Context.Errors. What a
+// visitor may not do is no error of the app, and Gin would log it as one.
 func Refuse(c *gin.Context, err error) {
-	_ = c.Error(err)
+	if middleware.ProblemOf(err).Status >= http.StatusInternalServerError {
+		_ = c.Error(err)
+	}
 	c.Abort()
 	middleware.Refuse(c.Writer, c.Request, err)
 }

@@ -45,6 +45,7 @@ type view struct {
 type pageJSON struct {
 	Title        string   `json:"title"`
 	SignedIn     bool     `json:"signed_in"`
+	Unavailable  bool     `json:"session_unavailable,omitempty"` // signed in or not, it cannot be told
 	UserID       string   `json:"user_id,omitempty"`
 	AllowedRoles []string `json:"allowed_roles,omitempty"`
 }
@@ -79,7 +80,7 @@ func (p *pages) handler(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		if !middleware.WantsPage(r) {
-			writeJSON(w, http.StatusOK, pageJSON{title, s.SignedIn(), s.UserID(), s.Roles()})
+			writeJSON(w, http.StatusOK, pageJSON{title, s.SignedIn(), s.Err() != nil, s.UserID(), s.Roles()})
 			return
 		}
 		var page bytes.Buffer

@@ -178,8 +178,21 @@ func testOutage(t *testing.T, tt target) {
 			}
 			b.get("/dashboard").problem(503, "session_unavailable")
 			b.put("theme", `"light"`).problem(503, "session_unavailable")
-			if page := b.page("/").isPage(200); !strings.Contains(page.body, "cannot be reached") {
+			// The start page says so, and not that anybody is signed in or out.
+			page := b.page("/").isPage(200)
+			if !strings.Contains(page.body, "cannot be reached") {
 				t.Error("the start page does not say so")
+			}
+			for _, untrue := range []string{"Nobody is signed in", "Nothing is lost", "Sign in", "Welcome back"} {
+				if strings.Contains(page.body, untrue) {
+					t.Errorf("the start page says %q", untrue)
+				}
+			}
+			if got := b.get("/").is(200).object(); got["session_unavailable"] != true {
+				t.Errorf("the start page as JSON: %v", got)
+			}
+			if got := b.get("/login").is(200).object(); got["session_unavailable"] != true {
+				t.Errorf("the login page as JSON: %v", got)
 			}
 			if b.cookieHeader() != sent {
 				t.Error("the cookies have changed")
