@@ -68,6 +68,9 @@ func (c *Client) Register(ctx context.Context, email, password string) (session.
 // password and signs in by links in e-mails, see [Client.SendMagicLink]. A
 // service that activates accounts at once signs it in without any e-mail:
 // nothing then shows that the address is the user's.
+//
+// A service without magic links does not support it: the error has
+// CodeUnsupported and wraps [session.ErrUnavailable].
 func (c *Client) RegisterPasswordless(ctx context.Context, email string) (session.Tokens, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Passwordless: true})
 }
@@ -124,6 +127,8 @@ var registerRefusals = refusals{
 	{400, "Default role must be part of allowed roles."}:     refused(CodeRolesRefused),
 	{400, "allowed roles must be a subset of ALLOWED_ROLES"}: refused(CodeRolesRefused),
 	{400, `"cookie" is not allowed`}:                         unavailable(CodeUnsupported),
+	// Only a registration without a password sends none.
+	{400, `"password" is required`}: unavailable(CodeUnsupported),
 }
 
 // Activate confirms the address of an account by the ticket of the link that a

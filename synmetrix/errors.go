@@ -46,7 +46,7 @@ const (
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
 	CodeServiceError     = "service_error"     // 500 or more; also the answer of a feature that is switched off (ErrUnavailable; also ErrOutcomeUnknown unless the service itself says so in JSON)
 	CodeUnexpectedStatus = "unexpected_status" // a 4xx that this call does not have, such as the 404 of a service that is switched off (ErrUnavailable)
-	CodeUnsupported      = "unsupported"       // the service's settings rule the call out: with anonymous users on, it refuses every login that asks for a refresh token; with them off, the anonymous one (ErrUnavailable)
+	CodeUnsupported      = "unsupported"       // the service's settings rule the call out: with anonymous users on, it refuses every login that asks for a refresh token; with them off, the anonymous one; without magic links, a login or registration without a password (ErrUnavailable)
 
 	// CodeUnclear: a 400 without a known message. The service answers so when
 	// its own backend is failing, and also to a password for an account that

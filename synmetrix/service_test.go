@@ -287,7 +287,9 @@ func TestService(t *testing.T) {
 		"magic links switched off": {opts: authtest.Options{NoMagicLink: true}, run: func(b *bench) {
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
 			_, err := b.RegisterPasswordless(b.ctx, "new@example.com")
-			wantError(b.T, err, "register", synmetrix.CodeInvalidPassword, 400, `"password" is required`, "refused")
+			wantError(b.T, err, "register", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
+			_, err = b.RegisterWith(b.ctx, synmetrix.Registration{Email: "new@example.com", Password: "not sent", Passwordless: true})
+			wantError(b.T, err, "register", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
 		}},
 		"mail server down": {opts: authtest.Options{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("refused") }}, run: func(b *bench) {
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeServiceError, 500, serverError, unavailable)

@@ -171,7 +171,7 @@ func TestManySmallRecords(t *testing.T) {
 			}
 			delete(model, key)
 		} else {
-			rec := store.Record{Key: key, Version: r.Uint64() | 1, ExpiresAt: c.Now().Add(time.Duration(r.IntN(300e9)))}
+			rec := store.Record{Key: key, Version: r.Uint64() | 1, ExpiresAt: c.Now().Add(time.Duration(r.Int64N(300e9)))}
 			rec.Data = bytes.Repeat([]byte{byte(step)}, r.IntN(24))
 			put(t, s, rec, old.Version)
 			model[key] = rec
