@@ -70,8 +70,9 @@ func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
 // hasBearer reports whether a request carries a bearer token (RFC 6750), which
 // then decides alone.
 func hasBearer(h http.Header) bool {
-	scheme, _, _ := strings.Cut(h.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer")
+	const scheme = "Bearer"
+	value := h.Get("Authorization") // perhaps a long one, of which the start is enough
+	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || value[len(scheme)] == ' ')
 }
 
 // CarriesCookie reports whether the request presented a cookie of ours.

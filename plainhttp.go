@@ -44,7 +44,8 @@ func overPlainHTTP(r *http.Request) bool {
 		return false
 	}
 	for _, f := range schemeFields {
-		for _, v := range h[f.name] {
+		values := h[f.name]
+		for _, v := range values[:min(len(values), maxSchemeFields)] {
 			if strings.Contains(strings.ToLower(v[:min(len(v), maxSchemeField)]), f.secure) {
 				return false
 			}
@@ -53,8 +54,12 @@ func overPlainHTTP(r *http.Request) bool {
 	return true
 }
 
-// maxSchemeField bounds how much of a header field is searched for a scheme.
-const maxSchemeField = 512
+// maxSchemeField bounds how many bytes of a header field are searched for a
+// scheme, and maxSchemeFields how many fields of one name.
+const (
+	maxSchemeField  = 512
+	maxSchemeFields = 4
+)
 
 // schemeFields are the header fields by which proxies report the browser's
 // scheme, and what they hold for HTTPS.
@@ -65,9 +70,16 @@ var schemeFields = []struct{ name, secure string }{
 	{"X-Forwarded-Ssl", "on"}, {"Front-End-Https", "on"}, {"X-Forwarded-Port", "443"},
 }
 
+// maxHost bounds a Host field that is parsed: a host's name of 253 bytes and a
+// port are shorter.
+const maxHost = 512
+
 // isLocal reports whether browsers trust a host, with or without a port, over
 // plain HTTP.
 func isLocal(host string) bool {
+	if len(host) > maxHost {
+		return false
+	}
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -15,10 +15,11 @@ const maxAddress = 2048
 func addressOf(r *http.Request) *url.URL {
 	uri := r.RequestURI
 	if len(uri) > maxAddress {
-		uri, _, _ = strings.Cut(uri, "?")
-	}
-	if len(uri) > maxAddress {
-		uri = uri[:strings.LastIndexByte(uri[:maxAddress], '/')+1]
+		path, _, whole := strings.Cut(uri[:maxAddress], "?")
+		if !whole {
+			path = path[:strings.LastIndexByte(path, '/')+1]
+		}
+		uri = path
 	}
 	if uri != "" {
 		if u, err := url.ParseRequestURI(uri); err == nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -49,9 +48,9 @@ func readInput(r *http.Request) (input, error) {
 			return input{}, err
 		}
 	}
-	typ, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	typ, params := contentType(r.Header)
 	charset := params["charset"]
-	if err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") || !isIdentity(r.Header.Get("Content-Encoding")) {
+	if charset != "" && !strings.EqualFold(charset, "utf-8") || !isIdentity(r.Header.Get("Content-Encoding")) {
 		return input{}, mediaProblem()
 	}
 	var read func([]byte) (input, error)

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"errors"
-	"mime"
 	"net/http"
 
 	"github.com/synmetrix/session"
@@ -67,8 +66,8 @@ func WantsPage(r *http.Request) bool {
 }
 
 func isForm(r *http.Request) bool {
-	typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && (typ == typeForm || typ == typeMultipart)
+	typ, _ := contentType(r.Header)
+	return typ == typeForm || typ == typeMultipart
 }
 
 func hasBody(r *http.Request) bool {

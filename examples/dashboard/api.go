@@ -27,6 +27,8 @@ const (
 	maxPrefs   = 100
 	maxPref    = 1 << 10  // bytes of JSON
 	maxBody    = 64 << 10 // bytes that are read at all
+
+	maxContentType = 256 // bytes of the field that are parsed
 )
 
 var prefName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
@@ -84,9 +86,9 @@ func putPref(w http.ResponseWriter, r *http.Request) {
 // readPref reads a JSON value from the request's body, which need not be said
 // to be JSON, but must not be said to be anything else.
 func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
-	if typ := r.Header.Get("Content-Type"); typ != "" {
-		typ, params, err := mime.ParseMediaType(typ)
-		if charset := cmp.Or(params["charset"], "utf-8"); err != nil || typ != "application/json" || !strings.EqualFold(charset, "utf-8") {
+	if field := r.Header.Get("Content-Type"); field != "" {
+		typ, params, err := mime.ParseMediaType(field[:min(len(field), maxContentType)])
+		if charset := cmp.Or(params["charset"], "utf-8"); err != nil || len(field) > maxContentType || typ != "application/json" || !strings.EqualFold(charset, "utf-8") {
 			return nil, &middleware.Problem{Status: http.StatusUnsupportedMediaType, Detail: "The request's body must be application/json in UTF-8."}
 		}
 	}

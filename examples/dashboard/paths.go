@@ -11,11 +11,15 @@ import (
 // Routers are of different opinions about odd paths. What is here makes them
 // agree, so that the app has one.
 
+// maxPath bounds the paths that are read. The app has none that is nearly as
+// long.
+const maxPath = 4096
+
 // isClean reports whether a path, as it was sent, is one (that of CONNECT is
-// none), has no dots or slashes for segments, and no empty ones but the last.
+// none), is not too long, has no dots or slashes for segments, and no empty ones but the last.
 // Routers go different ways about others.
 func isClean(escaped string) bool {
-	if !strings.HasPrefix(escaped, "/") {
+	if !strings.HasPrefix(escaped, "/") || len(escaped) > maxPath {
 		return false
 	}
 	segments := strings.Split(escaped, "/")[1:]

@@ -1,0 +1,232 @@
+//go:build !race
+
+package middleware_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
+)
+
+// What anybody can send in a header must not cost much, beyond what the server
+// itself spends on it. The race detector makes everything slower and larger:
+// this is measured without.
+const (
+	maxHeaderTime  = 100 * time.Microsecond
+	maxHeaderBytes = 32 << 10
+)
+
+// afterType marks the shapes of fields that hold media types.
+const afterType = "after a type: "
+
+// hostile returns header values of 1 MB, and lists of values that have as much.
+func hostile() map[string][]string {
+	const size = 1 << 20
+	fill := func(unit string) string { return strings.Repeat(unit, size/len(unit)) }
+	var params strings.Builder
+	for i := 0; params.Len() < size; i++ {
+		fmt.Fprintf(&params, ";p%d=%d", i, i)
+	}
+	values := map[string][]string{"parameters": {"text/html" + params.String()}, "form parameters": {"multipart/form-data" + params.String()}}
+	for _, unit := range []string{
+		"a", "A", ",", ";", " ", "\t", `"`, `\`, "=", "/", "%", "*", "_", ".", "a/b,", "text/html,", "text/html;q=0.9,", "*/*;q=1,", "*/*,",
+		"text/html;a=\"\\\"\",", "text/html;charset=utf-8,", "a=b;", "text/html;", "a=b; ", "%41", "../", "a,b;c=d ", "\x80", "é",
+	} {
+		values[unit] = []string{fill(unit)}
+		values[afterType+unit] = []string{"text/html;" + fill(unit)}
+	}
+	for _, start := range []string{
+		"application/json; charset=", "multipart/form-data; boundary=", `text/html; a="`, "Bearer", "Basic ", "https://", "https://user:", "https://a.example/",
+		"same-origin", "navigate", "text/html;a*0=", "a@", "http://[",
+	} {
+		values[start] = []string{start + fill("a")}
+	}
+	for _, unit := range []string{"", "a", "text/html", "text/html;q=0.5", "*/*;q=0.1", "application/json;a=b", strings.Repeat("A", 600)} {
+		// Over HTTP/2 a field that is repeated takes a byte on the wire.
+		many := make([]string, size/(len(unit)+32))
+		for i := range many {
+			many[i] = unit
+		}
+		values["many fields of "+unit] = many
+	}
+	return values
+}
+
+// readFields are the header fields that decide something, here or in net/http.
+var readFields = []string{
+	"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cf-Visitor", "Connection", "Content-Encoding", "Content-Type", "Forwarded", "Host", "Hx-Request", "If-None-Match",
+	"Origin", "Purpose", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Purpose", "Turbo-Frame",
+	"Upgrade", "User-Agent", "X-Csrf-Token", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Pjax",
+	"X-Requested-With", "X-Up-Version", "X-Xsrf-Token",
+}
+
+// target is a request of which one header field, or the address, is hostile.
+type target struct {
+	method, path, body string
+	header             http.Header
+}
+
+// probes are requests to all routes and guards, which spend little by
+// themselves.
+func probes() []target {
+	var all []target
+	page := http.Header{"Accept": {"text/html"}}
+	script := http.Header{"Accept": {"application/json"}}
+	form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	cookie := http.Header{"Cookie": {"__Host-session=x"}}
+	for _, path := range []string{"/login", "/login/mfa", "/logout", "/user", "/role", "/api/user", "/me", "/open"} {
+		all = append(all,
+			target{method: "GET", path: path, header: page},
+			target{method: "GET", path: path, header: script},
+			target{method: "POST", path: path, body: "x=1", header: form},
+			target{method: "POST", path: path, body: "x=1"},
+			target{method: "POST", path: path},
+			target{method: "POST", path: path, header: cookie},
+		)
+	}
+	return all
+}
+
+// newGuarded returns an app with every route and guard.
+func newGuarded(t *testing.T) http.Handler {
+	auth := authtest.NewServer(t, authtest.Options{PasswordCost: -1})
+	m := newManager(t, func(c *session.Config) {
+		c.Auth = synmetrix.NewClient(auth.URL)
+		c.Logger = slog.New(slog.DiscardHandler)
+	})
+	// A map, since an http.ServeMux spends time of its own on a long Host.
+	routes := map[string]http.Handler{}
+	for _, route := range middleware.Routes(m) {
+		routes[route.Method+" "+route.Path] = route.Handler
+	}
+	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, fmt.Sprint(middleware.WantsPage(r)))
+	})
+	for path, h := range map[string]http.Handler{
+		"/user": middleware.RequireUser(ok), "/api/user": middleware.RequireUser(ok), "/role": middleware.RequireRole("admin")(ok),
+		"/me": http.HandlerFunc(middleware.Me), "/open": ok,
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
+			routes[method+" "+path] = h
+		}
+	}
+	return middleware.Sessions(m, middleware.WithAPI("/api/"))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		routes[r.Method+" "+r.URL.Path].ServeHTTP(w, r)
+	}))
+}
+
+// request returns a new request of the target.
+func (p target) request() *http.Request {
+	var body io.Reader
+	if p.body != "" {
+		body = strings.NewReader(p.body)
+	}
+	r := httptest.NewRequest(p.method, p.path, body)
+	for name, values := range p.header {
+		r.Header[name] = values
+	}
+	return r
+}
+
+// cheapest returns what h spends on a request at best: of what it does alone,
+// since other programs of the machine come in between.
+func cheapest(h http.Handler, r func() *http.Request) (bytes uint64, took time.Duration) {
+	bytes, took = 1<<62, time.Hour
+	var before, after runtime.MemStats
+	for range 50 {
+		w, r := httptest.NewRecorder(), r()
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		h.ServeHTTP(w, r)
+		took = min(took, time.Since(start))
+		runtime.ReadMemStats(&after)
+		bytes = min(bytes, after.TotalAlloc-before.TotalAlloc)
+		if took < maxHeaderTime && bytes < maxHeaderBytes {
+			break
+		}
+	}
+	return bytes, took
+}
+
+func TestHeadersAreCheap(t *testing.T) {
+	h := newGuarded(t)
+	values := hostile()
+	for _, p := range probes() {
+		plainBytes, plainTime := cheapest(h, p.request)
+		check := func(what string, r func() *http.Request) {
+			t.Helper()
+			bytes, took := cheapest(h, r)
+			if bytes > plainBytes+maxHeaderBytes || took > plainTime+maxHeaderTime {
+				t.Fatalf("%s %s %v, %s: %v and %d bytes, without %v and %d bytes", p.method, p.path, p.header, what, took, bytes, plainTime, plainBytes)
+			}
+		}
+		for _, field := range readFields {
+			for shape, list := range values {
+				if strings.HasPrefix(shape, afterType) && field != "Accept" && field != "Content-Type" {
+					continue
+				}
+				check(field+": "+shape, func() *http.Request {
+					r := p.request()
+					if r.Header[field] = list; field == "Host" {
+						r.Host = list[0]
+					}
+					return r
+				})
+			}
+		}
+		if p.method != "GET" {
+			continue
+		}
+		for shape, list := range values {
+			address := strings.NewReplacer(" ", "+", "\t", "+", "\x80", "+", "%", "%25", "#", "+").Replace(list[0])
+			for _, uri := range []string{p.path + "?" + address, p.path + "?return_to=" + address, p.path + "?a=b&return_to=/" + address} {
+				check("query: "+shape, func() *http.Request {
+					r := p.request()
+					r.RequestURI, r.URL.RawQuery = uri, uri[len(p.path)+1:]
+					return r
+				})
+			}
+		}
+	}
+}
+
+// A guard around everything sees paths of any length.
+func TestAddressesAreCheap(t *testing.T) {
+	m := newManager(t, func(c *session.Config) {
+		auth := authtest.NewServer(t, authtest.Options{PasswordCost: -1})
+		c.Auth = synmetrix.NewClient(auth.URL)
+		c.Logger = slog.New(slog.DiscardHandler)
+	})
+	h := middleware.Sessions(m, middleware.WithAPI("/api/"))(middleware.RequireUser(http.NotFoundHandler()))
+	page := target{method: "GET", path: "/", header: http.Header{"Accept": {"text/html"}}}
+	plainBytes, plainTime := cheapest(h, page.request)
+	for shape, list := range hostile() {
+		for _, prefix := range []string{"/", "//", "/api/", "http://app.example/"} {
+			uri := prefix + strings.NewReplacer(" ", "+", "\t", "+", "\x80", "+", "%41", "%41", "%", "%25").Replace(list[0])
+			u, err := url.Parse(uri)
+			if err != nil {
+				continue // the server refuses it
+			}
+			bytes, took := cheapest(h, func() *http.Request {
+				r := page.request()
+				r.RequestURI, r.URL = uri, u
+				return r
+			})
+			if bytes > plainBytes+maxHeaderBytes || took > plainTime+maxHeaderTime {
+				t.Errorf("path %s and %s: %v and %d bytes, without %v and %d bytes", prefix, shape, took, bytes, plainTime, plainBytes)
+			}
+		}
+	}
+}
