@@ -10,7 +10,7 @@ import (
 // TestSimulationFindsBrokenRules breaks, one after the other, each rule of the
 // refresh (see refresh.go), and makes sure that the simulation notices.
 func TestSimulationFindsBrokenRules(t *testing.T) {
-	p := mutate.Package{Dir: "../..", Run: "^(TestSimulation|TestNoLateWriteRevives|TestLeaseIsKeptByOtherWrites)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
+	p := mutate.Package{Dir: "../..", Run: "^(TestSimulation|TestNoLateWriteRevives|TestLeaseIsKeptByOtherWrites|TestStalledWritesAreNoDeath|TestRequestsDoNotDriveRevocations|TestLogoutAllIsRetried|TestWaitingSessionsDoNotWrite|TestSlowServiceIsHeard|TestOutageIsNotIdleness|TestFullCoordinator|TestClocksApart)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
 	mutate.Run(t, p, []mutate.Mutant{
 		// When a token is due.
 		{
@@ -29,57 +29,78 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a client that hangs up ends the refresh",
 			File: "refresh.go",
-			Old:  "func (m *Manager) board(r *record, refused uint64) (f *flight, began bool) {",
-			New:  "func (m *Manager) board(ctx context.Context, r *record, refused uint64) (f *flight, began bool) {",
+			Old:  "func (m *Manager) board(r *record, rejected uint64) (f *flight, began bool) {",
+			New:  "func (m *Manager) board(ctx context.Context, r *record, rejected uint64) (f *flight, began bool) {",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "m.board(r, refused)", New: "m.board(ctx, r, refused)"},
+				{File: "refresh.go", Old: "m.board(r, rejected)", New: "m.board(ctx, r, rejected)"},
 				{File: "refresh.go", Old: "m.fly(m.ctx, f,", New: "m.fly(ctx, f,"},
 			},
 		},
 		// 2. The lease.
 		{
 			Name: "another's lease is not waited for",
-			File: "refresh.go",
-			Old:  "if time.Since(othersAt) < leaseTime {",
-			New:  "if time.Since(othersAt) < 0 {",
+			File: "lease.go",
+			Old:  "return s.reads >= minReads && time.Since(s.quick) >= leaseTime",
+			New:  "return true",
+			And: []mutate.Edit{
+				{File: "lease.go", Old: "if certain || quick == claimWrites {", New: "if true {"},
+			},
+		},
+		{
+			Name: "a lease is taken over without a claim",
+			File: "lease.go",
+			Old:  "if certain || quick == claimWrites {",
+			New:  "if true {",
+		},
+		{
+			Name: "slow writes count for a claim",
+			File: "lease.go",
+			Old:  "if quick == 0 || time.Since(began) <= slowCall {",
+			New:  "if true {",
+		},
+		{
+			Name: "a holder does not take its lease back from a claim",
+			File: "lease.go",
+			Old:  "case q.lease.claim:",
+			New:  "case false:",
 		},
 		{
 			Name: "the lease is not renewed",
-			File: "refresh.go",
-			Old:  "r.lease.beat++\n",
+			File: "lease.go",
+			Old:  "\t\tr.lease.beat++\n",
 			New:  "",
 		},
 		{
 			Name: "the lease is renewed by nothing but its own writes",
-			File: "refresh.go",
+			File: "lease.go",
 			Old:  "if f := m.flights[r.key]; f != nil && r.lease.nonce == f.nonce {\n\t\tr.lease.beat++\n\t}",
 			New:  "",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "return nil // to be written is enough", New: "q.lease.beat++\n\t\t\t\treturn nil"},
+				{File: "lease.go", Old: "q.lease.claim = false // update changes the beat", New: "q.lease.claim = false\n\t\t\tq.lease.beat++"},
 			},
 		},
 		{
 			Name: "a lease is watched without a heart-beat in it",
-			File: "refresh.go",
-			Old:  "if r.lease != others {",
-			New:  "if r.lease.nonce != others.nonce {",
+			File: "lease.go",
+			Old:  "case l != s.lease || s.since.IsZero():",
+			New:  "case l.nonce != s.lease.nonce || s.since.IsZero():",
 		},
 		{
 			Name: "the lease is not checked when it is taken",
-			File: "refresh.go",
-			Old:  "if q.pair.gen != r.pair.gen || q.lease != r.lease {\n\t\t\t\t\treturn errChanged\n\t\t\t\t}\n\t\t\t\tq.lease = lease{nonce: mine}",
-			New:  "q.lease = lease{nonce: mine}",
+			File: "lease.go",
+			Old:  "if q.pair.gen != r.pair.gen || q.lease != r.lease {\n\t\t\t\treturn errChanged\n\t\t\t}\n\t\t\tq.lease, q.shown",
+			New:  "q.lease, q.shown",
 		},
 		{
 			Name: "the lease is not read back",
-			File: "refresh.go",
-			Old:  "continue // the lease counts once it has been read",
-			New:  "r = r.clone(); r.lease.nonce = mine",
+			File: "lease.go",
+			Old:  "if err == nil && (got.lease.nonce != f.nonce || got.pair.gen != r.pair.gen) {",
+			New:  "if err == nil && got.pair.gen != r.pair.gen {",
 		},
 		{
 			Name: "the watch goes on over a store error",
 			File: "refresh.go",
-			Old:  "others = lease{} // whoever held it may have renewed it unseen",
+			Old:  "watch = silence{} // the lease may have been renewed unseen",
 			New:  "",
 		},
 		// 3. Writes.
@@ -125,7 +146,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			File: "ledger.go",
 			Old:  "case r.shown:",
 			New:  "default:",
-			And:  []mutate.Edit{{File: "ledger.go", Old: "\tdefault:\n\t\treturn earlier(end, now.Add(l.m.cfg.IdleTimeout))\n", New: ""}},
+			And:  []mutate.Edit{{File: "ledger.go", Old: "\tdefault:\n\t\tend = earlier(end, now.Add(cfg.IdleTimeout))\n", New: ""}},
 		},
 		{
 			Name: "the old generation counts as shown",
@@ -155,21 +176,21 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a refusal after a take-over counts at once",
 			File: "refresh.go",
-			Old:  "if !r.unknown {",
-			New:  "if true {",
+			Old:  "case r.unknown == 0:",
+			New:  "case true:",
 		},
 		{
 			Name: "a take-over is not marked",
-			File: "refresh.go",
-			Old:  "q.unknown = q.unknown || takeOver",
-			New:  "",
+			File: "lease.go",
+			Old:  "q.unknown, q.shown = r.unknown.and(someAttempt), false",
+			New:  "q.shown = false",
 		},
 		// 6. The end.
 		{
 			Name: "an ended session is read as one that lives",
 			File: "ledger.go",
-			Old:  "if r.ended != \"\" {\n\t\treturn nil,",
-			New:  "if false {\n\t\treturn nil,",
+			Old:  "if err == nil && r.ended != \"\" {",
+			New:  "if false {",
 		},
 		{
 			Name: "an update makes a record that is gone",
@@ -178,26 +199,87 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "if l.base == nil {\n\t\t\tif l.last.userID == \"\" {\n\t\t\t\treturn nil, &endedError{why: endedByStore}\n\t\t\t}\n\t\t\tagain := l.last.clone()\n\t\t\tagain.version = 0\n\t\t\treturn again, nil\n\t\t}\n\t\treturn l.base, nil",
 			And: []mutate.Edit{
 				{File: "ledger.go", Old: "\tbase *record // nil for a stored session\n", New: "\tbase *record // nil for a stored session\n\tlast *record\n"},
-				{File: "ledger.go", Old: "l := &ledger{m: m, id: base.id, key: base.key}", New: "l := &ledger{m: m, id: base.id, key: base.key, last: base}"},
+				{File: "ledger.go", Old: "known: base}", New: "known: base, last: base}"},
 			},
 		},
 		{
 			Name: "tokens that come after the end are not given back",
 			File: "refresh.go",
-			Old:  "case errors.Is(err, ErrEnded):\n\t\treturn nil, p.tokens, err\n\t}\n\tnext := r.clone()",
-			New:  "case errors.Is(err, ErrEnded):\n\t\treturn nil, Tokens{}, err\n\t}\n\tnext := r.clone()",
+			Old:  "case errors.Is(err, ErrEnded):\n\t\tl.leave(ctx, p)\n\t\treturn nil, err\n\t}\n\tnext := r.clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{r: next, from: r, p: p, err: err}\n}\n\n// succeed",
+			New:  "case errors.Is(err, ErrEnded):\n\t\treturn nil, err\n\t}\n\tnext := r.clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{r: next, from: r, p: p, err: err}\n}\n\n// succeed",
 		},
 		{
 			Name: "the mark of the end is forgotten at once",
 			File: "ledger.go",
-			Old:  "return later(end, now.Add(l.m.cfg.Grace))",
-			New:  "return now.Add(time.Millisecond)",
+			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
+			New:  "\t\treturn now.Add(time.Millisecond)\n",
+		},
+		{
+			Name: "the mark of the end lives as long as the access token at hand",
+			File: "ledger.go",
+			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
+			New:  "\t\tend = later(earlier(end, r.pair.expires), now.Add(cfg.Grace))\n",
+		},
+		{
+			Name: "what a store forgets is what the record says",
+			File: "ledger.go",
+			Old:  "const clockSlack = 5 * time.Minute",
+			New:  "const clockSlack = 0 * time.Minute",
+		},
+		{
+			Name: "a full coordinator has no room for the end",
+			File: "end.go",
+			Old:  "if errors.Is(err, store.ErrFull) {",
+			New:  "if false {",
+		},
+		{
+			Name: "tokens that are not revoked are forgotten",
+			File: "revoke.go",
+			Old:  "\t\tif !m.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\n// pauseRevocation",
+			New:  "\t\treturn\n\t}\n}\n\n// pauseRevocation",
+		},
+		{
+			Name: "every request has tokens revoked",
+			File: "revoke.go",
+			Old:  "if running := m.revocations[l.key]; running != nil && (running.all || !rev.all) {\n\t\treturn running\n\t}",
+			New:  "",
+			And: []mutate.Edit{
+				{File: "end.go", Old: "&& !now.Before(e.mark.retryAt)", New: ""},
+				{File: "revoke.go", Old: "case q.failures != known.failures && now.Before(q.retryAt):", New: "case false:"},
+			},
+		},
+		{
+			Name: "a flight waits no longer than its requests",
+			File: "refresh.go",
+			Old:  "refreshPatience = 3",
+			New:  "refreshPatience = 1",
+		},
+		{
+			Name: "a lease is taken by flights that wait for their turn",
+			File: "refresh.go",
+			Old:  "\theld, began, err := m.takeLease(ctx, l, f, r, watch)\n",
+			New:  "\theld, began, err := taken, at, takeErr\n",
+			And: []mutate.Edit{
+				{File: "refresh.go", Old: "\tleave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)\n\tif err != nil {\n\t\treturn nil, m.unavailableAuth(err)", New: "\ttaken, at, takeErr := m.takeLease(ctx, l, f, r, watch)\n\tif takeErr == nil {\n\t\t_, stop := m.keepLease(ctx, l, taken, at)\n\t\tdefer stop()\n\t}\n\tleave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)\n\tif err != nil {\n\t\treturn nil, m.unavailableAuth(err)"},
+			},
+		},
+		{
+			Name: "an outage of the store counts as idle time",
+			File: "outage.go",
+			Old:  "\treturn sum\n",
+			New:  "\treturn 0 * sum\n",
+		},
+		{
+			Name: "a panic of the app is not recovered",
+			File: "guard.go",
+			Old:  "\t\tif v := recover(); v != nil {\n\t\t\t_ = panicked(m.log, v, where)\n\t\t}\n",
+			New:  "",
 		},
 		{
 			Name: "tokens are wiped from the mark before they are given back",
-			File: "ledger.go",
-			Old:  "r.lease, r.values = lease{}, nil\n",
-			New:  "r.lease, r.values = lease{}, nil\n\t\tif l.base != nil {\n\t\t\tdefer func() { r.pair.tokens = Tokens{} }()\n\t\t}\n",
+			File: "end.go",
+			Old:  "if tokens = r.pair.tokens; full {",
+			New:  "if full = true; full {",
 		},
 		// 7. Pauses.
 		{
@@ -224,7 +306,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "new tokens that cannot be written are dropped",
 			File: "refresh.go",
-			Old:  "m.writeLater(ctx, f, l, unwritten)",
+			Old:  "m.writeLater(ctx, l, unwritten)",
 			New:  "_ = m.writeLater",
 		},
 	})
