@@ -23,6 +23,9 @@ const (
 	leaseTime = 3 * time.Second
 	leaseBeat = time.Second
 
+	// takeOverTime is how long a take-over takes where the store is quick.
+	takeOverTime = 2*leaseTime + claimWrites*leaseBeat
+
 	minReads    = 8
 	claimWrites = 3
 

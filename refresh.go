@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -73,10 +74,18 @@ type flight struct {
 	rejected uint64 // the generation whose access token an API has rejected, 0 for none
 	nonce    uint64 // of the lease that it takes
 
+	until atomic.Int64 // how long requests wait for it, in Unix nanoseconds
+
 	landed chan struct{} // closed when result and err are set
 	result *record
 	err    error // *endedError, *UnavailableError
 }
+
+// waitUntil has requests wait for the flight until t, if that is longer.
+func (f *flight) waitUntil(t time.Time) { f.until.Store(max(f.until.Load(), t.UnixNano())) }
+
+// patience is for how much longer requests wait for the flight.
+func (f *flight) patience() time.Duration { return time.Until(time.Unix(0, f.until.Load())) }
 
 func (f *flight) land(r *record, err error) {
 	f.result, f.err = r, err
@@ -136,7 +145,7 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 			return r, nil
 		}
 		if late == nil {
-			patience := m.cfg.AuthTimeout
+			patience := f.patience()
 			if valid {
 				patience = min(validPatience, r.pair.expires.Sub(now))
 			}
@@ -154,10 +163,10 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 			if _, stillValid := m.due(r, m.now()); valid && stillValid {
 				return r, nil
 			}
-			if !valid {
+			if !valid && f.patience() <= 0 {
 				return nil, &UnavailableError{RetryAfter: time.Second, Err: errSlow}
 			}
-			late = nil // the token has expired meanwhile
+			late = nil // there is reason to wait longer
 		case <-ctx.Done():
 			return nil, &UnavailableError{Err: ctx.Err()}
 		}
@@ -201,6 +210,7 @@ func (m *Manager) board(r *record, rejected uint64) (f *flight, began bool) {
 		return f, false
 	}
 	f = &flight{landed: make(chan struct{}), rejected: rejected, nonce: newVersion()}
+	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
 	if m.closed {
 		f.land(nil, &UnavailableError{Err: ErrShutdown})
 		return f, true
@@ -243,7 +253,8 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *reco
 		watch    silence
 		failures int // of the store, in a row
 		poll     = pollMin
-		deadline = time.Now().Add(m.longestCall())
+		start    = time.Now()
+		deadline = start.Add(m.longestCall())
 	)
 	for time.Now().Before(deadline) {
 		began := time.Now()
@@ -267,6 +278,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *reco
 			return nil, &UnavailableError{RetryAfter: wait, Err: ErrUnavailable}
 		}
 		if r.lease.nonce != 0 {
+			f.waitUntil(start.Add(takeOverTime))
 			watch.observe(r.lease, time.Since(began))
 			if !watch.long() && time.Since(watch.since) < m.longestCall() {
 				m.pause(ctx, &poll)
@@ -300,7 +312,7 @@ func (m *Manager) turn(ctx context.Context, l *ledger, f *flight, r *record, wat
 		leave(errNotSent)
 		return nil, m.storeDown(ctx, r, err)
 	}
-	return m.call(ctx, l, held, began, leave, held.pair.gen == f.rejected)
+	return m.call(ctx, l, f, held, began, leave)
 }
 
 // unavailableAuth is the error for requests where the gate let nothing through.
@@ -314,13 +326,14 @@ func (m *Manager) unavailableAuth(err error) error {
 
 // call sends the refresh token of r, whose lease is this flight's as of a read
 // at a time, to the service and writes down what came of it.
-func (m *Manager) call(ctx context.Context, l *ledger, r *record, at time.Time, leave func(error), forced bool) (*record, error) {
+func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at time.Time, leave func(error)) (*record, error) {
 	held, stop := m.keepLease(ctx, l, r, at)
 	defer stop()
 	if !held() {
 		leave(errNotSent)
 		return nil, errChanged
 	}
+	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*m.cfg.AuthTimeout)
 	tokens, err := m.auth.Refresh(callCtx, r.pair.tokens.RefreshToken)
 	cancel()
@@ -332,7 +345,7 @@ func (m *Manager) call(ctx context.Context, l *ledger, r *record, at time.Time, 
 		if err != nil {
 			return m.halfRenewed(ctx, l, r, tokens, err)
 		}
-		p.forced = forced
+		p.forced = r.pair.gen == f.rejected
 		if p.claims.UserID != r.userID {
 			m.revokeTokens(p.tokens, true)
 			return m.refused(ctx, l, r, endedByOtherUser)

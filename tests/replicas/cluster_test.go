@@ -23,6 +23,9 @@ const tooLong = time.Minute
 // before another one takes over.
 const leaseTime = 3 * time.Second
 
+// claimTime is how long the other one's claim stands before it calls.
+const claimTime = 2 * time.Second
+
 // secretKeys are SESSION_KEYS, the newest first.
 type secretKeys []session.SecretKey
 

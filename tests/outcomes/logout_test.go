@@ -1,0 +1,65 @@
+package outcomes_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
+)
+
+// Signing out everywhere while the service cannot do it says so, and is done as
+// soon as the service can. The service itself confirms what it does not do:
+// while its database is down, and for an access token that has expired.
+func TestLogoutEverywhere(t *testing.T) {
+	for _, kind := range kinds {
+		for name, prepare := range map[string]func(s *site){
+			"database down": func(s *site) { s.auth.Inject(authtest.Any, authtest.Fault{BackendDown: true}) },
+			"no response":   func(s *site) { s.auth.Inject(authtest.Any, authtest.Fault{Status: 503}) },
+			"access token expired": func(s *site) {
+				s.clock.advance(accessLife)
+				s.auth.Inject(authtest.Any, authtest.Fault{BackendDown: true})
+			},
+		} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, kind)
+				here, there := s.signedIn(user), s.signedIn(user)
+				prepare(s)
+				status, code := http.StatusServiceUnavailable, "auth_unavailable"
+				if s.stored {
+					status, code = http.StatusNoContent, "" // every session of the user is over here
+				}
+				a := here.post("/logout", `{"all":true}`).is(status, code)
+				if len(a.expired) == 0 || len(here.cookies) != 0 {
+					t.Errorf("%d cookies left", len(here.cookies))
+				}
+				here.get("/me").is(http.StatusUnauthorized, "unauthenticated")
+				s.journal.wait(t, 1, session.EventRevokeFailed)
+				s.auth.Clear()
+				until(t, "the service has ended all sessions", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
+				s.clock.advance(accessLife + time.Minute)
+				there.get("/me").is(http.StatusUnauthorized, "unauthenticated")
+			})
+		}
+	}
+}
+
+// With the service in order all sessions end, also where the access token has
+// expired.
+func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, kind)
+			here, there := s.signedIn(user), s.signedIn(user)
+			s.clock.advance(accessLife)
+			here.post("/logout", `{"all":true}`).is(http.StatusNoContent, "")
+			if n := len(s.auth.LiveTokens(user)); n != 0 {
+				t.Errorf("%d refresh tokens live on", n)
+			}
+			there.get("/me").is(http.StatusUnauthorized, "unauthenticated")
+		})
+	}
+}
