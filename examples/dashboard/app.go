@@ -23,7 +23,7 @@ func newApp(s settings, m *session.Manager, auth, store ping) *app {
 	return &app{
 		settings: s,
 		manager:  m,
-		pages:    newPages(s),
+		pages:    newPages(s, m.BasePath()),
 		ready:    &readiness{auth: auth, store: store},
 		upstream: newUpstream(s.upstreamURL, m.Logger()),
 	}

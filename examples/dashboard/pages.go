@@ -23,6 +23,7 @@ var pageFiles embed.FS
 type pages struct {
 	templates *template.Template
 	policy    string // Content-Security-Policy
+	base      string // what links and forms begin with; see BASE_PATH
 	running   running
 }
 
@@ -35,6 +36,7 @@ type running struct {
 
 // view is what a page is executed with.
 type view struct {
+	Base    string
 	Name    string
 	Title   string
 	Session *session.Session
@@ -50,11 +52,12 @@ type pageJSON struct {
 	AllowedRoles []string `json:"allowed_roles,omitempty"`
 }
 
-func newPages(s settings) *pages {
+func newPages(s settings, base string) *pages {
 	t := template.Must(middleware.Templates().Funcs(template.FuncMap{"clock": clock}).ParseFS(pageFiles, "pages/*.html"))
 	return &pages{
 		templates: t,
 		policy:    stylePolicy(t),
+		base:      base,
 		running:   running{s.framework, s.store.kind, runtime.Version(), s.authURL == "", time.Now()},
 	}
 }
@@ -84,7 +87,7 @@ func (p *pages) handler(name, title string) http.HandlerFunc {
 			return
 		}
 		var page bytes.Buffer
-		if err := p.templates.ExecuteTemplate(&page, name, view{name, title, s, p.running}); err != nil {
+		if err := p.templates.ExecuteTemplate(&page, name, view{p.base, name, title, s, p.running}); err != nil {
 			middleware.Refuse(w, r, err)
 			return
 		}

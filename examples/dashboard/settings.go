@@ -39,6 +39,7 @@ var variables = []struct {
 	{name: "LIFETIME", usage: "ends a session, counted from login (default 720h)"},
 	{name: "AUTH_TIMEOUT", usage: "how long one request to the auth service may take (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
+	{name: "BASE_PATH", usage: "the path by which browsers reach the app where a proxy in front strips it, such as /app (default none)"},
 	{name: "JWT_KEY", usage: "not supported yet", secret: true},
 	{name: "JWKS_URL", usage: "not supported yet"},
 	{name: "JWT_PUBLIC_KEY_FILE", usage: "not supported yet"},
@@ -59,6 +60,7 @@ type settings struct {
 	store       place
 	coordinator place
 	upstreamURL string
+	basePath    string
 
 	cookie         session.Cookie
 	keys           []session.SecretKey // empty: one that is made at the start
@@ -89,6 +91,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		store:       p.place("STORE", "cookie", "memory"),
 		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
+		basePath:    p.get("BASE_PATH"),
 
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
 		keys:           p.keys("SESSION_KEYS"),
@@ -132,6 +135,7 @@ func (s settings) logger(w io.Writer) *slog.Logger {
 func (s settings) config() session.Config {
 	return session.Config{
 		AuthTimeout:    s.authTimeout,
+		BasePath:       s.basePath,
 		Cookie:         s.cookie,
 		Grace:          s.grace,
 		IdleTimeout:    s.idleTimeout,
@@ -146,6 +150,7 @@ func (s settings) config() session.Config {
 // fieldNames turns what session.New says about its Config into what it means to
 // the user of this program.
 var fieldNames = strings.NewReplacer(
+	"session: Config.BasePath", "BASE_PATH",
 	"session: Config.Cookie.Name", "COOKIE_NAME",
 	"session: Config.TrustedOrigins", "TRUSTED_ORIGINS",
 	"session: Config.Lifetime", "LIFETIME",

@@ -97,6 +97,7 @@ var suite = []struct {
 	{"logout", testLogout},
 	{"logout everywhere", testLogoutEverywhere},
 	{"cross-site", testCrossSite},
+	{"base path", testBasePath},
 	{"large sessions", testLargeSessions},
 	{"tokens stay on the server", testTokensStayOnTheServer},
 
