@@ -177,7 +177,7 @@ func etag(body []byte) string {
 func (s *Server) finish(r *http.Request, a *Answer) {
 	h := a.Header
 	h.Set("Date", s.Now().UTC().Format(http.TimeFormat))
-	if len(a.Body) > 0 && h.Get("ETag") == "" {
+	if len(a.Body) > 0 && h.Get("ETag") == "" && a.Status != http.StatusFound {
 		h.Set("ETag", etag(a.Body))
 	}
 	if r.ProtoMajor == 1 && !r.Close {

@@ -130,7 +130,7 @@ func (c *call) answer(handle handler) *Answer {
 	if !c.identify() {
 		return c.with(badRequest())
 	}
-	path := strings.ToLower(r.URL.Path)
+	path := routePath(r)
 	if path == "/auth" || strings.HasPrefix(path, "/auth/") {
 		noCache(c.header)
 		if s.opts.NoAuth {
@@ -166,11 +166,15 @@ func (c *call) parseJSON() bool {
 		return false
 	}
 	raw, ok := inflate(c.raw, c.req.Header.Get("Content-Encoding"))
-	if !ok || len(raw) > maxJSON || !json.Valid(raw) {
+	if !ok || len(raw) > maxJSON {
 		return false
 	}
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // a byte order mark
 	if len(raw) == 0 {
 		return true
+	}
+	if !json.Valid(raw) {
+		return false
 	}
 	switch bytes.TrimLeft(raw, " \t\r\n")[0] {
 	case '{':
@@ -206,7 +210,8 @@ func inflate(raw []byte, encoding string) ([]byte, bool) {
 }
 
 // parseObject decodes a valid JSON object and keeps the order of its names. Of
-// a name that comes twice the last value counts, in the first one's place.
+// a name that comes twice the last value counts, in the first one's place. In
+// JavaScript, __proto__ is no name of a member.
 func parseObject(raw []byte) object {
 	o := object{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -215,7 +220,9 @@ func parseObject(raw []byte) object {
 		name, _ := dec.Token()
 		var value json.RawMessage
 		_ = dec.Decode(&value)
-		o = o.set(name.(string), parseValue(value))
+		if name != "__proto__" {
+			o = o.set(name.(string), parseValue(value))
+		}
 	}
 	return o
 }

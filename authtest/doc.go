@@ -84,6 +84,8 @@
 //     it. There it begins with the service, and again every 15 minutes.
 //   - There is no database behind it. [Fault] has two ways for it to fail, and
 //     where the real service then quotes its query, the text is always the same.
+//   - A response to OPTIONS has no Content-Length: net/http sends none with a
+//     204, where the real service sends "Content-Length: 0".
 //   - It has no /storage, and /change-env changes nothing. By that the real one
 //     lets anybody change its settings unless it runs in production.
 package authtest

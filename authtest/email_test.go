@@ -55,6 +55,18 @@ func path(t *testing.T, link string) string {
 	return u.RequestURI()
 }
 
+// HEAD follows a link as GET does, and uses it up.
+func TestHeadOnActivationLink(t *testing.T) {
+	c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
+	c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false}`)
+	link := path(t, c.mail().Link)
+	a := c.do("HEAD", link, "").is(302)
+	if location := a.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
+		t.Errorf("HEAD leads to %q", location)
+	}
+	c.get(link).sentBack(callback)
+}
+
 // POST /auth/login without a password, and GET /auth/magic-link?action=log-in,
 // the link that it sends.
 func TestLoginLink(t *testing.T) {

@@ -107,7 +107,7 @@ func (c *call) registerRoles() (roles []string, defaultRole string) {
 
 // insertAccount adds the account, or returns nil where the database would
 // refuse it: an address that was taken in the meantime or is not to its taste,
-// a role that comes twice.
+// a role that comes twice, user_data that is not text.
 func (c *call) insertAccount(address string, roles []string, defaultRole string) *account {
 	s := c.server
 	c.lock()
@@ -131,6 +131,9 @@ func (c *call) insertAccount(address string, roles []string, defaultRole string)
 		Fields:      make(map[string]any),
 	}}
 	for _, m := range userData {
+		if _, isText := m.value.(string); !isText {
+			return nil
+		}
 		a.Fields[m.name] = m.value
 	}
 	if name := userData.text("display_name"); name != "" {

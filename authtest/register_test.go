@@ -200,6 +200,15 @@ func TestRegister(t *testing.T) {
 		if s := c.post(registerPath, data).session(); s.User.DisplayName != "New" {
 			t.Errorf("user is %+v", s.User)
 		}
+
+		// The columns hold text: the database refuses another type, and no account is made.
+		for _, value := range []string{`5`, `1.5`, `true`, `{"a":"b"}`, `{}`, `["a"]`, `[]`} {
+			c.post(registerPath, `{"email":"typed@example.com","password":"secret","user_data":{"display_name":`+value+`}}`).serverError()
+			if _, exists := c.srv.Account("typed@example.com"); exists {
+				t.Fatalf("%s: an account was made", value)
+			}
+		}
+		c.post(registerPath, strings.Replace(data, `"New"`, `null`, 1)).says(400, `"user_data.display_name" must be one of [string, number, boolean, object, array]`)
 	})
 	t.Run("ALLOWED_EMAIL_DOMAINS", func(t *testing.T) {
 		c := serve(t, authtest.Options{EmailDomains: []string{"example.org"}})

@@ -76,10 +76,28 @@ var endpoints = map[Endpoint]struct {
 	ChangeEnv: {http.MethodPost, changeEnv},
 }
 
-// route finds the endpoint of a request. Letter case and one trailing slash do
-// not count in a path, and HEAD is answered like GET, with all that GET does.
+// routers are the paths below which a router of its own finds the endpoint.
+var routers = []string{
+	"/auth", "/auth/providers", "/auth/mfa", "/auth/change-email", "/auth/change-password", "/auth/token",
+}
+
+// routePath returns the path by which a request is routed: in lower case, with
+// nothing decoded, and without the one slash too many that Express takes after
+// the path of a router.
+func routePath(r *http.Request) string {
+	path := strings.ToLower(r.URL.EscapedPath())
+	for _, router := range routers {
+		if rest, ok := strings.CutPrefix(path, router+"//"); ok {
+			path = router + "/" + rest
+		}
+	}
+	return path
+}
+
+// route finds the endpoint of a request. One trailing slash does not count in a
+// path, and HEAD is answered like GET, with all that GET does.
 func route(r *http.Request) (Endpoint, handler) {
-	path := Endpoint(strings.ToLower(r.URL.Path))
+	path := Endpoint(routePath(r))
 	if len(path) > 1 {
 		path = Endpoint(strings.TrimSuffix(string(path), "/"))
 	}

@@ -124,7 +124,8 @@ type Options struct {
 
 	// RegisterFields are the names that user_data of a registration may have
 	// (REGISTRATION_CUSTOM_FIELDS). They become Fields of the account;
-	// "display_name" becomes its DisplayName. Default: none.
+	// "display_name" becomes its DisplayName. Their columns hold text: a
+	// registration with a value of another type is a 500. Default: none.
 	RegisterFields []string
 }
 

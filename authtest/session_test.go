@@ -387,6 +387,8 @@ func TestLogout(t *testing.T) {
 		{name: "no body", status: 204, left: 2},
 		{name: "bad JWT", header: []string{bearer("x")}, status: 204, left: 2},
 		{name: "expired JWT", later: time.Hour, status: 204, left: 2},
+		{name: "all:true, expired JWT", body: `{"all":true}`, later: time.Hour, status: 204, left: 0},
+		{name: "all:true, expired JWT, unknown token", query: "?refresh_token=" + uuid4, body: `{"all":true}`, later: time.Hour, status: 204, left: 3},
 		{name: "unknown token", query: "?refresh_token=" + uuid4, body: `{"all":true}`, status: 204, left: 3},
 		{name: "unknown token, this one", query: "?refresh_token=" + uuid4, status: 204, left: 3},
 		{name: "garbage", query: "?refresh_token=garbage", body: `{"all":true}`, status: 204, left: 3},
