@@ -234,6 +234,54 @@ func TestGuardWithoutLoginPage(t *testing.T) {
 	}
 }
 
+// Where a browser does not send Sec-Fetch-*, what script libraries send means
+// that no person sees the response: they get a status, not the login page.
+func TestScriptsAreNotRedirected(t *testing.T) {
+	a := refusing(t, session.ErrUnauthenticated)
+	b := a.browser()
+	for _, header := range [][]string{
+		{"X-Requested-With", "XMLHttpRequest"}, // jQuery, Prototype, Rails and others
+		{"X-Requested-With", "xmlhttprequest"},
+		{"X-Requested-With", "fetch"},
+		{"X-Requested-With", "swup"},
+		{"HX-Request", "true"},
+		{"HX-Request", "true", "HX-Boosted", "true"},
+		{"Turbo-Frame", "messages"},
+		{"X-Turbo-Request-Id", "6e1d"},
+		{"X-PJAX", "true"},
+		{"X-PJAX-Container", "#main"},
+		{"X-Inertia", "true"},
+		{"X-Up-Version", "3.10"},
+		{"X-Up-Target", ".content"},
+		{"X-Livewire", ""},
+		{"X-Alpine-Request", "true"},
+		{"Datastar-Request", "true"},
+		{"X-Barba", "yes"},
+		{"RSC", "1"},
+		{"Next-Router-State-Tree", "x"},
+		{"X-CSRF-Token", "x"},
+		{"X-XSRF-TOKEN", "x"},
+		{"Purpose", "prefetch"},
+		{"X-Purpose", "preview"},
+		{"X-Moz", "prefetch"},
+		{"Sec-Purpose", "prefetch"},
+		{"Origin", b.base}, // which no link sends
+		{"Origin", "https://evil.example"},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			got := b.do(method, "/x/", "", append([]string{"Accept", asPage}, header...)...)
+			if got.StatusCode != 401 || got.Header.Get("Location") != "" {
+				t.Errorf("%s with %q: %d, Location %q", method, header, got.StatusCode, got.Header.Get("Location"))
+			}
+		}
+		// A browser that says itself what it does is believed.
+		b.get("/x/", append([]string{"Accept", asPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, header...)...).is(t, 303, "")
+	}
+	// A browser inside an Android app names the app, whatever is requested.
+	b.get("/x/", "Accept", asPage, "X-Requested-With", "com.example.app").is(t, 303, "")
+	b.get("/x/", "Accept", asPage, "Referer", b.base, "Upgrade-Insecure-Requests", "1", "Cache-Control", "no-cache").is(t, 303, "")
+}
+
 func TestReturnToOfOddRequestPaths(t *testing.T) {
 	a := newApp(t, nil)
 	a.start(middleware.Sessions(a.m)(middleware.RequireUser(http.NotFoundHandler())))
