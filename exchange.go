@@ -258,10 +258,9 @@ func (m *Manager) touchDue(r *record) bool {
 }
 
 // Commit writes the session's cookies and cache headers into h, the header of
-// the response, and saves changed values of a stored session. Where the request
-// has signed in or out, the response has browsers drop pages that they fetched
-// ahead (Clear-Site-Data). Only the first
-// call does anything.
+// the response, and saves changed values of a stored session. If the request has
+// signed in or out, the header also makes browsers drop the pages that they have
+// fetched ahead (Clear-Site-Data). Only the first call does anything.
 //
 // If it fails, changes have not been saved: the response must become a 503 or,
 // if the error is [ErrTooLarge], a 413, and what the handler writes must not be

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// An auth service refuses an address that it does not know sooner than a wrong
-// password, which it has to compare with a hash. The difference would tell
-// visitors which accounts exist.
+// An auth service refuses an unknown address sooner than a wrong password, which
+// it has to compare with a hash. The difference would show which accounts exist.
 const (
 	// leastFloor is how long a refused sign-in takes at least. Synmetrix
 	// services need 130 ms to compare a password.
@@ -32,8 +31,8 @@ type floor struct {
 	before  time.Duration // response of the period before, the slowest
 }
 
-// note records how long the service took for a response to credentials, which
-// it has compared or not. Failures of the service show nothing about that.
+// note records how long the service took to judge credentials. Its failures
+// are not recorded: they do not depend on the account.
 func (f *floor) note(began time.Time, err error) {
 	if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrSecondFactor) {
 		return
@@ -72,8 +71,9 @@ func (f *floor) height() time.Duration {
 	return height
 }
 
-// hold waits until a sign-in that began at a time and failed with err may be
-// reported: at once unless it was refused, or if one of the contexts ends.
+// hold waits until a refused sign-in may be reported. began is when it began.
+// hold returns at once if err is not a refusal, and early if one of the contexts
+// ends.
 func (f *floor) hold(ctx, request context.Context, began time.Time, err error) {
 	if !errors.Is(err, ErrRefused) {
 		return

@@ -127,7 +127,7 @@ func TestRefusedLoginIsNotHeldForLong(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 9*time.Second, func(t *testing.T, s signInSite) {
 		s.refused("user@example.com")
 		if took := s.refused("nobody@example.com"); took != 2400*time.Millisecond {
-			t.Errorf("after an answer that took 9s a refusal takes %v, want 2.4s", took)
+			t.Errorf("after a response that took 9s a refusal takes %v, want 2.4s", took)
 		}
 		s.auth.known = 100 * time.Millisecond
 		time.Sleep(59 * time.Minute)

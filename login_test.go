@@ -136,8 +136,8 @@ func TestPendingLoginIsOver(t *testing.T) {
 	})
 }
 
-// Who changes the identity of a browser has it drop the pages that it has
-// fetched ahead; other requests leave those alone.
+// A response that changes the identity of a browser makes it drop the pages that
+// it has fetched ahead. Other responses do not.
 func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
 	const drops = `"prefetchCache", "prerenderCache"`
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {

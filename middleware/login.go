@@ -30,8 +30,8 @@ func newLoginPage(r *http.Request, returnTo string) Page {
 	return page
 }
 
-// cookiesDropped is for a person who can't be signed in although the password
-// is right.
+// cookiesDropped is the message for users who cannot be signed in because their
+// browser drops the cookies.
 const cookiesDropped = "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address."
 
 // newCodePage returns the page for the second factor, as newLoginPage does.

@@ -20,8 +20,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// challenge is what a refused request without a bearer token is told to bring:
-// nothing here accepts bearer tokens.
+// challenge is the WWW-Authenticate field of a 401 for a request without a
+// bearer token. No route accepts bearer tokens.
 const challenge = `Session realm="login"`
 
 func TestLoginPage(t *testing.T) {
@@ -264,7 +264,8 @@ func TestLoginWhileTheStoreIsDown(t *testing.T) {
 	s.down.Store(false)
 	b.signIn("admin@example.com")
 
-	// Whether the browser is signed in cannot be told now, and nothing else is said.
+	// The response says that the session is unavailable, not that the user is
+	// signed out.
 	s.down.Store(true)
 	if got := b.get("/login").is(t, 200, ""); got.body != `{"session_unavailable":true,"signed_in":false}` {
 		t.Errorf("GET /login: %s", got.body)

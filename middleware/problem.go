@@ -184,9 +184,9 @@ func problemOf(err error) Problem {
 // header sets the fields that go with the refusal in whatever form it comes.
 func (p *Problem) header(h http.Header) {
 	if p.Status == http.StatusUnauthorized {
-		// A 401 must name a scheme (RFC 9110, section 15.5.2). There is none for
-		// cookies, and browsers do not open a password dialog for one that they
-		// do not know. Bearer is for requests that came with such a token.
+		// A 401 must name a scheme (RFC 9110, section 15.5.2). No scheme is
+		// registered for cookies. Browsers ignore one that they do not know, so
+		// they do not open a password dialog.
 		challenge := `Session realm="login"`
 		if errors.Is(p.Err, session.ErrBearer) {
 			challenge = `Bearer error="invalid_token"`

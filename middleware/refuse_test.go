@@ -161,8 +161,8 @@ func TestRedirectToLogin(t *testing.T) {
 	}
 }
 
-// Somebody fills in a form, and the session ends meanwhile. The page that
-// refuses the form leads to the login page, and from there back to the form.
+// The session ends while the user fills in a form. The page that refuses the
+// form leads to the login page, and from there back to the form.
 func TestFormAfterTheSessionsEnd(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.Handle("POST /save", middleware.RequireUser(http.NotFoundHandler()))
@@ -200,8 +200,8 @@ func TestFormAfterTheSessionsEnd(t *testing.T) {
 	}
 }
 
-// A guard cannot send visitors to a login page that nobody has mounted. It says
-// so in the log, once.
+// A guard does not send visitors to a login page that is not mounted. The log
+// says so, once.
 func TestGuardWithoutLoginPage(t *testing.T) {
 	const says = "no login page"
 	build := func(set func(*session.Config)) (*app, *browser) {

@@ -51,10 +51,11 @@ var methods = []string{
 // cookie.
 //
 // The login page is shown to a user who is signed in, too: to sign in as
-// somebody else. Asked for as JSON it answers {"signed_in":true} or false, with
-// "session_unavailable":true where that cannot be told at the moment, and the
-// page for the code {"mfa_required":true} or, if no sign-in waits for one,
-// 401.
+// somebody else. It says so where a sign-in cannot last because the browser drops
+// the cookies; see session.Manager.DropsCookies. Asked for as JSON it answers
+// {"signed_in":true} or false, with "session_unavailable":true while an outage
+// hides which it is, and the page for the code {"mfa_required":true} or, if no
+// sign-in waits for one, 401.
 func Routes(m *session.Manager) []Route {
 	m.AddLoginPage()
 	h := &handlers{m}

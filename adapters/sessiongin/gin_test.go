@@ -349,8 +349,8 @@ func TestStatusComesLate(t *testing.T) {
 	b.Get("/pusher").Is(200)
 }
 
-// Gin logs what has failed as an error. A visitor who is not signed in is none,
-// nor is a user who may not do something.
+// Gin logs failures as errors. A visitor who is not signed in is not a failure,
+// and neither is a user without a role.
 func TestLogger(t *testing.T) {
 	var log bytes.Buffer
 	a := start(t, adaptertest.Options{Stored: true}, func(e *gin.Engine) {

@@ -82,8 +82,8 @@ func require(c *gin.Context, policy session.Policy) {
 // Refuse refuses a request for the reason err, as the guards do: it answers as
 // middleware.Refuse does and aborts. A handler returns after it.
 //
-// A failure, with status 500 or more, is also put into Context.Errors. What a
-// visitor may not do is no error of the app, and Gin would log it as one.
+// Refuse also puts a failure, with status 500 or more, into Context.Errors. Gin
+// logs those as errors of the app, which a visitor who is not signed in is not.
 func Refuse(c *gin.Context, err error) {
 	if middleware.ProblemOf(err).Status >= http.StatusInternalServerError {
 		_ = c.Error(err)

@@ -47,7 +47,7 @@ type view struct {
 type pageJSON struct {
 	Title        string   `json:"title"`
 	SignedIn     bool     `json:"signed_in"`
-	Unavailable  bool     `json:"session_unavailable,omitempty"` // signed in or not, it cannot be told
+	Unavailable  bool     `json:"session_unavailable,omitempty"` // whether the user is signed in is not known
 	UserID       string   `json:"user_id,omitempty"`
 	AllowedRoles []string `json:"allowed_roles,omitempty"`
 }
