@@ -3,6 +3,7 @@ package middleware
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -50,6 +51,22 @@ func parameter(r *http.Request, name string) (value string, ok bool) {
 	}
 	return "", false
 }
+
+// isClean reports whether every reader takes a path for the same, however often
+// it decodes and cleans the path, or compares the path without decoding it.
+func isClean(u *url.URL) bool {
+	if len(u.Path) > maxAddress || len(u.RawPath) > maxAddress {
+		return false
+	}
+	p := u.EscapedPath()
+	return strings.HasPrefix(p, "/") && !strings.Contains(p, "//") && plainPath(p) &&
+		strings.Count(decode(p), "/") == strings.Count(p, "/") && !needlessEscape.MatchString(p)
+}
+
+// needlessEscape is an escape that no path needs: of a character that RFC 3986
+// never reserves, or with a hexadecimal digit in lower case. Some routers
+// compare paths as they were sent, and would not find "/admin" in "/%61dmin".
+var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|.?[a-f])`)
 
 func (s *settings) isAPI(r *http.Request) bool {
 	if len(s.api) == 0 {

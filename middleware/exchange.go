@@ -65,8 +65,12 @@ func (x *Exchange) Writer() http.ResponseWriter { return x.writer.wrapped() }
 func (x *Exchange) Request() *http.Request { return x.writer.r }
 
 // Check returns an error for [Refuse] if the request carries our cookie and
-// session.Manager.CheckOrigin refuses it. It is called once, before the handler.
+// session.Manager.CheckOrigin refuses it, or if [WithCleanPaths] refuses its
+// path. It is called once, before the handler.
 func (x *Exchange) Check() error {
+	if settingsOf(x.writer.r.Context()).cleanPaths && !isClean(x.writer.r.URL) {
+		return &Problem{Status: http.StatusNotFound}
+	}
 	// Without a cookie of ours a request from another origin can do no harm: it
 	// is one of a visitor who is not signed in.
 	if !x.writer.x.CarriesCookie() {

@@ -9,7 +9,8 @@ import (
 )
 
 // RequireUser lets signed-in users through to next and refuses everybody else;
-// see [Refuse].
+// see [Refuse]. Around a subtree of paths it does not protect what other handlers
+// serve; see "Guards on paths" in the package documentation.
 func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 
 // RequireRole returns a guard that lets users through who have any of the
@@ -32,7 +33,8 @@ func AnyRole(roles ...string) session.Policy {
 }
 
 // Require returns a guard that lets signed-in users through if policy says so.
-// A nil policy lets all of them through.
+// A nil policy lets all of them through. What [RequireUser] says of paths holds
+// for every guard.
 func Require(policy session.Policy) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

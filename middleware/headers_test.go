@@ -209,7 +209,12 @@ func TestAddressesAreCheap(t *testing.T) {
 		c.Auth = synmetrix.NewClient(auth.URL)
 		c.Logger = slog.New(slog.DiscardHandler)
 	})
-	h := middleware.Sessions(m, middleware.WithAPI("/api/"))(middleware.RequireUser(http.NotFoundHandler()))
+	guarded := middleware.RequireUser(http.NotFoundHandler())
+	t.Run("all paths", func(t *testing.T) { addressesAreCheap(t, middleware.Sessions(m, middleware.WithAPI("/api/"))(guarded)) })
+	t.Run("clean paths", func(t *testing.T) { addressesAreCheap(t, middleware.Sessions(m, middleware.WithCleanPaths())(guarded)) })
+}
+
+func addressesAreCheap(t *testing.T, h http.Handler) {
 	page := target{method: "GET", path: "/", header: http.Header{"Accept": {"text/html"}}}
 	plainBytes, plainTime := cheapest(h, page.request)
 	for shape, list := range hostile() {

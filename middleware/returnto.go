@@ -95,9 +95,7 @@ func plainPath(path string) bool {
 // spellings of a route have in common. plainPath has let the path through.
 func canonicalPath(address string) string {
 	p, _, _ := strings.Cut(address, "?")
-	for decoded := unescape(p); decoded != p; decoded = unescape(p) {
-		p = decoded
-	}
+	p = decode(p)
 	if strings.Contains(p, ";") {
 		segments := strings.Split(p, "/")
 		for i, segment := range segments {
@@ -112,6 +110,18 @@ func isSignIn(canonical string) bool {
 	return slices.ContainsFunc([]string{loginPath, codePath, logoutPath}, func(route string) bool {
 		return strings.HasSuffix(canonical, route)
 	})
+}
+
+// decode decodes a path as often as it is encoded. plainPath has let the path
+// through, which bounds how often that is.
+func decode(path string) string {
+	for {
+		decoded := unescape(path)
+		if decoded == path {
+			return path
+		}
+		path = decoded
+	}
 }
 
 // unescape decodes percent-encoded bytes and, as lenient readers do, leaves

@@ -74,6 +74,15 @@ func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
 }
 
+// WithCleanPaths refuses, with status 404, requests whose paths routers and file
+// servers read in different ways: paths with dot segments, empty segments
+// ("//"), backslashes, or encoded slashes, in any encoding, and paths of more
+// than 2 KiB. See "Guards on paths" in the package documentation. Put Sessions
+// around everything that serves files. Default: all paths are accepted.
+func WithCleanPaths() Option {
+	return func(s *settings) { s.cleanPaths = true }
+}
+
 // WithTemplates makes all pages of this package look as the app wants. t usually comes
 // from [Templates] and redefines some of them:
 //
@@ -99,9 +108,11 @@ type settings struct {
 	loginPath string
 	home      string
 	api       []string
-	pages     *pages
-	log       *slog.Logger
-	noLogin   sync.Once // logs that there is no login page
+
+	cleanPaths bool
+	pages      *pages
+	log        *slog.Logger
+	noLogin    sync.Once // logs that there is no login page
 }
 
 type settingsKey struct{}

@@ -6,7 +6,8 @@
 //	e.GET("/admin", admin, sessionecho.RequireRole("admin"))
 //
 // Handlers get the session by [FromContext]. What is said of Sessions, the
-// guards and the routes in package middleware holds here, too.
+// guards and the routes in package middleware holds here, too, and so does its
+// section "Guards on paths".
 package sessionecho
 
 import (

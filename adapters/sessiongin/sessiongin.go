@@ -6,7 +6,8 @@
 //	r.GET("/admin", sessiongin.RequireRole("admin"), admin)
 //
 // Handlers get the session by [FromContext]. What is said of Sessions, the
-// guards and the routes in package middleware holds here, too.
+// guards and the routes in package middleware holds here, too, and so does its
+// section "Guards on paths".
 package sessiongin
 
 import (
