@@ -23,20 +23,20 @@ const watchEvery = 2 * time.Second
 // If nobody is signed in the channel is closed already. When the request is
 // over nothing is watched any more, and the channel stays as it is.
 func (s *Session) Done() <-chan struct{} {
-	s.resolve()
+	rec := s.user()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done != nil {
 		return s.done
 	}
-	if s.rec == nil {
+	if rec == nil {
 		done := make(chan struct{})
 		close(done)
 		return done
 	}
 	done := make(chan struct{})
 	s.done = done
-	ctx, rec := s.ctx, s.rec
+	ctx := s.ctx
 	go func() {
 		if s.m.watch(ctx, rec) {
 			close(done)

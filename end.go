@@ -161,9 +161,9 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 
 // undelivered ends a session whose cookies no browser will ever have. If the
 // store does not accept the end, the tokens at least are revoked.
-func (m *Manager) undelivered(rec *record) {
+func (m *Manager) undelivered(ctx context.Context, rec *record) {
 	m.background(func() {
-		if m.end(m.ctx, rec, endedBeforeDelivery, false) != nil {
+		if m.end(ctx, rec, endedBeforeDelivery, false) != nil {
 			m.revokeTokens(rec.pair.tokens, true)
 		}
 	})

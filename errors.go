@@ -40,7 +40,8 @@ var (
 	// ErrTooLarge: the session does not fit.
 	ErrTooLarge = errors.New("session too large")
 
-	// ErrCommitted: the answer has begun, and cookies can't be set any more.
+	// ErrCommitted: it is too late in the request. The response has begun and
+	// cookies can't be set any more, or the request is over.
 	ErrCommitted = errors.New("response has begun")
 
 	// ErrNoPendingLogin: there is no login that waits for a second factor.

@@ -59,7 +59,8 @@ type Event struct {
 // event logs e and hands it to Config.OnEvent. r is a state of the session, nil
 // if e is about none.
 //
-// Whoever is told may ask the session that is in ctx: it must not be locked.
+// The hook and the log may use the session that is in ctx: it must not be
+// locked, and must have changed already if the event says so.
 func (m *Manager) event(ctx context.Context, level slog.Level, r *record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.key[:min(16, len(r.key))], r.userID

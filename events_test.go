@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -462,4 +463,119 @@ func constants(t *testing.T, file, prefix string) []string {
 		t.Fatalf("%s: only %q", file, values)
 	}
 	return values
+}
+
+// traced is a key of the context of a request, such as tracing uses.
+type traced struct{}
+
+// What happens while the response is committed happens in the request: its
+// context has the request's values, and is alive when the client has left.
+func TestEventsAtCommit(t *testing.T) {
+	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
+		type told struct {
+			event session.Event
+			ctx   context.Context
+			alive bool
+		}
+		var mu sync.Mutex
+		var all []told
+		down := &failingStore{}
+		a := newApp(t, func(c *session.Config) {
+			down.Store = &memstore.Store{Now: c.Now}
+			if stored {
+				c.Store = down
+			} else {
+				c.Coordinator = down
+			}
+			c.OnEvent = func(ctx context.Context, e session.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, told{e, ctx, ctx.Err() == nil})
+				if e.Name == session.EventStoreUnavailable {
+					down.down.Store(false)
+				}
+			}
+		})
+		ctx, leave := context.WithCancel(context.WithValue(context.Background(), traced{}, "trace-1"))
+		r, x := a.Begin(httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
+			t.Fatal(err)
+		}
+		s := session.FromContext(r.Context())
+		if err := favorite.Set(s, "dark"); err != nil {
+			t.Fatal(err)
+		}
+		leave()
+		down.down.Store(true)
+		if err := x.Commit(http.Header{}); stored != errors.Is(err, session.ErrSessionUnavailable) {
+			t.Errorf("commit: %v", err)
+		}
+		if err := a.Shutdown(context.Background()); err != nil { // the end of a session goes on in the background
+			t.Fatal(err)
+		}
+		want := []string{"session_started ", "store_unavailable "}
+		if stored {
+			want = append(want, "session_ended login_not_delivered")
+		}
+		var got []string
+		for _, told := range all {
+			name := told.event.Name + " " + told.event.Reason
+			got = append(got, name)
+			if told.ctx.Value(traced{}) != "trace-1" || session.FromContext(told.ctx) != s || !told.alive {
+				t.Errorf("%s: the context is not that of the request, or is canceled", name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("events %q, want %q", got, want)
+		}
+	})
+}
+
+// Values that are saved at the end of a stored session's request are part of
+// the request, too.
+func TestEventsAtEnd(t *testing.T) {
+	down := &failingStore{}
+	var value any
+	a := newApp(t, func(c *session.Config) {
+		down.Store = &memstore.Store{Now: c.Now}
+		c.Store = down
+		c.OnEvent = func(ctx context.Context, _ session.Event) { value = ctx.Value(traced{}) }
+	})
+	b := a.signedIn()
+	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), traced{}, "trace-1"), "GET", "/", nil)
+	r.Header.Set("Cookie", b.header())
+	r, x := a.Begin(r)
+	if err := x.Commit(http.Header{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
+		t.Fatal(err)
+	}
+	down.down.Store(true)
+	if err := x.End(); !errors.Is(err, session.ErrSessionUnavailable) || value != "trace-1" {
+		t.Errorf("end: %v; the event's context has %v", err, value)
+	}
+}
+
+// Tokens that have outgrown their cookies are reported once for a generation,
+// and not once for a request.
+func TestTokensThatFitNoCookieAreReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, cookieKind)
+		st.refreshes(func() (session.Tokens, error) {
+			tokens := st.service.tokens("u1")
+			tokens.AccessToken += strings.Repeat("A", 20_000)
+			return tokens, nil
+		})
+		for generation := 1; generation <= 3; generation++ {
+			st.expire()
+			for range 5 {
+				st.ask()
+			}
+			synctest.Wait()
+			if events, levels := st.seen.of(t, session.EventTokensUnwritten, ""); len(events) != generation || len(levels) != generation {
+				t.Errorf("after %d generations it was told %d times, logged %d times", generation, len(events), len(levels))
+			}
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/synmetrix/session/internal/nostore"
 )
 
 // Exchange is one request's hold on its session, from the cookies that came in
@@ -19,12 +22,20 @@ type Exchange struct {
 	ctx       context.Context // of the request; the session is in it
 	session   atomic.Pointer[Session]
 	presented cookies
-	navigates bool // a browser shows the answer as a page
+	navigates bool        // a browser shows the response as a page
+	asked     atomic.Bool // the handler has got the session, and may show it
 
-	mu        sync.Mutex
+	// Of the cookies, set by Begin.
+	gen    uint64 // the generation that the browser has
+	reseal bool   // a cookie was opened by an older key
+
+	mu sync.Mutex // see the order of locks at Manager
+	outcome
+}
+
+// outcome is what the request has made of its session.
+type outcome struct {
 	committed bool
-	gen       uint64    // the generation that the browser has
-	reseal    bool      // a cookie was opened by an older key
 	began     bool      // signed in by this request
 	out       bool      // signed out by this request
 	discard   bool      // the presented cookies are of no use
@@ -49,6 +60,7 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 		x.presented = m.jar.read(r.Header)
 		x.session.Store(x.load(x.ctx))
 	}
+	x.asked.Store(false) // a hook is no handler
 	return r.WithContext(x.ctx), x
 }
 
@@ -64,7 +76,16 @@ func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
 	case x.session.Load() == bearer:
 		return nil, bearer.err
 	}
+	x.asked.Store(true)
 	return x, nil
+}
+
+// replace gives the request another session. The one before, which a handler
+// may still hold, takes no more values: they would not be saved.
+func (x *Exchange) replace(s *Session) {
+	if before := x.session.Swap(s); before.m != nil {
+		before.close(ErrEnded)
+	}
 }
 
 // hasBearer reports whether a request carries a bearer token (RFC 6750), which
@@ -90,16 +111,12 @@ func (x *Exchange) load(ctx context.Context) *Session {
 		return anonymous
 	}
 	x.in, x.gen = rec, rec.pair.gen
-	rec, err := m.current(ctx, rec)
-	if err != nil {
-		s := &Session{m: m, ctx: ctx}
-		tell := s.drop(x.in, err)
-		x.session.Store(s)
-		tell()
-		return s
+	s := &Session{m: m, ctx: ctx, unread: rec}
+	x.session.Store(s)
+	if rec, _ = s.read(ctx, rec); rec != nil {
+		x.in = rec
 	}
-	x.in = rec
-	return &Session{m: m, ctx: ctx, rec: rec}
+	return s
 }
 
 // openCookies returns what the presented cookies say, nil if they don't open.
@@ -181,20 +198,21 @@ func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*
 }
 
 // current returns the record of a session as it is now, for one whose cookies
-// say r. Its errors are an *endedError, or leave the session's fate open.
-func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
+// say r. Its errors are an *endedError, or leave the session's fate open. down
+// is the error of a coordinator without which the session can be told; it has
+// not been reported yet.
+func (m *Manager) current(ctx context.Context, r *record) (now *record, down, err error) {
 	l := m.ledger(r)
-	now, err := l.read(ctx)
+	now, err = l.read(ctx)
 	switch {
 	case errors.Is(err, ErrEnded):
-		return nil, err
+		return nil, nil, err
 	case err != nil && m.stored:
-		return nil, err
+		return nil, nil, err
 	case err != nil:
 		// The cookies alone tell who it is. What the coordinator would add is
 		// whether the session was ended, or its tokens renewed, elsewhere.
-		m.storeDown(ctx, r, err)
-		now = r
+		now, down = r, err
 	case now == l.base:
 		now = r
 	case !m.stored:
@@ -208,9 +226,9 @@ func (m *Manager) current(ctx context.Context, r *record) (*record, error) {
 	}
 	if why := m.expired(now); why != "" {
 		m.expire(ctx, l, why)
-		return nil, &endedError{why: why}
+		return nil, down, &endedError{why: why}
 	}
-	return now, nil
+	return now, down, nil
 }
 
 // acknowledge notes that a browser has shown the newest generation: late
@@ -262,43 +280,76 @@ func (m *Manager) touchDue(r *record) bool {
 // signed in or out, the header also makes browsers drop the pages that they have
 // fetched ahead (Clear-Site-Data). Only the first call does anything.
 //
+// A response that sets one of our cookies must not be stored, nor must one to a
+// user whose session the handler has got by [FromContext]. Its header gets
+// "Cache-Control: no-store" and loses every other field that caches obey, such
+// as CDN-Cache-Control (RFC 9213). Other responses keep what the handler has
+// set.
+//
 // If it fails, changes have not been saved: the response must become a 503 or,
 // if the error is [ErrTooLarge], a 413, and what the handler writes must not be
 // sent. Every other error is an [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) error {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.committed {
+		x.mu.Unlock()
 		return nil
 	}
 	x.committed = true
+	s, o := x.session.Load(), x.outcome
+	x.mu.Unlock()
 	before := len(h["Set-Cookie"])
-	s := x.session.Load()
-	err := x.commitSession(h, s)
-	if err != nil && x.began {
-		x.m.undelivered(x.in)
+	err := x.commitSession(h, s, &o)
+	if err != nil && o.began {
+		x.m.undelivered(context.WithoutCancel(x.ctx), o.in)
 	}
-	x.commitPending(h)
-	if x.pending != nil {
+	x.commitPending(h, o.pending)
+	if o.pending != nil {
 		// A login or a logout, or a step of one. Pages that the browser has
 		// fetched ahead show who was signed in before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
 	}
-	if s.m != nil || len(h["Set-Cookie"]) > before {
-		h.Set("Cache-Control", "no-store")
+	if s.m != nil && x.asked.Load() || len(h["Set-Cookie"]) > before {
+		nostore.Set(h)
 	}
 	return err
 }
 
-func (x *Exchange) commitSession(h http.Header, s *Session) error {
-	m, j := x.m, x.m.jar
+// committing is what Commit finds in a Session.
+type committing struct {
+	rec     *record           // nil if there is nothing to write
+	values  map[string][]byte // of a cookie session, with the changes
+	changed bool
+	gone    bool
+}
+
+// commit returns what has to be committed. From now on a cookie session takes
+// no more values.
+func (s *Session) commit() committing {
+	if s.m == nil {
+		return committing{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s == anonymous && x.discard || s.gone {
+	c := committing{gone: s.gone, changed: len(s.changes) > 0}
+	if s.err == nil {
+		c.rec = s.rec
+	}
+	if !s.m.stored {
+		s.closed = cmp.Or(s.closed, ErrCommitted)
+		c.values = s.valuesLocked()
+	}
+	return c
+}
+
+func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
+	m, j := x.m, x.m.jar
+	c := s.commit()
+	if s == anonymous && o.discard || c.gone {
 		j.expire(h, j.tokens, x.presented.has)
 		j.expire(h, j.state, x.presented.has)
 	}
-	if x.out && x.navigates && s == anonymous {
+	if o.out && x.navigates && s == anonymous {
 		// Browsers keep a page for going back in the history, whatever its
 		// Cache-Control says, and drop it when the cookies have changed. Chromium
 		// (as of version 156) takes a sign-out that deletes as many cookies as
@@ -306,64 +357,82 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 		j.add(h, j.mfa, "0", time.Second)
 		h.Add("Set-Cookie", j.mfa+"=; Max-Age=0"+j.attrs)
 	}
-	if s.rec == nil {
+	if c.rec == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, 4*m.cfg.StoreTimeout)
-	defer cancel()
-	touch := !x.began && m.touchDue(s.rec)
+	touch := !o.began && m.touchDue(c.rec)
 	if m.stored {
-		return x.commitStored(ctx, h, s, touch)
+		return x.commitStored(h, s, c, touch, o.began)
 	}
-	defer func() { s.sealed = true }()
-	changed := len(s.changes) > 0
-	tokens := x.began || x.reseal || s.rec.pair.gen > x.gen
-	state := x.began || x.reseal || changed || touch
+	return x.commitCookies(h, s, c, touch, o.began)
+}
+
+// context returns a context for what is done for the response. It has the
+// values of the request's and is not canceled with it: a client that leaves
+// loses nothing.
+func (x *Exchange) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
+}
+
+func (x *Exchange) commitCookies(h http.Header, s *Session, c committing, touch, began bool) error {
+	m, rec := x.m, c.rec
+	tokens := began || x.reseal || rec.pair.gen > x.gen
+	state := began || x.reseal || c.changed || touch
 	if !tokens && !state {
 		return nil
 	}
-	// A late answer must not bring back a session that has ended meanwhile,
-	// nor older tokens than another answer may have delivered.
-	l := m.ledger(s.rec)
+	ctx, cancel := x.context()
+	defer cancel()
+	// A late response must not bring back a session that has ended meanwhile,
+	// nor older tokens than another response may have delivered.
+	l := m.ledger(rec)
+	rec = rec.clone()
 	switch now, err := l.read(ctx); {
 	case errors.Is(err, ErrEnded):
 		return nil
-	case err != nil && x.began:
+	case err != nil && began:
 		// It knows nothing that could stand against a session that is new.
-		m.storeDown(ctx, s.rec, err)
-	case err != nil && changed:
-		return m.unavailable(ctx, s.rec, err)
+		_ = m.storeDown(ctx, rec, err)
+	case err != nil && c.changed:
+		return m.unavailable(ctx, rec, err)
 	case err != nil && touch:
 		// A state cookie alone revives nothing, and without it an outage of the
 		// coordinator would count as idle time.
 		tokens = false
 	case err != nil:
 		return nil
-	case now.pair.gen > s.rec.pair.gen:
-		rec := s.rec.clone()
-		rec.pair = now.pair
-		s.rec, tokens = rec, true
-	case now == l.base && tokens && !x.began:
+	case now.pair.gen > rec.pair.gen:
+		rec.pair, tokens = now.pair, true
+	case now == l.base && tokens && !began:
 		// The newest tokens are forgotten here when a browser has had them for
 		// long enough. Ours, if they are due, may have had successors.
-		due, _ := m.due(s.rec, m.now())
+		due, _ := m.due(rec, m.now())
 		tokens = !due
 	}
-	if !tokens && !state {
-		return nil
-	}
-	rec := s.rec.clone()
-	rec.values = merge(rec.values, s.changes)
+	rec.values = c.values
 	if touch {
 		rec.lastSeen = m.now()
 	}
+	if err := x.setCookies(ctx, h, rec, tokens, state); err != nil {
+		return err
+	}
+	s.committed(rec)
+	return nil
+}
+
+// setCookies sets the cookies of a cookie session: that of its tokens, that of
+// its state, or both.
+func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *record, tokens, state bool) error {
+	m, j := x.m, x.m.jar
 	age := rec.created.Add(m.cfg.Lifetime).Sub(m.now())
 	if tokens {
 		switch err := x.set(h, j.tokens, purposeTokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
 			// They have grown at a refresh. The coordinator has them, and the
 			// browser's own are good enough to find them by.
-			m.event(ctx, slog.LevelError, rec, Event{Name: EventTokensUnwritten, Err: err})
+			if m.outgrown(rec) {
+				m.event(ctx, slog.LevelError, rec, Event{Name: EventTokensUnwritten, Err: err})
+			}
 		case err != nil:
 			return &UnavailableError{Err: err}
 		}
@@ -373,33 +442,64 @@ func (x *Exchange) commitSession(h http.Header, s *Session) error {
 			return &UnavailableError{Err: err}
 		}
 	}
-	s.rec, s.changes = rec, nil
 	return nil
 }
 
-func (x *Exchange) commitStored(ctx context.Context, h http.Header, s *Session, touch bool) error {
+// maxOutgrown bounds the sessions whose outgrown tokens are remembered.
+const maxOutgrown = 4096
+
+// outgrown notes that the tokens of r fit no cookie. It reports whether that is
+// new in this process, which it is once for a generation.
+func (m *Manager) outgrown(r *record) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tooLarge[r.key] >= r.pair.gen {
+		return false
+	}
+	if len(m.tooLarge) >= maxOutgrown {
+		clear(m.tooLarge) // to log twice is better than to remember all
+	}
+	m.tooLarge[r.key] = r.pair.gen
+	return true
+}
+
+// committed notes what the cookies in the response say.
+func (s *Session) committed(rec *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil {
+		return
+	}
+	if rec.pair.gen <= s.rec.pair.gen || rec.pair.claims == nil {
+		rec.pair = s.rec.pair
+	}
+	s.rec, s.changes = rec, nil
+}
+
+func (x *Exchange) commitStored(h http.Header, s *Session, c committing, touch, began bool) error {
 	m, j := x.m, x.m.jar
-	changed := len(s.changes) > 0
-	reseal := x.reseal && !x.began
-	if changed || touch || reseal {
+	reseal := x.reseal && !began
+	if c.changed || touch || reseal {
+		ctx, cancel := x.context()
+		defer cancel()
 		// The record is sealed anew together with the cookie: who takes an old
 		// key away takes it from both.
-		err := m.unavailable(ctx, s.rec, s.saveLocked(ctx, touch || reseal))
+		err := m.unavailable(ctx, c.rec, s.save(ctx, touch || reseal))
 		switch {
 		case errors.Is(err, ErrEnded):
-			return nil // the late answer of a session that is over
-		case err != nil && changed:
+			return nil // the late response of a session that is over
+		case err != nil && c.changed:
 			return err
 		case err != nil:
 			reseal = false
 		}
 	}
-	if !x.began && !reseal {
+	if !began && !reseal {
 		return nil
 	}
-	age := s.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := c.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
 	j.expire(h, j.state, x.presented.has)
-	id := s.rec.id // a copy: sealing overwrites it
+	id := c.rec.id // a copy: sealing overwrites it
 	return x.set(h, j.tokens, purposeID, id[:], age)
 }
 
@@ -411,19 +511,20 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 	return x.m.jar.set(h, names, sealed, age, x.presented.has)
 }
 
-// End saves what was changed in a stored session after Commit. It is called
-// once, after the handler; its error is for the log.
+// End saves what was changed in a stored session after Commit. From then on the
+// session takes no more values, so that none is lost. It is called once, after
+// the handler; its error is for the log.
 func (x *Exchange) End() error {
 	s := x.session.Load()
 	if s.m == nil || !x.m.stored {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(x.m.ctx, 4*x.m.cfg.StoreTimeout)
-	defer cancel()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.changes) == 0 {
+	s.close(ErrCommitted)
+	c := s.commit()
+	if c.rec == nil || !c.changed {
 		return nil
 	}
-	return x.m.unavailable(ctx, s.rec, s.saveLocked(ctx, false))
+	ctx, cancel := x.context()
+	defer cancel()
+	return x.m.unavailable(ctx, c.rec, s.save(ctx, false))
 }

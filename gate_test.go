@@ -56,7 +56,7 @@ func TestLongestPauses(t *testing.T) {
 				if wait := unavailable(1); wait > tt.want/2+time.Millisecond || wait <= 0 {
 					t.Errorf("RetryAfter: %v", wait)
 				}
-				a.clock.Advance(tt.want*5/4 - early)
+				a.clock.Advance(tt.want*5/4 - early + 2*time.Millisecond)
 				unavailable(2)
 				a.auth.fail(nil)
 				a.clock.Advance(2 * tt.want * 5 / 4)

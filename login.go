@@ -49,8 +49,8 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
 		if !m.jar.fitsOne(len(encodePending(m.now(), factor.Ticket))) {
 			err = errCookiesFull
-		} else {
-			x.setPending(&pendings{factor.Ticket})
+		} else if late := x.setPending(&pendings{factor.Ticket}); late != nil {
+			err = late
 		}
 		return fmt.Errorf("session: login: %w", err)
 	}
@@ -94,7 +94,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	cancel()
 	m.floor.note(began, err)
 	if errors.Is(err, ErrTicketRefused) {
-		x.setPending(&pendings{})
+		_ = x.setPending(&pendings{})
 	}
 	if err != nil {
 		err = m.loginFailed(ctx, "second factor", tokens, err)
@@ -162,9 +162,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	previous, late := x.in, x.committed
 	if !late {
 		x.in, x.began, x.discard, x.pending = rec, true, false, &pendings{}
-		s := &Session{m: m, ctx: x.ctx, rec: rec, claims: p.claims}
-		s.ask.Do(func() {}) // its tokens are new
-		x.session.Store(s)
+		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
 	}
 	x.mu.Unlock()
 	if late {
@@ -238,7 +236,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	// A login that came first has given the browser other cookies.
 	x.discard = ended == nil || ended.why != endedByLogin
 	x.out = x.discard
-	x.session.Store(anonymous)
+	x.replace(anonymous)
 	if incomplete {
 		return fmt.Errorf("session: logout: %w", ErrLogoutIncomplete)
 	}
@@ -248,17 +246,23 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 // A login that waits for its second factor is in a cookie of its own purpose:
 // it opens as no session.
 
-func (x *Exchange) setPending(p *pendings) {
+// setPending fails with [ErrCommitted] if the cookie can't be set any more.
+func (x *Exchange) setPending(p *pendings) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.committed {
+		return ErrCommitted
+	}
 	x.pending = p
+	return nil
 }
 
 func (x *Exchange) pendingTicket() string {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.pending != nil {
-		return x.pending.ticket
+	pending := x.pending
+	x.mu.Unlock()
+	if pending != nil {
+		return pending.ticket
 	}
 	return x.openPending()
 }
@@ -283,16 +287,16 @@ func (x *Exchange) openPending() string {
 
 // commitPending sets or clears the cookie of a pending login. One that does not
 // open is cleared, too.
-func (x *Exchange) commitPending(h http.Header) {
+func (x *Exchange) commitPending(h http.Header, pending *pendings) {
 	m, name := x.m, x.m.jar.mfa
-	if x.pending == nil && (!x.presented.has(name) || x.openPending() != "") {
+	if pending == nil && (!x.presented.has(name) || x.openPending() != "") {
 		return
 	}
-	if x.pending == nil || x.pending.ticket == "" {
+	if pending == nil || pending.ticket == "" {
 		m.jar.expire(h, []string{name}, x.presented.has)
 		return
 	}
-	plain := encodePending(m.now().Add(pendingLife), x.pending.ticket)
+	plain := encodePending(m.now().Add(pendingLife), pending.ticket)
 	if sealed, err := seal(m.secrets[0].cookies, purposeMFA, name, plain); err == nil {
 		_ = m.jar.set(h, []string{name}, sealed, pendingLife, x.presented.has) // it fits
 	}

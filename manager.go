@@ -258,6 +258,17 @@ func (c Cookie) validate() error {
 	return nil
 }
 
+// The order of locks. Each of them is held for a few lines of this package, and
+// never while a store, the auth service, a hook, a log or anything else outside
+// of it is called, nor while anything is waited for. Of these two the first may
+// be held when the second is taken:
+//
+//	Exchange.mu
+//	Session.mu
+//
+// Every other lock of the package (Manager.mu and those of the gate, the breaker,
+// outages, caches and so on) is taken last: nothing that holds one takes another.
+
 // Manager signs users in, keeps their sessions and renews their tokens. Make
 // one with [New]; its methods are safe for concurrent use.
 type Manager struct {
@@ -292,6 +303,7 @@ type Manager struct {
 	stopping    chan struct{}          // closed with it
 	flights     map[string]*flight     // by the key of the record
 	revocations map[string]*revocation // by the key of the record
+	tooLarge    map[string]uint64      // the newest generation that fits no cookie, by the key of the record
 }
 
 // New returns a Manager for cfg, or an error that names the field of cfg that
@@ -318,6 +330,7 @@ func New(cfg Config) (*Manager, error) {
 
 		stopping:    make(chan struct{}),
 		revocations: map[string]*revocation{},
+		tooLarge:    map[string]uint64{},
 	}
 	m.outages.now = cfg.Now
 	for _, o := range cfg.TrustedOrigins {

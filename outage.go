@@ -25,20 +25,28 @@ const (
 )
 
 func (o *outages) failed() {
+	now := o.now() // not under the lock: it is the app's clock
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.from.IsZero() {
-		o.from = o.now()
+		o.from = now
 	}
 }
 
 func (o *outages) worked() {
 	o.mu.Lock()
+	down := !o.from.IsZero()
+	o.mu.Unlock()
+	if !down {
+		return
+	}
+	now := o.now()
+	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.from.IsZero() {
 		return
 	}
-	s := span{o.from, o.now()}
+	s := span{o.from, now}
 	o.from = time.Time{}
 	if n := len(o.past); n > 0 && s.from.Sub(o.past[n-1].to) < outageGap {
 		o.past[n-1].to = s.to
@@ -51,6 +59,7 @@ func (o *outages) worked() {
 
 // since is how much of the time from begin to now the store did not respond.
 func (o *outages) since(begin time.Time) time.Duration {
+	now := o.now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var sum time.Duration
@@ -60,7 +69,7 @@ func (o *outages) since(begin time.Time) time.Duration {
 		}
 	}
 	if !o.from.IsZero() {
-		sum += max(o.now().Sub(later(o.from, begin)), 0)
+		sum += max(now.Sub(later(o.from, begin)), 0)
 	}
 	return sum
 }

@@ -168,6 +168,9 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 			}
 			late = nil // there is reason to wait longer
 		case <-ctx.Done():
+			if valid {
+				return r, nil
+			}
 			return nil, &UnavailableError{Err: ctx.Err()}
 		}
 	}

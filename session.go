@@ -1,10 +1,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,20 +15,31 @@ import (
 // Session is one request's view of its user's session. Get it with
 // [FromContext]. All methods are safe for concurrent use and work on the
 // session of a visitor who is not signed in, too.
+//
+// A method with a context waits as long as that context lives, and one without
+// as long as the request does. If the wait is cut short, that call alone fails.
+//
+// A goroutine may use a Session after its request, too, with a context of its
+// own (see [context.WithoutCancel]): AccessToken and a [Transport] renew tokens
+// that are due, and save them. Values can be read but not changed any more:
+// [Key.Set] fails with [ErrCommitted].
 type Session struct {
 	m   *Manager
 	ctx context.Context // of the request; the session is in it
-	ask sync.Once       // guards resolve
 
-	mu      sync.Mutex
-	rec     *record // nil: not signed in
-	claims  *Claims // of rec, once it is resolved
-	err     error   // why there is no record although one was presented
-	gone    bool    // what was presented is over, and its cookies are to be deleted
-	changes map[string][]byte
-	size    int  // of a stored session's values, with the changes; 0 if it is not counted yet
-	sealed  bool // a cookie session's cookies have been written
-	done    chan struct{}
+	mu       sync.Mutex // see the order of locks at Manager
+	rec      *record    // nil: not signed in, or not read yet
+	unread   *record    // what the cookies say of a session that could not be read
+	resolved bool       // rec has had a valid access token
+	err      error      // why the last try to read or to resolve it failed,
+	retryAt  time.Time  // and when to try again
+	gone     bool       // what was presented is over, and its cookies are to be deleted
+	changes  map[string]change
+	changed  uint64 // counts changes
+	saved    uint64 // the newest change in rec
+	size     int    // of a stored session's values, with the changes; 0 if it is not counted yet
+	closed   error  // why no value can be changed any more
+	done     chan struct{}
 }
 
 // A visitor without a session costs nothing: all share one Session. So do all
@@ -47,9 +60,14 @@ const ContextName = "github.com/synmetrix/session"
 
 // FromContext returns the session of the request whose context ctx is. It is
 // never nil: where nobody is signed in it is an anonymous session, on which
-// nothing can be set.
+// nothing can be set. Signing in or out gives the request another session.
+//
+// A handler may show what it gets. So the response to a user whose session it
+// has got before the first byte says that it must not be stored
+// (Cache-Control: no-store); see [Exchange.Commit].
 func FromContext(ctx context.Context) *Session {
 	if x := exchangeFrom(ctx); x != nil {
+		x.asked.Store(true)
 		return x.session.Load()
 	}
 	return notLoaded
@@ -69,81 +87,153 @@ func exchangeFrom(ctx context.Context) *Exchange {
 	return nil
 }
 
-// resolve makes sure that the session's access token is good before anything
-// is told about its user. A handler that asks nothing does not wait for the
-// auth service, and neither does a logout.
-func (s *Session) resolve() {
-	if s.ctx == nil {
-		return // one of those that all share
+// resolve returns the session's record once its access token has been valid in
+// this request, renewed if it was due. It returns nil without an error if
+// nobody is signed in. A handler that does not use the session does not wait
+// for the auth service, and neither does a logout.
+//
+// A failure holds until it is time to try again, so that a handler does not
+// wait anew with each method. A failure that ctx has caused does not hold.
+func (s *Session) resolve(ctx context.Context) (*record, error) {
+	if s.m == nil {
+		return nil, s.err // one of those that all share
 	}
-	var tell func()
-	s.ask.Do(func() {
-		s.mu.Lock()
-		rec := s.rec
-		s.mu.Unlock()
-		if rec == nil {
-			return
-		}
-		now, err := s.m.fresh(s.ctx, rec)
-		var claims *Claims
-		if err == nil {
-			rec = rec.withTokensOf(now)
-			claims, err = s.m.claimsOf(rec)
-		}
-		if err != nil {
-			tell = s.drop(rec, err)
-			return
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.rec.pair.gen < rec.pair.gen {
-			s.rec = s.rec.withTokensOf(rec)
-		}
-		s.claims = claims
-	})
-	if tell != nil {
-		tell() // who is told may ask this session
+	s.mu.Lock()
+	rec, unread, resolved, err, retryAt := s.rec, s.unread, s.resolved, s.err, s.retryAt
+	s.mu.Unlock()
+	if resolved || rec == nil && unread == nil {
+		return rec, nil
 	}
-}
-
-// drop leaves the session without a record, because it is over or because
-// that can't be told. The caller must tell why.
-func (s *Session) drop(rec *record, err error) (tell func()) {
-	gone, tell := false, func() {}
-	switch ended := (*endedError)(nil); {
-	case errors.As(err, &ended):
-		gone = !ended.why.byBrowser()
-		tell = func() {
-			s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.why)})
+	if err != nil && s.m.now().Before(retryAt) {
+		return nil, err
+	}
+	if rec == nil {
+		if rec, err = s.read(ctx, unread); rec == nil {
+			return nil, err
 		}
-		if ended.unrevoked(s.m.now()) {
-			s.m.revokeEnded(s.m.ledger(rec), ended.mark, false, false)
-		}
-		err = nil
-	case errors.Is(err, ErrInvalidToken):
-		unreadable := err
-		tell = func() { s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: unreadable}) }
-		gone, err = true, nil
-	default:
-		err = s.m.unavailable(s.ctx, rec, err)
+	}
+	now, err := s.m.fresh(ctx, rec)
+	if err == nil {
+		now = rec.withTokensOf(now)
+		_, err = s.m.claimsOf(now)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, rec, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rec, s.claims, s.changes, s.err, s.gone = nil, nil, nil, err, gone
-	return tell
+	if s.rec == nil {
+		return nil, nil // it has ended meanwhile
+	}
+	if s.rec.pair.gen < now.pair.gen {
+		s.rec = s.rec.withTokensOf(now)
+	}
+	s.resolved, s.err = true, nil
+	return s.rec, nil
+}
+
+// read reads the record of the session, of which the cookies say unread. It
+// returns nil without an error if the session is over.
+func (s *Session) read(ctx context.Context, unread *record) (*record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	rec, down, err := s.m.current(ctx, unread)
+	if err != nil {
+		err = s.fail(ctx, unread, err)
+	} else {
+		s.mu.Lock()
+		if s.unread != nil {
+			s.rec, s.unread, s.err = rec, nil, nil
+		}
+		rec = s.rec
+		s.mu.Unlock()
+	}
+	if down != nil { // reported late, since a hook may use this session
+		_ = s.m.storeDown(ctx, unread, down)
+	}
+	return rec, err
+}
+
+// fail notes why the session of rec can't be used, and reports it. It returns
+// an [*UnavailableError], or nil if the session is over.
+func (s *Session) fail(ctx context.Context, rec *record, err error) error {
+	if errors.Is(err, ErrEnded) || errors.Is(err, ErrInvalidToken) {
+		s.drop(rec, err)
+		return nil
+	}
+	var down *UnavailableError
+	reported := errors.As(err, &down)
+	if !reported {
+		down = &UnavailableError{RetryAfter: time.Second, Err: err}
+	}
+	if ctx.Err() == nil {
+		retryAt := s.m.now().Add(cmp.Or(down.RetryAfter, time.Second))
+		s.mu.Lock()
+		if !s.resolved {
+			s.err, s.retryAt = down, retryAt
+		}
+		s.mu.Unlock()
+	}
+	if !reported { // late, since a hook may use this session
+		_ = s.m.storeDown(ctx, rec, err)
+	}
+	return down
+}
+
+// drop leaves the session without a record: it is over, or its access token
+// can't be read.
+func (s *Session) drop(rec *record, err error) {
+	var ended *endedError
+	over := errors.As(err, &ended)
+	s.mu.Lock()
+	first := s.rec != nil || s.unread != nil
+	s.rec, s.unread, s.changes, s.err = nil, nil, nil, nil
+	s.gone = !over || !ended.why.byBrowser()
+	s.mu.Unlock()
+	switch {
+	case !first: // another call has reported it
+	case over:
+		s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.why)})
+		if ended.unrevoked(s.m.now()) {
+			s.m.revokeEnded(s.m.ledger(rec), ended.mark, false, false)
+		}
+	default:
+		s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: err})
+	}
+}
+
+// close refuses changes of values from now on.
+func (s *Session) close(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = cmp.Or(s.closed, why)
+}
+
+// user returns the session's record, nil if nobody is signed in or that can't
+// be told.
+func (s *Session) user() *record {
+	rec, _ := s.resolve(s.ctx)
+	return rec
+}
+
+var noClaims Claims
+
+// claims returns the claims of the signed-in user, which are shared. They are
+// zero if nobody is signed in.
+func (s *Session) claims() *Claims {
+	if rec := s.user(); rec != nil && rec.pair.claims != nil {
+		return rec.pair.claims
+	}
+	return &noClaims
 }
 
 // SignedIn reports whether a user is signed in. It is false, too, where that
 // cannot be told at the moment: then Err is set.
 //
-// The first question about a session's user renews an access token that is
-// due, and waits for it if it has expired.
-func (s *Session) SignedIn() bool {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rec != nil
-}
+// The first method that tells about a session's user renews an access token
+// that is due, and waits for it if it has expired.
+func (s *Session) SignedIn() bool { return s.user() != nil }
 
 // Err returns an error that is [ErrSessionUnavailable] if the request presented
 // a session and the store or the auth service is needed to tell whose, and
@@ -152,64 +242,27 @@ func (s *Session) Err() error {
 	if s == notLoaded || s == bearer {
 		return nil
 	}
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
+	_, err := s.resolve(s.ctx)
+	return err
 }
 
 // UserID returns the ID of the signed-in user, empty if nobody is.
-func (s *Session) UserID() string {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claims == nil {
-		return ""
-	}
-	return s.claims.UserID
-}
+func (s *Session) UserID() string { return s.claims().UserID }
 
 // Roles returns the user's allowed roles.
-func (s *Session) Roles() []string {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claims == nil {
-		return nil
-	}
-	return slices.Clone(s.claims.AllowedRoles)
-}
+func (s *Session) Roles() []string { return slices.Clone(s.claims().AllowedRoles) }
 
 // HasRole reports whether role is one of the user's allowed roles, compared
 // byte by byte.
-func (s *Session) HasRole(role string) bool {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.claims != nil && slices.Contains(s.claims.AllowedRoles, role)
-}
+func (s *Session) HasRole(role string) bool { return slices.Contains(s.claims().AllowedRoles, role) }
 
 // DefaultRole returns the user's default role.
-func (s *Session) DefaultRole() string {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claims == nil {
-		return ""
-	}
-	return s.claims.DefaultRole
-}
+func (s *Session) DefaultRole() string { return s.claims().DefaultRole }
 
 // Claims returns what the access token says about the user. Its ExpiresAt is
 // by the clock of the auth service; see AccessTokenExpiresAt.
 func (s *Session) Claims() Claims {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claims == nil {
-		return Claims{}
-	}
-	c := *s.claims
+	c := *s.claims()
 	c.AllowedRoles = slices.Clone(c.AllowedRoles)
 	return c
 }
@@ -219,10 +272,7 @@ func (s *Session) Claims() Claims {
 // the request began. It fails with [ErrUnauthenticated], [ErrEnded] or
 // [ErrSessionUnavailable].
 func (s *Session) AccessToken(ctx context.Context) (string, error) {
-	s.resolve()
-	s.mu.Lock()
-	rec, err := s.rec, s.err
-	s.mu.Unlock()
+	rec, err := s.resolve(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -240,11 +290,8 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 // over returns err, and leaves the session without its record if that says that
 // it has ended meanwhile.
 func (s *Session) over(rec *record, err error) error {
-	s.mu.Lock()
-	here := s.rec != nil
-	s.mu.Unlock()
-	if here && errors.Is(err, ErrEnded) {
-		s.drop(rec, err)()
+	if errors.Is(err, ErrEnded) {
+		s.drop(rec, err)
 	}
 	return err
 }
@@ -277,8 +324,8 @@ func (s *Session) adopt(r *record) {
 		return
 	}
 	next := s.rec.withTokensOf(r)
-	if claims, err := s.m.claimsOf(next); err == nil {
-		s.rec, s.claims = next, claims
+	if _, err := s.m.claimsOf(next); err == nil {
+		s.rec = next
 	}
 }
 
@@ -286,26 +333,22 @@ func (s *Session) adopt(r *record) {
 // program's clock: its life is counted from when it was received. It is zero
 // if nobody is signed in.
 func (s *Session) AccessTokenExpiresAt() time.Time {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rec == nil {
+	rec := s.user()
+	if rec == nil {
 		return time.Time{}
 	}
-	return s.rec.pair.expires
+	return rec.pair.expires
 }
 
 // ExpiresAt returns when the session ends unless the user comes back before:
 // the earlier of its idle timeout and the end of its lifetime. It is zero if
 // nobody is signed in.
 func (s *Session) ExpiresAt() time.Time {
-	s.resolve()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rec == nil {
+	rec := s.user()
+	if rec == nil {
 		return time.Time{}
 	}
-	return s.m.endOf(s.rec)
+	return s.m.endOf(rec)
 }
 
 // Policy decides whether a signed-in user may pass a guard. It is only asked
@@ -317,21 +360,18 @@ type Policy func(*Session) bool
 // error that is [ErrUnauthenticated], [ErrForbidden], [ErrSessionUnavailable]
 // (an [*UnavailableError]) or [ErrNotLoaded].
 func (s *Session) Authorize(p Policy) error {
-	signedIn := s.SignedIn()
-	s.mu.Lock()
-	err := s.err
-	s.mu.Unlock()
+	rec, err := s.resolve(s.ctx)
 	if err != nil {
 		return err
 	}
-	if !signedIn {
+	if rec == nil {
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
 	}
 	if p == nil || p(s) {
 		return nil
 	}
 	s.mu.Lock()
-	rec := s.rec
+	rec = s.rec
 	s.mu.Unlock()
 	if rec == nil { // the policy has asked for the access token, and learned that it is over
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
@@ -340,38 +380,47 @@ func (s *Session) Authorize(p Policy) error {
 	return fmt.Errorf("session: %w", ErrForbidden)
 }
 
-// Save writes the session's changed values now instead of with the answer, so
-// that an error can be answered. In a cookie session they travel with the
-// answer and nothing is written before it; Save only tells whether the session
-// has ended. It fails with [ErrEnded] or [ErrSessionUnavailable], or with
+// Save writes the session's changed values now instead of with the response, so
+// that the handler can deal with an error. In a cookie session they travel with
+// the response and nothing is written before it; Save only reports whether the
+// session has ended. It fails with [ErrEnded] or [ErrSessionUnavailable], or with
 // [ErrTooLarge] if other requests have filled the session meanwhile; then the
 // changes are discarded.
 func (s *Session) Save(ctx context.Context) error {
-	s.resolve()
-	s.mu.Lock()
-	rec := s.rec
-	err := s.saveLocked(ctx, false)
-	s.mu.Unlock()
-	if rec == nil {
+	rec, err := s.resolve(ctx)
+	switch {
+	case err == nil && rec == nil && s.m != nil:
+		return fmt.Errorf("session: save: %w", ErrEnded)
+	case rec == nil:
 		return err
 	}
-	return s.m.unavailable(ctx, rec, err)
+	return s.m.unavailable(ctx, rec, s.save(ctx, false))
 }
 
-// saveLocked writes changed values of a stored session, and with touch that it
-// has been used. Its error is the ledger's: nobody has been told yet.
-func (s *Session) saveLocked(ctx context.Context, touch bool) error {
-	if s.rec == nil || len(s.changes) == 0 && !touch {
-		return s.err
+// save writes changed values of a stored session, and with touch that it is in
+// use. Its error is the ledger's, which has not been reported yet.
+//
+// The session is not locked meanwhile, so several may save it at once. Each
+// writes what is newest when it writes, and the store decides on the order.
+func (s *Session) save(ctx context.Context, touch bool) error {
+	s.mu.Lock()
+	rec, pending := s.rec, len(s.changes) > 0
+	s.mu.Unlock()
+	if rec == nil || !pending && !touch {
+		return nil
 	}
-	l := s.m.ledger(s.rec)
+	l := s.m.ledger(rec)
 	if !s.m.stored {
 		_, err := l.read(ctx)
 		return err
 	}
 	now := s.m.now()
-	rec, err := l.update(ctx, func(r *record) error {
+	var upTo uint64 // the newest change that is written
+	stored, err := l.update(ctx, func(r *record) error {
+		s.mu.Lock()
+		upTo = s.changed
 		merged := merge(r.values, s.changes)
+		s.mu.Unlock()
 		if err := s.m.takes(r.values, merged); err != nil {
 			return err
 		}
@@ -388,14 +437,19 @@ func (s *Session) saveLocked(ctx context.Context, touch bool) error {
 	if tooLarge {
 		err = fmt.Errorf("session: save values: %w", err)
 	}
-	s.changes, s.size = nil, 0
-	if rec.pair.gen == s.rec.pair.gen {
-		s.rec = rec
-	} else {
-		next := rec.clone()
-		next.pair = s.rec.pair // of which the claims are
-		s.rec = next
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
+	s.size = 0
+	if s.rec == nil || upTo < s.saved {
+		return err
 	}
+	s.saved = upTo
+	if stored.pair.gen != s.rec.pair.gen {
+		stored = stored.clone()
+		stored.pair = s.rec.pair // of which the claims are
+	}
+	s.rec = stored
 	return err
 }
 
@@ -409,15 +463,15 @@ func (s *Session) GoString() string { return s.String() }
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // LogValue returns the user's ID and whether one is signed in, as far as that
-// is known: it asks nobody.
+// is known: it waits for nothing.
 func (s *Session) LogValue() slog.Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	userID := ""
-	if s.rec != nil {
+	userID, signedIn := "", s.rec != nil && s.err == nil
+	if signedIn {
 		userID = s.rec.userID
 	}
-	return slog.GroupValue(slog.Bool("signed_in", s.rec != nil), slog.String("user_id", userID))
+	return slog.GroupValue(slog.Bool("signed_in", signedIn), slog.String("user_id", userID))
 }
 
 // MarshalJSON returns a JSON string without anything secret.

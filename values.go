@@ -37,15 +37,18 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 	return v, true
 }
 
-// Set changes the session's value for k. The change is saved with the answer
+// Set changes the session's value for k. The change is saved with the response
 // to the request, or by [Session.Save].
 //
-// It fails with [ErrNoSession] if nobody is signed in, with [ErrCommitted] if a
-// cookie session's answer has begun, and with [ErrTooLarge] if a cookie session
-// would not fit its cookies any more, a stored session would exceed
-// Config.MaxValueBytes, or either would have more than 10,000 values; then
-// nothing is changed. Other requests may fill a stored session meanwhile: then
-// saving fails with [ErrTooLarge].
+// It fails with [ErrNoSession] if nobody is signed in, with
+// [ErrSessionUnavailable] if that can't be told at the moment, and with
+// [ErrEnded] if the request has signed its user out, or in anew, after it got s.
+// When it is too late to save a change it fails with [ErrCommitted]: in a cookie
+// session once the response has begun, in a stored one once the request is over.
+// It fails with [ErrTooLarge] if a cookie session would not fit its cookies any
+// more, a stored session would exceed Config.MaxValueBytes, or either would have
+// more than 10,000 values. Then nothing is changed. Other requests may fill a
+// stored session meanwhile: then saving fails with [ErrTooLarge].
 func (k Key[T]) Set(s *Session, v T) error {
 	var raw bytes.Buffer
 	e := json.NewEncoder(&raw)
@@ -61,22 +64,33 @@ func (k Key[T]) Delete(s *Session) error { return s.change(k.name, nil) }
 
 // ValueNames returns the names of the session's values, sorted.
 func (s *Session) ValueNames() []string {
-	s.resolve()
+	if s.user() == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.valuesLocked()))
 }
 
+// change is a change of one value that has not been saved: the n-th of the
+// request, to raw, or a deletion if that is nil.
+type change struct {
+	raw []byte
+	n   uint64
+}
+
 func (s *Session) value(name string) ([]byte, bool) {
-	s.resolve()
+	if s.user() == nil {
+		return nil, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.valueLocked(name)
 }
 
 func (s *Session) valueLocked(name string) ([]byte, bool) {
-	if raw, ok := s.changes[name]; ok {
-		return raw, raw != nil
+	if c, ok := s.changes[name]; ok {
+		return c.raw, c.raw != nil
 	}
 	if s.rec == nil {
 		return nil, false
@@ -92,8 +106,8 @@ func (s *Session) valuesLocked() map[string][]byte {
 	return merge(s.rec.values, s.changes)
 }
 
-// merge returns values with the changes applied; a nil change deletes.
-func merge(values, changes map[string][]byte) map[string][]byte {
+// merge returns values with the changes applied.
+func merge(values map[string][]byte, changes map[string]change) map[string][]byte {
 	if len(changes) == 0 {
 		return values
 	}
@@ -101,45 +115,64 @@ func merge(values, changes map[string][]byte) map[string][]byte {
 	if merged == nil {
 		merged = make(map[string][]byte, len(changes))
 	}
-	for name, raw := range changes {
-		if raw == nil {
+	for name, c := range changes {
+		if c.raw == nil {
 			delete(merged, name)
 		} else {
-			merged[name] = raw
+			merged[name] = c.raw
 		}
 	}
 	return merged
 }
 
 func (s *Session) change(name string, raw []byte) error {
-	s.resolve()
 	if name == "" || len(name) > maxNameSize {
 		return fmt.Errorf("session: the name of a value has %d bytes; 1 to %d are allowed", len(name), maxNameSize)
+	}
+	if err := s.tryChange(name, raw); err != nil {
+		return fmt.Errorf("session: set value %q: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Session) tryChange(name string, raw []byte) error {
+	if s.m == nil {
+		return ErrNoSession
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed != nil {
+		return closed // whoever is signed in
+	}
+	if _, err := s.resolve(s.ctx); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
-		return fmt.Errorf("session: set value %q: %w", name, ErrNoSession)
+		return ErrNoSession
 	}
 	if err := s.takes(name, raw); err != nil {
-		return fmt.Errorf("session: set value %q: %w", name, err)
+		return err
 	}
 	if s.changes == nil {
-		s.changes = map[string][]byte{}
+		s.changes = map[string]change{}
 	}
-	s.changes[name] = raw
+	s.changed++
+	s.changes[name] = change{raw, s.changed}
 	return nil
 }
 
 // takes returns why the session can't take a change.
 func (s *Session) takes(name string, raw []byte) error {
+	if s.closed != nil {
+		return s.closed
+	}
 	if s.m.stored {
 		return s.storeTakes(name, raw)
 	}
-	if s.sealed {
-		return ErrCommitted
-	}
-	values := merge(s.valuesLocked(), map[string][]byte{name: raw})
+	values := merge(s.valuesLocked(), map[string]change{name: {raw: raw}})
 	switch {
 	case len(values) > maxValues:
 		return errTooManyValues

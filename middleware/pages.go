@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/synmetrix/session/internal/nostore"
 )
 
 //go:embed pages/*.html
@@ -125,7 +127,7 @@ func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 // but its Content-Type.
 func writeBody(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	nostore.Set(h)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -27,8 +27,10 @@ import (
 // An unsafe request (POST, PUT, DELETE and so on) that carries our cookie is
 // refused if it comes from another origin, and so is one to switch protocols, as
 // for a WebSocket; see session.Config.TrustedOrigins.
-// All responses say that they vary by cookie, and those with a session that
-// they must not be stored.
+// All responses say that they vary by cookie. A response that sets one, and a
+// response to a user whose session the handler has got before the first byte,
+// says that it must not be stored, and loses what the handler has told caches.
+// Other responses, such as files, keep it.
 //
 // The ResponseWriter that handlers get is an http.Flusher, http.Hijacker or
 // io.ReaderFrom if the server's is one, and works with an

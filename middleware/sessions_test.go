@@ -48,9 +48,6 @@ func TestVary(t *testing.T) {
 	} {
 		b.get(path).has(t, "Vary", want)
 	}
-	b.get("/none").has(t, "Cache-Control", "")
-	b.signIn("viewer@example.com")
-	b.get("/none").has(t, "Cache-Control", "no-store")
 }
 
 // The header that a response varies by is its own, not shared with others.

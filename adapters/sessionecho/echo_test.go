@@ -377,7 +377,9 @@ func TestNotFoundAndMethodNotAllowed(t *testing.T) {
 		b.Get("/api/nowhere").Says(404, "not_found"),
 		b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
 	} {
-		if got.Header.Get("Vary") != "Cookie" || got.Header.Get("Cache-Control") != "no-store" {
+		// Echo's own say nothing of the user.
+		ours := strings.Contains(got.Body, `"code"`)
+		if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != ours {
 			t.Errorf("%s: %v", got.Request.URL, got.Header)
 		}
 	}

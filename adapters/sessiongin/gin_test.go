@@ -405,7 +405,9 @@ func TestNoRouteAndNoMethod(t *testing.T) {
 			b.Do("POST", "/h", "").Says(405, notAllowed),
 			b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
 		} {
-			if got.Header.Get("Vary") != "Cookie" || got.Header.Get("Cache-Control") != "no-store" {
+			// Gin's own say nothing of the user.
+			ours := strings.Contains(got.Body, `"code"`)
+			if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != ours {
 				t.Errorf("%s: %v", got.Request.URL, got.Header)
 			}
 		}

@@ -242,7 +242,7 @@ func TestEventsPage(t *testing.T) {
 	}
 	quoted := regexp.MustCompile(`(?m)^\s+(?:Event|ended)\w+\s+(?:reason )?= "(\w+)"`)
 	constants := 0
-	for _, file := range []string{"events.go", "ledger.go"} {
+	for _, file := range []string{"events.go", "end.go"} {
 		for _, m := range quoted.FindAllStringSubmatch(page(t, filepath.Join(root, file)), -1) {
 			if constants++; !rows[m[1]] {
 				t.Errorf("%s has no row", m[1])
