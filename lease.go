@@ -15,7 +15,7 @@ import (
 //     none of them slow. A store error begins the watch anew.
 //  2. They write a claim. Whoever holds the lease finds the claim at its next
 //     renewal and takes the lease back. Only when the claim has stood for
-//     claimWrites quick writes, leaseBeat apart, is the holder taken for dead:
+//     claimWrites quick writes, claimPause apart, is the holder taken for dead:
 //     silence proves nothing to a process whose own writes do not get through.
 //
 // A process that was paused for longer than leaseTime must not send the token.
@@ -23,8 +23,12 @@ const (
 	leaseTime = 3 * time.Second
 	leaseBeat = time.Second
 
+	// claimPause lies between two writes of a claim: the claim stands for longer
+	// than the holder takes for a renewal.
+	claimPause = 3 * leaseBeat / 4
+
 	// takeOverTime is how long a take-over takes where the store is quick.
-	takeOverTime = 2*leaseTime + claimWrites*leaseBeat
+	takeOverTime = 2*leaseTime + claimWrites*claimPause
 
 	minReads    = 8
 	claimWrites = 3
@@ -117,7 +121,7 @@ func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *record, ce
 		if certain || quick == claimWrites {
 			return nil
 		}
-		if err := sleep(ctx, leaseBeat); err != nil {
+		if err := sleep(ctx, claimPause); err != nil {
 			return err
 		}
 	}
