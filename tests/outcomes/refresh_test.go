@@ -81,10 +81,10 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	// While the fault lasts.
 	if good {
 		b.get("/me").is(http.StatusOK, "")
-		s.journal.wait(t, 1, failures...)
 	} else {
 		b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
 	}
+	s.journal.wait(t, 1, failures...) // the refresh goes on for longer than the request
 	if f.refresh == halfway && !s.stored {
 		// The new refresh token goes to the browser with the next good answer.
 		if a := b.get("/static"); !good && !slices.Equal(a.renewed, []string{"__Host-session"}) || len(a.expired) != 0 {

@@ -73,6 +73,9 @@ const (
 	// shortTimeout is that of the auth service where a test runs into it.
 	shortTimeout = 2 * time.Second
 
+	// flightTime is how long a refresh goes on then.
+	flightTime = 3 * shortTimeout
+
 	accessLife = 15 * time.Minute
 	inWindow   = accessLife - 30*time.Second // due, and good for another half a minute
 	expired    = accessLife + time.Second
