@@ -562,15 +562,22 @@ func (w *simWorld) finish() {
 }
 
 func (w *simWorld) checkValues(p *simProc) {
-	w.request(p, func(ctx context.Context, _ *session.Manager) error {
-		have := session.FromContext(ctx).ValueNames()
-		for _, v := range w.values {
-			if !slices.Contains(have, v) {
-				w.problem("the value %s was acknowledged and is lost", v)
-			}
+	var have []string
+	for try := 0; try < 10; try++ {
+		a := w.request(p, func(ctx context.Context, _ *session.Manager) error {
+			have = session.FromContext(ctx).ValueNames()
+			return nil
+		})
+		if a.signedIn {
+			break
 		}
-		return nil
-	})
+		time.Sleep(time.Second) // the store or the service is slow
+	}
+	for _, v := range w.values {
+		if !slices.Contains(have, v) {
+			w.problem("the value %s was acknowledged and is lost", v)
+		}
+	}
 }
 
 func (w *simWorld) refreshes() int {
