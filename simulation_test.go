@@ -326,7 +326,11 @@ func (w *simWorld) checkToken(p *simProc, token string) {
 	s.mu.Unlock()
 	// A token's life is counted from its receipt, some time after its issue, and
 	// the processes' clocks differ.
-	if slack := 9*time.Second + w.tr.skew + w.tr.slow; time.Now().After(until.Add(slack)) {
+	slack := 9*time.Second + w.tr.skew + w.tr.slow
+	if w.tr.pause {
+		slack += 12 * time.Second
+	}
+	if time.Now().After(until.Add(slack)) {
 		w.problem("%s: a request was served with a token that expired %v ago", p.name, time.Since(until))
 	}
 }
@@ -343,6 +347,9 @@ func (w *simWorld) run() {
 	trouble := w.pick(rounds)
 	for i := range rounds {
 		time.Sleep(w.upTo(2 * w.service.life))
+		if w.pick(4) == 0 {
+			time.Sleep(10 * time.Minute) // longer than records are kept that a browser has shown
+		}
 		if w.tr.copies {
 			w.useCopies()
 		}
@@ -450,6 +457,7 @@ func (w *simWorld) round(trouble, last bool) {
 func (w *simWorld) strike() {
 	time.Sleep(w.upTo(2 * time.Second))
 	p := w.procs[w.pick(len(w.procs))]
+	long := 4*time.Second + w.upTo(8*time.Second)
 	p.mu.Lock()
 	if w.tr.crash {
 		p.dead = true
@@ -457,7 +465,7 @@ func (w *simWorld) strike() {
 			w.excuse() // it may have died with the new tokens in its hands
 		}
 	} else {
-		p.frozen = time.Now().Add(4 * time.Second)
+		p.frozen = time.Now().Add(long)
 	}
 	p.mu.Unlock()
 	w.logf("%s: struck", p.name)
