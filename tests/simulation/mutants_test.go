@@ -151,8 +151,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a late-comer does not get the newest cookie",
 			File: "exchange.go",
-			Old:  "tokens := x.began || x.reseal || s.rec.pair.gen > x.gen",
-			New:  "tokens := x.began || x.reseal || s.rec.version == 1",
+			Old:  "tokens := began || x.reseal || rec.pair.gen > x.gen",
+			New:  "tokens := began || x.reseal || rec.version == 1",
 		},
 		// 5. What an answer means.
 		{
