@@ -34,7 +34,7 @@ func page(t *testing.T, file string) string {
 func pages(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "*/README.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", ".github/*.md", "*/README.md"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %q, error %v", pattern, files, err)
