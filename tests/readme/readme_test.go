@@ -1,5 +1,5 @@
-// Package readme_test holds the README, and the other pages for readers, to what
-// there is.
+// Package readme_test checks the README and the other pages: the code in them
+// compiles, and the commands, links, names and tables in them match the project.
 package readme_test
 
 import (
@@ -32,9 +32,14 @@ func page(t *testing.T, file string) string {
 
 // pages returns the files of all pages.
 func pages(t *testing.T) []string {
+	return files(t, "*.md", "docs/*.md", ".github/*.md", "*/README.md")
+}
+
+// files returns the files that match the patterns, each of which must match.
+func files(t *testing.T, patterns ...string) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "docs/*.md", ".github/*.md", "*/README.md"} {
+	for _, pattern := range patterns {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %q, error %v", pattern, files, err)
@@ -61,19 +66,24 @@ func blocks(text, language string) []string {
 	return found
 }
 
-// imports are the packages that a fragment may use without saying so.
+// imports are the packages that a fragment uses without an import declaration.
 var imports = map[string]string{
 	"authtest":    "github.com/synmetrix/session/authtest",
 	"memstore":    "github.com/synmetrix/session/store/memstore",
-	"sqlstore":    "github.com/synmetrix/session/store/sqlstore",
 	"middleware":  "github.com/synmetrix/session/middleware",
 	"session":     "github.com/synmetrix/session",
 	"sessionecho": "github.com/synmetrix/session/adapters/sessionecho",
 	"sessiongin":  "github.com/synmetrix/session/adapters/sessiongin",
+	"sessiontest": "github.com/synmetrix/session/sessiontest",
+	"sqlstore":    "github.com/synmetrix/session/store/sqlstore",
+	"store":       "github.com/synmetrix/session/store",
+	"storetest":   "github.com/synmetrix/session/store/storetest",
+	"synmetrix":   "github.com/synmetrix/session/synmetrix",
 	"chi":         "github.com/go-chi/chi/v5",
 	"echo":        "github.com/labstack/echo/v4",
 	"gin":         "github.com/gin-gonic/gin",
 	"cmp":         "cmp",
+	"context":     "context",
 	"cookiejar":   "net/http/cookiejar",
 	"errors":      "errors",
 	"fmt":         "fmt",
@@ -82,28 +92,29 @@ var imports = map[string]string{
 	"io":          "io",
 	"os":          "os",
 	"sql":         "database/sql",
+	"template":    "html/template",
 	"testing":     "testing",
 	"time":        "time",
 	"url":         "net/url",
 }
 
-// Every block of Go compiles: programs as they are, others as
-// the contents of a package.
+// Every block of Go compiles: a program as it is, a fragment as the contents of
+// a package.
 func TestGoBlocks(t *testing.T) {
 	var found []string
 	for _, file := range pages(t) {
 		found = append(found, blocks(page(t, file), "go")...)
 	}
 	if len(found) < 10 {
-		t.Fatalf("%d blocks of Go were found", len(found))
+		t.Fatalf("found %d blocks of Go, want 10 or more", len(found))
 	}
 	dir := t.TempDir()
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The go command takes the files for files of this module that lie in
-	// directories of their own.
+	// With the overlay, the go command treats each file as a package of this
+	// module.
 	overlay := map[string]string{}
 	args := []string{"build", "-o", dir, "-overlay", filepath.Join(dir, "overlay.json")}
 	for i, block := range found {
@@ -145,7 +156,7 @@ func fragment(name, block string) string {
 	return b.String()
 }
 
-// The ten lines are ten.
+// The example in ten lines has at most ten.
 func TestTenLines(t *testing.T) {
 	program := blocks(readme(t), "go")[0]
 	_, body, _ := strings.Cut(program, "m, err := session.New(")
@@ -153,37 +164,46 @@ func TestTenLines(t *testing.T) {
 	lines := 0
 	for line := range strings.Lines(body) {
 		line = strings.TrimSpace(line)
-		// Mistakes are not what is counted, nor where a bracket closes.
+		// Error handling and closing brackets do not count.
 		if line != "" && line != "}" && line != "})" && !strings.Contains(line, "err != nil") && !strings.Contains(line, "log.Fatal(err)") {
 			lines++
 		}
 	}
 	if lines > 10 {
-		t.Errorf("the ten lines are %d", lines)
+		t.Errorf("the example in ten lines has %d lines", lines)
 	}
 }
 
-// Every command exists: what is run is a program, and the tests are run by the
-// script that checks everything.
-func TestCommands(t *testing.T) {
-	var commands []string
-	for _, block := range blocks(readme(t), "sh") {
-		commands = append(commands, strings.Split(strings.TrimSpace(block), "\n")...)
-	}
-	for _, want := range []string{"go run ./examples/dashboard", "go test work"} {
-		if !slices.Contains(commands, want) {
-			t.Errorf("%q is not among the commands %q", want, commands)
+// commands returns the commands of a page.
+func commands(text string) []string {
+	var all []string
+	for _, block := range blocks(text, "sh") {
+		for line := range strings.SplitSeq(strings.TrimSpace(block), "\n") {
+			command, _, _ := strings.Cut(line, " #")
+			all = append(all, strings.TrimSpace(command))
 		}
 	}
-	script, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
-	if err != nil {
-		t.Fatal(err)
+	return all
+}
+
+// The commands of the README and of docs exist: "go run" runs a program, and
+// .ci/run runs the test command.
+func TestCommands(t *testing.T) {
+	var all []string
+	for _, file := range files(t, "README.md", "docs/*.md") {
+		all = append(all, commands(page(t, file))...)
 	}
-	for _, command := range commands {
+	for _, want := range []string{"go run ./examples/dashboard", "go test work"} {
+		if !slices.Contains(commands(readme(t)), want) {
+			t.Errorf("the README has no command %q", want)
+		}
+	}
+	script := page(t, filepath.Join(root, ".ci", "run"))
+	for _, command := range all {
 		switch {
 		case command == "go test work":
-			if !strings.Contains(string(script), "-v work") {
-				t.Errorf("%q is not what .ci/run runs", command)
+			if !strings.Contains(script, "-v work") {
+				t.Errorf(".ci/run does not run %q", command)
 			}
 		case strings.HasPrefix(command, "go run "):
 			cmd := exec.Command("go", "list", "-f", "{{.Name}}", strings.TrimPrefix(command, "go run "))
@@ -192,27 +212,85 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%q: %v %s", command, err, out)
 			}
 		default:
-			t.Errorf("nothing checks %q", command)
+			t.Errorf("no test checks %q", command)
 		}
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)]+)\)`)
+// "go get" in the README names this module.
+func TestInstall(t *testing.T) {
+	_, module, _ := strings.Cut(page(t, filepath.Join(root, "go.mod")), "module ")
+	module, _, _ = strings.Cut(module, "\n")
+	if want := []string{"go get " + module + "\n"}; !slices.Equal(blocks(readme(t), "text")[:1], want) {
+		t.Errorf("the first text block is not %q", want)
+	}
+}
 
+// The commands for contributors name files and tests that exist.
+func TestContributorsCommands(t *testing.T) {
+	all := commands(page(t, filepath.Join(root, ".github", "CONTRIBUTING.md")))
+	if len(all) < 5 {
+		t.Fatalf("found the commands %q, want 5 or more", all)
+	}
+	var tests strings.Builder
+	for _, file := range files(t, "*_test.go", "tests/*/*_test.go") {
+		tests.WriteString(page(t, file))
+	}
+	for _, command := range all {
+		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*`).FindAllString(command, -1) {
+			if !strings.Contains(tests.String(), "func "+name+"(") {
+				t.Errorf("%q: there is no %s", command, name)
+			}
+		}
+		dir := root
+		if _, rest, ok := strings.Cut(command, "cd "); ok {
+			dir = filepath.Join(root, strings.Fields(rest)[0])
+		}
+		for _, name := range regexp.MustCompile(`(?:^| )(\.\w*/\w+)`).FindAllStringSubmatch(command, -1) {
+			if _, err := os.Stat(filepath.Join(dir, name[1])); err != nil {
+				t.Errorf("%q: %v", command, err)
+			}
+		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+)
+
+// Links lead to files, and to headings in them.
 func TestLinks(t *testing.T) {
 	for _, file := range pages(t) {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page(t, file), ""), -1) {
 			if strings.HasPrefix(m[1], "https://") {
-				continue // of others
+				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+			name, anchor, anchored := strings.Cut(m[1], "#")
+			target := filepath.Join(filepath.Dir(file), name)
+			if name == "" {
+				target = file
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %v", file, err)
+			} else if anchored && !slices.Contains(anchors(page(t, target)), anchor) {
+				t.Errorf("%s: %s has no heading %q", file, name, anchor)
 			}
 		}
 	}
 }
 
-// The table of settings has every field of Config, once, and no other.
+// anchors returns the names by which links refer to the headings of a page.
+func anchors(text string) []string {
+	var all []string
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		name := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
+}
+
+// The table of settings has every field of Config once, and no other row.
 func TestSettings(t *testing.T) {
 	_, section, _ := strings.Cut(readme(t), "\n## Settings\n")
 	section, _, _ = strings.Cut(section, "\n## ")
@@ -227,11 +305,11 @@ func TestSettings(t *testing.T) {
 	slices.Sort(listed)
 	slices.Sort(fields)
 	if !slices.Equal(listed, fields) {
-		t.Errorf("the table has\n%q, Config has\n%q", listed, fields)
+		t.Errorf("the table lists\n%q, Config has\n%q", listed, fields)
 	}
 }
 
-// The page about events has a row for each of them, and for each reason.
+// The page about events has a row for each event and each reason.
 func TestEventsPage(t *testing.T) {
 	text := page(t, filepath.Join(root, "docs", "events.md"))
 	rows := map[string]bool{}
@@ -245,34 +323,39 @@ func TestEventsPage(t *testing.T) {
 	for _, file := range []string{"events.go", "end.go"} {
 		for _, m := range quoted.FindAllStringSubmatch(page(t, filepath.Join(root, file)), -1) {
 			if constants++; !rows[m[1]] {
-				t.Errorf("%s has no row", m[1])
+				t.Errorf("no row describes %s", m[1])
 			}
 		}
 	}
-	if constants < 20 || len(rows) != constants+2 { // "reason", and "unreadable", which is not of an end
+	if constants < 20 || len(rows) != constants+2 { // "reason" is a heading, and "unreadable" ends no session
 		t.Errorf("%d rows for %d constants", len(rows), constants)
 	}
 }
 
-// Names in the text that look like the library's are the library's.
+// The exported names in the pages exist.
 func TestNames(t *testing.T) {
-	docs := map[string]string{}
-	for _, m := range regexp.MustCompile("`(session|middleware|synmetrix|authtest|memstore)\\.([A-Z]\\w*)").FindAllStringSubmatch(readme(t), -1) {
-		doc, ok := docs[m[1]]
-		if !ok {
-			cmd := exec.Command("go", "doc", "-all", imports[m[1]])
-			if m[1] == "synmetrix" {
-				cmd = exec.Command("go", "doc", "-all", "github.com/synmetrix/session/synmetrix")
-			}
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			doc = string(out)
-			docs[m[1]] = doc
+	var packages []string
+	for name, path := range imports {
+		if strings.HasPrefix(path, "github.com/synmetrix/session") {
+			packages = append(packages, name)
 		}
-		if !regexp.MustCompile(`(?m)^\s*(func|type|var|const)?\s*` + m[2] + `\b`).MatchString(doc) {
-			t.Errorf("%s.%s is not there", m[1], m[2])
+	}
+	name := regexp.MustCompile("\\b(" + strings.Join(packages, "|") + `)\.([A-Z]\w*)`)
+	docs := map[string]string{}
+	for _, file := range pages(t) {
+		for _, m := range name.FindAllStringSubmatch(page(t, file), -1) {
+			doc, ok := docs[m[1]]
+			if !ok {
+				out, err := exec.Command("go", "doc", "-all", imports[m[1]]).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				doc = string(out)
+				docs[m[1]] = doc
+			}
+			if !regexp.MustCompile(`(?m)^\s*(func|type|var|const)?\s*` + m[2] + `\b`).MatchString(doc) {
+				t.Errorf("%s: %s.%s does not exist", file, m[1], m[2])
+			}
 		}
 	}
 }
