@@ -193,17 +193,21 @@ func (j *jar) expire(h http.Header, names []string, has func(name string) bool) 
 }
 
 const (
-	// maxPresented bounds how many cookies of ours are looked at: a browser
-	// keeps 180 for a site in all.
-	maxPresented = 200
+	// maxPresented bounds how many cookies of ours are looked at, the last of
+	// them: there are 21 names at most, and a browser has few cookies of one name.
+	maxPresented = 64
+
+	// maxCookieHeader bounds how much of the Cookie field is looked at, the end
+	// of it. Few servers accept so much of it.
+	maxCookieHeader = 128 << 10
 
 	// maxSeen bounds how many cookies are looked at whose names begin as ours.
-	maxSeen = 1000
+	maxSeen = 400
 
 	// maxOpened bounds how many bytes are opened to find a value among several
 	// of one name, counted once for each key; anybody can send them. What is
 	// tried first is tried in any case.
-	maxOpened = 64 << 10
+	maxOpened = 40 << 10
 
 	// minOpened is what opening costs at least.
 	minOpened = 512
@@ -216,7 +220,7 @@ type cookies []struct{ name, value string }
 func (j *jar) read(h http.Header) cookies {
 	var found cookies
 	seen := 0
-	for _, line := range h["Cookie"] {
+	for line := range last(h["Cookie"], maxCookieHeader) {
 		for {
 			// Most of a long header is not ours: it is searched, not parsed.
 			at := strings.Index(line, j.prefix)
@@ -238,12 +242,31 @@ func (j *jar) read(h http.Header) cookies {
 			if !ok || !j.owns(name) {
 				continue
 			}
-			if found = append(found, struct{ name, value string }{name, value}); len(found) == maxPresented {
-				return found
+			if len(found) == maxPresented {
+				found = found[:copy(found, found[1:])] // the last are tried first
 			}
+			found = append(found, struct{ name, value string }{name, value})
 		}
 	}
 	return found
+}
+
+// last yields the end of what the lines hold together, size bytes at most.
+func last(lines []string, size int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		first := len(lines)
+		for ; first > 0 && size > 0; first-- {
+			size -= len(lines[first-1])
+		}
+		for i, line := range lines[first:] {
+			if i == 0 && size < 0 {
+				_, line, _ = strings.Cut(line[-size:], ";") // what is cut may be in the middle of a cookie
+			}
+			if !yield(line) {
+				return
+			}
+		}
+	}
 }
 
 func (j *jar) owns(name string) bool {
@@ -268,13 +291,23 @@ func (c cookies) hasAny(names []string) bool { return slices.ContainsFunc(names,
 // A browser presents several cookies of one name if a page of another path or
 // host has set one. The last are tried first: ours have the shortest path that
 // there is, and browsers order them by its length (RFC 6265, section 5.4).
-func (c cookies) candidates(names []string, room, budget int) iter.Seq[string] {
+func (c cookies) candidates(names []string, room, budget int, authentic func(parts []string) bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		spent := 0
-		pay := func(n int) bool {
-			first := spent == 0
+		try := func(parts []string) (more bool) {
+			n, first := 0, spent == 0
+			for _, part := range parts {
+				n += len(part)
+			}
 			spent += max(n, minOpened)
-			return first || spent <= budget
+			switch {
+			case first || len(parts) == 1:
+			case spent > budget:
+				return false
+			case !authentic(parts):
+				return true // it is not worth the memory to join them
+			}
+			return (first || spent <= budget) && yield(strings.Join(parts, ""))
 		}
 		var parts [mostChunks][]string
 		for _, p := range slices.Backward(c) {
@@ -283,7 +316,7 @@ func (c cookies) candidates(names []string, room, budget int) iter.Seq[string] {
 			}
 			n, header, part := cutFirst(p.value)
 			if n == 1 {
-				if len(part) >= sealedSize(0) && !(pay(len(part)) && yield(part)) {
+				if len(part) >= sealedSize(0) && !try([]string{part}) {
 					return
 				}
 				continue
@@ -297,7 +330,7 @@ func (c cookies) candidates(names []string, room, budget int) iter.Seq[string] {
 				parts[i] = c.chunksOf(parts[i][:0], names[i], header, room)
 				whole = len(parts[i]) > 0
 			}
-			if whole && !combine(make([]string, 0, mostChunks), parts[:n], pay, yield) {
+			if whole && !combine(make([]string, 0, mostChunks), parts[:n], try) {
 				return
 			}
 		}
@@ -338,16 +371,12 @@ func (c cookies) chunksOf(list []string, name, header string, room int) []string
 
 // combine yields every way to join head and one part of each list, until it
 // may not pay for it or yield returns false.
-func combine(head []string, lists [][]string, pay func(n int) bool, yield func(string) bool) bool {
+func combine(head []string, lists [][]string, try func(parts []string) bool) bool {
 	if len(lists) == 0 {
-		n := 0
-		for _, part := range head {
-			n += len(part)
-		}
-		return pay(n) && yield(strings.Join(head, ""))
+		return try(head)
 	}
 	for _, part := range lists[0] {
-		if !combine(append(head, part), lists[1:], pay, yield) {
+		if !combine(append(head, part), lists[1:], try) {
 			return false
 		}
 	}

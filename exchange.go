@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -160,7 +161,8 @@ type openedCookie struct {
 // with one of the keys and that accept takes; nil if there is none. It is
 // shared with other requests.
 func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*record, bool), accept func(*record) bool) *record {
-	for sealed := range x.presented.candidates(names, x.m.jar.room, x.m.jar.budget) {
+	authentic := func(parts []string) bool { return x.m.authentic(purpose, names[0], parts) }
+	for sealed := range x.presented.candidates(names, x.m.jar.room, x.m.jar.budget, authentic) {
 		known := sealedCookie{purpose, sealed}
 		opened, ok := x.m.cookies.get(known)
 		if !ok {
@@ -179,6 +181,14 @@ func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*re
 		}
 	}
 	return nil
+}
+
+// authentic reports whether one of the keys has sealed the parts of a cookie's
+// value.
+func (m *Manager) authentic(purpose, name string, parts []string) bool {
+	return slices.ContainsFunc(m.secrets, func(s secret) bool {
+		return s.cookies.authentic(sealName(purpose, name), parts...)
+	})
 }
 
 func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*record, bool)) (openedCookie, bool) {

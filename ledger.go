@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/gorilla/securecookie"
-
 	"github.com/synmetrix/session/store"
 )
 
@@ -30,7 +28,7 @@ type ledger struct {
 
 	known *record // what the caller knows of the session
 
-	seals []*securecookie.SecureCookie // by secret, made when needed
+	seals []sealer // by secret, made when needed
 }
 
 func (m *Manager) ledger(base *record) *ledger {
@@ -123,11 +121,11 @@ func (l *ledger) unseal(data []byte) ([]byte, bool) {
 	return nil, false
 }
 
-func (l *ledger) seal(i int) *securecookie.SecureCookie {
+func (l *ledger) seal(i int) sealer {
 	if l.seals == nil {
-		l.seals = make([]*securecookie.SecureCookie, len(l.m.secrets))
+		l.seals = make([]sealer, len(l.m.secrets))
 	}
-	if l.seals[i] == nil {
+	if l.seals[i].cookie == nil {
 		l.seals[i] = l.m.secrets[i].recordSeal(l.id)
 	}
 	return l.seals[i]

@@ -271,7 +271,8 @@ func (x *Exchange) pendingTicket() string {
 // empty if there is none.
 func (x *Exchange) openPending() string {
 	now := x.m.now()
-	for sealed := range x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, x.m.jar.budget) {
+	// It has one chunk: there is nothing to combine.
+	for sealed := range x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, x.m.jar.budget, nil) {
 		for _, s := range x.m.secrets {
 			if plain, ok := open(s.cookies, purposeMFA, x.m.jar.mfa, sealed); ok {
 				d := decoder{b: plain}

@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/securecookie"
 )
@@ -29,8 +32,8 @@ const (
 
 // secret is a configured SecretKey with all that is derived from it once.
 type secret struct {
-	cookies *securecookie.SecureCookie
-	meta    *securecookie.SecureCookie
+	cookies sealer
+	meta    sealer
 	owner   []byte
 	record  []byte
 }
@@ -56,16 +59,53 @@ func derive(secret string, salt []byte, info string) []byte {
 	return key
 }
 
-// newSeal is AES-256-CTR and HMAC-SHA-256. Age and length are judged by the
-// caller, by rules of its own.
-func newSeal(hash, block []byte) *securecookie.SecureCookie {
-	return securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
+// sealer seals by AES-256-CTR and HMAC-SHA-256.
+type sealer struct {
+	cookie *securecookie.SecureCookie
+	hash   []byte
+}
+
+// newSeal leaves the judgement of age and length to the caller, who has rules
+// for both.
+func newSeal(hash, block []byte) sealer {
+	return sealer{
+		cookie: securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{}),
+		hash:   hash,
+	}
+}
+
+// buffers are for the texts that authentic reads.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// authentic reports whether the MAC of a sealed text, given in one part or more,
+// is right. Anybody can send texts whose MAC is wrong: to refuse them must not
+// cost memory.
+func (s sealer) authentic(name string, sealed ...string) bool {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = (*buf)[:0]
+	for _, part := range sealed {
+		*buf = append(*buf, part...)
+	}
+	n := len(*buf)
+	*buf = slices.Grow(*buf, base64.URLEncoding.DecodedLen(n))
+	b, err := base64.URLEncoding.AppendDecode((*buf)[n:], (*buf)[:n])
+	end := len(b) - sha256.Size - len("|")
+	if err != nil || end < 0 || b[end] != '|' {
+		return false
+	}
+	mac := hmac.New(sha256.New, s.hash)
+	_, _ = io.WriteString(mac, name)
+	_, _ = mac.Write([]byte{'|'})
+	_, _ = mac.Write(b[:end])
+	var sum [sha256.Size]byte
+	return hmac.Equal(mac.Sum(sum[:0]), b[end+1:])
 }
 
 // recordSeal is the seal of one session's record. It needs the session ID,
 // which only the browser's cookie holds: neither the store nor the configured
 // secret opens a record alone.
-func (s secret) recordSeal(id sessionID) *securecookie.SecureCookie {
+func (s secret) recordSeal(id sessionID) sealer {
 	return newSeal(derive(string(s.record), id[:], "record hash"), derive(string(s.record), id[:], "record block"))
 }
 
@@ -79,16 +119,17 @@ func (s secret) ownerOf(userID string) string {
 func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
 
 // seal seals plain, which is overwritten: it is encrypted in place.
-func seal(s *securecookie.SecureCookie, purpose, name string, plain []byte) (string, error) {
-	return s.Encode(sealName(purpose, name), plain)
+func seal(s sealer, purpose, name string, plain []byte) (string, error) {
+	return s.cookie.Encode(sealName(purpose, name), plain)
 }
 
-func open(s *securecookie.SecureCookie, purpose, name, sealed string) ([]byte, bool) {
-	if !canonical(sealed) {
+func open(s sealer, purpose, name, sealed string) ([]byte, bool) {
+	name = sealName(purpose, name)
+	if !canonical(sealed) || !s.authentic(name, sealed) {
 		return nil, false
 	}
 	var plain []byte
-	if err := s.Decode(sealName(purpose, name), sealed, &plain); err != nil {
+	if err := s.cookie.Decode(name, sealed, &plain); err != nil {
 		return nil, false
 	}
 	return plain, true
