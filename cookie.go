@@ -63,6 +63,9 @@ type jar struct {
 	attrs  string // of every cookie, without Max-Age
 	room   int    // for a value or a chunk of one
 	budget int    // of bytes to open with every key; see candidates
+
+	// authentic reports whether one of the keys has sealed the parts of a value.
+	authentic func(purpose, name string, parts []string) bool
 }
 
 func newJar(cfg Cookie, keys int) *jar {
@@ -220,7 +223,7 @@ type cookies []struct{ name, value string }
 func (j *jar) read(h http.Header) cookies {
 	var found cookies
 	seen := 0
-	for line := range last(h["Cookie"], maxCookieHeader) {
+	for _, line := range last(h["Cookie"], maxCookieHeader) {
 		for {
 			// Most of a long header is not ours: it is searched, not parsed.
 			at := strings.Index(line, j.prefix)
@@ -251,22 +254,18 @@ func (j *jar) read(h http.Header) cookies {
 	return found
 }
 
-// last yields the end of what the lines hold together, size bytes at most.
-func last(lines []string, size int) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		first := len(lines)
-		for ; first > 0 && size > 0; first-- {
-			size -= len(lines[first-1])
-		}
-		for i, line := range lines[first:] {
-			if i == 0 && size < 0 {
-				_, line, _ = strings.Cut(line[-size:], ";") // what is cut may be in the middle of a cookie
-			}
-			if !yield(line) {
-				return
-			}
-		}
+// last returns the end of what the lines hold together, size bytes at most.
+func last(lines []string, size int) []string {
+	first := len(lines)
+	for ; first > 0 && size > 0; first-- {
+		size -= len(lines[first-1])
 	}
+	lines = lines[first:]
+	if size < 0 {
+		_, end, _ := strings.Cut(lines[0][-size:], ";") // the cut may be in the middle of a cookie
+		lines = append([]string{end}, lines[1:]...)
+	}
+	return lines
 }
 
 func (j *jar) owns(name string) bool {
@@ -291,23 +290,25 @@ func (c cookies) hasAny(names []string) bool { return slices.ContainsFunc(names,
 // A browser presents several cookies of one name if a page of another path or
 // host has set one. The last are tried first: ours have the shortest path that
 // there is, and browsers order them by its length (RFC 6265, section 5.4).
-func (c cookies) candidates(names []string, room, budget int, authentic func(parts []string) bool) iter.Seq[string] {
+func (c cookies) candidates(j *jar, purpose string, names []string) iter.Seq[string] {
+	room, budget := j.room, j.budget
 	return func(yield func(string) bool) {
 		spent := 0
+		pay := func(n int) (first, ok bool) {
+			first = spent == 0
+			spent += max(n, minOpened)
+			return first, first || spent <= budget
+		}
 		try := func(parts []string) (more bool) {
-			n, first := 0, spent == 0
+			n := 0
 			for _, part := range parts {
 				n += len(part)
 			}
-			spent += max(n, minOpened)
-			switch {
-			case first || len(parts) == 1:
-			case spent > budget:
-				return false
-			case !authentic(parts):
+			first, ok := pay(n)
+			if ok && !first && !j.authentic(purpose, names[0], parts) {
 				return true // it is not worth the memory to join them
 			}
-			return (first || spent <= budget) && yield(strings.Join(parts, ""))
+			return ok && yield(strings.Join(parts, ""))
 		}
 		var parts [mostChunks][]string
 		for _, p := range slices.Backward(c) {
@@ -316,7 +317,10 @@ func (c cookies) candidates(names []string, room, budget int, authentic func(par
 			}
 			n, header, part := cutFirst(p.value)
 			if n == 1 {
-				if len(part) >= sealedSize(0) && !try([]string{part}) {
+				if len(part) < sealedSize(0) {
+					continue
+				}
+				if _, ok := pay(len(part)); !ok || !yield(part) {
 					return
 				}
 				continue

@@ -161,8 +161,7 @@ type openedCookie struct {
 // with one of the keys and that accept takes; nil if there is none. It is
 // shared with other requests.
 func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*record, bool), accept func(*record) bool) *record {
-	authentic := func(parts []string) bool { return x.m.authentic(purpose, names[0], parts) }
-	for sealed := range x.presented.candidates(names, x.m.jar.room, x.m.jar.budget, authentic) {
+	for sealed := range x.presented.candidates(x.m.jar, purpose, names) {
 		known := sealedCookie{purpose, sealed}
 		opened, ok := x.m.cookies.get(known)
 		if !ok {

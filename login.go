@@ -271,8 +271,7 @@ func (x *Exchange) pendingTicket() string {
 // empty if there is none.
 func (x *Exchange) openPending() string {
 	now := x.m.now()
-	// It has one chunk: there is nothing to combine.
-	for sealed := range x.presented.candidates([]string{x.m.jar.mfa}, x.m.jar.room, x.m.jar.budget, nil) {
+	for sealed := range x.presented.candidates(x.m.jar, purposeMFA, []string{x.m.jar.mfa}) {
 		for _, s := range x.m.secrets {
 			if plain, ok := open(s.cookies, purposeMFA, x.m.jar.mfa, sealed); ok {
 				d := decoder{b: plain}

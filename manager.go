@@ -333,6 +333,7 @@ func New(cfg Config) (*Manager, error) {
 		tooLarge:    map[string]uint64{},
 	}
 	m.outages.now = cfg.Now
+	m.jar.authentic = m.authentic
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
 			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
