@@ -148,7 +148,7 @@ func (c *cluster) refusesToStart(t *testing.T, words ...string) {
 	}
 }
 
-// Keys are rolled over the processes, one after the other, as docs/replicas.md
+// Keys are rolled over the processes, one after the other, as docs/keys.md
 // says: first all learn to open with the new one, then all seal with it. Nobody
 // is signed out on the way.
 func (c *cluster) testNewKeys(t *testing.T) {
