@@ -91,6 +91,7 @@ var troubles = []trouble{
 	{name: "logout", logout: true, hang: 0.1, leave: 0.2},
 	{name: "logout, slow service", logout: true, slow: 8 * time.Second},
 	{name: "logout, store loses answers", logout: true, storeLoss: 0.1},
+	{name: "responses are lost", hang: 0.5},
 	{name: "service carries out late", slow: 25 * time.Second},
 	{name: "clocks apart", skew: 2 * time.Minute},
 	{name: "writes stall", stall: true, slow: 8 * time.Second},
