@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -215,7 +216,7 @@ func TestUnavailableForAWhile(t *testing.T) {
 		a := newApp(t, kind)
 		b := a.signedIn()
 		a.clock.Advance(a.auth.life)
-		a.auth.fail(session.ErrUnavailable)
+		a.auth.fail(auth.ErrUnavailable)
 		b.visit(func(ctx context.Context, s *session.Session) {
 			for range 3 {
 				if s.SignedIn() || !errors.Is(s.Err(), session.ErrSessionUnavailable) {
@@ -284,7 +285,7 @@ func TestSaveAfterTheEnd(t *testing.T) {
 				t.Error(err)
 			}
 			a.clock.Advance(a.auth.life)
-			a.auth.fail(session.ErrRefused)
+			a.auth.fail(auth.ErrRefused)
 			if _, err := s.AccessToken(ctx); !errors.Is(err, session.ErrEnded) {
 				t.Errorf("token: %v", err)
 			}

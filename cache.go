@@ -76,9 +76,7 @@ func (c *cache[K, V]) putLocked(k K, e cached[V]) {
 // the hash tables, which may be half empty, and by the allocator's rounding.
 const (
 	entryBytes  = 192
-	recordBytes = 640 // with its Claims
-	claimBytes  = 160
-	roleBytes   = 32
+	recordBytes = 640 // with its auth.Claims
 	valueBytes  = 160
 )
 
@@ -90,13 +88,7 @@ func (r *record) memory() int {
 		n += valueBytes + len(name)
 	}
 	if c := r.pair.claims; c != nil {
-		n += len(c.UserID) + len(c.DefaultRole)
-		for _, role := range c.AllowedRoles {
-			n += roleBytes + len(role)
-		}
-		for name, raw := range c.namespace {
-			n += claimBytes + len(name) + cap(raw)
-		}
+		n += c.Size()
 	}
 	return n
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // stringContext has values by strings only, as the contexts of some frameworks.
@@ -46,7 +47,7 @@ func TestContextName(t *testing.T) {
 
 // callsOf returns what every call of m that takes a request's context does in
 // the request of ctx. api is a server that Transport may call.
-func callsOf(m *session.Manager, ctx context.Context, tokens session.Tokens, api *httptest.Server) map[string]error {
+func callsOf(m *session.Manager, ctx context.Context, tokens auth.Tokens, api *httptest.Server) map[string]error {
 	call := func() error {
 		req, err := http.NewRequestWithContext(ctx, "GET", api.URL, http.NoBody)
 		if err != nil {
@@ -62,7 +63,7 @@ func callsOf(m *session.Manager, ctx context.Context, tokens session.Tokens, api
 	return map[string]error{
 		"Login":     m.Login(ctx, "user@example.com", "password"),
 		"LoginTOTP": m.LoginTOTP(ctx, "123456"),
-		"Start":     m.Start(ctx, tokens),
+		"Start":     m.Start(ctx, auth.Grant{Tokens: tokens}),
 		"Transport": call(),
 		"Logout":    m.Logout(ctx),
 		"LogoutAll": m.LogoutAll(ctx),
@@ -108,7 +109,7 @@ func TestAnotherManagersPendingLogin(t *testing.T) {
 	staff, public := newApp(t), newApp(t)
 	staff.auth.mfa, public.auth.mfa = true, true
 	staff.visit("", func(ctx context.Context, _ *session.Session) {
-		if err := staff.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+		if err := staff.Login(ctx, "user@example.com", "password"); !errors.Is(err, auth.ErrSecondFactor) {
 			t.Fatal(err)
 		}
 		if public.LoginPending(ctx) || !staff.LoginPending(ctx) {

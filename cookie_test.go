@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -69,7 +70,7 @@ func TestCookieAttributes(t *testing.T) {
 
 				a.auth.mfa = true
 				b.visit(func(ctx context.Context, _ *session.Session) {
-					if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+					if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, auth.ErrSecondFactor) {
 						t.Errorf("login: %v", err)
 					}
 				})

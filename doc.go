@@ -59,8 +59,8 @@
 // cookie stays.
 //
 // All errors can be told apart by errors.Is. What an auth service's failure
-// means is in the sentinels beside [AuthService], as [ErrRefused] and
-// [ErrUnavailable]; the rest begins at [ErrUnauthenticated].
+// means is in the sentinels beside [auth.Service], as [auth.ErrRefused] and
+// [auth.ErrUnavailable]; the rest begins at [ErrUnauthenticated].
 //
 // # Secrets
 //

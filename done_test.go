@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 func isClosed(c <-chan struct{}) bool {
@@ -20,7 +21,7 @@ func isClosed(c <-chan struct{}) bool {
 
 func TestDone(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		s.refresh = func(context.Context, string) (session.Tokens, error) { return s.tokens("ada"), nil }
+		s.refresh = func(context.Context, string) (auth.Tokens, error) { return s.tokens("ada"), nil }
 		if !isClosed(c.get().Done()) {
 			t.Error("without a session Done is not closed")
 		}
@@ -64,7 +65,7 @@ func TestDoneOfARequestThatIsOver(t *testing.T) {
 
 func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		s.refresh = func(context.Context, string) (session.Tokens, error) { return s.tokens("ada"), nil }
+		s.refresh = func(context.Context, string) (auth.Tokens, error) { return s.tokens("ada"), nil }
 		c.login("ada")
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // What is decoded was encoded: nothing else is, whatever comes in. It is
@@ -23,7 +25,7 @@ func testRecord() *record {
 		created: now,
 		pair: pair{
 			gen:     7,
-			tokens:  Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
+			tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
 			expires: now.Add(time.Hour),
 			life:    time.Hour,
 		},
@@ -147,7 +149,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	id, key, full := r.id, r.key, r.encode()
 	f.Add(full)
 	f.Add((&record{key: key}).encode())
-	f.Add((&record{key: key, userID: "u", pair: pair{tokens: Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
+	f.Add((&record{key: key, userID: "u", pair: pair{tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
 	for i := 1; i < len(full); i += 37 {
 		f.Add(full[:i])
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 )
 
@@ -72,7 +73,7 @@ func (e *endedError) Is(target error) bool { return target == ErrEnded }
 // unrevoked reports whether the mark has tokens whose revocation may be tried
 // now.
 func (e *endedError) unrevoked(now time.Time) bool {
-	return e.mark != nil && e.mark.pair.tokens != (Tokens{}) && !now.Before(e.mark.retryAt)
+	return e.mark != nil && e.mark.pair.tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
 // end ends the session of which rec is a state, and revokes its tokens, for
@@ -174,7 +175,7 @@ func (m *Manager) undelivered(ctx context.Context, rec *record) {
 // an error stops it.
 func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*record) error) (*record, error) {
 	var full bool
-	var tokens Tokens
+	var tokens auth.Tokens
 	mark := func(r *record) error {
 		if check != nil {
 			if err := check(r); err != nil {
@@ -186,10 +187,10 @@ func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*reco
 			ended: why, all: all, failures: 1, retryAt: l.m.now().Add(l.m.attemptTime()),
 		}
 		if why.byService() {
-			r.pair.tokens = Tokens{}
+			r.pair.tokens = auth.Tokens{}
 		}
 		if tokens = r.pair.tokens; full {
-			r.pair.tokens = Tokens{}
+			r.pair.tokens = auth.Tokens{}
 		}
 		return nil
 	}
@@ -203,7 +204,7 @@ func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*reco
 		return nil, err
 	}
 	l.m.endings.announce(l.key)
-	if tokens == (Tokens{}) {
+	if tokens == (auth.Tokens{}) {
 		l.forget(ctx, why)
 	}
 	if full {

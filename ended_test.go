@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // A session that turns out to be over while a request is at work is over for
@@ -20,7 +21,7 @@ func TestSessionEndsWithinARequest(t *testing.T) {
 				t.Error("not signed in at first")
 			}
 			a.clock.Advance(a.auth.life)
-			a.auth.fail(session.ErrRefused)
+			a.auth.fail(auth.ErrRefused)
 			for range 2 {
 				if _, err := s.AccessToken(ctx); err == nil || errors.Is(err, session.ErrSessionUnavailable) {
 					t.Errorf("access token: %v", err)
@@ -50,7 +51,7 @@ func TestSessionEndsWithinAPolicy(t *testing.T) {
 	b.visit(func(ctx context.Context, s *session.Session) {
 		err := s.Authorize(func(s *session.Session) bool {
 			a.clock.Advance(a.auth.life)
-			a.auth.fail(session.ErrRefused)
+			a.auth.fail(auth.ErrRefused)
 			_, err := s.AccessToken(ctx)
 			return err == nil
 		})

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // Errors of this package; test with errors.Is. What an auth service's failure
-// means is in the sentinels beside [AuthService].
+// means is in the sentinels beside [auth.Service].
 var (
 	// ErrUnauthenticated: nobody is signed in.
 	ErrUnauthenticated = errors.New("not signed in")
@@ -34,8 +36,8 @@ var (
 
 	// ErrLogoutIncomplete: the session of the request is over, and the auth
 	// service has not confirmed the end of the user's other sessions yet. An
-	// error that wraps it wraps ErrUnavailable, too.
-	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may live on: %w", ErrUnavailable)
+	// error that wraps it wraps auth.ErrUnavailable, too.
+	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may live on: %w", auth.ErrUnavailable)
 
 	// ErrTooLarge: the session does not fit.
 	ErrTooLarge = errors.New("session too large")

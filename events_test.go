@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -38,18 +39,19 @@ type stage struct {
 // stageService is an auth service that does what a case says.
 type stageService struct {
 	*scripted
-	login  func() (session.Tokens, error)
+	login  func() (auth.Tokens, error)
 	logout error
 }
 
-func (s *stageService) Login(ctx context.Context, email, password string) (session.Tokens, error) {
+func (s *stageService) Login(ctx context.Context, email, password string) (auth.Grant, error) {
 	if s.login != nil {
-		return s.login()
+		t, err := s.login()
+		return auth.Grant{Tokens: t}, err
 	}
 	return s.scripted.Login(ctx, email, password)
 }
 
-func (s *stageService) Logout(ctx context.Context, t session.Tokens, all bool) error {
+func (s *stageService) Logout(ctx context.Context, t auth.Tokens, all bool) error {
 	if s.logout != nil {
 		return s.logout
 	}
@@ -137,19 +139,19 @@ func (st *stage) calls(f func(context.Context) error) {
 }
 
 // refreshes makes every refresh do this from now on.
-func (st *stage) refreshes(f func() (session.Tokens, error)) {
-	st.service.refresh = func(context.Context, string) (session.Tokens, error) { return f() }
+func (st *stage) refreshes(f func() (auth.Tokens, error)) {
+	st.service.refresh = func(context.Context, string) (auth.Tokens, error) { return f() }
 }
 
 func (st *stage) fails(errs ...error) {
-	st.refreshes(func() (session.Tokens, error) { return session.Tokens{}, errors.Join(errs...) })
+	st.refreshes(func() (auth.Tokens, error) { return auth.Tokens{}, errors.Join(errs...) })
 }
 
 // expire waits until the access token has expired, and every pause is over.
 func (st *stage) expire() { time.Sleep(20 * time.Minute) }
 
 // odd is tokens whose roles are no list.
-func (st *stage) odd() (session.Tokens, error) {
+func (st *stage) odd() (auth.Tokens, error) {
 	t := st.service.tokens("u1")
 	parts := strings.Split(t.AccessToken, ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
@@ -160,24 +162,24 @@ func (st *stage) odd() (session.Tokens, error) {
 
 // refused has the service refuse the refresh token.
 func (st *stage) refused() {
-	st.fails(session.ErrRefused)
+	st.fails(auth.ErrRefused)
 	st.expire()
 	st.ask()
 }
 
 // unknown has it refuse the token after an answer that was lost.
 func (st *stage) unknown() {
-	st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+	st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 	st.expire()
 	st.ask()
-	st.fails(session.ErrRefused)
+	st.fails(auth.ErrRefused)
 	time.Sleep(time.Minute)
 	st.ask()
 }
 
 // otherUser has it renew somebody else's tokens.
 func (st *stage) otherUser() {
-	st.refreshes(func() (session.Tokens, error) { return st.service.tokens("u2"), nil })
+	st.refreshes(func() (auth.Tokens, error) { return st.service.tokens("u2"), nil })
 	st.expire()
 	st.ask()
 }
@@ -279,21 +281,21 @@ var eventCases = []struct {
 		st.with(func(c *session.Config) { c.Claims.UserID = []string{"another-name"} }).get()
 	}},
 	{name: "login_refused", nobodys: true, provoke: func(st *stage) {
-		st.service.login = func() (session.Tokens, error) { return session.Tokens{}, session.ErrRefused }
+		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
 		_ = st.tries()
 	}},
 	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
-		st.service.login = func() (session.Tokens, error) { return session.Tokens{}, session.ErrUnavailable }
+		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrUnavailable }
 		_ = st.tries()
 	}},
-	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(session.ErrUnavailable); st.expire(); st.ask() }},
+	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.ask() }},
 	{name: "refresh_unknown", level: slog.LevelWarn, provoke: func(st *stage) {
-		st.fails(session.ErrUnavailable, session.ErrOutcomeUnknown)
+		st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 		st.expire()
 		st.ask()
 	}},
 	{name: "revoke_failed", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
-		st.service.logout = session.ErrUnavailable
+		st.service.logout = auth.ErrUnavailable
 		st.calls(st.m.Logout)
 	}},
 	{name: "record_corrupt", level: slog.LevelError, unread: true, kind: storedKind, provoke: func(st *stage) {
@@ -319,13 +321,13 @@ var eventCases = []struct {
 		})
 	}},
 	{name: "tokens_unwritten", level: slog.LevelError, provoke: func(st *stage) {
-		st.refreshes(func() (session.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.refreshes(func() (auth.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
 		st.expire()
 		st.ask()
 		st.down.down.Store(false)
 	}},
 	{name: "tokens_unwritten", level: slog.LevelError, kind: cookieKind, provoke: func(st *stage) { // too large for cookies
-		st.refreshes(func() (session.Tokens, error) {
+		st.refreshes(func() (auth.Tokens, error) {
 			t := st.service.tokens("u1")
 			t.AccessToken += strings.Repeat("A", 20_000)
 			return t, nil
@@ -334,7 +336,7 @@ var eventCases = []struct {
 		st.ask()
 	}},
 	{name: "tokens_lost", level: slog.LevelError, provoke: func(st *stage) {
-		st.refreshes(func() (session.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.refreshes(func() (auth.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
 		st.expire()
 		st.ask()
 		time.Sleep(2 * time.Hour)
@@ -390,7 +392,7 @@ func newStage(t *testing.T, kind string) *stage {
 	service := &stageService{scripted: &scripted{}}
 	swap := &swappingStore{Store: memstore.New()}
 	st := &stage{service: service, store: swap, down: &failingStore{Store: swap}, seen: &sightings{}}
-	st.refreshes(func() (session.Tokens, error) { return service.tokens("u1"), nil })
+	st.refreshes(func() (auth.Tokens, error) { return service.tokens("u1"), nil })
 	st.cfg = session.Config{
 		Auth: service, Keys: []session.SecretKey{session.GenerateKey()}, IdleTimeout: time.Hour, Lifetime: 5 * time.Hour, OnEvent: st.seen.hook,
 		Logger: slog.New(slog.NewJSONHandler(st.seen, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -562,7 +564,7 @@ func TestEventsAtEnd(t *testing.T) {
 func TestTokensThatFitNoCookieAreReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, cookieKind)
-		st.refreshes(func() (session.Tokens, error) {
+		st.refreshes(func() (auth.Tokens, error) {
 			tokens := st.service.tokens("u1")
 			tokens.AccessToken += strings.Repeat("A", 20_000)
 			return tokens, nil

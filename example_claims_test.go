@@ -4,13 +4,13 @@ import (
 	"encoding/base64"
 	"fmt"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // Tokens that keep the user's ID and roles elsewhere than Hasura's do: at the
 // top, under names of their own. The names go into Config.Claims.
 func ExampleParseClaims() {
-	names := session.ClaimNames{
+	names := auth.ClaimNames{
 		Namespaces:   []string{""},
 		UserID:       []string{"sub"},
 		AllowedRoles: []string{"groups"},
@@ -21,7 +21,7 @@ func ExampleParseClaims() {
 		b64([]byte(`{"sub":"u-17","exp":1800000000,"groups":["staff","admin"],"main_group":"staff","org":"acme"}`)) + "." +
 		b64([]byte("signature"))
 
-	claims, err := session.ParseClaims(token, names)
+	claims, err := auth.ParseClaims(token, names)
 	fmt.Println(claims.UserID, claims.AllowedRoles, claims.DefaultRole, err)
 	var org string
 	found, err := claims.Get("org", &org)
@@ -29,7 +29,7 @@ func ExampleParseClaims() {
 
 	// A string where an array is due is no role at all.
 	token = b64([]byte(`{"alg":"ES256"}`)) + "." + b64([]byte(`{"sub":"u-17","exp":1800000000,"groups":"admin"}`)) + "."
-	claims, err = session.ParseClaims(token, names)
+	claims, err = auth.ParseClaims(token, names)
 	fmt.Println(claims.UserID, claims.AllowedRoles, err)
 	// Output:
 	// u-17 [staff admin] staff <nil>

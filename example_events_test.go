@@ -86,5 +86,5 @@ func ExampleConfig_logger() {
 	// Output:
 	// level=INFO msg=session_started hash=16
 	// level=INFO msg=session_ended hash=16 reason=logout
-	// level=WARN msg=revoke_failed error="session: auth service: logout: service_error (status 502): auth service unavailable: outcome unknown"
+	// level=WARN msg=revoke_failed error="auth service: logout: service_error (status 502): auth service unavailable: outcome unknown"
 }

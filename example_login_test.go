@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/synmetrix"
@@ -26,7 +27,7 @@ func (l ownLogin) password(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := l.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
-	if errors.Is(err, session.ErrSecondFactor) {
+	if errors.Is(err, auth.ErrSecondFactor) {
 		// Whose code is asked for is in a sealed cookie.
 		http.Redirect(w, r, "/sign-in/code", http.StatusSeeOther)
 		return
@@ -46,9 +47,9 @@ func (l ownLogin) answer(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case err == nil:
 		http.Redirect(w, r, "/", http.StatusSeeOther)
-	case errors.Is(err, session.ErrTicketRefused), errors.Is(err, session.ErrNoPendingLogin):
+	case errors.Is(err, auth.ErrTicketRefused), errors.Is(err, session.ErrNoPendingLogin):
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther) // from the start
-	case errors.Is(err, session.ErrRefused):
+	case errors.Is(err, auth.ErrRefused):
 		http.Error(w, "That is not right.", http.StatusUnauthorized) // one text, whatever was wrong
 	default:
 		middleware.Refuse(w, r, err) // an outage, most likely

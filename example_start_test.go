@@ -30,9 +30,9 @@ func ExampleManager_Start() {
 			middleware.Refuse(w, r, err)
 			return
 		}
-		tokens, err := client.Register(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
+		grant, err := client.Register(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
 		if err == nil {
-			err = m.Start(r.Context(), tokens)
+			err = m.Start(r.Context(), grant)
 		}
 		if err != nil {
 			middleware.Refuse(w, r, err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -21,17 +22,17 @@ import (
 // are logged out.
 func (s *scripted) strict() {
 	used := map[string]bool{}
-	s.refresh = func(_ context.Context, rt string) (session.Tokens, error) {
+	s.refresh = func(_ context.Context, rt string) (auth.Tokens, error) {
 		s.mu.Lock()
 		refused := used[rt]
 		used[rt] = true
 		s.mu.Unlock()
 		if refused {
-			return session.Tokens{}, &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
+			return auth.Tokens{}, &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
 		}
 		return s.tokens("ada"), nil
 	}
-	s.logout = func(_ context.Context, t session.Tokens, _ bool) error {
+	s.logout = func(_ context.Context, t auth.Tokens, _ bool) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		used[t.RefreshToken] = true
@@ -136,7 +137,7 @@ func TestMarkIsSmall(t *testing.T) {
 	})
 }
 
-var errServiceDown = &session.AuthError{Op: "logout", StatusCode: 503, Err: session.ErrUnavailable}
+var errServiceDown = &auth.Error{Op: "logout", StatusCode: 503, Err: auth.ErrUnavailable}
 
 // A logout of all sessions that the service has not carried out is an error, and
 // is tried again until the service has done it.
@@ -144,7 +145,7 @@ func TestLogoutAllIsRetried(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, e *eventLog) {
 		s.strict()
 		down := true
-		s.logout = func(_ context.Context, tokens session.Tokens, all bool) error {
+		s.logout = func(_ context.Context, tokens auth.Tokens, all bool) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if !all {
@@ -161,7 +162,7 @@ func TestLogoutAllIsRetried(t *testing.T) {
 			if c.m.Stored() && err != nil {
 				t.Errorf("every session of the user is over here: %v", err)
 			}
-			if !c.m.Stored() && (!errors.Is(err, session.ErrLogoutIncomplete) || !errors.Is(err, session.ErrUnavailable) || errors.Is(err, session.ErrSessionUnavailable)) {
+			if !c.m.Stored() && (!errors.Is(err, session.ErrLogoutIncomplete) || !errors.Is(err, auth.ErrUnavailable) || errors.Is(err, session.ErrSessionUnavailable)) {
 				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
 			}
 		})
@@ -201,7 +202,7 @@ func TestLogoutAllRenewsAnExpiredAccessToken(t *testing.T) {
 // sessions with, and nothing is tried again.
 func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, e *eventLog) {
-		s.refresh = func(context.Context, string) (session.Tokens, error) { return session.Tokens{}, session.ErrRefused }
+		s.refresh = func(context.Context, string) (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
 		c.login("ada")
 		time.Sleep(2 * scriptedLife)
 		c.do(t.Context(), func(ctx context.Context, _ *session.Session) {
@@ -221,7 +222,7 @@ func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 func TestRequestsDoNotDriveRevocations(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		calls := 0
-		s.logout = func(context.Context, session.Tokens, bool) error {
+		s.logout = func(context.Context, auth.Tokens, bool) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			calls++
@@ -250,13 +251,13 @@ func TestRequestsDoNotDriveRevocations(t *testing.T) {
 func TestRevocationsHeedTheRateLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		calls := 0
-		s.logout = func(context.Context, session.Tokens, bool) error {
+		s.logout = func(context.Context, auth.Tokens, bool) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			calls++
-			return &session.AuthError{
+			return &auth.Error{
 				Op: "logout", StatusCode: 429, RetryAfter: 5 * time.Minute,
-				Err: errors.Join(session.ErrRateLimited, session.ErrUnavailable),
+				Err: errors.Join(auth.ErrRateLimited, auth.ErrUnavailable),
 			}
 		}
 		var all []*visitor
@@ -288,7 +289,7 @@ func TestRevocationsHeedTheRateLimit(t *testing.T) {
 func TestAnotherProcessRevokes(t *testing.T) {
 	inTwoProcesses(t, func(t *testing.T, s *scripted, a, b *session.Manager, _ *stallingStore) {
 		down := true
-		s.logout = func(context.Context, session.Tokens, bool) error {
+		s.logout = func(context.Context, auth.Tokens, bool) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if down {
@@ -442,13 +443,13 @@ func TestSlowServiceIsHeard(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		s.strict()
 		answer := s.refresh
-		s.refresh = func(ctx context.Context, rt string) (session.Tokens, error) {
+		s.refresh = func(ctx context.Context, rt string) (auth.Tokens, error) {
 			tokens, err := answer(ctx, rt) // carried out, whoever listens
 			select {
 			case <-time.After(25 * time.Second):
 				return tokens, err
 			case <-ctx.Done():
-				return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+				return auth.Tokens{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
 			}
 		}
 		c.login("ada")
@@ -469,12 +470,12 @@ func TestSlowServiceIsHeard(t *testing.T) {
 // three times AuthTimeout.
 func TestHangingServiceIsGivenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		s.refresh = func(ctx context.Context, _ string) (session.Tokens, error) {
+		s.refresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
 			if s.refreshed() > 1 {
 				return s.tokens("ada"), nil
 			}
 			<-ctx.Done()
-			return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+			return auth.Tokens{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
 		}
 		c.login("ada")
 		time.Sleep(2 * scriptedLife)
@@ -501,9 +502,9 @@ func TestWaitingSessionsDoNotWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.refresh = func(ctx context.Context, _ string) (session.Tokens, error) {
+		s.refresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
 			<-ctx.Done()
-			return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+			return auth.Tokens{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
 		}
 		clients := signIn(t, m, 1000)
 		before := shared.puts
@@ -528,7 +529,7 @@ func TestPanicsOfTheApp(t *testing.T) {
 		s.strict()
 		works := s.refresh
 		panics := true
-		s.refresh = func(ctx context.Context, rt string) (session.Tokens, error) {
+		s.refresh = func(ctx context.Context, rt string) (auth.Tokens, error) {
 			if panics {
 				panic("rt " + rt)
 			}
@@ -628,7 +629,7 @@ func TestStalledWritesAreNoDeath(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, shared := &scripted{}, &stalledWrites{Store: memstore.New()}
 				used := map[string]int{}
-				s.refresh = func(_ context.Context, rt string) (session.Tokens, error) {
+				s.refresh = func(_ context.Context, rt string) (auth.Tokens, error) {
 					s.mu.Lock()
 					used[rt]++
 					s.mu.Unlock()
@@ -681,7 +682,7 @@ func TestStalledWritesAreNoDeath(t *testing.T) {
 func TestTakeOverAfterADeath(t *testing.T) {
 	inTwoProcesses(t, func(t *testing.T, s *scripted, a, b *session.Manager, stall *stallingStore) {
 		calls := 0
-		s.refresh = func(ctx context.Context, _ string) (session.Tokens, error) {
+		s.refresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
 			s.mu.Lock()
 			calls++
 			first := calls == 1
@@ -689,7 +690,7 @@ func TestTakeOverAfterADeath(t *testing.T) {
 			if first {
 				stall.stop() // the process has died
 				<-ctx.Done()
-				return session.Tokens{}, session.ErrUnavailable
+				return auth.Tokens{}, auth.ErrUnavailable
 			}
 			return s.tokens("ada"), nil
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // An auth service refuses an unknown address sooner than a wrong password, which
@@ -34,7 +36,7 @@ type floor struct {
 // note records how long the service took to judge credentials. Its failures
 // are not recorded: they do not depend on the account.
 func (f *floor) note(began time.Time, err error) {
-	if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrSecondFactor) {
+	if err != nil && !errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrSecondFactor) {
 		return
 	}
 	now := time.Now()
@@ -75,7 +77,7 @@ func (f *floor) height() time.Duration {
 // hold returns at once if err is not a refusal, and early if one of the contexts
 // ends.
 func (f *floor) hold(ctx, request context.Context, began time.Time, err error) {
-	if !errors.Is(err, ErrRefused) {
+	if !errors.Is(err, auth.ErrRefused) {
 		return
 	}
 	t := time.NewTimer(time.Until(began.Add(f.height())))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // slowAuth is an auth service that compares passwords slowly, and so refuses a
@@ -19,7 +20,7 @@ type slowAuth struct {
 	email          string // that was received last
 }
 
-func (a *slowAuth) Login(ctx context.Context, email, password string) (session.Tokens, error) {
+func (a *slowAuth) Login(ctx context.Context, email, password string) (auth.Grant, error) {
 	a.email = email
 	took := a.known
 	if email == "nobody@example.com" {
@@ -28,21 +29,21 @@ func (a *slowAuth) Login(ctx context.Context, email, password string) (session.T
 	select {
 	case <-time.After(took):
 	case <-ctx.Done():
-		return session.Tokens{}, session.ErrUnavailable
+		return auth.Grant{}, auth.ErrUnavailable
 	}
 	switch {
 	case password != "right" || took == a.unknown:
-		return session.Tokens{}, session.ErrRefused
+		return auth.Grant{}, auth.ErrRefused
 	case email == "mfa@example.com":
-		return session.Tokens{}, &session.SecondFactorError{Ticket: "the ticket"}
+		return auth.Grant{}, &auth.SecondFactorError{Ticket: "the ticket"}
 	}
-	return a.issue(), nil
+	return auth.Grant{Tokens: a.issue()}, nil
 }
 
-func (a *slowAuth) LoginTOTP(_ context.Context, ticket, code string) (session.Tokens, error) {
+func (a *slowAuth) LoginTOTP(_ context.Context, ticket, code string) (auth.Grant, error) {
 	time.Sleep(a.known)
 	if code != "123456" {
-		return session.Tokens{}, session.ErrRefused
+		return auth.Grant{}, auth.ErrRefused
 	}
 	return a.stubAuth.LoginTOTP(context.Background(), ticket, code)
 }
@@ -81,7 +82,7 @@ func (s signInSite) login(email, password string) (took time.Duration, err error
 func (s signInSite) refused(email string) time.Duration {
 	s.t.Helper()
 	took, err := s.login(email, "wrong")
-	if !errors.Is(err, session.ErrRefused) {
+	if !errors.Is(err, auth.ErrRefused) {
 		s.t.Errorf("%s: %v, want a refusal", email, err)
 	}
 	return took
@@ -148,7 +149,7 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 		if took, err := s.login("user@example.com", "right"); err != nil || took != 40*time.Millisecond {
 			t.Errorf("a sign-in takes %v (%v)", took, err)
 		}
-		if took, err := s.login("mfa@example.com", "right"); !errors.Is(err, session.ErrSecondFactor) || took != 40*time.Millisecond {
+		if took, err := s.login("mfa@example.com", "right"); !errors.Is(err, auth.ErrSecondFactor) || took != 40*time.Millisecond {
 			t.Errorf("a sign-in with a second factor takes %v (%v)", took, err)
 		}
 		s.browser().visit(func(ctx context.Context, _ *session.Session) {
@@ -162,7 +163,7 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 		s.goneAfter(context.WithoutCancel(r.Context()), 100*time.Millisecond)
 
 		s.auth.unknown = 20 * time.Second // longer than Config.AuthTimeout
-		if took, err := s.login("nobody@example.com", "right"); !errors.Is(err, session.ErrUnavailable) || took != 10*time.Second {
+		if took, err := s.login("nobody@example.com", "right"); !errors.Is(err, auth.ErrUnavailable) || took != 10*time.Second {
 			t.Errorf("a service that does not respond takes %v (%v)", took, err)
 		}
 		if took := s.refused("user@example.com"); took != 300*time.Millisecond {
@@ -176,7 +177,7 @@ func (s signInSite) goneAfter(ctx context.Context, want time.Duration) {
 	s.t.Helper()
 	began := time.Now()
 	err := s.Login(ctx, "nobody@example.com", "wrong")
-	if took := time.Since(began); !errors.Is(err, session.ErrRefused) || took != want {
+	if took := time.Since(began); !errors.Is(err, auth.ErrRefused) || took != want {
 		s.t.Errorf("a refusal takes %v (%v) although the client has gone after %v", took, err, want)
 	}
 }
@@ -185,7 +186,7 @@ func TestRefusedCodeIsHeld(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 900*time.Millisecond, func(t *testing.T, s signInSite) {
 		b := s.browser()
 		b.visit(func(ctx context.Context, _ *session.Session) {
-			if err := s.Login(ctx, "mfa@example.com", "right"); !errors.Is(err, session.ErrSecondFactor) {
+			if err := s.Login(ctx, "mfa@example.com", "right"); !errors.Is(err, auth.ErrSecondFactor) {
 				t.Fatal(err)
 			}
 		})
@@ -214,7 +215,7 @@ func TestLoginRemovesBlanksAroundTheAddress(t *testing.T) {
 				t.Errorf("%q: the service was sent %q (%v)", email, s.auth.email, err)
 			}
 		}
-		if _, err := s.login("user@example.com", "right "); !errors.Is(err, session.ErrRefused) {
+		if _, err := s.login("user@example.com", "right "); !errors.Is(err, auth.ErrRefused) {
 			t.Errorf("a password with a blank behind it: %v", err)
 		}
 	})

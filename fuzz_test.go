@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -105,10 +106,10 @@ func FuzzParseClaims(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header, payload string) {
 		b64 := base64.RawURLEncoding.EncodeToString
 		for _, token := range []string{b64([]byte(header)) + "." + b64([]byte(payload)) + ".c2ln", header + "." + payload + ".c2ln", payload} {
-			for _, names := range []session.ClaimNames{{}, {Namespaces: []string{""}, UserID: []string{"sub", "user_id"}}} {
-				c, err := session.ParseClaims(token, names)
+			for _, names := range []auth.ClaimNames{{}, {Namespaces: []string{""}, UserID: []string{"sub", "user_id"}}} {
+				c, err := auth.ParseClaims(token, names)
 				if err != nil {
-					if !errors.Is(err, session.ErrInvalidToken) {
+					if !errors.Is(err, auth.ErrInvalidToken) {
 						t.Errorf("%v is not ErrInvalidToken", err)
 					}
 					if len(token) > 8 && strings.Contains(err.Error(), token) || c.UserID != "" || c.AllowedRoles != nil {

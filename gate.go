@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // gate stands before every refresh of the process. It bounds how many are on
@@ -42,20 +44,20 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 	select {
 	case g.slots <- struct{}{}:
 	case <-t.C:
-		return nil, fmt.Errorf("%w: %d refreshes are waiting for it", ErrUnavailable, maxFlights)
+		return nil, fmt.Errorf("%w: %d refreshes are waiting for it", auth.ErrUnavailable, maxFlights)
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", auth.ErrUnavailable, ctx.Err())
 	}
 	if wait := g.closedFor(now()); wait > 0 {
 		<-g.slots
-		return nil, &AuthError{Op: "refresh", RetryAfter: wait, Err: rateLimited}
+		return nil, &auth.Error{Op: "refresh", RetryAfter: wait, Err: rateLimited}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	probe := g.limited
 	if probe && g.probing {
 		<-g.slots
-		return nil, &AuthError{Op: "refresh", RetryAfter: time.Second, Err: rateLimited}
+		return nil, &auth.Error{Op: "refresh", RetryAfter: time.Second, Err: rateLimited}
 	}
 	if probe {
 		g.probing = true
@@ -63,7 +65,7 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 	return func(err error) { g.leave(err, probe, now()) }, nil
 }
 
-var rateLimited = errors.Join(ErrRateLimited, ErrUnavailable)
+var rateLimited = errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 
 // errNotSent is for leave: the service has not been asked.
 var errNotSent = errors.New("not sent")
@@ -87,9 +89,9 @@ func (g *gate) note(err error, now time.Time) {
 }
 
 func (g *gate) noteLocked(err error, now time.Time) {
-	if errors.Is(err, ErrRateLimited) {
+	if errors.Is(err, auth.ErrRateLimited) {
 		wait := backoffMax
-		if ae := (*AuthError)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
+		if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
 			wait = min(ae.RetryAfter, rateLimitMax)
 		}
 		g.limited, g.until = true, now.Add(wait)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // However long an auth service asks for, a rate limit keeps nobody away for
@@ -18,11 +19,11 @@ func TestLongestPauses(t *testing.T) {
 		want  time.Duration
 		exact bool
 	}{
-		{"rate limit", &session.AuthError{RetryAfter: 2 * time.Hour, Err: errors.Join(session.ErrRateLimited, session.ErrUnavailable)}, 15 * time.Minute, true},
-		{"short rate limit", &session.AuthError{RetryAfter: 3 * time.Minute, Err: errors.Join(session.ErrRateLimited, session.ErrUnavailable)}, 3 * time.Minute, true},
-		{"rate limit without an end", errors.Join(session.ErrRateLimited, session.ErrUnavailable), 10 * time.Second, true},
-		{"outage", &session.AuthError{RetryAfter: 2 * time.Hour, Err: session.ErrUnavailable}, time.Minute, true},
-		{"outage without an end", session.ErrUnavailable, 250 * time.Millisecond, false},
+		{"rate limit", &auth.Error{RetryAfter: 2 * time.Hour, Err: errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)}, 15 * time.Minute, true},
+		{"short rate limit", &auth.Error{RetryAfter: 3 * time.Minute, Err: errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)}, 3 * time.Minute, true},
+		{"rate limit without an end", errors.Join(auth.ErrRateLimited, auth.ErrUnavailable), 10 * time.Second, true},
+		{"outage", &auth.Error{RetryAfter: 2 * time.Hour, Err: auth.ErrUnavailable}, time.Minute, true},
+		{"outage without an end", auth.ErrUnavailable, 250 * time.Millisecond, false},
 		{"an error of no kind", errors.New("broken"), 250 * time.Millisecond, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 )
 
@@ -76,32 +77,36 @@ func (g guardedStore) List(ctx context.Context, owner string) (recs []store.Reco
 
 // guardedAuth is the auth service of the app.
 type guardedAuth struct {
-	service AuthService
+	service auth.Service
 	log     *slog.Logger
 }
 
-func (g guardedAuth) recovered(op string, err *error) {
+func (s guardedAuth) recovered(op string, err *error) {
 	if v := recover(); v != nil {
-		*err = &AuthError{Op: op, Err: errors.Join(ErrUnavailable, ErrOutcomeUnknown, panicked(g.log, v, "auth service"))}
+		*err = &auth.Error{Op: op, Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown, panicked(s.log, v, "auth service"))}
 	}
 }
 
-func (g guardedAuth) Login(ctx context.Context, email, password string) (t Tokens, err error) {
-	defer g.recovered("login", &err)
-	return g.service.Login(ctx, email, password)
+func (s guardedAuth) Login(ctx context.Context, email, password string) (g auth.Grant, err error) {
+	defer s.recovered("login", &err)
+	service, ok := s.service.(auth.PasswordLogin)
+	if !ok {
+		return auth.Grant{}, fmt.Errorf("the auth service has no passwords: %w", errors.ErrUnsupported)
+	}
+	return service.Login(ctx, email, password)
 }
 
-func (g guardedAuth) LoginTOTP(ctx context.Context, ticket, code string) (t Tokens, err error) {
-	defer g.recovered("login_totp", &err)
-	return g.service.(SecondFactor).LoginTOTP(ctx, ticket, code)
+func (s guardedAuth) LoginTOTP(ctx context.Context, ticket, code string) (g auth.Grant, err error) {
+	defer s.recovered("login_totp", &err)
+	return s.service.(auth.SecondFactor).LoginTOTP(ctx, ticket, code)
 }
 
-func (g guardedAuth) Refresh(ctx context.Context, refreshToken string) (t Tokens, err error) {
-	defer g.recovered("refresh", &err)
-	return g.service.Refresh(ctx, refreshToken)
+func (s guardedAuth) Refresh(ctx context.Context, t auth.Tokens) (g auth.Grant, err error) {
+	defer s.recovered("refresh", &err)
+	return s.service.Refresh(ctx, t)
 }
 
-func (g guardedAuth) Logout(ctx context.Context, t Tokens, all bool) (err error) {
-	defer g.recovered("logout", &err)
-	return g.service.Logout(ctx, t, all)
+func (s guardedAuth) Logout(ctx context.Context, t auth.Tokens, all bool) (err error) {
+	defer s.recovered("logout", &err)
+	return s.service.Logout(ctx, t, all)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // clock stands still unless a test moves it.
@@ -46,11 +47,11 @@ type stubAuth struct {
 }
 
 // issue returns new tokens.
-func (a *stubAuth) issue() session.Tokens {
+func (a *stubAuth) issue() auth.Tokens {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.issued++
-	t := session.Tokens{
+	t := auth.Tokens{
 		AccessToken:  accessToken(a.clock.Now(), a.life, a.roles, a.pad),
 		RefreshToken: fmt.Sprintf("00000000-0000-4000-8000-%012d", a.issued),
 	}
@@ -72,32 +73,33 @@ func accessToken(now time.Time, life time.Duration, roles any, pad string) strin
 	return b64([]byte(`{"alg":"HS256"}`)) + "." + b64(payload) + "." + b64(make([]byte, 32))
 }
 
-func (a *stubAuth) Login(context.Context, string, string) (session.Tokens, error) {
+func (a *stubAuth) Login(context.Context, string, string) (auth.Grant, error) {
 	if a.mfa {
-		return session.Tokens{}, &session.SecondFactorError{Ticket: cmp.Or(a.ticket, "the ticket")}
+		return auth.Grant{}, &auth.SecondFactorError{Ticket: cmp.Or(a.ticket, "the ticket")}
 	}
-	return a.issue(), nil
+	return auth.Grant{Tokens: a.issue()}, nil
 }
 
-func (a *stubAuth) LoginTOTP(_ context.Context, ticket, _ string) (session.Tokens, error) {
+func (a *stubAuth) LoginTOTP(_ context.Context, ticket, _ string) (auth.Grant, error) {
 	if ticket != "the ticket" {
-		return session.Tokens{}, session.ErrTicketRefused
+		return auth.Grant{}, auth.ErrTicketRefused
 	}
-	return a.issue(), nil
+	return auth.Grant{Tokens: a.issue()}, nil
 }
 
-func (a *stubAuth) Refresh(_ context.Context, refreshToken string) (session.Tokens, error) {
+func (a *stubAuth) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error) {
+	refreshToken := t.RefreshToken
 	a.mu.Lock()
 	a.asked++
 	err := a.fails
 	a.mu.Unlock()
 	switch {
 	case err != nil:
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	case !a.use(refreshToken):
-		return session.Tokens{}, session.ErrRefused
+		return auth.Grant{}, auth.ErrRefused
 	}
-	return a.issue(), nil
+	return auth.Grant{Tokens: a.issue()}, nil
 }
 
 // fail makes refreshing fail from now on, or not any more.
@@ -114,7 +116,7 @@ func (a *stubAuth) refreshes() int {
 	return a.asked
 }
 
-func (a *stubAuth) Logout(_ context.Context, t session.Tokens, _ bool) error {
+func (a *stubAuth) Logout(_ context.Context, t auth.Tokens, _ bool) error {
 	a.use(t.RefreshToken)
 	return nil
 }

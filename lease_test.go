@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -105,7 +106,7 @@ func (c *visitor) at(m *session.Manager) *visitor {
 // refresh token.
 func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
 	inTwoProcesses(t, func(t *testing.T, s *scripted, a, b *session.Manager, _ *stallingStore) {
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			time.Sleep(8 * time.Second)
 			return s.tokens("ada"), nil
 		}
@@ -138,7 +139,7 @@ func TestLeaseIsKeptByOtherWrites(t *testing.T) {
 		type ours struct{}
 		var calling atomic.Bool
 		st.late = func(ctx context.Context) bool { return calling.Load() && ctx.Value(ours{}) == nil }
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			calling.Store(true)
 			defer calling.Store(false)
 			time.Sleep(8 * time.Second)
@@ -178,7 +179,7 @@ func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
 	inTwoProcesses(t, func(t *testing.T, s *scripted, a, b *session.Manager, stall *stallingStore) {
 		used, release := map[string]int{}, make(chan struct{})
 		slow := true
-		s.refresh = func(_ context.Context, token string) (session.Tokens, error) {
+		s.refresh = func(_ context.Context, token string) (auth.Tokens, error) {
 			s.mu.Lock()
 			used[token]++
 			wait := slow

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 )
 
@@ -163,7 +164,7 @@ func (l *ledger) expiry(r *record) time.Time {
 	now, cfg := l.m.now(), &l.m.cfg
 	end := r.created.Add(cfg.Lifetime)
 	switch {
-	case r.ended != "" && l.base == nil && r.pair.tokens == (Tokens{}):
+	case r.ended != "" && l.base == nil && r.pair.tokens == (auth.Tokens{}):
 		// Its absence would end the session, too. The mark says why.
 		end = now.Add(cfg.Grace)
 	case r.ended != "":

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // pendingLife is how long a login waits for its second factor.
@@ -23,13 +25,13 @@ type pendings struct{ ticket string }
 // ended. Blanks around the address are removed; the password is passed on as
 // it is.
 //
-// A refusal ([ErrRefused]) does not show whether the account exists: it is
+// A refusal ([auth.ErrRefused]) does not show whether the account exists: it is
 // returned no sooner than 300 ms after the call. Where the auth service is slow
 // this time doubles until it is a quarter longer than the slowest response to a
 // sign-in of the last hour, to 2.4 s at most. Other results are returned at
 // once, and so is a refusal if ctx or the request ends.
 //
-// An error is the auth service's (see [AuthService]); or [ErrSecondFactor]
+// An error is the auth service's (see [auth.Service]); or [auth.ErrSecondFactor]
 // where a code is needed: then the login is kept in a cookie of its own for
 // 15 minutes, for LoginTOTP; or [ErrTooLarge] where the tokens fit no cookie,
 // [ErrSessionUnavailable] where the store does not take the session, and the
@@ -43,10 +45,10 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	}
 	began := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	tokens, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
+	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
 	m.floor.note(began, err)
-	if factor := (*SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
+	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
 		if !m.jar.fitsOne(len(encodePending(m.now(), factor.Ticket))) {
 			err = errCookiesFull
 		} else if late := x.setPending(&pendings{factor.Ticket}); late != nil {
@@ -55,16 +57,23 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		return fmt.Errorf("session: login: %w", err)
 	}
 	if err != nil {
-		err = m.loginFailed(ctx, "login", tokens, err)
+		err = m.loginFailed(ctx, "login", grant.Tokens, err)
 		m.floor.hold(ctx, x.ctx, began, err)
 		return err
 	}
-	return m.begin(ctx, x, tokens)
+	return m.begin(ctx, x, grant)
+}
+
+// HasPasswordLogin reports whether the auth service signs users in with a
+// password: whether it is an [auth.PasswordLogin].
+func (m *Manager) HasPasswordLogin() bool {
+	_, ok := m.cfg.Auth.(auth.PasswordLogin)
+	return ok
 }
 
 // HasSecondFactor reports whether the auth service asks for second factors.
 func (m *Manager) HasSecondFactor() bool {
-	_, ok := m.cfg.Auth.(SecondFactor)
+	_, ok := m.cfg.Auth.(auth.SecondFactor)
 	return ok
 }
 
@@ -77,8 +86,8 @@ func (m *Manager) LoginPending(ctx context.Context) bool {
 
 // LoginTOTP ends a login that Login found to need a second factor. It fails as
 // Login does, refusals no sooner, and with [ErrNoPendingLogin] if there is none. A wrong code
-// ([ErrRefused]) can be tried again; after [ErrTicketRefused], which is
-// ErrRefused too, the login has to be begun anew.
+// ([auth.ErrRefused]) can be tried again; after [auth.ErrTicketRefused], which is
+// auth.ErrRefused too, the login has to be begun anew.
 func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -90,28 +99,28 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	}
 	began := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	tokens, err := m.auth.LoginTOTP(callCtx, ticket, code)
+	grant, err := m.auth.LoginTOTP(callCtx, ticket, code)
 	cancel()
 	m.floor.note(began, err)
-	if errors.Is(err, ErrTicketRefused) {
+	if errors.Is(err, auth.ErrTicketRefused) {
 		_ = x.setPending(&pendings{})
 	}
 	if err != nil {
-		err = m.loginFailed(ctx, "second factor", tokens, err)
+		err = m.loginFailed(ctx, "second factor", grant.Tokens, err)
 		m.floor.hold(ctx, x.ctx, began, err)
 		return err
 	}
-	return m.begin(ctx, x, tokens)
+	return m.begin(ctx, x, grant)
 }
 
-// Start begins a session from tokens that the app got from the auth service by
-// another way than Login. It fails as Login does.
-func (m *Manager) Start(ctx context.Context, tokens Tokens) error {
+// Start begins a session from what the auth service has granted the app in
+// another way than by Login. It fails as Login does.
+func (m *Manager) Start(ctx context.Context, grant auth.Grant) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
-	return m.begin(ctx, x, tokens)
+	return m.begin(ctx, x, grant)
 }
 
 // authContext is for one call of the auth service. It is not canceled with the
@@ -123,13 +132,13 @@ func (m *Manager) authContext(ctx context.Context) (context.Context, context.Can
 
 // loginFailed reports a login that has come to nothing, and gives back tokens
 // that came with it all the same.
-func (m *Manager) loginFailed(ctx context.Context, step string, tokens Tokens, err error) error {
+func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Tokens, err error) error {
 	if tokens.RefreshToken != "" {
 		m.revokeSoon(tokens)
 	}
 	m.gate.note(err, m.now())
 	level, name := slog.LevelInfo, EventLoginRefused
-	if !errors.Is(err, ErrRefused) {
+	if !errors.Is(err, auth.ErrRefused) {
 		level, name = slog.LevelWarn, EventLoginUnavailable
 	}
 	m.event(ctx, level, nil, Event{Name: name, Err: err})
@@ -137,13 +146,13 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens Tokens, e
 }
 
 // begin makes a session of tokens and the request's session of that.
-func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
-	p, err := m.newPair(tokens, Tokens{})
+func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) error {
+	p, err := m.newPair(grant.Tokens, auth.Tokens{})
 	if err == nil && p.tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
 	if err != nil {
-		return m.loginFailed(ctx, "login", tokens, fmt.Errorf("%w: %w", ErrInvalidAnswer, err))
+		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err))
 	}
 	if gone := cmp.Or(ctx.Err(), x.ctx.Err()); gone != nil {
 		return m.loginFailed(ctx, "login", p.tokens, fmt.Errorf("the client is gone: %w", gone))
@@ -155,8 +164,8 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, tokens Tokens) error {
 	if err := m.create(ctx, rec); err != nil {
 		return m.loginFailed(ctx, "login", p.tokens, err)
 	}
-	if p.claims.odd != nil {
-		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.claims.odd})
+	if p.claims.Err() != nil {
+		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.claims.Err()})
 	}
 	x.mu.Lock()
 	previous, late := x.in, x.committed

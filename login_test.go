@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -98,7 +99,7 @@ func TestPendingLoginIsOver(t *testing.T) {
 			defer func() { a.auth.mfa = false }()
 			b := a.browser()
 			b.visit(func(ctx context.Context, _ *session.Session) {
-				if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, session.ErrSecondFactor) {
+				if err := a.Login(ctx, "user@example.com", "password"); !errors.Is(err, auth.ErrSecondFactor) {
 					t.Fatal(err)
 				}
 			})
@@ -146,7 +147,7 @@ func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
 		step := func(name, want string, do func(ctx context.Context) error) {
 			t.Helper()
 			b.visit(func(ctx context.Context, _ *session.Session) {
-				if err := do(ctx); err != nil && !errors.Is(err, session.ErrSecondFactor) {
+				if err := do(ctx); err != nil && !errors.Is(err, auth.ErrSecondFactor) {
 					t.Fatalf("%s: %v", name, err)
 				}
 			})
@@ -160,7 +161,7 @@ func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
 		step("Login", drops, login)
 		step("a visit", "", visit)
 		step("Logout", drops, a.Logout)
-		step("Start", drops, func(ctx context.Context) error { return a.Start(ctx, a.auth.issue()) })
+		step("Start", drops, func(ctx context.Context) error { return a.Start(ctx, auth.Grant{Tokens: a.auth.issue()}) })
 		step("LogoutAll", drops, a.LogoutAll)
 		a.auth.mfa = true
 		step("Login with a second factor", drops, login)

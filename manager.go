@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -23,7 +24,7 @@ import (
 // value of every other field is right for most programs.
 type Config struct {
 	// Auth is the auth service. Required.
-	Auth AuthService
+	Auth auth.Service
 
 	// AuthTimeout is how long a request waits for the auth service. A refresh
 	// goes on in the background for three times as long, so that new tokens that
@@ -45,7 +46,7 @@ type Config struct {
 
 	// Claims says where an access token has the user's ID and roles.
 	// Default: where Hasura's auth services put them.
-	Claims ClaimNames
+	Claims auth.ClaimNames
 
 	// Cookie is how cookies are set. Default: as safely as can be.
 	Cookie Cookie
@@ -146,7 +147,6 @@ func (c Config) withDefaults() Config {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = defaultMaxValueBytes
 	}
-	c.Claims = c.Claims.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -415,20 +415,20 @@ func (m *Manager) sameOrigin(r *http.Request) bool {
 }
 
 // claimsOf returns the claims of a session's access token.
-func (m *Manager) claimsOf(r *record) (*Claims, error) {
+func (m *Manager) claimsOf(r *record) (*auth.Claims, error) {
 	if r.pair.claims != nil {
 		return r.pair.claims, nil
 	}
-	c, err := ParseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
+	c, err := auth.ParseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
 	if err == nil && c.UserID != r.userID {
-		err = fmt.Errorf("session: %w: it is another user's", ErrInvalidToken)
+		err = fmt.Errorf("session: %w: it is another user's", auth.ErrInvalidToken)
 	}
 	return &c, err
 }
 
 // readClaims returns the claims of a record that has just been opened, nil if
 // they can't be read: claimsOf tells why.
-func (m *Manager) readClaims(r *record) *Claims {
+func (m *Manager) readClaims(r *record) *auth.Claims {
 	c, err := m.claimsOf(r)
 	if err != nil {
 		return nil
@@ -438,8 +438,8 @@ func (m *Manager) readClaims(r *record) *Claims {
 
 // newPair judges tokens that the service has just answered with. old are
 // those that they replace.
-func (m *Manager) newPair(t, old Tokens) (pair, error) {
-	claims, err := parseClaims(t.AccessToken, m.cfg.Claims)
+func (m *Manager) newPair(t, old auth.Tokens) (pair, error) {
+	claims, err := auth.ParseClaims(t.AccessToken, m.cfg.Claims)
 	if err != nil {
 		return pair{}, err
 	}

@@ -10,6 +10,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // sessionID is 256 random bits, new at every login. Only the browser's cookie
@@ -31,11 +33,11 @@ func (id sessionID) key() string {
 // pair is one generation of a session's tokens.
 type pair struct {
 	gen     uint64
-	tokens  Tokens
+	tokens  auth.Tokens
 	expires time.Time     // of the access token, by our clock: when it was received, and its life
 	life    time.Duration // of the access token
 	forced  bool          // renewed because an API refused the one before
-	claims  *Claims       // of the access token; nil if they are not read yet, or can't be
+	claims  *auth.Claims  // of the access token; nil if they are not read yet, or can't be
 }
 
 // record is the state of a session: what a store keeps of it, and for a cookie
@@ -136,7 +138,7 @@ const maxValues = 10_000
 // The mark of an ended session is as short as can be: there may be as many as
 // there were sign-outs in a session's lifetime. The seal around it names its key.
 func (r *record) encode() []byte {
-	if r.ended != "" && r.pair.tokens == (Tokens{}) {
+	if r.ended != "" && r.pair.tokens == (auth.Tokens{}) {
 		e := encoder{make([]byte, 0, 2)}
 		e.uint(markFormat)
 		e.uint(uint64(slices.Index(reasons, r.ended)))
@@ -194,7 +196,7 @@ func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
 	r.all = d.bool()
 	r.lastSeen = d.time()
 	r.values = d.values()
-	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.pair.tokens == (Tokens{})) {
+	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.pair.tokens == (auth.Tokens{})) {
 		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}
 	return r, nil

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // Types that hold something secret keep it to themselves however they are
@@ -33,10 +34,10 @@ func TestRedaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens := session.Tokens{AccessToken: access, RefreshToken: "00000000-0000-4000-8000-000000000001"}
-	factor := &session.SecondFactorError{Ticket: "the-ticket-is-a-secret"}
-	failure := &session.AuthError{
-		Op: "login", Code: "unclear", Message: "the-message-of-the-service", StatusCode: 400, Err: session.ErrRefused,
+	tokens := auth.Tokens{AccessToken: access, RefreshToken: "00000000-0000-4000-8000-000000000001"}
+	factor := &auth.SecondFactorError{Ticket: "the-ticket-is-a-secret"}
+	failure := &auth.Error{
+		Op: "login", Code: "unclear", Message: "the-message-of-the-service", StatusCode: 400, Err: auth.ErrRefused,
 	}
 	secrets := []string{
 		key.Encode(), string(raw), b.values["__Host-session"], b.values["__Host-session-state"], access, tokens.RefreshToken,
@@ -66,8 +67,8 @@ func TestRedaction(t *testing.T) {
 		"Event":                      session.Event{Name: session.EventLoginRefused, Err: failure},
 		"Claims":                     s.Claims(),
 		"Key":                        favorite,
-		"AuthError with a cause":     &session.AuthError{Op: "login", Err: factor},
-		"AuthError that is all zero": &session.AuthError{},
+		"AuthError with a cause":     &auth.Error{Op: "login", Err: factor},
+		"AuthError that is all zero": &auth.Error{},
 	} {
 		if name == "context" {
 			// Its own text is all that is printed of it, whatever is in it.
@@ -120,10 +121,10 @@ func noSecrets(t *testing.T, what, text string, secrets []string) {
 // What is left of an error is of use.
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
-		&session.SecondFactorError{Ticket: "t"}:                                                    "session: second factor needed",
-		&session.AuthError{Op: "login", Code: "unclear", StatusCode: 400, Err: session.ErrRefused}: "session: auth service: login: unclear (status 400): refused by the auth service",
-		&session.AuthError{}: "session: auth service",
-		&session.UnavailableError{Err: session.ErrUnavailable}: "session: session unavailable: auth service unavailable",
+		&auth.SecondFactorError{Ticket: "t"}:                                             "second factor needed",
+		&auth.Error{Op: "login", Code: "unclear", StatusCode: 400, Err: auth.ErrRefused}: "auth service: login: unclear (status 400): refused by the auth service",
+		&auth.Error{}: "auth service",
+		&session.UnavailableError{Err: auth.ErrUnavailable}: "session: session unavailable: auth service unavailable",
 	} {
 		for _, got := range []string{err.Error(), fmt.Sprint(err), fmt.Sprintf("%+v", err)} {
 			if got != want {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // A session's access token is renewed by one state machine, whether the
@@ -138,7 +140,7 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 			if valid {
 				return r, nil
 			}
-			return nil, &UnavailableError{RetryAfter: wait, Err: ErrUnavailable}
+			return nil, &UnavailableError{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		f, began := m.board(r, rejected)
 		if valid && !began && !f.hasLanded() {
@@ -176,7 +178,7 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 	}
 }
 
-var errSlow = fmt.Errorf("%w: it has not responded yet", ErrUnavailable)
+var errSlow = fmt.Errorf("%w: it has not responded yet", auth.ErrUnavailable)
 
 // outcome is what a flight that has landed means for a request with the tokens
 // of r.
@@ -192,7 +194,7 @@ func (m *Manager) outcome(f *flight, r *record) (*record, error) {
 	}
 	if _, valid := m.due(f.result, m.now()); !valid {
 		// A flight that cannot write its tokens outlives them.
-		return nil, &UnavailableError{Err: ErrUnavailable}
+		return nil, &UnavailableError{Err: auth.ErrUnavailable}
 	}
 	return f.result, nil
 }
@@ -278,7 +280,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *reco
 			return r, nil
 		}
 		if wait := m.holdOff(r, m.now()); wait > 0 {
-			return nil, &UnavailableError{RetryAfter: wait, Err: ErrUnavailable}
+			return nil, &UnavailableError{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		if r.lease.nonce != 0 {
 			f.waitUntil(start.Add(takeOverTime))
@@ -294,7 +296,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *reco
 		}
 		m.pause(ctx, &poll)
 	}
-	return nil, &UnavailableError{RetryAfter: time.Second, Err: ErrUnavailable}
+	return nil, &UnavailableError{RetryAfter: time.Second, Err: auth.ErrUnavailable}
 }
 
 var errChanged = errors.New("the record has changed")
@@ -321,7 +323,7 @@ func (m *Manager) turn(ctx context.Context, l *ledger, f *flight, r *record, wat
 // unavailableAuth is the error for requests where the gate let nothing through.
 func (m *Manager) unavailableAuth(err error) error {
 	wait := time.Second
-	if ae := (*AuthError)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
+	if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
 		wait = min(ae.RetryAfter, retryAfterMax)
 	}
 	return &UnavailableError{RetryAfter: wait, Err: err}
@@ -338,7 +340,8 @@ func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at 
 	}
 	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*m.cfg.AuthTimeout)
-	tokens, err := m.auth.Refresh(callCtx, r.pair.tokens.RefreshToken)
+	grant, err := m.auth.Refresh(callCtx, r.pair.tokens)
+	tokens := grant.Tokens
 	cancel()
 	leave(err)
 
@@ -356,7 +359,7 @@ func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at 
 		return m.renewed(ctx, l, r, p)
 	case tokens.RefreshToken != "":
 		return m.halfRenewed(ctx, l, r, tokens, err)
-	case !errors.Is(err, ErrRefused):
+	case !errors.Is(err, auth.ErrRefused):
 		return nil, m.failed(ctx, l, r, err)
 	case r.unknown == 0:
 		return m.refused(ctx, l, r, endedByRefusal)
@@ -388,8 +391,8 @@ func (m *Manager) renewed(ctx context.Context, l *ledger, r *record, p pair) (*r
 	switch {
 	case err == nil:
 		m.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
-		if p.claims.odd != nil {
-			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.claims.odd})
+		if p.claims.Err() != nil {
+			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.claims.Err()})
 		}
 		return q, nil
 	case errors.Is(err, errChanged) && q.pair.tokens.RefreshToken == p.tokens.RefreshToken:
@@ -455,9 +458,9 @@ func (m *Manager) writeLater(ctx context.Context, l *ledger, u *unwrittenError) 
 
 // halfRenewed keeps a new refresh token that came without a usable access
 // token: the old one is used up.
-func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got Tokens, cause error) (*record, error) {
+func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got auth.Tokens, cause error) (*record, error) {
 	if got.RefreshToken == "" || got.RefreshToken == r.pair.tokens.RefreshToken {
-		return nil, m.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", ErrInvalidAnswer, ErrOutcomeUnknown, cause))
+		return nil, m.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
 	}
 	p := r.pair
 	p.tokens.RefreshToken = got.RefreshToken
@@ -489,7 +492,7 @@ func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got Tok
 // no process tries again too soon, and releases the lease.
 func (m *Manager) failed(ctx context.Context, l *ledger, r *record, cause error) error {
 	wait := m.backoff(r.failures+1, cause)
-	unknown := errors.Is(cause, ErrOutcomeUnknown) || !errors.Is(cause, ErrUnavailable)
+	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
 	_, err := l.update(ctx, func(q *record) error {
 		if q.pair.gen != r.pair.gen || q.lease.nonce != r.lease.nonce && !q.lease.claim {
 			return errChanged
@@ -548,7 +551,7 @@ func (m *Manager) backoff(failures int, cause error) time.Duration {
 	}
 	// Between 0.75 and 1.25 of it, so that sessions do not return in step.
 	wait = time.Duration((0.75 + 0.5*rand.Float64()) * float64(wait))
-	if ae := (*AuthError)(nil); errors.As(cause, &ae) {
+	if ae := (*auth.Error)(nil); errors.As(cause, &ae) {
 		wait = max(wait, min(ae.RetryAfter, retryAfterMax))
 	}
 	return wait

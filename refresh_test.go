@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -23,8 +24,8 @@ import (
 
 type scripted struct {
 	life    time.Duration // of access tokens; default scriptedLife
-	refresh func(ctx context.Context, refreshToken string) (session.Tokens, error)
-	logout  func(ctx context.Context, t session.Tokens, all bool) error // nil: done at once
+	refresh func(ctx context.Context, refreshToken string) (auth.Tokens, error)
+	logout  func(ctx context.Context, t auth.Tokens, all bool) error // nil: done at once
 
 	mu        sync.Mutex
 	issued    int
@@ -35,7 +36,7 @@ type scripted struct {
 
 const scriptedLife = time.Minute
 
-func (s *scripted) tokens(user string) session.Tokens {
+func (s *scripted) tokens(user string) auth.Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.issued++
@@ -46,24 +47,25 @@ func (s *scripted) tokens(user string) session.Tokens {
 	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%q,"x-hasura-allowed-roles":["user"]},"iat":%d,"exp":%d}`,
 		user, now, now+int64(life/time.Second))
 	b64 := base64.RawURLEncoding.EncodeToString
-	return session.Tokens{
+	return auth.Tokens{
 		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64(fmt.Append(nil, s.issued)),
 		RefreshToken: fmt.Sprintf("rt-%d", s.issued),
 	}
 }
 
-func (s *scripted) Login(_ context.Context, email, _ string) (session.Tokens, error) {
-	return s.tokens(email), nil
+func (s *scripted) Login(_ context.Context, email, _ string) (auth.Grant, error) {
+	return auth.Grant{Tokens: s.tokens(email)}, nil
 }
 
-func (s *scripted) Refresh(ctx context.Context, rt string) (session.Tokens, error) {
+func (s *scripted) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error) {
 	s.mu.Lock()
 	s.refreshes++
 	s.mu.Unlock()
-	return s.refresh(ctx, rt)
+	next, err := s.refresh(ctx, t.RefreshToken)
+	return auth.Grant{Tokens: next}, err
 }
 
-func (s *scripted) Logout(ctx context.Context, t session.Tokens, all bool) error {
+func (s *scripted) Logout(ctx context.Context, t auth.Tokens, all bool) error {
 	if s.logout != nil {
 		if err := s.logout(ctx, t, all); err != nil {
 			return err
@@ -187,7 +189,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s *scripted, c *visitor, e *
 func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, e *eventLog) {
 		c.login("ada")
-		s.refresh = func(context.Context, string) (session.Tokens, error) { return s.tokens("mallory"), nil }
+		s.refresh = func(context.Context, string) (auth.Tokens, error) { return s.tokens("mallory"), nil }
 		time.Sleep(2 * scriptedLife)
 		if v := c.get(); v.SignedIn() || v.Err() != nil {
 			t.Errorf("signed in %v as %q, error %v; want signed out", v.SignedIn(), v.UserID(), v.Err())
@@ -208,7 +210,7 @@ func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 func TestServiceThatDoesNotRotateKeepsTheRefreshToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		c.login("ada")
-		s.refresh = func(_ context.Context, rt string) (session.Tokens, error) {
+		s.refresh = func(_ context.Context, rt string) (auth.Tokens, error) {
 			if rt != "rt-1" {
 				t.Errorf("refreshed with %s", rt)
 			}
@@ -232,7 +234,7 @@ func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		c.login("ada")
 		release := make(chan struct{})
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			<-release
 			return s.tokens("ada"), nil
 		}
@@ -261,13 +263,13 @@ func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
 func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, e *eventLog) {
 		c.login("ada")
-		lost := &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
-		refused := &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		lost := &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
+		refused := &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			if s.refreshed() == 1 {
-				return session.Tokens{}, lost
+				return auth.Tokens{}, lost
 			}
-			return session.Tokens{}, refused
+			return auth.Tokens{}, refused
 		}
 		time.Sleep(2 * scriptedLife)
 		v := c.get()
@@ -297,7 +299,7 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 func TestRefreshesOnTheWireAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		var now, most int
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			s.mu.Lock()
 			now++
 			most = max(most, now)
@@ -345,12 +347,12 @@ func TestRefreshesOnTheWireAreBounded(t *testing.T) {
 func TestAfterARateLimitOneProbes(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		limited := true
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			time.Sleep(100 * time.Millisecond)
 			if limited {
-				return session.Tokens{}, &session.AuthError{
+				return auth.Tokens{}, &auth.Error{
 					Op: "refresh", StatusCode: 429, RetryAfter: 5 * time.Minute,
-					Err: errors.Join(session.ErrRateLimited, session.ErrUnavailable),
+					Err: errors.Join(auth.ErrRateLimited, auth.ErrUnavailable),
 				}
 			}
 			return s.tokens("ada"), nil
@@ -404,7 +406,7 @@ func TestAfterARateLimitOneProbes(t *testing.T) {
 func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		c.login("ada")
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			time.Sleep(1500 * time.Millisecond)
 			return s.tokens("ada"), nil
 		}
@@ -467,7 +469,7 @@ func TestNoLateWriteRevives(t *testing.T) {
 func TestShutdownWaitsForARefresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
 		c.login("ada")
-		s.refresh = func(context.Context, string) (session.Tokens, error) {
+		s.refresh = func(context.Context, string) (auth.Tokens, error) {
 			time.Sleep(3 * time.Second)
 			return s.tokens("ada"), nil
 		}

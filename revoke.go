@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // revocation is the work that is left to do at the auth service for tokens that
@@ -43,7 +45,7 @@ func (r *revocation) attempted(done bool) {
 // background. ours says that mark holds this process's first attempt.
 func (m *Manager) revokeEnded(l *ledger, mark *record, all, ours bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
-	if mark.pair.tokens == (Tokens{}) {
+	if mark.pair.tokens == (auth.Tokens{}) {
 		rev.attempted(!rev.all)
 		return rev
 	}
@@ -117,7 +119,7 @@ func (m *Manager) revokeMarked(l *ledger, mark *record, rev *revocation, ours bo
 		}
 		ours = false
 		p, err := m.revoke(m.ctx, mark.pair, rev.all)
-		if err == nil || errors.Is(err, ErrRefused) {
+		if err == nil || errors.Is(err, auth.ErrRefused) {
 			rev.attempted(err == nil)
 			if l.confirmRevoked(m.ctx, mark.pair.tokens) {
 				return
@@ -159,7 +161,7 @@ func (l *ledger) nextAttempt(ctx context.Context, known *record, all bool) (*rec
 	return l.updateMark(ctx, func(q *record) error {
 		now := l.m.now()
 		switch {
-		case q.pair.tokens == (Tokens{}):
+		case q.pair.tokens == (auth.Tokens{}):
 			return errRevoked
 		case q.failures != known.failures && now.Before(q.retryAt):
 			return errNotYet
@@ -175,7 +177,7 @@ func (l *ledger) nextAttempt(ctx context.Context, known *record, all bool) (*rec
 // renewed for the one that failed.
 func (l *ledger) attemptFailed(ctx context.Context, mark *record) {
 	_, _ = l.updateMark(ctx, func(q *record) error {
-		if q.failures != mark.failures || q.pair.tokens == (Tokens{}) {
+		if q.failures != mark.failures || q.pair.tokens == (auth.Tokens{}) {
 			return errChanged
 		}
 		q.pair, q.retryAt = mark.pair, mark.retryAt
@@ -185,7 +187,7 @@ func (l *ledger) attemptFailed(ctx context.Context, mark *record) {
 
 // confirmRevoked removes tokens from the mark. It returns false if the mark has
 // other tokens by now.
-func (l *ledger) confirmRevoked(ctx context.Context, revoked Tokens) bool {
+func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
 	mark, err := l.updateMark(ctx, func(q *record) error {
 		if q.pair.tokens != revoked {
 			return errChanged
@@ -194,7 +196,7 @@ func (l *ledger) confirmRevoked(ctx context.Context, revoked Tokens) bool {
 		return nil
 	})
 	if errors.Is(err, errChanged) {
-		return mark.pair.tokens == (Tokens{})
+		return mark.pair.tokens == (auth.Tokens{})
 	}
 	if err == nil {
 		l.forget(ctx, mark.ended)
@@ -228,7 +230,7 @@ func (l *ledger) leave(ctx context.Context, p pair) {
 
 // revokeTokens revokes tokens of which no mark knows. nested says that the
 // caller is work that Shutdown waits for.
-func (m *Manager) revokeTokens(t Tokens, nested bool) *revocation {
+func (m *Manager) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	rev := &revocation{tried: make(chan struct{})}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -237,7 +239,7 @@ func (m *Manager) revokeTokens(t Tokens, nested bool) *revocation {
 		for failures := 1; m.now().Before(end); failures++ {
 			_, err := m.revoke(m.ctx, pair{tokens: t}, false)
 			rev.attempted(err == nil)
-			if err == nil || errors.Is(err, ErrRefused) || !m.pauseRevocation(m.backoff(failures, err)) {
+			if err == nil || errors.Is(err, auth.ErrRefused) || !m.pauseRevocation(m.backoff(failures, err)) {
 				return
 			}
 		}
@@ -247,11 +249,11 @@ func (m *Manager) revokeTokens(t Tokens, nested bool) *revocation {
 
 // revokeSoon revokes tokens, for which it waits a little while. It may go on
 // when the request has ended, whose context a framework then uses for another.
-func (m *Manager) revokeSoon(t Tokens) { waitFor(m.revokeTokens(t, false).tried, logoutPatience) }
+func (m *Manager) revokeSoon(t auth.Tokens) { waitFor(m.revokeTokens(t, false).tried, logoutPatience) }
 
 // revoke has the service revoke tokens, or with all every session of their user.
 // For that the service needs a valid access token: revoke returns the tokens,
-// which it may have renewed. The error is ErrRefused if nothing is left to do it
+// which it may have renewed. The error is auth.ErrRefused if nothing is left to do it
 // with.
 func (m *Manager) revoke(ctx context.Context, p pair, all bool) (pair, error) {
 	renewed := false
@@ -263,7 +265,7 @@ func (m *Manager) revoke(ctx context.Context, p pair, all bool) (pair, error) {
 	if err == nil {
 		err = m.logoutAtService(ctx, p.tokens, all)
 	}
-	if all && !renewed && errors.Is(err, ErrRefused) {
+	if all && !renewed && errors.Is(err, auth.ErrRefused) {
 		if p, err = m.renewToRevoke(ctx, p); err == nil {
 			err = m.logoutAtService(ctx, p.tokens, all)
 		}
@@ -274,17 +276,18 @@ func (m *Manager) revoke(ctx context.Context, p pair, all bool) (pair, error) {
 	return p, err
 }
 
-func (m *Manager) logoutAtService(ctx context.Context, t Tokens, all bool) error {
+func (m *Manager) logoutAtService(ctx context.Context, t auth.Tokens, all bool) error {
 	return m.throughGate(ctx, func(ctx context.Context) error { return m.auth.Logout(ctx, t, all) })
 }
 
 // renewToRevoke renews the tokens of a session that has ended.
 func (m *Manager) renewToRevoke(ctx context.Context, p pair) (pair, error) {
-	var tokens Tokens
+	var grant auth.Grant
 	err := m.throughGate(ctx, func(ctx context.Context) (err error) {
-		tokens, err = m.auth.Refresh(ctx, p.tokens.RefreshToken)
+		grant, err = m.auth.Refresh(ctx, p.tokens)
 		return err
 	})
+	tokens := grant.Tokens
 	if tokens.RefreshToken != "" {
 		p.tokens.RefreshToken = tokens.RefreshToken
 	}
@@ -293,7 +296,7 @@ func (m *Manager) renewToRevoke(ctx context.Context, p pair) (pair, error) {
 	}
 	next, err := m.newPair(tokens, p.tokens)
 	if err != nil {
-		return p, fmt.Errorf("%w: %w", ErrInvalidAnswer, err)
+		return p, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err)
 	}
 	return next, nil
 }

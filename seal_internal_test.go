@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // sealedTokens is a tokens cookie of the size that Hasura's tokens have, and
@@ -14,7 +16,7 @@ func sealedTokens(tb testing.TB) (s secret, plain []byte, sealed string) {
 	rec := &record{id: newSessionID(), userID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", created: time.Unix(1_800_000_000, 0)}
 	rec.pair = pair{
 		gen: 1, expires: rec.created.Add(time.Hour), life: time.Hour,
-		tokens: Tokens{
+		tokens: auth.Tokens{
 			AccessToken:  "eyJhbGciOiJIUzI1NiJ9." + claims + "." + strings.Repeat("A", 43),
 			RefreshToken: "3c20645f-6716-4d6f-9f0a-0b6c7c5f5a11",
 		},

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/synmetrix/session/auth"
 )
 
 // Session is one request's view of its user's session. Get it with
@@ -158,7 +160,7 @@ func (s *Session) read(ctx context.Context, unread *record) (*record, error) {
 // fail notes why the session of rec can't be used, and reports it. It returns
 // an [*UnavailableError], or nil if the session is over.
 func (s *Session) fail(ctx context.Context, rec *record, err error) error {
-	if errors.Is(err, ErrEnded) || errors.Is(err, ErrInvalidToken) {
+	if errors.Is(err, ErrEnded) || errors.Is(err, auth.ErrInvalidToken) {
 		s.drop(rec, err)
 		return nil
 	}
@@ -217,11 +219,11 @@ func (s *Session) user() *record {
 	return rec
 }
 
-var noClaims Claims
+var noClaims auth.Claims
 
 // claims returns the claims of the signed-in user, which are shared. They are
 // zero if nobody is signed in.
-func (s *Session) claims() *Claims {
+func (s *Session) claims() *auth.Claims {
 	if rec := s.user(); rec != nil && rec.pair.claims != nil {
 		return rec.pair.claims
 	}
@@ -261,7 +263,7 @@ func (s *Session) DefaultRole() string { return s.claims().DefaultRole }
 
 // Claims returns what the access token says about the user. Its ExpiresAt is
 // by the clock of the auth service; see AccessTokenExpiresAt.
-func (s *Session) Claims() Claims {
+func (s *Session) Claims() auth.Claims {
 	c := *s.claims()
 	c.AllowedRoles = slices.Clone(c.AllowedRoles)
 	return c

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
 )
 
@@ -177,12 +178,12 @@ type simToken struct {
 	retryFrom time.Time // and from when it may be tried again
 }
 
-func (s *simService) issue() session.Tokens {
+func (s *simService) issue() auth.Tokens {
 	now := time.Now().Add(s.offset).Unix()
 	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"user-1","x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},"iat":%d,"exp":%d,"n":%d}`,
 		now, now+int64(s.life/time.Second), len(s.tokens))
 	b64 := base64.RawURLEncoding.EncodeToString
-	t := session.Tokens{
+	t := auth.Tokens{
 		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64([]byte("signature")),
 		RefreshToken: fmt.Sprintf("rt-%d", len(s.tokens)+1),
 	}
@@ -195,7 +196,7 @@ func (s *simService) issue() session.Tokens {
 }
 
 // refresh is one use of a refresh token, when it arrives at the service.
-func (s *simService) refresh(name, rt string) (session.Tokens, error) {
+func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.w
@@ -211,11 +212,11 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 		tok.failedAt = now
 		// The answer has to travel back; the shortest pause is 0.75 of 250 ms.
 		tok.retryFrom = now.Add(180 * time.Millisecond)
-		e := &session.AuthError{Op: "refresh", StatusCode: 503, Err: session.ErrUnavailable}
+		e := &auth.Error{Op: "refresh", StatusCode: 503, Err: auth.ErrUnavailable}
 		switch w.pick(4) {
 		case 0:
 			e.StatusCode, e.RetryAfter = 429, 20*time.Second
-			e.Err = errors.Join(session.ErrRateLimited, session.ErrUnavailable)
+			e.Err = errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 			// The limit is learnt by each process for itself.
 			tok.retryFrom = now.Add(19 * time.Second)
 		case 1:
@@ -226,7 +227,7 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 		// failed; another's may be ahead.
 		tok.retryFrom = tok.retryFrom.Add(-w.tr.skew)
 		w.logf("%s: %s -> %d", name, rt, e.StatusCode)
-		return session.Tokens{}, e
+		return auth.Tokens{}, e
 	}
 	w.stats.uses++
 	tok.uses++
@@ -255,7 +256,7 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 			w.bySystem = true
 			w.mu.Unlock()
 		}
-		return session.Tokens{}, &session.AuthError{Op: "refresh", StatusCode: 401, Err: session.ErrRefused}
+		return auth.Tokens{}, &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
 	}
 	tok.live = false
 	t := s.issue()
@@ -263,7 +264,7 @@ func (s *simService) refresh(name, rt string) (session.Tokens, error) {
 	w.logf("%s: %s -> %s", name, rt, t.RefreshToken)
 	if w.chance(w.tr.half) {
 		t.AccessToken = "half"
-		return t, &session.AuthError{Op: "refresh", StatusCode: 200, Err: errors.Join(session.ErrInvalidAnswer)}
+		return t, &auth.Error{Op: "refresh", StatusCode: 200, Err: errors.Join(auth.ErrInvalidAnswer)}
 	}
 	return t, nil
 }
@@ -276,17 +277,18 @@ func (w *simWorld) excusable() bool {
 // simAuth is the service as one process reaches it.
 type simAuth struct{ p *simProc }
 
-func (a simAuth) Login(context.Context, string, string) (session.Tokens, error) {
+func (a simAuth) Login(context.Context, string, string) (auth.Grant, error) {
 	s := &a.p.w.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.issue(), nil
+	return auth.Grant{Tokens: s.issue()}, nil
 }
 
-func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error) {
+func (a simAuth) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error) {
+	rt := t.RefreshToken
 	w := a.p.w
 	if err := a.p.step(); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
 	a.p.mu.Lock()
 	a.p.refreshed = time.Now()
@@ -296,7 +298,7 @@ func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error)
 		panic("a mistake in the service's client")
 	}
 	type answer struct {
-		t   session.Tokens
+		t   auth.Tokens
 		err error
 	}
 	arrived := make(chan answer, 1)
@@ -313,7 +315,7 @@ func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error)
 		}
 		if err == nil && w.chance(w.tr.lost) {
 			w.logf("%s: the answer with %s is lost", a.p.name, t.RefreshToken)
-			t, err = session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown)}
+			t, err = auth.Tokens{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
 			w.excuse()
 			arrived <- answer{t, err}
 			return
@@ -328,9 +330,9 @@ func (a simAuth) Refresh(ctx context.Context, rt string) (session.Tokens, error)
 	}()
 	select {
 	case got := <-arrived:
-		return got.t, got.err
+		return auth.Grant{Tokens: got.t}, got.err
 	case <-ctx.Done():
-		return session.Tokens{}, &session.AuthError{Op: "refresh", Err: errors.Join(session.ErrUnavailable, session.ErrOutcomeUnknown, ctx.Err())}
+		return auth.Grant{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown, ctx.Err())}
 	}
 }
 
@@ -340,7 +342,7 @@ func (w *simWorld) excuse() {
 	w.excused = true
 }
 
-func (a simAuth) Logout(_ context.Context, t session.Tokens, all bool) error {
+func (a simAuth) Logout(_ context.Context, t auth.Tokens, all bool) error {
 	if err := a.p.step(); err != nil {
 		return err
 	}

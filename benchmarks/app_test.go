@@ -10,7 +10,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // library is a way to sign users in with one of the libraries. Every one of
@@ -109,7 +109,7 @@ func guard(w http.ResponseWriter, r *http.Request, signedIn bool, roles []string
 type account struct {
 	userID string
 	roles  []string
-	tokens session.Tokens
+	tokens auth.Tokens
 }
 
 var accounts = map[string]account{
@@ -133,7 +133,7 @@ func newAccount(userID string, roles ...string) account {
 	if err != nil {
 		panic(err)
 	}
-	return account{userID, roles, session.Tokens{AccessToken: access, RefreshToken: "b7e1c0de-3c5c-4b8e-8f0a-7f4b0d0b9d3c"}}
+	return account{userID, roles, auth.Tokens{AccessToken: access, RefreshToken: "b7e1c0de-3c5c-4b8e-8f0a-7f4b0d0b9d3c"}}
 }
 
 // lookUp is the whole check of a password: hashing would hide everything else.

@@ -11,6 +11,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/sessionecho"
 	"github.com/synmetrix/session/adapters/sessiongin"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
@@ -20,20 +21,20 @@ import (
 // libraries' apps look into themselves.
 type authService struct{}
 
-func (authService) Login(_ context.Context, email, pass string) (session.Tokens, error) {
+func (authService) Login(_ context.Context, email, pass string) (auth.Grant, error) {
 	a, ok := lookUp(email, pass)
 	if !ok {
-		return session.Tokens{}, session.ErrRefused
+		return auth.Grant{}, auth.ErrRefused
 	}
-	return a.tokens, nil
+	return auth.Grant{Tokens: a.tokens}, nil
 }
 
 // Refresh is not called: the tokens outlive every benchmark.
-func (authService) Refresh(context.Context, string) (session.Tokens, error) {
-	return session.Tokens{}, session.ErrUnavailable
+func (authService) Refresh(context.Context, auth.Tokens) (auth.Grant, error) {
+	return auth.Grant{}, auth.ErrUnavailable
 }
 
-func (authService) Logout(context.Context, session.Tokens, bool) error { return nil }
+func (authService) Logout(context.Context, auth.Tokens, bool) error { return nil }
 
 var sessionKeys = []session.SecretKey{session.GenerateKey()}
 

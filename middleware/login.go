@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // handlers are the ready-made routes.
@@ -89,7 +90,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)
-	case errors.Is(err, session.ErrSecondFactor) && h.m.LoginPending(r.Context()):
+	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
 		if WantsPage(r) {
 			redirect(w, withReturnTo(sibling(r, loginPath, codePath), page.ReturnTo))
 			return
@@ -165,7 +166,7 @@ func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err
 		p := ProblemOf(err)
 		p.Detail, p.Err = texts[codeAuthUnavailable].detail, err // there is no session yet
 		err = p
-	case errors.Is(err, session.ErrRefused) && !errors.Is(err, session.ErrTicketRefused) && page.Name == "mfa":
+	case errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrTicketRefused) && page.Name == "mfa":
 		err = &Problem{
 			Status: http.StatusUnauthorized,
 			Code:   codeInvalidCredentials,
@@ -191,7 +192,7 @@ func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err 
 	case codeUnauthenticated:
 		// The first step has to be done once more.
 		to := sibling(r, codePath, loginPath)
-		if errors.Is(err, session.ErrTicketRefused) {
+		if errors.Is(err, auth.ErrTicketRefused) {
 			to += "?expired=1"
 		}
 		redirect(w, withReturnTo(to, page.ReturnTo))

@@ -15,6 +15,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
@@ -114,10 +115,10 @@ func TestLoginJSON(t *testing.T) {
 // withoutRoles is a service whose tokens say nothing of roles.
 type withoutRoles struct{ failing }
 
-func (withoutRoles) Login(context.Context, string, string) (session.Tokens, error) {
+func (withoutRoles) Login(context.Context, string, string) (auth.Grant, error) {
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	claims := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"u1"},"exp":%d}`, time.Now().Add(time.Hour).Unix())
-	return session.Tokens{AccessToken: part(`{"alg":"HS256"}`) + "." + part(claims) + "." + part("signature"), RefreshToken: "r"}, nil
+	return auth.Grant{Tokens: auth.Tokens{AccessToken: part(`{"alg":"HS256"}`) + "." + part(claims) + "." + part("signature"), RefreshToken: "r"}}, nil
 }
 
 func TestMeWithoutRoles(t *testing.T) {
@@ -382,10 +383,25 @@ func TestSecondFactorWhileTheServiceFails(t *testing.T) {
 }
 
 // passwordOnly is a service without second factors.
-type passwordOnly struct{ session.AuthService }
+type passwordOnly struct {
+	auth.Service
+	auth.PasswordLogin
+}
+
+// refreshOnly is a service that signs nobody in.
+type refreshOnly struct{ auth.Service }
+
+// Without passwords there is no login form, and signing out is there all the same.
+func TestWithoutPasswordLogin(t *testing.T) {
+	a := newApp(t, func(c *session.Config) { c.Auth = refreshOnly{c.Auth} })
+	b := a.browser()
+	b.open("/login").is(t, 404, "")
+	b.postJSON("/login", `{"email":"admin@example.com","password":"secret"}`).is(t, 404, "")
+	b.postJSON("/logout", `{}`).is(t, 204, "")
+}
 
 func TestWithoutSecondFactor(t *testing.T) {
-	a := newApp(t, func(c *session.Config) { c.Auth = passwordOnly{c.Auth} })
+	a := newApp(t, func(c *session.Config) { c.Auth = passwordOnly{c.Auth, c.Auth.(auth.PasswordLogin)} })
 	b := a.browser()
 	b.open("/login/mfa").is(t, 404, "")
 	b.signIn("admin@example.com")
@@ -571,15 +587,15 @@ func TestRoutesOutsideSessions(t *testing.T) {
 // failing is an auth service that is down, and keeps what it was asked.
 type failing struct{ asked func(email, password string) }
 
-func (f failing) Login(_ context.Context, email, password string) (session.Tokens, error) {
+func (f failing) Login(_ context.Context, email, password string) (auth.Grant, error) {
 	if f.asked != nil {
 		f.asked(email, password)
 	}
-	return session.Tokens{}, &session.AuthError{Op: "login", Err: session.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}
+	return auth.Grant{}, &auth.Error{Op: "login", Err: auth.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}
 }
 
-func (failing) Refresh(context.Context, string) (session.Tokens, error) {
-	return session.Tokens{}, session.ErrUnavailable
+func (failing) Refresh(context.Context, auth.Tokens) (auth.Grant, error) {
+	return auth.Grant{}, auth.ErrUnavailable
 }
 
-func (failing) Logout(context.Context, session.Tokens, bool) error { return errors.New("down") }
+func (failing) Logout(context.Context, auth.Tokens, bool) error { return errors.New("down") }

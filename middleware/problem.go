@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // Problem is a refusal with a status and a stable code: an error that [Refuse]
@@ -135,7 +136,7 @@ func problemOf(err error) Problem {
 	set := func(status int, code string) { p.Status, p.Code = status, code }
 	var given *Problem
 	var unavailable *session.UnavailableError
-	var auth *session.AuthError
+	var failed *auth.Error
 	switch {
 	case errors.As(err, &given):
 		p = *given
@@ -154,19 +155,19 @@ func problemOf(err error) Problem {
 		set(http.StatusUnauthorized, codeUnauthenticated)
 	case errors.Is(err, session.ErrTooLarge):
 		set(http.StatusRequestEntityTooLarge, codeTooLarge)
-	case errors.Is(err, session.ErrNoPendingLogin), errors.Is(err, session.ErrTicketRefused):
+	case errors.Is(err, session.ErrNoPendingLogin), errors.Is(err, auth.ErrTicketRefused):
 		set(http.StatusUnauthorized, codeUnauthenticated)
 		p.Detail = "The sign-in took too long. Please sign in again."
-	case errors.Is(err, session.ErrRefused):
+	case errors.Is(err, auth.ErrRefused):
 		set(http.StatusUnauthorized, codeInvalidCredentials)
-	case errors.Is(err, session.ErrInvalidAnswer):
+	case errors.Is(err, auth.ErrInvalidAnswer):
 		set(http.StatusBadGateway, codeAuthInvalid)
-	case errors.Is(err, session.ErrUnavailable):
+	case errors.Is(err, auth.ErrUnavailable):
 		// The auth service's rate limit counts this server and not the user,
 		// to whom it is an outage like any other.
 		set(http.StatusServiceUnavailable, codeAuthUnavailable)
-		if errors.As(err, &auth) {
-			p.RetryAfter = auth.RetryAfter
+		if errors.As(err, &failed) {
+			p.RetryAfter = failed.RetryAfter
 		}
 		if errors.Is(err, session.ErrLogoutIncomplete) {
 			p.Detail = "You are signed out here. You may still be signed in on other devices: signing out there does not work at the moment, and is tried again."

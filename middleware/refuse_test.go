@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -363,20 +364,20 @@ func TestWhatErrorsMean(t *testing.T) {
 		{session.ErrEnded, 401, "unauthenticated", ""},
 		{session.ErrNoSession, 401, "unauthenticated", ""},
 		{session.ErrNoPendingLogin, 401, "unauthenticated", ""},
-		{fmt.Errorf("%w: %w", session.ErrTicketRefused, session.ErrRefused), 401, "unauthenticated", ""},
-		{session.ErrRefused, 401, "invalid_credentials", ""},
+		{fmt.Errorf("%w: %w", auth.ErrTicketRefused, auth.ErrRefused), 401, "unauthenticated", ""},
+		{auth.ErrRefused, 401, "invalid_credentials", ""},
 		{session.ErrNotLoaded, 500, "session_not_loaded", ""},
 		{session.ErrCrossOrigin, 403, "cross_site", ""},
 		{session.ErrTooLarge, 413, "session_too_large", ""},
 		{session.ErrSessionUnavailable, 503, "session_unavailable", "1"},
-		{&session.UnavailableError{Err: session.ErrUnavailable}, 503, "session_unavailable", "1"},
+		{&session.UnavailableError{Err: auth.ErrUnavailable}, 503, "session_unavailable", "1"},
 		{&session.UnavailableError{RetryAfter: 1001 * time.Millisecond, Err: boom}, 503, "session_unavailable", "2"},
 		{&session.UnavailableError{RetryAfter: time.Minute, Err: boom}, 503, "session_unavailable", "60"},
 		{&session.UnavailableError{RetryAfter: -time.Minute, Err: boom}, 503, "session_unavailable", "1"},
-		{&session.AuthError{Err: session.ErrInvalidAnswer}, 502, "auth_invalid_answer", ""},
-		{&session.AuthError{Err: session.ErrUnavailable}, 503, "auth_unavailable", "1"},
-		{&session.AuthError{Err: session.ErrUnavailable, RetryAfter: 9 * time.Second}, 503, "auth_unavailable", "9"},
-		{fmt.Errorf("%w: %w", session.ErrUnavailable, session.ErrRateLimited), 503, "auth_unavailable", "1"},
+		{&auth.Error{Err: auth.ErrInvalidAnswer}, 502, "auth_invalid_answer", ""},
+		{&auth.Error{Err: auth.ErrUnavailable}, 503, "auth_unavailable", "1"},
+		{&auth.Error{Err: auth.ErrUnavailable, RetryAfter: 9 * time.Second}, 503, "auth_unavailable", "9"},
+		{fmt.Errorf("%w: %w", auth.ErrUnavailable, auth.ErrRateLimited), 503, "auth_unavailable", "1"},
 		{boom, 500, "internal_error", ""},
 		{&middleware.Problem{Status: 404}, 404, "not_found", ""},
 		{fmt.Errorf("wrapped: %w", &middleware.Problem{Status: 405}), 405, "method_not_allowed", ""},

@@ -24,8 +24,8 @@ var methods = []string{
 // Routes returns the ready-made routes: what every Mount registers, for routers
 // that have none.
 //
-//	GET  /login      the login page
-//	POST /login      email, password, return_to
+//	GET  /login      the login page; both only if the auth service signs users
+//	POST /login      in with a password: email, password, return_to
 //	GET  /login/mfa  the page that asks for a code; both only if the auth
 //	POST /login/mfa  service has second factors: code, return_to
 //	POST /logout     all: "true" to end all sessions of the user
@@ -57,9 +57,12 @@ var methods = []string{
 // hides which it is, and the page for the code {"mfa_required":true} or, if no
 // sign-in waits for one, 401.
 func Routes(m *session.Manager) []Route {
-	m.AddLoginPage()
 	h := &handlers{m}
-	routes := h.path(nil, loginPath, h.loginPage, h.login)
+	var routes []Route
+	if m.HasPasswordLogin() {
+		m.AddLoginPage()
+		routes = h.path(routes, loginPath, h.loginPage, h.login)
+	}
 	if m.HasSecondFactor() {
 		routes = h.path(routes, codePath, h.codePage, h.code)
 	}

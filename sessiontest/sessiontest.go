@@ -41,6 +41,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // User is who is to be signed in, and what the access token says of them.
@@ -56,14 +57,14 @@ type User struct {
 	DefaultRole string
 
 	// Claims are further claims of the namespace "hasura", by the names that
-	// session.Claims.Get takes, such as "x-hasura-org". They win over what the
+	// auth.Claims.Get takes, such as "x-hasura-org". They win over what the
 	// other fields say, and encoding/json writes them. Default: none.
 	Claims map[string]any
 
 	// Tokens are what the session begins with: those of an auth service, or
 	// of the test's own making. The other fields are ignored then. Default:
 	// tokens that say what the other fields do.
-	Tokens session.Tokens
+	Tokens auth.Tokens
 }
 
 // As returns the User with this ID and these roles.
@@ -145,7 +146,7 @@ func (u User) cookies(ctx context.Context, m *session.Manager) []*http.Cookie {
 }
 
 func (u User) start(ctx context.Context, m *session.Manager) {
-	if err := m.Start(ctx, u.tokens()); err != nil {
+	if err := m.Start(ctx, auth.Grant{Tokens: u.tokens()}); err != nil {
 		panic("sessiontest: " + err.Error())
 	}
 }
@@ -155,8 +156,8 @@ const life = 24 * time.Hour
 
 // tokens returns u.Tokens, or tokens that look as if the auth service had
 // issued them to the user just now.
-func (u User) tokens() session.Tokens {
-	if u.Tokens != (session.Tokens{}) {
+func (u User) tokens() auth.Tokens {
+	if u.Tokens != (auth.Tokens{}) {
 		return u.Tokens
 	}
 	if u.ID == "" {
@@ -179,7 +180,7 @@ func (u User) tokens() session.Tokens {
 	if err != nil {
 		panic("sessiontest: claims: " + err.Error())
 	}
-	return session.Tokens{AccessToken: access, RefreshToken: newUUID()}
+	return auth.Tokens{AccessToken: access, RefreshToken: newUUID()}
 }
 
 // newUUID returns a version 4 UUID (RFC 9562), which is what the refresh
@@ -201,15 +202,15 @@ func random(n int) []byte {
 // user's tokens for as long as a test moves time on.
 type service struct{ user User }
 
-func (s service) Refresh(context.Context, string) (session.Tokens, error) {
-	return s.user.tokens(), nil
+func (s service) Refresh(context.Context, auth.Tokens) (auth.Grant, error) {
+	return auth.Grant{Tokens: s.user.tokens()}, nil
 }
 
-func (service) Login(context.Context, string, string) (session.Tokens, error) {
-	return session.Tokens{}, fmt.Errorf("sessiontest: there is nobody to sign in to: %w", session.ErrRefused)
+func (service) Login(context.Context, string, string) (auth.Grant, error) {
+	return auth.Grant{}, fmt.Errorf("sessiontest: there is nobody to sign in to: %w", auth.ErrRefused)
 }
 
-func (service) Logout(context.Context, session.Tokens, bool) error { return nil }
+func (service) Logout(context.Context, auth.Tokens, bool) error { return nil }
 
 // jar takes every address for a secure one.
 type jar struct{ http.CookieJar }

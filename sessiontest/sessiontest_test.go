@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/sessiontest"
@@ -174,7 +175,7 @@ func TestDaysGoBy(t *testing.T) {
 			t.Errorf("after the token's life it is the same: %v (%v)", second == first, err)
 		}
 		for _, token := range []string{first, second} {
-			c, err := session.ParseClaims(token, session.ClaimNames{})
+			c, err := auth.ParseClaims(token, auth.ClaimNames{})
 			if err != nil || c.UserID != "user-1" || c.ExpiresAt.Sub(c.IssuedAt) != 24*time.Hour {
 				t.Errorf("claims %v %v to %v, %v", c.UserID, c.IssuedAt, c.ExpiresAt, err)
 			}
@@ -267,22 +268,22 @@ func TestClient(t *testing.T) {
 
 // A session that begins with the tokens of an auth service is renewed by it.
 func TestTokens(t *testing.T) {
-	auth := authtest.NewServer(t, authtest.Options{
+	service := authtest.NewServer(t, authtest.Options{
 		AccessLife: time.Minute,
 		Accounts:   []authtest.Account{{ID: "328ddebf-6a1c-4a7e-9d0b-0f2f64f4f3a5", Email: "ada@example.com", Roles: []string{"user", "admin"}}},
 	})
-	m := newManager(t, func(c *session.Config) { c.Auth, c.Now = synmetrix.NewClient(auth.URL), auth.Now })
+	m := newManager(t, func(c *session.Config) { c.Auth, c.Now = synmetrix.NewClient(service.URL), service.Now })
 	srv := httptest.NewTLSServer(app(m))
 	defer srv.Close()
-	access, refresh := auth.SignIn("ada@example.com")
-	ada := sessiontest.User{ID: "somebody else", Tokens: session.Tokens{AccessToken: access, RefreshToken: refresh}}
+	access, refresh := service.SignIn("ada@example.com")
+	ada := sessiontest.User{ID: "somebody else", Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}}
 	client := ada.Client(m, srv)
 	for refreshes := range 3 {
 		status, body := get(t, client, srv.URL+"/admin")
-		if status != 200 || !strings.HasPrefix(body, "328ddebf-") || auth.Refreshes() != refreshes {
-			t.Errorf("%d %s after %d refreshes, want %d", status, body, auth.Refreshes(), refreshes)
+		if status != 200 || !strings.HasPrefix(body, "328ddebf-") || service.Refreshes() != refreshes {
+			t.Errorf("%d %s after %d refreshes, want %d", status, body, service.Refreshes(), refreshes)
 		}
-		auth.Advance(2 * time.Minute)
+		service.Advance(2 * time.Minute)
 	}
 	if text := fmt.Sprintf("%v %+v %#v", ada, ada, ada); strings.Contains(text, access) || strings.Contains(text, refresh) {
 		t.Errorf("a User prints its tokens: %s", text)
@@ -304,7 +305,7 @@ func TestPanics(t *testing.T) {
 			sessiontest.User{ID: "user-1", Claims: map[string]any{"x": func() {}}}.SignedIn(r)
 		}},
 		{"tokens that are none", "not a JSON Web Token", func() {
-			sessiontest.User{Tokens: session.Tokens{AccessToken: "secret", RefreshToken: "secret"}}.SignedIn(r)
+			sessiontest.User{Tokens: auth.Tokens{AccessToken: "secret", RefreshToken: "secret"}}.SignedIn(r)
 		}},
 		{"more roles than cookies hold", "too large", func() { sessiontest.As("user-1", many...).SignedInTo(m, r) }},
 		{"a server that does not run", "not been started", func() {

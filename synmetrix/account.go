@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // Registration is a new account, for [Client.RegisterWith]. It prints, logs and
@@ -54,13 +54,13 @@ func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]
 //
 // A service that waits for the address to be confirmed makes the account,
 // sends an e-mail with a link, and the error is [ErrVerificationPending]. A
-// taken address is [session.ErrRefused] with CodeAccountExists, or
+// taken address is [auth.ErrRefused] with CodeAccountExists, or
 // CodeAccountNotActivated where its first registration is still waiting.
 //
 // A service that fails halfway may have made the account all the same: such
-// errors wrap [session.ErrOutcomeUnknown], and a second try may find the
+// errors wrap [auth.ErrOutcomeUnknown], and a second try may find the
 // address taken.
-func (c *Client) Register(ctx context.Context, email, password string) (session.Tokens, error) {
+func (c *Client) Register(ctx context.Context, email, password string) (auth.Grant, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Password: password})
 }
 
@@ -70,17 +70,17 @@ func (c *Client) Register(ctx context.Context, email, password string) (session.
 // nothing then shows that the address is the user's.
 //
 // A service without magic links does not support it: the error has
-// CodeUnsupported and wraps [session.ErrUnavailable].
-func (c *Client) RegisterPasswordless(ctx context.Context, email string) (session.Tokens, error) {
+// CodeUnsupported and wraps [auth.ErrUnavailable].
+func (c *Client) RegisterPasswordless(ctx context.Context, email string) (auth.Grant, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Passwordless: true})
 }
 
 // RegisterWith is [Client.Register] with everything that the service lets a
 // registration say.
-func (c *Client) RegisterWith(ctx context.Context, r Registration) (session.Tokens, error) {
+func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, error) {
 	const op = "register"
 	if err := checkText(op, "email", r.Email, "password", r.Password); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
 	body := fields{"email": r.Email, "cookie": false}
 	if !r.Passwordless {
@@ -99,7 +99,7 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (session.Toke
 	if len(options) != 0 {
 		body["register_options"] = options
 	}
-	var tokens session.Tokens
+	var grant auth.Grant
 	err := c.call(ctx, request{
 		op:       op,
 		method:   http.MethodPost,
@@ -111,14 +111,14 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (session.Toke
 			if string(m["jwt_token"]) == "null" && m["refresh_token"] == nil && m["user"] != nil {
 				return a.fail(CodeVerificationPending, ErrVerificationPending)
 			}
-			tokens, err = a.tokens(m)
+			grant, err = a.grant(m)
 			return err
 		},
 	})
 	if err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
-	return tokens, nil
+	return grant, nil
 }
 
 var registerRefusals = refusals{
@@ -137,29 +137,29 @@ var registerRefusals = refusals{
 // Browsers that follow the link need no Activate: the service activates the
 // account and sends them on with a refresh token, for [Client.Refresh].
 //
-// A ticket that is used, unknown or older than an hour is [session.ErrRefused]
-// and [session.ErrTicketRefused]. The service answers in the same way while
+// A ticket that is used, unknown or older than an hour is [auth.ErrRefused]
+// and [auth.ErrTicketRefused]. The service answers in the same way while
 // its backend is failing.
 //
 // The tokens come in a second request. Where that fails for any reason but a
 // refusal, the account is active, and the refresh token is returned beside the
 // error.
-func (c *Client) Activate(ctx context.Context, ticket string) (session.Tokens, error) {
+func (c *Client) Activate(ctx context.Context, ticket string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate", ticket, "/auth/activate", url.Values{"ticket": {ticket}})
 }
 
 // ActivatePasswordless is [Client.Activate] with the token of the link that a
 // registration without a password was sent.
-func (c *Client) ActivatePasswordless(ctx context.Context, token string) (session.Tokens, error) {
+func (c *Client) ActivatePasswordless(ctx context.Context, token string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate_passwordless", token, "/auth/magic-link",
 		url.Values{"token": {token}, "action": {"register"}, "cookie": {"false"}})
 }
 
 // followLink does what a browser does with a link of an e-mail, up to the
 // redirect back to the app, and exchanges the refresh token in that.
-func (c *Client) followLink(ctx context.Context, op, ticket, path string, query url.Values) (session.Tokens, error) {
+func (c *Client) followLink(ctx context.Context, op, ticket, path string, query url.Values) (auth.Grant, error) {
 	if err := checkTicket(op, ticket); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
@@ -182,13 +182,13 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 		},
 	})
 	if err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
-	tokens, err := c.Refresh(ctx, refreshToken)
-	if err != nil && tokens.RefreshToken == "" && !errors.Is(err, session.ErrRefused) {
-		tokens.RefreshToken = refreshToken
+	grant, err := c.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
+	if err != nil && grant.RefreshToken == "" && !errors.Is(err, auth.ErrRefused) {
+		grant.RefreshToken = refreshToken
 	}
-	return tokens, err
+	return grant, err
 }
 
 // redirected returns the refresh token of the redirect after a link. One
@@ -202,7 +202,7 @@ func (a answer) redirected() (string, error) {
 	token := to.Query().Get("refresh_token")
 	switch {
 	case token == "":
-		return "", a.fail(CodeTicketRefused, session.ErrRefused, session.ErrTicketRefused)
+		return "", a.fail(CodeTicketRefused, auth.ErrRefused, auth.ErrTicketRefused)
 	case !isUUID(token):
 		return "", a.invalid(CodeNoRefreshToken)
 	}
@@ -212,7 +212,7 @@ func (a answer) redirected() (string, error) {
 // SendMagicLink has a link sent to an account's e-mail address that signs in
 // who follows it: the service sends the browser on with a refresh token in the
 // query, for [Client.Refresh]. It never makes an account; an address without
-// one is [session.ErrRefused] with CodeAccountNotFound.
+// one is [auth.ErrRefused] with CodeAccountNotFound.
 //
 // The token of the link works as often as it is not refreshed, for 30 days, and
 // asks for no second factor.
@@ -243,7 +243,7 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 }
 
 // ChangePassword replaces the password of the access token's user. A wrong old
-// password is [session.ErrRefused] with CodeWrongPassword, an access token that
+// password is [auth.ErrRefused] with CodeWrongPassword, an access token that
 // is not accepted with CodeNotSignedIn: renewing the token helps the second
 // only. For an account without a password any old one is right.
 //
@@ -271,7 +271,7 @@ func (c *Client) ChangePassword(ctx context.Context, accessToken, oldPassword, n
 
 // SendPasswordReset has a ticket sent to an account's e-mail address, for
 // [Client.ResetPassword]. An address without an account is
-// [session.ErrRefused] with CodeAccountNotFound; an account that is not
+// [auth.ErrRefused] with CodeAccountNotFound; an account that is not
 // activated is sent nothing, without an error.
 //
 // A service that does not allow it, which is the default, answers
@@ -293,8 +293,8 @@ func (c *Client) SendPasswordReset(ctx context.Context, email string) error {
 }
 
 // ResetPassword sets a new password by a ticket of [Client.SendPasswordReset].
-// A ticket that is used, unknown or older than an hour is [session.ErrRefused]
-// and [session.ErrTicketRefused]. All sessions of the user survive it.
+// A ticket that is used, unknown or older than an hour is [auth.ErrRefused]
+// and [auth.ErrTicketRefused]. All sessions of the user survive it.
 func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) error {
 	const op = "reset_password"
 	if err := checkTicket(op, ticket); err != nil {
@@ -315,7 +315,7 @@ func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) 
 }
 
 // ChangeEmail changes the e-mail address of the access token's user, at once.
-// An address that is taken, or is the user's own, is [session.ErrRefused] with
+// An address that is taken, or is the user's own, is [auth.ErrRefused] with
 // CodeEmailRefused.
 //
 // It is for services that do not verify addresses, which is the default; those
@@ -351,8 +351,8 @@ func (c *Client) changeEmail(ctx context.Context, op, path, accessToken, newEmai
 }
 
 // ConfirmEmailChange changes an e-mail address by the ticket that was sent
-// there. A ticket that is used or unknown is [session.ErrRefused] and
-// [session.ErrTicketRefused].
+// there. A ticket that is used or unknown is [auth.ErrRefused] and
+// [auth.ErrTicketRefused].
 func (c *Client) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	const op = "confirm_email_change"
 	if err := checkTicket(op, ticket); err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -73,14 +73,14 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 	activate := func(c *synmetrix.Client, ctx context.Context) error {
 		tokens, err := c.Activate(ctx, ticket)
-		if tokens != (session.Tokens{}) {
+		if tokens.Tokens != (auth.Tokens{}) {
 			return fmt.Errorf("tokens beside %w", err)
 		}
 		return err
 	}
 	register := func(c *synmetrix.Client, ctx context.Context) error {
 		tokens, err := c.Register(ctx, email, password)
-		if tokens != (session.Tokens{}) {
+		if tokens.Tokens != (auth.Tokens{}) {
 			return fmt.Errorf("tokens beside %w", err)
 		}
 		return err
@@ -166,7 +166,7 @@ func TestActivationRefused(t *testing.T) {
 	})
 	tokens, err := newClient(t, srv.URL).Activate(testContext(t), ticket)
 	wantError(t, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
-	if tokens != (session.Tokens{}) {
+	if tokens.Tokens != (auth.Tokens{}) {
 		t.Error("a refused token is returned")
 	}
 }

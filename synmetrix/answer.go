@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // maxRetryAfter is the length of the service's own rate-limit window.
@@ -22,15 +22,15 @@ func (a answer) judge(r request) error {
 	own, message := a.serviceError()
 	switch {
 	case a.status == http.StatusTooManyRequests:
-		return a.fail(CodeRateLimited, session.ErrRateLimited, session.ErrUnavailable)
+		return a.fail(CodeRateLimited, auth.ErrRateLimited, auth.ErrUnavailable)
 
 	case a.status >= 500:
 		// A proxy in between may not know what became of the request, and
 		// 502 and 504 are never the service's own.
 		if own && !r.partial && a.status != http.StatusBadGateway && a.status != http.StatusGatewayTimeout {
-			return a.fail(CodeServiceError, session.ErrUnavailable)
+			return a.fail(CodeServiceError, auth.ErrUnavailable)
 		}
-		return a.fail(CodeServiceError, session.ErrUnavailable, session.ErrOutcomeUnknown)
+		return a.fail(CodeServiceError, auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 
 	case a.status == http.StatusFound && r.redirect != nil:
 		return r.redirect(a)
@@ -42,10 +42,10 @@ func (a answer) judge(r request) error {
 		return a.invalid(CodeBodyTooLarge)
 
 	case errors.Is(a.broken, context.DeadlineExceeded), errors.Is(a.broken, context.Canceled):
-		return a.fail(CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, a.broken)
+		return a.fail(CodeNoAnswer, auth.ErrUnavailable, auth.ErrOutcomeUnknown, a.broken)
 
 	case a.broken != nil:
-		return a.fail(CodeBodyCut, session.ErrInvalidAnswer, session.ErrOutcomeUnknown, a.broken)
+		return a.fail(CodeBodyCut, auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, a.broken)
 
 	case a.status >= 400 && !own:
 		return a.invalid(CodeNotJSON)
@@ -53,7 +53,7 @@ func (a answer) judge(r request) error {
 	case a.status >= 400:
 		v := r.refusals.verdict(a.status, message)
 		if v.code == CodeUnclear && r.partial {
-			return a.fail(v.code, append([]error{session.ErrOutcomeUnknown}, v.wraps...)...)
+			return a.fail(v.code, append([]error{auth.ErrOutcomeUnknown}, v.wraps...)...)
 		}
 		return a.fail(v.code, v.wraps...)
 
@@ -68,7 +68,7 @@ func (a answer) judge(r request) error {
 }
 
 // fail returns a failure with the answer that tells of it.
-func (a answer) fail(code string, wraps ...error) *session.AuthError {
+func (a answer) fail(code string, wraps ...error) *auth.Error {
 	e := newError(a.op, code, wraps...)
 	e.StatusCode = a.status
 	if a.status >= 400 {
@@ -79,8 +79,8 @@ func (a answer) fail(code string, wraps ...error) *session.AuthError {
 }
 
 // invalid is fail for an answer that leaves open what the service has done.
-func (a answer) invalid(code string) *session.AuthError {
-	return a.fail(code, session.ErrInvalidAnswer, session.ErrOutcomeUnknown)
+func (a answer) invalid(code string) *auth.Error {
+	return a.fail(code, auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown)
 }
 
 // retryAfter returns how long the service asks to wait. X-RateLimit-Reset, in
@@ -155,22 +155,31 @@ func (a answer) serviceError() (own bool, message string) {
 	return true, str(m["message"])
 }
 
-// tokens reads the tokens of a session body.
-func (a answer) tokens(m members) (session.Tokens, error) {
+// grant reads the tokens and the user of a session body.
+func (a answer) grant(m members) (auth.Grant, error) {
 	access, refresh := str(m["jwt_token"]), str(m["refresh_token"])
 	hasAccess, hasRefresh := isJWT(access), isUUID(refresh)
 	switch {
 	case hasAccess && hasRefresh:
-		return session.Tokens{AccessToken: access, RefreshToken: refresh}, nil
+		return auth.Grant{Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}, User: user(m)}, nil
 	case hasRefresh:
 		// The outcome is known: the session goes on under this token.
-		return session.Tokens{RefreshToken: refresh}, a.fail(CodeNoAccessToken, session.ErrInvalidAnswer)
+		return auth.Grant{Tokens: auth.Tokens{RefreshToken: refresh}}, a.fail(CodeNoAccessToken, auth.ErrInvalidAnswer)
 	case hasAccess:
-		return session.Tokens{}, a.invalid(CodeNoRefreshToken)
+		return auth.Grant{}, a.invalid(CodeNoRefreshToken)
 	case isTrue(m["magicLink"]):
-		return session.Tokens{}, a.invalid(CodeMagicLink)
+		return auth.Grant{}, a.invalid(CodeMagicLink)
 	}
-	return session.Tokens{}, a.invalid(CodeNoTokens)
+	return auth.Grant{}, a.invalid(CodeNoTokens)
+}
+
+// user reads what a session body says about its user.
+func user(m members) auth.User {
+	var u members
+	if json.Unmarshal(m["user"], &u) != nil {
+		return auth.User{}
+	}
+	return auth.User{ID: str(u["id"]), Email: str(u["email"]), Name: str(u["display_name"]), Picture: str(u["avatar_url"])}
 }
 
 // secondFactor returns the error that asks for a second factor, where that is
@@ -183,7 +192,7 @@ func (a answer) secondFactor(m members) error {
 	if !isUUID(ticket) {
 		return a.invalid(CodeNoTicket)
 	}
-	return &session.SecondFactorError{Ticket: ticket}
+	return &auth.SecondFactorError{Ticket: ticket}
 }
 
 // noContent accepts the 204 of the calls that return nothing. A 200 is taken

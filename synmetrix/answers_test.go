@@ -9,26 +9,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
 // calls are the calls of the client that the tables below go through.
-var calls = map[string]func(*synmetrix.Client, context.Context) (session.Tokens, error){
-	"login": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+var calls = map[string]func(*synmetrix.Client, context.Context) (auth.Grant, error){
+	"login": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 		return c.Login(ctx, email, password)
 	},
-	"login_totp": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+	"login_totp": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 		return c.LoginTOTP(ctx, ticket, "123456")
 	},
-	"refresh": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
-		return c.Refresh(ctx, oldRefresh)
+	"refresh": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
+		return c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
 	},
-	"logout": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
-		return session.Tokens{}, c.Logout(ctx, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false)
+	"logout": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
+		return auth.Grant{}, c.Logout(ctx, auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false)
 	},
-	"revoke": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
-		return session.Tokens{}, c.Revoke(ctx, liveAccess)
+	"revoke": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
+		return auth.Grant{}, c.Revoke(ctx, liveAccess)
 	},
 }
 
@@ -150,11 +150,11 @@ func TestAnswers(t *testing.T) {
 				})
 				tokens, err := calls[op](newClient(t, srv.URL), testContext(t))
 				wantError(t, err, op, test.code, test.status, test.message, test.means)
-				want := session.Tokens{}
+				want := auth.Tokens{}
 				if test.code == synmetrix.CodeNoAccessToken {
 					want.RefreshToken = newRefresh
 				}
-				if tokens != want {
+				if tokens.Tokens != want {
 					t.Errorf("tokens beside the error: access %t, refresh %t", tokens.AccessToken != "", tokens.RefreshToken != "")
 				}
 				if n := len(srv.seen()); n != 1 {
@@ -194,8 +194,8 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := serve(t, answering(refusal(test.status, "", test.headers...)))
-			_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
-			var e *session.AuthError
+			_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
+			var e *auth.Error
 			if !errors.As(err, &e) || e.RetryAfter != test.want {
 				t.Errorf("RetryAfter of %v, want %v", e, test.want)
 			}

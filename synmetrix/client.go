@@ -2,8 +2,8 @@
 // the HTTP API of Hasura Backend Plus v2.7.1.
 //
 // A [Client] holds no tokens: they are values, passed in and returned. It
-// implements [session.AuthService], [session.SecondFactor] and
-// [session.Pinger], so that it is all that a session.Manager needs:
+// implements [auth.Service], [auth.PasswordLogin] and [auth.SecondFactor], all
+// that a session.Manager uses:
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -12,7 +12,7 @@
 //
 // # Errors
 //
-// A failed call returns a [*session.AuthError] whose Op is the method's name
+// A failed call returns a [*auth.Error] whose Op is the method's name
 // ("login", "change_password"), whose Code is one of this package's Code
 // constants, and which wraps one or more of the sentinels of package session.
 // No error, at any depth, holds a URL, a token, a password or
@@ -24,7 +24,7 @@
 // anybody. The client sends each request at most once, over HTTP/1.1, follows
 // no redirect, keeps no cookies, reads at most 1 MiB of an answer and bounds
 // each call by a deadline. Where it cannot tell whether the service has
-// carried out a request, the error wraps [session.ErrOutcomeUnknown].
+// carried out a request, the error wraps [auth.ErrOutcomeUnknown].
 package synmetrix
 
 import (
@@ -38,7 +38,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // DefaultTimeout bounds a call of a [Client] whose context has no deadline, from
@@ -46,9 +46,9 @@ import (
 const DefaultTimeout = 10 * time.Second
 
 var (
-	_ session.AuthService  = (*Client)(nil)
-	_ session.SecondFactor = (*Client)(nil)
-	_ session.Pinger       = (*Client)(nil)
+	_ auth.Service       = (*Client)(nil)
+	_ auth.PasswordLogin = (*Client)(nil)
+	_ auth.SecondFactor  = (*Client)(nil)
 )
 
 // Client calls one auth service. It is made by [NewClient], keeps no state

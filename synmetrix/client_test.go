@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -56,7 +56,7 @@ func TestNewClientAddress(t *testing.T) {
 			t.Errorf("%q: error %v, want one with %q", address, err, want)
 			continue
 		}
-		_, callErr := c.Refresh(t.Context(), oldRefresh)
+		_, callErr := c.Refresh(t.Context(), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, callErr, "refresh", synmetrix.CodeInvalidAddress, 0, "", "unavailable")
 		for _, text := range []string{err.Error(), callErr.Error(), fmt.Sprintf("%+v %#v", c, *c)} {
 			for _, part := range []string{"pw", "pa:", "ss/", "wo%"} {
@@ -154,7 +154,7 @@ func TestLogin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens != want {
+		if want := (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
 			t.Error("other tokens than the service's")
 		}
 		seen := srv.seen()
@@ -194,13 +194,13 @@ func TestSecondFactor(t *testing.T) {
 	})
 	c := newClient(t, srv.URL)
 	tokens, err := c.Login(testContext(t), email, password)
-	var second *session.SecondFactorError
-	if !errors.As(err, &second) || !errors.Is(err, session.ErrSecondFactor) || tokens != (session.Tokens{}) {
+	var second *auth.SecondFactorError
+	if !errors.As(err, &second) || !errors.Is(err, auth.ErrSecondFactor) || tokens.Tokens != (auth.Tokens{}) {
 		t.Fatalf("error = %v, want a second factor", err)
 	}
 	noSecrets(t, err)
 	tokens, err = c.LoginTOTP(testContext(t), second.Ticket, "012345")
-	if err != nil || tokens != (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}) {
+	if err != nil || tokens.Tokens != (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}) {
 		t.Fatalf("error = %v", err)
 	}
 	x := srv.seen()[1]
@@ -215,11 +215,11 @@ func TestSecondFactor(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
-	tokens, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+	tokens, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (session.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens != want {
+	if want := (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
 		t.Error("other tokens than the service's")
 	}
 }
@@ -232,7 +232,7 @@ func TestLogout(t *testing.T) {
 	)
 	done := reply(204, "", "")
 	tests := map[string]struct {
-		tokens session.Tokens
+		tokens auth.Tokens
 		all    bool
 		revoke string // answer to a revoke
 		logout string // answer to a logout
@@ -240,22 +240,22 @@ func TestLogout(t *testing.T) {
 		code   string // of the error, or ""
 		means  string
 	}{
-		"this one":                       {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
-		"this one, refresh token only":   {session.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
-		"all":                            {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke}, "", ""},
-		"all, access token expired":      {session.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, access token unreadable":   {session.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, access token of no JSON":   {session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, refresh token only":        {session.Tokens{RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, access token only":         {session.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
-		"all, access token not accepted": {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke}, synmetrix.CodeNotSignedIn, "refused"},
-		"all, revoke fails":              {session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke}, synmetrix.CodeUnclear, "unavailable"},
-		"garbage":                        {session.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
-		"nothing":                        {session.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
-		"nothing for all":                {session.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},
-		"access token only":              {session.Tokens{AccessToken: liveAccess}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
-		"empty 200":                      {session.Tokens{RefreshToken: oldRefresh}, false, done, ok(""), []string{logoutOne}, "", ""},
-		"200 with JSON":                  {session.Tokens{RefreshToken: oldRefresh}, false, done, ok("{}"), []string{logoutOne}, "", ""},
+		"this one":                       {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"this one, refresh token only":   {auth.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"all":                            {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke}, "", ""},
+		"all, access token expired":      {auth.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token unreadable":   {auth.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token of no JSON":   {auth.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, refresh token only":        {auth.Tokens{RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token only":         {auth.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
+		"all, access token not accepted": {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke}, synmetrix.CodeNotSignedIn, "refused"},
+		"all, revoke fails":              {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke}, synmetrix.CodeUnclear, "unavailable"},
+		"garbage":                        {auth.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
+		"nothing":                        {auth.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"nothing for all":                {auth.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"access token only":              {auth.Tokens{AccessToken: liveAccess}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"empty 200":                      {auth.Tokens{RefreshToken: oldRefresh}, false, done, ok(""), []string{logoutOne}, "", ""},
+		"200 with JSON":                  {auth.Tokens{RefreshToken: oldRefresh}, false, done, ok("{}"), []string{logoutOne}, "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestLogout(t *testing.T) {
 			if got := meanings(err); got != test.means || (err == nil) != (test.code == "") {
 				t.Errorf("error = %v, want %q", err, test.means)
 			}
-			var e *session.AuthError
+			var e *auth.Error
 			if errors.As(err, &e) && e.Code != test.code {
 				t.Errorf("code = %q, want %q", e.Code, test.code)
 			}
@@ -296,7 +296,7 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	srv := serve(t, answering(ok("{}")))
 	c := newClient(t, srv.URL)
 	ctx := testContext(t)
-	refresh := func(s string) error { _, err := c.Refresh(ctx, s); return err }
+	refresh := func(s string) error { _, err := c.Refresh(ctx, auth.Tokens{RefreshToken: s}); return err }
 	totp := func(s string) error { _, err := c.LoginTOTP(ctx, s, "123456"); return err }
 	revoke := func(s string) error { return c.Revoke(ctx, s) }
 
@@ -315,7 +315,7 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	if n := len(srv.seen()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
-	if err := refresh(strings.ToUpper(oldRefresh)); errors.Is(err, session.ErrRefused) {
+	if err := refresh(strings.ToUpper(oldRefresh)); errors.Is(err, auth.ErrRefused) {
 		t.Error("a UUID in capitals was not sent")
 	}
 }
@@ -348,7 +348,7 @@ func TestPing(t *testing.T) {
 	} {
 		srv := serve(t, func(x *exchange) bool { x.send(answer); return false })
 		err := newClient(t, srv.URL+"/base").Ping(testContext(t))
-		if (err == nil) != up || err != nil && !errors.Is(err, session.ErrUnavailable) {
+		if (err == nil) != up || err != nil && !errors.Is(err, auth.ErrUnavailable) {
 			t.Errorf("answer %q: error %v", answer, err)
 		}
 		if uri := srv.seen()[0].req.RequestURI; uri != "/base/healthz" {
@@ -378,7 +378,7 @@ func TestLogger(t *testing.T) {
 	_, _ = c.Login(ctx, email, password)
 	_, _ = c.Login(ctx, email, password)
 	_, _ = c.LoginTOTP(ctx, ticket, "123456")
-	_, _ = c.Refresh(ctx, oldRefresh)
+	_, _ = c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
 
 	type line struct {
 		Level, Op, Code string
@@ -426,7 +426,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			token := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
 			for range 5 {
-				tokens, err := c.Refresh(testContext(t), token)
+				tokens, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: token})
 				if err != nil || tokens.RefreshToken[:35] != token[:35] {
 					t.Errorf("error %v, or another caller's answer", err)
 				}
@@ -449,7 +449,7 @@ func TestParseAccessToken(t *testing.T) {
 	if claims.UserID != "u1" || len(claims.AllowedRoles) != 1 || claims.AllowedRoles[0] != "user" || claims.DefaultRole != "user" || !claims.ExpiresAt.Equal(exp) {
 		t.Errorf("claims = %+v", claims)
 	}
-	if _, err := synmetrix.ParseAccessToken("a.b.c"); !errors.Is(err, session.ErrInvalidToken) {
+	if _, err := synmetrix.ParseAccessToken("a.b.c"); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("error = %v, want ErrInvalidToken", err)
 	}
 }

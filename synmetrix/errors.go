@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // ErrVerificationPending is wrapped by the error of a registration that has
@@ -15,7 +15,7 @@ import (
 // for its link to be followed.
 var ErrVerificationPending = errors.New("verification pending")
 
-// The values of [session.AuthError.Code]. In brackets the sentinels of package
+// The values of [auth.Error.Code]. In brackets the sentinels of package
 // session that the error wraps.
 const (
 	// Nothing was sent.
@@ -91,18 +91,18 @@ func (m meaning) Error() string {
 func (m meaning) Unwrap() []error { return m }
 
 // newError returns a failure without an answer.
-func newError(op, code string, wraps ...error) *session.AuthError {
-	return &session.AuthError{Op: op, Code: code, Err: meaning(wraps)}
+func newError(op, code string, wraps ...error) *auth.Error {
+	return &auth.Error{Op: op, Code: code, Err: meaning(wraps)}
 }
 
 // log writes the line of one request.
 func (c *Client) log(ctx context.Context, op string, status int, d time.Duration, err error) {
 	code := "ok"
-	var failure *session.AuthError
+	var failure *auth.Error
 	switch {
 	case errors.As(err, &failure):
 		code = failure.Code
-	case errors.Is(err, session.ErrSecondFactor):
+	case errors.Is(err, auth.ErrSecondFactor):
 		code = "second_factor"
 	}
 	c.logger.LogAttrs(ctx, slog.LevelDebug, "auth service called",

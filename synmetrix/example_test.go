@@ -11,7 +11,7 @@ import (
 
 	"github.com/pquerna/otp/totp"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -46,15 +46,15 @@ func Example() {
 	}
 	fmt.Println(claims.UserID, claims.AllowedRoles, claims.DefaultRole)
 
-	tokens, err = client.Refresh(ctx, tokens.RefreshToken) // the old pair is worthless now
+	tokens, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken}) // the old pair is worthless now
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := client.Logout(ctx, tokens, false); err != nil {
+	if err := client.Logout(ctx, tokens.Tokens, false); err != nil {
 		log.Fatal(err)
 	}
-	_, err = client.Refresh(ctx, tokens.RefreshToken)
-	fmt.Println(errors.Is(err, session.ErrRefused))
+	_, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
+	fmt.Println(errors.Is(err, auth.ErrRefused))
 	// Output:
 	// 328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11 [user admin] user
 	// true
@@ -67,12 +67,12 @@ func ExampleClient_Login_errors() {
 
 	_, err := client.Login(context.Background(), "ada@example.com", "wrong horse")
 	switch {
-	case errors.Is(err, session.ErrRefused):
+	case errors.Is(err, auth.ErrRefused):
 		fmt.Println("wrong e-mail address or password") // one text for every reason
-	case errors.Is(err, session.ErrUnavailable):
+	case errors.Is(err, auth.ErrUnavailable):
 		fmt.Println("try again later")
 	}
-	var failure *session.AuthError
+	var failure *auth.Error
 	if errors.As(err, &failure) {
 		fmt.Println(failure.Op, failure.Code, failure.StatusCode)
 	}
@@ -80,7 +80,7 @@ func ExampleClient_Login_errors() {
 	// Output:
 	// wrong e-mail address or password
 	// login invalid_credentials 401
-	// session: auth service: login: invalid_credentials (status 401): refused by the auth service
+	// auth service: login: invalid_credentials (status 401): refused by the auth service
 }
 
 func ExampleClient_LoginTOTP() {
@@ -90,7 +90,7 @@ func ExampleClient_LoginTOTP() {
 	client := synmetrix.NewClient(srv.URL)
 
 	tokens, err := client.Login(ctx, "mfa@example.com", "correct horse")
-	var second *session.SecondFactorError
+	var second *auth.SecondFactorError
 	if errors.As(err, &second) {
 		code, _ := totp.GenerateCode("JBSWY3DPEHPK3PXP", time.Now()) // asked of the user
 		tokens, err = client.LoginTOTP(ctx, second.Ticket, code)
@@ -107,10 +107,10 @@ func ExampleClient_Refresh_outage() {
 
 	// The service uses the token up, and the answer is lost.
 	srv.Inject(authtest.Refresh, authtest.Fault{Deliver: authtest.Reset, CarryOut: true, Times: 1})
-	_, err := client.Refresh(context.Background(), refreshToken)
-	fmt.Println(errors.Is(err, session.ErrRefused))
-	fmt.Println(errors.Is(err, session.ErrUnavailable))
-	fmt.Println(errors.Is(err, session.ErrOutcomeUnknown))
+	_, err := client.Refresh(context.Background(), auth.Tokens{RefreshToken: refreshToken})
+	fmt.Println(errors.Is(err, auth.ErrRefused))
+	fmt.Println(errors.Is(err, auth.ErrUnavailable))
+	fmt.Println(errors.Is(err, auth.ErrOutcomeUnknown))
 	// Output:
 	// false
 	// true
@@ -132,7 +132,7 @@ func ExampleClient_Register() {
 	fmt.Println(tokens.AccessToken != "", err)
 
 	_, err = client.Register(ctx, "grace@example.com", "battery staple")
-	var failure *session.AuthError
+	var failure *auth.Error
 	if errors.As(err, &failure) {
 		fmt.Println(failure.Code)
 	}
@@ -153,7 +153,7 @@ func ExampleClient_SendMagicLink() {
 	}
 	// Who follows the link comes to the app with ?refresh_token=...
 	refreshToken := srv.Emails()[0].Token
-	tokens, err := client.Refresh(ctx, refreshToken)
+	tokens, err := client.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
 	fmt.Println(tokens.AccessToken != "", err)
 	// Output: true <nil>
 }
@@ -190,8 +190,8 @@ func ExampleTokenSource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	source := synmetrix.NewTokenSource(client, tokens, synmetrix.TokenSourceConfig{
-		Save: func(ctx context.Context, tokens session.Tokens) error {
+	source := synmetrix.NewTokenSource(client, tokens.Tokens, synmetrix.TokenSourceConfig{
+		Save: func(ctx context.Context, tokens auth.Tokens) error {
 			fmt.Println("saved") // in a file that is the user's alone
 			return nil
 		},
@@ -229,7 +229,7 @@ func ExampleWithClientAddr() {
 	for _, remote := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1"} {
 		ctx := synmetrix.WithClientAddr(context.Background(), netip.MustParseAddr(remote))
 		_, err := client.Login(ctx, "ada@example.com", "correct horse")
-		fmt.Println(remote, errors.Is(err, session.ErrRateLimited))
+		fmt.Println(remote, errors.Is(err, auth.ErrRateLimited))
 	}
 	// Output:
 	// 192.0.2.1 false

@@ -11,23 +11,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
-var furtherCalls = map[string]func(*synmetrix.Client, context.Context) (session.Tokens, error){
-	"register": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+var furtherCalls = map[string]func(*synmetrix.Client, context.Context) (auth.Grant, error){
+	"register": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 		return c.Register(ctx, email, password)
 	},
-	"activate": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+	"activate": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 		return c.Activate(ctx, ticket)
 	},
-	"send_magic_link": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
-		return session.Tokens{}, c.SendMagicLink(ctx, email)
+	"send_magic_link": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
+		return auth.Grant{}, c.SendMagicLink(ctx, email)
 	},
-	"generate_mfa": func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+	"generate_mfa": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 		_, err := c.GenerateMFA(ctx, liveAccess)
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	},
 }
 
@@ -82,12 +82,12 @@ func FuzzAnswer(f *testing.F) {
 			if tokens.AccessToken != "" {
 				t.Errorf("%s: an access token beside an error", op)
 			}
-			if errors.Is(err, session.ErrRefused) &&
+			if errors.Is(err, auth.ErrRefused) &&
 				!(op == "activate" && status == 302) &&
 				(status != 400 && status != 401 || !json.Valid([]byte(body)) || op == "refresh" && status != 401) {
 				t.Errorf("%s: refused by status %d and body %q", op, status, body)
 			}
-			var e *session.AuthError
+			var e *auth.Error
 			if errors.As(err, &e) {
 				if e.RetryAfter < 0 || e.RetryAfter > 15*time.Minute {
 					t.Errorf("%s: RetryAfter = %v", op, e.RetryAfter)

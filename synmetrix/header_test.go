@@ -13,6 +13,7 @@ import (
 
 	gojwt "github.com/golang-jwt/jwt/v5"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -142,7 +143,7 @@ func TestWithClientAddr(t *testing.T) {
 		{netip.MustParseAddr("2001:db8::1"), "2001:db8::1"},
 		{netip.MustParseAddr("fe80::1%eth0"), "fe80::1"},
 	} {
-		if _, err := c.Refresh(synmetrix.WithClientAddr(testContext(t), test.addr), oldRefresh); err != nil {
+		if _, err := c.Refresh(synmetrix.WithClientAddr(testContext(t), test.addr), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 			t.Fatal(err)
 		}
 		seen := srv.seen()

@@ -62,7 +62,7 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 
 // EnableMFA turns the second factor on: from now on [Client.Login] asks for
 // it. The code is one made with the key of [Client.GenerateMFA]. A wrong one is
-// [session.ErrRefused] with CodeWrongCode, an access token that is not accepted
+// [auth.ErrRefused] with CodeWrongCode, an access token that is not accepted
 // with CodeNotSignedIn.
 func (c *Client) EnableMFA(ctx context.Context, accessToken, code string) error {
 	return c.switchMFA(ctx, "enable_mfa", "/auth/mfa/enable", accessToken, code)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -40,7 +40,7 @@ func TestRedaction(t *testing.T) {
 	proxied.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example", User: url.UserPassword("user", secret)})
 	proxied.ProxyConnectHeader = http.Header{"Proxy-Authorization": {secret}}
 	client := synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(guarded{proxied, secret}))
-	source := synmetrix.NewTokenSource(client, session.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
+	source := synmetrix.NewTokenSource(client, auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, synmetrix.TokenSourceConfig{})
 
 	tests := map[string]struct {
 		forms  []any // the first is the value alone

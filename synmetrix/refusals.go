@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // verdict is a code and the sentinels that go with it.
@@ -15,15 +15,15 @@ type verdict struct {
 }
 
 func refused(code string) verdict {
-	return verdict{code, []error{session.ErrRefused}}
+	return verdict{code, []error{auth.ErrRefused}}
 }
 
 func ticketRefused(code string) verdict {
-	return verdict{code, []error{session.ErrRefused, session.ErrTicketRefused}}
+	return verdict{code, []error{auth.ErrRefused, auth.ErrTicketRefused}}
 }
 
 func unavailable(code string) verdict {
-	return verdict{code, []error{session.ErrUnavailable}}
+	return verdict{code, []error{auth.ErrUnavailable}}
 }
 
 // refusal is an error of the service's: a status and its exact message, since
@@ -102,9 +102,9 @@ func fieldRefused(field string) verdict {
 func checkAccessToken(op, token string) error {
 	switch {
 	case token == "":
-		return newError(op, CodeMissingToken, session.ErrRefused)
+		return newError(op, CodeMissingToken, auth.ErrRefused)
 	case !isJWT(token):
-		return newError(op, CodeMalformedToken, session.ErrRefused)
+		return newError(op, CodeMalformedToken, auth.ErrRefused)
 	}
 	return nil
 }
@@ -113,9 +113,9 @@ func checkAccessToken(op, token string) error {
 func checkTicket(op, ticket string) error {
 	switch {
 	case ticket == "":
-		return newError(op, CodeMissingToken, session.ErrRefused, session.ErrTicketRefused)
+		return newError(op, CodeMissingToken, auth.ErrRefused, auth.ErrTicketRefused)
 	case !isUUID(ticket):
-		return newError(op, CodeMalformedToken, session.ErrRefused, session.ErrTicketRefused)
+		return newError(op, CodeMalformedToken, auth.ErrRefused, auth.ErrTicketRefused)
 	}
 	return nil
 }

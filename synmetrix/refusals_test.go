@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -24,7 +25,10 @@ func TestServiceRefusals(t *testing.T) {
 	login := func(email, password string) func(*bench) error {
 		return func(b *bench) error { _, err := b.Login(b.ctx, email, password); return err }
 	}
-	refresh := func(b *bench) error { _, err := b.Refresh(b.ctx, b.tokens.RefreshToken); return err }
+	refresh := func(b *bench) error {
+		_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
+		return err
+	}
 	register := func(email, password string) func(*bench) error {
 		return func(b *bench) error { _, err := b.Register(b.ctx, email, password); return err }
 	}
@@ -109,7 +113,7 @@ func TestServiceRefusals(t *testing.T) {
 			return refresh(b)
 		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
 		"refresh, unknown token": {none, func(b *bench) error {
-			_, err := b.Refresh(b.ctx, newRefresh)
+			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: newRefresh})
 			return err
 		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
 		"refresh, revoked token": {none, func(b *bench) error {
@@ -128,7 +132,7 @@ func TestServiceRefusals(t *testing.T) {
 		"refresh, account that was inactive from the start": {authtest.Options{NoActivation: true}, func(b *bench) error {
 			tokens, err := b.Register(b.ctx, fresh, password)
 			b.ok(err)
-			_, err = b.Refresh(b.ctx, tokens.RefreshToken)
+			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
 			return err
 		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
 

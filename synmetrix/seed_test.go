@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -17,27 +17,27 @@ func TestSeed(t *testing.T) {
 		"login": func(b *bench) {
 			tokens, err := b.Login(b.ctx, email, password)
 			b.ok(err)
-			b.signedIn(tokens, email)
+			b.signedIn(tokens.Tokens, email)
 			claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
 			b.ok(err)
 			if account, _ := b.srv.Account(email); claims.UserID != account.ID || !claims.ExpiresAt.After(b.srv.Now()) || claims.DefaultRole != "user" || len(claims.AllowedRoles) != 2 {
 				b.Errorf("claims = %+v", claims)
 			}
-			if synmetrix.NewTokenSource(b.Client, tokens, synmetrix.TokenSourceConfig{}).Tokens() != tokens {
+			if synmetrix.NewTokenSource(b.Client, tokens.Tokens, synmetrix.TokenSourceConfig{}).Tokens() != tokens.Tokens {
 				b.Error("the tokens are not kept")
 			}
 		},
 		"login, 401": func(b *bench) {
 			tokens, err := b.Login(b.ctx, email, "not the password")
 			wantError(b.T, err, "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused")
-			if tokens != (session.Tokens{}) {
+			if tokens.Tokens != (auth.Tokens{}) {
 				b.Error("tokens beside the error")
 			}
 		},
 		"register": func(b *bench) {
 			tokens, err := b.Register(b.ctx, "new@example.com", password)
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 		},
 		"refresh": func(b *bench) {
 			source := synmetrix.NewTokenSource(b.Client, b.tokens, synmetrix.TokenSourceConfig{})
@@ -51,21 +51,21 @@ func TestSeed(t *testing.T) {
 			}
 		},
 		"refresh, no token": func(b *bench) {
-			_, err := b.Refresh(b.ctx, "")
+			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: ""})
 			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
-			_, err = synmetrix.NewTokenSource(b.Client, session.Tokens{}, synmetrix.TokenSourceConfig{}).Token(b.ctx)
+			_, err = synmetrix.NewTokenSource(b.Client, auth.Tokens{}, synmetrix.TokenSourceConfig{}).Token(b.ctx)
 			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
 			b.unasked()
 		},
 		"logout": func(b *bench) {
 			source := synmetrix.NewTokenSource(b.Client, b.tokens, synmetrix.TokenSourceConfig{})
 			b.ok(source.Logout(b.ctx, true))
-			if source.Tokens() != (session.Tokens{}) || len(b.srv.LiveTokens(email)) != 0 {
+			if source.Tokens() != (auth.Tokens{}) || len(b.srv.LiveTokens(email)) != 0 {
 				b.Error("the tokens are not forgotten")
 			}
 		},
 		"logout, not signed in": func(b *bench) {
-			wantError(b.T, b.Logout(b.ctx, session.Tokens{}, true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
+			wantError(b.T, b.Logout(b.ctx, auth.Tokens{}, true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
 			b.unasked()
 		},
 		"change password": func(b *bench) {
@@ -82,12 +82,12 @@ func TestSeed(t *testing.T) {
 		// There it registers, here there is a call for either.
 		"magic link": func(b *bench) {
 			b.ok(b.SendMagicLink(b.ctx, email))
-			tokens, err := b.Refresh(b.ctx, b.mailed().Token)
+			tokens, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.mailed().Token})
 			b.ok(err)
-			b.signedIn(tokens, email)
+			b.signedIn(tokens.Tokens, email)
 			tokens, err = b.RegisterPasswordless(b.ctx, "new@example.com")
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,16 +112,16 @@ func TestSeedLive(t *testing.T) {
 		"login, refresh, logout": func(b *bench) {
 			first, err := b.Login(b.ctx, email, password)
 			b.ok(err)
-			b.signedIn(first, email)
-			same, err := b.Refresh(b.ctx, first.RefreshToken)
+			b.signedIn(first.Tokens, email)
+			same, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: first.RefreshToken})
 			b.ok(err)
 			if same.AccessToken != first.AccessToken || same.RefreshToken == first.RefreshToken {
 				b.Error("within a second: want the same access token, and another refresh token")
 			}
 			b.srv.Advance(time.Second)
-			later, err := b.Refresh(b.ctx, same.RefreshToken)
+			later, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: same.RefreshToken})
 			b.ok(err)
-			b.signedIn(later, email)
+			b.signedIn(later.Tokens, email)
 			before, err := synmetrix.ParseAccessToken(first.AccessToken)
 			b.ok(err)
 			after, err := synmetrix.ParseAccessToken(later.AccessToken)
@@ -129,8 +129,8 @@ func TestSeedLive(t *testing.T) {
 			if later.AccessToken == first.AccessToken || after.ExpiresAt.Sub(before.ExpiresAt) != time.Second {
 				b.Errorf("a token of a second later expires at %v, the first at %v", after.ExpiresAt, before.ExpiresAt)
 			}
-			b.ok(b.Logout(b.ctx, later, false))
-			_, err = b.Refresh(b.ctx, later.RefreshToken)
+			b.ok(b.Logout(b.ctx, later.Tokens, false))
+			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: later.RefreshToken})
 			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
 		},
 		"wrong credentials": func(b *bench) {
@@ -142,9 +142,9 @@ func TestSeedLive(t *testing.T) {
 		"refresh after a logout of all sessions": func(b *bench) {
 			tokens, err := b.Login(b.ctx, email, password)
 			b.ok(err)
-			b.ok(b.Logout(b.ctx, tokens, true))
-			for _, dead := range []session.Tokens{tokens, b.tokens} {
-				_, err = b.Refresh(b.ctx, dead.RefreshToken)
+			b.ok(b.Logout(b.ctx, tokens.Tokens, true))
+			for _, dead := range []auth.Tokens{tokens.Tokens, b.tokens} {
+				_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: dead.RefreshToken})
 				wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
 			}
 		},

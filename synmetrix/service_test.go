@@ -10,7 +10,7 @@ import (
 
 	"github.com/pquerna/otp/totp"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -22,7 +22,7 @@ type bench struct {
 	*synmetrix.Client
 	srv    *authtest.Server
 	ctx    context.Context
-	tokens session.Tokens
+	tokens auth.Tokens
 }
 
 const (
@@ -66,7 +66,7 @@ func (b *bench) secondFactor() string {
 	b.Helper()
 	b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
 	_, err := b.Login(b.ctx, email, password)
-	var second *session.SecondFactorError
+	var second *auth.SecondFactorError
 	if !errors.As(err, &second) {
 		b.Fatalf("error = %v, want a second factor", err)
 	}
@@ -84,7 +84,7 @@ func (b *bench) mailed() authtest.Email {
 }
 
 // signedIn checks that tokens are a user's.
-func (b *bench) signedIn(tokens session.Tokens, email string) {
+func (b *bench) signedIn(tokens auth.Tokens, email string) {
 	b.Helper()
 	claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
 	b.ok(err)
@@ -114,15 +114,15 @@ func TestService(t *testing.T) {
 		"login, refresh, logout": {run: func(b *bench) {
 			first, err := b.Login(b.ctx, email, password)
 			b.ok(err)
-			b.signedIn(first, email)
+			b.signedIn(first.Tokens, email)
 			b.srv.Advance(time.Second)
-			second, err := b.Refresh(b.ctx, first.RefreshToken)
+			second, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: first.RefreshToken})
 			b.ok(err)
-			b.signedIn(second, email)
+			b.signedIn(second.Tokens, email)
 			if first == second {
 				b.Error("the same tokens after a refresh")
 			}
-			b.ok(b.Logout(b.ctx, second, false))
+			b.ok(b.Logout(b.ctx, second.Tokens, false))
 			if info, _ := b.srv.Token(second.RefreshToken); info.State != authtest.TokenEnded {
 				b.Errorf("the token is %s after the logout", info.State)
 			}
@@ -135,7 +135,7 @@ func TestService(t *testing.T) {
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
 				b.Errorf("%d sessions live on", n)
 			}
-			_, err := b.Refresh(b.ctx, b.tokens.RefreshToken)
+			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
 		}},
 		// By the refresh token alone, the service would end nothing and say it did.
@@ -143,13 +143,13 @@ func TestService(t *testing.T) {
 			b.srv.SignIn(email)
 			b.srv.Advance(31 * 24 * time.Hour)
 			access, _ := b.srv.SignIn(email)
-			b.ok(b.Logout(b.ctx, session.Tokens{AccessToken: access, RefreshToken: b.tokens.RefreshToken}, true))
+			b.ok(b.Logout(b.ctx, auth.Tokens{AccessToken: access, RefreshToken: b.tokens.RefreshToken}, true))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
 				b.Errorf("%d sessions live on", n)
 			}
 		}},
 		"logout of what is dead": {run: func(b *bench) {
-			b.ok(b.Logout(b.ctx, session.Tokens{RefreshToken: newRefresh}, false))
+			b.ok(b.Logout(b.ctx, auth.Tokens{RefreshToken: newRefresh}, false))
 		}},
 		"revoke": {run: func(b *bench) {
 			b.ok(b.Revoke(b.ctx, b.tokens.AccessToken))
@@ -165,7 +165,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 400, `"code" length must be 6 characters long`, "refused")
 			tokens, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			b.ok(err)
-			b.signedIn(tokens, email)
+			b.signedIn(tokens.Tokens, email)
 			_, err = b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
 		}},
@@ -183,7 +183,7 @@ func TestService(t *testing.T) {
 			if fmt.Sprint(claims.AllowedRoles) != "[anonymous]" {
 				b.Errorf("roles %v", claims.AllowedRoles)
 			}
-			_, err = b.Refresh(b.ctx, tokens.RefreshToken)
+			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
 			b.ok(err)
 			_, err = b.Login(b.ctx, email, password)
 			wantError(b.T, err, "login", synmetrix.CodeUnsupported, 400, `"cookie" is not allowed`, unavailable)
@@ -193,13 +193,13 @@ func TestService(t *testing.T) {
 		"register": {run: func(b *bench) {
 			tokens, err := b.Register(b.ctx, "new@example.com", password)
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 			b.passwordIs("new@example.com", password)
 		}},
 		"register without a password": {run: func(b *bench) {
 			tokens, err := b.RegisterPasswordless(b.ctx, "new@example.com")
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 			b.passwordIs("new@example.com", "")
 		}},
 		"register with everything": {opts: authtest.Options{RegisterRoles: []string{"user", "editor"}, RegisterFields: []string{"display_name"}}, run: func(b *bench) {
@@ -209,7 +209,7 @@ func TestService(t *testing.T) {
 				Data: map[string]any{"display_name": "New"},
 			})
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 			if a, _ := b.srv.Account("new@example.com"); a.DefaultRole != "editor" || len(a.Roles) != 2 || a.DisplayName != "New" {
 				b.Errorf("made %+v", a)
 			}
@@ -217,7 +217,7 @@ func TestService(t *testing.T) {
 		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
 			tokens, err := b.Register(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "", "")
-			if !errors.Is(err, synmetrix.ErrVerificationPending) || tokens != (session.Tokens{}) {
+			if !errors.Is(err, synmetrix.ErrVerificationPending) || tokens.Tokens != (auth.Tokens{}) {
 				b.Errorf("error = %v", err)
 			}
 			_, err = b.Login(b.ctx, "new@example.com", password)
@@ -226,7 +226,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, err, "register", synmetrix.CodeAccountNotActivated, 400, "Account already exists but is not activated.", "refused")
 			tokens, err = b.Activate(b.ctx, b.mailed().Ticket)
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 			_, err = b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", ticketAgain)
 			_, err = b.Login(b.ctx, "new@example.com", password)
@@ -238,7 +238,7 @@ func TestService(t *testing.T) {
 			b.srv.SetRedirects("https://app.example/callback?from=mail", "https://app.example/failed")
 			tokens, err := b.ActivatePasswordless(b.ctx, b.mailed().Token)
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 			_, err = b.ActivatePasswordless(b.ctx, b.mailed().Token)
 			wantError(b.T, err, "activate_passwordless", synmetrix.CodeTicketRefused, 302, "", ticketAgain)
 		}},
@@ -263,9 +263,9 @@ func TestService(t *testing.T) {
 			b.srv.Inject(authtest.Refresh, authtest.Fault{Status: 503, Times: 1})
 			tokens, err := b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "refresh", synmetrix.CodeServiceError, 503, "", unavailableUnk)
-			tokens, err = b.Refresh(b.ctx, tokens.RefreshToken)
+			tokens, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
 			b.ok(err)
-			b.signedIn(tokens, "new@example.com")
+			b.signedIn(tokens.Tokens, "new@example.com")
 		}},
 
 		"magic link": {run: func(b *bench) {
@@ -274,9 +274,9 @@ func TestService(t *testing.T) {
 				b.Errorf("mailed to %s", m.To)
 			}
 			// A browser would be sent to the app with this token.
-			tokens, err := b.Refresh(b.ctx, b.mailed().Token)
+			tokens, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.mailed().Token})
 			b.ok(err)
-			b.signedIn(tokens, other)
+			b.signedIn(tokens.Tokens, other)
 		}},
 		"magic link never registers": {run: func(b *bench) {
 			wantError(b.T, b.SendMagicLink(b.ctx, "new@example.com"), "send_magic_link", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
@@ -308,7 +308,7 @@ func TestService(t *testing.T) {
 				b.Errorf("%d requests, want 1", n)
 			}
 			// The sessions live on.
-			_, err := b.Refresh(b.ctx, b.tokens.RefreshToken)
+			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 			b.ok(err)
 		}},
 		"change password of an account without one": {run: func(b *bench) {
@@ -398,7 +398,7 @@ func TestService(t *testing.T) {
 			b.ok(b.EnableMFA(b.ctx, access, b.code(key.Secret, true)))
 			wantError(b.T, b.EnableMFA(b.ctx, access, b.code(key.Secret, true)), "enable_mfa", synmetrix.CodeMFAEnabled, 400, "MFA is already enabled.", "refused")
 			_, err = b.Login(b.ctx, email, password)
-			if !errors.Is(err, session.ErrSecondFactor) {
+			if !errors.Is(err, auth.ErrSecondFactor) {
 				b.Errorf("error = %v, want a second factor", err)
 			}
 			wantError(b.T, b.DisableMFA(b.ctx, access, b.code(key.Secret, false)), "disable_mfa", synmetrix.CodeWrongCode, 401, wrongCode, "refused")
@@ -449,7 +449,10 @@ var everyCall = []struct {
 	{"login", authtest.Login, func(b *bench) error { _, err := b.Login(b.ctx, email, password); return err }},
 	{"login_totp", authtest.TOTP, func(b *bench) error { _, err := b.LoginTOTP(b.ctx, ticket, "123456"); return err }},
 	{"login_anonymous", authtest.Login, func(b *bench) error { _, err := b.LoginAnonymous(b.ctx); return err }},
-	{"refresh", authtest.Refresh, func(b *bench) error { _, err := b.Refresh(b.ctx, b.tokens.RefreshToken); return err }},
+	{"refresh", authtest.Refresh, func(b *bench) error {
+		_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
+		return err
+	}},
 	{"logout", authtest.Logout, func(b *bench) error { return b.Logout(b.ctx, b.tokens, false) }},
 	{"revoke", authtest.Revoke, func(b *bench) error { return b.Revoke(b.ctx, b.tokens.AccessToken) }},
 	{"register", authtest.Register, func(b *bench) error { _, err := b.Register(b.ctx, "new@example.com", password); return err }},

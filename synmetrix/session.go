@@ -9,44 +9,44 @@ import (
 	"strings"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // Login exchanges an e-mail address and a password for tokens. Both are sent
 // exactly as given.
 //
-// A refusal is [session.ErrRefused], whatever the reason; Code tells which:
+// A refusal is [auth.ErrRefused], whatever the reason; Code tells which:
 // CodeInvalidCredentials, CodeAccountNotFound, CodeAccountNotActivated,
 // CodeInvalidEmail, CodeInvalidPassword or CodeUnclear. Where the account has a
-// second factor the error is a [*session.SecondFactorError], for
+// second factor the error is a [*auth.SecondFactorError], for
 // [Client.LoginTOTP].
 //
 // The service counts passwords by their first 72 bytes only.
-func (c *Client) Login(ctx context.Context, email, password string) (session.Tokens, error) {
+func (c *Client) Login(ctx context.Context, email, password string) (auth.Grant, error) {
 	const op = "login"
 	if err := checkText(op, "email", email, "password", password); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
-	var tokens session.Tokens
+	var grant auth.Grant
 	err := c.call(ctx, request{
 		op:       op,
 		method:   http.MethodPost,
 		path:     "/auth/login",
 		body:     fields{"email": email, "password": password, "cookie": false},
 		refusals: loginRefusals,
-		decode:   decodeLogin(&tokens),
+		decode:   decodeLogin(&grant),
 	})
-	return tokens, err
+	return grant, err
 }
 
 // LoginAnonymous makes an account without an e-mail address and returns its
 // tokens. Their roles are "anonymous". A service that does not allow it, which
-// is the default, answers with [session.ErrUnavailable] and CodeUnsupported.
+// is the default, answers with [auth.ErrUnavailable] and CodeUnsupported.
 //
 // A service that does allow it refuses [Client.Login] and the other calls that
 // ask for a refresh token in the answer.
-func (c *Client) LoginAnonymous(ctx context.Context) (session.Tokens, error) {
-	var tokens session.Tokens
+func (c *Client) LoginAnonymous(ctx context.Context) (auth.Grant, error) {
+	var grant auth.Grant
 	err := c.call(ctx, request{
 		op:     "login_anonymous",
 		method: http.MethodPost,
@@ -55,9 +55,9 @@ func (c *Client) LoginAnonymous(ctx context.Context) (session.Tokens, error) {
 		refusals: refusals{
 			{400, `"email" is required`}: unavailable(CodeUnsupported),
 		},
-		decode: decodeLogin(&tokens),
+		decode: decodeLogin(&grant),
 	})
-	return tokens, err
+	return grant, err
 }
 
 var loginRefusals = refusals{
@@ -71,43 +71,43 @@ var loginRefusals = refusals{
 // decodeLogin reads the answer to a login, which may ask for a second factor
 // in place of tokens. A refresh token that comes without an access token is
 // passed on beside the error, so that it can be given back.
-func decodeLogin(into *session.Tokens) func(answer, members) error {
+func decodeLogin(into *auth.Grant) func(answer, members) error {
 	return func(a answer, m members) error {
 		if err := a.secondFactor(m); err != nil {
 			return err
 		}
-		tokens, err := a.tokens(m)
-		*into = tokens
+		grant, err := a.grant(m)
+		*into = grant
 		return err
 	}
 }
 
 // LoginTOTP finishes a login that asked for a second factor, with the ticket
-// of the [*session.SecondFactorError] and a one-time code (RFC 6238) of six
+// of the [*auth.SecondFactorError] and a one-time code (RFC 6238) of six
 // digits.
 //
-// A wrong code is [session.ErrRefused] and leaves the ticket as it was. A
+// A wrong code is [auth.ErrRefused] and leaves the ticket as it was. A
 // ticket that is used, unknown or older than an hour is also
-// [session.ErrTicketRefused]; the service answers so while its backend is
+// [auth.ErrTicketRefused]; the service answers so while its backend is
 // failing, too.
-func (c *Client) LoginTOTP(ctx context.Context, ticket, code string) (session.Tokens, error) {
+func (c *Client) LoginTOTP(ctx context.Context, ticket, code string) (auth.Grant, error) {
 	const op = "login_totp"
 	if err := checkTicket(op, ticket); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
 	if err := checkText(op, "code", code); err != nil {
-		return session.Tokens{}, err
+		return auth.Grant{}, err
 	}
-	var tokens session.Tokens
+	var grant auth.Grant
 	err := c.call(ctx, request{
 		op:       op,
 		method:   http.MethodPost,
 		path:     "/auth/mfa/totp",
 		body:     fields{"ticket": ticket, "code": code, "cookie": false},
 		refusals: totpRefusals,
-		decode:   decodeLogin(&tokens),
+		decode:   decodeLogin(&grant),
 	})
-	return tokens, err
+	return grant, err
 }
 
 var totpRefusals = refusals{
@@ -121,27 +121,28 @@ var totpRefusals = refusals{
 // it; the service keeps no memory of used ones, and a second use is refused
 // like any unknown token.
 //
-// Only a 401 in the service's own format is [session.ErrRefused], with
+// Only a 401 in the service's own format is [auth.ErrRefused], with
 // CodeRefreshTokenRefused; so is, without a request, a token that is not a
 // UUID. Everything else leaves the token possibly good: see
-// [session.ErrOutcomeUnknown] for whether it may have been used. Where the
+// [auth.ErrOutcomeUnknown] for whether it may have been used. Where the
 // answer held a new refresh token but no access token, the former is returned
-// beside [session.ErrInvalidAnswer].
+// beside [auth.ErrInvalidAnswer].
 //
 // The rotation takes place at the service even if ctx ends before the answer
 // is here, which then is lost. Callers that can be interrupted should pass a
 // context that is not; the client's timeout bounds the call in any case.
-func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Tokens, error) {
+func (c *Client) Refresh(ctx context.Context, tokens auth.Tokens) (auth.Grant, error) {
 	const op = "refresh"
+	refreshToken := tokens.RefreshToken
 	switch {
 	case refreshToken == "":
-		return session.Tokens{}, newError(op, CodeMissingToken, session.ErrRefused)
+		return auth.Grant{}, newError(op, CodeMissingToken, auth.ErrRefused)
 	case !isUUID(refreshToken):
 		// The service answers 400 to it, as it does while its backend is
 		// failing: asked here, the two can be told apart.
-		return session.Tokens{}, newError(op, CodeMalformedToken, session.ErrRefused)
+		return auth.Grant{}, newError(op, CodeMalformedToken, auth.ErrRefused)
 	}
-	var tokens session.Tokens
+	var grant auth.Grant
 	err := c.call(ctx, request{
 		op:       op,
 		method:   http.MethodGet,
@@ -149,11 +150,11 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (session.Toke
 		query:    url.Values{"refresh_token": {refreshToken}},
 		refusals: refreshRefusals,
 		decode: func(a answer, m members) (err error) {
-			tokens, err = a.tokens(m)
+			grant, err = a.grant(m)
 			return err
 		},
 	})
-	return tokens, err
+	return grant, err
 }
 
 var refreshRefusals = refusals{
@@ -167,19 +168,19 @@ var refreshRefusals = refusals{
 // token and [Client.Revoke]: the service confirms a logout of all sessions by a
 // refresh token whether it has carried it out or not. If the access token has
 // expired, or the service does not accept it, no session is ended and the error
-// is [session.ErrRefused] with CodeNotSignedIn: refresh the tokens and try
+// is [auth.ErrRefused] with CodeNotSignedIn: refresh the tokens and try
 // again. Access tokens stay valid until they expire.
 //
 // Without all the service confirms nearly every logout, that of unknown tokens
 // and those that it could not carry out included.
-func (c *Client) Logout(ctx context.Context, tokens session.Tokens, all bool) error {
+func (c *Client) Logout(ctx context.Context, tokens auth.Tokens, all bool) error {
 	const op = "logout"
 	if all {
 		return c.logoutAll(ctx, tokens)
 	}
 	switch {
 	case tokens.RefreshToken == "":
-		return newError(op, CodeMissingToken, session.ErrRefused)
+		return newError(op, CodeMissingToken, auth.ErrRefused)
 	case !isUUID(tokens.RefreshToken):
 		return nil // nothing that the service could know
 	}
@@ -192,12 +193,12 @@ func (c *Client) Logout(ctx context.Context, tokens session.Tokens, all bool) er
 	})
 }
 
-func (c *Client) logoutAll(ctx context.Context, tokens session.Tokens) error {
+func (c *Client) logoutAll(ctx context.Context, tokens auth.Tokens) error {
 	switch {
-	case tokens == (session.Tokens{}):
-		return newError("logout", CodeMissingToken, session.ErrRefused)
+	case tokens == (auth.Tokens{}):
+		return newError("logout", CodeMissingToken, auth.ErrRefused)
 	case !isLive(tokens.AccessToken, time.Now()):
-		return newError("logout", CodeNotSignedIn, session.ErrRefused)
+		return newError("logout", CodeNotSignedIn, auth.ErrRefused)
 	}
 	return c.Revoke(ctx, tokens.AccessToken)
 }
@@ -247,7 +248,7 @@ func (c *Client) Ping(ctx context.Context) error {
 			if a.status < 500 {
 				return nil
 			}
-			return a.fail(CodeServiceError, session.ErrUnavailable)
+			return a.fail(CodeServiceError, auth.ErrUnavailable)
 		},
 	})
 }
@@ -255,7 +256,7 @@ func (c *Client) Ping(ctx context.Context) error {
 // ParseAccessToken reads the claims of an access token as the service issues
 // them by default, without checking the signature: it is for tokens that have
 // come from the service over the client's own connection. It is
-// [session.ParseClaims] for the zero [session.ClaimNames].
-func ParseAccessToken(token string) (session.Claims, error) {
-	return session.ParseClaims(token, session.ClaimNames{})
+// [auth.ParseClaims] for the zero [auth.ClaimNames].
+func ParseAccessToken(token string) (auth.Claims, error) {
+	return auth.ParseClaims(token, auth.ClaimNames{})
 }

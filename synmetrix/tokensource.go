@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // TokenSource keeps the tokens of one user for a program without a browser,
@@ -22,11 +22,11 @@ import (
 // used up by then. A refresh token must not be given to two sources, nor to
 // two processes.
 type TokenSource struct {
-	auth session.AuthService
-	cfg  TokenSourceConfig
+	service auth.Service
+	cfg     TokenSourceConfig
 
 	mu       sync.Mutex
-	tokens   session.Tokens
+	tokens   auth.Tokens
 	userID   string    // of tokens, empty if they could not be read yet
 	renewAt  time.Time // when the access token is due
 	expires  time.Time
@@ -49,7 +49,7 @@ type TokenSourceConfig struct {
 	// It may be given a pair whose access token is expired or empty, where
 	// the service answered with a refresh token alone. Calls do not overlap.
 	// Save must not call the TokenSource. Default: nothing is saved.
-	Save func(ctx context.Context, tokens session.Tokens) error
+	Save func(ctx context.Context, tokens auth.Tokens) error
 
 	// RefreshBefore is how long before its expiry an access token is renewed,
 	// at most half of its life. Default, also for zero and less: a tenth of
@@ -58,7 +58,7 @@ type TokenSourceConfig struct {
 
 	// Claims says where access tokens have their claims. The zero value is
 	// right for the service's own.
-	Claims session.ClaimNames
+	Claims auth.ClaimNames
 }
 
 // renewal is one refresh that any number of callers wait for.
@@ -72,9 +72,9 @@ type renewal struct {
 // returned them or Save was given them. The access token may be empty or
 // expired. It is judged by its exp and the local clock; those that follow by
 // their lifetime, from the moment of their receipt.
-func NewTokenSource(auth session.AuthService, tokens session.Tokens, cfg TokenSourceConfig) *TokenSource {
-	s := &TokenSource{auth: auth, cfg: cfg, tokens: tokens}
-	if claims, err := session.ParseClaims(tokens.AccessToken, cfg.Claims); err == nil {
+func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceConfig) *TokenSource {
+	s := &TokenSource{service: service, cfg: cfg, tokens: tokens}
+	if claims, err := auth.ParseClaims(tokens.AccessToken, cfg.Claims); err == nil {
 		s.userID = claims.UserID
 		s.setExpiry(claims.ExpiresAt, lifetime(claims, now()))
 	}
@@ -87,7 +87,7 @@ func now() time.Time { return time.Now().Round(0) }
 
 // lifetime is how long an access token lives that is received at the given
 // time.
-func lifetime(claims session.Claims, received time.Time) time.Duration {
+func lifetime(claims auth.Claims, received time.Time) time.Duration {
 	if claims.IssuedAt.IsZero() {
 		return claims.ExpiresAt.Sub(received)
 	}
@@ -198,15 +198,16 @@ func (s *TokenSource) renew(ctx context.Context, f *renewal, rejected string) {
 
 // refresh exchanges the refresh token, and saves the new pair.
 func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
-	tokens, err := s.auth.Refresh(ctx, refreshToken)
+	grant, err := s.service.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
+	tokens := grant.Tokens
 	received := now()
-	var claims session.Claims
+	var claims auth.Claims
 	if err == nil {
 		var unreadable error
-		if claims, unreadable = session.ParseClaims(tokens.AccessToken, s.cfg.Claims); unreadable != nil {
-			err = newError("refresh", CodeNoAccessToken, session.ErrInvalidAnswer, unreadable)
+		if claims, unreadable = auth.ParseClaims(tokens.AccessToken, s.cfg.Claims); unreadable != nil {
+			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidAnswer, unreadable)
 		} else if lifetime(claims, received) <= 0 {
-			err = newError("refresh", CodeNoAccessToken, session.ErrInvalidAnswer, session.ErrInvalidToken)
+			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidAnswer, auth.ErrInvalidToken)
 		}
 	}
 
@@ -218,7 +219,7 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	}
 	switch {
 	case changed:
-		err = newError("refresh", CodeUserChanged, session.ErrInvalidAnswer)
+		err = newError("refresh", CodeUserChanged, auth.ErrInvalidAnswer)
 		s.end(err)
 		if tokens.RefreshToken == "" {
 			// Not rotated: the one at hand is the other user's, too.
@@ -231,7 +232,7 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 		s.setExpiry(received.Add(life), life)
 		s.unsaved = true
 		s.failed, s.failures, s.retryAt = nil, 0, time.Time{}
-	case errors.Is(err, session.ErrRefused):
+	case errors.Is(err, auth.ErrRefused):
 		s.end(err)
 	default:
 		s.failed = err
@@ -250,10 +251,10 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 }
 
 // giveBack ends the session of tokens that are another user's.
-func (s *TokenSource) giveBack(ctx context.Context, tokens session.Tokens) {
+func (s *TokenSource) giveBack(ctx context.Context, tokens auth.Tokens) {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
-	_ = s.auth.Logout(ctx, tokens, false) // what has ended the source says more
+	_ = s.service.Logout(ctx, tokens, false) // what has ended the source says more
 }
 
 // end makes err the answer to everything that follows. s.mu is held.
@@ -271,10 +272,10 @@ func pause(failures int, err error) time.Duration {
 		d = min(first<<failures, longest)
 	}
 	d -= rand.N(d / 4)
-	var e *session.AuthError
+	var e *auth.Error
 	if errors.As(err, &e) {
 		asked := e.RetryAfter
-		if !errors.Is(err, session.ErrRateLimited) {
+		if !errors.Is(err, auth.ErrRateLimited) {
 			asked = min(asked, time.Minute)
 		}
 		d = max(d, asked)
@@ -300,7 +301,7 @@ func (s *TokenSource) save(ctx context.Context) error {
 }
 
 // Tokens returns the pair at hand.
-func (s *TokenSource) Tokens() session.Tokens {
+func (s *TokenSource) Tokens() auth.Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tokens
@@ -313,7 +314,7 @@ func (s *TokenSource) Tokens() session.Tokens {
 // After an error, which is that of [Client.Logout], it can be called again.
 func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 	s.mu.Lock()
-	s.end(newError("token", CodeMissingToken, session.ErrRefused))
+	s.end(newError("token", CodeMissingToken, auth.ErrRefused))
 	flight := s.flight
 	s.mu.Unlock()
 	if flight != nil {
@@ -324,24 +325,25 @@ func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 		}
 	}
 	tokens := s.Tokens()
-	err := s.auth.Logout(ctx, tokens, all)
-	if all && errors.Is(err, session.ErrRefused) && tokens.RefreshToken != "" {
+	err := s.service.Logout(ctx, tokens, all)
+	if all && errors.Is(err, auth.ErrRefused) && tokens.RefreshToken != "" {
 		// The service needs an access token that has not expired.
-		if tokens, err = s.auth.Refresh(ctx, tokens.RefreshToken); tokens.RefreshToken != "" {
-			s.setTokens(tokens)
+		var grant auth.Grant
+		if grant, err = s.service.Refresh(ctx, tokens); grant.RefreshToken != "" {
+			s.setTokens(grant.Tokens)
 		}
 		if err == nil {
-			err = s.auth.Logout(ctx, tokens, true)
+			err = s.service.Logout(ctx, grant.Tokens, true)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	s.setTokens(session.Tokens{})
+	s.setTokens(auth.Tokens{})
 	return nil
 }
 
-func (s *TokenSource) setTokens(t session.Tokens) {
+func (s *TokenSource) setTokens(t auth.Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens = t

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -19,34 +19,36 @@ import (
 // fakeService is an auth service whose answers a test makes up. Its tokens are
 // good for an hour.
 type fakeService struct {
-	session.AuthService // nil: nothing else is called
+	auth.Service // nil: nothing else is called
 
 	// refresh, if set, replaces the answer to the nth refresh, from 1.
-	refresh func(ctx context.Context, n int) (session.Tokens, error)
+	refresh func(ctx context.Context, n int) (auth.Tokens, error)
 
 	mu        sync.Mutex
 	refreshed []string // the refresh tokens that were used
-	loggedOut []session.Tokens
+	loggedOut []auth.Tokens
 	logoutErr error
 }
 
 // pair returns the nth pair of tokens of a fakeService, as of now.
-func pair(n int) session.Tokens {
-	return session.Tokens{AccessToken: jwt(time.Now().Add(time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}
+func pair(n int) auth.Tokens {
+	return auth.Tokens{AccessToken: jwt(time.Now().Add(time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}
 }
 
-func (f *fakeService) Refresh(ctx context.Context, token string) (session.Tokens, error) {
+func (f *fakeService) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error) {
+	token := t.RefreshToken
 	f.mu.Lock()
 	f.refreshed = append(f.refreshed, token)
 	n := len(f.refreshed)
 	f.mu.Unlock()
 	if f.refresh != nil {
-		return f.refresh(ctx, n)
+		tokens, err := f.refresh(ctx, n)
+		return auth.Grant{Tokens: tokens}, err
 	}
-	return pair(n), nil
+	return auth.Grant{Tokens: pair(n)}, nil
 }
 
-func (f *fakeService) Logout(_ context.Context, tokens session.Tokens, _ bool) error {
+func (f *fakeService) Logout(_ context.Context, tokens auth.Tokens, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loggedOut = append(f.loggedOut, tokens)
@@ -83,13 +85,13 @@ func TestTokenSourceRenewsWhenDue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var auth fakeService
+				var service fakeService
 				first := pair(0)
-				s := synmetrix.NewTokenSource(&auth, first, synmetrix.TokenSourceConfig{RefreshBefore: test.before})
+				s := synmetrix.NewTokenSource(&service, first, synmetrix.TokenSourceConfig{RefreshBefore: test.before})
 				for range 3 { // each renewed pair goes by the same rule
 					token := mustToken(t, s)
 					time.Sleep(time.Hour - test.due - time.Second)
-					if before := auth.refreshes(); mustToken(t, s) != token || auth.refreshes() != before {
+					if before := service.refreshes(); mustToken(t, s) != token || service.refreshes() != before {
 						t.Fatal("renewed before it was due")
 					}
 					time.Sleep(time.Second)
@@ -97,8 +99,8 @@ func TestTokenSourceRenewsWhenDue(t *testing.T) {
 						t.Fatal("not renewed when it was due")
 					}
 				}
-				if want := []string{"refresh-0", "refresh-1", "refresh-2"}; !slices.Equal(auth.refreshed, want) {
-					t.Errorf("used %q, want %q", auth.refreshed, want)
+				if want := []string{"refresh-0", "refresh-1", "refresh-2"}; !slices.Equal(service.refreshed, want) {
+					t.Errorf("used %q, want %q", service.refreshed, want)
 				}
 			})
 		})
@@ -110,8 +112,8 @@ func TestTokenSourceWithoutAccessToken(t *testing.T) {
 	for name, access := range map[string]string{"none": "", "unreadable": "a.b.c", "expired": jwt(time.Unix(1e9, 0))} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var auth fakeService
-			s := synmetrix.NewTokenSource(&auth, session.Tokens{AccessToken: access, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+			var service fakeService
+			s := synmetrix.NewTokenSource(&service, auth.Tokens{AccessToken: access, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 			if token := mustToken(t, s); token == access || token != s.Tokens().AccessToken {
 				t.Error("not the new token")
 			}
@@ -122,11 +124,11 @@ func TestTokenSourceWithoutAccessToken(t *testing.T) {
 func TestTokenSourceRefreshesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 			time.Sleep(time.Second)
 			return pair(n), nil
 		}}
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -135,7 +137,7 @@ func TestTokenSourceRefreshesOnce(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := auth.refreshes(); n != 1 {
+		if n := service.refreshes(); n != 1 {
 			t.Errorf("%d refreshes, want 1", n)
 		}
 	})
@@ -145,12 +147,12 @@ func TestTokenSourceRefreshesOnce(t *testing.T) {
 func TestTokenSourceDoesNotHoldUpGoodTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 			time.Sleep(5 * time.Second)
 			return pair(n), nil
 		}}
 		first := pair(0)
-		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, first, synmetrix.TokenSourceConfig{})
 		time.Sleep(time.Hour - 30*time.Second)
 		renewed := make(chan string)
 		go func() { renewed <- mustToken(t, s) }()
@@ -168,17 +170,17 @@ func TestTokenSourceDoesNotHoldUpGoodTokens(t *testing.T) {
 func TestTokenSourceOutlivesItsCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(ctx context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{refresh: func(ctx context.Context, n int) (auth.Tokens, error) {
 			select {
 			case <-ctx.Done():
-				return session.Tokens{}, ctx.Err()
+				return auth.Tokens{}, ctx.Err()
 			case <-time.After(5 * time.Second):
 				return pair(n), nil
 			}
 		}}
-		var saved []session.Tokens
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-			Save: func(_ context.Context, tokens session.Tokens) error { saved = append(saved, tokens); return nil },
+		var saved []auth.Tokens
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(_ context.Context, tokens auth.Tokens) error { saved = append(saved, tokens); return nil },
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -186,8 +188,8 @@ func TestTokenSourceOutlivesItsCallers(t *testing.T) {
 			t.Fatalf("error = %v, want DeadlineExceeded", err)
 		}
 		token := mustToken(t, s)
-		if auth.refreshes() != 1 || len(saved) != 1 || saved[0].AccessToken != token {
-			t.Errorf("%d refreshes, %d pairs saved, want 1 and 1", auth.refreshes(), len(saved))
+		if service.refreshes() != 1 || len(saved) != 1 || saved[0].AccessToken != token {
+			t.Errorf("%d refreshes, %d pairs saved, want 1 and 1", service.refreshes(), len(saved))
 		}
 	})
 }
@@ -195,12 +197,12 @@ func TestTokenSourceOutlivesItsCallers(t *testing.T) {
 func TestTokenSourceSavesBeforeUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var auth fakeService
+		var service fakeService
 		diskFull := errors.New("disk full")
-		var offered []session.Tokens
+		var offered []auth.Tokens
 		var saveErr error
-		s := synmetrix.NewTokenSource(&auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-			Save: func(_ context.Context, tokens session.Tokens) error {
+		s := synmetrix.NewTokenSource(&service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(_ context.Context, tokens auth.Tokens) error {
 				time.Sleep(time.Second)
 				offered = append(offered, tokens)
 				return saveErr
@@ -214,8 +216,8 @@ func TestTokenSourceSavesBeforeUse(t *testing.T) {
 		}
 		saveErr = nil
 		token := mustToken(t, s)
-		if mustToken(t, s) != token || auth.refreshes() != 1 || len(offered) != 4 {
-			t.Errorf("%d refreshes, saved %d times, want 1 and 4", auth.refreshes(), len(offered))
+		if mustToken(t, s) != token || service.refreshes() != 1 || len(offered) != 4 {
+			t.Errorf("%d refreshes, saved %d times, want 1 and 4", service.refreshes(), len(offered))
 		}
 		for _, tokens := range offered {
 			if tokens.AccessToken != token || tokens.RefreshToken != "refresh-1" {
@@ -226,22 +228,22 @@ func TestTokenSourceSavesBeforeUse(t *testing.T) {
 }
 
 func outage(retryAfter time.Duration, wraps error) error {
-	return &session.AuthError{Op: "refresh", RetryAfter: retryAfter, Err: wraps}
+	return &auth.Error{Op: "refresh", RetryAfter: retryAfter, Err: wraps}
 }
 
 func TestTokenSourceThroughAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := true
-		auth := &fakeService{}
-		auth.refresh = func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{}
+		service.refresh = func(_ context.Context, n int) (auth.Tokens, error) {
 			if down {
-				return session.Tokens{}, outage(0, session.ErrUnavailable)
+				return auth.Tokens{}, outage(0, auth.ErrUnavailable)
 			}
 			return pair(n), nil
 		}
 		first := pair(0)
-		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, first, synmetrix.TokenSourceConfig{})
 		time.Sleep(time.Hour - time.Minute)
 		for range 600 { // a good token is served
 			if mustToken(t, s) != first.AccessToken {
@@ -250,10 +252,10 @@ func TestTokenSourceThroughAnOutage(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		// 0.25 + 0.5 + ... + 8 s and then each 10 s, or up to a quarter less.
-		if n := auth.refreshes(); n < 10 || n > 13 {
+		if n := service.refreshes(); n < 10 || n > 13 {
 			t.Errorf("%d refreshes in a minute, want 10 to 13", n)
 		}
-		if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrUnavailable) {
+		if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrUnavailable) {
 			t.Errorf("with an expired token: error %v, want ErrUnavailable", err)
 		}
 		down = false
@@ -266,32 +268,32 @@ func TestTokenSourceThroughAnOutage(t *testing.T) {
 
 func TestTokenSourceWaitsAsAsked(t *testing.T) {
 	t.Parallel()
-	limited := errors.Join(session.ErrRateLimited, session.ErrUnavailable)
+	limited := errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 	for name, test := range map[string]struct {
 		asked time.Duration
 		err   error
 		waits time.Duration
 	}{
-		"Retry-After":      {30 * time.Second, session.ErrUnavailable, 30 * time.Second},
-		"a minute at most": {10 * time.Minute, session.ErrUnavailable, time.Minute},
+		"Retry-After":      {30 * time.Second, auth.ErrUnavailable, 30 * time.Second},
+		"a minute at most": {10 * time.Minute, auth.ErrUnavailable, time.Minute},
 		"rate limit":       {10 * time.Minute, limited, 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+				service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 					if n == 1 {
-						return session.Tokens{}, outage(test.asked, test.err)
+						return auth.Tokens{}, outage(test.asked, test.err)
 					}
 					return pair(n), nil
 				}}
-				s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+				s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 				if _, err := s.Token(t.Context()); err == nil {
 					t.Fatal("no error")
 				}
 				time.Sleep(test.waits - time.Second)
-				if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrUnavailable) || auth.refreshes() != 1 {
-					t.Errorf("error %v after %d refreshes, want the first one's", err, auth.refreshes())
+				if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrUnavailable) || service.refreshes() != 1 {
+					t.Errorf("error %v after %d refreshes, want the first one's", err, service.refreshes())
 				}
 				time.Sleep(time.Second)
 				mustToken(t, s)
@@ -303,25 +305,25 @@ func TestTokenSourceWaitsAsAsked(t *testing.T) {
 func TestTokenSourceEnds(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		tokens session.Tokens
+		tokens auth.Tokens
 		err    error
 		want   error
 	}{
-		"refused":      {session.Tokens{}, outage(0, session.ErrRefused), session.ErrRefused},
-		"another user": {session.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}, nil, session.ErrInvalidAnswer},
+		"refused":      {auth.Tokens{}, outage(0, auth.ErrRefused), auth.ErrRefused},
+		"another user": {auth.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}, nil, auth.ErrInvalidAnswer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			auth := &fakeService{refresh: func(context.Context, int) (session.Tokens, error) { return test.tokens, test.err }}
-			s := synmetrix.NewTokenSource(auth, session.Tokens{AccessToken: deadAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-				Save: func(context.Context, session.Tokens) error { t.Error("saved"); return nil },
+			service := &fakeService{refresh: func(context.Context, int) (auth.Tokens, error) { return test.tokens, test.err }}
+			s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: deadAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+				Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 			})
 			for range 3 {
 				if token, err := s.Token(t.Context()); !errors.Is(err, test.want) || token != "" {
 					t.Errorf("error = %v, want %v", err, test.want)
 				}
 			}
-			if n := auth.refreshes(); n != 1 {
+			if n := service.refreshes(); n != 1 {
 				t.Errorf("%d refreshes, want 1", n)
 			}
 		})
@@ -341,8 +343,8 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := synmetrix.NewTokenSource(c, tokens, synmetrix.TokenSourceConfig{
-		Save: func(context.Context, session.Tokens) error { t.Error("saved"); return nil },
+	s := synmetrix.NewTokenSource(c, tokens.Tokens, synmetrix.TokenSourceConfig{
+		Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 	})
 
 	// The caller gives up before the answer is here.
@@ -367,7 +369,7 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
 		t.Errorf("%d sessions of the other user, want the one from before", len(live))
 	}
-	if s.Tokens() != tokens {
+	if s.Tokens() != tokens.Tokens {
 		t.Error("the source has other tokens than before")
 	}
 	if err := s.Logout(testContext(t), true); err != nil {
@@ -384,7 +386,7 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 // hangingService answers no logout.
 type hangingService struct{ fakeService }
 
-func (f *hangingService) Logout(ctx context.Context, tokens session.Tokens, all bool) error {
+func (f *hangingService) Logout(ctx context.Context, tokens auth.Tokens, all bool) error {
 	_ = f.fakeService.Logout(ctx, tokens, all)
 	<-ctx.Done()
 	return ctx.Err()
@@ -396,20 +398,20 @@ func TestTokenSourceReturnsTokensInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		expired, theirs := jwt(time.Now()), jwtOf("u2", time.Now().Add(time.Hour))
-		auth := &hangingService{fakeService{refresh: func(context.Context, int) (session.Tokens, error) {
-			return session.Tokens{AccessToken: theirs}, nil
+		service := &hangingService{fakeService{refresh: func(context.Context, int) (auth.Tokens, error) {
+			return auth.Tokens{AccessToken: theirs}, nil
 		}}}
-		s := synmetrix.NewTokenSource(auth, session.Tokens{AccessToken: expired, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expired, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		start := time.Now()
 		_, err := s.Token(t.Context())
 		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
 		if took := time.Since(start); took != synmetrix.DefaultTimeout {
 			t.Errorf("took %v, want %v", took, synmetrix.DefaultTimeout)
 		}
-		if want := []session.Tokens{{AccessToken: theirs, RefreshToken: "refresh-0"}}; !slices.Equal(auth.loggedOut, want) {
-			t.Errorf("%d logouts, want one with what came", len(auth.loggedOut))
+		if want := []auth.Tokens{{AccessToken: theirs, RefreshToken: "refresh-0"}}; !slices.Equal(service.loggedOut, want) {
+			t.Errorf("%d logouts, want one with what came", len(service.loggedOut))
 		}
-		if want := (session.Tokens{AccessToken: expired}); s.Tokens() != want {
+		if want := (auth.Tokens{AccessToken: expired}); s.Tokens() != want {
 			t.Error("the other user's token is kept")
 		}
 	})
@@ -419,35 +421,35 @@ func TestTokenSourceReturnsTokensInTime(t *testing.T) {
 func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]struct {
-		tokens session.Tokens
+		tokens auth.Tokens
 		err    error
 	}{
-		"no access token":         {session.Tokens{RefreshToken: "refresh-1"}, outage(0, session.ErrInvalidAnswer)},
-		"unreadable access token": {session.Tokens{AccessToken: "a.b.c", RefreshToken: "refresh-1"}, nil},
+		"no access token":         {auth.Tokens{RefreshToken: "refresh-1"}, outage(0, auth.ErrInvalidAnswer)},
+		"unreadable access token": {auth.Tokens{AccessToken: "a.b.c", RefreshToken: "refresh-1"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+				service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 					if n == 1 {
 						return answer.tokens, answer.err
 					}
 					return pair(n), nil
 				}}
 				var saved []string
-				s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-					Save: func(_ context.Context, tokens session.Tokens) error {
+				s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+					Save: func(_ context.Context, tokens auth.Tokens) error {
 						saved = append(saved, tokens.RefreshToken)
 						return nil
 					},
 				})
-				if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrInvalidAnswer) {
+				if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidAnswer) {
 					t.Errorf("error = %v, want ErrInvalidAnswer", err)
 				}
 				time.Sleep(time.Second)
 				mustToken(t, s)
-				if want := []string{"refresh-0", "refresh-1"}; !slices.Equal(auth.refreshed, want) {
-					t.Errorf("used %q, want %q", auth.refreshed, want)
+				if want := []string{"refresh-0", "refresh-1"}; !slices.Equal(service.refreshed, want) {
+					t.Errorf("used %q, want %q", service.refreshed, want)
 				}
 				if want := []string{"refresh-1", "refresh-2"}; !slices.Equal(saved, want) {
 					t.Errorf("saved %q, want %q", saved, want)
@@ -461,12 +463,12 @@ func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(context.Context, int) (session.Tokens, error) {
-			return session.Tokens{RefreshToken: "refresh-1"}, outage(time.Minute, session.ErrInvalidAnswer)
+		service := &fakeService{refresh: func(context.Context, int) (auth.Tokens, error) {
+			return auth.Tokens{RefreshToken: "refresh-1"}, outage(time.Minute, auth.ErrInvalidAnswer)
 		}}
 		saves := 0
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-			Save: func(context.Context, session.Tokens) error {
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(context.Context, auth.Tokens) error {
 				if saves++; saves == 1 {
 					return errors.New("disk full")
 				}
@@ -474,12 +476,12 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 			},
 		})
 		for range 3 {
-			if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrInvalidAnswer) {
+			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidAnswer) {
 				t.Errorf("error = %v, want that of the refresh", err)
 			}
 		}
-		if auth.refreshes() != 1 || saves != 2 {
-			t.Errorf("%d refreshes, %d saves, want 1 and 2", auth.refreshes(), saves)
+		if service.refreshes() != 1 || saves != 2 {
+			t.Errorf("%d refreshes, %d saves, want 1 and 2", service.refreshes(), saves)
 		}
 	})
 }
@@ -488,14 +490,14 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 func TestTokenSourceGoesByLifetime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
-			return session.Tokens{AccessToken: jwt(time.Now().Add(-time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}, nil
+		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
+			return auth.Tokens{AccessToken: jwt(time.Now().Add(-time.Hour)), RefreshToken: fmt.Sprint("refresh-", n)}, nil
 		}}
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		token := mustToken(t, s)
 		time.Sleep(time.Hour - 2*time.Minute)
-		if mustToken(t, s) != token || auth.refreshes() != 1 {
-			t.Errorf("%d refreshes, want 1", auth.refreshes())
+		if mustToken(t, s) != token || service.refreshes() != 1 {
+			t.Errorf("%d refreshes, want 1", service.refreshes())
 		}
 	})
 }
@@ -505,23 +507,23 @@ func TestTokenSourceWithoutIssuedAt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		expired := true
-		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 			exp := time.Now().Add(time.Hour)
 			if expired {
 				exp = time.Now()
 			}
 			payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":"u1"},"exp":%d}`, exp.Unix())
-			return session.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".AA", RefreshToken: fmt.Sprint("refresh-", n)}, nil
+			return auth.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".AA", RefreshToken: fmt.Sprint("refresh-", n)}, nil
 		}}
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		_, err := s.Token(t.Context())
 		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "", "invalid answer")
 		expired = false
 		time.Sleep(time.Second)
 		token := mustToken(t, s)
 		time.Sleep(time.Hour - 2*time.Minute)
-		if mustToken(t, s) != token || auth.refreshes() != 2 {
-			t.Errorf("%d refreshes, want 2", auth.refreshes())
+		if mustToken(t, s) != token || service.refreshes() != 2 {
+			t.Errorf("%d refreshes, want 2", service.refreshes())
 		}
 	})
 }
@@ -529,12 +531,12 @@ func TestTokenSourceWithoutIssuedAt(t *testing.T) {
 func TestTokenSourceRenew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{refresh: func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 			time.Sleep(time.Second)
 			return pair(n), nil
 		}}
 		first := pair(0)
-		s := synmetrix.NewTokenSource(auth, first, synmetrix.TokenSourceConfig{})
+		s := synmetrix.NewTokenSource(service, first, synmetrix.TokenSourceConfig{})
 		time.Sleep(time.Second) // so that the next token is another
 		var wg sync.WaitGroup
 		for i := range 10 {
@@ -546,7 +548,7 @@ func TestTokenSourceRenew(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := auth.refreshes(); n != 1 {
+		if n := service.refreshes(); n != 1 {
 			t.Errorf("%d refreshes for one rejected token, want 1", n)
 		}
 	})
@@ -555,17 +557,17 @@ func TestTokenSourceRenew(t *testing.T) {
 func TestTokenSourceLogout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		auth := &fakeService{logoutErr: outage(0, session.ErrUnavailable)}
-		auth.refresh = func(_ context.Context, n int) (session.Tokens, error) {
+		service := &fakeService{logoutErr: outage(0, auth.ErrUnavailable)}
+		service.refresh = func(_ context.Context, n int) (auth.Tokens, error) {
 			time.Sleep(time.Second)
 			return pair(n), nil
 		}
-		s := synmetrix.NewTokenSource(auth, session.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
-			Save: func(context.Context, session.Tokens) error { t.Error("saved after the logout"); return nil },
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(context.Context, auth.Tokens) error { t.Error("saved after the logout"); return nil },
 		})
 		var renewing sync.WaitGroup
 		renewing.Go(func() {
-			if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrRefused) {
+			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrRefused) {
 				t.Errorf("a renewal that the logout overtook: error %v, want ErrRefused", err)
 			}
 		})
@@ -573,29 +575,29 @@ func TestTokenSourceLogout(t *testing.T) {
 
 		hurried, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if err := s.Logout(hurried, true); !errors.Is(err, context.DeadlineExceeded) || len(auth.loggedOut) != 0 {
+		if err := s.Logout(hurried, true); !errors.Is(err, context.DeadlineExceeded) || len(service.loggedOut) != 0 {
 			t.Errorf("error = %v, want DeadlineExceeded", err)
 		}
-		if err := s.Logout(t.Context(), true); !errors.Is(err, session.ErrUnavailable) {
+		if err := s.Logout(t.Context(), true); !errors.Is(err, auth.ErrUnavailable) {
 			t.Errorf("error = %v, want ErrUnavailable", err)
 		}
 		renewing.Wait()
-		auth.logoutErr = nil
+		service.logoutErr = nil
 		if err := s.Logout(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
-		for _, tokens := range auth.loggedOut {
+		for _, tokens := range service.loggedOut {
 			if tokens.RefreshToken != "refresh-1" {
 				t.Errorf("logged out %s, want the newest token", tokens.RefreshToken)
 			}
 		}
-		if len(auth.loggedOut) != 2 || s.Tokens() != (session.Tokens{}) {
-			t.Errorf("%d logouts, want 2, and no tokens left", len(auth.loggedOut))
+		if len(service.loggedOut) != 2 || s.Tokens() != (auth.Tokens{}) {
+			t.Errorf("%d logouts, want 2, and no tokens left", len(service.loggedOut))
 		}
-		if _, err := s.Token(t.Context()); !errors.Is(err, session.ErrRefused) {
+		if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrRefused) {
 			t.Errorf("after the logout: error %v, want ErrRefused", err)
 		}
-		if n := auth.refreshes(); n != 1 {
+		if n := service.refreshes(); n != 1 {
 			t.Errorf("%d refreshes, want 1", n)
 		}
 	})
@@ -605,7 +607,7 @@ func TestTokenSourceLogout(t *testing.T) {
 func TestTokenSourceWithoutTokens(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, answering(ok("{}")))
-	s := synmetrix.NewTokenSource(newClient(t, srv.URL), session.Tokens{}, synmetrix.TokenSourceConfig{})
+	s := synmetrix.NewTokenSource(newClient(t, srv.URL), auth.Tokens{}, synmetrix.TokenSourceConfig{})
 	_, err := s.Token(testContext(t))
 	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
 	_, err = s.Renew(testContext(t), liveAccess)
@@ -627,7 +629,7 @@ func TestTokenSourceAgainstTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := synmetrix.NewTokenSource(c, tokens, synmetrix.TokenSourceConfig{})
+	s := synmetrix.NewTokenSource(c, tokens.Tokens, synmetrix.TokenSourceConfig{})
 	var wg sync.WaitGroup
 	end := time.Now().Add(3 * time.Second)
 	for range 20 {

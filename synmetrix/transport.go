@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 const (
@@ -97,7 +97,7 @@ var (
 // call sends r, once, and returns what its answer means.
 func (c *Client) call(ctx context.Context, r request) error {
 	if err := c.Validate(); err != nil {
-		return newError(r.op, CodeInvalidAddress, session.ErrUnavailable, err)
+		return newError(r.op, CodeInvalidAddress, auth.ErrUnavailable, err)
 	}
 	start := time.Now()
 	a, err := c.exchange(ctx, r)
@@ -112,29 +112,29 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return err
 }
 
-// exchange sends r and reads the answer. Its error is an *session.AuthError,
+// exchange sends r and reads the answer. Its error is an *auth.Error,
 // and means that there is none.
 func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	none := answer{op: r.op}
 	if err := ctx.Err(); err != nil {
-		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, err)
+		return none, newError(r.op, CodeUnreachable, auth.ErrUnavailable, err)
 	}
 
 	var w watch
 	req, err := c.newRequest(httptrace.WithClientTrace(ctx, w.trace()), r)
 	if err != nil {
-		return none, newError(r.op, CodeInvalidInput, session.ErrRefused)
+		return none, newError(r.op, CodeInvalidInput, auth.ErrRefused)
 	}
 	// The transport is used without an http.Client around it: redirects,
 	// Referer, cookies, and errors that quote the URL are all the Client's.
 	resp, err := c.transport.RoundTrip(req)
 	switch {
 	case err != nil && w.unsent():
-		return none, newError(r.op, CodeUnreachable, session.ErrUnavailable, cause(ctx, err))
+		return none, newError(r.op, CodeUnreachable, auth.ErrUnavailable, cause(ctx, err))
 	case err != nil || resp == nil || resp.Body == nil:
-		return none, newError(r.op, CodeNoAnswer, session.ErrUnavailable, session.ErrOutcomeUnknown, cause(ctx, err))
+		return none, newError(r.op, CodeNoAnswer, auth.ErrUnavailable, auth.ErrOutcomeUnknown, cause(ctx, err))
 	}
 	defer resp.Body.Close()
 

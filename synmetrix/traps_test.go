@@ -24,7 +24,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -35,7 +35,7 @@ func TestRefreshOnTheWire(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
 	c := newClient(t, srv.URL+"/base/")
-	if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 		t.Fatal(err)
 	}
 	raw := srv.seen()[0].raw
@@ -54,7 +54,10 @@ func TestRefreshOnTheWire(t *testing.T) {
 func TestCallsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for op, call := range map[string]func(*synmetrix.Client, context.Context) error{
-		"refresh":  func(c *synmetrix.Client, ctx context.Context) error { _, err := c.Refresh(ctx, newRefresh); return err },
+		"refresh": func(c *synmetrix.Client, ctx context.Context) error {
+			_, err := c.Refresh(ctx, auth.Tokens{RefreshToken: newRefresh})
+			return err
+		},
 		"activate": func(c *synmetrix.Client, ctx context.Context) error { _, err := c.Activate(ctx, ticket); return err },
 		"ping":     func(c *synmetrix.Client, ctx context.Context) error { return c.Ping(ctx) },
 		"register": func(c *synmetrix.Client, ctx context.Context) error {
@@ -62,7 +65,7 @@ func TestCallsAreSentOnce(t *testing.T) {
 			return err
 		},
 		"logout": func(c *synmetrix.Client, ctx context.Context) error {
-			return c.Logout(ctx, session.Tokens{RefreshToken: oldRefresh}, false)
+			return c.Logout(ctx, auth.Tokens{RefreshToken: oldRefresh}, false)
 		},
 		"revoke": func(c *synmetrix.Client, ctx context.Context) error { return c.Revoke(ctx, liveAccess) },
 	} {
@@ -81,7 +84,7 @@ func TestCallsAreSentOnce(t *testing.T) {
 					return true
 				})
 				c := newClient(t, srv.URL)
-				if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+				if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 					t.Fatal(err)
 				}
 				err := call(c, testContext(t))
@@ -131,7 +134,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			t.Parallel()
 			srv := serve(t, answering(reply(status, "text/plain", "", "Location: "+elsewhere.URL+"/auth/token/refresh?refresh_token="+oldRefresh)))
 			c := newClient(t, srv.URL)
-			_, err := c.Refresh(testContext(t), oldRefresh)
+			_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
 			_, err = c.Login(testContext(t), email, password)
 			wantError(t, err, "login", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
@@ -152,7 +155,7 @@ func TestCookiesAreNotKept(t *testing.T) {
 	if _, err := c.Login(testContext(t), email, password); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Refresh(testContext(t), newRefresh); err != nil {
+	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: newRefresh}); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range srv.seen() {
@@ -190,7 +193,7 @@ func TestBodyIsCapped(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			srv, sent := endless(status)
-			_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+			_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			wantError(t, err, "refresh", want.code, status, "", want.means)
 			// What was sent beyond the cap lies in the buffers of the two ends.
 			if n := <-sent; n > 32<<20 {
@@ -203,7 +206,7 @@ func TestBodyIsCapped(t *testing.T) {
 func TestHeaderIsCapped(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, answering(reply(200, jsonType, tokensBody(liveAccess, newRefresh), "X-Long: "+strings.Repeat("x", 1<<20))))
-	_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+	_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 }
 
@@ -238,7 +241,7 @@ func TestDeadline(t *testing.T) {
 			t.Parallel()
 			srv := serve(t, test.script)
 			start := time.Now()
-			_, err := newClient(t, srv.URL, synmetrix.WithTimeout(300*time.Millisecond)).Refresh(testContext(t), oldRefresh)
+			_, err := newClient(t, srv.URL, synmetrix.WithTimeout(300*time.Millisecond)).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			took := time.Since(start)
 			wantError(t, err, "refresh", synmetrix.CodeNoAnswer, test.status, "", "outcome unknown, unavailable")
 			if !errors.Is(err, context.DeadlineExceeded) {
@@ -255,17 +258,17 @@ func TestDeadline(t *testing.T) {
 func TestDeadlineOfTwoRequests(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		call  func(*synmetrix.Client, context.Context) (session.Tokens, error)
+		call  func(*synmetrix.Client, context.Context) (auth.Grant, error)
 		first string // answer to the first request
 		op    string // the second
-		keeps session.Tokens
+		keeps auth.Tokens
 	}{
-		"activate": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+		"activate": {func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 			return c.Activate(ctx, ticket)
-		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", session.Tokens{RefreshToken: newRefresh}},
-		"activate without a password": {func(c *synmetrix.Client, ctx context.Context) (session.Tokens, error) {
+		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", auth.Tokens{RefreshToken: newRefresh}},
+		"activate without a password": {func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 			return c.ActivatePasswordless(ctx, ticket)
-		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", session.Tokens{RefreshToken: newRefresh}},
+		}, reply(302, "", "", "Location: /?refresh_token="+newRefresh), "refresh", auth.Tokens{RefreshToken: newRefresh}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,7 +290,7 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
 				}
-				if tokens != test.keeps {
+				if tokens.Tokens != test.keeps {
 					t.Error("other tokens beside the error than those at hand")
 				}
 				if n := len(srv.seen()); n != 2 {
@@ -323,7 +326,7 @@ func TestDeadlineOfTransport(t *testing.T) {
 				test.change(transport)
 				c := newClient(t, strings.Replace(srv.URL, "http:", test.scheme, 1), synmetrix.WithTransport(transport))
 				start := time.Now()
-				_, err := c.Refresh(t.Context(), oldRefresh)
+				_, err := c.Refresh(t.Context(), auth.Tokens{RefreshToken: oldRefresh})
 				wantError(t, err, "refresh", test.code, 0, "", test.means)
 				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 1 s", err, took)
@@ -347,14 +350,14 @@ func TestCallerGivesUp(t *testing.T) {
 		cancel()
 	}()
 	c := newClient(t, srv.URL)
-	_, err := c.Refresh(ctx, oldRefresh)
+	_, err := c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
 
 	// A context that is over before the call sends nothing.
-	_, err = c.Refresh(ctx, oldRefresh)
+	_, err = c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
@@ -375,7 +378,7 @@ func TestNothingWasSent(t *testing.T) {
 
 	t.Run("connection refused", func(t *testing.T) {
 		t.Parallel()
-		_, err := newClient(t, "http://"+address).Refresh(testContext(t), oldRefresh)
+		_, err := newClient(t, "http://"+address).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%v is not ECONNREFUSED", err)
@@ -383,13 +386,13 @@ func TestNothingWasSent(t *testing.T) {
 	})
 	t.Run("no such host", func(t *testing.T) {
 		t.Parallel()
-		_, err := newClient(t, "http://auth.invalid").Refresh(testContext(t), oldRefresh)
+		_, err := newClient(t, "http://auth.invalid").Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		t.Parallel()
 		srv := serve(t, answering(ok("{}")))
-		_, err := newClient(t, strings.Replace(srv.URL, "http:", "https:", 1)).Refresh(testContext(t), oldRefresh)
+		_, err := newClient(t, strings.Replace(srv.URL, "http:", "https:", 1)).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	})
 }
@@ -438,7 +441,7 @@ func TestTLS(t *testing.T) {
 				test.client(transport.TLSClientConfig)
 			}
 			c := newClient(t, strings.Replace(srv.URL, "127.0.0.1", test.host, 1), synmetrix.WithTransport(transport))
-			_, err := c.Refresh(testContext(t), oldRefresh)
+			_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			noSecrets(t, err)
 			if test.outcome == "" {
 				if err != nil {
@@ -482,7 +485,7 @@ func TestForeignTransport(t *testing.T) {
 	c := newClient(t, "http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 		return nil, broken
 	})))
-	_, err := c.Refresh(testContext(t), oldRefresh)
+	_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 	if errors.Is(err, broken) {
 		t.Error("an error of unknown content is passed on")
@@ -491,14 +494,14 @@ func TestForeignTransport(t *testing.T) {
 	c = newClient(t, "http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 		return nil, nil
 	})))
-	_, err = c.Refresh(testContext(t), oldRefresh)
+	_, err = c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 
 	c = newClient(t, "http://auth.example", synmetrix.WithTimeout(time.Millisecond), synmetrix.WithTransport(roundTripper(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, broken
 	})))
-	_, err = c.Refresh(testContext(t), oldRefresh)
+	_, err = c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is not a DeadlineExceeded", err)
 	}
@@ -515,7 +518,7 @@ func TestUpgradeIsNotAwaited(t *testing.T) {
 		return false
 	})
 	start := time.Now()
-	_, err := newClient(t, srv.URL).Refresh(testContext(t), oldRefresh)
+	_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "", "invalid answer, outcome unknown")
 	if took := time.Since(start); took > synmetrix.DefaultTimeout/2 {
 		t.Errorf("took %v", took)
@@ -547,7 +550,7 @@ func TestIdleConnections(t *testing.T) {
 		c := newClient(t, srv.URL, synmetrix.WithTransport(transport))
 		for range 2 {
 			time.Sleep(3 * time.Second)
-			if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+			if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -579,7 +582,7 @@ func TestIdleConnectionsByDefault(t *testing.T) {
 		return false
 	})
 	c := newClient(t, srv.URL)
-	if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -614,7 +617,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		})
 		c := newClient(t, srv.URL, synmetrix.WithTimeout(50*time.Millisecond))
 		for range 20 {
-			_, _ = c.Refresh(testContext(t), oldRefresh)
+			_, _ = c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 		}
 	})
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
@@ -636,7 +639,7 @@ func TestOwnTransport(t *testing.T) {
 	})
 	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
 	for _, c := range []*synmetrix.Client{newClient(t, srv.URL), newClient(t, srv.URL, synmetrix.WithTransport(nil))} {
-		if _, err := c.Refresh(testContext(t), oldRefresh); err != nil {
+		if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -647,9 +650,9 @@ func TestOwnTransport(t *testing.T) {
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("TEST_BEHIND_PROXY") != "" {
-		_, err := synmetrix.NewClient("http://auth.invalid").Refresh(t.Context(), oldRefresh)
+		_, err := synmetrix.NewClient("http://auth.invalid").Refresh(t.Context(), auth.Tokens{RefreshToken: oldRefresh})
 		noSecrets(t, err)
-		var e *session.AuthError
+		var e *auth.Error
 		if !errors.As(err, &e) {
 			t.Fatalf("error = %v", err)
 		}

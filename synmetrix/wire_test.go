@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -239,13 +239,13 @@ func newClient(t *testing.T, base string, opts ...synmetrix.Option) *synmetrix.C
 }
 
 var sentinels = map[string]error{
-	"refused":         session.ErrRefused,
-	"ticket refused":  session.ErrTicketRefused,
-	"unavailable":     session.ErrUnavailable,
-	"rate limited":    session.ErrRateLimited,
-	"invalid answer":  session.ErrInvalidAnswer,
-	"outcome unknown": session.ErrOutcomeUnknown,
-	"second factor":   session.ErrSecondFactor,
+	"refused":         auth.ErrRefused,
+	"ticket refused":  auth.ErrTicketRefused,
+	"unavailable":     auth.ErrUnavailable,
+	"rate limited":    auth.ErrRateLimited,
+	"invalid answer":  auth.ErrInvalidAnswer,
+	"outcome unknown": auth.ErrOutcomeUnknown,
+	"second factor":   auth.ErrSecondFactor,
 }
 
 // meanings lists the sentinels that err wraps, sorted.
@@ -263,15 +263,15 @@ func meanings(err error) string {
 // wantError checks err's sentinels (as meanings lists them), code and status,
 // the service's own message in it, and that nothing else in it gives that or a
 // secret away.
-func wantError(t *testing.T, err error, op, code string, status int, message, want string) *session.AuthError {
+func wantError(t *testing.T, err error, op, code string, status int, message, want string) *auth.Error {
 	t.Helper()
 	if got := meanings(err); got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
 	noSecrets(t, err)
-	var e *session.AuthError
+	var e *auth.Error
 	if !errors.As(err, &e) {
-		t.Fatalf("error is %T (%v), want *session.AuthError", err, err)
+		t.Fatalf("error is %T (%v), want *auth.Error", err, err)
 	}
 	if e.Op != op || e.Code != code || e.StatusCode != status {
 		t.Errorf("op, code, status = %q, %q, %d, want %q, %q, %d", e.Op, e.Code, e.StatusCode, op, code, status)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/sessiontest"
 	"github.com/synmetrix/session/store"
@@ -31,7 +32,7 @@ import (
 
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
-	"session.ClaimNames", "session.Claims", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
+	"auth.ClaimNames", "auth.Claims", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
 	"middleware.Loader", "middleware.Page", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",
@@ -61,7 +62,7 @@ func TestTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens := session.Tokens{AccessToken: tokenPart + "." + tokenPart + "." + tokenPart, RefreshToken: secretText}
+	tokens := auth.Tokens{AccessToken: tokenPart + "." + tokenPart + "." + tokenPart, RefreshToken: secretText}
 	user := sessiontest.As("user-1", "admin")
 	r := user.SignedInTo(manager, httptest.NewRequest("GET", "/", nil))
 	for _, c := range r.Cookies() {
@@ -82,14 +83,14 @@ func TestTypes(t *testing.T) {
 	}
 
 	quiet := map[string]any{
-		"session.AuthError":          session.AuthError{Op: "login", Message: secretText},
+		"auth.Error":                 auth.Error{Op: "login", Message: secretText},
 		"session.Config":             cfg,
 		"session.Exchange":           exchange,
 		"session.Manager":            manager,
-		"session.SecondFactorError":  session.SecondFactorError{Ticket: secretText},
+		"auth.SecondFactorError":     auth.SecondFactorError{Ticket: secretText},
 		"session.SecretKey":          key,
 		"session.Session":            s,
-		"session.Tokens":             tokens,
+		"auth.Tokens":                tokens,
 		"session.Transport":          manager.Transport("api.example"),
 		"middleware.Exchange":        &around,
 		"synmetrix.Client":           client,
@@ -127,7 +128,7 @@ func TestTypes(t *testing.T) {
 		}
 	}
 	embedded := struct {
-		session.Tokens
+		auth.Tokens
 		Name string
 	}{tokens, "embedded"}
 	if found := secrets.Search(fmt.Sprintf("%v %+v %#v %s", embedded, embedded, embedded, embedded)); len(found) > 0 {

@@ -4,7 +4,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/sessiontest"
 	"github.com/synmetrix/session/synmetrix"
@@ -29,7 +28,7 @@ func TestLogin(t *testing.T) {
 		Accounts: []authtest.Account{{Email: "ada@example.com", Password: "correct horse"}},
 	})
 	tokens, err := synmetrix.NewClient(auth.URL).Login(t.Context(), "ada@example.com", "correct horse")
-	if err != nil || tokens == (session.Tokens{}) {
+	if err != nil || tokens == (auth.Tokens{}) {
 		t.Errorf("%v", err)
 	}
 }

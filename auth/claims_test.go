@@ -1,7 +1,6 @@
-package session_test
+package auth_test
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -9,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 )
 
 // jwtOf is a token with this payload.
@@ -114,9 +113,9 @@ func TestParseClaims(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			token := jwtOf(tt.payload)
-			c, err := session.ParseClaims(token, session.ClaimNames{})
+			c, err := auth.ParseClaims(token, auth.ClaimNames{})
 			if tt.wrong != "" {
-				if !errors.Is(err, session.ErrInvalidToken) || !strings.Contains(err.Error(), tt.wrong) || c.UserID != "" || c.AllowedRoles != nil {
+				if !errors.Is(err, auth.ErrInvalidToken) || !strings.Contains(err.Error(), tt.wrong) || c.UserID != "" || c.AllowedRoles != nil {
 					t.Errorf("%+v, error %v; want %q", c, err, tt.wrong)
 				}
 				return
@@ -131,23 +130,23 @@ func TestParseClaims(t *testing.T) {
 	fits := jwtOf(hasura(`{"user_id":"u"}`))
 	for _, size := range []int{64 << 10, 64<<10 + 1} {
 		token := fits + strings.Repeat("A", size-len(fits))
-		if _, err := session.ParseClaims(token, session.ClaimNames{}); (err == nil) != (size <= 64<<10) {
+		if _, err := auth.ParseClaims(token, auth.ClaimNames{}); (err == nil) != (size <= 64<<10) {
 			t.Errorf("a token of %d bytes: %v", size, err)
 		}
 	}
 	for _, token := range []string{"", ".", "..", "a.b.c", fits[:strings.LastIndex(fits, ".")], fits + ".x", " " + fits, strings.Replace(fits, ".", ".=", 1)} {
-		if _, err := session.ParseClaims(token, session.ClaimNames{}); !errors.Is(err, session.ErrInvalidToken) {
+		if _, err := auth.ParseClaims(token, auth.ClaimNames{}); !errors.Is(err, auth.ErrInvalidToken) {
 			t.Errorf("%.20q: %v", token, err)
 		}
 	}
-	c, err := session.ParseClaims(jwtOf(dates("100.5", "253402300799")), session.ClaimNames{})
+	c, err := auth.ParseClaims(jwtOf(dates("100.5", "253402300799")), auth.ClaimNames{})
 	if err != nil || !c.IssuedAt.Equal(time.Unix(100, 5e8)) || !c.ExpiresAt.Equal(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)) {
 		t.Errorf("issued at %v, expires at %v, error %v", c.IssuedAt, c.ExpiresAt, err)
 	}
 }
 
 func TestClaimsGet(t *testing.T) {
-	c, err := session.ParseClaims(jwtOf(hasura(`{"user_id":"u","x":{"y":[1]},"z":null}`)), session.ClaimNames{})
+	c, err := auth.ParseClaims(jwtOf(hasura(`{"user_id":"u","x":{"y":[1]},"z":null}`)), auth.ClaimNames{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +162,7 @@ func TestClaimsGet(t *testing.T) {
 		t.Errorf("z: %v, %v, %v", z, ok, err)
 	}
 	// The case of a name does not matter, unless several claims differ in it.
-	mixed, err := session.ParseClaims(jwtOf(hasura(`{"user_id":"u","X-Hasura-Org":1,"org":2,"Org":3,"a-B":4,"A-b":5}`)), session.ClaimNames{})
+	mixed, err := auth.ParseClaims(jwtOf(hasura(`{"user_id":"u","X-Hasura-Org":1,"org":2,"Org":3,"a-B":4,"A-b":5}`)), auth.ClaimNames{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,81 +182,7 @@ func TestClaimsGet(t *testing.T) {
 	if ok, err := c.Get("x", &n); !ok || err == nil || !strings.Contains(err.Error(), `claim "x"`) {
 		t.Errorf("x as a number: %v, %v", ok, err)
 	}
-	if ok, err := (session.Claims{}).Get("x", &x); ok || err != nil {
+	if ok, err := (auth.Claims{}).Get("x", &x); ok || err != nil {
 		t.Errorf("of no claims: %v, %v", ok, err)
-	}
-}
-
-// Roles of a strange type are no role, from the login on and from a refresh on,
-// and the operator is told; the user stays signed in.
-func TestOddRoles(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
-		for _, odd := range []any{"admin", nil, 7, map[string]string{"0": "admin"}, []any{"admin", nil}, [][]string{{"admin"}}} {
-			for _, atLogin := range []bool{true, false} {
-				a := newApp(t, kind)
-				a.auth.roles = []string{"admin"}
-				if atLogin {
-					a.auth.roles = odd
-				}
-				b := a.signedIn()
-				may := func(want error) {
-					t.Helper()
-					b.visit(func(_ context.Context, s *session.Session) {
-						err := s.Authorize(func(s *session.Session) bool { return s.HasRole("admin") })
-						if !errors.Is(err, want) || !s.SignedIn() || want != nil && len(s.Roles()) != 0 {
-							t.Errorf("%#v at login %v: %v with the roles %q, want %v", odd, atLogin, err, s.Roles(), want)
-						}
-					})
-				}
-				if !atLogin {
-					may(nil)
-					a.auth.roles = odd
-					a.clock.Advance(2 * time.Hour)
-				}
-				may(session.ErrForbidden)
-				if n := a.log.count("WARN", session.EventClaimsUnreadable, "x-hasura-allowed-roles"); n != 1 {
-					t.Errorf("%#v at login %v: the operator was told %d times", odd, atLogin, n)
-				}
-			}
-		}
-	})
-}
-
-// A user who has no roles because their claim has another name is signed in, and
-// the operator is told.
-func TestRolesUnderAnotherName(t *testing.T) {
-	for _, tt := range []struct {
-		name, namespace string
-		says            string // empty: nothing is logged
-	}{
-		{"another name", `{"user_id":"u","roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
-		{"another name in capitals", `{"user_id":"u","X-Hasura-Roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
-		{"a default role alone", `{"user_id":"u","x-hasura-default-role":"user"}`, "no claim x-hasura-allowed-roles or allowed_roles"},
-		{"two cases", `{"user_id":"u","X-Hasura-Allowed-Roles":["admin"],"X-HASURA-ALLOWED-ROLES":["admin"]}`, "x-hasura-allowed-roles comes in several cases"},
-		{"a service without roles", `{"user_id":"u","x-hasura-org":"o"}`, ""},
-		{"an empty list", `{"user_id":"u","allowed_roles":[]}`, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			a := newApp(t)
-			token := jwtOf(hasura(tt.namespace))
-			a.visit("", func(ctx context.Context, _ *session.Session) {
-				if err := a.Start(ctx, session.Tokens{AccessToken: token, RefreshToken: "r"}); err != nil {
-					t.Fatal(err)
-				}
-				s := session.FromContext(ctx)
-				if !s.SignedIn() || len(s.Roles()) != 0 {
-					t.Errorf("signed in: %v, roles %q", s.SignedIn(), s.Roles())
-				}
-			})
-			if n := a.log.count("WARN", session.EventClaimsUnreadable); (n == 1) != (tt.says != "") || n > 1 {
-				t.Errorf("the operator was told %d times", n)
-			}
-			if tt.says != "" && a.log.count(session.EventClaimsUnreadable, tt.says) == 0 {
-				t.Errorf("the log does not say %q", tt.says)
-			}
-			if a.log.count("admin") != 0 {
-				t.Error("the log quotes a role")
-			}
-		})
 	}
 }

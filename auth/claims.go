@@ -1,4 +1,4 @@
-package session
+package auth
 
 import (
 	"encoding/json"
@@ -36,11 +36,26 @@ type Claims struct {
 	// clock of the auth service. IssuedAt is zero if the token has no iat.
 	IssuedAt, ExpiresAt time.Time
 
-	// odd is why AllowedRoles or DefaultRole is empty although the token seems
-	// to have a claim for it.
-	odd error
+	roleErr error // see Err
 
 	namespace map[string]json.RawMessage
+}
+
+// Err returns why AllowedRoles or DefaultRole is empty although the token seems
+// to have a claim for it, nil if they were read.
+func (c Claims) Err() error { return c.roleErr }
+
+// Size is about how many bytes the claims take in memory, for caches.
+func (c Claims) Size() int {
+	const perRole, perClaim = 32, 160 // headers of strings and slices, a place in a map
+	n := len(c.UserID) + len(c.DefaultRole)
+	for _, role := range c.AllowedRoles {
+		n += perRole + len(role)
+	}
+	for name, raw := range c.namespace {
+		n += perClaim + len(name) + cap(raw)
+	}
+	return n
 }
 
 // Get decodes the claim of the token's namespace with the given name into v,
@@ -51,13 +66,13 @@ type Claims struct {
 func (c Claims) Get(name string, v any) (bool, error) {
 	_, raw, err := c.find(name)
 	if err != nil {
-		return true, fmt.Errorf("session: claim %q comes in several cases", name)
+		return true, fmt.Errorf("auth: claim %q comes in several cases", name)
 	}
 	if raw == nil {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return true, fmt.Errorf("session: claim %q: %w", name, err)
+		return true, fmt.Errorf("auth: claim %q: %w", name, err)
 	}
 	return true, nil
 }
@@ -91,21 +106,26 @@ type ClaimNames struct {
 	UserID, AllowedRoles, DefaultRole []string
 }
 
+// The default names; they are never modified.
+var (
+	defaultNamespaces   = []string{"hasura", "https://hasura.io/jwt/claims"}
+	defaultUserID       = []string{"x-hasura-user-id", "user_id"}
+	defaultAllowedRoles = []string{"x-hasura-allowed-roles", "allowed_roles"}
+	defaultDefaultRole  = []string{"x-hasura-default-role", "default_role"}
+)
+
 func (n ClaimNames) withDefaults() ClaimNames {
-	def := func(names *[]string, d ...string) {
+	set := func(names *[]string, defaults []string) {
 		if len(*names) == 0 {
-			*names = d
+			*names = defaults
 		}
 	}
-	def(&n.Namespaces, "hasura", "https://hasura.io/jwt/claims")
-	def(&n.UserID, "x-hasura-user-id", "user_id")
-	def(&n.AllowedRoles, "x-hasura-allowed-roles", "allowed_roles")
-	def(&n.DefaultRole, "x-hasura-default-role", "default_role")
+	set(&n.Namespaces, defaultNamespaces)
+	set(&n.UserID, defaultUserID)
+	set(&n.AllowedRoles, defaultAllowedRoles)
+	set(&n.DefaultRole, defaultDefaultRole)
 	return n
 }
-
-// ErrInvalidToken is wrapped by the errors of [ParseClaims].
-var ErrInvalidToken = errors.New("invalid access token")
 
 // ParseClaims reads the claims of an access token without checking its
 // signature: only a token that has come straight from the auth service may be
@@ -117,7 +137,7 @@ var ErrInvalidToken = errors.New("invalid access token")
 func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
 	c, err := parseClaims(accessToken, names.withDefaults())
 	if err != nil {
-		return Claims{}, fmt.Errorf("session: %w: %w", ErrInvalidToken, err)
+		return Claims{}, fmt.Errorf("auth: %w: %w", ErrInvalidToken, err)
 	}
 	return c, nil
 }
@@ -155,12 +175,13 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if c.UserID == "" {
 		return Claims{}, fmt.Errorf("no claim %s", strings.Join(names.UserID, " or "))
 	}
-	// A role of a strange type is no role, and no reason to refuse the user.
-	c.DefaultRole, c.odd = c.text(names.DefaultRole)
-	var odd error
-	if c.AllowedRoles, odd = c.roles(names.AllowedRoles); odd != nil {
-		c.odd = odd
+	// A role of another type is no role, and no reason to reject the user.
+	c.DefaultRole, c.roleErr = c.text(names.DefaultRole)
+	roles, err := c.roles(names.AllowedRoles)
+	if err != nil {
+		c.roleErr = err
 	}
+	c.AllowedRoles = roles
 	return c, nil
 }
 

@@ -1,0 +1,128 @@
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+)
+
+// The meaning of a failure. Errors of a [Service] wrap one of these, or two
+// where both apply; test with errors.Is.
+var (
+	// ErrRefused: the service understood the request and rejected it for good.
+	// The credentials are wrong, or the refresh token is not valid any more.
+	ErrRefused = errors.New("refused by the auth service")
+
+	// ErrTicketRefused: a one-time ticket (of a login's second step, an activation
+	// or a password reset) is used up, expired or unknown. The step that issued it
+	// has to be repeated. An error that wraps it wraps ErrRefused, too.
+	ErrTicketRefused = errors.New("ticket refused by the auth service")
+
+	// ErrUnavailable: the service did not carry out the request, and may do so
+	// later. It could not be reached, did not respond in time, or reported that
+	// it is failing or overloaded.
+	ErrUnavailable = errors.New("auth service unavailable")
+
+	// ErrRateLimited: the service rejects requests of this client for a while
+	// (HTTP 429). An error that wraps it wraps ErrUnavailable, too.
+	ErrRateLimited = errors.New("rate limited by the auth service")
+
+	// ErrInvalidAnswer: the response of the service cannot be used: a redirect,
+	// HTML, a body that is cut or too large, a success without usable tokens.
+	ErrInvalidAnswer = errors.New("invalid answer from the auth service")
+
+	// ErrOutcomeUnknown: the request may have reached the service, and it is
+	// unknown whether it was carried out. It comes with ErrUnavailable or
+	// ErrInvalidAnswer.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+
+	// ErrSecondFactor: the password is right and a one-time code is required.
+	ErrSecondFactor = errors.New("second factor needed")
+)
+
+// ErrInvalidToken is wrapped by the errors of [ParseClaims].
+var ErrInvalidToken = errors.New("invalid access token")
+
+// Error is a failed call of an auth service.
+//
+// Its text names the call, the code and the status. It holds nothing that was
+// sent or received; Message does.
+type Error struct {
+	// Op is the call that failed, such as "login" or "refresh".
+	Op string
+
+	// Code is a stable, machine-readable name of the failure. The implementation
+	// documents its codes.
+	Code string
+
+	// Message is the service's own text, written for people. It may quote
+	// internals of the service and must not be shown to users or logged.
+	Message string
+
+	// StatusCode is the status of the HTTP response, 0 if there was none.
+	StatusCode int
+
+	// RetryAfter is how long the service asks callers to wait, 0 if it does not
+	// say.
+	RetryAfter time.Duration
+
+	// Err is the meaning of the failure: it wraps one or more of this package's
+	// sentinels, and the cause if there is one.
+	Err error
+}
+
+// Error returns a text that can be logged. It never holds a URL, a token or
+// the service's message.
+func (e *Error) Error() string {
+	s := "auth service"
+	if e.Op != "" {
+		s += ": " + e.Op
+	}
+	if e.Code != "" {
+		s += ": " + e.Code
+	}
+	if e.StatusCode != 0 {
+		s += " (status " + strconv.Itoa(e.StatusCode) + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns e.Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Format prints the text of Error for every verb, without Message.
+func (e Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
+// LogValue returns the text of Error, without Message.
+func (e Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// MarshalJSON returns the text of Error, without Message.
+func (e Error) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// SecondFactorError is returned by [PasswordLogin] for the right password of an
+// account that has a second factor. errors.Is reports it as [ErrSecondFactor].
+type SecondFactorError struct {
+	// Ticket replaces the password at [SecondFactor]. It is a secret.
+	Ticket string
+}
+
+// Error returns a text without the ticket.
+func (e *SecondFactorError) Error() string { return ErrSecondFactor.Error() }
+
+// Is reports whether target is ErrSecondFactor.
+func (e *SecondFactorError) Is(target error) bool { return target == ErrSecondFactor }
+
+// Format prints the text of Error for every verb, without the ticket.
+func (e SecondFactorError) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
+// LogValue returns the text of Error, without the ticket.
+func (e SecondFactorError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// MarshalJSON returns the text of Error, without the ticket.
+func (e SecondFactorError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
