@@ -68,6 +68,7 @@ func blocks(text, language string) []string {
 
 // imports are the packages that a fragment uses without an import declaration.
 var imports = map[string]string{
+	"auth":        "github.com/synmetrix/session/auth",
 	"authtest":    "github.com/synmetrix/session/authtest",
 	"memstore":    "github.com/synmetrix/session/store/memstore",
 	"middleware":  "github.com/synmetrix/session/middleware",
@@ -108,15 +109,26 @@ func TestGoBlocks(t *testing.T) {
 	if len(found) < 10 {
 		t.Fatalf("found %d blocks of Go, want 10 or more", len(found))
 	}
+	if out, err := compile(t, found); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := compile(t, append(found, "var x = session.Undefined")); err == nil {
+		t.Error("a block with an undefined name compiled")
+	}
+}
+
+// compile compiles each block as a package.
+func compile(t *testing.T, found []string) (output []byte, err error) {
+	t.Helper()
 	dir := t.TempDir()
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// With the overlay, the go command treats each file as a package of this
-	// module.
+	// module. Without -o, it compiles packages that are no programs, too.
 	overlay := map[string]string{}
-	args := []string{"build", "-o", dir, "-overlay", filepath.Join(dir, "overlay.json")}
+	args := []string{"build", "-overlay", filepath.Join(dir, "overlay.json")}
 	for i, block := range found {
 		name := "block" + strconv.Itoa(i)
 		if !strings.HasPrefix(block, "package ") {
@@ -136,9 +148,7 @@ func TestGoBlocks(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	return exec.Command("go", args...).CombinedOutput()
 }
 
 func fragment(name, block string) string {
