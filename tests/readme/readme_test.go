@@ -4,6 +4,7 @@ package readme_test
 
 import (
 	"encoding/json"
+	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,8 +100,8 @@ var imports = map[string]string{
 	"url":         "net/url",
 }
 
-// Every block of Go compiles: a program as it is, a fragment as the contents of
-// a package.
+// Every block of Go is formatted and compiles: a program as it is, a fragment as
+// the contents of a package.
 func TestGoBlocks(t *testing.T) {
 	var found []string
 	for _, file := range pages(t) {
@@ -108,6 +109,14 @@ func TestGoBlocks(t *testing.T) {
 	}
 	if len(found) < 10 {
 		t.Fatalf("found %d blocks of Go, want 10 or more", len(found))
+	}
+	for _, block := range found {
+		if !strings.HasPrefix(block, "package ") {
+			block = "package p\n\n" + block
+		}
+		if formatted, err := format.Source([]byte(block)); err != nil || string(formatted) != block {
+			t.Errorf("not formatted (error %v):\n%s", err, block)
+		}
 	}
 	if out, err := compile(t, found); err != nil {
 		t.Errorf("%v\n%s", err, out)
