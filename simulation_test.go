@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -41,10 +42,8 @@ func simCount() int {
 		return *simSeeds
 	case n > 0:
 		return n
-	case os.Getenv("LONG") != "":
-		return 2000
 	}
-	return 25
+	return scale.Of(8, 50, 2000)
 }
 
 // trouble is a kind of world.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -124,7 +124,7 @@ func TestEveryBitOfChunksFlipped(t *testing.T) {
 			start = i + 1
 		}
 		for bit := range 8 {
-			if i-start > 40 && bit != i%8 && os.Getenv("LONG") == "" {
+			if i-start > 40 && bit != i%8 && !scale.Long() {
 				continue
 			}
 			if header[i] == ' ' || header[i] == ';' {
