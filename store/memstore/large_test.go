@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -20,10 +19,7 @@ import (
 // sizes returns how many records the tests below use, and whether the figures
 // are the full ones that the documentation promises.
 func sizes() (n int, long bool) {
-	if os.Getenv("LONG") != "" {
-		return 1_000_000, true
-	}
-	return 50_000, false
+	return scale.Of(20_000, 50_000, 1_000_000), scale.Long()
 }
 
 func heap() uint64 {
@@ -147,24 +143,33 @@ func TestMemoryOfSmallRecords(t *testing.T) {
 // No reader waits for the removal of what has expired, be it the whole store.
 func TestSweepStallsNobody(t *testing.T) {
 	n, long := sizes()
-	target := 50 * time.Millisecond // a loaded machine's scheduler has its share
+	target := 50 * time.Millisecond
 	if long && !raceEnabled {
 		target = time.Millisecond
 	}
-	// The longest stall is that of the store or of the machine, which is shared
-	// and knows pauses of its own. The store's is there in every try.
+	// A busy machine stalls the reader, too. The store does so in every try, and
+	// the machine also without a store.
 	const tries = 5
-	var stalls []time.Duration
 	for range tries {
-		stalls = append(stalls, longestStall(t, n))
-		if stalls[len(stalls)-1] <= target {
-			break
+		machine, store := longestPause(), longestStall(t, n)
+		t.Logf("%d records: the longest stall of a reader while all expired: %v, of the machine: %v", n, store, machine)
+		if store <= max(target, 4*machine) {
+			return
 		}
 	}
-	t.Logf("%d records: longest stalls of a reader while all expired: %v", n, stalls)
-	if slices.Min(stalls) > target {
-		t.Errorf("a reader was stalled for %v, want at most %v", slices.Min(stalls), target)
+	t.Errorf("a reader was stalled for longer than %v in each of %d tries", target, tries)
+}
+
+// longestPause returns how late the machine lets a program go on that sleeps
+// briefly, at worst.
+func longestPause() time.Duration {
+	var longest time.Duration
+	for range 1000 {
+		start := time.Now()
+		time.Sleep(20 * time.Microsecond)
+		longest = max(longest, time.Since(start))
 	}
+	return longest
 }
 
 // longestStall fills a store, lets all records but one expire at once, and

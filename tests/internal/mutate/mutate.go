@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // Package is the code that gets the faults, and the tests that must find them.
@@ -73,9 +75,18 @@ var parallel = make(chan struct{}, 2)
 // mutants. It is an error, too, if a mutant can't be planted or does not
 // compile, or if there is no test to run.
 //
-// The mutants are subtests of t, run two at a time.
+// The mutants are subtests of t, run two at a time. Outside of CI they are only
+// planted: building and running each one takes minutes.
 func Run(t *testing.T, p Package, mutants []Mutant) {
 	t.Helper()
+	if !scale.CI() {
+		for _, m := range mutants {
+			if err := p.check(t.TempDir(), m); err != nil {
+				t.Errorf("%s: %v", m.Name, err)
+			}
+		}
+		return
+	}
 	if out, err := Try(t, p, Mutant{}); err != nil {
 		t.Fatalf("without a fault: %v\n%s", err, out)
 	}
@@ -135,6 +146,16 @@ func Try(t testing.TB, p Package, m Mutant) (output string, err error) {
 		return "", errors.New("mutate: the package has no tests")
 	}
 	return p.run(t.Context(), dir, binary)
+}
+
+// check reports why a mutant cannot be planted.
+func (p Package) check(tmp string, m Mutant) error {
+	dir, err := filepath.Abs(p.Dir)
+	if err != nil {
+		return err
+	}
+	_, err = plant(tmp, dir, m.edits())
+	return err
 }
 
 // plant writes the changed files and returns the name of the overlay that puts
