@@ -45,7 +45,7 @@ func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 // While a service is down it is asked after 0.25 s, 0.5 s and so on up to 10 s,
 // a quarter more or less, however often the user asks.
 func TestBackoff(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s, b := expiredSession(t, kind, authtest.Fault{Status: http.StatusServiceUnavailable})
@@ -102,7 +102,7 @@ func TestBackoffIsJittered(t *testing.T) {
 
 // Any number of requests at once is one try.
 func TestOneTryForAll(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s, b := expiredSession(t, kind, authtest.Fault{Status: http.StatusServiceUnavailable, Delay: 50 * time.Millisecond})
@@ -140,7 +140,7 @@ func TestRetryAfter(t *testing.T) {
 		{500, "3", 3 * time.Second},
 		{404, "3", 3 * time.Second},
 	} {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(tt.header, 1) {
 			t.Run(fmt.Sprintf("%d/%s/%s", tt.status, tt.header, kind), func(t *testing.T) {
 				t.Parallel()
 				f := own(tt.status, "")
@@ -185,7 +185,7 @@ func TestRateLimit(t *testing.T) {
 		{2 * time.Hour, 15 * time.Minute},
 		{-time.Hour, time.Second},
 	} {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(tt.reset.String(), 2) {
 			t.Run(tt.reset.String()+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, kind)
@@ -257,7 +257,7 @@ func TestRateLimit(t *testing.T) {
 // The service's own limit, as it counts, is kept to.
 func TestRateLimitOfTheService(t *testing.T) {
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(skew.String(), 2) {
 			t.Run(skew.String()+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				const limit = 8
@@ -303,7 +303,7 @@ func TestRateLimitOfTheService(t *testing.T) {
 // The limit counts every call: one that is met at a login holds refreshes back.
 // Who wants to sign in may try.
 func TestRateLimitAtLogin(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, kind)

@@ -18,7 +18,7 @@ import (
 // and once the fault is gone the login works.
 func TestLoginFaults(t *testing.T) {
 	for _, f := range faults {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(f.name, 1) {
 			t.Run(f.name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				loginFault(t, f, kind)
@@ -88,7 +88,7 @@ func loginFault(t *testing.T, f fault, kind string) {
 // first step keeps, and the second can be tried again.
 func TestCodeFaults(t *testing.T) {
 	for _, f := range faults {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(f.name, 1) {
 			t.Run(f.name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				codeFault(t, f, kind)
@@ -143,7 +143,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 
 // A service that is not there at all is the same as one that does not answer.
 func TestServiceGone(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, kind)

@@ -13,7 +13,7 @@ import (
 // soon as the service can. The service itself confirms what it does not do:
 // while its database is down, and for an access token that has expired.
 func TestLogoutEverywhere(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		for name, prepare := range map[string]func(s *site){
 			"database down": func(s *site) { s.auth.Inject(authtest.Any, authtest.Fault{BackendDown: true}) },
 			"no response":   func(s *site) { s.auth.Inject(authtest.Any, authtest.Fault{Status: 503}) },
@@ -49,7 +49,7 @@ func TestLogoutEverywhere(t *testing.T) {
 // With the service in order all sessions end, also where the access token has
 // expired.
 func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, kind)

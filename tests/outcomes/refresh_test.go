@@ -16,7 +16,7 @@ import (
 // that is still good and one that has expired, in both kinds of sessions.
 func TestRefreshFaults(t *testing.T) {
 	for _, f := range append(slices.Clone(faults), anothersTokens) {
-		for _, kind := range kinds {
+		for _, kind := range kindsFor(f.name, 2) {
 			for _, age := range []time.Duration{inWindow, expired} {
 				name := f.name + "/" + kind + "/good token"
 				if age == expired {

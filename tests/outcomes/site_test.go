@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log/slog"
 	"net/http"
@@ -34,6 +35,7 @@ import (
 	"github.com/synmetrix/session/adapters/sessionecho"
 	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/synmetrix"
@@ -98,6 +100,21 @@ func (c *clock) advance(d time.Duration) { c.moved.Add(int64(d)) }
 
 // kinds are where sessions are kept, and what serves the app.
 var kinds = slices.Concat(stores["cookie"], stores["memory"])
+
+// kindsFor returns the kinds that a case runs with: all in CI, otherwise n of
+// them, which its name selects. The first two are in cookies and in a store.
+func kindsFor(name string, n int) []string {
+	if scale.CI() {
+		return kinds
+	}
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, name)
+	var chosen []string
+	for i := range n {
+		chosen = append(chosen, kinds[(int(h.Sum32()%6)+3*i)%len(kinds)])
+	}
+	return chosen
+}
 
 var stores = map[string][]string{
 	"cookie": {"cookie/nethttp", "cookie/echo", "cookie/gin"},
