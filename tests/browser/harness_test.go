@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -56,7 +56,7 @@ func open(t *testing.T, site string) *tab {
 	t.Helper()
 	path, err := findChromium()
 	if err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("LONG") != "" {
+		if scale.CI() {
 			t.Fatal(err)
 		}
 		t.Skip(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 func testPrefs(t *testing.T, tt target) {
@@ -366,7 +367,7 @@ func testManyAtExpiry(t *testing.T, tt target) {
 	const n = 100
 	api := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {})
 	s := start(t, tt, authtest.Options{AccessLife: time.Second}, "UPSTREAM_URL="+api.URL)
-	for range rounds(3, 100) {
+	for range scale.Of(1, 3, 100) {
 		b := s.signedIn(t, viewer)
 		old := b.copy()
 		b.get("/api/upstream").is(200)

@@ -10,7 +10,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -409,14 +408,6 @@ func eventually(t *testing.T, what string, done func() bool) {
 			t.Fatalf("it does not happen: %s", what)
 		}
 	}
-}
-
-// rounds is a count that LONG=1 raises.
-func rounds(usual, long int) int {
-	if os.Getenv("LONG") != "" {
-		return long
-	}
-	return usual
 }
 
 func cancelable() (context.Context, context.CancelFunc) {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/dbtest"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
@@ -126,9 +127,22 @@ var suite = []struct {
 	{"SIGTERM while refreshing", testSIGTERMWhileRefreshing},
 }
 
-// Every test of the suite, with each store under each framework. But for cookies
-// only one framework is tried with each test, and another with the next, unless
-// LONG=1: all have seen each store, and each test.
+// runs reports whether test k of the suite runs in place i under framework j.
+// LONG=1 runs all. CI runs each test in all places: with cookies under each
+// framework, with others under one. By default a test runs in two places: with
+// cookies and with one of the others, under one framework each.
+func runs(i, j, k int) bool {
+	turn := (i+j+k)%len(frameworks) == 0
+	switch {
+	case scale.Long():
+		return true
+	case scale.CI():
+		return i == 0 || turn
+	}
+	return turn && (i == 0 || i == 1+k%(len(places)-1))
+}
+
+// TestEverywhere runs the suite with each store under each framework.
 func TestEverywhere(t *testing.T) {
 	t.Parallel()
 	for i, p := range places {
@@ -139,7 +153,7 @@ func TestEverywhere(t *testing.T) {
 				t.Run(framework, func(t *testing.T) {
 					t.Parallel()
 					for k, c := range suite {
-						if p.name != "cookie" && os.Getenv("LONG") == "" && (i+j+k)%len(frameworks) != 0 {
+						if !runs(i, j, k) {
 							continue
 						}
 						t.Run(c.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // live sends, for as long as the client asks for, the access token that it
@@ -66,7 +67,7 @@ func TestWebSocket(t *testing.T) {
 		s := newSite(t, store, life)
 		s.serve(guarded[framework](s.m, map[string]http.HandlerFunc{"/live": live, "/user": whoami}))
 		b := s.signedIn(viewer)
-		open := duration(6*time.Second, time.Minute)
+		open := scale.Of(6*time.Second, 6*time.Second, time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*open+20*time.Second)
 		defer cancel()
 		_, restore := b.cookies()

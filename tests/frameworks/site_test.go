@@ -9,7 +9,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -230,14 +229,6 @@ func overAll(t *testing.T, test func(t *testing.T, framework, store string)) {
 			})
 		}
 	}
-}
-
-// duration is a time that LONG=1 raises.
-func duration(usual, long time.Duration) time.Duration {
-	if os.Getenv("LONG") != "" {
-		return long
-	}
-	return usual
 }
 
 // open returns a response whose body has not been read. header are pairs of

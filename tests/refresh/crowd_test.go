@@ -9,15 +9,16 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 )
 
-// Two hundred users whose tokens have expired together, each with fifty
-// requests: two hundred refreshes, and nobody is given what is another's.
+// The tokens of many users have expired together, and each user sends many
+// requests: one refresh for each user, and no response is another user's.
 func TestCrowdAtExpiry(t *testing.T) {
-	const users, requests = 200, 50
+	users, requests := scale.Of(40, 200, 200), scale.Of(25, 50, 50)
 	for _, k := range kinds {
-		for round := range rounds(1, 10) {
+		for round := range scale.Of(1, 1, 10) {
 			t.Run(string(k), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(round), 3))
 				var ids []string

@@ -13,6 +13,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // departure is when a client leaves in the middle of a refresh.
@@ -30,7 +31,7 @@ const (
 // it comes back with its old cookies and is served with the new tokens. It may
 // do so again and again, and never get an answer.
 func TestClientGoneMidRefresh(t *testing.T) {
-	severally(t, rounds(50, 1000), func(t *testing.T, i int) {
+	severally(t, scale.Of(16, 50, 1000), func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
 		k, when, expired := kinds[i%2], departure(i/2%int(departures)), i/8%2 == 0
 		user := userID(1)

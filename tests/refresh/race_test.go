@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // A logout races each of its rivals, in every order at the server, and the
@@ -40,7 +41,7 @@ func TestEverythingRaces(t *testing.T) {
 // both kinds, and as often as it takes to have so many races.
 func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 	orders := interleavings(acts)
-	severally(t, max(len(kinds)*len(orders), rounds(usual, long)), func(t *testing.T, i int) {
+	severally(t, max(len(kinds)*len(orders), scale.Of(usual/3, usual, long)), func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 4))
 		race(t, kinds[i%2], rng, acts, orders[i/2%len(orders)])
 	})
@@ -48,7 +49,7 @@ func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 
 // inSomeOrder lets acts race in orders left to chance.
 func inSomeOrder(t *testing.T, usual, long int, acts ...act) {
-	severally(t, rounds(usual, long), func(t *testing.T, i int) {
+	severally(t, scale.Of(usual/3, usual, long), func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 5))
 		var order []string
 		for _, a := range acts {

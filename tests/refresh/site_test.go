@@ -14,7 +14,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -441,14 +440,6 @@ func (j *journal) next(event string) <-chan struct{} {
 		j.waiting[event][n] = make(chan struct{})
 	}
 	return j.waiting[event][n]
-}
-
-// rounds is a count that LONG=1 raises.
-func rounds(usual, long int) int {
-	if os.Getenv("LONG") != "" {
-		return long
-	}
-	return usual
 }
 
 // severally runs a test n times, some at a time: they wait more than they work.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // A hundred requests of one browser with one token, which has expired or is
@@ -19,7 +20,7 @@ import (
 // and every answer of it brings the new ones.
 func TestManyRequestsOneRefresh(t *testing.T) {
 	const requests = 100
-	severally(t, rounds(50, 1000), func(t *testing.T, i int) {
+	severally(t, scale.Of(16, 50, 1000), func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		k, expired, spread := kinds[i%2], i/2%2 == 0, i/4%2 == 0
 		user := userID(1)

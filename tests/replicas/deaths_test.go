@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -27,7 +28,7 @@ func (c *cluster) testDeaths(t *testing.T) {
 		// What a refused take-over waits for is a call of the one before.
 		c.all = append(c.all, c.start(t, "AUTH_TIMEOUT=1s"))
 	}
-	for range rounds(1, 10) {
+	for range scale.Of(1, 1, 10) {
 		c.run("killed before it was sent", c.testKilledBeforeSent)
 		c.run("killed before it was carried out", c.testKilledBeforeCarriedOut)
 		c.run("killed before it was answered", c.testKilledBeforeAnswered)

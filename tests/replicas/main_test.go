@@ -5,12 +5,12 @@
 package replicas_test
 
 import (
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/dbtest"
 	"github.com/synmetrix/session/tests/internal/proc"
 
@@ -82,23 +82,13 @@ func TestCrowd(t *testing.T) {
 	}
 	crowd("PostgreSQL", newDatabase(dbtest.Postgres(t)), stored)
 	crowd("SQLite", newSQLite(t), cookies)
-	if long() {
+	if scale.Long() {
 		crowd("SQLite", newSQLite(t), stored)
 		crowd("PostgreSQL", newDatabase(dbtest.Postgres(t)), cookies)
 		for _, m := range modes {
 			crowd("MariaDB", newDatabase(dbtest.MariaDB(t)), m)
 		}
 	}
-}
-
-func long() bool { return os.Getenv("LONG") != "" }
-
-// rounds is a count that LONG=1 raises.
-func rounds(usual, most int) int {
-	if long() {
-		return most
-	}
-	return usual
 }
 
 // severally runs a test n times, some at a time: they wait more than they work.

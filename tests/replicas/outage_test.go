@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/dbtest"
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
@@ -76,7 +77,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		c.mayRefuse.Store(true)
 		began := time.Now()
 		outage.begin()
-		time.Sleep(time.Duration(rounds(3, 60)) * time.Second)
+		time.Sleep(scale.Of(3*time.Second, 3*time.Second, time.Minute))
 		outage.end()
 		back := time.Now()
 		served, refused, looked = c.served.Load()-served, c.refused.Load()-refused, c.looked.Load()-looked

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
@@ -22,7 +23,7 @@ func TestStalledWrites(t *testing.T) {
 		t.Run(name+"/"+string(m), func(t *testing.T) { newCluster(t, db, m, newKeys()).testStalledWrites(t) })
 	}
 	stalled("PostgreSQL", newDatabase(dbtest.Postgres(t)), stored)
-	if long() {
+	if scale.Long() {
 		stalled("PostgreSQL", newDatabase(dbtest.Postgres(t)), cookies)
 		for _, m := range modes {
 			stalled("SQLite", newSQLite(t), m)
@@ -33,7 +34,7 @@ func TestStalledWrites(t *testing.T) {
 
 func (c *cluster) testStalledWrites(t *testing.T) {
 	const sessions = 10 // each is a round of its own
-	for i := range rounds(1, 20) {
+	for i := range scale.Of(1, 1, 20) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			var logins []login
 			for n := range sessions {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // Fifty requests write as many values of one session over two processes, while
@@ -18,7 +20,7 @@ func (c *cluster) testValues(t *testing.T) {
 	window := c.start(t, "REFRESH_BEFORE=1s") // renews a token of 2 s from its half on
 	also := c.start(t, "REFRESH_BEFORE=1s")
 	among := []*process{window, also}
-	severally(t, rounds(4, 200), func(t *testing.T, i int) {
+	severally(t, scale.Of(2, 4, 200), func(t *testing.T, i int) {
 		l := c.signIn(t, among[i%2], 2*time.Second)
 		l.user.holdRefresh(stop{before: i/4%2 == 0, lasts: time.Duration(1+i%7) * 20 * time.Millisecond})
 		if i/2%2 == 0 {

@@ -6,13 +6,15 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // Three hundred requests with a token that has expired, over all processes,
 // are one refresh and three hundred answers, each from an API that was called
 // with the new token.
 func (c *cluster) testWave(t *testing.T) {
-	for i := range rounds(3, 200) {
+	for i := range scale.Of(2, 3, 200) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			l := c.signIn(t, c.all[i%len(c.all)], briefly)

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -52,9 +51,6 @@ func (d database) test(t *testing.T) {
 		t.Run("Network", d.testNetwork)
 	}
 }
-
-// long reports whether tests run at their full size.
-func long() bool { return os.Getenv("LONG") != "" }
 
 // open opens a database of the test's own, closed with it. Settings are added
 // to its address.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/sqlstore"
 	"github.com/synmetrix/session/tests/internal/dbtest"
@@ -27,10 +28,7 @@ var fill = map[sqlstore.Dialect]string{
 // TestMillion says how long calls take on a table of a million rows, half of
 // them expired.
 func TestMillion(t *testing.T) {
-	rows := 5_000
-	if long() {
-		rows = 1_000_000
-	}
+	rows := scale.Of(5_000, 5_000, 1_000_000)
 	t.Run("SQLite", func(t *testing.T) { sqlite.testMillion(t, rows) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		database{sqlstore.PostgreSQL, dbtest.Postgres(t)}.testMillion(t, rows)

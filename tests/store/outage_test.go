@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/sqlstore"
 	"github.com/synmetrix/session/tests/internal/dbtest"
@@ -205,10 +206,7 @@ func (d database) testNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lasts := 500 * time.Millisecond
-	if long() {
-		lasts = 5 * time.Second
-	}
+	lasts := scale.Of(200*time.Millisecond, 500*time.Millisecond, 5*time.Second)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			var answers, failures atomic.Int64

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/sqlstore"
 )
@@ -130,10 +131,7 @@ func TestSQLiteProcesses(t *testing.T) {
 // A process that is killed while it writes leaves a whole file, with all that
 // was acknowledged.
 func TestSQLiteKilled(t *testing.T) {
-	times := 10
-	if long() {
-		times = 200
-	}
+	times := scale.Of(4, 10, 200)
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	writes := 0
 	for i := range times {

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/proxy"
 
 	"github.com/go-sql-driver/mysql"   // and the driver "mysql"
@@ -63,7 +64,7 @@ func needs(t testing.TB, pkg, program string, err error) {
 	if err == nil {
 		return
 	}
-	if os.Getenv("CI") != "" || os.Getenv("LONG") != "" {
+	if scale.CI() {
 		t.Fatalf("%s is not installed (Debian package %s)", program, pkg)
 	}
 	t.Skipf("%s is not installed (Debian package %s)", program, pkg)
