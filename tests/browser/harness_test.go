@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -96,6 +98,11 @@ func newTab(t *testing.T, ctx context.Context, site string) *tab {
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
+	// Of several windows one has the focus. Each of them must take input.
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return err
+	}))
 	t.Cleanup(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -144,7 +151,7 @@ func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
 	evaluate[int](b, "window.left = 1")
 	b.do(steps...)
 	const arrived = "!window.left && document.readyState === 'complete'"
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(25 * time.Millisecond) {
 		// While one page gives way to the next there is none to ask.
 		ctx, cancel := context.WithTimeout(b.ctx, patience)
 		done, err := chromedp.Run(ctx, chromedp.Evaluate[bool](arrived))
@@ -194,13 +201,28 @@ func evaluate[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 	return v
 }
 
-// awaitFocus waits until the page has put the cursor into a field, which a busy
-// browser does some time after it has loaded the page: keys would be lost.
-func (b *tab) awaitFocus(field string) {
+// enter types text into the field that has the focus, in place of the field's
+// value. A browser drops input until it has painted the page, so enter types
+// until the field shows the text.
+func (b *tab) enter(field, text string) {
 	b.t.Helper()
-	for end := time.Now().Add(patience); evaluate[string](b, "document.activeElement.name ?? ''") != field; time.Sleep(10 * time.Millisecond) {
+	type state struct{ Name, Value string }
+	insert := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
+		return err
+	})
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		const look = "(({name = '', value = ''}) => ({name, value}))(document.activeElement)"
+		got := evaluate[state](b, look)
+		if got == (state{field, text}) {
+			return
+		}
 		if time.Now().After(end) {
-			b.t.Fatalf("%s: the cursor is not in the field %s", b.at(), field)
+			b.t.Fatalf("%s: the field %q has the value %q, want %q in %q", b.at(), got.Name, got.Value, text, field)
+		}
+		if got.Name == field {
+			evaluate[bool](b, "document.activeElement.select(), true")
+			b.do(insert)
 		}
 	}
 }

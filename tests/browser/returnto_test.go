@@ -17,6 +17,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -69,9 +70,12 @@ func TestReturnTo(t *testing.T) {
 	}
 
 	var bodies, want []string
-	for _, value := range hostile {
+	for i, value := range hostile {
 		once := url.PathEscape(value)
-		for _, v := range []string{value, "/" + once, "/" + url.PathEscape(once)} {
+		for j, v := range []string{value, "/" + once, "/" + url.PathEscape(once)} {
+			if !scale.Turn(i+j, 3) {
+				continue
+			}
 			form := url.Values{"email": {"user@example.com"}, "password": {password}, "return_to": {v}}
 			bodies = append(bodies, form.Encode())
 			want = append(want, app.URL+cmp.Or(middleware.ReturnTo(v), "/"))
@@ -89,7 +93,7 @@ func TestReturnTo(t *testing.T) {
 			return answer.redirected ? answer.url : answer.status + ""
 		}))`, chromedp.EvalAwaitPromise)...)
 	}
-	if len(got) != len(want) || len(got) < 900 {
+	if len(got) != len(want) || len(got) < scale.Of(300, 900, 900) {
 		t.Fatalf("%d ends of %d", len(got), len(want))
 	}
 	for i, w := range want {
