@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -48,7 +49,10 @@ var targets = []target{
 // TestEverydayUse is what users do, and what visitors do who are none.
 func TestEverydayUse(t *testing.T) {
 	t.Parallel()
-	for _, tt := range targets {
+	for i, tt := range targets {
+		if !scale.Turn(i, 3) {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=" + accessLife.String()})
@@ -71,7 +75,10 @@ func TestEverydayUse(t *testing.T) {
 // should not.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	for _, tt := range targets[:2] {
+	for i, tt := range targets[:2] {
+		if !scale.Turn(i+1, 2) {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			auth := authtest.NewServer(t, authtest.Options{
