@@ -2,13 +2,13 @@ package session
 
 import "sync"
 
-// cache remembers what was made of bytes that do not change. It holds at most
+// Cache remembers what was made of bytes that do not change. It holds at most
 // the given number of bytes. Entries have two generations: those used last are
-// young, and when the young ones fill half of the cache, the old ones go.
+// young, and when the young ones fill half of the Cache, the old ones go.
 //
 // An entry larger than largest is not kept: a few of them would displace all
 // others.
-type cache[K comparable, V any] struct {
+type Cache[K comparable, V any] struct {
 	bytes, largest int
 
 	mu         sync.RWMutex
@@ -21,11 +21,11 @@ type cached[V any] struct {
 	bytes int
 }
 
-func newCache[K comparable, V any](bytes, largest int) *cache[K, V] {
-	return &cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
+func NewCache[K comparable, V any](bytes, largest int) *Cache[K, V] {
+	return &Cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
 }
 
-func (c *cache[K, V]) get(k K) (V, bool) {
+func (c *Cache[K, V]) Get(k K) (V, bool) {
 	c.mu.RLock()
 	e, ok := c.young[k]
 	var aged bool
@@ -40,7 +40,7 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 }
 
 // keep makes an old entry young, unless it has been replaced meanwhile.
-func (c *cache[K, V]) keep(k K) {
+func (c *Cache[K, V]) keep(k K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.old[k]; ok {
@@ -48,15 +48,15 @@ func (c *cache[K, V]) keep(k K) {
 	}
 }
 
-// put stores v, which holds the given number of bytes, in the place of what is
+// Put stores v, which holds the given number of bytes, in the place of what is
 // stored under k.
-func (c *cache[K, V]) put(k K, v V, bytes int) {
+func (c *Cache[K, V]) Put(k K, v V, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.putLocked(k, cached[V]{v, bytes + entryBytes})
 }
 
-func (c *cache[K, V]) putLocked(k K, e cached[V]) {
+func (c *Cache[K, V]) putLocked(k K, e cached[V]) {
 	if was, ok := c.young[k]; ok {
 		c.youngBytes -= was.bytes
 		delete(c.young, k)
@@ -80,14 +80,14 @@ const (
 	valueBytes  = 160
 )
 
-// memory is how many bytes r takes, without the bytes of its values: those are
+// Memory is how many bytes r takes, without the bytes of its values: those are
 // part of what r was decoded from.
-func (r *record) memory() int {
-	n := recordBytes + len(r.key) + len(r.userID) + len(r.pair.tokens.AccessToken) + len(r.pair.tokens.RefreshToken)
-	for name := range r.values {
+func (r *Record) Memory() int {
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	for name := range r.Values {
 		n += valueBytes + len(name)
 	}
-	if c := r.pair.claims; c != nil {
+	if c := r.Pair.Claims; c != nil {
 		n += c.Size()
 	}
 	return n

@@ -47,8 +47,8 @@ func (s *Session) Done() <-chan struct{} {
 
 // watch reports that the session of rec has ended, or returns false when ctx
 // is done.
-func (m *Manager) watch(ctx context.Context, rec *record) (ended bool) {
-	here, stop := m.endings.wait(rec.key)
+func (m *Manager) watch(ctx context.Context, rec *Record) (ended bool) {
+	here, stop := m.endings.wait(rec.Key)
 	defer stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

@@ -15,29 +15,29 @@ import (
 // What is decoded was encoded: nothing else is, whatever comes in. It is
 // tested inside the package, since a seal is around all of it.
 
-func testRecord() *record {
+func testRecord() *Record {
 	now := time.UnixMilli(1_700_000_000_123)
-	id := newSessionID()
-	return &record{
-		id:      id,
-		key:     id.key(),
-		userID:  "328ddebf-1234-4abc-8def-0123456789ab",
-		created: now,
-		pair: pair{
-			gen:     7,
-			tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
-			expires: now.Add(time.Hour),
-			life:    time.Hour,
+	id := NewID()
+	return &Record{
+		ID:      id,
+		Key:     id.Key(),
+		UserID:  "328ddebf-1234-4abc-8def-0123456789ab",
+		Created: now,
+		Pair: Pair{
+			Gen:     7,
+			Tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
+			Expires: now.Add(time.Hour),
+			Life:    time.Hour,
 		},
 		lease:    lease{nonce: 1 << 63, beat: 3, claim: true},
 		unknown:  1 << 62,
 		failures: 4,
 		retryAt:  now.Add(time.Second),
 		shown:    true,
-		ended:    endedByLogout,
+		ended:    EndedByLogout,
 		all:      true,
-		values:   map[string][]byte{"a": []byte(`"b"`), "theme": {}},
-		lastSeen: now,
+		Values:   map[string][]byte{"a": []byte(`"b"`), "theme": {}},
+		LastSeen: now,
 	}
 }
 
@@ -45,16 +45,16 @@ func testRecord() *record {
 func TestDecodeRecordRefuses(t *testing.T) {
 	r := testRecord()
 	good := r.encode()
-	got, err := decodeRecord(good, r.id, r.key)
+	got, err := decodeRecord(good, r.ID, r.Key)
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
 	}
 	other := testRecord()
-	if _, err := decodeRecord(good, other.id, other.key); err == nil {
+	if _, err := decodeRecord(good, other.ID, other.Key); err == nil {
 		t.Error("the record of another session was decoded")
 	}
 	for i := range good {
-		if _, err := decodeRecord(good[:i], r.id, r.key); err == nil {
+		if _, err := decodeRecord(good[:i], r.ID, r.Key); err == nil {
 			t.Errorf("decoded from the first %d of %d bytes", i, len(good))
 		}
 	}
@@ -63,7 +63,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"another format": append([]byte{recordFormat + 1}, good[1:]...),
 		"nothing":        nil,
 	} {
-		if _, err := decodeRecord(b, r.id, r.key); err == nil {
+		if _, err := decodeRecord(b, r.ID, r.Key); err == nil {
 			t.Errorf("%s: decoded", what)
 		}
 	}
@@ -146,10 +146,10 @@ func TestSealPurposes(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	r := testRecord()
-	id, key, full := r.id, r.key, r.encode()
+	id, key, full := r.ID, r.Key, r.encode()
 	f.Add(full)
-	f.Add((&record{key: key}).encode())
-	f.Add((&record{key: key, userID: "u", pair: pair{tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
+	f.Add((&Record{Key: key}).encode())
+	f.Add((&Record{Key: key, UserID: "u", Pair: Pair{Tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
 	for i := 1; i < len(full); i += 37 {
 		f.Add(full[:i])
 	}
@@ -177,9 +177,9 @@ func FuzzDecodeCookies(f *testing.F) {
 	r := testRecord()
 	f.Add(encodeTokens(r))
 	f.Add(encodeState(r))
-	f.Add(encodeTokens(&record{}))
-	f.Add(encodeState(&record{}))
-	f.Add(r.id[:])
+	f.Add(encodeTokens(&Record{}))
+	f.Add(encodeState(&Record{}))
+	f.Add(r.ID[:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, ok := decodeTokens(b); ok && !bytes.Equal(encodeTokens(r), b) {
@@ -189,11 +189,11 @@ func FuzzDecodeCookies(f *testing.F) {
 			if !bytes.Equal(encodeState(r), b) {
 				t.Fatal("a state decoded from what is not its encoding")
 			}
-			if len(b) > stateSize(r.values) {
+			if len(b) > stateSize(r.Values) {
 				t.Fatal("a state is larger than was foretold")
 			}
 		}
-		if r, ok := decodeID(b); ok != (len(b) == len(sessionID{})) || ok && !bytes.Equal(r.id[:], b) {
+		if r, ok := decodeID(b); ok != (len(b) == len(ID{})) || ok && !bytes.Equal(r.ID[:], b) {
 			t.Fatal("an ID of another length, or another ID")
 		}
 	})

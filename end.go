@@ -22,47 +22,47 @@ import (
 //     holds, so that all processes and requests together make one attempt.
 //  3. A refresh that is under way at the end leaves its new tokens in the mark.
 
-// reason says why a session has ended. Its text is stable: it stands in logs.
-type reason string
+// Reason says why a session has ended. Its text is stable: it stands in logs.
+type Reason string
 
 const (
-	endedByLogout       reason = "logout"
-	endedByLogoutAll    reason = "logout_all"
-	endedByLogin        reason = "replaced_by_login"
-	endedByRefusal      reason = "refresh_refused"
-	endedByUnknown      reason = "refresh_outcome_unknown"
-	endedByOtherUser    reason = "refresh_other_user"
-	endedByIdleTimeout  reason = "idle_timeout"
-	endedByLifetime     reason = "lifetime"
-	endedByStore        reason = "revoked" // the store has no record of it any more
-	endedBeforeDelivery reason = "login_not_delivered"
+	EndedByLogout       Reason = "logout"
+	EndedByLogoutAll    Reason = "logout_all"
+	EndedByLogin        Reason = "replaced_by_login"
+	endedByRefusal      Reason = "refresh_refused"
+	endedByUnknown      Reason = "refresh_outcome_unknown"
+	endedByOtherUser    Reason = "refresh_other_user"
+	endedByIdleTimeout  Reason = "idle_timeout"
+	endedByLifetime     Reason = "lifetime"
+	endedByStore        Reason = "revoked" // the store has no record of it any more
+	EndedBeforeDelivery Reason = "login_not_delivered"
 )
 
 // reasons are all of them. A mark holds a reason by its index here: new ones are
 // added at the end.
-var reasons = []reason{
-	endedByLogout, endedByLogoutAll, endedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
-	endedByIdleTimeout, endedByLifetime, endedByStore, endedBeforeDelivery,
+var reasons = []Reason{
+	EndedByLogout, EndedByLogoutAll, EndedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
+	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery,
 }
 
-// byBrowser reports whether the session ended at a request of its own browser,
+// ByBrowser reports whether the session ended at a request of its own browser,
 // and the response deleted or replaced its cookies. Late requests that still
 // carry those must not touch the cookies that the browser has by then, which
 // may be of another user's session.
-func (why reason) byBrowser() bool {
-	return why == endedByLogout || why == endedByLogoutAll || why == endedByLogin
+func (why Reason) ByBrowser() bool {
+	return why == EndedByLogout || why == EndedByLogoutAll || why == EndedByLogin
 }
 
 // byService reports whether the auth service has no refresh token of the session
 // any more.
-func (why reason) byService() bool {
+func (why Reason) byService() bool {
 	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
 }
 
 // endedError is a ledger's error for a session that has ended.
 type endedError struct {
-	why  reason
-	mark *record // nil where there is none
+	why  Reason
+	mark *Record // nil where there is none
 }
 
 func (e *endedError) Error() string {
@@ -73,14 +73,14 @@ func (e *endedError) Is(target error) bool { return target == ErrEnded }
 // unrevoked reports whether the mark has tokens whose revocation may be tried
 // now.
 func (e *endedError) unrevoked(now time.Time) bool {
-	return e.mark != nil && e.mark.pair.tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
+	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
 // end ends the session of which rec is a state, and revokes its tokens, for
 // which it waits a little while. For a session that had ended before, the error
 // is an *endedError. With all it is ErrLogoutIncomplete where the mark is set
 // and sessions of the user that are not in the store may live on.
-func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) error {
+func (m *Manager) end(ctx context.Context, rec *Record, why Reason, all bool) error {
 	ctx = context.WithoutCancel(ctx)
 	l := m.ledger(rec)
 	if all && m.stored {
@@ -90,7 +90,7 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 		if err != nil {
 			return err
 		}
-		if err := m.endOthers(ctx, now.userID, l.key); err != nil {
+		if err := m.endOthers(ctx, now.UserID, l.key); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 		return err
 	}
 	rev := m.revokeEnded(l, last, all, ended == nil)
-	if why != endedByLogin {
+	if why != EndedByLogin {
 		waitFor(rev.tried, 2*logoutPatience)
 	}
 	if ended != nil {
@@ -122,7 +122,7 @@ func (m *Manager) end(ctx context.Context, rec *record, why reason, all bool) er
 // expire ends a session that has reached its idle timeout or its lifetime.
 // Where the store does not respond the session is refused all the same, by the
 // clock, and the next request ends it.
-func (m *Manager) expire(ctx context.Context, l *ledger, why reason) {
+func (m *Manager) expire(ctx context.Context, l *ledger, why Reason) {
 	ctx = context.WithoutCancel(ctx)
 	last, err := l.end(ctx, why, false, nil)
 	if err != nil {
@@ -154,7 +154,7 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 				return err
 			}
 			m.endings.announce(r.Key)
-			m.event(ctx, slog.LevelInfo, &record{key: r.Key, userID: userID}, Event{Name: EventSessionEnded, Reason: string(endedByLogoutAll)})
+			m.event(ctx, slog.LevelInfo, &Record{Key: r.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedByLogoutAll)})
 		}
 	}
 	return nil
@@ -162,10 +162,10 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 
 // undelivered ends a session whose cookies no browser will ever have. If the
 // store does not accept the end, the tokens at least are revoked.
-func (m *Manager) undelivered(ctx context.Context, rec *record) {
+func (m *Manager) undelivered(ctx context.Context, rec *Record) {
 	m.background(func() {
-		if m.end(ctx, rec, endedBeforeDelivery, false) != nil {
-			m.revokeTokens(rec.pair.tokens, true)
+		if m.end(ctx, rec, EndedBeforeDelivery, false) != nil {
+			m.revokeTokens(rec.Pair.Tokens, true)
 		}
 	})
 }
@@ -173,24 +173,24 @@ func (m *Manager) undelivered(ctx context.Context, rec *record) {
 // end marks the session as ended and returns the mark, which holds the tokens
 // that are left to revoke, and the first attempt to do so. A check that returns
 // an error stops it.
-func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*record) error) (*record, error) {
+func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Record) error) (*Record, error) {
 	var full bool
 	var tokens auth.Tokens
-	mark := func(r *record) error {
+	mark := func(r *Record) error {
 		if check != nil {
 			if err := check(r); err != nil {
 				return err
 			}
 		}
-		*r = record{
-			id: r.id, key: r.key, userID: r.userID, created: r.created, pair: r.pair, version: r.version,
+		*r = Record{
+			ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair, version: r.version,
 			ended: why, all: all, failures: 1, retryAt: l.m.now().Add(l.m.attemptTime()),
 		}
 		if why.byService() {
-			r.pair.tokens = auth.Tokens{}
+			r.Pair.Tokens = auth.Tokens{}
 		}
-		if tokens = r.pair.tokens; full {
-			r.pair.tokens = auth.Tokens{}
+		if tokens = r.Pair.Tokens; full {
+			r.Pair.Tokens = auth.Tokens{}
 		}
 		return nil
 	}
@@ -208,8 +208,8 @@ func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*reco
 		l.forget(ctx, why)
 	}
 	if full {
-		last = last.clone()
-		last.pair.tokens = tokens // only this process has them
+		last = last.Clone()
+		last.Pair.Tokens = tokens // only this process has them
 	}
 	return last, nil
 }
@@ -217,8 +217,8 @@ func (l *ledger) end(ctx context.Context, why reason, all bool, check func(*reco
 // forget deletes the mark of a stored session, whose absence says the same,
 // unless late requests have to see why the session has ended. A failure costs
 // nothing but space.
-func (l *ledger) forget(ctx context.Context, why reason) {
-	if l.base != nil || why.byBrowser() {
+func (l *ledger) forget(ctx context.Context, why Reason) {
+	if l.base != nil || why.ByBrowser() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)

@@ -61,9 +61,9 @@ type Event struct {
 //
 // The hook and the log may use the session that is in ctx: it must not be
 // locked, and must have changed already if the event says so.
-func (m *Manager) event(ctx context.Context, level slog.Level, r *record, e Event) {
+func (m *Manager) event(ctx context.Context, level slog.Level, r *Record, e Event) {
 	if r != nil {
-		e.Session, e.UserID = r.key[:min(16, len(r.key))], r.userID
+		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
 	}
 	if m.cfg.OnEvent != nil {
 		m.guarded("Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })

@@ -40,7 +40,7 @@ type outcome struct {
 	began     bool      // signed in by this request
 	out       bool      // signed out by this request
 	discard   bool      // the presented cookies are of no use
-	in        *record   // the session that was presented, also where it can't be told
+	in        *Record   // the session that was presented, also where it can't be told
 	pending   *pendings // a login that waits for its second factor; one without a ticket clears it
 }
 
@@ -111,7 +111,7 @@ func (x *Exchange) load(ctx context.Context) *Session {
 		x.discard = true
 		return anonymous
 	}
-	x.in, x.gen = rec, rec.pair.gen
+	x.in, x.gen = rec, rec.Pair.Gen
 	s := &Session{m: m, ctx: ctx, unread: rec}
 	x.session.Store(s)
 	if rec, _ = s.read(ctx, rec); rec != nil {
@@ -121,7 +121,7 @@ func (x *Exchange) load(ctx context.Context) *Session {
 }
 
 // openCookies returns what the presented cookies say, nil if they don't open.
-func (x *Exchange) openCookies(ctx context.Context) *record {
+func (x *Exchange) openCookies(ctx context.Context) *Record {
 	j := x.m.jar
 	if x.m.stored {
 		rec := x.open(j.tokens[:1], purposeID, decodeID, nil)
@@ -137,10 +137,10 @@ func (x *Exchange) openCookies(ctx context.Context) *record {
 	}
 	rec := *tokens
 	// Without a state of this session its user was last seen at login, and has no values.
-	rec.lastSeen = rec.created
-	sameSession := func(state *record) bool { return state.id == rec.id }
+	rec.LastSeen = rec.Created
+	sameSession := func(state *Record) bool { return state.ID == rec.ID }
 	if state := x.open(j.state, purposeState, decodeState, sameSession); state != nil {
-		rec.lastSeen, rec.values = state.lastSeen, state.values
+		rec.LastSeen, rec.Values = state.LastSeen, state.Values
 	}
 	return &rec
 }
@@ -153,17 +153,17 @@ func (x *Exchange) unreadable(ctx context.Context) {
 type sealedCookie struct{ purpose, sealed string }
 
 type openedCookie struct {
-	rec *record // shared
+	rec *Record // shared
 	old bool    // it was opened by an older key
 }
 
 // open returns what the first cookie under the given names holds that opens
 // with one of the keys and that accept takes; nil if there is none. It is
 // shared with other requests.
-func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*record, bool), accept func(*record) bool) *record {
+func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*Record, bool), accept func(*Record) bool) *Record {
 	for sealed := range x.presented.candidates(x.m.jar, purpose, names) {
 		known := sealedCookie{purpose, sealed}
-		opened, ok := x.m.cookies.get(known)
+		opened, ok := x.m.cookies.Get(known)
 		if !ok {
 			if opened, ok = x.m.openCookie(names[0], known, decode); !ok {
 				continue
@@ -171,8 +171,8 @@ func (x *Exchange) open(names []string, purpose string, decode func([]byte) (*re
 			known.sealed = strings.Clone(sealed) // it may be part of a large header
 
 			// The text is held twice: sealed, and as what it was decoded to.
-			bytes := opened.rec.memory() + 2*len(sealed)
-			x.m.cookies.put(known, opened, bytes)
+			bytes := opened.rec.Memory() + 2*len(sealed)
+			x.m.cookies.Put(known, opened, bytes)
 		}
 		if accept == nil || accept(opened.rec) {
 			x.reseal = x.reseal || opened.old
@@ -190,7 +190,7 @@ func (m *Manager) authentic(purpose, name string, parts []string) bool {
 	})
 }
 
-func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*record, bool)) (openedCookie, bool) {
+func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*Record, bool)) (openedCookie, bool) {
 	for i, s := range m.secrets {
 		plain, ok := open(s.cookies, c.purpose, name, c.sealed)
 		if !ok {
@@ -198,7 +198,7 @@ func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*
 		}
 		if rec, ok := decode(plain); ok {
 			if c.purpose == purposeTokens {
-				rec.pair.claims = m.readClaims(rec)
+				rec.Pair.Claims = m.readClaims(rec)
 			}
 			return openedCookie{rec, i > 0}, true
 		}
@@ -210,7 +210,7 @@ func (m *Manager) openCookie(name string, c sealedCookie, decode func([]byte) (*
 // say r. Its errors are an *endedError, or leave the session's fate open. down
 // is the error of a coordinator without which the session can be told; it has
 // not been reported yet.
-func (m *Manager) current(ctx context.Context, r *record) (now *record, down, err error) {
+func (m *Manager) current(ctx context.Context, r *Record) (now *Record, down, err error) {
 	l := m.ledger(r)
 	now, err = l.read(ctx)
 	switch {
@@ -225,12 +225,12 @@ func (m *Manager) current(ctx context.Context, r *record) (now *record, down, er
 	case now == l.base:
 		now = r
 	case !m.stored:
-		if now.version != 0 && now.pair.gen == r.pair.gen && !now.shown && !now.busy() {
+		if now.version != 0 && now.Pair.Gen == r.Pair.Gen && !now.shown && !now.busy() {
 			m.acknowledge(ctx, l, now)
 		}
 		// The coordinator has no values; those are in the state cookie.
 		c := *now
-		c.values, c.lastSeen = r.values, r.lastSeen
+		c.Values, c.LastSeen = r.Values, r.LastSeen
 		now = &c
 	}
 	if why := m.expired(now); why != "" {
@@ -242,9 +242,9 @@ func (m *Manager) current(ctx context.Context, r *record) (now *record, down, er
 
 // acknowledge notes that a browser has shown the newest generation: late
 // requests with the one before may come for Config.Grace longer.
-func (m *Manager) acknowledge(ctx context.Context, l *ledger, r *record) {
-	_, _ = l.update(ctx, func(q *record) error {
-		if q.version == 0 || q.pair.gen != r.pair.gen || q.shown || q.busy() {
+func (m *Manager) acknowledge(ctx context.Context, l *ledger, r *Record) {
+	_, _ = l.update(ctx, func(q *Record) error {
+		if q.version == 0 || q.Pair.Gen != r.Pair.Gen || q.shown || q.busy() {
 			return errChanged
 		}
 		q.shown = true
@@ -253,16 +253,16 @@ func (m *Manager) acknowledge(ctx context.Context, l *ledger, r *record) {
 }
 
 // endOf is when a session ends unless its user comes back.
-func (m *Manager) endOf(r *record) time.Time {
-	return earlier(r.created.Add(m.cfg.Lifetime), r.lastSeen.Add(m.cfg.IdleTimeout))
+func (m *Manager) endOf(r *Record) time.Time {
+	return earlier(r.Created.Add(m.cfg.Lifetime), r.LastSeen.Add(m.cfg.IdleTimeout))
 }
 
-func (m *Manager) expired(r *record) reason {
+func (m *Manager) expired(r *Record) Reason {
 	now := m.now()
 	switch {
-	case !now.Before(r.created.Add(m.cfg.Lifetime)):
+	case !now.Before(r.Created.Add(m.cfg.Lifetime)):
 		return endedByLifetime
-	case !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout)) && !now.Before(r.lastSeen.Add(m.cfg.IdleTimeout+m.uncounted(r))):
+	case !now.Before(r.LastSeen.Add(m.cfg.IdleTimeout)) && !now.Before(r.LastSeen.Add(m.cfg.IdleTimeout+m.uncounted(r))):
 		return endedByIdleTimeout
 	}
 	return ""
@@ -271,17 +271,17 @@ func (m *Manager) expired(r *record) reason {
 // uncounted is how much of the time since a session was last seen does not count
 // as idle, because its store was down. A cookie session notes its use all the
 // same.
-func (m *Manager) uncounted(r *record) time.Duration {
+func (m *Manager) uncounted(r *Record) time.Duration {
 	if !m.stored {
 		return 0
 	}
-	return min(m.outages.since(r.lastSeen), m.outageSlack())
+	return min(m.outages.since(r.LastSeen), m.outageSlack())
 }
 
 // touchDue reports whether it is time to note that the session is in use: at
 // most once in a tenth of the idle timeout.
-func (m *Manager) touchDue(r *record) bool {
-	return m.now().Sub(r.lastSeen) >= m.cfg.IdleTimeout/10
+func (m *Manager) touchDue(r *Record) bool {
+	return m.now().Sub(r.LastSeen) >= m.cfg.IdleTimeout/10
 }
 
 // Commit writes the session's cookies and cache headers into h, the header of
@@ -326,7 +326,7 @@ func (x *Exchange) Commit(h http.Header) error {
 
 // committing is what Commit finds in a Session.
 type committing struct {
-	rec     *record           // nil if there is nothing to write
+	rec     *Record           // nil if there is nothing to write
 	values  map[string][]byte // of a cookie session, with the changes
 	changed bool
 	gone    bool
@@ -385,7 +385,7 @@ func (x *Exchange) context() (context.Context, context.CancelFunc) {
 
 func (x *Exchange) commitCookies(h http.Header, s *Session, c committing, touch, began bool) error {
 	m, rec := x.m, c.rec
-	tokens := began || x.reseal || rec.pair.gen > x.gen
+	tokens := began || x.reseal || rec.Pair.Gen > x.gen
 	state := began || x.reseal || c.changed || touch
 	if !tokens && !state {
 		return nil
@@ -395,7 +395,7 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c committing, touch,
 	// A late response must not bring back a session that has ended meanwhile,
 	// nor older tokens than another response may have delivered.
 	l := m.ledger(rec)
-	rec = rec.clone()
+	rec = rec.Clone()
 	switch now, err := l.read(ctx); {
 	case errors.Is(err, ErrEnded):
 		return nil
@@ -410,17 +410,17 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c committing, touch,
 		tokens = false
 	case err != nil:
 		return nil
-	case now.pair.gen > rec.pair.gen:
-		rec.pair, tokens = now.pair, true
+	case now.Pair.Gen > rec.Pair.Gen:
+		rec.Pair, tokens = now.Pair, true
 	case now == l.base && tokens && !began:
 		// The newest tokens are forgotten here when a browser has had them for
 		// long enough. Ours, if they are due, may have had successors.
-		due, _ := m.due(rec, m.now())
+		due, _ := m.Due(rec, m.now())
 		tokens = !due
 	}
-	rec.values = c.values
+	rec.Values = c.values
 	if touch {
-		rec.lastSeen = m.now()
+		rec.LastSeen = m.now()
 	}
 	if err := x.setCookies(ctx, h, rec, tokens, state); err != nil {
 		return err
@@ -431,9 +431,9 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c committing, touch,
 
 // setCookies sets the cookies of a cookie session: that of its tokens, that of
 // its state, or both.
-func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *record, tokens, state bool) error {
+func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *Record, tokens, state bool) error {
 	m, j := x.m, x.m.jar
-	age := rec.created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
 	if tokens {
 		switch err := x.set(h, j.tokens, purposeTokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
@@ -459,28 +459,28 @@ const maxOutgrown = 4096
 
 // outgrown notes that the tokens of r fit no cookie. It reports whether that is
 // new in this process, which it is once for a generation.
-func (m *Manager) outgrown(r *record) bool {
+func (m *Manager) outgrown(r *Record) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tooLarge[r.key] >= r.pair.gen {
+	if m.tooLarge[r.Key] >= r.Pair.Gen {
 		return false
 	}
 	if len(m.tooLarge) >= maxOutgrown {
 		clear(m.tooLarge) // to log twice is better than to remember all
 	}
-	m.tooLarge[r.key] = r.pair.gen
+	m.tooLarge[r.Key] = r.Pair.Gen
 	return true
 }
 
 // committed notes what the cookies in the response say.
-func (s *Session) committed(rec *record) {
+func (s *Session) committed(rec *Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
 		return
 	}
-	if rec.pair.gen <= s.rec.pair.gen || rec.pair.claims == nil {
-		rec.pair = s.rec.pair
+	if rec.Pair.Gen <= s.rec.Pair.Gen || rec.Pair.Claims == nil {
+		rec.Pair = s.rec.Pair
 	}
 	s.rec, s.changes = rec, nil
 }
@@ -506,9 +506,9 @@ func (x *Exchange) commitStored(h http.Header, s *Session, c committing, touch, 
 	if !began && !reseal {
 		return nil
 	}
-	age := c.rec.created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := c.rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
 	j.expire(h, j.state, x.presented.has)
-	id := c.rec.id // a copy: sealing overwrites it
+	id := c.rec.ID // a copy: sealing overwrites it
 	return x.set(h, j.tokens, purposeID, id[:], age)
 }
 

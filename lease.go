@@ -70,11 +70,11 @@ func (m *Manager) longestCall() time.Duration {
 // takeLease takes the lease of r, which is free or whose holder has been silent,
 // and returns the record as read after that, and when that read began. The
 // error is errChanged if another process was faster or is alive.
-func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *record, s *silence) (*record, time.Time, error) {
+func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *Record, s *silence) (*Record, time.Time, error) {
 	var err error
 	if r.lease.nonce == 0 {
-		_, err = l.update(ctx, func(q *record) error {
-			if q.pair.gen != r.pair.gen || q.lease != r.lease {
+		_, err = l.update(ctx, func(q *Record) error {
+			if q.Pair.Gen != r.Pair.Gen || q.lease != r.lease {
 				return errChanged
 			}
 			q.lease, q.shown = lease{nonce: f.nonce}, false
@@ -89,7 +89,7 @@ func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *record
 	// The lease counts once it has been read.
 	began := time.Now()
 	got, err := l.read(ctx)
-	if err == nil && (got.lease.nonce != f.nonce || got.pair.gen != r.pair.gen) {
+	if err == nil && (got.lease.nonce != f.nonce || got.Pair.Gen != r.Pair.Gen) {
 		err = errChanged
 	}
 	return got, began, err
@@ -97,12 +97,12 @@ func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *record
 
 // claim takes the lease of r over from a silent holder. If that certainly has
 // nothing on the wire any more, one write is enough.
-func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *record, certain bool) error {
+func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *Record, certain bool) error {
 	for quick := 0; ; {
 		began := time.Now()
-		_, err := l.update(ctx, func(q *record) error {
+		_, err := l.update(ctx, func(q *Record) error {
 			mine := q.lease.nonce == f.nonce && q.lease.claim
-			if q.pair.gen != r.pair.gen || q.lease != r.lease && !mine {
+			if q.Pair.Gen != r.Pair.Gen || q.lease != r.lease && !mine {
 				return errChanged
 			}
 			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: true}
@@ -130,7 +130,7 @@ func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *record, ce
 // keepLease renews the lease of r, which was this process's at a time, until
 // stop is called. held reports whether it still is: whether no other process can
 // have taken it over since.
-func (m *Manager) keepLease(ctx context.Context, l *ledger, r *record, at time.Time) (held func() bool, stop func()) {
+func (m *Manager) keepLease(ctx context.Context, l *ledger, r *Record, at time.Time) (held func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	var last atomic.Pointer[time.Time]
@@ -152,10 +152,10 @@ func (m *Manager) keepLease(ctx context.Context, l *ledger, r *record, at time.T
 }
 
 // renewLease renews the lease of r, or takes it back from a claim.
-func renewLease(r *record) func(*record) error {
-	return func(q *record) error {
+func renewLease(r *Record) func(*Record) error {
+	return func(q *Record) error {
 		switch {
-		case q.pair.gen != r.pair.gen:
+		case q.Pair.Gen != r.Pair.Gen:
 			return errChanged
 		case q.lease.nonce == r.lease.nonce:
 			q.lease.claim = false // update changes the beat
@@ -172,10 +172,10 @@ func renewLease(r *record) func(*record) error {
 // beat renews the lease in r, which is about to be written, if a flight of this
 // process holds it: whoever writes, the process is alive. Where many values are
 // written at once the lease's own renewal may not get its turn for too long.
-func (m *Manager) beat(r *record) {
+func (m *Manager) beat(r *Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f := m.flights[r.key]; f != nil && r.lease.nonce == f.nonce {
+	if f := m.flights[r.Key]; f != nil && r.lease.nonce == f.nonce {
 		r.lease.beat++
 	}
 }

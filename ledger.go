@@ -23,26 +23,26 @@ var errCorrupt = errors.New("record does not open")
 // cookies say.
 type ledger struct {
 	m    *Manager
-	id   sessionID
+	id   ID
 	key  string
-	base *record // nil for a stored session
+	base *Record // nil for a stored session
 
-	known *record // what the caller knows of the session
+	known *Record // what the caller knows of the session
 
 	seals []sealer // by secret, made when needed
 }
 
-func (m *Manager) ledger(base *record) *ledger {
-	l := &ledger{m: m, id: base.id, key: base.key, known: base}
+func (m *Manager) ledger(base *Record) *ledger {
+	l := &ledger{m: m, id: base.ID, key: base.Key, known: base}
 	if !m.stored {
-		l.base = &record{id: base.id, key: base.key, userID: base.userID, created: base.created, pair: base.pair}
+		l.base = &Record{ID: base.ID, Key: base.Key, UserID: base.UserID, Created: base.Created, Pair: base.Pair}
 	}
 	return l
 }
 
 // read returns the record as it is now. It returns an *endedError for a session
 // that has ended; after any other error it is unknown whether it has.
-func (l *ledger) read(ctx context.Context) (*record, error) {
+func (l *ledger) read(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if err == nil && r.ended != "" {
 		return nil, &endedError{why: r.ended, mark: r}
@@ -52,7 +52,7 @@ func (l *ledger) read(ctx context.Context) (*record, error) {
 
 // readMark returns the mark of a session that has ended. Its error is
 // errNoMark where there is none.
-func (l *ledger) readMark(ctx context.Context) (*record, error) {
+func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if errors.Is(err, ErrEnded) || err == nil && r.ended == "" {
 		return nil, errNoMark
@@ -63,7 +63,7 @@ func (l *ledger) readMark(ctx context.Context) (*record, error) {
 var errNoMark = errors.New("the session has no mark of its end")
 
 // load returns the record, which may be a mark.
-func (l *ledger) load(ctx context.Context) (*record, error) {
+func (l *ledger) load(ctx context.Context) (*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
 	defer cancel()
 	rec, err := l.m.store.Get(ctx, l.key)
@@ -80,9 +80,9 @@ func (l *ledger) load(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.ended == "" && l.base != nil && l.base.pair.gen > r.pair.gen {
+	if r.ended == "" && l.base != nil && l.base.Pair.Gen > r.Pair.Gen {
 		// The coordinator has lost a generation that the browser has.
-		r, v := l.base.clone(), r.version
+		r, v := l.base.Clone(), r.version
 		r.version = v
 		return r, nil
 	}
@@ -90,10 +90,10 @@ func (l *ledger) load(ctx context.Context) (*record, error) {
 }
 
 // open returns the record that rec holds, which others may have, too.
-func (l *ledger) open(rec store.Record) (*record, error) {
+func (l *ledger) open(rec store.Record) (*Record, error) {
 	// A version is chosen at random for each state of a record: it stands for
 	// the bytes.
-	if r, ok := l.m.records.get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
+	if r, ok := l.m.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
 	plain := rec.Data
@@ -108,8 +108,8 @@ func (l *ledger) open(rec store.Record) (*record, error) {
 		return nil, errCorrupt
 	}
 	r.version = rec.Version
-	r.pair.claims = l.m.readClaims(r)
-	l.m.records.put(l.key, r, r.memory()+len(plain))
+	r.Pair.Claims = l.m.readClaims(r)
+	l.m.records.Put(l.key, r, r.Memory()+len(plain))
 	return r, nil
 }
 
@@ -133,10 +133,10 @@ func (l *ledger) seal(i int) sealer {
 }
 
 // put stores r if the stored version is prev.
-func (l *ledger) put(ctx context.Context, r *record, prev uint64) error {
+func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
-		rec.Owner = l.m.secrets[0].ownerOf(r.userID)
+		rec.Owner = l.m.secrets[0].ownerOf(r.UserID)
 	}
 	rec.Data = r.encode()
 	if !l.m.plain {
@@ -160,11 +160,11 @@ const clockSlack = 5 * time.Minute
 func (m *Manager) outageSlack() time.Duration { return min(m.cfg.IdleTimeout, time.Hour) }
 
 // expiry is when the store may forget r.
-func (l *ledger) expiry(r *record) time.Time {
+func (l *ledger) expiry(r *Record) time.Time {
 	now, cfg := l.m.now(), &l.m.cfg
-	end := r.created.Add(cfg.Lifetime)
+	end := r.Created.Add(cfg.Lifetime)
 	switch {
-	case r.ended != "" && l.base == nil && r.pair.tokens == (auth.Tokens{}):
+	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
 		// Its absence would end the session, too. The mark says why.
 		end = now.Add(cfg.Grace)
 	case r.ended != "":
@@ -172,7 +172,7 @@ func (l *ledger) expiry(r *record) time.Time {
 		// newer: the mark stays as long as any of them could be accepted.
 		end = later(end, now.Add(cfg.Grace))
 	case l.base == nil:
-		end = earlier(end, r.lastSeen.Add(cfg.IdleTimeout+l.m.outageSlack()))
+		end = earlier(end, r.LastSeen.Add(cfg.IdleTimeout+l.m.outageSlack()))
 	case r.shown:
 		end = now.Add(cfg.Grace)
 	default:
@@ -218,23 +218,23 @@ const (
 // change refused.
 //
 // change may be called several times and must judge the record it is given.
-func (l *ledger) update(ctx context.Context, change func(*record) error) (*record, error) {
+func (l *ledger) update(ctx context.Context, change func(*Record) error) (*Record, error) {
 	return l.swap(ctx, l.read, change)
 }
 
 // updateMark is update for the mark of a session that has ended.
-func (l *ledger) updateMark(ctx context.Context, change func(*record) error) (*record, error) {
+func (l *ledger) updateMark(ctx context.Context, change func(*Record) error) (*Record, error) {
 	return l.swap(ctx, l.readMark, change)
 }
 
-func (l *ledger) swap(ctx context.Context, read func(context.Context) (*record, error), change func(*record) error) (*record, error) {
+func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, error), change func(*Record) error) (*Record, error) {
 	lost, conflicts, poll := 0, 0, time.Millisecond
 	for {
 		old, err := read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		next := old.clone()
+		next := old.Clone()
 		if err := change(next); err != nil {
 			return old, err
 		}

@@ -148,24 +148,24 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 // begin makes a session of tokens and the request's session of that.
 func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) error {
 	p, err := m.newPair(grant.Tokens, auth.Tokens{})
-	if err == nil && p.tokens.RefreshToken == "" {
+	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
 	if err != nil {
 		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err))
 	}
 	if gone := cmp.Or(ctx.Err(), x.ctx.Err()); gone != nil {
-		return m.loginFailed(ctx, "login", p.tokens, fmt.Errorf("the client is gone: %w", gone))
+		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client is gone: %w", gone))
 	}
 	now := m.now()
-	id := newSessionID()
-	rec := &record{id: id, key: id.key(), userID: p.claims.UserID, created: now, lastSeen: now, pair: p, version: newVersion()}
-	rec.pair.gen = 1
+	id := NewID()
+	rec := &Record{ID: id, Key: id.Key(), UserID: p.Claims.UserID, Created: now, LastSeen: now, Pair: p, version: newVersion()}
+	rec.Pair.Gen = 1
 	if err := m.create(ctx, rec); err != nil {
-		return m.loginFailed(ctx, "login", p.tokens, err)
+		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
-	if p.claims.Err() != nil {
-		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.claims.Err()})
+	if p.Claims.Err() != nil {
+		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 	}
 	x.mu.Lock()
 	previous, late := x.in, x.committed
@@ -175,19 +175,19 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 	}
 	x.mu.Unlock()
 	if late {
-		_ = m.end(ctx, rec, endedBeforeDelivery, false)
+		_ = m.end(ctx, rec, EndedBeforeDelivery, false)
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
 	if previous != nil {
 		// Its own browser has another session now: nothing depends on this.
-		_ = m.end(ctx, previous, endedByLogin, false)
+		_ = m.end(ctx, previous, EndedByLogin, false)
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
 }
 
 // create makes sure that the session can be kept.
-func (m *Manager) create(ctx context.Context, rec *record) error {
+func (m *Manager) create(ctx context.Context, rec *Record) error {
 	if !m.stored {
 		rec.version = 0
 		if !m.jar.fits(len(encodeTokens(rec))) {
@@ -210,7 +210,7 @@ func (m *Manager) create(ctx context.Context, rec *record) error {
 // session it does nothing, and a service that does not answer changes nothing:
 // the session here is over. It fails with [ErrSessionUnavailable] if the store
 // does not answer: then the session may live, and the cookie stays.
-func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, endedByLogout, false) }
+func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, EndedByLogout, false) }
 
 // LogoutAll ends every session of the user, as Logout ends one: those in the
 // store at once, and through the auth service those elsewhere, cookie sessions
@@ -220,9 +220,9 @@ func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, ended
 // not confirmed the end of the other sessions within a few seconds. The
 // session of the request is over all the same, and the others are tried again
 // until the service has ended them.
-func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, endedByLogoutAll, true) }
+func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, EndedByLogoutAll, true) }
 
-func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
+func (m *Manager) logout(ctx context.Context, why Reason, all bool) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (m *Manager) logout(ctx context.Context, why reason, all bool) error {
 	defer x.mu.Unlock()
 	x.in, x.began, x.pending = nil, false, &pendings{}
 	// A login that came first has given the browser other cookies.
-	x.discard = ended == nil || ended.why != endedByLogin
+	x.discard = ended == nil || ended.why != EndedByLogin
 	x.out = x.discard
 	x.replace(anonymous)
 	if incomplete {

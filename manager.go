@@ -278,8 +278,8 @@ type Manager struct {
 	jar     *jar
 	origins *http.CrossOriginProtection
 
-	cookies *cache[sealedCookie, openedCookie]
-	records *cache[string, *record] // by their keys
+	cookies *Cache[sealedCookie, openedCookie]
+	records *Cache[string, *Record] // by their keys
 
 	auth   guardedAuth
 	self   attempt     // names this process in records
@@ -322,8 +322,8 @@ func New(cfg Config) (*Manager, error) {
 		store:   cfg.Store,
 		stored:  cfg.Store != nil,
 		gate:    newGate(),
-		cookies: newCache[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
-		records: newCache[string, *record](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		cookies: NewCache[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		records: NewCache[string, *Record](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		flights: map[string]*flight{},
 		auth:    guardedAuth{cfg.Auth, cfg.Logger},
 		self:    attempt(max(newVersion(), 2)),
@@ -415,12 +415,12 @@ func (m *Manager) sameOrigin(r *http.Request) bool {
 }
 
 // claimsOf returns the claims of a session's access token.
-func (m *Manager) claimsOf(r *record) (*auth.Claims, error) {
-	if r.pair.claims != nil {
-		return r.pair.claims, nil
+func (m *Manager) claimsOf(r *Record) (*auth.Claims, error) {
+	if r.Pair.Claims != nil {
+		return r.Pair.Claims, nil
 	}
-	c, err := auth.ParseClaims(r.pair.tokens.AccessToken, m.cfg.Claims)
-	if err == nil && c.UserID != r.userID {
+	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, m.cfg.Claims)
+	if err == nil && c.UserID != r.UserID {
 		err = fmt.Errorf("session: %w: it is another user's", auth.ErrInvalidToken)
 	}
 	return &c, err
@@ -428,7 +428,7 @@ func (m *Manager) claimsOf(r *record) (*auth.Claims, error) {
 
 // readClaims returns the claims of a record that has just been opened, nil if
 // they can't be read: claimsOf tells why.
-func (m *Manager) readClaims(r *record) *auth.Claims {
+func (m *Manager) readClaims(r *Record) *auth.Claims {
 	c, err := m.claimsOf(r)
 	if err != nil {
 		return nil
@@ -438,10 +438,10 @@ func (m *Manager) readClaims(r *record) *auth.Claims {
 
 // newPair judges tokens that the service has just answered with. old are
 // those that they replace.
-func (m *Manager) newPair(t, old auth.Tokens) (pair, error) {
+func (m *Manager) newPair(t, old auth.Tokens) (Pair, error) {
 	claims, err := auth.ParseClaims(t.AccessToken, m.cfg.Claims)
 	if err != nil {
-		return pair{}, err
+		return Pair{}, err
 	}
 	now := m.now()
 	life := claims.ExpiresAt.Sub(now)
@@ -451,17 +451,17 @@ func (m *Manager) newPair(t, old auth.Tokens) (pair, error) {
 		life = claims.ExpiresAt.Sub(claims.IssuedAt)
 	}
 	if life <= 0 {
-		return pair{}, errors.New("the access token has expired at issue")
+		return Pair{}, errors.New("the access token has expired at issue")
 	}
 	if t.RefreshToken == "" {
 		t.RefreshToken = old.RefreshToken
 	}
-	return pair{tokens: t, expires: now.Add(life), life: life, claims: &claims}, nil
+	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
 }
 
 // unavailable makes of a ledger's error one for the app: nil, an *endedError,
 // ErrTooLarge or an *UnavailableError.
-func (m *Manager) unavailable(ctx context.Context, r *record, err error) error {
+func (m *Manager) unavailable(ctx context.Context, r *Record, err error) error {
 	if err == nil || errors.Is(err, ErrEnded) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrSessionUnavailable) {
 		return err
 	}
@@ -469,7 +469,7 @@ func (m *Manager) unavailable(ctx context.Context, r *record, err error) error {
 }
 
 // storeDown logs that the store did not answer, or not with the record.
-func (m *Manager) storeDown(ctx context.Context, r *record, err error) error {
+func (m *Manager) storeDown(ctx context.Context, r *Record, err error) error {
 	name := EventStoreUnavailable
 	if errors.Is(err, errCorrupt) {
 		name = EventRecordCorrupt

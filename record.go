@@ -14,41 +14,41 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// sessionID is 256 random bits, new at every login. Only the browser's cookie
+// ID is 256 random bits, new at every login. Only the browser's cookie
 // holds it.
-type sessionID [32]byte
+type ID [32]byte
 
-func newSessionID() sessionID {
-	var id sessionID
+func NewID() ID {
+	var id ID
 	_, _ = rand.Read(id[:]) // never fails
 	return id
 }
 
-// key is the name of the session's record: it reveals nothing of the ID.
-func (id sessionID) key() string {
+// Key is the name of the session's record: it reveals nothing of the ID.
+func (id ID) Key() string {
 	sum := sha256.Sum256(id[:])
 	return hex.EncodeToString(sum[:])
 }
 
-// pair is one generation of a session's tokens.
-type pair struct {
-	gen     uint64
-	tokens  auth.Tokens
-	expires time.Time     // of the access token, by our clock: when it was received, and its life
-	life    time.Duration // of the access token
-	forced  bool          // renewed because an API refused the one before
-	claims  *auth.Claims  // of the access token; nil if they are not read yet, or can't be
+// Pair is one generation of a session's tokens.
+type Pair struct {
+	Gen     uint64
+	Tokens  auth.Tokens
+	Expires time.Time     // of the access token, by our clock: when it was received, and its life
+	Life    time.Duration // of the access token
+	Forced  bool          // renewed because an API refused the one before
+	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or can't be
 }
 
-// record is the state of a session: what a store keeps of it, and for a cookie
-// session what its two cookies and the coordinator's record say together. It
+// Record is the state of a session: what a store keeps of it, and for a cookie
+// session what its two cookies and the coordinator's Record say together. It
 // is shared between requests and never modified; a change is made to a clone.
-type record struct {
-	id      sessionID
-	key     string // of the record, made of the ID
-	userID  string
-	created time.Time // when the user signed in
-	pair    pair
+type Record struct {
+	ID      ID
+	Key     string // of the record, made of the ID
+	UserID  string
+	Created time.Time // when the user signed in
+	Pair    Pair
 
 	// The state of a refresh; see refresh.go.
 	lease    lease
@@ -59,12 +59,12 @@ type record struct {
 
 	// A record that has ended is a mark; see end.go. Its tokens are those that
 	// the service has not been seen to revoke.
-	ended reason
+	ended Reason
 	all   bool // the service must end every session of the user, too
 
 	// Of a stored session. A cookie session has them in its state cookie.
-	values   map[string][]byte
-	lastSeen time.Time
+	Values   map[string][]byte
+	LastSeen time.Time
 
 	// version is the stored version this was read from, zero if it is not stored.
 	version uint64
@@ -94,33 +94,33 @@ func (a attempt) and(b attempt) attempt {
 	return someAttempt
 }
 
-func (r *record) clone() *record {
+func (r *Record) Clone() *Record {
 	c := *r
-	c.values = maps.Clone(r.values)
+	c.Values = maps.Clone(r.Values)
 	return &c
 }
 
-// withTokensOf returns r with the tokens of another of its states, which knows
+// WithTokensOf returns r with the tokens of another of its states, which knows
 // nothing else of it.
-func (r *record) withTokensOf(other *record) *record {
+func (r *Record) WithTokensOf(other *Record) *Record {
 	if other == r {
 		return r
 	}
-	c := r.clone()
-	c.pair, c.version = other.pair, other.version
+	c := r.Clone()
+	c.Pair, c.version = other.Pair, other.version
 	return c
 }
 
 // renew replaces the tokens by the next generation and ends the attempt that
 // brought them.
-func (r *record) renew(p pair) {
-	r.pair = p
-	r.pair.gen++
+func (r *Record) renew(p Pair) {
+	r.Pair = p
+	r.Pair.Gen++
 	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, 0, 0, time.Time{}, false
 }
 
 // busy reports whether the record says more than its tokens do.
-func (r *record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
+func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
 // The formats of a stored record: of a session, and of the mark that is left of
 // an ended one when its tokens are revoked.
@@ -137,8 +137,8 @@ const maxValues = 10_000
 //
 // The mark of an ended session is as short as can be: there may be as many as
 // there were sign-outs in a session's lifetime. The seal around it names its key.
-func (r *record) encode() []byte {
-	if r.ended != "" && r.pair.tokens == (auth.Tokens{}) {
+func (r *Record) encode() []byte {
+	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
 		e := encoder{make([]byte, 0, 2)}
 		e.uint(markFormat)
 		e.uint(uint64(slices.Index(reasons, r.ended)))
@@ -146,10 +146,10 @@ func (r *record) encode() []byte {
 	}
 	e := encoder{make([]byte, 0, 512)}
 	e.uint(recordFormat)
-	e.text(r.key)
-	e.token(r.userID)
-	e.time(r.created)
-	e.pair(r.pair)
+	e.text(r.Key)
+	e.token(r.UserID)
+	e.time(r.Created)
+	e.pair(r.Pair)
 	e.uint(r.lease.nonce)
 	e.uint(r.lease.beat)
 	e.bool(r.lease.claim)
@@ -159,16 +159,16 @@ func (r *record) encode() []byte {
 	e.bool(r.shown)
 	e.text(string(r.ended))
 	e.bool(r.all)
-	e.time(r.lastSeen)
-	e.values(r.values)
+	e.time(r.LastSeen)
+	e.values(r.Values)
 	return e.b
 }
 
 var errBadEncoding = errors.New("not a session's encoding")
 
-func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
+func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := decoder{b: b}
-	r := &record{id: id, key: key}
+	r := &Record{ID: id, Key: key}
 	switch d.uint() {
 	case recordFormat:
 	case markFormat:
@@ -184,19 +184,19 @@ func decodeRecord(b []byte, id sessionID, key string) (*record, error) {
 	if d.text() != key {
 		return nil, errors.New("the record of another session")
 	}
-	r.userID = d.token()
-	r.created = d.time()
-	r.pair = d.pair()
+	r.UserID = d.token()
+	r.Created = d.time()
+	r.Pair = d.pair()
 	r.lease = lease{nonce: d.uint(), beat: d.uint(), claim: d.bool()}
 	r.unknown = attempt(d.uint())
 	r.failures = d.count(1 << 30)
 	r.retryAt = d.time()
 	r.shown = d.bool()
-	r.ended = reason(d.text())
+	r.ended = Reason(d.text())
 	r.all = d.bool()
-	r.lastSeen = d.time()
-	r.values = d.values()
-	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.pair.tokens == (auth.Tokens{})) {
+	r.LastSeen = d.time()
+	r.Values = d.values()
+	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.Pair.Tokens == (auth.Tokens{})) {
 		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}
 	return r, nil
@@ -213,23 +213,23 @@ func (d *decoder) duration() time.Duration {
 	return time.Duration(v) * time.Millisecond
 }
 
-func (e *encoder) pair(p pair) {
-	e.uint(p.gen)
-	e.time(p.expires)
-	e.duration(p.life)
-	e.bool(p.forced)
-	e.token(p.tokens.AccessToken)
-	e.token(p.tokens.RefreshToken)
+func (e *encoder) pair(p Pair) {
+	e.uint(p.Gen)
+	e.time(p.Expires)
+	e.duration(p.Life)
+	e.bool(p.Forced)
+	e.token(p.Tokens.AccessToken)
+	e.token(p.Tokens.RefreshToken)
 }
 
-func (d *decoder) pair() pair {
-	var p pair
-	p.gen = d.uint()
-	p.expires = d.time()
-	p.life = d.duration()
-	p.forced = d.bool()
-	p.tokens.AccessToken = d.token()
-	p.tokens.RefreshToken = d.token()
+func (d *decoder) pair() Pair {
+	var p Pair
+	p.Gen = d.uint()
+	p.Expires = d.time()
+	p.Life = d.duration()
+	p.Forced = d.bool()
+	p.Tokens.AccessToken = d.token()
+	p.Tokens.RefreshToken = d.token()
 	return p
 }
 
@@ -271,8 +271,8 @@ func (d *decoder) values() map[string][]byte {
 	return values
 }
 
-// valuesSize is the length of what encoder.values writes.
-func valuesSize(values map[string][]byte) int {
+// ValuesSize is the length of what encoder.values writes.
+func ValuesSize(values map[string][]byte) int {
 	n := uintSize(len(values))
 	for name, v := range values {
 		n += uintSize(len(name)) + len(name) + uintSize(len(v)) + len(v)
@@ -287,54 +287,54 @@ func uintSize(v int) int {
 
 // tokensPayload is the content of the tokens cookie: the session's ID, when it
 // began, and one generation of its tokens.
-func encodeTokens(r *record) []byte {
+func encodeTokens(r *Record) []byte {
 	e := encoder{make([]byte, 0, 512)}
-	e.raw(r.id[:])
-	e.token(r.userID)
-	e.time(r.created)
-	e.pair(r.pair)
+	e.raw(r.ID[:])
+	e.token(r.UserID)
+	e.time(r.Created)
+	e.pair(r.Pair)
 	return e.b
 }
 
-func decodeTokens(b []byte) (*record, bool) {
+func decodeTokens(b []byte) (*Record, bool) {
 	d := decoder{b: b}
-	r := &record{}
-	copy(r.id[:], d.take(uint64(len(r.id))))
-	r.userID = d.token()
-	r.created = d.time()
-	r.pair = d.pair()
-	r.key = r.id.key()
+	r := &Record{}
+	copy(r.ID[:], d.take(uint64(len(r.ID))))
+	r.UserID = d.token()
+	r.Created = d.time()
+	r.Pair = d.pair()
+	r.Key = r.ID.Key()
 	return r, d.done()
 }
 
 // The state cookie holds what the handler and the idle timeout change. The ID
 // binds it to the tokens cookie of the same session.
-func encodeState(r *record) []byte {
+func encodeState(r *Record) []byte {
 	e := encoder{make([]byte, 0, 256)}
-	e.raw(r.id[:])
-	e.time(r.lastSeen)
-	e.values(r.values)
+	e.raw(r.ID[:])
+	e.time(r.LastSeen)
+	e.values(r.Values)
 	return e.b
 }
 
 // stateSize is the most that encodeState writes for these values.
 func stateSize(values map[string][]byte) int {
-	return len(sessionID{}) + binary.MaxVarintLen64 + valuesSize(values)
+	return len(ID{}) + binary.MaxVarintLen64 + ValuesSize(values)
 }
 
-func decodeState(b []byte) (*record, bool) {
+func decodeState(b []byte) (*Record, bool) {
 	d := decoder{b: b}
-	r := &record{}
-	copy(r.id[:], d.take(uint64(len(r.id))))
-	r.lastSeen = d.time()
-	r.values = d.values()
+	r := &Record{}
+	copy(r.ID[:], d.take(uint64(len(r.ID))))
+	r.LastSeen = d.time()
+	r.Values = d.values()
 	return r, d.done()
 }
 
 // The cookie of a stored session holds its ID.
-func decodeID(b []byte) (*record, bool) {
-	r := &record{}
-	ok := len(b) == len(r.id) && copy(r.id[:], b) == len(b)
-	r.key = r.id.key()
+func decodeID(b []byte) (*Record, bool) {
+	r := &Record{}
+	ok := len(b) == len(r.ID) && copy(r.ID[:], b) == len(b)
+	r.Key = r.ID.Key()
 	return r, ok
 }

@@ -79,7 +79,7 @@ type flight struct {
 	until atomic.Int64 // how long requests wait for it, in Unix nanoseconds
 
 	landed chan struct{} // closed when result and err are set
-	result *record
+	result *Record
 	err    error // *endedError, *UnavailableError
 }
 
@@ -89,7 +89,7 @@ func (f *flight) waitUntil(t time.Time) { f.until.Store(max(f.until.Load(), t.Un
 // patience is for how much longer requests wait for the flight.
 func (f *flight) patience() time.Duration { return time.Until(time.Unix(0, f.until.Load())) }
 
-func (f *flight) land(r *record, err error) {
+func (f *flight) land(r *Record, err error) {
 	f.result, f.err = r, err
 	close(f.landed)
 }
@@ -103,34 +103,34 @@ func (f *flight) hasLanded() bool {
 	}
 }
 
-// due reports whether the access token has to be renewed, and whether it is
+// Due reports whether the access token has to be renewed, and whether it is
 // still good until then.
-func (m *Manager) due(r *record, now time.Time) (due, valid bool) {
-	left := r.pair.expires.Sub(now)
+func (m *Manager) Due(r *Record, now time.Time) (due, valid bool) {
+	left := r.Pair.Expires.Sub(now)
 	before := m.cfg.RefreshBefore
 	if before == 0 {
 		// A share between 0.8 and 1, the same in every process.
-		jitter := 0.8 + 0.2*float64(r.id[0])/255
-		before = time.Duration(jitter * float64(min(r.pair.life/10, time.Minute)))
+		jitter := 0.8 + 0.2*float64(r.ID[0])/255
+		before = time.Duration(jitter * float64(min(r.Pair.Life/10, time.Minute)))
 	}
 	// A token is never renewed in the first half of its life.
-	return left <= min(before, r.pair.life/2), left > 0
+	return left <= min(before, r.Pair.Life/2), left > 0
 }
 
-// fresh returns r, or its successor, with an access token that is valid. Its
+// Fresh returns r, or its successor, with an access token that is valid. Its
 // errors are an *endedError or an *UnavailableError.
-func (m *Manager) fresh(ctx context.Context, r *record) (*record, error) {
-	return m.renew(ctx, r, 0)
+func (m *Manager) Fresh(ctx context.Context, r *Record) (*Record, error) {
+	return m.Renew(ctx, r, 0)
 }
 
-// renew is fresh, for which the tokens of one generation are due whatever
+// Renew is fresh, for which the tokens of one generation are due whatever
 // their age: an API has rejected the access token.
-func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*record, error) {
+func (m *Manager) Renew(ctx context.Context, r *Record, rejected uint64) (*Record, error) {
 	var late <-chan time.Time // when the request stops waiting
 	for tries := 0; ; tries++ {
 		now := m.now()
-		due, valid := m.due(r, now)
-		if r.pair.gen == rejected {
+		due, valid := m.Due(r, now)
+		if r.Pair.Gen == rejected {
 			due, valid = true, false
 		}
 		if !due {
@@ -149,7 +149,7 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 		if late == nil {
 			patience := f.patience()
 			if valid {
-				patience = min(validPatience, r.pair.expires.Sub(now))
+				patience = min(validPatience, r.Pair.Expires.Sub(now))
 			}
 			t := time.NewTimer(patience)
 			defer t.Stop()
@@ -157,12 +157,12 @@ func (m *Manager) renew(ctx context.Context, r *record, rejected uint64) (*recor
 		}
 		select {
 		case <-f.landed:
-			if f.err == nil && f.result.pair.gen == rejected && f.rejected != rejected && tries < maxTries {
+			if f.err == nil && f.result.Pair.Gen == rejected && f.rejected != rejected && tries < maxTries {
 				continue // that flight knew nothing of the rejection
 			}
 			return m.outcome(f, r)
 		case <-late:
-			if _, stillValid := m.due(r, m.now()); valid && stillValid {
+			if _, stillValid := m.Due(r, m.now()); valid && stillValid {
 				return r, nil
 			}
 			if !valid && f.patience() <= 0 {
@@ -182,17 +182,17 @@ var errSlow = fmt.Errorf("%w: it has not responded yet", auth.ErrUnavailable)
 
 // outcome is what a flight that has landed means for a request with the tokens
 // of r.
-func (m *Manager) outcome(f *flight, r *record) (*record, error) {
+func (m *Manager) outcome(f *flight, r *Record) (*Record, error) {
 	if errors.Is(f.err, ErrEnded) {
 		return nil, f.err
 	}
 	if f.err != nil {
-		if _, valid := m.due(r, m.now()); valid && r.pair.gen != f.rejected {
+		if _, valid := m.Due(r, m.now()); valid && r.Pair.Gen != f.rejected {
 			return r, nil
 		}
 		return nil, f.err
 	}
-	if _, valid := m.due(f.result, m.now()); !valid {
+	if _, valid := m.Due(f.result, m.now()); !valid {
 		// A flight that cannot write its tokens outlives them.
 		return nil, &UnavailableError{Err: auth.ErrUnavailable}
 	}
@@ -200,7 +200,7 @@ func (m *Manager) outcome(f *flight, r *record) (*record, error) {
 }
 
 // holdOff is how long the session's next try has to wait.
-func (m *Manager) holdOff(r *record, now time.Time) time.Duration {
+func (m *Manager) holdOff(r *Record, now time.Time) time.Duration {
 	// The clocks of other processes may differ: none can hold us off for
 	// longer than the longest pause there is.
 	wait := min(r.retryAt.Sub(now), retryAfterMax)
@@ -208,10 +208,10 @@ func (m *Manager) holdOff(r *record, now time.Time) time.Duration {
 }
 
 // board joins the session's flight, or begins it.
-func (m *Manager) board(r *record, rejected uint64) (f *flight, began bool) {
+func (m *Manager) board(r *Record, rejected uint64) (f *flight, began bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f = m.flights[r.key]; f != nil {
+	if f = m.flights[r.Key]; f != nil {
 		return f, false
 	}
 	f = &flight{landed: make(chan struct{}), rejected: rejected, nonce: newVersion()}
@@ -220,7 +220,7 @@ func (m *Manager) board(r *record, rejected uint64) (f *flight, began bool) {
 		f.land(nil, &UnavailableError{Err: ErrShutdown})
 		return f, true
 	}
-	m.flights[r.key] = f
+	m.flights[r.Key] = f
 	m.running.Add(1)
 	go func() {
 		defer m.running.Done()
@@ -239,21 +239,21 @@ func (m *Manager) remove(key string) {
 
 // fly refreshes the session of l, which had the state r when it became due.
 // It returns when nothing is left to do, and lands when requests can go on.
-func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *record) {
+func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *Record) {
 	got, err := m.attempt(ctx, l, f, r)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
 		m.writeLater(ctx, l, unwritten)
-		m.remove(r.key)
+		m.remove(r.Key)
 		return
 	}
-	m.remove(r.key)
+	m.remove(r.Key)
 	f.land(got, err)
 }
 
 // attempt brings the record of l to tokens that are not due, nor of the
 // generation that was rejected. known is the record as the request has it.
-func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *record) (*record, error) {
+func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *Record) (*Record, error) {
 	var (
 		watch    silence
 		failures int // of the store, in a row
@@ -276,7 +276,7 @@ func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *reco
 			continue
 		}
 		failures = 0
-		if due, valid := m.due(r, m.now()); r.pair.gen != f.rejected && (!due || valid && r.pair.gen > known.pair.gen) {
+		if due, valid := m.Due(r, m.now()); r.Pair.Gen != f.rejected && (!due || valid && r.Pair.Gen > known.Pair.Gen) {
 			return r, nil
 		}
 		if wait := m.holdOff(r, m.now()); wait > 0 {
@@ -303,7 +303,7 @@ var errChanged = errors.New("the record has changed")
 
 // turn waits for the flight's turn, takes the lease of r and makes the call. The
 // error is errChanged if another process was faster.
-func (m *Manager) turn(ctx context.Context, l *ledger, f *flight, r *record, watch *silence) (*record, error) {
+func (m *Manager) turn(ctx context.Context, l *ledger, f *flight, r *Record, watch *silence) (*Record, error) {
 	leave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)
 	if err != nil {
 		return nil, m.unavailableAuth(err)
@@ -331,7 +331,7 @@ func (m *Manager) unavailableAuth(err error) error {
 
 // call sends the refresh token of r, whose lease is this flight's as of a read
 // at a time, to the service and writes down what came of it.
-func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at time.Time, leave func(error)) (*record, error) {
+func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *Record, at time.Time, leave func(error)) (*Record, error) {
 	held, stop := m.keepLease(ctx, l, r, at)
 	defer stop()
 	if !held() {
@@ -340,20 +340,20 @@ func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at 
 	}
 	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*m.cfg.AuthTimeout)
-	grant, err := m.auth.Refresh(callCtx, r.pair.tokens)
+	grant, err := m.auth.Refresh(callCtx, r.Pair.Tokens)
 	tokens := grant.Tokens
 	cancel()
 	leave(err)
 
 	switch {
 	case err == nil:
-		p, err := m.newPair(tokens, r.pair.tokens)
+		p, err := m.newPair(tokens, r.Pair.Tokens)
 		if err != nil {
 			return m.halfRenewed(ctx, l, r, tokens, err)
 		}
-		p.forced = r.pair.gen == f.rejected
-		if p.claims.UserID != r.userID {
-			m.revokeTokens(p.tokens, true)
+		p.Forced = r.Pair.Gen == f.rejected
+		if p.Claims.UserID != r.UserID {
+			m.revokeTokens(p.Tokens, true)
 			return m.refused(ctx, l, r, endedByOtherUser)
 		}
 		return m.renewed(ctx, l, r, p)
@@ -376,7 +376,7 @@ func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at 
 		if errors.Is(err, ErrEnded) {
 			return nil, err
 		}
-		if err == nil && q.pair.gen != r.pair.gen {
+		if err == nil && q.Pair.Gen != r.Pair.Gen {
 			return q, nil
 		}
 		m.pause(ctx, &poll)
@@ -386,36 +386,36 @@ func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *record, at 
 
 // renewed writes the next generation, p, of r. Tokens that it may not write are
 // revoked.
-func (m *Manager) renewed(ctx context.Context, l *ledger, r *record, p pair) (*record, error) {
+func (m *Manager) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Record, error) {
 	q, err := l.update(ctx, succeed(r, p))
 	switch {
 	case err == nil:
 		m.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
-		if p.claims.Err() != nil {
-			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.claims.Err()})
+		if p.Claims.Err() != nil {
+			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 		}
 		return q, nil
-	case errors.Is(err, errChanged) && q.pair.tokens.RefreshToken == p.tokens.RefreshToken:
+	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == p.Tokens.RefreshToken:
 		return q, nil // this process's own write, whose response was lost
 	case errors.Is(err, errChanged):
-		m.revokeTokens(p.tokens, true)
+		m.revokeTokens(p.Tokens, true)
 		return q, nil
 	case errors.Is(err, ErrEnded):
 		l.leave(ctx, p)
 		return nil, err
 	}
-	next := r.clone()
+	next := r.Clone()
 	next.renew(p)
 	return nil, &unwrittenError{r: next, from: r, p: p, err: err}
 }
 
 // succeed makes p the successor of r's tokens.
-func succeed(r *record, p pair) func(*record) error {
-	return func(q *record) error {
-		if q.pair.gen != r.pair.gen {
+func succeed(r *Record, p Pair) func(*Record) error {
+	return func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen {
 			return errChanged
 		}
-		p.gen = q.pair.gen
+		p.Gen = q.Pair.Gen
 		q.renew(p)
 		return nil
 	}
@@ -423,8 +423,8 @@ func succeed(r *record, p pair) func(*record) error {
 
 // unwrittenError: the tokens were renewed and the store has not taken them.
 type unwrittenError struct {
-	r, from *record
-	p       pair
+	r, from *Record
+	p       Pair
 	err     error
 }
 
@@ -442,7 +442,7 @@ func (m *Manager) writeLater(ctx context.Context, l *ledger, u *unwrittenError) 
 	}
 	defer m.unwritten.Add(-1)
 	m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
-	end := earlier(u.from.created.Add(m.cfg.Lifetime), m.now().Add(m.cfg.IdleTimeout))
+	end := earlier(u.from.Created.Add(m.cfg.Lifetime), m.now().Add(m.cfg.IdleTimeout))
 	poll := pollMin
 	for m.now().Before(end) {
 		m.pause(ctx, &poll)
@@ -458,14 +458,14 @@ func (m *Manager) writeLater(ctx context.Context, l *ledger, u *unwrittenError) 
 
 // halfRenewed keeps a new refresh token that came without a usable access
 // token: the old one is used up.
-func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got auth.Tokens, cause error) (*record, error) {
-	if got.RefreshToken == "" || got.RefreshToken == r.pair.tokens.RefreshToken {
+func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
+	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
 		return nil, m.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
 	}
-	p := r.pair
-	p.tokens.RefreshToken = got.RefreshToken
+	p := r.Pair
+	p.Tokens.RefreshToken = got.RefreshToken
 	wait := m.backoff(r.failures+1, cause)
-	q, err := l.update(ctx, func(q *record) error {
+	q, err := l.update(ctx, func(q *Record) error {
 		if err := succeed(r, p)(q); err != nil {
 			return err
 		}
@@ -483,18 +483,18 @@ func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *record, got aut
 		l.leave(ctx, p)
 		return nil, err
 	}
-	next := r.clone()
+	next := r.Clone()
 	next.renew(p)
 	return nil, &unwrittenError{r: next, from: r, p: p, err: err}
 }
 
 // failed writes down that the service has not renewed the tokens of r, so that
 // no process tries again too soon, and releases the lease.
-func (m *Manager) failed(ctx context.Context, l *ledger, r *record, cause error) error {
+func (m *Manager) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
 	wait := m.backoff(r.failures+1, cause)
 	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
-	_, err := l.update(ctx, func(q *record) error {
-		if q.pair.gen != r.pair.gen || q.lease.nonce != r.lease.nonce && !q.lease.claim {
+	_, err := l.update(ctx, func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce && !q.lease.claim {
 			return errChanged
 		}
 		q.lease = lease{}
@@ -517,9 +517,9 @@ func (m *Manager) failed(ctx context.Context, l *ledger, r *record, cause error)
 }
 
 // refused ends the session, unless its tokens have been renewed meanwhile.
-func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason) (*record, error) {
-	_, err := l.end(ctx, why, false, func(q *record) error {
-		if q.pair.gen != r.pair.gen || q.lease.nonce != r.lease.nonce {
+func (m *Manager) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
+	_, err := l.end(ctx, why, false, func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
 			return errChanged
 		}
 		return nil
@@ -533,7 +533,7 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *record, why reason)
 		m.event(ctx, level, r, Event{Name: EventSessionEnded, Reason: string(why)})
 		return nil, &endedError{why: why}
 	case errors.Is(err, errChanged):
-		if q, err := l.read(ctx); err == nil && q.pair.gen > r.pair.gen {
+		if q, err := l.read(ctx); err == nil && q.Pair.Gen > r.Pair.Gen {
 			return q, nil
 		}
 		return nil, errChanged

@@ -43,9 +43,9 @@ func (r *revocation) attempted(done bool) {
 
 // revokeEnded revokes the tokens of a session that has ended, in the
 // background. ours says that mark holds this process's first attempt.
-func (m *Manager) revokeEnded(l *ledger, mark *record, all, ours bool) *revocation {
+func (m *Manager) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
-	if mark.pair.tokens == (auth.Tokens{}) {
+	if mark.Pair.Tokens == (auth.Tokens{}) {
 		rev.attempted(!rev.all)
 		return rev
 	}
@@ -58,7 +58,7 @@ func (m *Manager) revokeEnded(l *ledger, mark *record, all, ours bool) *revocati
 	return rev
 }
 
-func (m *Manager) startRevocationLocked(l *ledger, mark *record, rev *revocation, ours, nested bool) {
+func (m *Manager) startRevocationLocked(l *ledger, mark *Record, rev *revocation, ours, nested bool) {
 	f := m.flights[l.key]
 	m.revocations[l.key] = rev
 	m.backgroundLocked(nested, func() {
@@ -99,7 +99,7 @@ var (
 func (m *Manager) attemptTime() time.Duration { return 2*m.cfg.AuthTimeout + 2*logoutPatience }
 
 // revokeMarked makes attempts until the tokens in the mark are revoked.
-func (m *Manager) revokeMarked(l *ledger, mark *record, rev *revocation, ours bool) {
+func (m *Manager) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bool) {
 	end := m.now().Add(m.cfg.Lifetime)
 	for m.now().Before(end) {
 		if !ours {
@@ -118,17 +118,17 @@ func (m *Manager) revokeMarked(l *ledger, mark *record, rev *revocation, ours bo
 			} // else the store does not respond, and the tokens are in hand
 		}
 		ours = false
-		p, err := m.revoke(m.ctx, mark.pair, rev.all)
+		p, err := m.revoke(m.ctx, mark.Pair, rev.all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
 			rev.attempted(err == nil)
-			if l.confirmRevoked(m.ctx, mark.pair.tokens) {
+			if l.confirmRevoked(m.ctx, mark.Pair.Tokens) {
 				return
 			}
 			continue // a refresh has left newer tokens
 		}
 		wait := m.backoff(mark.failures, err)
-		mark = mark.clone()
-		mark.pair, mark.retryAt = p, m.now().Add(wait)
+		mark = mark.Clone()
+		mark.Pair, mark.retryAt = p, m.now().Add(wait)
 		l.attemptFailed(m.ctx, mark)
 		rev.attempted(false)
 		if !m.pauseRevocation(wait) {
@@ -157,11 +157,11 @@ func (m *Manager) pauseRevocation(d time.Duration) bool {
 
 // nextAttempt notes in the mark that this process tries to revoke its tokens.
 // known is the mark as of its last attempt.
-func (l *ledger) nextAttempt(ctx context.Context, known *record, all bool) (*record, error) {
-	return l.updateMark(ctx, func(q *record) error {
+func (l *ledger) nextAttempt(ctx context.Context, known *Record, all bool) (*Record, error) {
+	return l.updateMark(ctx, func(q *Record) error {
 		now := l.m.now()
 		switch {
-		case q.pair.tokens == (auth.Tokens{}):
+		case q.Pair.Tokens == (auth.Tokens{}):
 			return errRevoked
 		case q.failures != known.failures && now.Before(q.retryAt):
 			return errNotYet
@@ -175,12 +175,12 @@ func (l *ledger) nextAttempt(ctx context.Context, known *record, all bool) (*rec
 
 // attemptFailed notes when the next attempt may be made, and tokens that were
 // renewed for the one that failed.
-func (l *ledger) attemptFailed(ctx context.Context, mark *record) {
-	_, _ = l.updateMark(ctx, func(q *record) error {
-		if q.failures != mark.failures || q.pair.tokens == (auth.Tokens{}) {
+func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
+	_, _ = l.updateMark(ctx, func(q *Record) error {
+		if q.failures != mark.failures || q.Pair.Tokens == (auth.Tokens{}) {
 			return errChanged
 		}
-		q.pair, q.retryAt = mark.pair, mark.retryAt
+		q.Pair, q.retryAt = mark.Pair, mark.retryAt
 		return nil
 	})
 }
@@ -188,15 +188,15 @@ func (l *ledger) attemptFailed(ctx context.Context, mark *record) {
 // confirmRevoked removes tokens from the mark. It returns false if the mark has
 // other tokens by now.
 func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
-	mark, err := l.updateMark(ctx, func(q *record) error {
-		if q.pair.tokens != revoked {
+	mark, err := l.updateMark(ctx, func(q *Record) error {
+		if q.Pair.Tokens != revoked {
 			return errChanged
 		}
-		q.pair, q.all = pair{}, false
+		q.Pair, q.all = Pair{}, false
 		return nil
 	})
 	if errors.Is(err, errChanged) {
-		return mark.pair.tokens == (auth.Tokens{})
+		return mark.Pair.Tokens == (auth.Tokens{})
 	}
 	if err == nil {
 		l.forget(ctx, mark.ended)
@@ -206,16 +206,16 @@ func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
 
 // leave puts tokens that a refresh has brought after the session's end into the
 // mark, and has them revoked.
-func (l *ledger) leave(ctx context.Context, p pair) {
-	mark, err := l.updateMark(ctx, func(q *record) error {
-		if q.created.IsZero() { // it had no tokens
-			q.userID, q.created = l.known.userID, l.known.created
+func (l *ledger) leave(ctx context.Context, p Pair) {
+	mark, err := l.updateMark(ctx, func(q *Record) error {
+		if q.Created.IsZero() { // it had no tokens
+			q.UserID, q.Created = l.known.UserID, l.known.Created
 		}
-		q.pair, q.failures, q.retryAt = p, 0, time.Time{}
+		q.Pair, q.failures, q.retryAt = p, 0, time.Time{}
 		return nil
 	})
 	if err != nil {
-		l.m.revokeTokens(p.tokens, true)
+		l.m.revokeTokens(p.Tokens, true)
 		return
 	}
 	m := l.m
@@ -237,7 +237,7 @@ func (m *Manager) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	m.backgroundLocked(nested, func() {
 		end := m.now().Add(m.cfg.Lifetime)
 		for failures := 1; m.now().Before(end); failures++ {
-			_, err := m.revoke(m.ctx, pair{tokens: t}, false)
+			_, err := m.revoke(m.ctx, Pair{Tokens: t}, false)
 			rev.attempted(err == nil)
 			if err == nil || errors.Is(err, auth.ErrRefused) || !m.pauseRevocation(m.backoff(failures, err)) {
 				return
@@ -255,19 +255,19 @@ func (m *Manager) revokeSoon(t auth.Tokens) { waitFor(m.revokeTokens(t, false).t
 // For that the service needs a valid access token: revoke returns the tokens,
 // which it may have renewed. The error is auth.ErrRefused if nothing is left to do it
 // with.
-func (m *Manager) revoke(ctx context.Context, p pair, all bool) (pair, error) {
+func (m *Manager) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 	renewed := false
 	var err error
-	if all && !m.now().Before(p.expires) {
+	if all && !m.now().Before(p.Expires) {
 		p, err = m.renewToRevoke(ctx, p)
 		renewed = true
 	}
 	if err == nil {
-		err = m.logoutAtService(ctx, p.tokens, all)
+		err = m.logoutAtService(ctx, p.Tokens, all)
 	}
 	if all && !renewed && errors.Is(err, auth.ErrRefused) {
 		if p, err = m.renewToRevoke(ctx, p); err == nil {
-			err = m.logoutAtService(ctx, p.tokens, all)
+			err = m.logoutAtService(ctx, p.Tokens, all)
 		}
 	}
 	if err != nil {
@@ -281,20 +281,20 @@ func (m *Manager) logoutAtService(ctx context.Context, t auth.Tokens, all bool) 
 }
 
 // renewToRevoke renews the tokens of a session that has ended.
-func (m *Manager) renewToRevoke(ctx context.Context, p pair) (pair, error) {
+func (m *Manager) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	var grant auth.Grant
 	err := m.throughGate(ctx, func(ctx context.Context) (err error) {
-		grant, err = m.auth.Refresh(ctx, p.tokens)
+		grant, err = m.auth.Refresh(ctx, p.Tokens)
 		return err
 	})
 	tokens := grant.Tokens
 	if tokens.RefreshToken != "" {
-		p.tokens.RefreshToken = tokens.RefreshToken
+		p.Tokens.RefreshToken = tokens.RefreshToken
 	}
 	if err != nil {
 		return p, err
 	}
-	next, err := m.newPair(tokens, p.tokens)
+	next, err := m.newPair(tokens, p.Tokens)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err)
 	}

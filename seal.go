@@ -105,7 +105,7 @@ func (s sealer) authentic(name string, sealed ...string) bool {
 // recordSeal is the seal of one session's record. It needs the session ID,
 // which only the browser's cookie holds: neither the store nor the configured
 // secret opens a record alone.
-func (s secret) recordSeal(id sessionID) sealer {
+func (s secret) recordSeal(id ID) sealer {
 	return newSeal(derive(string(s.record), id[:], "record hash"), derive(string(s.record), id[:], "record block"))
 }
 

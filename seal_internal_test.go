@@ -13,10 +13,10 @@ import (
 func sealedTokens(tb testing.TB) (s secret, plain []byte, sealed string) {
 	tb.Helper()
 	claims := strings.Repeat("A", 280)
-	rec := &record{id: newSessionID(), userID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", created: time.Unix(1_800_000_000, 0)}
-	rec.pair = pair{
-		gen: 1, expires: rec.created.Add(time.Hour), life: time.Hour,
-		tokens: auth.Tokens{
+	rec := &Record{ID: NewID(), UserID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", Created: time.Unix(1_800_000_000, 0)}
+	rec.Pair = Pair{
+		Gen: 1, Expires: rec.Created.Add(time.Hour), Life: time.Hour,
+		Tokens: auth.Tokens{
 			AccessToken:  "eyJhbGciOiJIUzI1NiJ9." + claims + "." + strings.Repeat("A", 43),
 			RefreshToken: "3c20645f-6716-4d6f-9f0a-0b6c7c5f5a11",
 		},
@@ -58,7 +58,7 @@ func BenchmarkOpen(b *testing.B) {
 // from the secret and the session's ID.
 func BenchmarkRecordSeal(b *testing.B) {
 	s, _, _ := sealedTokens(b)
-	id := newSessionID()
+	id := NewID()
 	b.ReportAllocs()
 	for b.Loop() {
 		s.recordSeal(id)

@@ -30,8 +30,8 @@ type Session struct {
 	ctx context.Context // of the request; the session is in it
 
 	mu       sync.Mutex // see the order of locks at Manager
-	rec      *record    // nil: not signed in, or not read yet
-	unread   *record    // what the cookies say of a session that could not be read
+	rec      *Record    // nil: not signed in, or not read yet
+	unread   *Record    // what the cookies say of a session that could not be read
 	resolved bool       // rec has had a valid access token
 	err      error      // why the last try to read or to resolve it failed,
 	retryAt  time.Time  // and when to try again
@@ -96,7 +96,7 @@ func exchangeFrom(ctx context.Context) *Exchange {
 //
 // A failure holds until it is time to try again, so that a handler does not
 // wait anew with each method. A failure that ctx has caused does not hold.
-func (s *Session) resolve(ctx context.Context) (*record, error) {
+func (s *Session) resolve(ctx context.Context) (*Record, error) {
 	if s.m == nil {
 		return nil, s.err // one of those that all share
 	}
@@ -114,9 +114,9 @@ func (s *Session) resolve(ctx context.Context) (*record, error) {
 			return nil, err
 		}
 	}
-	now, err := s.m.fresh(ctx, rec)
+	now, err := s.m.Fresh(ctx, rec)
 	if err == nil {
-		now = rec.withTokensOf(now)
+		now = rec.WithTokensOf(now)
 		_, err = s.m.claimsOf(now)
 	}
 	if err != nil {
@@ -127,8 +127,8 @@ func (s *Session) resolve(ctx context.Context) (*record, error) {
 	if s.rec == nil {
 		return nil, nil // it has ended meanwhile
 	}
-	if s.rec.pair.gen < now.pair.gen {
-		s.rec = s.rec.withTokensOf(now)
+	if s.rec.Pair.Gen < now.Pair.Gen {
+		s.rec = s.rec.WithTokensOf(now)
 	}
 	s.resolved, s.err = true, nil
 	return s.rec, nil
@@ -136,7 +136,7 @@ func (s *Session) resolve(ctx context.Context) (*record, error) {
 
 // read reads the record of the session, of which the cookies say unread. It
 // returns nil without an error if the session is over.
-func (s *Session) read(ctx context.Context, unread *record) (*record, error) {
+func (s *Session) read(ctx context.Context, unread *Record) (*Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &UnavailableError{Err: err}
 	}
@@ -159,7 +159,7 @@ func (s *Session) read(ctx context.Context, unread *record) (*record, error) {
 
 // fail notes why the session of rec can't be used, and reports it. It returns
 // an [*UnavailableError], or nil if the session is over.
-func (s *Session) fail(ctx context.Context, rec *record, err error) error {
+func (s *Session) fail(ctx context.Context, rec *Record, err error) error {
 	if errors.Is(err, ErrEnded) || errors.Is(err, auth.ErrInvalidToken) {
 		s.drop(rec, err)
 		return nil
@@ -185,13 +185,13 @@ func (s *Session) fail(ctx context.Context, rec *record, err error) error {
 
 // drop leaves the session without a record: it is over, or its access token
 // can't be read.
-func (s *Session) drop(rec *record, err error) {
+func (s *Session) drop(rec *Record, err error) {
 	var ended *endedError
 	over := errors.As(err, &ended)
 	s.mu.Lock()
 	first := s.rec != nil || s.unread != nil
 	s.rec, s.unread, s.changes, s.err = nil, nil, nil, nil
-	s.gone = !over || !ended.why.byBrowser()
+	s.gone = !over || !ended.why.ByBrowser()
 	s.mu.Unlock()
 	switch {
 	case !first: // another call has reported it
@@ -214,7 +214,7 @@ func (s *Session) close(why error) {
 
 // user returns the session's record, nil if nobody is signed in or that can't
 // be told.
-func (s *Session) user() *record {
+func (s *Session) user() *Record {
 	rec, _ := s.resolve(s.ctx)
 	return rec
 }
@@ -224,8 +224,8 @@ var noClaims auth.Claims
 // claims returns the claims of the signed-in user, which are shared. They are
 // zero if nobody is signed in.
 func (s *Session) claims() *auth.Claims {
-	if rec := s.user(); rec != nil && rec.pair.claims != nil {
-		return rec.pair.claims
+	if rec := s.user(); rec != nil && rec.Pair.Claims != nil {
+		return rec.Pair.Claims
 	}
 	return &noClaims
 }
@@ -281,17 +281,17 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	if rec == nil {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
-	now, err := s.m.fresh(ctx, rec)
+	now, err := s.m.Fresh(ctx, rec)
 	if err != nil {
 		return "", s.over(rec, err)
 	}
 	s.adopt(now)
-	return now.pair.tokens.AccessToken, nil
+	return now.Pair.Tokens.AccessToken, nil
 }
 
 // over returns err, and leaves the session without its record if that says that
 // it has ended meanwhile.
-func (s *Session) over(rec *record, err error) error {
+func (s *Session) over(rec *Record, err error) error {
 	if errors.Is(err, ErrEnded) {
 		s.drop(rec, err)
 	}
@@ -307,25 +307,25 @@ func (s *Session) replace(ctx context.Context, refused string) (string, error) {
 	if rec == nil {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
-	if rec.pair.tokens.AccessToken == refused && !rec.pair.forced {
-		now, err := s.m.renew(ctx, rec, rec.pair.gen)
+	if rec.Pair.Tokens.AccessToken == refused && !rec.Pair.Forced {
+		now, err := s.m.Renew(ctx, rec, rec.Pair.Gen)
 		if err != nil {
 			return "", s.over(rec, err)
 		}
 		s.adopt(now)
 		rec = now
 	}
-	return rec.pair.tokens.AccessToken, nil
+	return rec.Pair.Tokens.AccessToken, nil
 }
 
 // adopt takes over the tokens of a later state of the session.
-func (s *Session) adopt(r *record) {
+func (s *Session) adopt(r *Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec == nil || r.pair.gen <= s.rec.pair.gen {
+	if s.rec == nil || r.Pair.Gen <= s.rec.Pair.Gen {
 		return
 	}
-	next := s.rec.withTokensOf(r)
+	next := s.rec.WithTokensOf(r)
 	if _, err := s.m.claimsOf(next); err == nil {
 		s.rec = next
 	}
@@ -339,7 +339,7 @@ func (s *Session) AccessTokenExpiresAt() time.Time {
 	if rec == nil {
 		return time.Time{}
 	}
-	return rec.pair.expires
+	return rec.Pair.Expires
 }
 
 // ExpiresAt returns when the session ends unless the user comes back before:
@@ -418,17 +418,17 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 	}
 	now := s.m.now()
 	var upTo uint64 // the newest change that is written
-	stored, err := l.update(ctx, func(r *record) error {
+	stored, err := l.update(ctx, func(r *Record) error {
 		s.mu.Lock()
 		upTo = s.changed
-		merged := merge(r.values, s.changes)
+		merged := merge(r.Values, s.changes)
 		s.mu.Unlock()
-		if err := s.m.takes(r.values, merged); err != nil {
+		if err := s.m.takes(r.Values, merged); err != nil {
 			return err
 		}
-		r.values = merged
+		r.Values = merged
 		if touch {
-			r.lastSeen = later(r.lastSeen, now)
+			r.LastSeen = later(r.LastSeen, now)
 		}
 		return nil
 	})
@@ -447,9 +447,9 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		return err
 	}
 	s.saved = upTo
-	if stored.pair.gen != s.rec.pair.gen {
-		stored = stored.clone()
-		stored.pair = s.rec.pair // of which the claims are
+	if stored.Pair.Gen != s.rec.Pair.Gen {
+		stored = stored.Clone()
+		stored.Pair = s.rec.Pair // of which the claims are
 	}
 	s.rec = stored
 	return err
@@ -471,7 +471,7 @@ func (s *Session) LogValue() slog.Value {
 	defer s.mu.Unlock()
 	userID, signedIn := "", s.rec != nil && s.err == nil
 	if signedIn {
-		userID = s.rec.userID
+		userID = s.rec.UserID
 	}
 	return slog.GroupValue(slog.Bool("signed_in", signedIn), slog.String("user_id", userID))
 }

@@ -95,7 +95,7 @@ func (s *Session) valueLocked(name string) ([]byte, bool) {
 	if s.rec == nil {
 		return nil, false
 	}
-	raw, ok := s.rec.values[name]
+	raw, ok := s.rec.Values[name]
 	return raw, ok
 }
 
@@ -103,7 +103,7 @@ func (s *Session) valuesLocked() map[string][]byte {
 	if s.rec == nil {
 		return nil
 	}
-	return merge(s.rec.values, s.changes)
+	return merge(s.rec.Values, s.changes)
 }
 
 // merge returns values with the changes applied.
@@ -199,7 +199,7 @@ func (s *Session) storeTakes(name string, raw []byte) error {
 	switch {
 	case size > s.size && size > s.m.cfg.MaxValueBytes:
 		return s.m.valuesFull()
-	case raw != nil && !had && len(s.rec.values)+len(s.changes) >= maxValues && len(s.valuesLocked()) >= maxValues:
+	case raw != nil && !had && len(s.rec.Values)+len(s.changes) >= maxValues && len(s.valuesLocked()) >= maxValues:
 		return errTooManyValues
 	}
 	s.size = size
