@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/synmetrix/session/internal/guard"
+	"github.com/synmetrix/session/internal/keeper"
 )
 
 // The names of events. They are the messages of the Manager's log, and do not
@@ -61,18 +64,18 @@ type Event struct {
 //
 // The hook and the log may use the session that is in ctx: it must not be
 // locked, and must have changed already if the event says so.
-func (m *Manager) event(ctx context.Context, level slog.Level, r *Record, e Event) {
+func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
 	}
 	if m.cfg.OnEvent != nil {
-		m.guarded("Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })
+		guard.Call(m.cfg.Logger, "Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })
 	}
-	m.guarded("Config.Logger", func() { m.logEvent(ctx, level, e) })
+	guard.Call(m.cfg.Logger, "Config.Logger", func() { m.logEvent(ctx, level, e) })
 }
 
 func (m *Manager) logEvent(ctx context.Context, level slog.Level, e Event) {
-	if !m.log.Enabled(ctx, level) {
+	if !m.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 4)
@@ -88,5 +91,10 @@ func (m *Manager) logEvent(ctx context.Context, level slog.Level, e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
-	m.log.LogAttrs(ctx, level, e.Name, attrs...)
+	m.cfg.Logger.LogAttrs(ctx, level, e.Name, attrs...)
+}
+
+// keeperEvent is event for what the keeper reports.
+func (m *Manager) keeperEvent(ctx context.Context, level slog.Level, r *keeper.Record, e keeper.Event) {
+	m.event(ctx, level, r, Event{Name: e.Name, Reason: e.Reason, RetryAfter: e.RetryAfter, Err: e.Err})
 }

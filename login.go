@@ -6,18 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
+	"github.com/synmetrix/session/internal/seal"
 )
-
-// pendingLife is how long a login waits for its second factor.
-const pendingLife = 15 * time.Minute
-
-// pendings is a login whose password was right. The browser keeps it, sealed.
-type pendings struct{ ticket string }
 
 // Login signs a user in with e-mail address and password. ctx is the context
 // of a request inside the session middleware; on success its session is the
@@ -49,9 +44,9 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	cancel()
 	m.floor.note(began, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		if !m.jar.fitsOne(len(encodePending(m.now(), factor.Ticket))) {
+		if !m.jar.FitsOne(seal.Size(len(encodePending(m.now(), factor.Ticket)))) {
 			err = errCookiesFull
-		} else if late := x.setPending(&pendings{factor.Ticket}); late != nil {
+		} else if late := x.setPending(&pendingLogin{factor.Ticket}); late != nil {
 			err = late
 		}
 		return fmt.Errorf("session: login: %w", err)
@@ -103,7 +98,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	cancel()
 	m.floor.note(began, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
-		_ = x.setPending(&pendings{})
+		_ = x.setPending(&pendingLogin{})
 	}
 	if err != nil {
 		err = m.loginFailed(ctx, "second factor", grant.Tokens, err)
@@ -134,9 +129,9 @@ func (m *Manager) authContext(ctx context.Context) (context.Context, context.Can
 // that came with it all the same.
 func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Tokens, err error) error {
 	if tokens.RefreshToken != "" {
-		m.revokeSoon(tokens)
+		m.keeper.RevokeSoon(tokens)
 	}
-	m.gate.note(err, m.now())
+	m.keeper.RateLimited(err)
 	level, name := slog.LevelInfo, EventLoginRefused
 	if !errors.Is(err, auth.ErrRefused) {
 		level, name = slog.LevelWarn, EventLoginUnavailable
@@ -147,7 +142,7 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 
 // begin makes a session of tokens and the request's session of that.
 func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) error {
-	p, err := m.newPair(grant.Tokens, auth.Tokens{})
+	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
@@ -157,10 +152,7 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 	if gone := cmp.Or(ctx.Err(), x.ctx.Err()); gone != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client is gone: %w", gone))
 	}
-	now := m.now()
-	id := NewID()
-	rec := &Record{ID: id, Key: id.Key(), UserID: p.Claims.UserID, Created: now, LastSeen: now, Pair: p, version: newVersion()}
-	rec.Pair.Gen = 1
+	rec := keeper.NewRecord(p, m.now())
 	if err := m.create(ctx, rec); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
@@ -170,47 +162,37 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 	x.mu.Lock()
 	previous, late := x.in, x.committed
 	if !late {
-		x.in, x.began, x.discard, x.pending = rec, true, false, &pendings{}
+		x.in, x.fate, x.pending = rec, signsIn, &pendingLogin{}
 		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
 	}
 	x.mu.Unlock()
 	if late {
-		_ = m.end(ctx, rec, EndedBeforeDelivery, false)
+		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
 	if previous != nil {
 		// Its own browser has another session now: nothing depends on this.
-		_ = m.end(ctx, previous, EndedByLogin, false)
+		_ = m.keeper.End(ctx, previous, keeper.EndedByLogin, false)
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
 }
 
 // create makes sure that the session can be kept.
-func (m *Manager) create(ctx context.Context, rec *Record) error {
-	if !m.stored {
-		rec.version = 0
-		if !m.jar.fits(len(encodeTokens(rec))) {
-			return errCookiesFull
-		}
-		return nil
+func (m *Manager) create(ctx context.Context, rec *keeper.Record) error {
+	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(rec)))) {
+		return errCookiesFull
 	}
-	l := m.ledger(rec)
-	err := l.put(context.WithoutCancel(ctx), rec, 0)
-	if err != nil {
-		if got, readErr := l.read(context.WithoutCancel(ctx)); readErr == nil && got.version == rec.version {
-			return nil
-		}
-		return m.storeDown(ctx, rec, err)
-	}
-	return nil
+	return m.failure(ctx, rec, m.keeper.Create(ctx, rec))
 }
 
 // Logout ends the request's session, here and at the auth service. Without a
 // session it does nothing, and a service that does not answer changes nothing:
 // the session here is over. It fails with [ErrSessionUnavailable] if the store
 // does not answer: then the session may live, and the cookie stays.
-func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, EndedByLogout, false) }
+func (m *Manager) Logout(ctx context.Context) error {
+	return m.logout(ctx, keeper.EndedByLogout, false)
+}
 
 // LogoutAll ends every session of the user, as Logout ends one: those in the
 // store at once, and through the auth service those elsewhere, cookie sessions
@@ -220,9 +202,11 @@ func (m *Manager) Logout(ctx context.Context) error { return m.logout(ctx, Ended
 // not confirmed the end of the other sessions within a few seconds. The
 // session of the request is over all the same, and the others are tried again
 // until the service has ended them.
-func (m *Manager) LogoutAll(ctx context.Context) error { return m.logout(ctx, EndedByLogoutAll, true) }
+func (m *Manager) LogoutAll(ctx context.Context) error {
+	return m.logout(ctx, keeper.EndedByLogoutAll, true)
+}
 
-func (m *Manager) logout(ctx context.Context, why Reason, all bool) error {
+func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -230,90 +214,25 @@ func (m *Manager) logout(ctx context.Context, why Reason, all bool) error {
 	x.mu.Lock()
 	in := x.in
 	x.mu.Unlock()
-	var ended *endedError
-	incomplete := false
+	var ended *keeper.Error
+	var incomplete bool
 	if in != nil {
-		err := m.end(ctx, in, why, all)
-		incomplete = errors.Is(err, ErrLogoutIncomplete)
-		if err != nil && !incomplete && !errors.As(err, &ended) {
-			return m.unavailable(ctx, in, err)
+		err := m.keeper.End(ctx, in, why, all)
+		incomplete = errors.Is(err, keeper.ErrIncomplete)
+		over := err == nil || incomplete || errors.As(err, &ended) && ended.Ended != ""
+		if !over {
+			return m.failure(ctx, in, err)
 		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.in, x.began, x.pending = nil, false, &pendings{}
-	// A login that came first has given the browser other cookies.
-	x.discard = ended == nil || ended.why != EndedByLogin
-	x.out = x.discard
+	x.in, x.fate, x.pending = nil, signsOut, &pendingLogin{}
+	if ended != nil && ended.Ended == keeper.EndedByLogin {
+		x.fate = keeps // a login that came first has given the browser other cookies
+	}
 	x.replace(anonymous)
 	if incomplete {
 		return fmt.Errorf("session: logout: %w", ErrLogoutIncomplete)
 	}
 	return nil
-}
-
-// A login that waits for its second factor is in a cookie of its own purpose:
-// it opens as no session.
-
-// setPending fails with [ErrCommitted] if the cookie can't be set any more.
-func (x *Exchange) setPending(p *pendings) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.committed {
-		return ErrCommitted
-	}
-	x.pending = p
-	return nil
-}
-
-func (x *Exchange) pendingTicket() string {
-	x.mu.Lock()
-	pending := x.pending
-	x.mu.Unlock()
-	if pending != nil {
-		return pending.ticket
-	}
-	return x.openPending()
-}
-
-// openPending returns the ticket of the pending login that was presented,
-// empty if there is none.
-func (x *Exchange) openPending() string {
-	now := x.m.now()
-	for sealed := range x.presented.candidates(x.m.jar, purposeMFA, []string{x.m.jar.mfa}) {
-		for _, s := range x.m.secrets {
-			if plain, ok := open(s.cookies, purposeMFA, x.m.jar.mfa, sealed); ok {
-				d := decoder{b: plain}
-				until, t := d.time(), d.text()
-				if d.done() && now.Before(until) {
-					return t
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// commitPending sets or clears the cookie of a pending login. One that does not
-// open is cleared, too.
-func (x *Exchange) commitPending(h http.Header, pending *pendings) {
-	m, name := x.m, x.m.jar.mfa
-	if pending == nil && (!x.presented.has(name) || x.openPending() != "") {
-		return
-	}
-	if pending == nil || pending.ticket == "" {
-		m.jar.expire(h, []string{name}, x.presented.has)
-		return
-	}
-	plain := encodePending(m.now().Add(pendingLife), pending.ticket)
-	if sealed, err := seal(m.secrets[0].cookies, purposeMFA, name, plain); err == nil {
-		_ = m.jar.set(h, []string{name}, sealed, pendingLife, x.presented.has) // it fits
-	}
-}
-
-func encodePending(until time.Time, ticket string) []byte {
-	var e encoder
-	e.time(until)
-	e.text(ticket)
-	return e.b
 }

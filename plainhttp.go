@@ -22,7 +22,7 @@ import (
 // Sec-Fetch-Site, which browsers do not send over plain HTTP, or a cookie that
 // the browser has kept. Such fields are not trusted with anything else.
 func (m *Manager) DropsCookies(r *http.Request) bool {
-	if m.cfg.Cookie.Insecure || !overPlainHTTP(r) || len(m.jar.read(r.Header)) > 0 {
+	if m.cfg.Cookie.Insecure || !overPlainHTTP(r) || len(m.jar.Read(r.Header)) > 0 {
 		return false
 	}
 	if m.dropped.due(m.now()) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
 )
 
 // Session is one request's view of its user's session. Get it with
@@ -29,13 +30,13 @@ type Session struct {
 	m   *Manager
 	ctx context.Context // of the request; the session is in it
 
-	mu       sync.Mutex // see the order of locks at Manager
-	rec      *Record    // nil: not signed in, or not read yet
-	unread   *Record    // what the cookies say of a session that could not be read
-	resolved bool       // rec has had a valid access token
-	err      error      // why the last try to read or to resolve it failed,
-	retryAt  time.Time  // and when to try again
-	gone     bool       // what was presented is over, and its cookies are to be deleted
+	mu       sync.Mutex     // see the order of locks at Manager
+	rec      *keeper.Record // nil: not signed in, or not read yet
+	unread   *keeper.Record // what the cookies say of a session that could not be read
+	resolved bool           // rec has had a valid access token
+	err      error          // why the last try to read or to resolve it failed,
+	retryAt  time.Time      // and when to try again
+	gone     bool           // what was presented is over, and its cookies are to be deleted
 	changes  map[string]change
 	changed  uint64 // counts changes
 	saved    uint64 // the newest change in rec
@@ -96,7 +97,7 @@ func exchangeFrom(ctx context.Context) *Exchange {
 //
 // A failure holds until it is time to try again, so that a handler does not
 // wait anew with each method. A failure that ctx has caused does not hold.
-func (s *Session) resolve(ctx context.Context) (*Record, error) {
+func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.m == nil {
 		return nil, s.err // one of those that all share
 	}
@@ -114,10 +115,10 @@ func (s *Session) resolve(ctx context.Context) (*Record, error) {
 			return nil, err
 		}
 	}
-	now, err := s.m.Fresh(ctx, rec)
+	now, err := s.m.keeper.Fresh(ctx, rec)
 	if err == nil {
 		now = rec.WithTokensOf(now)
-		_, err = s.m.claimsOf(now)
+		_, err = s.m.keeper.Claims(now)
 	}
 	if err != nil {
 		return nil, s.fail(ctx, rec, err)
@@ -136,11 +137,11 @@ func (s *Session) resolve(ctx context.Context) (*Record, error) {
 
 // read reads the record of the session, of which the cookies say unread. It
 // returns nil without an error if the session is over.
-func (s *Session) read(ctx context.Context, unread *Record) (*Record, error) {
+func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &UnavailableError{Err: err}
 	}
-	rec, down, err := s.m.current(ctx, unread)
+	rec, down, err := s.m.keeper.Load(ctx, unread)
 	if err != nil {
 		err = s.fail(ctx, unread, err)
 	} else {
@@ -152,54 +153,52 @@ func (s *Session) read(ctx context.Context, unread *Record) (*Record, error) {
 		s.mu.Unlock()
 	}
 	if down != nil { // reported late, since a hook may use this session
-		_ = s.m.storeDown(ctx, unread, down)
+		_ = s.m.keeper.Report(ctx, unread, down)
 	}
 	return rec, err
 }
 
 // fail notes why the session of rec can't be used, and reports it. It returns
 // an [*UnavailableError], or nil if the session is over.
-func (s *Session) fail(ctx context.Context, rec *Record, err error) error {
-	if errors.Is(err, ErrEnded) || errors.Is(err, auth.ErrInvalidToken) {
+func (s *Session) fail(ctx context.Context, rec *keeper.Record, err error) error {
+	var why *keeper.Error
+	known := errors.As(err, &why)
+	if known && why.Ended != "" || errors.Is(err, auth.ErrInvalidToken) {
 		s.drop(rec, err)
 		return nil
 	}
-	var down *UnavailableError
-	reported := errors.As(err, &down)
-	if !reported {
-		down = &UnavailableError{RetryAfter: time.Second, Err: err}
+	if !known {
+		why = &keeper.Error{RetryAfter: time.Second, Err: err}
 	}
+	down := s.m.failure(ctx, rec, why)
 	if ctx.Err() == nil {
-		retryAt := s.m.now().Add(cmp.Or(down.RetryAfter, time.Second))
+		retryAt := s.m.now().Add(cmp.Or(why.RetryAfter, time.Second))
 		s.mu.Lock()
 		if !s.resolved {
 			s.err, s.retryAt = down, retryAt
 		}
 		s.mu.Unlock()
 	}
-	if !reported { // late, since a hook may use this session
-		_ = s.m.storeDown(ctx, rec, err)
+	if !known { // late, since a hook may use this session
+		_ = s.m.keeper.Report(ctx, rec, err)
 	}
 	return down
 }
 
 // drop leaves the session without a record: it is over, or its access token
 // can't be read.
-func (s *Session) drop(rec *Record, err error) {
-	var ended *endedError
+func (s *Session) drop(rec *keeper.Record, err error) {
+	var ended *keeper.Error
 	over := errors.As(err, &ended)
 	s.mu.Lock()
 	first := s.rec != nil || s.unread != nil
 	s.rec, s.unread, s.changes, s.err = nil, nil, nil, nil
-	s.gone = !over || !ended.why.ByBrowser()
+	s.gone = !over || !ended.Ended.ByBrowser()
 	s.mu.Unlock()
 	switch {
 	case !first: // another call has reported it
 	case over:
-		s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.why)})
-		if ended.unrevoked(s.m.now()) {
-			s.m.revokeEnded(s.m.ledger(rec), ended.mark, false, false)
-		}
+		s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(ended.Ended)})
 	default:
 		s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: err})
 	}
@@ -214,7 +213,7 @@ func (s *Session) close(why error) {
 
 // user returns the session's record, nil if nobody is signed in or that can't
 // be told.
-func (s *Session) user() *Record {
+func (s *Session) user() *keeper.Record {
 	rec, _ := s.resolve(s.ctx)
 	return rec
 }
@@ -281,21 +280,22 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	if rec == nil {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
-	now, err := s.m.Fresh(ctx, rec)
+	now, err := s.m.keeper.Fresh(ctx, rec)
 	if err != nil {
-		return "", s.over(rec, err)
+		return "", s.over(ctx, rec, err)
 	}
 	s.adopt(now)
 	return now.Pair.Tokens.AccessToken, nil
 }
 
-// over returns err, and leaves the session without its record if that says that
-// it has ended meanwhile.
-func (s *Session) over(rec *Record, err error) error {
-	if errors.Is(err, ErrEnded) {
+// over returns the app's error for one of the keeper, and leaves the session
+// without its record if the session has ended meanwhile.
+func (s *Session) over(ctx context.Context, rec *keeper.Record, err error) error {
+	var why *keeper.Error
+	if errors.As(err, &why) && why.Ended != "" {
 		s.drop(rec, err)
 	}
-	return err
+	return s.m.failure(ctx, rec, err)
 }
 
 // replace returns a newer access token than one that an API has refused, or
@@ -308,9 +308,9 @@ func (s *Session) replace(ctx context.Context, refused string) (string, error) {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
 	if rec.Pair.Tokens.AccessToken == refused && !rec.Pair.Forced {
-		now, err := s.m.Renew(ctx, rec, rec.Pair.Gen)
+		now, err := s.m.keeper.Renew(ctx, rec, rec.Pair.Gen)
 		if err != nil {
-			return "", s.over(rec, err)
+			return "", s.over(ctx, rec, err)
 		}
 		s.adopt(now)
 		rec = now
@@ -319,14 +319,14 @@ func (s *Session) replace(ctx context.Context, refused string) (string, error) {
 }
 
 // adopt takes over the tokens of a later state of the session.
-func (s *Session) adopt(r *Record) {
+func (s *Session) adopt(r *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil || r.Pair.Gen <= s.rec.Pair.Gen {
 		return
 	}
 	next := s.rec.WithTokensOf(r)
-	if _, err := s.m.claimsOf(next); err == nil {
+	if _, err := s.m.keeper.Claims(next); err == nil {
 		s.rec = next
 	}
 }
@@ -350,7 +350,7 @@ func (s *Session) ExpiresAt() time.Time {
 	if rec == nil {
 		return time.Time{}
 	}
-	return s.m.endOf(rec)
+	return s.m.keeper.EndOf(rec)
 }
 
 // Policy decides whether a signed-in user may pass a guard. It is only asked
@@ -396,7 +396,7 @@ func (s *Session) Save(ctx context.Context) error {
 	case rec == nil:
 		return err
 	}
-	return s.m.unavailable(ctx, rec, s.save(ctx, false))
+	return s.m.failure(ctx, rec, s.save(ctx, false))
 }
 
 // save writes changed values of a stored session, and with touch that it is in
@@ -411,14 +411,13 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 	if rec == nil || !pending && !touch {
 		return nil
 	}
-	l := s.m.ledger(rec)
-	if !s.m.stored {
-		_, err := l.read(ctx)
+	if !s.m.Stored() {
+		_, err := s.m.keeper.Newest(ctx, rec)
 		return err
 	}
 	now := s.m.now()
 	var upTo uint64 // the newest change that is written
-	stored, err := l.update(ctx, func(r *Record) error {
+	stored, err := s.m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
 		s.mu.Lock()
 		upTo = s.changed
 		merged := merge(r.Values, s.changes)
@@ -428,7 +427,7 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		}
 		r.Values = merged
 		if touch {
-			r.LastSeen = later(r.LastSeen, now)
+			r.Seen(now)
 		}
 		return nil
 	})

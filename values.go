@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/synmetrix/session/internal/keeper"
+	"github.com/synmetrix/session/internal/seal"
 )
 
 // Key names a value that an app keeps in its users' sessions, and gives it a
@@ -169,14 +172,14 @@ func (s *Session) takes(name string, raw []byte) error {
 	if s.closed != nil {
 		return s.closed
 	}
-	if s.m.stored {
+	if s.m.Stored() {
 		return s.storeTakes(name, raw)
 	}
 	values := merge(s.valuesLocked(), map[string]change{name: {raw: raw}})
 	switch {
-	case len(values) > maxValues:
+	case len(values) > keeper.MaxValues:
 		return errTooManyValues
-	case !s.m.jar.fits(stateSize(values)):
+	case !s.m.jar.Fits(seal.Size(stateSize(values))):
 		return errCookiesFull
 	}
 	return nil
@@ -199,7 +202,7 @@ func (s *Session) storeTakes(name string, raw []byte) error {
 	switch {
 	case size > s.size && size > s.m.cfg.MaxValueBytes:
 		return s.m.valuesFull()
-	case raw != nil && !had && len(s.rec.Values)+len(s.changes) >= maxValues && len(s.valuesLocked()) >= maxValues:
+	case raw != nil && !had && len(s.rec.Values)+len(s.changes) >= keeper.MaxValues && len(s.valuesLocked()) >= keeper.MaxValues:
 		return errTooManyValues
 	}
 	s.size = size
@@ -212,13 +215,13 @@ func (m *Manager) takes(before, after map[string][]byte) error {
 	switch size := bytesOf(after); {
 	case size > m.cfg.MaxValueBytes && size > bytesOf(before):
 		return m.valuesFull()
-	case len(after) > maxValues && len(after) > len(before):
+	case len(after) > keeper.MaxValues && len(after) > len(before):
 		return errTooManyValues
 	}
 	return nil
 }
 
-var errTooManyValues = fmt.Errorf("%w: more than %d values", ErrTooLarge, maxValues)
+var errTooManyValues = fmt.Errorf("%w: more than %d values", ErrTooLarge, keeper.MaxValues)
 
 func (m *Manager) valuesFull() error {
 	return fmt.Errorf("%w: its values take more than %d bytes (Config.MaxValueBytes)", ErrTooLarge, m.cfg.MaxValueBytes)

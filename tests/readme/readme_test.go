@@ -337,9 +337,9 @@ func TestEventsPage(t *testing.T) {
 			rows[strings.Trim(name, "`")] = true
 		}
 	}
-	quoted := regexp.MustCompile(`(?m)^\s+(?:Event|ended)\w+\s+(?:reason )?= "(\w+)"`)
+	quoted := regexp.MustCompile(`(?m)^\s+(?:Event|[eE]nded)\w+\s+(?:Reason )?= "(\w+)"`)
 	constants := 0
-	for _, file := range []string{"events.go", "end.go"} {
+	for _, file := range []string{"events.go", "internal/keeper/end.go"} {
 		for _, m := range quoted.FindAllStringSubmatch(page(t, filepath.Join(root, file)), -1) {
 			if constants++; !rows[m[1]] {
 				t.Errorf("no row describes %s", m[1])

@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"context"
@@ -43,48 +43,48 @@ func (r *revocation) attempted(done bool) {
 
 // revokeEnded revokes the tokens of a session that has ended, in the
 // background. ours says that mark holds this process's first attempt.
-func (m *Manager) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocation {
+func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
 		rev.attempted(!rev.all)
 		return rev
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if running := m.revocations[l.key]; running != nil && (running.all || !rev.all) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
-	m.startRevocationLocked(l, mark, rev, ours, false)
+	k.startRevocationLocked(l, mark, rev, ours, false)
 	return rev
 }
 
-func (m *Manager) startRevocationLocked(l *ledger, mark *Record, rev *revocation, ours, nested bool) {
-	f := m.flights[l.key]
-	m.revocations[l.key] = rev
-	m.backgroundLocked(nested, func() {
+func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, ours, nested bool) {
+	f := k.flights[l.key]
+	k.revocations[l.key] = rev
+	k.backgroundLocked(nested, func() {
 		if f != nil && !nested {
 			// Its new tokens will be in the mark.
 			waitFor(f.landed, logoutPatience)
 			ours = false
 		}
 		for more := true; more; ours = false {
-			m.revokeMarked(l, mark, rev, ours)
-			more = m.finishRevocation(l.key, rev)
+			k.revokeMarked(l, mark, rev, ours)
+			more = k.finishRevocation(l.key, rev)
 		}
 		rev.attempted(rev.succeeded())
 	})
 }
 
 // finishRevocation takes rev off the list, unless newer tokens have come.
-func (m *Manager) finishRevocation(key string, rev *revocation) (more bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if rev.again {
 		rev.again = false
 		return true
 	}
-	if m.revocations[key] == rev {
-		delete(m.revocations, key)
+	if k.revocations[key] == rev {
+		delete(k.revocations, key)
 	}
 	return false
 }
@@ -96,19 +96,19 @@ var (
 
 // attemptTime is how long others leave an attempt alone that this process has
 // begun.
-func (m *Manager) attemptTime() time.Duration { return 2*m.cfg.AuthTimeout + 2*logoutPatience }
+func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
 
 // revokeMarked makes attempts until the tokens in the mark are revoked.
-func (m *Manager) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bool) {
-	end := m.now().Add(m.cfg.Lifetime)
-	for m.now().Before(end) {
+func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bool) {
+	end := k.now().Add(k.cfg.Lifetime)
+	for k.now().Before(end) {
 		if !ours {
-			next, err := l.nextAttempt(m.ctx, mark, rev.all)
+			next, err := l.nextAttempt(k.ctx, mark, rev.all)
 			switch {
 			case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
 				return
 			case errors.Is(err, errNotYet):
-				if !m.pauseRevocation(next.retryAt.Sub(m.now())) {
+				if !k.pauseRevocation(next.retryAt.Sub(k.now())) {
 					return
 				}
 				mark = next
@@ -118,20 +118,20 @@ func (m *Manager) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bo
 			} // else the store does not respond, and the tokens are in hand
 		}
 		ours = false
-		p, err := m.revoke(m.ctx, mark.Pair, rev.all)
+		p, err := k.revoke(k.ctx, mark.Pair, rev.all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
 			rev.attempted(err == nil)
-			if l.confirmRevoked(m.ctx, mark.Pair.Tokens) {
+			if l.confirmRevoked(k.ctx, mark.Pair.Tokens) {
 				return
 			}
 			continue // a refresh has left newer tokens
 		}
-		wait := m.backoff(mark.failures, err)
+		wait := k.backoff(mark.failures, err)
 		mark = mark.Clone()
-		mark.Pair, mark.retryAt = p, m.now().Add(wait)
-		l.attemptFailed(m.ctx, mark)
+		mark.Pair, mark.retryAt = p, k.now().Add(wait)
+		l.attemptFailed(k.ctx, mark)
 		rev.attempted(false)
-		if !m.pauseRevocation(wait) {
+		if !k.pauseRevocation(wait) {
 			return
 		}
 	}
@@ -139,18 +139,18 @@ func (m *Manager) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bo
 
 // pauseRevocation waits before the next attempt. It returns false if there will
 // be none: the Manager is shut down, or too many revocations are waiting.
-func (m *Manager) pauseRevocation(d time.Duration) bool {
-	if m.unwritten.Add(1) > maxUnwritten {
-		m.unwritten.Add(-1)
+func (k *Keeper) pauseRevocation(d time.Duration) bool {
+	if k.unwritten.Add(1) > maxUnwritten {
+		k.unwritten.Add(-1)
 		return false
 	}
-	defer m.unwritten.Add(-1)
+	defer k.unwritten.Add(-1)
 	t := time.NewTimer(min(max(d, backoffMin), retryAfterMax))
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-m.stopping:
+	case <-k.stopping:
 		return false
 	}
 }
@@ -159,7 +159,7 @@ func (m *Manager) pauseRevocation(d time.Duration) bool {
 // known is the mark as of its last attempt.
 func (l *ledger) nextAttempt(ctx context.Context, known *Record, all bool) (*Record, error) {
 	return l.updateMark(ctx, func(q *Record) error {
-		now := l.m.now()
+		now := l.k.now()
 		switch {
 		case q.Pair.Tokens == (auth.Tokens{}):
 			return errRevoked
@@ -168,7 +168,7 @@ func (l *ledger) nextAttempt(ctx context.Context, known *Record, all bool) (*Rec
 		}
 		q.all = q.all || all
 		q.failures++
-		q.retryAt = now.Add(l.m.attemptTime())
+		q.retryAt = now.Add(l.k.attemptTime())
 		return nil
 	})
 }
@@ -204,6 +204,15 @@ func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
 	return true
 }
 
+// resumeRevocation tries again to revoke the tokens that the mark of an ended
+// session holds, unless another attempt is recent.
+func (k *Keeper) resumeRevocation(l *ledger, err error) {
+	var e *Error
+	if errors.As(err, &e) && e.unrevoked(k.now()) {
+		k.revokeEnded(l, e.mark, false, false)
+	}
+}
+
 // leave puts tokens that a refresh has brought after the session's end into the
 // mark, and has them revoked.
 func (l *ledger) leave(ctx context.Context, p Pair) {
@@ -215,31 +224,31 @@ func (l *ledger) leave(ctx context.Context, p Pair) {
 		return nil
 	})
 	if err != nil {
-		l.m.revokeTokens(p.Tokens, true)
+		l.k.revokeTokens(p.Tokens, true)
 		return
 	}
-	m := l.m
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if running := m.revocations[l.key]; running != nil {
+	k := l.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if running := k.revocations[l.key]; running != nil {
 		running.again = true // it may have done its work before these tokens came
 		return
 	}
-	m.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
+	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
 }
 
 // revokeTokens revokes tokens of which no mark knows. nested says that the
 // caller is work that Shutdown waits for.
-func (m *Manager) revokeTokens(t auth.Tokens, nested bool) *revocation {
+func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	rev := &revocation{tried: make(chan struct{})}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.backgroundLocked(nested, func() {
-		end := m.now().Add(m.cfg.Lifetime)
-		for failures := 1; m.now().Before(end); failures++ {
-			_, err := m.revoke(m.ctx, Pair{Tokens: t}, false)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.backgroundLocked(nested, func() {
+		end := k.now().Add(k.cfg.Lifetime)
+		for failures := 1; k.now().Before(end); failures++ {
+			_, err := k.revoke(k.ctx, Pair{Tokens: t}, false)
 			rev.attempted(err == nil)
-			if err == nil || errors.Is(err, auth.ErrRefused) || !m.pauseRevocation(m.backoff(failures, err)) {
+			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
 				return
 			}
 		}
@@ -247,44 +256,44 @@ func (m *Manager) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	return rev
 }
 
-// revokeSoon revokes tokens, for which it waits a little while. It may go on
+// RevokeSoon revokes tokens, for which it waits a little while. It may go on
 // when the request has ended, whose context a framework then uses for another.
-func (m *Manager) revokeSoon(t auth.Tokens) { waitFor(m.revokeTokens(t, false).tried, logoutPatience) }
+func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
 
 // revoke has the service revoke tokens, or with all every session of their user.
 // For that the service needs a valid access token: revoke returns the tokens,
 // which it may have renewed. The error is auth.ErrRefused if nothing is left to do it
 // with.
-func (m *Manager) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
+func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 	renewed := false
 	var err error
-	if all && !m.now().Before(p.Expires) {
-		p, err = m.renewToRevoke(ctx, p)
+	if all && !k.now().Before(p.Expires) {
+		p, err = k.renewToRevoke(ctx, p)
 		renewed = true
 	}
 	if err == nil {
-		err = m.logoutAtService(ctx, p.Tokens, all)
+		err = k.logoutAtService(ctx, p.Tokens, all)
 	}
 	if all && !renewed && errors.Is(err, auth.ErrRefused) {
-		if p, err = m.renewToRevoke(ctx, p); err == nil {
-			err = m.logoutAtService(ctx, p.Tokens, all)
+		if p, err = k.renewToRevoke(ctx, p); err == nil {
+			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
 	}
 	if err != nil {
-		m.event(ctx, slog.LevelWarn, nil, Event{Name: EventRevokeFailed, Err: err})
+		k.event(ctx, slog.LevelWarn, nil, Event{Name: EventRevokeFailed, Err: err})
 	}
 	return p, err
 }
 
-func (m *Manager) logoutAtService(ctx context.Context, t auth.Tokens, all bool) error {
-	return m.throughGate(ctx, func(ctx context.Context) error { return m.auth.Logout(ctx, t, all) })
+func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) error {
+	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
 }
 
 // renewToRevoke renews the tokens of a session that has ended.
-func (m *Manager) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
+func (k *Keeper) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	var grant auth.Grant
-	err := m.throughGate(ctx, func(ctx context.Context) (err error) {
-		grant, err = m.auth.Refresh(ctx, p.Tokens)
+	err := k.throughGate(ctx, func(ctx context.Context) (err error) {
+		grant, err = k.auth.Refresh(ctx, p.Tokens)
 		return err
 	})
 	tokens := grant.Tokens
@@ -294,7 +303,7 @@ func (m *Manager) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	if err != nil {
 		return p, err
 	}
-	next, err := m.newPair(tokens, p.Tokens)
+	next, err := k.NewPair(tokens, p.Tokens)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err)
 	}
@@ -303,12 +312,12 @@ func (m *Manager) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 
 // throughGate makes a call of the auth service that counts against its rate
 // limit as a refresh does.
-func (m *Manager) throughGate(ctx context.Context, call func(context.Context) error) error {
-	leave, err := m.gate.enter(ctx, logoutPatience, m.now)
+func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) error) error {
+	leave, err := k.gate.enter(ctx, logoutPatience, k.now)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := m.authContext(ctx)
+	ctx, cancel := k.callContext(ctx)
 	defer cancel()
 	err = call(ctx)
 	leave(err)
@@ -317,22 +326,22 @@ func (m *Manager) throughGate(ctx context.Context, call func(context.Context) er
 
 // background does work that no request should lose by ending, and that
 // Shutdown waits for.
-func (m *Manager) background(work func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.backgroundLocked(false, work)
+func (k *Keeper) background(work func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.backgroundLocked(false, work)
 }
 
-// backgroundLocked is background for a caller that holds m.mu. Work that other
+// backgroundLocked is background for a caller that holds k.mu. Work that other
 // such work has begun is waited for even after Shutdown was called.
-func (m *Manager) backgroundLocked(nested bool, work func()) {
-	waited := nested || !m.closed
+func (k *Keeper) backgroundLocked(nested bool, work func()) {
+	waited := nested || !k.closed
 	if waited {
-		m.running.Add(1)
+		k.running.Add(1)
 	}
 	go func() {
 		if waited {
-			defer m.running.Done()
+			defer k.running.Done()
 		}
 		work()
 	}()

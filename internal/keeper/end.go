@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"context"
@@ -59,46 +59,39 @@ func (why Reason) byService() bool {
 	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
 }
 
-// endedError is a ledger's error for a session that has ended.
-type endedError struct {
-	why  Reason
-	mark *Record // nil where there is none
-}
-
-func (e *endedError) Error() string {
-	return "session: " + ErrEnded.Error() + " (" + string(e.why) + ")"
-}
-func (e *endedError) Is(target error) bool { return target == ErrEnded }
-
 // unrevoked reports whether the mark has tokens whose revocation may be tried
 // now.
-func (e *endedError) unrevoked(now time.Time) bool {
+func (e *Error) unrevoked(now time.Time) bool {
 	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
-// end ends the session of which rec is a state, and revokes its tokens, for
-// which it waits a little while. For a session that had ended before, the error
-// is an *endedError. With all it is ErrLogoutIncomplete where the mark is set
-// and sessions of the user that are not in the store may live on.
-func (m *Manager) end(ctx context.Context, rec *Record, why Reason, all bool) error {
+// ErrIncomplete is returned by [Keeper.End] where the session has ended, and the
+// auth service has not confirmed the end of the user's other sessions.
+var ErrIncomplete = errors.New("other sessions of the user may live on")
+
+// End ends the session of which rec is a state, and all of its user's if all is
+// set. It revokes the tokens, for which it waits a little while. For a session
+// that had ended before, the error is an [*Error]. After any other error except
+// [ErrIncomplete] the session may live; that error has not been reported.
+func (k *Keeper) End(ctx context.Context, rec *Record, why Reason, all bool) error {
 	ctx = context.WithoutCancel(ctx)
-	l := m.ledger(rec)
-	if all && m.stored {
+	l := k.ledger(rec)
+	if all && k.cfg.Stored {
 		// The others first: if one of them cannot be ended, this one is not
 		// ended either, and its user can try again.
 		now, err := l.read(ctx)
 		if err != nil {
 			return err
 		}
-		if err := m.endOthers(ctx, now.UserID, l.key); err != nil {
+		if err := k.endOthers(ctx, now.UserID, l.key); err != nil {
 			return err
 		}
 	}
 	last, err := l.end(ctx, why, all, nil)
-	var ended *endedError
+	var ended *Error
 	switch {
 	case err == nil:
-		m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
 	case errors.As(err, &ended) && ended.mark != nil:
 		// By another request, or by one of this process whose response was lost:
 		// there may be tokens left.
@@ -106,15 +99,15 @@ func (m *Manager) end(ctx context.Context, rec *Record, why Reason, all bool) er
 	default:
 		return err
 	}
-	rev := m.revokeEnded(l, last, all, ended == nil)
+	rev := k.revokeEnded(l, last, all, ended == nil)
 	if why != EndedByLogin {
 		waitFor(rev.tried, 2*logoutPatience)
 	}
 	if ended != nil {
 		return ended
 	}
-	if all && !m.stored && !rev.succeeded() {
-		return ErrLogoutIncomplete
+	if all && !k.cfg.Stored && !rev.succeeded() {
+		return ErrIncomplete
 	}
 	return nil
 }
@@ -122,23 +115,23 @@ func (m *Manager) end(ctx context.Context, rec *Record, why Reason, all bool) er
 // expire ends a session that has reached its idle timeout or its lifetime.
 // Where the store does not respond the session is refused all the same, by the
 // clock, and the next request ends it.
-func (m *Manager) expire(ctx context.Context, l *ledger, why Reason) {
+func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) {
 	ctx = context.WithoutCancel(ctx)
 	last, err := l.end(ctx, why, false, nil)
 	if err != nil {
 		return
 	}
-	m.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
-	m.revokeEnded(l, last, false, true)
+	k.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
+	k.revokeEnded(l, last, false, true)
 }
 
 // endOthers deletes the stored sessions of a user except one. Only the browser
 // of a session can open its tokens: the service ends those sessions by way of
 // the session that is kept.
-func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
-	for _, s := range m.secrets {
-		listCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-		records, err := m.store.List(listCtx, s.ownerOf(userID))
+func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
+	for _, s := range k.cfg.Secrets {
+		listCtx, cancel := context.WithTimeout(ctx, k.cfg.StoreTimeout)
+		records, err := k.store.List(listCtx, s.Owner(userID))
 		cancel()
 		if err != nil {
 			return err
@@ -147,25 +140,25 @@ func (m *Manager) endOthers(ctx context.Context, userID, except string) error {
 			if r.Key == except {
 				continue
 			}
-			delCtx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-			err := m.store.Delete(delCtx, r.Key)
+			delCtx, cancel := context.WithTimeout(ctx, k.cfg.StoreTimeout)
+			err := k.store.Delete(delCtx, r.Key)
 			cancel()
 			if err != nil {
 				return err
 			}
-			m.endings.announce(r.Key)
-			m.event(ctx, slog.LevelInfo, &Record{Key: r.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedByLogoutAll)})
+			k.endings.announce(r.Key)
+			k.event(ctx, slog.LevelInfo, &Record{Key: r.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedByLogoutAll)})
 		}
 	}
 	return nil
 }
 
-// undelivered ends a session whose cookies no browser will ever have. If the
+// Undelivered ends a session whose cookies no browser will ever have. If the
 // store does not accept the end, the tokens at least are revoked.
-func (m *Manager) undelivered(ctx context.Context, rec *Record) {
-	m.background(func() {
-		if m.end(ctx, rec, EndedBeforeDelivery, false) != nil {
-			m.revokeTokens(rec.Pair.Tokens, true)
+func (k *Keeper) Undelivered(ctx context.Context, rec *Record) {
+	k.background(func() {
+		if k.End(ctx, rec, EndedBeforeDelivery, false) != nil {
+			k.revokeTokens(rec.Pair.Tokens, true)
 		}
 	})
 }
@@ -184,7 +177,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		}
 		*r = Record{
 			ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair, version: r.version,
-			ended: why, all: all, failures: 1, retryAt: l.m.now().Add(l.m.attemptTime()),
+			ended: why, all: all, failures: 1, retryAt: l.k.now().Add(l.k.attemptTime()),
 		}
 		if why.byService() {
 			r.Pair.Tokens = auth.Tokens{}
@@ -203,7 +196,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 	if err != nil {
 		return nil, err
 	}
-	l.m.endings.announce(l.key)
+	l.k.endings.announce(l.key)
 	if tokens == (auth.Tokens{}) {
 		l.forget(ctx, why)
 	}
@@ -221,7 +214,7 @@ func (l *ledger) forget(ctx context.Context, why Reason) {
 	if l.base != nil || why.ByBrowser() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
 	defer cancel()
-	_ = l.m.store.Delete(ctx, l.key)
+	_ = l.k.store.Delete(ctx, l.key)
 }

@@ -1,4 +1,5 @@
-package session
+// Package cache remembers what is costly to make, within a number of bytes.
+package cache
 
 import "sync"
 
@@ -21,10 +22,13 @@ type cached[V any] struct {
 	bytes int
 }
 
-func NewCache[K comparable, V any](bytes, largest int) *Cache[K, V] {
+// New returns an empty Cache for a number of bytes, which keeps no entry larger
+// than largest.
+func New[K comparable, V any](bytes, largest int) *Cache[K, V] {
 	return &Cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
 }
 
+// Get returns the value under k.
 func (c *Cache[K, V]) Get(k K) (V, bool) {
 	c.mu.RLock()
 	e, ok := c.young[k]
@@ -72,23 +76,6 @@ func (c *Cache[K, V]) putLocked(k K, e cached[V]) {
 	c.youngBytes += e.bytes
 }
 
-// What the parts of an entry take beside the bytes of their texts, at most: in
-// the hash tables, which may be half empty, and by the allocator's rounding.
-const (
-	entryBytes  = 192
-	recordBytes = 640 // with its auth.Claims
-	valueBytes  = 160
-)
-
-// Memory is how many bytes r takes, without the bytes of its values: those are
-// part of what r was decoded from.
-func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
-	for name := range r.Values {
-		n += valueBytes + len(name)
-	}
-	if c := r.Pair.Claims; c != nil {
-		n += c.Size()
-	}
-	return n
-}
+// entryBytes is what an entry takes beside its value, at most: in a hash table
+// that may be half empty, and by the allocator's rounding.
+const entryBytes = 192

@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"context"
@@ -63,14 +63,14 @@ func (s *silence) long() bool { return s.reads >= minReads && time.Since(s.quick
 
 // longestCall is how long a holder can be at work after it has last renewed its
 // lease: whoever is silent for longer has nothing on the wire.
-func (m *Manager) longestCall() time.Duration {
-	return refreshPatience*m.cfg.AuthTimeout + 2*leaseTime
+func (k *Keeper) longestCall() time.Duration {
+	return refreshPatience*k.cfg.AuthTimeout + 2*leaseTime
 }
 
 // takeLease takes the lease of r, which is free or whose holder has been silent,
 // and returns the record as read after that, and when that read began. The
 // error is errChanged if another process was faster or is alive.
-func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *Record, s *silence) (*Record, time.Time, error) {
+func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record, s *silence) (*Record, time.Time, error) {
 	var err error
 	if r.lease.nonce == 0 {
 		_, err = l.update(ctx, func(q *Record) error {
@@ -81,7 +81,7 @@ func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *Record
 			return nil
 		})
 	} else {
-		err = m.claim(ctx, l, f, r, time.Since(s.since) > m.longestCall())
+		err = k.claim(ctx, l, f, r, time.Since(s.since) > k.longestCall())
 	}
 	if err != nil {
 		return nil, time.Time{}, err
@@ -97,7 +97,7 @@ func (m *Manager) takeLease(ctx context.Context, l *ledger, f *flight, r *Record
 
 // claim takes the lease of r over from a silent holder. If that certainly has
 // nothing on the wire any more, one write is enough.
-func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *Record, certain bool) error {
+func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, certain bool) error {
 	for quick := 0; ; {
 		began := time.Now()
 		_, err := l.update(ctx, func(q *Record) error {
@@ -130,7 +130,7 @@ func (m *Manager) claim(ctx context.Context, l *ledger, f *flight, r *Record, ce
 // keepLease renews the lease of r, which was this process's at a time, until
 // stop is called. held reports whether it still is: whether no other process can
 // have taken it over since.
-func (m *Manager) keepLease(ctx context.Context, l *ledger, r *Record, at time.Time) (held func() bool, stop func()) {
+func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, at time.Time) (held func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	var last atomic.Pointer[time.Time]
@@ -172,10 +172,10 @@ func renewLease(r *Record) func(*Record) error {
 // beat renews the lease in r, which is about to be written, if a flight of this
 // process holds it: whoever writes, the process is alive. Where many values are
 // written at once the lease's own renewal may not get its turn for too long.
-func (m *Manager) beat(r *Record) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f := m.flights[r.Key]; f != nil && r.lease.nonce == f.nonce {
+func (k *Keeper) beat(r *Record) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.flights[r.Key]; f != nil && r.lease.nonce == f.nonce {
 		r.lease.beat++
 	}
 }

@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/seal"
 	"github.com/synmetrix/session/store"
 )
 
@@ -22,30 +23,30 @@ var errCorrupt = errors.New("record does not open")
 // until then, and after it has expired, base stands for it: what the browser's
 // cookies say.
 type ledger struct {
-	m    *Manager
+	k    *Keeper
 	id   ID
 	key  string
 	base *Record // nil for a stored session
 
 	known *Record // what the caller knows of the session
 
-	seals []sealer // by secret, made when needed
+	seals []seal.Sealer // by secret, made when needed
 }
 
-func (m *Manager) ledger(base *Record) *ledger {
-	l := &ledger{m: m, id: base.ID, key: base.Key, known: base}
-	if !m.stored {
+func (k *Keeper) ledger(base *Record) *ledger {
+	l := &ledger{k: k, id: base.ID, key: base.Key, known: base}
+	if !k.cfg.Stored {
 		l.base = &Record{ID: base.ID, Key: base.Key, UserID: base.UserID, Created: base.Created, Pair: base.Pair}
 	}
 	return l
 }
 
-// read returns the record as it is now. It returns an *endedError for a session
+// read returns the record as it is now. It returns an *Error for a session
 // that has ended; after any other error it is unknown whether it has.
 func (l *ledger) read(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if err == nil && r.ended != "" {
-		return nil, &endedError{why: r.ended, mark: r}
+		return nil, &Error{Ended: r.ended, mark: r}
 	}
 	return r, err
 }
@@ -54,7 +55,7 @@ func (l *ledger) read(ctx context.Context) (*Record, error) {
 // errNoMark where there is none.
 func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
-	if errors.Is(err, ErrEnded) || err == nil && r.ended == "" {
+	if isEnded(err) || err == nil && r.ended == "" {
 		return nil, errNoMark
 	}
 	return r, err
@@ -64,13 +65,13 @@ var errNoMark = errors.New("the session has no mark of its end")
 
 // load returns the record, which may be a mark.
 func (l *ledger) load(ctx context.Context) (*Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
 	defer cancel()
-	rec, err := l.m.store.Get(ctx, l.key)
+	rec, err := l.k.store.Get(ctx, l.key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		if l.base == nil {
-			return nil, &endedError{why: endedByStore}
+			return nil, &Error{Ended: endedByStore}
 		}
 		return l.base, nil
 	case err != nil:
@@ -93,11 +94,11 @@ func (l *ledger) load(ctx context.Context) (*Record, error) {
 func (l *ledger) open(rec store.Record) (*Record, error) {
 	// A version is chosen at random for each state of a record: it stands for
 	// the bytes.
-	if r, ok := l.m.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
+	if r, ok := l.k.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
 	plain := rec.Data
-	if !l.m.plain {
+	if !l.k.cfg.Private {
 		var ok bool
 		if plain, ok = l.unseal(rec.Data); !ok {
 			return nil, errCorrupt
@@ -108,26 +109,26 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 		return nil, errCorrupt
 	}
 	r.version = rec.Version
-	r.Pair.Claims = l.m.readClaims(r)
-	l.m.records.Put(l.key, r, r.Memory()+len(plain))
+	l.k.ReadClaims(r)
+	l.k.records.Put(l.key, r, r.Memory()+len(plain))
 	return r, nil
 }
 
 func (l *ledger) unseal(data []byte) ([]byte, bool) {
-	for i := range l.m.secrets {
-		if plain, ok := open(l.seal(i), purposeRecord, l.key, string(data)); ok {
+	for i := range l.k.cfg.Secrets {
+		if plain, ok := l.seal(i).Open(seal.Record, l.key, string(data)); ok {
 			return plain, true
 		}
 	}
 	return nil, false
 }
 
-func (l *ledger) seal(i int) sealer {
+func (l *ledger) seal(i int) seal.Sealer {
 	if l.seals == nil {
-		l.seals = make([]sealer, len(l.m.secrets))
+		l.seals = make([]seal.Sealer, len(l.k.cfg.Secrets))
 	}
-	if l.seals[i].cookie == nil {
-		l.seals[i] = l.m.secrets[i].recordSeal(l.id)
+	if l.seals[i].IsZero() {
+		l.seals[i] = l.k.cfg.Secrets[i].Records(l.id[:])
 	}
 	return l.seals[i]
 }
@@ -136,19 +137,19 @@ func (l *ledger) seal(i int) sealer {
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
-		rec.Owner = l.m.secrets[0].ownerOf(r.UserID)
+		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID)
 	}
 	rec.Data = r.encode()
-	if !l.m.plain {
-		sealed, err := seal(l.seal(0), purposeRecord, l.key, rec.Data)
+	if !l.k.cfg.Private {
+		sealed, err := l.seal(0).Seal(seal.Record, l.key, rec.Data)
 		if err != nil {
 			return err
 		}
 		rec.Data = []byte(sealed)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.m.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
 	defer cancel()
-	return l.m.store.Put(ctx, rec, prev)
+	return l.k.store.Put(ctx, rec, prev)
 }
 
 // What a store forgets is later than what the record says itself: the clocks of
@@ -157,11 +158,11 @@ const clockSlack = 5 * time.Minute
 
 // outageSlack is how much of an outage of the store does not count as idle time
 // at most.
-func (m *Manager) outageSlack() time.Duration { return min(m.cfg.IdleTimeout, time.Hour) }
+func (k *Keeper) outageSlack() time.Duration { return min(k.cfg.IdleTimeout, time.Hour) }
 
 // expiry is when the store may forget r.
 func (l *ledger) expiry(r *Record) time.Time {
-	now, cfg := l.m.now(), &l.m.cfg
+	now, cfg := l.k.now(), &l.k.cfg
 	end := r.Created.Add(cfg.Lifetime)
 	switch {
 	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
@@ -172,7 +173,7 @@ func (l *ledger) expiry(r *Record) time.Time {
 		// newer: the mark stays as long as any of them could be accepted.
 		end = later(end, now.Add(cfg.Grace))
 	case l.base == nil:
-		end = earlier(end, r.LastSeen.Add(cfg.IdleTimeout+l.m.outageSlack()))
+		end = earlier(end, r.LastSeen.Add(cfg.IdleTimeout+l.k.outageSlack()))
 	case r.shown:
 		end = now.Add(cfg.Grace)
 	default:
@@ -238,7 +239,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 		if err := change(next); err != nil {
 			return old, err
 		}
-		l.m.beat(next)
+		l.k.beat(next)
 		next.version = newVersion()
 		switch err := l.put(ctx, next, old.version); {
 		case err == nil:
@@ -250,13 +251,13 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 				return nil, err
 			}
 			if conflicts > 3 {
-				l.m.pause(ctx, &poll)
+				l.k.pause(ctx, &poll)
 			}
 		default:
 			// The response is lost, the write perhaps not: its version tells.
 			got, readErr := l.load(ctx)
 			switch {
-			case errors.Is(readErr, ErrEnded) && next.ended != "":
+			case isEnded(readErr) && next.ended != "":
 				return next, nil
 			case readErr != nil:
 				return nil, errors.Join(err, readErr)

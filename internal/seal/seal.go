@@ -1,4 +1,6 @@
-package session
+// Package seal encrypts and authenticates what leaves the process, in cookies or
+// in a store, and encodes it before.
+package seal
 
 import (
 	"crypto/hkdf"
@@ -18,34 +20,47 @@ import (
 // refused as a forgery would be.
 const formatVersion = "1"
 
-// What a sealed text is for. It is bound into the seal together with the name
-// of the cookie or the key of the record: bytes that were sealed for one
+// What a sealed text is for. The purpose is bound into the seal together with
+// the name of the cookie or the key of the record: bytes that were sealed for one
 // purpose never open for another.
 const (
-	purposeTokens = "tokens"
-	purposeState  = "state"
-	purposeID     = "id"
-	purposeMFA    = "mfa"
-	purposeRecord = "record"
-	purposeMeta   = "meta"
+	Tokens = "tokens"
+	State  = "state"
+	ID     = "id"
+	MFA    = "mfa"
+	Record = "record"
 )
 
-// secret is a configured SecretKey with all that is derived from it once.
-type secret struct {
-	cookies sealer
-	meta    sealer
-	owner   []byte
-	record  []byte
+// Secret is a configured secret with all that is derived from it once.
+type Secret struct {
+	// Cookies seals cookies.
+	Cookies Sealer
+
+	owner  []byte
+	record []byte
 }
 
-func newSecret(k SecretKey) secret {
-	key := k.value()
-	return secret{
-		cookies: newSeal(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
-		meta:    newSeal(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
+// NewSecret derives the keys of a secret, which has 32 bytes or more.
+func NewSecret(key string) Secret {
+	return Secret{
+		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
 		owner:   derive(key, nil, "owner"),
 		record:  derive(key, nil, "record"),
 	}
+}
+
+// Records returns the sealer of one session's record. It needs the session ID,
+// which only the browser's cookie holds: neither the store nor the configured
+// secret opens a record alone.
+func (s Secret) Records(id []byte) Sealer {
+	return newSealer(derive(string(s.record), id, "record hash"), derive(string(s.record), id, "record block"))
+}
+
+// Owner returns the keyed hash under which a user's records are listed.
+func (s Secret) Owner(userID string) string {
+	mac := hmac.New(sha256.New, s.owner)
+	mac.Write([]byte(userID))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // derive is HKDF with SHA-256 (RFC 5869).
@@ -59,28 +74,35 @@ func derive(secret string, salt []byte, info string) []byte {
 	return key
 }
 
-// sealer seals by AES-256-CTR and HMAC-SHA-256.
-type sealer struct {
+// Sealer seals by AES-256-CTR and HMAC-SHA-256. It is safe for concurrent use.
+type Sealer struct {
 	cookie *securecookie.SecureCookie
 	hash   []byte
 }
 
-// newSeal leaves the judgement of age and length to the caller, who has rules
+// newSealer leaves the judgement of age and length to the caller, who has rules
 // for both.
-func newSeal(hash, block []byte) sealer {
-	return sealer{
+func newSealer(hash, block []byte) Sealer {
+	return Sealer{
 		cookie: securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{}),
 		hash:   hash,
 	}
 }
 
-// buffers are for the texts that authentic reads.
+// IsZero reports whether s is the zero Sealer, which seals nothing.
+func (s Sealer) IsZero() bool { return s.cookie == nil }
+
+// buffers are for the texts that Authentic reads.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// authentic reports whether the MAC of a sealed text, given in one part or more,
-// is right. Anybody can send texts whose MAC is wrong: to refuse them must not
-// cost memory.
-func (s sealer) authentic(name string, sealed ...string) bool {
+// Authentic reports whether the MAC of a sealed text, given in one part or more,
+// is right. Anybody can send texts whose MAC is wrong: refusing them must not cost
+// memory.
+func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
+	return s.authentic(sealName(purpose, name), sealed...)
+}
+
+func (s Sealer) authentic(name string, sealed ...string) bool {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	*buf = (*buf)[:0]
@@ -102,28 +124,16 @@ func (s sealer) authentic(name string, sealed ...string) bool {
 	return hmac.Equal(mac.Sum(sum[:0]), b[end+1:])
 }
 
-// recordSeal is the seal of one session's record. It needs the session ID,
-// which only the browser's cookie holds: neither the store nor the configured
-// secret opens a record alone.
-func (s secret) recordSeal(id ID) sealer {
-	return newSeal(derive(string(s.record), id[:], "record hash"), derive(string(s.record), id[:], "record block"))
-}
-
-// ownerOf is the keyed hash under which a user's records are listed.
-func (s secret) ownerOf(userID string) string {
-	mac := hmac.New(sha256.New, s.owner)
-	mac.Write([]byte(userID))
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
 func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
 
-// seal seals plain, which is overwritten: it is encrypted in place.
-func seal(s sealer, purpose, name string, plain []byte) (string, error) {
+// Seal seals plain, which is overwritten: it is encrypted in place.
+func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	return s.cookie.Encode(sealName(purpose, name), plain)
 }
 
-func open(s sealer, purpose, name, sealed string) ([]byte, bool) {
+// Open returns what Seal has sealed for the same purpose and name. It reports
+// false for any other text.
+func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
 	name = sealName(purpose, name)
 	if !canonical(sealed) || !s.authentic(name, sealed) {
 		return nil, false
@@ -135,10 +145,10 @@ func open(s sealer, purpose, name, sealed string) ([]byte, bool) {
 	return plain, true
 }
 
-// sealedSize is the length of a sealed text for plain bytes of length n:
+// Size is the length of a sealed text for plain bytes of length n:
 // the ciphertext after its initialization vector in base64, between a date and
 // a MAC, in base64 once more.
-func sealedSize(n int) int {
+func Size(n int) int {
 	const iv, date = 16, len("1700000000|")
 	inner := base64.URLEncoding.EncodedLen(iv + n)
 	return base64.URLEncoding.EncodedLen(date + inner + len("|") + sha256.Size)
@@ -146,8 +156,9 @@ func sealedSize(n int) int {
 
 const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// inBase64URL tells of each byte whether it is in the alphabet: cookies are long, and every one is read.
-var inBase64URL = func() (table [256]bool) {
+// InBase64URL tells for each byte whether it is in the alphabet. A table, since
+// cookies are long and every one is read.
+var InBase64URL = func() (table [256]bool) {
 	for i := range len(base64URL) {
 		table[base64URL[i]] = true
 	}
@@ -166,7 +177,7 @@ func canonical(s string) bool {
 		return false
 	}
 	for i := range len(body) {
-		if !inBase64URL[body[i]] {
+		if !InBase64URL[body[i]] {
 			return false
 		}
 	}

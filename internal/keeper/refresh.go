@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"context"
@@ -80,7 +80,7 @@ type flight struct {
 
 	landed chan struct{} // closed when result and err are set
 	result *Record
-	err    error // *endedError, *UnavailableError
+	err    error // *Error, *Error
 }
 
 // waitUntil has requests wait for the flight until t, if that is longer.
@@ -105,9 +105,9 @@ func (f *flight) hasLanded() bool {
 
 // Due reports whether the access token has to be renewed, and whether it is
 // still good until then.
-func (m *Manager) Due(r *Record, now time.Time) (due, valid bool) {
+func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 	left := r.Pair.Expires.Sub(now)
-	before := m.cfg.RefreshBefore
+	before := k.cfg.RefreshBefore
 	if before == 0 {
 		// A share between 0.8 and 1, the same in every process.
 		jitter := 0.8 + 0.2*float64(r.ID[0])/255
@@ -118,31 +118,31 @@ func (m *Manager) Due(r *Record, now time.Time) (due, valid bool) {
 }
 
 // Fresh returns r, or its successor, with an access token that is valid. Its
-// errors are an *endedError or an *UnavailableError.
-func (m *Manager) Fresh(ctx context.Context, r *Record) (*Record, error) {
-	return m.Renew(ctx, r, 0)
+// errors are an *Error or an *Error.
+func (k *Keeper) Fresh(ctx context.Context, r *Record) (*Record, error) {
+	return k.Renew(ctx, r, 0)
 }
 
 // Renew is fresh, for which the tokens of one generation are due whatever
 // their age: an API has rejected the access token.
-func (m *Manager) Renew(ctx context.Context, r *Record, rejected uint64) (*Record, error) {
+func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record, error) {
 	var late <-chan time.Time // when the request stops waiting
 	for tries := 0; ; tries++ {
-		now := m.now()
-		due, valid := m.Due(r, now)
+		now := k.now()
+		due, valid := k.Due(r, now)
 		if r.Pair.Gen == rejected {
 			due, valid = true, false
 		}
 		if !due {
 			return r, nil
 		}
-		if wait := m.holdOff(r, now); wait > 0 {
+		if wait := k.holdOff(r, now); wait > 0 {
 			if valid {
 				return r, nil
 			}
-			return nil, &UnavailableError{RetryAfter: wait, Err: auth.ErrUnavailable}
+			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
-		f, began := m.board(r, rejected)
+		f, began := k.board(r, rejected)
 		if valid && !began && !f.hasLanded() {
 			return r, nil
 		}
@@ -160,20 +160,20 @@ func (m *Manager) Renew(ctx context.Context, r *Record, rejected uint64) (*Recor
 			if f.err == nil && f.result.Pair.Gen == rejected && f.rejected != rejected && tries < maxTries {
 				continue // that flight knew nothing of the rejection
 			}
-			return m.outcome(f, r)
+			return k.outcome(f, r)
 		case <-late:
-			if _, stillValid := m.Due(r, m.now()); valid && stillValid {
+			if _, stillValid := k.Due(r, k.now()); valid && stillValid {
 				return r, nil
 			}
 			if !valid && f.patience() <= 0 {
-				return nil, &UnavailableError{RetryAfter: time.Second, Err: errSlow}
+				return nil, &Error{RetryAfter: time.Second, Err: errSlow}
 			}
 			late = nil // there is reason to wait longer
 		case <-ctx.Done():
 			if valid {
 				return r, nil
 			}
-			return nil, &UnavailableError{Err: ctx.Err()}
+			return nil, &Error{Err: ctx.Err()}
 		}
 	}
 }
@@ -182,225 +182,225 @@ var errSlow = fmt.Errorf("%w: it has not responded yet", auth.ErrUnavailable)
 
 // outcome is what a flight that has landed means for a request with the tokens
 // of r.
-func (m *Manager) outcome(f *flight, r *Record) (*Record, error) {
-	if errors.Is(f.err, ErrEnded) {
+func (k *Keeper) outcome(f *flight, r *Record) (*Record, error) {
+	if isEnded(f.err) {
 		return nil, f.err
 	}
 	if f.err != nil {
-		if _, valid := m.Due(r, m.now()); valid && r.Pair.Gen != f.rejected {
+		if _, valid := k.Due(r, k.now()); valid && r.Pair.Gen != f.rejected {
 			return r, nil
 		}
 		return nil, f.err
 	}
-	if _, valid := m.Due(f.result, m.now()); !valid {
+	if _, valid := k.Due(f.result, k.now()); !valid {
 		// A flight that cannot write its tokens outlives them.
-		return nil, &UnavailableError{Err: auth.ErrUnavailable}
+		return nil, &Error{Err: auth.ErrUnavailable}
 	}
 	return f.result, nil
 }
 
 // holdOff is how long the session's next try has to wait.
-func (m *Manager) holdOff(r *Record, now time.Time) time.Duration {
+func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
 	// The clocks of other processes may differ: none can hold us off for
 	// longer than the longest pause there is.
 	wait := min(r.retryAt.Sub(now), retryAfterMax)
-	return max(wait, m.gate.closedFor(now), 0)
+	return max(wait, k.gate.closedFor(now), 0)
 }
 
 // board joins the session's flight, or begins it.
-func (m *Manager) board(r *Record, rejected uint64) (f *flight, began bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f = m.flights[r.Key]; f != nil {
+func (k *Keeper) board(r *Record, rejected uint64) (f *flight, began bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f = k.flights[r.Key]; f != nil {
 		return f, false
 	}
 	f = &flight{landed: make(chan struct{}), rejected: rejected, nonce: newVersion()}
-	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
-	if m.closed {
-		f.land(nil, &UnavailableError{Err: ErrShutdown})
+	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	if k.closed {
+		f.land(nil, &Error{Err: ErrShutdown})
 		return f, true
 	}
-	m.flights[r.Key] = f
-	m.running.Add(1)
+	k.flights[r.Key] = f
+	k.running.Add(1)
 	go func() {
-		defer m.running.Done()
-		m.fly(m.ctx, f, m.ledger(r), r)
+		defer k.running.Done()
+		k.fly(k.ctx, f, k.ledger(r), r)
 	}()
 	return f, true
 }
 
 // remove takes the session's flight off the board: requests that come now find
 // what it has written in the record.
-func (m *Manager) remove(key string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.flights, key)
+func (k *Keeper) remove(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.flights, key)
 }
 
 // fly refreshes the session of l, which had the state r when it became due.
 // It returns when nothing is left to do, and lands when requests can go on.
-func (m *Manager) fly(ctx context.Context, f *flight, l *ledger, r *Record) {
-	got, err := m.attempt(ctx, l, f, r)
+func (k *Keeper) fly(ctx context.Context, f *flight, l *ledger, r *Record) {
+	got, err := k.attempt(ctx, l, f, r)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		f.land(unwritten.r, nil)
-		m.writeLater(ctx, l, unwritten)
-		m.remove(r.Key)
+		k.writeLater(ctx, l, unwritten)
+		k.remove(r.Key)
 		return
 	}
-	m.remove(r.Key)
+	k.remove(r.Key)
 	f.land(got, err)
 }
 
 // attempt brings the record of l to tokens that are not due, nor of the
 // generation that was rejected. known is the record as the request has it.
-func (m *Manager) attempt(ctx context.Context, l *ledger, f *flight, known *Record) (*Record, error) {
+func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, known *Record) (*Record, error) {
 	var (
 		watch    silence
 		failures int // of the store, in a row
 		poll     = pollMin
 		start    = time.Now()
-		deadline = start.Add(m.longestCall())
+		deadline = start.Add(k.longestCall())
 	)
 	for time.Now().Before(deadline) {
 		began := time.Now()
 		r, err := l.read(ctx)
-		if errors.Is(err, ErrEnded) {
+		if isEnded(err) {
 			return nil, err
 		}
 		if err != nil {
 			if failures++; failures > maxStoreErrors || ctx.Err() != nil {
-				return nil, m.storeDown(ctx, known, err)
+				return nil, k.Report(ctx, known, err)
 			}
 			watch = silence{} // the lease may have been renewed unseen
-			m.pause(ctx, &poll)
+			k.pause(ctx, &poll)
 			continue
 		}
 		failures = 0
-		if due, valid := m.Due(r, m.now()); r.Pair.Gen != f.rejected && (!due || valid && r.Pair.Gen > known.Pair.Gen) {
+		if due, valid := k.Due(r, k.now()); r.Pair.Gen != f.rejected && (!due || valid && r.Pair.Gen > known.Pair.Gen) {
 			return r, nil
 		}
-		if wait := m.holdOff(r, m.now()); wait > 0 {
-			return nil, &UnavailableError{RetryAfter: wait, Err: auth.ErrUnavailable}
+		if wait := k.holdOff(r, k.now()); wait > 0 {
+			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		if r.lease.nonce != 0 {
 			f.waitUntil(start.Add(takeOverTime))
 			watch.observe(r.lease, time.Since(began))
-			if !watch.long() && time.Since(watch.since) < m.longestCall() {
-				m.pause(ctx, &poll)
+			if !watch.long() && time.Since(watch.since) < k.longestCall() {
+				k.pause(ctx, &poll)
 				continue
 			}
 		}
-		r, err = m.turn(ctx, l, f, r, &watch)
+		r, err = k.turn(ctx, l, f, r, &watch)
 		if err == nil || !errors.Is(err, errChanged) {
 			return r, err
 		}
-		m.pause(ctx, &poll)
+		k.pause(ctx, &poll)
 	}
-	return nil, &UnavailableError{RetryAfter: time.Second, Err: auth.ErrUnavailable}
+	return nil, &Error{RetryAfter: time.Second, Err: auth.ErrUnavailable}
 }
 
 var errChanged = errors.New("the record has changed")
 
 // turn waits for the flight's turn, takes the lease of r and makes the call. The
 // error is errChanged if another process was faster.
-func (m *Manager) turn(ctx context.Context, l *ledger, f *flight, r *Record, watch *silence) (*Record, error) {
-	leave, err := m.gate.enter(ctx, m.cfg.AuthTimeout, m.now)
+func (k *Keeper) turn(ctx context.Context, l *ledger, f *flight, r *Record, watch *silence) (*Record, error) {
+	leave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)
 	if err != nil {
-		return nil, m.unavailableAuth(err)
+		return nil, k.unavailableAuth(err)
 	}
-	held, began, err := m.takeLease(ctx, l, f, r, watch)
+	held, began, err := k.takeLease(ctx, l, f, r, watch)
 	switch {
-	case errors.Is(err, errChanged) || errors.Is(err, ErrEnded):
+	case errors.Is(err, errChanged) || isEnded(err):
 		leave(errNotSent)
 		return nil, err
 	case err != nil:
 		leave(errNotSent)
-		return nil, m.storeDown(ctx, r, err)
+		return nil, k.Report(ctx, r, err)
 	}
-	return m.call(ctx, l, f, held, began, leave)
+	return k.call(ctx, l, f, held, began, leave)
 }
 
 // unavailableAuth is the error for requests where the gate let nothing through.
-func (m *Manager) unavailableAuth(err error) error {
+func (k *Keeper) unavailableAuth(err error) error {
 	wait := time.Second
 	if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
 		wait = min(ae.RetryAfter, retryAfterMax)
 	}
-	return &UnavailableError{RetryAfter: wait, Err: err}
+	return &Error{RetryAfter: wait, Err: err}
 }
 
 // call sends the refresh token of r, whose lease is this flight's as of a read
 // at a time, to the service and writes down what came of it.
-func (m *Manager) call(ctx context.Context, l *ledger, f *flight, r *Record, at time.Time, leave func(error)) (*Record, error) {
-	held, stop := m.keepLease(ctx, l, r, at)
+func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, at time.Time, leave func(error)) (*Record, error) {
+	held, stop := k.keepLease(ctx, l, r, at)
 	defer stop()
 	if !held() {
 		leave(errNotSent)
 		return nil, errChanged
 	}
-	f.waitUntil(time.Now().Add(m.cfg.AuthTimeout))
-	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*m.cfg.AuthTimeout)
-	grant, err := m.auth.Refresh(callCtx, r.Pair.Tokens)
+	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
+	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)
 	tokens := grant.Tokens
 	cancel()
 	leave(err)
 
 	switch {
 	case err == nil:
-		p, err := m.newPair(tokens, r.Pair.Tokens)
+		p, err := k.NewPair(tokens, r.Pair.Tokens)
 		if err != nil {
-			return m.halfRenewed(ctx, l, r, tokens, err)
+			return k.halfRenewed(ctx, l, r, tokens, err)
 		}
 		p.Forced = r.Pair.Gen == f.rejected
 		if p.Claims.UserID != r.UserID {
-			m.revokeTokens(p.Tokens, true)
-			return m.refused(ctx, l, r, endedByOtherUser)
+			k.revokeTokens(p.Tokens, true)
+			return k.refused(ctx, l, r, endedByOtherUser)
 		}
-		return m.renewed(ctx, l, r, p)
+		return k.renewed(ctx, l, r, p)
 	case tokens.RefreshToken != "":
-		return m.halfRenewed(ctx, l, r, tokens, err)
+		return k.halfRenewed(ctx, l, r, tokens, err)
 	case !errors.Is(err, auth.ErrRefused):
-		return nil, m.failed(ctx, l, r, err)
+		return nil, k.failed(ctx, l, r, err)
 	case r.unknown == 0:
-		return m.refused(ctx, l, r, endedByRefusal)
-	case r.unknown == m.self || m.plain:
+		return k.refused(ctx, l, r, endedByRefusal)
+	case r.unknown == k.self || k.cfg.Private:
 		// The attempt before was this process's own, and has come to nothing:
 		// no other process can have tokens to write.
-		return m.refused(ctx, l, r, endedByUnknown)
+		return k.refused(ctx, l, r, endedByUnknown)
 	}
 	// The other process may have got the response that refuses this one, and be
 	// about to write it. Its write comes within the time of a call, or never.
 	poll := pollMin
-	for until := time.Now().Add(m.cfg.AuthTimeout); time.Now().Before(until) && ctx.Err() == nil; {
+	for until := time.Now().Add(k.cfg.AuthTimeout); time.Now().Before(until) && ctx.Err() == nil; {
 		q, err := l.read(ctx)
-		if errors.Is(err, ErrEnded) {
+		if isEnded(err) {
 			return nil, err
 		}
 		if err == nil && q.Pair.Gen != r.Pair.Gen {
 			return q, nil
 		}
-		m.pause(ctx, &poll)
+		k.pause(ctx, &poll)
 	}
-	return m.refused(ctx, l, r, endedByUnknown)
+	return k.refused(ctx, l, r, endedByUnknown)
 }
 
 // renewed writes the next generation, p, of r. Tokens that it may not write are
 // revoked.
-func (m *Manager) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Record, error) {
+func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Record, error) {
 	q, err := l.update(ctx, succeed(r, p))
 	switch {
 	case err == nil:
-		m.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
+		k.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
 		if p.Claims.Err() != nil {
-			m.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
+			k.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 		}
 		return q, nil
 	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == p.Tokens.RefreshToken:
 		return q, nil // this process's own write, whose response was lost
 	case errors.Is(err, errChanged):
-		m.revokeTokens(p.Tokens, true)
+		k.revokeTokens(p.Tokens, true)
 		return q, nil
-	case errors.Is(err, ErrEnded):
+	case isEnded(err):
 		l.leave(ctx, p)
 		return nil, err
 	}
@@ -434,52 +434,52 @@ func (e *unwrittenError) Error() string {
 
 // writeLater tries to write new tokens until the session's end. Meanwhile the
 // flight stays, and requests of the session in this process are served from it.
-func (m *Manager) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
-	if m.unwritten.Add(1) > maxUnwritten {
-		m.unwritten.Add(-1)
-		m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
+func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
+	if k.unwritten.Add(1) > maxUnwritten {
+		k.unwritten.Add(-1)
+		k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
 		return
 	}
-	defer m.unwritten.Add(-1)
-	m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
-	end := earlier(u.from.Created.Add(m.cfg.Lifetime), m.now().Add(m.cfg.IdleTimeout))
+	defer k.unwritten.Add(-1)
+	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
+	end := earlier(u.from.Created.Add(k.cfg.Lifetime), k.now().Add(k.cfg.IdleTimeout))
 	poll := pollMin
-	for m.now().Before(end) {
-		m.pause(ctx, &poll)
+	for k.now().Before(end) {
+		k.pause(ctx, &poll)
 		if ctx.Err() != nil {
 			break
 		}
-		if _, err := m.renewed(ctx, l, u.from, u.p); !errors.As(err, new(*unwrittenError)) {
+		if _, err := k.renewed(ctx, l, u.from, u.p); !errors.As(err, new(*unwrittenError)) {
 			return
 		}
 	}
-	m.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
+	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
 }
 
 // halfRenewed keeps a new refresh token that came without a usable access
 // token: the old one is used up.
-func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
+func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
 	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
-		return nil, m.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
+		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
 	}
 	p := r.Pair
 	p.Tokens.RefreshToken = got.RefreshToken
-	wait := m.backoff(r.failures+1, cause)
+	wait := k.backoff(r.failures+1, cause)
 	q, err := l.update(ctx, func(q *Record) error {
 		if err := succeed(r, p)(q); err != nil {
 			return err
 		}
-		q.failures, q.retryAt = r.failures+1, m.now().Add(wait)
+		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
 		return nil
 	})
-	m.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
+	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
 	switch {
 	case err == nil:
-		return nil, &UnavailableError{RetryAfter: wait, Err: cause}
+		return nil, &Error{RetryAfter: wait, Err: cause}
 	case errors.Is(err, errChanged):
-		m.revokeTokens(got, true)
+		k.revokeTokens(got, true)
 		return q, nil
-	case errors.Is(err, ErrEnded):
+	case isEnded(err):
 		l.leave(ctx, p)
 		return nil, err
 	}
@@ -490,8 +490,8 @@ func (m *Manager) halfRenewed(ctx context.Context, l *ledger, r *Record, got aut
 
 // failed writes down that the service has not renewed the tokens of r, so that
 // no process tries again too soon, and releases the lease.
-func (m *Manager) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
-	wait := m.backoff(r.failures+1, cause)
+func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
+	wait := k.backoff(r.failures+1, cause)
 	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
 	_, err := l.update(ctx, func(q *Record) error {
 		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce && !q.lease.claim {
@@ -500,24 +500,24 @@ func (m *Manager) failed(ctx context.Context, l *ledger, r *Record, cause error)
 		q.lease = lease{}
 		q.unknown = r.unknown
 		if unknown {
-			q.unknown = r.unknown.and(m.self)
+			q.unknown = r.unknown.and(k.self)
 		}
-		q.failures, q.retryAt = r.failures+1, m.now().Add(wait)
+		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
 		return nil
 	})
 	name := EventRefreshUnavailable
 	if unknown {
 		name = EventRefreshUnknown
 	}
-	m.event(ctx, slog.LevelWarn, r, Event{Name: name, RetryAfter: wait, Err: cause})
-	if errors.Is(err, ErrEnded) {
+	k.event(ctx, slog.LevelWarn, r, Event{Name: name, RetryAfter: wait, Err: cause})
+	if isEnded(err) {
 		return err
 	}
-	return &UnavailableError{RetryAfter: wait, Err: cause}
+	return &Error{RetryAfter: wait, Err: cause}
 }
 
 // refused ends the session, unless its tokens have been renewed meanwhile.
-func (m *Manager) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
+func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
 	_, err := l.end(ctx, why, false, func(q *Record) error {
 		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
 			return errChanged
@@ -530,21 +530,21 @@ func (m *Manager) refused(ctx context.Context, l *ledger, r *Record, why Reason)
 		if why == endedByOtherUser {
 			level = slog.LevelError
 		}
-		m.event(ctx, level, r, Event{Name: EventSessionEnded, Reason: string(why)})
-		return nil, &endedError{why: why}
+		k.event(ctx, level, r, Event{Name: EventSessionEnded, Reason: string(why)})
+		return nil, &Error{Ended: why}
 	case errors.Is(err, errChanged):
 		if q, err := l.read(ctx); err == nil && q.Pair.Gen > r.Pair.Gen {
 			return q, nil
 		}
 		return nil, errChanged
-	case errors.Is(err, ErrEnded):
+	case isEnded(err):
 		return nil, err
 	}
-	return nil, m.storeDown(ctx, r, err)
+	return nil, k.Report(ctx, r, err)
 }
 
 // backoff is the pause after the given number of failures in a row.
-func (m *Manager) backoff(failures int, cause error) time.Duration {
+func (k *Keeper) backoff(failures int, cause error) time.Duration {
 	wait := backoffMax
 	if shift := failures - 1; shift < 6 {
 		wait = min(backoffMin<<shift, backoffMax)
@@ -558,7 +558,7 @@ func (m *Manager) backoff(failures int, cause error) time.Duration {
 }
 
 // pause waits a little longer each time.
-func (m *Manager) pause(ctx context.Context, d *time.Duration) {
+func (k *Keeper) pause(ctx context.Context, d *time.Duration) {
 	_ = sleep(ctx, time.Duration((0.5+rand.Float64())*float64(*d)))
 	*d = min(2**d, pollMax)
 }

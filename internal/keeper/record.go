@@ -1,4 +1,4 @@
-package session
+package keeper
 
 import (
 	"crypto/rand"
@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/seal"
 )
 
 // ID is 256 random bits, new at every login. Only the browser's cookie
@@ -28,6 +28,13 @@ func NewID() ID {
 func (id ID) Key() string {
 	sum := sha256.Sum256(id[:])
 	return hex.EncodeToString(sum[:])
+}
+
+// NewRecord returns a new session of a user who has just signed in.
+func NewRecord(p Pair, now time.Time) *Record {
+	id := NewID()
+	p.Gen = 1
+	return &Record{ID: id, Key: id.Key(), UserID: p.Claims.UserID, Created: now, LastSeen: now, Pair: p}
 }
 
 // Pair is one generation of a session's tokens.
@@ -111,6 +118,9 @@ func (r *Record) WithTokensOf(other *Record) *Record {
 	return c
 }
 
+// Seen notes that the session is in use.
+func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
+
 // renew replaces the tokens by the next generation and ends the attempt that
 // brought them.
 func (r *Record) renew(p Pair) {
@@ -129,8 +139,8 @@ const (
 	markFormat   = 3
 )
 
-// Bounds of what a decoder accepts, far above what an encoder is given.
-const maxValues = 10_000
+// MaxValues bounds the number of a session's values.
+const MaxValues = 10_000
 
 // encode writes a record without its ID, which must not be in the store, but
 // with the key made of it, so that it proves whose it is.
@@ -139,41 +149,41 @@ const maxValues = 10_000
 // there were sign-outs in a session's lifetime. The seal around it names its key.
 func (r *Record) encode() []byte {
 	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
-		e := encoder{make([]byte, 0, 2)}
-		e.uint(markFormat)
-		e.uint(uint64(slices.Index(reasons, r.ended)))
-		return e.b
+		e := seal.Encoder{B: make([]byte, 0, 2)}
+		e.Uint(markFormat)
+		e.Uint(uint64(slices.Index(reasons, r.ended)))
+		return e.B
 	}
-	e := encoder{make([]byte, 0, 512)}
-	e.uint(recordFormat)
-	e.text(r.Key)
-	e.token(r.UserID)
-	e.time(r.Created)
-	e.pair(r.Pair)
-	e.uint(r.lease.nonce)
-	e.uint(r.lease.beat)
-	e.bool(r.lease.claim)
-	e.uint(uint64(r.unknown))
-	e.uint(uint64(r.failures))
-	e.time(r.retryAt)
-	e.bool(r.shown)
-	e.text(string(r.ended))
-	e.bool(r.all)
-	e.time(r.LastSeen)
-	e.values(r.Values)
-	return e.b
+	e := seal.Encoder{B: make([]byte, 0, 512)}
+	e.Uint(recordFormat)
+	e.Text(r.Key)
+	e.Token(r.UserID)
+	e.Time(r.Created)
+	r.Pair.Encode(&e)
+	e.Uint(r.lease.nonce)
+	e.Uint(r.lease.beat)
+	e.Bool(r.lease.claim)
+	e.Uint(uint64(r.unknown))
+	e.Uint(uint64(r.failures))
+	e.Time(r.retryAt)
+	e.Bool(r.shown)
+	e.Text(string(r.ended))
+	e.Bool(r.all)
+	e.Time(r.LastSeen)
+	EncodeValues(&e, r.Values)
+	return e.B
 }
 
 var errBadEncoding = errors.New("not a session's encoding")
 
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
-	d := decoder{b: b}
+	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
-	switch d.uint() {
+	switch d.Uint() {
 	case recordFormat:
 	case markFormat:
-		why := d.count(uint64(len(reasons) - 1))
-		if !d.done() {
+		why := d.Count(uint64(len(reasons) - 1))
+		if !d.Done() {
 			return nil, errBadEncoding
 		}
 		r.ended = reasons[why]
@@ -181,97 +191,80 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	default:
 		return nil, errBadEncoding
 	}
-	if d.text() != key {
+	if d.Text() != key {
 		return nil, errors.New("the record of another session")
 	}
-	r.UserID = d.token()
-	r.Created = d.time()
-	r.Pair = d.pair()
-	r.lease = lease{nonce: d.uint(), beat: d.uint(), claim: d.bool()}
-	r.unknown = attempt(d.uint())
-	r.failures = d.count(1 << 30)
-	r.retryAt = d.time()
-	r.shown = d.bool()
-	r.ended = Reason(d.text())
-	r.all = d.bool()
-	r.LastSeen = d.time()
-	r.Values = d.values()
-	if !d.done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.Pair.Tokens == (auth.Tokens{})) {
+	r.UserID = d.Token()
+	r.Created = d.Time()
+	r.Pair = DecodePair(d)
+	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
+	r.unknown = attempt(d.Uint())
+	r.failures = d.Count(1 << 30)
+	r.retryAt = d.Time()
+	r.shown = d.Bool()
+	r.ended = Reason(d.Text())
+	r.all = d.Bool()
+	r.LastSeen = d.Time()
+	r.Values = DecodeValues(d)
+	if !d.Done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.Pair.Tokens == (auth.Tokens{})) {
 		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}
 	return r, nil
 }
 
-func (e *encoder) duration(v time.Duration) { e.uint(uint64(v / time.Millisecond)) }
-
-func (d *decoder) duration() time.Duration {
-	v := d.uint()
-	if v > math.MaxInt64/uint64(time.Millisecond) {
-		d.fail()
-		return 0
-	}
-	return time.Duration(v) * time.Millisecond
+// Encode writes p without its claims, which are in the access token.
+func (p Pair) Encode(e *seal.Encoder) {
+	e.Uint(p.Gen)
+	e.Time(p.Expires)
+	e.Duration(p.Life)
+	e.Bool(p.Forced)
+	e.Token(p.Tokens.AccessToken)
+	e.Token(p.Tokens.RefreshToken)
 }
 
-func (e *encoder) pair(p Pair) {
-	e.uint(p.Gen)
-	e.time(p.Expires)
-	e.duration(p.Life)
-	e.bool(p.Forced)
-	e.token(p.Tokens.AccessToken)
-	e.token(p.Tokens.RefreshToken)
-}
-
-func (d *decoder) pair() Pair {
+// DecodePair reads what [Pair.Encode] writes.
+func DecodePair(d *seal.Decoder) Pair {
 	var p Pair
-	p.Gen = d.uint()
-	p.Expires = d.time()
-	p.Life = d.duration()
-	p.Forced = d.bool()
-	p.Tokens.AccessToken = d.token()
-	p.Tokens.RefreshToken = d.token()
+	p.Gen = d.Uint()
+	p.Expires = d.Time()
+	p.Life = d.Duration()
+	p.Forced = d.Bool()
+	p.Tokens.AccessToken = d.Token()
+	p.Tokens.RefreshToken = d.Token()
 	return p
 }
 
-func (d *decoder) count(limit uint64) int {
-	v := d.uint()
-	if v > limit {
-		d.fail()
-		return 0
-	}
-	return int(v)
-}
-
-// values are written in the order of their names, so that equal values have
+// EncodeValues writes values in the order of their names, so that equal values have
 // equal encodings.
-func (e *encoder) values(values map[string][]byte) {
-	e.uint(uint64(len(values)))
+func EncodeValues(e *seal.Encoder, values map[string][]byte) {
+	e.Uint(uint64(len(values)))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		e.text(name)
-		e.bytes(values[name])
+		e.Text(name)
+		e.Bytes(values[name])
 	}
 }
 
-func (d *decoder) values() map[string][]byte {
-	n := d.count(maxValues)
-	if n == 0 || d.bad {
+// DecodeValues reads what EncodeValues writes.
+func DecodeValues(d *seal.Decoder) map[string][]byte {
+	n := d.Count(MaxValues)
+	if n == 0 || d.Bad() {
 		return nil
 	}
 	// The count is not trusted with an allocation.
 	values := map[string][]byte{}
 	last := ""
-	for i := 0; i < n && !d.bad; i++ {
-		name := d.text()
+	for i := 0; i < n && !d.Bad(); i++ {
+		name := d.Text()
 		if i > 0 && name <= last {
-			d.fail()
+			d.Fail()
 		}
 		last = name
-		values[name] = d.bytes()
+		values[name] = d.Bytes()
 	}
 	return values
 }
 
-// ValuesSize is the length of what encoder.values writes.
+// ValuesSize is the length of what EncodeValues writes.
 func ValuesSize(values map[string][]byte) int {
 	n := uintSize(len(values))
 	for name, v := range values {
@@ -285,56 +278,21 @@ func uintSize(v int) int {
 	return binary.PutUvarint(b[:], uint64(v))
 }
 
-// tokensPayload is the content of the tokens cookie: the session's ID, when it
-// began, and one generation of its tokens.
-func encodeTokens(r *Record) []byte {
-	e := encoder{make([]byte, 0, 512)}
-	e.raw(r.ID[:])
-	e.token(r.UserID)
-	e.time(r.Created)
-	e.pair(r.Pair)
-	return e.b
-}
+// What the parts of a record take beside the bytes of their texts, at most.
+const (
+	recordBytes = 640 // with its claims
+	valueBytes  = 160
+)
 
-func decodeTokens(b []byte) (*Record, bool) {
-	d := decoder{b: b}
-	r := &Record{}
-	copy(r.ID[:], d.take(uint64(len(r.ID))))
-	r.UserID = d.token()
-	r.Created = d.time()
-	r.Pair = d.pair()
-	r.Key = r.ID.Key()
-	return r, d.done()
-}
-
-// The state cookie holds what the handler and the idle timeout change. The ID
-// binds it to the tokens cookie of the same session.
-func encodeState(r *Record) []byte {
-	e := encoder{make([]byte, 0, 256)}
-	e.raw(r.ID[:])
-	e.time(r.LastSeen)
-	e.values(r.Values)
-	return e.b
-}
-
-// stateSize is the most that encodeState writes for these values.
-func stateSize(values map[string][]byte) int {
-	return len(ID{}) + binary.MaxVarintLen64 + ValuesSize(values)
-}
-
-func decodeState(b []byte) (*Record, bool) {
-	d := decoder{b: b}
-	r := &Record{}
-	copy(r.ID[:], d.take(uint64(len(r.ID))))
-	r.LastSeen = d.time()
-	r.Values = d.values()
-	return r, d.done()
-}
-
-// The cookie of a stored session holds its ID.
-func decodeID(b []byte) (*Record, bool) {
-	r := &Record{}
-	ok := len(b) == len(r.ID) && copy(r.ID[:], b) == len(b)
-	r.Key = r.ID.Key()
-	return r, ok
+// Memory is how many bytes r takes, without the bytes of its values: those are
+// part of what r was decoded from.
+func (r *Record) Memory() int {
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	for name := range r.Values {
+		n += valueBytes + len(name)
+	}
+	if c := r.Pair.Claims; c != nil {
+		n += c.Size()
+	}
+	return n
 }

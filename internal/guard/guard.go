@@ -1,0 +1,122 @@
+// Package guard calls code of the app where a panic would end the process: in
+// goroutines that belong to no request.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/store"
+)
+
+// A panic of a store or an auth service counts as a failure of the call, one of a
+// hook or of a slog handler as none.
+
+var errPanic = errors.New("panic")
+
+// panicked makes an error of what recover has returned, and logs the stack. The
+// value is not logged unless the runtime made it: it may hold a secret.
+func panicked(log *slog.Logger, value any, where string) error {
+	what := fmt.Sprintf("%T", value)
+	if e, ok := value.(runtime.Error); ok {
+		what = e.Error()
+	}
+	stack := string(debug.Stack())
+	func() {
+		defer func() { _ = recover() }() // it may be the logger's
+		log.Error("panic", "in", where, "value", what, "stack", stack)
+	}()
+	return fmt.Errorf("%w in %s: %s", errPanic, where, what)
+}
+
+// Call calls code of the app that has nothing to return.
+func Call(log *slog.Logger, where string, call func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = panicked(log, v, where)
+		}
+	}()
+	call()
+}
+
+// Store is a store of the app.
+type Store struct {
+	store.Store
+	Log *slog.Logger
+}
+
+func (g Store) recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = panicked(g.Log, v, "store")
+	}
+}
+
+// Get implements [store.Store].
+func (g Store) Get(ctx context.Context, key string) (rec store.Record, err error) {
+	defer g.recovered(&err)
+	return g.Store.Get(ctx, key)
+}
+
+// Put implements [store.Store].
+func (g Store) Put(ctx context.Context, rec store.Record, prev uint64) (err error) {
+	defer g.recovered(&err)
+	return g.Store.Put(ctx, rec, prev)
+}
+
+// Delete implements [store.Store].
+func (g Store) Delete(ctx context.Context, key string) (err error) {
+	defer g.recovered(&err)
+	return g.Store.Delete(ctx, key)
+}
+
+// List implements [store.Store].
+func (g Store) List(ctx context.Context, owner string) (recs []store.Record, err error) {
+	defer g.recovered(&err)
+	return g.Store.List(ctx, owner)
+}
+
+// Auth is the auth service of the app.
+type Auth struct {
+	Service auth.Service
+	Log     *slog.Logger
+}
+
+func (s Auth) recovered(op string, err *error) {
+	if v := recover(); v != nil {
+		*err = &auth.Error{Op: op, Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown, panicked(s.Log, v, "auth service"))}
+	}
+}
+
+// Login calls [auth.PasswordLogin]. Its error is [errors.ErrUnsupported] if Service has
+// no passwords.
+func (s Auth) Login(ctx context.Context, email, password string) (g auth.Grant, err error) {
+	defer s.recovered("login", &err)
+	service, ok := s.Service.(auth.PasswordLogin)
+	if !ok {
+		return auth.Grant{}, fmt.Errorf("the auth service has no passwords: %w", errors.ErrUnsupported)
+	}
+	return service.Login(ctx, email, password)
+}
+
+// LoginTOTP calls [auth.SecondFactor], which Service must be.
+func (s Auth) LoginTOTP(ctx context.Context, ticket, code string) (g auth.Grant, err error) {
+	defer s.recovered("login_totp", &err)
+	return s.Service.(auth.SecondFactor).LoginTOTP(ctx, ticket, code)
+}
+
+// Refresh implements [auth.Service].
+func (s Auth) Refresh(ctx context.Context, t auth.Tokens) (g auth.Grant, err error) {
+	defer s.recovered("refresh", &err)
+	return s.Service.Refresh(ctx, t)
+}
+
+// Logout implements [auth.Service].
+func (s Auth) Logout(ctx context.Context, t auth.Tokens, all bool) (err error) {
+	defer s.recovered("logout", &err)
+	return s.Service.Logout(ctx, t, all)
+}

@@ -1,0 +1,129 @@
+package keeper
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+func testRecord() *Record {
+	now := time.UnixMilli(1_700_000_000_123)
+	id := NewID()
+	return &Record{
+		ID:      id,
+		Key:     id.Key(),
+		UserID:  "328ddebf-1234-4abc-8def-0123456789ab",
+		Created: now,
+		Pair: Pair{
+			Gen:     7,
+			Tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
+			Expires: now.Add(time.Hour),
+			Life:    time.Hour,
+		},
+		lease:    lease{nonce: 1 << 63, beat: 3, claim: true},
+		unknown:  1 << 62,
+		failures: 4,
+		retryAt:  now.Add(time.Second),
+		shown:    true,
+		ended:    EndedByLogout,
+		all:      true,
+		Values:   map[string][]byte{"a": []byte(`"b"`), "theme": {}},
+		LastSeen: now,
+	}
+}
+
+// There is one encoding of a record, and it is that of one session.
+func TestDecodeRecordRefuses(t *testing.T) {
+	r := testRecord()
+	good := r.encode()
+	got, err := decodeRecord(good, r.ID, r.Key)
+	if err != nil || !reflect.DeepEqual(got, r) {
+		t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
+	}
+	other := testRecord()
+	if _, err := decodeRecord(good, other.ID, other.Key); err == nil {
+		t.Error("the record of another session was decoded")
+	}
+	for i := range good {
+		if _, err := decodeRecord(good[:i], r.ID, r.Key); err == nil {
+			t.Errorf("decoded from the first %d of %d bytes", i, len(good))
+		}
+	}
+	for what, b := range map[string][]byte{
+		"a byte more":    append(bytes.Clone(good), 0),
+		"another format": append([]byte{recordFormat + 1}, good[1:]...),
+		"nothing":        nil,
+	} {
+		if _, err := decodeRecord(b, r.ID, r.Key); err == nil {
+			t.Errorf("%s: decoded", what)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	r := testRecord()
+	id, key, full := r.ID, r.Key, r.encode()
+	f.Add(full)
+	f.Add((&Record{Key: key}).encode())
+	f.Add((&Record{Key: key, UserID: "u", Pair: Pair{Tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
+	for i := 1; i < len(full); i += 37 {
+		f.Add(full[:i])
+	}
+	f.Add(append(bytes.Clone(full), 0))
+	f.Add(testRecord().encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := bytes.Clone(b)
+		r, err := decodeRecord(b, id, key)
+		if !bytes.Equal(b, before) {
+			t.Fatal("the input was changed")
+		}
+		if err != nil {
+			if r != nil {
+				t.Fatal("a record beside an error")
+			}
+			return
+		}
+		if !bytes.Equal(r.encode(), b) {
+			t.Fatal("decoded from what is not its encoding")
+		}
+	})
+}
+
+// What EncodeValues does not write is refused.
+func TestDecodeValuesRefuses(t *testing.T) {
+	names := func(list ...string) []byte {
+		return func() []byte {
+			var e seal.Encoder
+			e.Uint(uint64(len(list)))
+			for _, name := range list {
+				e.Text(name)
+				e.Text("v")
+			}
+			return e.B
+		}()
+	}
+	for what, b := range map[string][]byte{
+		"names out of order":     names("b", "a"),
+		"a name twice":           names("a", "a"),
+		"fewer values than said": names("a")[:1],
+	} {
+		d := seal.NewDecoder(b)
+		if DecodeValues(d); !d.Bad() {
+			t.Errorf("%s: read", what)
+		}
+	}
+	var many seal.Encoder
+	many.Uint(MaxValues + 1)
+	if d := seal.NewDecoder(many.B); DecodeValues(d) != nil || !d.Bad() {
+		t.Error("too many values: read")
+	}
+	d := seal.NewDecoder(names("a", "b"))
+	if v := DecodeValues(d); !d.Done() || len(v) != 2 {
+		t.Errorf("two values in order were not read: %v", v)
+	}
+}

@@ -1,0 +1,113 @@
+package seal
+
+import (
+	"bytes"
+	"math"
+	"testing"
+)
+
+// sealedTokens is a text of the size of a tokens cookie with tokens as Hasura's,
+// and what it was sealed with.
+func sealedTokens(tb testing.TB) (s Secret, plain []byte, sealed string) {
+	tb.Helper()
+	s = NewSecret("a secret of 32 bytes or more, as it is configured")
+	plain = make([]byte, 370)
+	sealed, err := s.Cookies.Seal(Tokens, "__Host-session", append([]byte(nil), plain...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s, plain, sealed
+}
+
+func BenchmarkSeal(b *testing.B) {
+	s, plain, _ := sealedTokens(b)
+	buf := make([]byte, len(plain))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(plain)))
+	for b.Loop() {
+		copy(buf, plain) // which is overwritten
+		if _, err := s.Cookies.Seal(Tokens, "__Host-session", buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s, plain, sealed := sealedTokens(b)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(plain)))
+	for b.Loop() {
+		if _, ok := s.Cookies.Open(Tokens, "__Host-session", sealed); !ok {
+			b.Fatal("it does not open")
+		}
+	}
+}
+
+// BenchmarkRecordSeal is the seal of one session's record, which is derived
+// from the secret and the session's ID.
+func BenchmarkRecordSeal(b *testing.B) {
+	s, _, _ := sealedTokens(b)
+	id := make([]byte, 32)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Records(id)
+	}
+}
+
+// What was sealed for one purpose and name opens for no other.
+func TestSealPurposes(t *testing.T) {
+	s := NewSecret("a secret of 32 bytes or more, as it is configured")
+	purposes := []string{Tokens, State, ID, MFA, Record}
+	for _, purpose := range purposes {
+		sealed, err := s.Cookies.Seal(purpose, "name", []byte("plain"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range purposes {
+			for _, name := range []string{"name", "name2", ""} {
+				plain, ok := s.Cookies.Open(other, name, sealed)
+				if want := other == purpose && name == "name"; ok != want || ok && string(plain) != "plain" {
+					t.Errorf("sealed for %s, opens for %s and %q: %v", purpose, other, name, ok)
+				}
+			}
+		}
+	}
+}
+
+// What no encoder writes is refused, each piece of it.
+func TestDecoderRefuses(t *testing.T) {
+	written := func(write func(e *Encoder)) []byte {
+		var e Encoder
+		write(&e)
+		return e.B
+	}
+	asText := func(token string) []byte {
+		return written(func(e *Encoder) { e.Uint(tokenAsText); e.Text(token) })
+	}
+	for _, tt := range []struct {
+		what string
+		b    []byte
+		read func(d *Decoder)
+	}{
+		{"no number", nil, func(d *Decoder) { d.Uint() }},
+		{"a number in more bytes than it needs", []byte{0x81, 0}, func(d *Decoder) { d.Uint() }},
+		{"a number that is cut", []byte{0x81}, func(d *Decoder) { d.Uint() }},
+		{"a number over 64 bits", bytes.Repeat([]byte{0xff}, 11), func(d *Decoder) { d.Uint() }},
+		{"a truth of 2", []byte{2}, func(d *Decoder) { d.Bool() }},
+		{"a text that is cut", []byte{3, 'a', 'b'}, func(d *Decoder) { d.Text() }},
+		{"a text of 2^63 bytes", written(func(e *Encoder) { e.Uint(1 << 63) }), func(d *Decoder) { d.Text() }},
+		{"a time without end", written(func(e *Encoder) { e.Uint(math.MaxInt64) }), func(d *Decoder) { d.Time() }},
+		{"a duration without end", written(func(e *Encoder) { e.Uint(math.MaxUint64) }), func(d *Decoder) { d.Duration() }},
+		{"too many failures", written(func(e *Encoder) { e.Uint(1<<30 + 1) }), func(d *Decoder) { d.Count(1 << 30) }},
+		{"a token of no kind", []byte{3, 0}, func(d *Decoder) { d.Token() }},
+		{"a JWT as text", asText("e30.e30.c2ln"), func(d *Decoder) { d.Token() }},
+		{"a UUID as text", asText("3c20645f-6716-4abc-8def-0123456789ab"), func(d *Decoder) { d.Token() }},
+		{"a UUID that is cut", append([]byte{tokenAsUUID}, make([]byte, 15)...), func(d *Decoder) { d.Token() }},
+		{"a JWT that is cut", []byte{tokenAsJWT, 1, 'a', 1, 'b'}, func(d *Decoder) { d.Token() }},
+	} {
+		d := NewDecoder(tt.b)
+		if tt.read(d); !d.Bad() || d.Done() {
+			t.Errorf("%s was read", tt.what)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package session
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
+)
+
+func FuzzDecodeCookies(f *testing.F) {
+	r := keeper.NewRecord(keeper.Pair{Expires: time.UnixMilli(1_700_003_600_000), Life: time.Hour, Claims: &auth.Claims{UserID: "328ddebf-1234-4abc-8def-0123456789ab"}, Tokens: auth.Tokens{
+		AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab",
+	}}, time.UnixMilli(1_700_000_000_123))
+	r.Values = map[string][]byte{"a": []byte(`"b"`), "theme": {}}
+	f.Add(encodeTokens(r))
+	f.Add(encodeState(r))
+	f.Add(encodeTokens(&keeper.Record{}))
+	f.Add(encodeState(&keeper.Record{}))
+	f.Add(r.ID[:])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, ok := decodeTokens(b); ok && !bytes.Equal(encodeTokens(c.record(nil)), b) {
+			t.Fatal("tokens decoded from what is not their encoding")
+		}
+		if c, ok := decodeState(b); ok {
+			if !bytes.Equal(encodeState(&keeper.Record{ID: c.id, LastSeen: c.lastSeen, Values: c.values}), b) {
+				t.Fatal("a state decoded from what is not its encoding")
+			}
+			if len(b) > stateSize(c.values) {
+				t.Fatal("a state is larger than was foretold")
+			}
+		}
+		if c, ok := decodeID(b); ok != (len(b) == len(keeper.ID{})) || ok && !bytes.Equal(c.record.ID[:], b) {
+			t.Fatal("an ID of another length, or another ID")
+		}
+	})
+}
