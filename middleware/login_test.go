@@ -327,7 +327,7 @@ func TestSecondFactorForm(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "not right")
+	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "The code is wrong")
 	if d := time.Since(began); d < 300*time.Millisecond {
 		t.Errorf("a code was refused after %v", d)
 	}
@@ -477,7 +477,7 @@ func TestLogoutWhileTheStoreIsDown(t *testing.T) {
 	me(t, b)
 }
 
-func TestMethodsThatRoutesDoNotTake(t *testing.T) {
+func TestMethodNotAllowed(t *testing.T) {
 	a := newApp(t, nil)
 	b := a.browser()
 	b.signIn("admin@example.com")
@@ -494,7 +494,7 @@ func TestMethodsThatRoutesDoNotTake(t *testing.T) {
 			}
 		}
 	}
-	b.open("/logout").isPage(t, 405, "does not take")
+	b.open("/logout").isPage(t, 405, "does not accept")
 	me(t, b, "admin")
 }
 

@@ -75,7 +75,7 @@ func TestTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets.AddJWT("access token", access)
-	var around middleware.Exchange
+	var around middleware.Scope
 	middleware.NewLoader(manager).Begin(&around, httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	err = memory.Put(context.Background(), store.Record{Key: "k", Version: 1, Data: []byte(secretText), ExpiresAt: time.Now().Add(time.Hour)}, 0)
 	if err != nil {
@@ -92,7 +92,7 @@ func TestTypes(t *testing.T) {
 		"session.Session":            s,
 		"auth.Tokens":                tokens,
 		"session.Transport":          manager.Transport("api.example"),
-		"middleware.Exchange":        &around,
+		"middleware.Scope":        &around,
 		"synmetrix.Client":           client,
 		"synmetrix.Registration":     synmetrix.Registration{Email: "a@example.com", Password: secretText, Data: map[string]any{"pin": secretText}},
 		"synmetrix.TOTPKey":          synmetrix.TOTPKey{Secret: secretText},
