@@ -32,7 +32,7 @@ import (
 
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
-	"auth.ClaimNames", "auth.Claims", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
+	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
 	"middleware.Loader", "middleware.Page", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",
@@ -91,6 +91,7 @@ func TestTypes(t *testing.T) {
 		"session.SecretKey":          key,
 		"session.Session":            s,
 		"auth.Tokens":                tokens,
+		"auth.Grant":                 auth.Grant{Tokens: tokens, Claims: &auth.Claims{UserID: "user-1"}},
 		"session.Transport":          manager.Transport("api.example"),
 		"middleware.Scope":        &around,
 		"synmetrix.Client":           client,
