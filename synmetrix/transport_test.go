@@ -247,7 +247,7 @@ func TestDeadline(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not a DeadlineExceeded", err)
 			}
-			if took < 300*time.Millisecond || took > 5*time.Second {
+			if took < 300*time.Millisecond || took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})
