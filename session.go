@@ -160,12 +160,14 @@ func (s *Session) read(ctx context.Context, unread *record) (*record, error) {
 // fail notes why the session of rec can't be used, and reports it. It returns
 // an [*UnavailableError], or nil if the session is over.
 func (s *Session) fail(ctx context.Context, rec *record, err error) error {
-	if errors.Is(err, ErrEnded) || errors.Is(err, auth.ErrInvalidToken) {
+	var down *UnavailableError
+	reported := errors.As(err, &down)
+	// An outage may have an unreadable token of the service as its cause, which
+	// does not end the session.
+	if !reported && (errors.Is(err, ErrEnded) || errors.Is(err, auth.ErrInvalidToken)) {
 		s.drop(rec, err)
 		return nil
 	}
-	var down *UnavailableError
-	reported := errors.As(err, &down)
 	if !reported {
 		down = &UnavailableError{RetryAfter: time.Second, Err: err}
 	}

@@ -158,7 +158,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "every error of the service ends the session",
 			File: "refresh.go",
-			Old:  "case !errors.Is(err, ErrRefused):",
+			Old:  "case !errors.Is(err, auth.ErrRefused):",
 			New:  "case false:",
 		},
 		{
