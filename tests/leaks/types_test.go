@@ -93,7 +93,7 @@ func TestTypes(t *testing.T) {
 		"auth.Tokens":                tokens,
 		"auth.Grant":                 auth.Grant{Tokens: tokens, Claims: &auth.Claims{UserID: "user-1"}},
 		"session.Transport":          manager.Transport("api.example"),
-		"middleware.Scope":        &around,
+		"middleware.Scope":           &around,
 		"synmetrix.Client":           client,
 		"synmetrix.Registration":     synmetrix.Registration{Email: "a@example.com", Password: secretText, Data: map[string]any{"pin": secretText}},
 		"synmetrix.TOTPKey":          synmetrix.TOTPKey{Secret: secretText},
