@@ -163,7 +163,9 @@ func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Reco
 func (s *Session) fail(ctx context.Context, rec *keeper.Record, err error) error {
 	var why *keeper.Error
 	known := errors.As(err, &why)
-	if known && why.Ended != "" || errors.Is(err, auth.ErrInvalidToken) {
+	// An outage may have an unreadable token of the service as its cause, which
+	// does not end the session.
+	if known && why.Ended != "" || !known && errors.Is(err, auth.ErrInvalidToken) {
 		s.drop(rec, err)
 		return nil
 	}

@@ -6,18 +6,23 @@ import (
 	"strings"
 )
 
-// Header fields are bounded before they are parsed: anybody can send a megabyte
-// of one. A longer field counts as one that cannot be read. Browsers and
-// libraries stay far below the bounds.
+// Header fields are bounded before they are parsed, because a server accepts a
+// megabyte of header by default. A longer field is treated like one that cannot
+// be parsed. Browsers and libraries stay far below these bounds.
 const (
-	maxAccept      = 4096 // bytes of all Accept fields
-	maxFields      = 16   // Accept fields
+	maxAccept      = 4096 // bytes of all Accept fields together
+	maxFields      = 16   // number of Accept fields
 	maxContentType = 256  // bytes
 )
 
 // prefersHTML reports whether the Accept fields of a request rank text/html
-// above JSON (RFC 9110, section 12.5.1). Where they rank both alike, as "*/*"
-// does and no field at all, it reports false.
+// above JSON (RFC 9110, section 12.5.1). It returns false if both rank equally,
+// as with "*/*" or without the field: programs send these, and browsers
+// name text/html when they request a page.
+//
+// The whole grammar is implemented, and not a search for "text/html", because
+// many libraries for programs send a field such as
+// "application/json, text/html;q=0.5".
 func prefersHTML(h http.Header) bool {
 	fields := h["Accept"]
 	if len(fields) > maxFields {
@@ -37,7 +42,7 @@ func prefersHTML(h http.Header) bool {
 			member, field = cutAt(field, ',')
 			r, ok := parseRange(member)
 			if !ok {
-				continue
+				continue // one malformed member does not invalidate the others
 			}
 			html.rank("text/*", "text/html", r)
 			json.rank("application/*", "application/json", r)
@@ -47,19 +52,19 @@ func prefersHTML(h http.Header) bool {
 	return html.q > max(json.q, problem.q)
 }
 
-// mediaRange is a member of an Accept field.
+// mediaRange is a member of an Accept field, such as "text/*;q=0.8".
 type mediaRange struct {
-	name   string // in the case that it was sent in
+	name   string // not converted to lower case
 	params int    // the number of parameters other than q
-	utf8   bool   // one of them is charset=utf-8
-	q      int    // the quality in thousandths
+	utf8   bool   // one of the parameters is charset=utf-8
+	q      int    // the quality in thousandths, which compare exactly
 }
 
-// parseRange parses a member of an Accept field. It returns false if the
-// member has a parameter that does not follow the grammar, or a second q.
+// parseRange parses a member of an Accept field. It returns false if a parameter
+// is malformed, or if the member has more than one q.
 func parseRange(member string) (mediaRange, bool) {
 	name, rest := cutAt(member, ';')
-	r := mediaRange{name: strings.Trim(name, " \t"), q: -1}
+	r := mediaRange{name: strings.Trim(name, " \t"), q: -1} // -1: no q yet
 	for rest != "" {
 		var param string
 		param, rest = cutAt(rest, ';')
@@ -70,6 +75,7 @@ func parseRange(member string) (mediaRange, bool) {
 		if !ok || key == "" || value == "" {
 			return r, false
 		}
+		// The parameters that matter here need no escapes within the quotes.
 		if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 			value = value[1 : len(value)-1]
 		}
@@ -91,15 +97,19 @@ func parseRange(member string) (mediaRange, bool) {
 	return r, true
 }
 
-// offer is how welcome one media type is: the quality that the most specific
-// range gives that matches it, in thousandths.
+// offer is a media type that the response could have. q is the quality of the most
+// specific range that matches the type, in thousandths. With
+// "text/*;q=0.9, text/html;q=0.1" the quality of text/html is 0.1.
 type offer struct{ specificity, q int }
 
+// rank applies the range r to the offer of the type name, whose other ranges are
+// group and "*/*". If two ranges are equally specific, the later one counts.
 func (o *offer) rank(group, name string, r mediaRange) {
 	specificity := 0
 	switch {
 	case strings.EqualFold(r.name, name) && r.params == 0:
 		specificity = 3
+	// Responses are in UTF-8. A range with any other parameter does not match.
 	case strings.EqualFold(r.name, name) && r.params == 1 && r.utf8:
 		specificity = 4
 	case strings.EqualFold(r.name, group) && r.params == 0:
@@ -112,8 +122,9 @@ func (o *offer) rank(group, name string, r mediaRange) {
 	}
 }
 
-// quality parses the value of the parameter q by its grammar: up to three
-// decimals, at most 1. It returns thousandths, and false for anything else.
+// quality parses the value of the parameter q, a number from 0 to 1 with up to
+// three decimals. It returns thousandths. strconv.ParseFloat would also accept
+// values such as "1e-1" or "NaN".
 func quality(s string) (int, bool) {
 	if s == "" || len(s) > len("0.000") || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return 0, false
@@ -129,13 +140,14 @@ func quality(s string) (int, bool) {
 	return q, q <= 1000
 }
 
-// cutAt cuts s around the first separator that is not within a quoted string.
+// cutAt cuts s around the first separator that is not within a quoted string:
+// the value of a parameter may contain commas and semicolons.
 func cutAt(s string, separator byte) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case quoted && c == '\\':
-			i++
+			i++ // skip the escaped character, which may be a quote
 		case c == '"':
 			quoted = !quoted
 		case c == separator && !quoted:
@@ -145,8 +157,8 @@ func cutAt(s string, separator byte) (before, after string) {
 	return s, ""
 }
 
-// contentType returns the media type of a request's body and its parameters.
-// The type is empty if there is none that can be read.
+// contentType returns the media type of a request's body, in lower case, and its
+// parameters. The type is empty if the field is missing, too long or malformed.
 func contentType(h http.Header) (name string, params map[string]string) {
 	value := h.Get("Content-Type")
 	if len(value) > maxContentType {

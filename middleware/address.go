@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// maxAddress bounds the part of a request's address that is read. A longer
-// address is cut to its path, and a longer path at a slash.
+// maxAddress bounds the part of a request's address that is parsed, in bytes. A
+// longer address is cut to its path, and a longer path after a slash, so that
+// prefixes such as "/api/" still match.
 const maxAddress = 2048
 
-// addressOf returns the address of a request as the server got it. r.URL does
-// not have it where a handler has stripped a prefix.
+// addressOf returns the address of a request as the server received it. r.URL
+// may differ: http.StripPrefix and some routers change its path.
 func addressOf(r *http.Request) *url.URL {
 	uri := r.RequestURI
 	if len(uri) > maxAddress {
@@ -33,12 +34,14 @@ func addressOf(r *http.Request) *url.URL {
 	return r.URL
 }
 
-// maxQuery bounds the query that is searched for a parameter: a return_to of
-// maxReturnTo bytes, each of them escaped, and some more.
+// maxQuery bounds the query that is searched for a parameter, in bytes. It has
+// room for a return_to of maxReturnTo bytes, each escaped to three, and for
+// other parameters.
 const maxQuery = 4 * maxReturnTo
 
-// parameter returns the first value of a parameter of the request's query, and
-// whether there is one that can be read.
+// parameter returns the first value of a query parameter. ok is false if the
+// query has no such parameter, or its value cannot be decoded. URL.Query would
+// parse the whole query, however long.
 func parameter(r *http.Request, name string) (value string, ok bool) {
 	if len(r.URL.RawQuery) > maxQuery {
 		return "", false
@@ -52,20 +55,24 @@ func parameter(r *http.Request, name string) (value string, ok bool) {
 	return "", false
 }
 
-// isClean reports whether every reader takes a path for the same, however often
-// it decodes and cleans the path, or compares the path without decoding it.
+// isClean reports whether all routers and file servers read a path in the same
+// way. Some decode and clean a path once, some repeatedly, and some compare it
+// undecoded. If the guard of "/admin/" and the handler of "/" disagree about a
+// path, the handler may serve a file that the guard was to protect.
 func isClean(u *url.URL) bool {
 	if len(u.Path) > maxAddress || len(u.RawPath) > maxAddress {
 		return false
 	}
 	p := u.EscapedPath()
+	// Decoding must not add a slash: readers would split the path differently.
 	return strings.HasPrefix(p, "/") && !strings.Contains(p, "//") && plainPath(p) &&
 		strings.Count(decode(p), "/") == strings.Count(p, "/") && !needlessEscape.MatchString(p)
 }
 
-// needlessEscape is an escape that no path needs: of a character that RFC 3986
-// never reserves, or with a hexadecimal digit in lower case. Some routers
-// compare paths as they were sent, and would not find "/admin" in "/%61dmin".
+// needlessEscape matches an escape that no path needs: that of a character that
+// RFC 3986 never reserves, or one with a hexadecimal digit in lower case. Some
+// routers compare paths undecoded. They would not recognize "/%61dmin" as
+// "/admin", and would route it past the guard.
 var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|.?[a-f])`)
 
 func (s *settings) isAPI(r *http.Request) bool {
@@ -81,25 +88,27 @@ func (s *settings) isAPI(r *http.Request) bool {
 	return false
 }
 
-// isLogin reports whether a request is for the login page itself. A guard in
-// front of it is a mistake in the app, and must not redirect it to itself.
+// isLogin reports whether a request is for the login page itself. If an app puts
+// a guard around its login page by mistake, a redirect would be an endless loop.
 func (s *settings) isLogin(r *http.Request) bool { return addressOf(r).Path == s.loginPath }
 
-// hasLogin reports whether the app has a login page. Without one, which is a
-// mistake in the app unless it serves programs alone, the log says so once.
+// hasLogin reports whether the app has a login page. Outside Sessions, where no
+// Manager says so, it assumes one.
 func (s *settings) hasLogin() bool {
-	if s.manager == nil || s.manager.HasLoginPage() {
-		return true
-	}
-	s.noLogin.Do(func() {
-		s.log.Error("no login page is mounted, and guards cannot send visitors there: call middleware.Mount, or set Config.LoginPath to the path of the app's own login page")
-	})
-	return false
+	return s.manager == nil || s.manager.HasLoginPage()
 }
 
-// loginURL returns the address of the login page for a browser. It leads back
-// to this request if the browser can make it again, and to the page that a form
-// came from.
+// logNoLogin logs, once, that the app has no login page. That is a mistake in the
+// app unless all its clients are programs.
+func (s *settings) logNoLogin() {
+	s.noLogin.Do(func() {
+		s.log.Error("no login page is mounted, so guards cannot redirect visitors to it: call middleware.Mount, or set Config.LoginPath to the path of the app's own login page")
+	})
+}
+
+// loginURL returns the address of the login page, as the browser sees it. After
+// the sign-in, a GET or HEAD request leads back to its own address, and any other
+// to the page with its form, as a browser can only return with a GET.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
 	if !isSafe(r) {
@@ -111,8 +120,9 @@ func (s *settings) loginURL(r *http.Request) string {
 	return withReturnTo(login, s.returnTo(s.base+addressOf(r).RequestURI()))
 }
 
-// sourceOf returns the path and query of the page of this app that a request
-// came from, as the browser sees it, or the empty string.
+// sourceOf returns the path and query of the page that a request came from, as
+// the browser sees it. It returns the empty string if that page is not known to
+// be on this host.
 func sourceOf(r *http.Request) string {
 	referer := r.Header.Get("Referer")
 	if len(referer) > 2*maxReturnTo {
@@ -122,19 +132,22 @@ func sourceOf(r *http.Request) string {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return ""
 	}
-	// A proxy may have changed the Host field, which the browser's own judgment
-	// does not depend on.
+	// Behind a proxy that changes the Host field, the hosts differ. The browser
+	// compares the origins itself and reports the result in Sec-Fetch-Site, which
+	// a page cannot forge.
 	if !strings.EqualFold(u.Host, r.Host) && r.Header.Get("Sec-Fetch-Site") != "same-origin" {
 		return ""
 	}
 	return u.RequestURI()
 }
 
-// homeURL returns the address of the app's start page for a browser.
+// homeURL returns the address of the app's start page, as the browser sees it.
 func (s *settings) homeURL() string { return s.base + s.home }
 
-// returnTo returns where the value of a return_to parameter leads, or the empty
-// string if that is not a page of this app.
+// returnTo returns the address that the value of a return_to parameter leads to.
+// It returns the empty string if that is not a page of this app. Below a
+// BasePath another app may share the host, and could receive the user after the
+// sign-in with a login form of its own.
 func (s *settings) returnTo(value string) string {
 	to := ReturnTo(value)
 	path, _, _ := strings.Cut(to, "?")
@@ -145,8 +158,9 @@ func (s *settings) returnTo(value string) string {
 	return to
 }
 
-// sibling returns the address of one of the routes for a browser that has
-// requested another one of them. Both are below the same prefix.
+// sibling returns the address of the route other, as the browser sees it, for a
+// request to the route own. The app may mount the routes below a prefix, which
+// both have in common.
 func sibling(r *http.Request, own, other string) string {
 	s := settingsOf(r.Context())
 	if prefix, ok := strings.CutSuffix(addressOf(r).EscapedPath(), own); ok {
@@ -154,7 +168,8 @@ func sibling(r *http.Request, own, other string) string {
 			return to
 		}
 	}
-	// The prefix is not fit for an address, or the router takes odd spellings.
+	// The router accepts another spelling of the path, or the prefix is not safe
+	// in a redirect. Fall back to the prefix of the configured login page.
 	prefix, ok := strings.CutSuffix(s.loginPath, loginPath)
 	if !ok {
 		prefix = ""
@@ -175,10 +190,9 @@ func withReturnTo(address, to string) string {
 	return address + separator + "return_to=" + url.QueryEscape(to)
 }
 
-// redirect sends the browser that has made a GET or a POST to another address
-// with a GET. Unlike http.Redirect it does not resolve location: the request
-// does not have the path that the browser has asked for where a prefix has been
-// stripped.
+// redirect sends the browser to another address, which the browser requests with
+// a GET (303). Unlike http.Redirect, it does not resolve location against the
+// request's path, because a proxy or a handler may have stripped a prefix of it.
 func redirect(w http.ResponseWriter, location string) {
 	h := w.Header()
 	h.Set("Location", location)

@@ -14,7 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxBody bounds the body of a request to one of the routes.
+// maxBody bounds the request body of a ready-made route, in bytes. Visitors who
+// are not signed in can send one, and it is read into memory.
 const maxBody = 64 << 10
 
 const (
@@ -23,36 +24,40 @@ const (
 	typeMultipart = "multipart/form-data"
 )
 
-// input is what the body of a request says: a form's fields, or a JSON
-// object's. Names are case-sensitive, and unknown ones are left alone, as a
-// form's always are.
+// input has the fields of a request body, which is a form or a JSON object. Names
+// are case-sensitive. Unknown fields are ignored, because apps may add their own
+// to a form.
 type input struct {
 	form  url.Values
 	json  map[string]json.RawMessage
-	twice map[string]bool // names that the JSON object has more than once
+	twice map[string]bool // names that occur more than once in the JSON object
 }
 
-// readInput reads the body of r. No body is an input without fields. Its error
-// is a *Problem.
+// readInput reads the body of r. Without a body, the input has no fields. The
+// error is a *Problem.
 func readInput(r *http.Request) (input, error) {
 	if r.PostForm != nil {
-		// An outer middleware has read the form already.
+		// An outer middleware has parsed the form, and the body is consumed.
 		return input{form: r.PostForm}, nil
 	}
 	if !hasBody(r) {
 		return input{}, nil
 	}
 	if r.ContentLength < 0 && r.Header.Get("Content-Type") == "" {
-		// Sent in chunks, it may turn out to be none.
+		// The body is chunked, and its length unknown. An empty one is accepted
+		// without a Content-Type, like no body.
 		if body, err := readLimited(r); err != nil || len(body) == 0 {
 			return input{}, err
 		}
 	}
 	typ, params := contentType(r.Header)
+	// Bytes in another charset or compression would become a different password.
 	charset := params["charset"]
 	if charset != "" && !strings.EqualFold(charset, "utf-8") || !isIdentity(r.Header.Get("Content-Encoding")) {
 		return input{}, mediaProblem()
 	}
+	// The type is checked before the body is read, so that a body with a wrong
+	// type is not read at all.
 	var read func([]byte) (input, error)
 	switch typ {
 	case typeJSON:
@@ -71,10 +76,12 @@ func readInput(r *http.Request) (input, error) {
 	return read(body)
 }
 
+// isIdentity reports whether a Content-Encoding leaves the body unchanged.
 func isIdentity(encoding string) bool {
 	return encoding == "" || strings.EqualFold(encoding, "identity")
 }
 
+// readLimited reads a body of at most maxBody bytes.
 func readLimited(r *http.Request) ([]byte, error) {
 	tooLarge := &Problem{
 		Status: http.StatusRequestEntityTooLarge,
@@ -83,13 +90,15 @@ func readLimited(r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, tooLarge
 	}
+	// One byte more than allowed shows that the body is too large, even if its
+	// length was not announced.
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	var limit *http.MaxBytesError // of an outer middleware
+	var limit *http.MaxBytesError // an outer middleware may have a lower limit
 	switch {
 	case len(body) > maxBody || errors.As(err, &limit):
 		return nil, tooLarge
 	case err != nil:
-		return nil, badRequest("The request's body is not complete.")
+		return nil, badRequest("The request's body is incomplete.")
 	}
 	return body, nil
 }
@@ -97,7 +106,7 @@ func readLimited(r *http.Request) ([]byte, error) {
 func mediaProblem() error {
 	return &Problem{
 		Status: http.StatusUnsupportedMediaType,
-		Detail: "The request's body must be " + typeForm + ", " + typeMultipart + " or " + typeJSON + ", in UTF-8 and not compressed.",
+		Detail: "The request's body must be " + typeForm + ", " + typeMultipart + " or " + typeJSON + ", in UTF-8 and uncompressed.",
 	}
 }
 
@@ -114,7 +123,8 @@ func readForm(body []byte) (input, error) {
 }
 
 func readMultipart(body []byte, boundary string) (input, error) {
-	// All of it is in memory already, and it is small: no part becomes a file.
+	// The body is no larger than the memory limit that ReadForm gets, so no part
+	// is written to a temporary file.
 	form, err := multipart.NewReader(bytes.NewReader(body), boundary).ReadForm(maxBody)
 	if err != nil || boundary == "" {
 		return input{}, badRequest("The request's body is not a valid form.")
@@ -122,9 +132,10 @@ func readMultipart(body []byte, boundary string) (input, error) {
 	return input{form: form.Value}, nil
 }
 
-// readJSON is stricter than encoding/json is by itself, which takes the last of
-// several values, ignores what follows the object and turns text that is not
-// Unicode into something else: a password must arrive as it was sent.
+// readJSON reads a JSON object. It is stricter than json.Unmarshal, which uses the
+// last of several values of a name, and replaces invalid UTF-8. A proxy in front
+// of the app that checks the first value would check another one than the app
+// uses, and a password must arrive exactly as the client has sent it.
 func readJSON(body []byte) (input, error) {
 	if !utf8.Valid(body) || !validSurrogates(body) {
 		return input{}, badRequest("The request's body is not valid UTF-8.")
@@ -135,6 +146,7 @@ func readJSON(body []byte) (input, error) {
 	}
 	in := input{json: map[string]json.RawMessage{}, twice: map[string]bool{}}
 	for d.More() {
+		// The values stay undecoded, so that text and flag can check their types.
 		var value json.RawMessage
 		t, err := d.Token()
 		name, ok := t.(string)
@@ -148,14 +160,17 @@ func readJSON(body []byte) (input, error) {
 		return input{}, badRequest("The request's body is not valid JSON.")
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return input{}, badRequest("Something follows the JSON object in the request's body.")
+		return input{}, badRequest("The request's body has data after the JSON object.")
 	}
 	return in, nil
 }
 
-// validSurrogates reports whether every \u escape of one half of a UTF-16 pair
-// is followed by the other half. A backslash occurs in strings only.
+// validSurrogates reports whether every \u escape of a UTF-16 surrogate belongs to
+// a pair. The decoder replaces a single surrogate with U+FFFD, so that different
+// passwords would become equal. In JSON, a backslash can only be in a string, so
+// the text need not be parsed for this check.
 func validSurrogates(text []byte) bool {
+	// escape returns the code unit of the \u escape at i, or -1.
 	escape := func(i int) rune {
 		if i+6 > len(text) || text[i] != '\\' || text[i+1] != 'u' {
 			return -1
@@ -171,7 +186,7 @@ func validSurrogates(text []byte) bool {
 			continue
 		}
 		if c := escape(i); c < 0 || !utf16.IsSurrogate(c) {
-			i++ // what is escaped may be a backslash
+			i++ // skip the escaped character, which may be a backslash itself
 		} else if utf16.DecodeRune(c, escape(i+6)) == utf8.RuneError {
 			return false
 		} else {
@@ -181,14 +196,14 @@ func validSurrogates(text []byte) bool {
 	return true
 }
 
-// text returns the value of a field that must be there. Its error is a
-// *Problem.
+// text returns the value of a required string field. The error is a *Problem. A
+// second value is an error: another reader of the request might use that one.
 func (in input) text(name string) (string, error) {
 	if in.twice[name] {
 		return "", fieldProblem(name, "is given more than once")
 	}
 	if raw, ok := in.json[name]; ok {
-		var s *string
+		var s *string // a pointer, because null would decode to an empty string
 		if json.Unmarshal(raw, &s) != nil || s == nil {
 			return "", fieldProblem(name, "must be a string")
 		}
@@ -209,7 +224,7 @@ func (in input) text(name string) (string, error) {
 	return values[0], nil
 }
 
-// flag returns the value of a field that is false if it is not there.
+// flag returns the value of an optional boolean field. Its default is false.
 func (in input) flag(name string) (bool, error) {
 	if in.twice[name] {
 		return false, fieldProblem(name, "is given more than once")
@@ -232,8 +247,8 @@ func (in input) flag(name string) (bool, error) {
 	return b, nil
 }
 
-// returnTo returns the field return_to, or the empty string: it is never a
-// reason to refuse a sign-in.
+// returnTo returns the field return_to, or the empty string if it is missing or
+// invalid. A wrong address is no reason to refuse a sign-in.
 func (in input) returnTo() string {
 	to, err := in.text("return_to")
 	if err != nil {
@@ -242,6 +257,9 @@ func (in input) returnTo() string {
 	return to
 }
 
+// fieldProblem returns the Problem for an invalid field. what completes the
+// sentence "The field email ...". The field's value is not in it, because it may
+// be a password.
 func fieldProblem(name, what string) *Problem {
 	return &Problem{
 		Status: http.StatusUnprocessableEntity,

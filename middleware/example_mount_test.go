@@ -61,7 +61,7 @@ func ExampleRoutes() {
 	// Output:
 	// 200 page: Sign in
 	// 405 page: Not possible
-	// 404 page: Nothing here
+	// 404 page: Page not found
 }
 
 // Sessions goes around everything that has to do with sessions: here around a

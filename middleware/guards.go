@@ -8,33 +8,34 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// RequireUser lets signed-in users through to next and refuses everybody else;
-// see [Refuse]. Around a subtree of paths it does not protect what other handlers
-// serve; see "Guards on paths" in the package documentation.
+// RequireUser is a guard that calls next for signed-in users and refuses all
+// other requests; see [Refuse]. A guard around a subtree of paths does not protect
+// what other handlers serve; see "Guards on paths" in the package documentation.
 func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 
-// RequireRole returns a guard that lets users through who have any of the
-// named roles. Roles are compared byte by byte.
+// RequireRole returns a guard that accepts users with at least one of the named
+// roles. Roles are compared byte by byte.
 //
-// Without a role it lets nobody through, and says so in the log (of
-// slog.Default) when it is made: a list that came out empty by mistake must
-// not open what it was to guard.
+// Without a role, the guard refuses all requests, and RequireRole logs an error
+// to slog.Default. A list that is empty by mistake must not open the handler to
+// all users.
 func RequireRole(roles ...string) func(http.Handler) http.Handler {
 	return Require(AnyRole(roles...))
 }
 
-// AnyRole returns the policy of [RequireRole], for guards of another kind.
+// AnyRole returns the policy of [RequireRole], for use with [Require] and
+// session.Session.Authorize.
 func AnyRole(roles ...string) session.Policy {
 	if len(roles) == 0 {
-		slog.Error("RequireRole has been called without a role: the guard refuses everybody")
+		slog.Error("RequireRole was called without a role: the guard refuses all requests")
 	}
-	roles = slices.Clone(roles)
+	roles = slices.Clone(roles) // a later change by the caller must not change the guard
 	return func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
 }
 
-// Require returns a guard that lets signed-in users through if policy says so.
-// A nil policy lets all of them through. What [RequireUser] says of paths holds
-// for every guard.
+// Require returns a guard that accepts signed-in users for whom policy returns
+// true. A nil policy accepts all signed-in users. Like [RequireUser], the guard
+// does not protect what other handlers serve.
 func Require(policy session.Policy) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// handlers are the ready-made routes.
+// handlers has the handlers of the ready-made routes.
 type handlers struct {
 	m *session.Manager
 }
@@ -21,7 +21,7 @@ const (
 )
 
 // newLoginPage returns the login page. returnTo is the return_to parameter of
-// the request.
+// the request, and untrusted.
 func newLoginPage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
 	page := Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: s.returnTo(returnTo), Home: s.homeURL()}
@@ -31,11 +31,13 @@ func newLoginPage(r *http.Request, returnTo string) Page {
 	return page
 }
 
-// cookiesDropped is the message for users who cannot be signed in because their
-// browser drops the cookies.
+// cookiesDropped is the message on a login page over plain HTTP. There browsers
+// drop the Secure cookies, and every sign-in would lead back to the login page
+// without an error.
 const cookiesDropped = "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address."
 
-// newCodePage returns the page for the second factor, as newLoginPage does.
+// newCodePage returns the page for the code of the second factor. returnTo is
+// the return_to parameter of the request, and untrusted.
 func newCodePage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
 	to := s.returnTo(returnTo)
@@ -50,6 +52,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		current := session.FromContext(r.Context())
 		status := map[string]bool{"signed_in": current.SignedIn()}
 		if current.Err() != nil {
+			// Without this, a script would take an outage for a signed-out user.
 			status["session_unavailable"] = true
 		}
 		writeJSON(w, http.StatusOK, typeJSON, status)
@@ -71,19 +74,10 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := newLoginPage(r, in.returnTo())
-	email, err := in.text("email")
-	if err != nil {
-		h.again(w, r, page, err)
-		return
-	}
-	if email = strings.TrimSpace(email); email == "" {
-		h.again(w, r, page, fieldProblem("email", "is missing"))
-		return
-	}
+	email, password, err := credentials(in)
 	page.Email = email
-	password, err := in.text("password")
 	if err != nil {
-		h.again(w, r, page, err)
+		h.retry(w, r, page, err)
 		return
 	}
 	err = h.m.Login(r.Context(), email, password)
@@ -91,14 +85,34 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)
 	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
-		if WantsPage(r) {
-			redirect(w, withReturnTo(sibling(r, loginPath, codePath), page.ReturnTo))
-			return
-		}
-		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
+		h.needsCode(w, r, page.ReturnTo)
 	default:
-		h.failed(w, r, page, err)
+		h.retry(w, r, page, signInError(err))
 	}
+}
+
+// credentials returns the fields of a login. If only the password is invalid, it
+// returns the e-mail address with the error: the form shows the address again.
+// Spaces around an address are typing errors. Those of a password belong to it.
+func credentials(in input) (email, password string, err error) {
+	if email, err = in.text("email"); err != nil {
+		return "", "", err
+	}
+	if email = strings.TrimSpace(email); email == "" {
+		return "", "", fieldProblem("email", "is missing")
+	}
+	password, err = in.text("password")
+	return email, password, err
+}
+
+// needsCode responds to a correct password that is not enough. The pending login
+// is in a cookie, so the form for the code has no secret in it.
+func (h *handlers) needsCode(w http.ResponseWriter, r *http.Request, returnTo string) {
+	if WantsPage(r) {
+		redirect(w, withReturnTo(sibling(r, loginPath, codePath), returnTo))
+		return
+	}
+	writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
 }
 
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
@@ -106,6 +120,7 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	page := newCodePage(r, returnTo)
 	switch pending := h.m.LoginPending(r.Context()); {
 	case !pending && isNavigation(r):
+		// Usually an old tab or a bookmark: start with the password.
 		redirect(w, page.LoginURL)
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
@@ -127,20 +142,22 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 	code, err := in.text("code")
 	if err != nil {
 		if !h.m.LoginPending(r.Context()) {
+			// A complete form would not help: the sign-in has to start again.
 			err = session.ErrNoPendingLogin
 		}
-		h.again(w, r, page, err)
+		h.retry(w, r, page, err)
 		return
 	}
-	// Authenticator apps show a code in two groups, and people type it so.
+	// Authenticator apps show a code in two groups, and users copy the space.
 	err = h.m.LoginTOTP(r.Context(), strings.ReplaceAll(code, " ", ""))
-	if err == nil {
-		h.signedIn(w, r, page.ReturnTo)
+	if err != nil {
+		h.retry(w, r, page, codeError(err))
 		return
 	}
-	h.failed(w, r, page, err)
+	h.signedIn(w, r, page.ReturnTo)
 }
 
+// signedIn responds to a successful sign-in.
 func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if !WantsPage(r) {
 		Me(w, r)
@@ -152,51 +169,62 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 	redirect(w, returnTo)
 }
 
-// failed answers a sign-in that the Manager has not carried out.
-func (h *handlers) failed(w http.ResponseWriter, r *http.Request, page Page, err error) {
+// signInError returns the error to refuse a sign-in with, for an error of the
+// Manager. During a sign-in some errors mean something else than elsewhere.
+func signInError(err error) error {
 	switch {
 	case errors.Is(err, session.ErrTooLarge):
-		err = &Problem{
+		// The tokens of the auth service are too large. That is not an error in
+		// the request, and a smaller request would not help.
+		return &Problem{
 			Status: http.StatusInternalServerError,
 			Code:   codeTooLarge,
-			Detail: "You cannot be signed in: your account's session is too large to be kept.",
+			Detail: "You cannot be signed in: your account's session is too large to be stored.",
 			Err:    err,
 		}
 	case errors.Is(err, session.ErrSessionUnavailable):
+		// The usual text says that the user has not been signed out. Here the
+		// user was not signed in yet.
 		p := ProblemOf(err)
-		p.Detail, p.Err = texts[codeAuthUnavailable].detail, err // there is no session yet
-		err = p
-	case errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrTicketRefused) && page.Name == "mfa":
-		err = &Problem{
+		p.Detail, p.Err = texts[codeAuthUnavailable].detail, err
+		return p
+	}
+	return err
+}
+
+// codeError is signInError for the second factor. A rejected code has a text of
+// its own. A rejected ticket has not: another code would not help.
+func codeError(err error) error {
+	if errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrTicketRefused) &&
+		!errors.Is(err, session.ErrTooLarge) && !errors.Is(err, session.ErrSessionUnavailable) {
+		return &Problem{
 			Status: http.StatusUnauthorized,
 			Code:   codeInvalidCredentials,
-			Detail: "The code is not right. Enter the one that your app shows now.",
+			Detail: "The code is wrong. Enter the code that your app shows now.",
 			Err:    err,
 		}
 	}
-	h.again(w, r, page, err)
+	return signInError(err)
 }
 
-// tookTooLong is for a person whose first step of two is of no use any more.
+// tookTooLong is the message for users who have to start the sign-in again,
+// because the pending login has expired before they entered the code.
 const tookTooLong = "The sign-in took too long. Please sign in again."
 
-// again answers with the form that the request came from where trying again
-// makes sense, and with a refusal elsewhere.
-func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err error) {
-	if !WantsPage(r) || errors.Is(err, session.ErrBearer) { // no form signs such a request in
+// retry responds to a sign-in that failed with err. A browser gets the form
+// again if another attempt may succeed, and page is that form. All other
+// responses are those of Refuse.
+func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err error) {
+	// A request with a bearer token is never signed in by a form.
+	if !WantsPage(r) || errors.Is(err, session.ErrBearer) {
 		Refuse(w, r, err)
 		return
 	}
 	p := problemOf(err)
-	switch p.Code {
-	case codeUnauthenticated:
-		// The first step has to be done once more.
-		to := sibling(r, codePath, loginPath)
-		if errors.Is(err, auth.ErrTicketRefused) {
-			to += "?expired=1"
-		}
-		redirect(w, withReturnTo(to, page.ReturnTo))
-	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAuthUnavailable, codeAuthInvalid, codeSessionUnavailable:
+	switch {
+	case p.Code == codeUnauthenticated:
+		redirect(w, restartURL(r, page.ReturnTo, err))
+	case mayRetry(p.Code):
 		p.header(w.Header())
 		page.Status, page.Code, page.Message, page.Field = p.Status, p.Code, p.Detail, p.Field
 		s := settingsOf(r.Context())
@@ -206,6 +234,30 @@ func (h *handlers) again(w http.ResponseWriter, r *http.Request, page Page, err 
 	}
 }
 
+// mayRetry reports whether the same form may succeed after a problem.
+func mayRetry(code string) bool {
+	switch code {
+	case codeInvalidRequest, codeInvalidCredentials, codeTooMany,
+		codeAuthUnavailable, codeAuthInvalid, codeSessionUnavailable:
+		return true
+	}
+	return false
+}
+
+// restartURL returns the address of the login page for a sign-in that has to
+// start again with the password.
+func restartURL(r *http.Request, returnTo string, err error) string {
+	to := sibling(r, codePath, loginPath)
+	// Without a pending login, the browser may never have had one. Only a
+	// rejected ticket shows that the user has waited too long.
+	if errors.Is(err, auth.ErrTicketRefused) {
+		to += "?expired=1"
+	}
+	return withReturnTo(to, returnTo)
+}
+
+// logout ends the session. It succeeds without a session, too, so that a second
+// click shows no error.
 func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {

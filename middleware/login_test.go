@@ -202,21 +202,28 @@ func TestBlanksAroundAnAddress(t *testing.T) {
 // A refused sign-in holds nobody up who is gone.
 func TestRefusalEndsWithTheRequest(t *testing.T) {
 	a := newApp(t, nil)
-	done := make(chan struct{})
+	done := make(chan struct{}, 1)
 	h := middleware.Sessions(a.m)(a.mux)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer close(done)
+		defer func() { done <- struct{}{} }()
 		// Over before the service has answered.
 		ctx, cancel := context.WithCancel(r.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		h.ServeHTTP(w, r.WithContext(ctx))
 	}))
-	began := time.Now()
-	a.browser().submit("/login", "email", "admin@example.com", "password", "wrong")
-	<-done
-	if d := time.Since(began); d > 290*time.Millisecond {
-		t.Errorf("the handler took %v although its client had gone", d)
+	// A busy machine may take as long as the handler must not. It does not do so
+	// each time.
+	took := time.Hour
+	for range 5 {
+		began := time.Now()
+		a.browser().submit("/login", "email", "admin@example.com", "password", "wrong")
+		<-done
+		took = min(took, time.Since(began))
+		if took < 290*time.Millisecond {
+			return
+		}
 	}
+	t.Errorf("the handler took %v although its client had gone", took)
 }
 
 func TestLoginWhileTheServiceFails(t *testing.T) {
@@ -327,7 +334,7 @@ func TestSecondFactorForm(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "not right")
+	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "The code is wrong")
 	if d := time.Since(began); d < 300*time.Millisecond {
 		t.Errorf("a code was refused after %v", d)
 	}
@@ -477,7 +484,7 @@ func TestLogoutWhileTheStoreIsDown(t *testing.T) {
 	me(t, b)
 }
 
-func TestMethodsThatRoutesDoNotTake(t *testing.T) {
+func TestMethodNotAllowed(t *testing.T) {
 	a := newApp(t, nil)
 	b := a.browser()
 	b.signIn("admin@example.com")
@@ -494,7 +501,7 @@ func TestMethodsThatRoutesDoNotTake(t *testing.T) {
 			}
 		}
 	}
-	b.open("/logout").isPage(t, 405, "does not take")
+	b.open("/logout").isPage(t, 405, "does not accept")
 	me(t, b, "admin")
 }
 

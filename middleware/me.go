@@ -7,14 +7,15 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Me is a handler that tells a signed-in user's scripts who is signed in, and
-// refuses others as [RequireUser] does:
+// Me is a handler that responds with the signed-in user, for scripts of the app's
+// pages. It refuses other requests like [RequireUser]:
 //
 //	{"user_id":"…","allowed_roles":["user"],"default_role":"user",
 //	 "access_token_expires_at":1767225600,"session_expires_at":1767312000}
 //
-// Times are in Unix seconds. The session's is the earlier of its idle timeout
-// and the end of its lifetime. A sign-in in JSON is answered in the same way.
+// Times are in Unix seconds. session_expires_at is the earlier of the idle
+// timeout and the end of the session's lifetime. A sign-in with JSON has the same
+// response.
 func Me(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	if err := s.Authorize(nil); err != nil {
@@ -22,7 +23,7 @@ func Me(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	roles := s.Roles()
-	if roles == nil {
+	if roles == nil { // the JSON must be [] and not null
 		roles = []string{}
 	}
 	writeJSON(w, http.StatusOK, typeJSON, struct {
@@ -34,7 +35,7 @@ func Me(w http.ResponseWriter, r *http.Request) {
 	}{s.UserID(), roles, s.DefaultRole(), s.AccessTokenExpiresAt().Unix(), s.ExpiresAt().Unix()})
 }
 
-// writeJSON answers with a value that can always be marshaled.
+// writeJSON writes a response with the JSON of v. Marshaling v must not fail.
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

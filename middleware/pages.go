@@ -18,54 +18,57 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-// Page is what the templates of this package's pages are executed with. All of
-// it is text: html/template escapes it as its place in the page asks for.
+// Page is the data of this package's page templates. All of its strings are plain
+// text, and html/template escapes them.
 type Page struct {
-	// Name is the template: "login", "mfa" or "refusal".
+	// Name is the name of the template: "login", "mfa" or "refusal".
 	Name string
 
 	// Title is the page's title and heading.
 	Title string
 
-	// Status is the HTTP status that the page is sent with.
+	// Status is the HTTP status of the response.
 	Status int
 
-	// Code is the stable name of what went wrong, as in [Problem], or empty.
+	// Code is the code of the error, as in [Problem], or empty.
 	Code string
 
-	// Message says to the user what went wrong, or is empty.
+	// Message describes the error to the user, or is empty.
 	Message string
 
-	// Field is the form field that Message is about, or empty.
+	// Field is the name of the invalid form field, or empty.
 	Field string
 
-	// Email is what the user had typed, for the login page to show again.
+	// Email is the e-mail address that the user has entered. The login page
+	// shows it again after an error.
 	Email string
 
-	// ReturnTo is where the sign-in will lead, for a hidden form field. It
-	// has passed the function ReturnTo, and is below session.Config.BasePath.
+	// ReturnTo is the address that the user returns to after the sign-in, for
+	// a hidden form field. The function ReturnTo has accepted it, and it is
+	// below session.Config.BasePath.
 	ReturnTo string
 
-	// LoginURL is the address of the login page where it is of use on this
-	// one, else empty.
+	// LoginURL is the address of the login page if this page should link to
+	// it, or empty.
 	LoginURL string
 
 	// Home is the address of the app's start page; see [WithHome].
 	Home string
 
-	// Retry is whether asking again for the page that was refused makes sense.
+	// Retry is true if the same request may succeed later, so that the page
+	// should offer to reload it.
 	Retry bool
 }
 
-// Templates returns a new copy of the templates of the built-in pages, for
-// [WithTemplates]: "login", "mfa" and "refusal", which are executed, and their
-// parts "top", "bottom", "style" (the style element), "mark" (the picture above
-// the heading) and "alert".
+// Templates returns a new copy of the built-in templates, for [WithTemplates].
+// The pages are "login", "mfa" and "refusal". Their parts are "top", "bottom",
+// "style" (the style element), "mark" (the logo above the heading) and "alert"
+// (the error message).
 func Templates() *template.Template {
 	return template.Must(template.New("pages").ParseFS(pageFiles, "pages/*.html"))
 }
 
-// pages is a set of templates with the policy that lets a browser apply their
+// pages is a set of templates, with the Content-Security-Policy that allows their
 // style and nothing else.
 type pages struct {
 	templates *template.Template
@@ -79,9 +82,9 @@ var builtInPages = sync.OnceValue(func() *pages {
 	return p
 })
 
-// newPages works out the policy for the templates. The style is allowed by its
-// hash: one without a nonce needs nothing random in a page, and none of it
-// could be used by anything that was injected into one.
+// newPages computes the policy of the templates. It allows the style by its hash,
+// so that a style element that was injected into a page stays blocked. A nonce
+// would need a random value for each page.
 func newPages(t *template.Template) *pages {
 	style := "'none'"
 	var b bytes.Buffer
@@ -99,38 +102,43 @@ func newPages(t *template.Template) *pages {
 	}
 }
 
-// write answers with a page. Nothing of it is ever cached: each depends on who
-// asks, and a login page in a history must be asked for again.
+// write writes a page. If the app's template fails, write uses the built-in one,
+// so that a mistake in a template does not lock users out. The page is rendered
+// before anything is written, because an error in the middle of a response could
+// not be corrected.
 func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 	var b bytes.Buffer
 	if err := p.templates.ExecuteTemplate(&b, page.Name, page); err != nil {
 		if !p.builtIn {
-			log.Error("page template failed, the built-in page is shown", "template", page.Name, "error", err)
+			log.Error("page template failed; showing the built-in page", "template", page.Name, "error", err)
 			builtInPages().write(w, log, page)
 			return
 		}
 		log.Error("built-in page failed", "template", page.Name, "error", err)
 	}
 	h := w.Header()
+	// The app's policy applies to its own templates. It may block the style of
+	// the built-in ones.
 	if p.builtIn || h.Get("Content-Security-Policy") == "" {
 		h.Set("Content-Security-Policy", p.policy)
 	}
-	// Not "no-referrer": with it a browser sends "Origin: null" along with the
-	// page's own form, which on plain HTTP is all that the cross-origin check
-	// has to go by.
+	// With "no-referrer", browsers would send "Origin: null" with the page's own
+	// form. Over plain HTTP there is no Sec-Fetch-Site, and the cross-origin check
+	// depends on Origin.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	writeBody(w, page.Status, b.Bytes())
 }
 
-// writeBody answers with a body that must not be cached or taken for anything
-// but its Content-Type.
+// writeBody writes a response that must not be cached, because it depends on the
+// user, and that browsers must not interpret as another type than its
+// Content-Type.
 func writeBody(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	nostore.Set(h)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// A client that is gone is nothing to be dealt with here.
+	// An error means that the client has disconnected.
 	_, _ = w.Write(body)
 }

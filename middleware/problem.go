@@ -11,8 +11,9 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Problem is a refusal with a status and a stable code: an error that [Refuse]
-// answers as it says, as a page or as problem details in JSON (RFC 9457).
+// Problem is an error that describes a refusal: an HTTP status, a stable code and
+// a text for people. [Refuse] writes it as a page or as problem details in JSON
+// (RFC 9457).
 //
 // The codes of this package, with their statuses:
 //
@@ -34,26 +35,26 @@ type Problem struct {
 	// Status is the HTTP status. Default: 500.
 	Status int
 
-	// Code is the stable, machine-readable name of what is wrong. Default:
-	// the one in the list that goes with Status, else "error".
+	// Code is the stable, machine-readable name of the problem. Default: the
+	// code in the list for Status, or "error" if there is none.
 	Code string
 
-	// Detail says to a person what is wrong. Default: a text that goes with
-	// Code.
+	// Detail describes the problem to the user. Default: a text for Code.
 	Detail string
 
-	// Field is the field of the request's body that is wrong, if it is one.
+	// Field is the name of the invalid field of the request's body, or empty.
 	Field string
 
-	// RetryAfter is when it is worth to ask again; it is rounded up to whole
-	// seconds. Default: none; with status 429 or 503 a second.
+	// RetryAfter is the time after which the client should retry, for the
+	// header field Retry-After. It is rounded up to whole seconds. Default: one
+	// second with status 429 or 503, otherwise no header field.
 	RetryAfter time.Duration
 
-	// Err is the cause. It is never shown to anybody.
+	// Err is the cause. It is never sent to the client.
 	Err error
 }
 
-// Error returns a text that is fit for a log.
+// Error returns a text for logs. It includes the text of p.Err.
 func (p *Problem) Error() string {
 	s := "middleware: refused: " + strconv.Itoa(p.Status)
 	if p.Code != "" {
@@ -71,7 +72,7 @@ func (p *Problem) Error() string {
 // Unwrap returns p.Err.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// The codes, as in the doc of Problem.
+// The codes, as listed at Problem. Clients depend on them, so they never change.
 const (
 	codeInvalidRequest     = "invalid_request"
 	codeUnauthenticated    = "unauthenticated"
@@ -89,7 +90,7 @@ const (
 	codeSessionUnavailable = "session_unavailable"
 )
 
-// codeOf is the code that goes with a status if nothing else is said.
+// codeOf has the default code of each status.
 var codeOf = map[int]string{
 	http.StatusBadRequest:            codeInvalidRequest,
 	http.StatusUnauthorized:          codeUnauthenticated,
@@ -104,34 +105,51 @@ var codeOf = map[int]string{
 	http.StatusServiceUnavailable:    codeSessionUnavailable,
 }
 
-// texts are what a person reads: the heading of the page, and the detail.
+// texts has the page's heading and the default detail of each code. The texts are
+// for users: they do not say which of the servers has failed.
 var texts = map[string]struct{ title, detail string }{
-	codeInvalidRequest:     {"That did not work", "The request cannot be read."},
-	codeUnauthenticated:    {"Please sign in", "You have to be signed in for this."},
+	codeInvalidRequest:     {"That did not work", "The request is not valid."},
+	codeUnauthenticated:    {"Please sign in", "You must be signed in to do this."},
 	codeInvalidCredentials: {"Sign in", "The e-mail address or the password is wrong, or the account is not active."},
 	codeForbidden:          {"No access", "Your account is not allowed to do this."},
-	codeCrossSite:          {"Not carried out", "The request came from another site."},
-	codeNotFound:           {"Nothing here", "There is no page at this address."},
-	codeMethodNotAllowed:   {"Not possible", "This address does not take requests of this kind."},
-	codeTooLarge:           {"Too much", "That does not fit into your session."},
-	codeTooMany:            {"Too many tries", "Please wait a little before you try again."},
-	codeInternal:           {"Something went wrong", "The fault is on our side."},
-	codeNotLoaded:          {"Not set up", "No session was loaded for this request: its handler is not inside middleware.Sessions."},
+	codeCrossSite:          {"Request blocked", "The request came from another site."},
+	codeNotFound:           {"Page not found", "There is no page at this address."},
+	codeMethodNotAllowed:   {"Not possible", "This address does not accept this kind of request."},
+	codeTooLarge:           {"Too large", "That does not fit into your session."},
+	codeTooMany:            {"Too many attempts", "Please wait a moment before you try again."},
+	codeInternal:           {"Something went wrong", "The error is on our side. Please try again later."},
+	codeNotLoaded:          {"Not set up", "No session was loaded for this request. Its handler is not inside middleware.Sessions."},
 	codeAuthInvalid:        {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
 	codeAuthUnavailable:    {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
-	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. This does not sign you out; please try again shortly."},
+	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. You have not been signed out. Please try again shortly."},
 }
 
-// ProblemOf returns what [Refuse] answers err with, every field set that has a
-// default. It is for apps that answer in another form.
+// ProblemOf returns the Problem that [Refuse] writes for err, with all defaults
+// set. It is for apps that write refusals in another form.
 func ProblemOf(err error) *Problem {
 	p := problemOf(err)
 	return &p
 }
 
-// problemOf says what an error means to a client. What is not known here is
-// the app's own failure and nobody else's business.
 func problemOf(err error) Problem {
+	p := classify(err)
+	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
+	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
+	p.Detail = cmp.Or(p.Detail, texts[p.Code].detail, http.StatusText(p.Status))
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		p.RetryAfter = max(p.RetryAfter, time.Second)
+	}
+	return p
+}
+
+// classify returns the Problem for an error, without defaults. An unknown error
+// is a failure of the app, and becomes a 500 that reveals nothing of it.
+//
+// The order of the cases matters: an error may match several of them. A Problem
+// wraps its cause, which must not decide in its place. An outage comes before
+// the refusals, because a session that could not be loaded proves neither that
+// the user is signed out nor that a role is missing.
+func classify(err error) Problem {
 	p := Problem{Err: err}
 	set := func(status int, code string) { p.Status, p.Code = status, code }
 	var given *Problem
@@ -157,37 +175,32 @@ func problemOf(err error) Problem {
 		set(http.StatusRequestEntityTooLarge, codeTooLarge)
 	case errors.Is(err, session.ErrNoPendingLogin), errors.Is(err, auth.ErrTicketRefused):
 		set(http.StatusUnauthorized, codeUnauthenticated)
-		p.Detail = "The sign-in took too long. Please sign in again."
+		p.Detail = tookTooLong
 	case errors.Is(err, auth.ErrRefused):
 		set(http.StatusUnauthorized, codeInvalidCredentials)
 	case errors.Is(err, auth.ErrInvalidAnswer):
 		set(http.StatusBadGateway, codeAuthInvalid)
 	case errors.Is(err, auth.ErrUnavailable):
-		// The auth service's rate limit counts this server and not the user,
-		// to whom it is an outage like any other.
+		// This includes a 429 of the auth service. Its rate limit counts
+		// requests of this server and not of the user, so "too many attempts"
+		// would be wrong.
 		set(http.StatusServiceUnavailable, codeAuthUnavailable)
 		if errors.As(err, &failed) {
 			p.RetryAfter = failed.RetryAfter
 		}
 		if errors.Is(err, session.ErrLogoutIncomplete) {
-			p.Detail = "You are signed out here. You may still be signed in on other devices: signing out there does not work at the moment, and is tried again."
+			p.Detail = "You are signed out here. You may still be signed in on other devices: signing out there does not work at the moment. It will be retried."
 		}
-	}
-	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
-	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
-	p.Detail = cmp.Or(p.Detail, texts[p.Code].detail, http.StatusText(p.Status))
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-		p.RetryAfter = max(p.RetryAfter, time.Second)
 	}
 	return p
 }
 
-// header sets the fields that go with the refusal in whatever form it comes.
+// header sets the header fields of the refusal that do not depend on its form.
 func (p *Problem) header(h http.Header) {
 	if p.Status == http.StatusUnauthorized {
-		// A 401 must name a scheme (RFC 9110, section 15.5.2). No scheme is
-		// registered for cookies. Browsers ignore one that they do not know, so
-		// they do not open a password dialog.
+		// A 401 must name an authentication scheme (RFC 9110, section 15.5.2).
+		// No scheme is registered for cookies. Browsers open a password dialog
+		// for "Basic", and ignore schemes that they do not know.
 		challenge := `Session realm="login"`
 		if errors.Is(p.Err, session.ErrBearer) {
 			challenge = `Bearer error="invalid_token"`
@@ -195,13 +208,15 @@ func (p *Problem) header(h http.Header) {
 		h.Set("WWW-Authenticate", challenge)
 	}
 	if p.RetryAfter > 0 {
+		// Round up. A client that retries too early would fail again.
 		seconds := (p.RetryAfter + time.Second - 1) / time.Second
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
 }
 
-// writeJSON answers with problem details. Their type is "about:blank", which
-// says that the title is that of the status; the code tells the rest.
+// writeJSON writes the refusal as problem details. The type "about:blank" means
+// that the title is the text of the status (RFC 9457, section 4.2.1). Clients
+// distinguish problems by the code.
 func (p *Problem) writeJSON(w http.ResponseWriter) {
 	writeJSON(w, p.Status, "application/problem+json", struct {
 		Type   string `json:"type"`

@@ -8,60 +8,104 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Refuse answers a request with what err means. All guards and routes of this
-// package answer with it; an app that refuses something itself should, too, so
-// that all its refusals look alike.
+// Refuse writes the response to a request that err prevents. All guards and
+// routes of this package call it. Apps should call it for their own refusals,
+// too, so that all refusals look alike.
 //
-// The errors of package session are known, an [*Problem] says what it is, and
-// everything else is logged and answered with status 500.
+// Refuse knows the errors of packages session and auth. An [*Problem] describes
+// its own response. Refuse logs every other error and responds with status 500.
 //
-// Somebody who is not signed in and follows a link, or types an address, is
-// sent to the login page (303), which leads back, if the app has one: the
-// ready-made routes, or its own at session.Config.LoginPath. Sec-Fetch-Mode and
-// Sec-Fetch-Dest decide what a link is. Where a browser does not send them,
-// Accept must prefer text/html, and no header field may show a script, as
-// X-Requested-With and HX-Request do. Everything else is a refusal with its
-// status, as a page or as JSON by the rule of [WantsPage]. Under a
-// prefix that is named by [WithAPI] nobody is redirected, either.
+// If the user is not signed in and the request is a navigation, such as a link
+// or a typed address, Refuse redirects to the login page (303). The login page
+// leads back to the requested page. The app must have one: the ready-made route,
+// or its own at session.Config.LoginPath. Sec-Fetch-Mode and Sec-Fetch-Dest
+// identify a navigation. Some browsers do not send them; then Accept must prefer
+// text/html, and the request must not have a header field that marks requests by
+// scripts, such as X-Requested-With or HX-Request.
+//
+// All other refusals have an error status, and are a page or JSON by the rule of
+// [WantsPage]. Refuse never redirects under a prefix named by [WithAPI].
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	s := settingsOf(r.Context())
-	p := problemOf(err)
+	ref := s.refusalOf(r, err)
+	p := &ref.problem
 	if p.Code == codeInternal || p.Code == codeNotLoaded {
 		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", addressOf(r).Path, "error", err)
 	}
-	if p.Code == codeUnauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer) && !s.isLogin(r) && s.hasLogin() {
-		redirect(w, s.loginURL(r))
+	if ref.lacksLogin {
+		s.logNoLogin()
+	}
+	if ref.redirects {
+		redirect(w, ref.loginURL)
 		return
 	}
 	p.header(w.Header())
-	if !WantsPage(r) {
+	if !ref.wantsPage {
 		p.writeJSON(w)
 		return
 	}
+	s.pages.write(w, s.log, ref.page(r, s.homeURL()))
+}
+
+// refusal describes the response to a refused request: a redirect to the login
+// page, a page, or JSON.
+type refusal struct {
+	problem    Problem
+	redirects  bool
+	wantsPage  bool
+	loginURL   string // empty if the response does not lead to the login page
+	lacksLogin bool   // the response would lead to a login page, but the app has none
+}
+
+// refusalOf decides how to refuse a request. It has no side effects.
+func (s *settings) refusalOf(r *http.Request, err error) refusal {
+	ref := refusal{problem: problemOf(err), wantsPage: WantsPage(r)}
+	unauthenticated := ref.problem.Code == codeUnauthenticated
+	forbidden := ref.problem.Code == codeForbidden
+
+	// A bearer token was sent by a program, which cannot fill in a login form.
+	navigates := unauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer)
+	// A forbidden user may have another account that is allowed.
+	links := ref.wantsPage && (unauthenticated || forbidden)
+	if !navigates && !links || s.isLogin(r) {
+		return ref
+	}
+	if !s.hasLogin() {
+		ref.lacksLogin = true
+		return ref
+	}
+	ref.redirects = navigates
+	ref.loginURL = s.loginURL(r)
+	return ref
+}
+
+// page returns the page that shows the refusal of r.
+func (ref *refusal) page(r *http.Request, home string) Page {
+	p := &ref.problem
 	page := Page{
-		Name:    "refusal",
-		Title:   texts[p.Code].title,
-		Status:  p.Status,
-		Code:    p.Code,
-		Message: p.Detail,
-		Field:   p.Field,
-		Home:    s.homeURL(),
-		Retry:   p.RetryAfter > 0 && isSafe(r),
+		Name:     "refusal",
+		Title:    texts[p.Code].title,
+		Status:   p.Status,
+		Code:     p.Code,
+		Message:  p.Detail,
+		Field:    p.Field,
+		LoginURL: ref.loginURL,
+		Home:     home,
+		// Only a safe request is offered again. A link would repeat any other
+		// as a GET, without its body.
+		Retry: p.RetryAfter > 0 && isSafe(r),
 	}
 	if page.Title == "" {
 		page.Title = http.StatusText(p.Status)
 	}
-	if (p.Code == codeUnauthenticated || p.Code == codeForbidden) && !s.isLogin(r) && s.hasLogin() {
-		page.LoginURL = s.loginURL(r)
-	}
-	s.pages.write(w, s.log, page)
+	return page
 }
 
-// WantsPage is the rule for the form of every answer: it reports whether the
-// answer to r, a success or a refusal, is a page (or a redirect) and not JSON.
-// That is so if the request's body is a form, or if it has no body and ranks
-// text/html above JSON (RFC 9110, section 12.5.1), as browsers do. Under a
-// prefix that is named by [WithAPI] it is never so.
+// WantsPage reports whether the response to r, a success or a refusal, should be
+// a page (or a redirect) rather than JSON. It returns true if the request's body
+// is a form, or if the request has no body and ranks text/html above JSON (RFC
+// 9110, section 12.5.1), as browsers do. It returns false under a prefix named
+// by [WithAPI].
 func WantsPage(r *http.Request) bool {
 	if settingsOf(r.Context()).isAPI(r) {
 		return false
@@ -82,15 +126,16 @@ func isSafe(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// isNavigation reports whether the answer to a request will be what a browser
-// shows in a window. A redirect to the login page would be the wrong answer to
-// anything else: a script or a frame would get a page instead of a status.
+// isNavigation reports whether a browser shows the response in a window of its
+// own. Only then is a redirect to the login page useful. A script would follow
+// the redirect and get a page in place of a status, and a frame would show the
+// login page inside another page.
 func isNavigation(r *http.Request) bool {
 	if !isSafe(r) {
 		return false
 	}
-	// https://www.w3.org/TR/fetch-metadata/; not sent over plain HTTP, nor by
-	// Safari before version 16.4.
+	// See https://www.w3.org/TR/fetch-metadata/. Scripts cannot set these fields.
+	// Browsers omit them over plain HTTP, and Safari does before version 16.4.
 	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
 	if mode != "" || dest != "" {
 		return mode == "navigate" && dest == "document"
@@ -98,19 +143,19 @@ func isNavigation(r *http.Request) bool {
 	return prefersHTML(r.Header) && !isScript(r.Header)
 }
 
-// scriptFields are the header fields of requests that scripts make: those by
-// which common libraries and frameworks mark them, those that hold tokens
-// against forged requests, and those of browsers that fetch ahead. Some of the
-// libraries ask for text/html. Origin is the browser's own: it sends none along
-// with a GET that follows a link.
+// scriptFields are header fields that only requests by scripts and prefetches
+// have. Common libraries mark their requests with them, or carry tokens against
+// forged requests in them. Checking Accept is not enough, because some of the
+// libraries prefer text/html. Browsers add Origin to requests by scripts, but not
+// to a GET that follows a link.
 var scriptFields = []string{
 	"Datastar-Request", "Hx-Request", "Next-Router-State-Tree", "Origin", "Purpose", "Rsc", "Sec-Purpose", "Turbo-Frame",
 	"X-Alpine-Request", "X-Barba", "X-Csrf-Token", "X-Inertia", "X-Livewire", "X-Moz", "X-Pjax", "X-Pjax-Container", "X-Purpose",
 	"X-Turbo-Request-Id", "X-Up-Target", "X-Up-Version", "X-Xsrf-Token",
 }
 
-// isScript reports whether a GET or HEAD request shows that a script or a
-// prefetch has made it.
+// isScript reports whether the header of a GET or HEAD request shows that a
+// script or a prefetch made it.
 func isScript(h http.Header) bool {
 	for _, name := range scriptFields {
 		if _, ok := h[name]; ok {
@@ -118,7 +163,8 @@ func isScript(h http.Header) bool {
 		}
 	}
 	by := h.Get("X-Requested-With")
-	// A browser inside an Android app sends the app's name, such as
-	// "com.example.app", with links, too.
+	// A browser view inside an Android app sends the app's name, such as
+	// "com.example.app", even when the user follows a link. Names of script
+	// libraries, such as "XMLHttpRequest", have no dot.
 	return by != "" && !strings.Contains(by[:min(len(by), 256)], ".")
 }

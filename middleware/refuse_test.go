@@ -408,6 +408,29 @@ func TestWhatErrorsMean(t *testing.T) {
 	}
 }
 
+func TestProblemOf(t *testing.T) {
+	cause := errors.New("disk full")
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{session.ErrForbidden, 403, "forbidden"},
+		{session.ErrUnauthenticated, 401, "unauthenticated"},
+		{&session.UnavailableError{Err: cause}, 503, "session_unavailable"},
+		{&middleware.Problem{Status: 404, Err: cause}, 404, "not_found"},
+		{cause, 500, "internal_error"},
+	} {
+		p := middleware.ProblemOf(c.err)
+		if p.Status != c.status || p.Code != c.code || p.Detail == "" || (p.RetryAfter > 0) != (c.status == 503) {
+			t.Errorf("%v: %+v", c.err, p)
+		}
+		if !errors.Is(p, c.err) && !errors.Is(p, cause) {
+			t.Errorf("%v: the cause is lost", c.err)
+		}
+	}
+}
+
 func TestProblem(t *testing.T) {
 	cause := errors.New("cause")
 	p := &middleware.Problem{Status: 422, Code: "invalid_request", Detail: `a "b" <c>`, Field: "email", Err: cause}

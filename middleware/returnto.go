@@ -9,28 +9,28 @@ import (
 	"unicode/utf8"
 )
 
-// maxReturnTo bounds the path and query that a sign-in returns to. What is
-// longer is dropped: it would have to fit into the login page's URL.
+// maxReturnTo bounds the address that a sign-in returns to, in bytes. A longer one
+// is ignored, because it has to fit into the URL of the login page.
 const maxReturnTo = 2048
 
-// ReturnTo returns the path and query that the value of a return_to parameter
-// leads to, fit for a Location header. It returns the empty string if the value
+// ReturnTo validates the value of a return_to parameter. It returns the value's
+// path and query, for a Location header. It returns the empty string if the value
 // is not a path on this host, or is the path of a sign-in route.
 //
-// Guards send a visitor who has to sign in to the login page, with the address
-// of the request in return_to. Anybody can write such a link, so the value must
-// not be trusted. The routes of this package use ReturnTo themselves. It is for
-// apps with their own login page.
+// Guards redirect visitors to the login page, with the address of the request in
+// return_to. Attackers can publish a link to the login page with another address
+// in it, so the value is not trusted. The routes of this package call ReturnTo
+// themselves. Apps with their own login page should call it, too.
 //
-// ReturnTo refuses a value if any reader on the way could take it for an
-// address on another host: a browser, which reads "\" as "/" and skips tabs and
-// line ends (WHATWG URL), or a proxy that decodes or cleans paths. Dot segments
-// are refused, and more than one slash at the start, in any encoding. A
-// fragment is dropped.
+// ReturnTo rejects a value that a browser or a proxy could interpret as an
+// address on another host. Browsers read "\" as "/" and ignore tabs and line
+// breaks (WHATWG URL). Proxies may decode and clean paths. So ReturnTo rejects
+// dot segments and repeated slashes at the start, in any encoding. It removes a
+// fragment.
 //
 // The sign-in routes are the paths that end with /login, /login/mfa or /logout,
-// below any prefix and in any spelling: a user who has just signed in must not
-// arrive at the login page again.
+// below any prefix and in any spelling. A redirect to them would show the login
+// page to a user who has just signed in.
 func ReturnTo(value string) string {
 	to := localAddress(value)
 	if isSignIn(canonicalPath(to)) {
@@ -39,14 +39,14 @@ func ReturnTo(value string) string {
 	return to
 }
 
-// localAddress returns the path and query of an address on this host, fit for a
-// Location header, or the empty string for any other value. Every address that
-// this package makes of a request passes it.
+// localAddress returns the path and query of an address on this host, for a
+// Location header, and the empty string for any other value. This package
+// validates with it every address that it derives from a request.
 func localAddress(value string) string {
 	if len(value) > maxReturnTo || !utf8.ValidString(value) {
 		return ""
 	}
-	u, err := url.Parse(value) // no control characters, for one
+	u, err := url.Parse(value) // also rejects control characters
 	if err != nil || !onThisHost(u) || !plainPath(u.EscapedPath()) {
 		return ""
 	}
@@ -54,7 +54,8 @@ func localAddress(value string) string {
 	if u.RawQuery != "" {
 		to += "?" + escapeQuery(u.RawQuery)
 	}
-	// What is sent is what counts, so it is judged again as it will be read.
+	// Check the result again: the browser parses the escaped address and not the
+	// original value.
 	again, err := url.Parse(to)
 	if err != nil || len(to) > maxReturnTo || !onThisHost(again) || again.Path != u.Path || !plainPath(again.EscapedPath()) {
 		return ""
@@ -62,21 +63,23 @@ func localAddress(value string) string {
 	return to
 }
 
+// onThisHost reports whether u has a path and no scheme or host.
 func onThisHost(u *url.URL) bool {
 	return u.Scheme == "" && u.Opaque == "" && u.User == nil && u.Host == "" && strings.HasPrefix(u.EscapedPath(), "/")
 }
 
 // plainPath reports whether an escaped path stays on this host and below its
-// root however often it is decoded and cleaned on its way to a handler.
+// root, no matter how many proxies and routers decode and clean it. It checks the
+// path after each layer of decoding.
 func plainPath(path string) bool {
-	const layers = 4 // of encoding; nobody needs more than one
+	const layers = 4 // of encoding; correct addresses have one
 	for range layers {
 		if len(path) > 1 && path[1] == '/' || strings.ContainsRune(path, '\\') || hasControl(path) {
 			return false
 		}
 		for segment := range strings.SplitSeq(path, "/") {
-			// A path parameter does not keep some servers from seeing a dot
-			// segment: "/..;a=b/".
+			// Some servers remove path parameters first. They read "/..;a=b/"
+			// as a dot segment.
 			name, _, _ := strings.Cut(segment, ";")
 			if name == "." || name == ".." {
 				return false
@@ -91,8 +94,9 @@ func plainPath(path string) bool {
 	return false
 }
 
-// canonicalPath returns the path of an address in the one spelling that all
-// spellings of a route have in common. plainPath has let the path through.
+// canonicalPath returns the path of an address in a canonical spelling: decoded,
+// cleaned, in lower case and without path parameters. plainPath must have
+// accepted the path.
 func canonicalPath(address string) string {
 	p, _, _ := strings.Cut(address, "?")
 	p = decode(p)
@@ -106,14 +110,15 @@ func canonicalPath(address string) string {
 	return strings.ToLower(path.Clean(p))
 }
 
+// isSignIn reports whether a canonical path is that of a sign-in route.
 func isSignIn(canonical string) bool {
 	return slices.ContainsFunc([]string{loginPath, codePath, logoutPath}, func(route string) bool {
 		return strings.HasSuffix(canonical, route)
 	})
 }
 
-// decode decodes a path as often as it is encoded. plainPath has let the path
-// through, which bounds how often that is.
+// decode removes all layers of encoding from a path. plainPath must have accepted
+// the path, which bounds their number.
 func decode(path string) string {
 	for {
 		decoded := unescape(path)
@@ -124,8 +129,8 @@ func decode(path string) string {
 	}
 }
 
-// unescape decodes percent-encoded bytes and, as lenient readers do, leaves
-// alone what is none.
+// unescape decodes percent-encoded bytes. It keeps malformed escapes, as lenient
+// servers do. url.PathUnescape would return an error.
 func unescape(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -144,8 +149,8 @@ func unescape(s string) string {
 	return string(b)
 }
 
-// escapeQuery encodes the bytes that a URI must not hold (RFC 3986) and leaves
-// all others alone, so that a query that is one already stays the same.
+// escapeQuery encodes the bytes that are not allowed in a URI (RFC 3986). It does
+// not change a valid query.
 func escapeQuery(query string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
@@ -160,8 +165,9 @@ func escapeQuery(query string) string {
 	return b.String()
 }
 
-// hasControl reports whether s holds a control character (C0, DEL or C1).
-// Browsers skip some of them, and a header field must not hold any.
+// hasControl reports whether s contains a control character (C0, DEL or C1).
+// Browsers ignore some of them, so that "/\t/host" becomes "//host", and header
+// fields must not contain any.
 func hasControl(s string) bool {
 	for _, r := range s {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {

@@ -15,47 +15,48 @@ type Route struct {
 	Handler http.Handler
 }
 
-// methods are those that every router knows.
+// methods are the methods that all supported routers accept.
 var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
-// Routes returns the ready-made routes: what every Mount registers, for routers
-// that have none.
+// Routes returns the ready-made routes. [Mount] and the adapters register them.
+// For other routers, register each of them.
 //
-//	GET  /login      the login page; both only if the auth service signs users
-//	POST /login      in with a password: email, password, return_to
-//	GET  /login/mfa  the page that asks for a code; both only if the auth
-//	POST /login/mfa  service has second factors: code, return_to
+//	GET  /login      the login page
+//	POST /login      email, password, return_to
+//	GET  /login/mfa  the page for the code of a second factor
+//	POST /login/mfa  code, return_to
 //	POST /logout     all: "true" to end all sessions of the user
 //
-// HEAD is as GET. The list has every path with every method: with those that
-// the path does not take the answer is 405, which routers left to themselves
-// would answer in ways of their own, if at all.
+// The routes of /login exist only if the auth service has a password login, and
+// those of /login/mfa only if it has second factors. HEAD is handled like GET.
+// The list has every path with every method, so that all routers respond in the
+// same way, with status 405, to a method that the path does not support.
 //
-// They must be inside [Sessions]. Where the app puts a prefix before the paths,
-// session.Config.LoginPath has to have it, and where a proxy strips one,
-// session.Config.BasePath. The routes themselves find each other below any
-// prefix of the app.
+// The routes must be inside [Sessions]. If the app mounts them below a prefix,
+// session.Config.LoginPath must include it. If a proxy strips a prefix, set
+// session.Config.BasePath.
 //
-// Bodies are forms (urlencoded or multipart) or JSON objects, of 64 KiB at
-// most. A form is answered with pages and redirects (303), JSON with JSON: a
-// sign-in with 200 as by [Me] or, where a code is needed, with 202 and
-// {"mfa_required":true}; signing out with 204. Refusals are those of [Refuse];
-// where a person can do something about it by trying again, the page that they
-// come on is the form. A wrong e-mail address, a wrong password and an account
-// that is not active get the same response, after a time that does not depend
-// on which it was; see session.Manager.Login. Blanks around an e-mail address
-// are removed. Unsafe requests from other origins are refused with or without a
-// cookie.
+// Request bodies are forms (urlencoded or multipart) or JSON objects, of at most
+// 64 KiB. Responses to forms are pages and redirects (303). Responses to JSON are
+// JSON: the response of [Me] after a sign-in, status 202 and
+// {"mfa_required":true} if a code is needed, and status 204 after signing out.
+// Refusals are those of [Refuse], except that a user who may retry gets the form
+// again, with the error.
 //
-// The login page is shown to a user who is signed in, too: to sign in as
-// somebody else. It says so where a sign-in cannot last because the browser drops
-// the cookies; see session.Manager.DropsCookies. Asked for as JSON it answers
-// {"signed_in":true} or false, with "session_unavailable":true while an outage
-// hides which it is, and the page for the code {"mfa_required":true} or, if no
-// sign-in waits for one, 401.
+// A wrong e-mail address, a wrong password and an inactive account have the same
+// response, after the same time; see session.Manager.Login. Spaces around an
+// e-mail address are removed. Unsafe cross-origin requests are refused, with or
+// without a cookie.
+//
+// Users who are signed in can open the login page, too, to sign in with another
+// account. The page shows a warning if the browser will drop the cookies; see
+// session.Manager.DropsCookies. Requested as JSON, the login page is
+// {"signed_in":true} or {"signed_in":false}, with "session_unavailable":true
+// during an outage, when the session cannot be determined. The page for the code
+// is {"mfa_required":true}, or status 401 if no login is pending.
 func Routes(m *session.Manager) []Route {
 	h := &handlers{m}
 	var routes []Route
@@ -69,8 +70,8 @@ func Routes(m *session.Manager) []Route {
 	return h.path(routes, logoutPath, nil, h.logout)
 }
 
-// Mux is what Mount registers routes with: an http.ServeMux, or another router
-// that takes its patterns, such as chi's.
+// Mux is an http.ServeMux, or another router that accepts the same patterns, such
+// as chi's.
 type Mux interface {
 	Handle(pattern string, handler http.Handler)
 }
@@ -82,7 +83,7 @@ func Mount(mux Mux, m *session.Manager) {
 	}
 }
 
-// path appends the routes of one path. get may be nil.
+// path appends the routes of one path. get is nil if the path has no page.
 func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc) []Route {
 	allowed := []string{http.MethodPost}
 	if get != nil {
@@ -106,11 +107,13 @@ func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc)
 	return routes
 }
 
-// guarded lets a route be reached only inside Sessions, and not by other
-// origins: to be signed in as somebody else, or out, is harm enough, and needs
-// no cookie.
+// guarded refuses requests outside Sessions, and unsafe cross-origin requests.
+// Scope.Check accepts cross-origin requests without a session cookie. Here they
+// would allow login CSRF: another site could sign the user in with the attacker's
+// account, and read there whatever the user enters.
 func (h *handlers) guarded(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A route of another Manager would set cookies that Sessions cannot read.
 		if settingsOf(r.Context()).manager != h.m {
 			Refuse(w, r, session.ErrNotLoaded)
 			return

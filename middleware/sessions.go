@@ -10,103 +10,105 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Sessions returns middleware that gives every request its session, which
-// handlers get by session.FromContext, and every response its cookies. It goes
-// around everything that has to do with sessions: handlers, guards and the
-// ready-made routes.
+// Sessions returns middleware that loads the session of each request and sets
+// its cookies in the response. Handlers get the session from
+// session.FromContext. Sessions must be around all handlers, guards and
+// ready-made routes that use sessions.
 //
-// The session is saved, and its cookies are set, before the first byte of the
-// response: when the handler writes, flushes or hijacks, or else returns. If
-// that fails the response is a refusal with status 503, what the handler
-// writes to it is dropped, and Write returns the error; a handler that wants
-// to deal with such an error calls Session.Save before it writes. Values of a
-// stored session may still change while a response goes out; they are saved at
-// its end. A handler that panics gets its session's cookies set, too, if an
-// outer middleware answers for it.
+// Sessions saves the session and sets its cookies before the first byte of the
+// response: when the handler writes, flushes or hijacks, or when it returns
+// without any of these. If saving fails, the response is a refusal with status
+// 503, and the handler's Write returns the error. A handler that needs the error
+// before it writes calls Session.Save. The values of a stored session may still
+// change while the handler writes; Sessions saves them when the handler returns.
+// If a handler panics, Sessions sets the cookies in the header for an outer
+// middleware that recovers and responds.
 //
-// An unsafe request (POST, PUT, DELETE and so on) that carries our cookie is
-// refused if it comes from another origin, and so is one to switch protocols, as
+// Sessions refuses a cross-origin request that carries a session cookie if its
+// method is unsafe (POST, PUT, DELETE and so on), or if it switches protocols, as
 // for a WebSocket; see session.Config.TrustedOrigins.
-// All responses say that they vary by cookie. A response that sets one, and a
-// response to a user whose session the handler has got before the first byte,
-// says that it must not be stored, and loses what the handler has told caches.
-// Other responses, such as files, keep it.
 //
-// The ResponseWriter that handlers get is an http.Flusher, http.Hijacker or
+// All responses have "Vary: Cookie". A response gets "Cache-Control: no-store",
+// in place of the handler's own caching fields, if it sets a session cookie, or
+// if the handler has got the session of a user before the first byte. Other
+// responses, such as files, keep the handler's caching fields.
+//
+// The ResponseWriter of the handler is an http.Flusher, http.Hijacker or
 // io.ReaderFrom if the server's is one, and works with an
 // http.ResponseController. It is never an http.Pusher.
 //
-// Inside another Sessions of the same Manager it does nothing.
+// Inside another Sessions of the same Manager, Sessions does nothing.
 func Sessions(m *session.Manager, opts ...Option) func(http.Handler) http.Handler {
 	l := NewLoader(m, opts...)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var x Exchange
-			if !l.Begin(&x, w, r) {
+			var scope Scope
+			if !l.Begin(&scope, w, r) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			defer x.End()
-			w, r = x.Writer(), x.Request()
-			if err := x.Check(); err != nil {
+			defer scope.End()
+			w, r = scope.Writer(), scope.Request()
+			if err := scope.Check(); err != nil {
 				Refuse(w, r, err)
 			} else {
 				next.ServeHTTP(w, r)
 			}
-			_ = x.Commit() // has been answered
+			_ = scope.Commit() // on an error, Commit has written the response
 		})
 	}
 }
 
-// Option is a setting of [Sessions].
+// Option configures [Sessions].
 type Option func(*settings)
 
-// WithAPI names prefixes of paths, such as "/api/", under which every refusal is
-// JSON and none is a redirect to the login page, whatever the request accepts.
-// They are paths as browsers see them, without session.Config.BasePath.
+// WithAPI names path prefixes, such as "/api/". Under them every refusal is JSON,
+// whatever the request accepts, and none is a redirect to the login page. The
+// prefixes are as browsers see them, without session.Config.BasePath.
 // Default: none.
 func WithAPI(prefixes ...string) Option {
 	return func(s *settings) { s.api = append(s.api, prefixes...) }
 }
 
-// WithHome sets where a browser goes after it has signed in or out, unless it
-// had asked for a certain page, and where the links of refusals lead. It is a
-// path as browsers see it, without session.Config.BasePath. Default: "/".
+// WithHome sets the path of the start page. Browsers are redirected there after
+// signing out, and after signing in if no other page was requested. Refusal
+// pages link to it. The path is as browsers see it, without
+// session.Config.BasePath. Default: "/".
 func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
 }
 
 // WithCleanPaths refuses, with status 404, requests whose paths routers and file
-// servers read in different ways: paths with dot segments, empty segments
-// ("//"), backslashes, or encoded slashes, in any encoding, and paths of more
-// than 2 KiB. See "Guards on paths" in the package documentation. Put Sessions
-// around everything that serves files. Default: all paths are accepted.
+// servers may interpret differently. These are paths of more than 2 KiB, and
+// paths with dot segments, empty segments ("//"), backslashes or encoded slashes,
+// in any encoding. See "Guards on paths" in the package documentation. Sessions
+// must be around all handlers that serve files. Default: all paths are accepted.
 func WithCleanPaths() Option {
 	return func(s *settings) { s.cleanPaths = true }
 }
 
-// WithTemplates makes all pages of this package look as the app wants. t usually comes
-// from [Templates] and redefines some of them:
+// WithTemplates sets the templates of this package's pages. t usually comes from
+// [Templates] and redefines some of them:
 //
 //	t := template.Must(middleware.Templates().Parse(
 //		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
 //
-// A template is executed with a [Page]. The pages' Content-Security-Policy
-// allows the style element of the template "style", as it is when executed
-// with the zero Page, and nothing else. One that the app has set before stays
-// as it is: an app whose pages have pictures or files of styles sets its own.
+// Templates are executed with a [Page]. By default the pages'
+// Content-Security-Policy allows only the style element that the template
+// "style" produces for the zero Page. An app whose pages need images, style
+// sheets or scripts sets that header field itself before the page is written.
 //
-// A page whose template is missing or fails is shown as built in, and the
-// error logged. Default: Templates().
+// If a template is missing or fails, the built-in page is shown and the error is
+// logged. Default: Templates().
 func WithTemplates(t *template.Template) Option {
 	p := newPages(t)
 	return func(s *settings) { s.pages = p }
 }
 
-// settings is what Sessions has been told, for everything inside it.
+// settings are the settings of Sessions. They are in the context of its requests.
 type settings struct {
 	manager   *session.Manager
-	base      string // what a proxy strips from the paths that browsers see
+	base      string // the prefix that a proxy strips from the paths that browsers see
 	loginPath string
 	home      string
 	api       []string
@@ -114,13 +116,14 @@ type settings struct {
 	cleanPaths bool
 	pages      *pages
 	log        *slog.Logger
-	noLogin    sync.Once // logs that there is no login page
+	noLogin    sync.Once // for logNoLogin
 }
 
 type settingsKey struct{}
 
-// settingsOf returns the settings of the Sessions around a request. Outside of
-// any there are none to obey.
+// settingsOf returns the settings of the Sessions around a request, or the
+// default settings if there is none. Refuse must work without Sessions, because
+// its absence is one of the errors that Refuse reports.
 func settingsOf(ctx context.Context) *settings {
 	if s := settingsIn(ctx); s != nil {
 		return s
@@ -128,6 +131,7 @@ func settingsOf(ctx context.Context) *settings {
 	return &settings{loginPath: "/login", home: "/", pages: builtInPages(), log: slog.Default()}
 }
 
+// settingsIn returns the settings in ctx, or nil.
 func settingsIn(ctx context.Context) *settings {
 	s, _ := ctx.Value(settingsKey{}).(*settings)
 	return s

@@ -10,20 +10,22 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// writer is the http.ResponseWriter that handlers inside Sessions get. It
-// commits the session before the first byte of the response.
+// writer is the http.ResponseWriter of handlers inside Sessions. It commits the
+// session before the first byte of the response.
 //
-// What a server's writer can do besides is only offered if that one can, by
-// the types below. Each is a pointer to a writer and nothing else, so that
-// none costs an allocation.
+// Handlers and libraries use type assertions to find out whether a
+// ResponseWriter can flush, hijack or read from a file. So a writer must have
+// exactly the optional methods of the server's writer. The types below have one
+// combination of them each. They consist of one pointer, which fits into an
+// interface value without an allocation.
 type writer struct {
 	w http.ResponseWriter
 	r *http.Request
 	x *session.Exchange
 
-	vary      [1]string // room for a field of the header
+	vary      [1]string // backing array of the header field Vary; saves an allocation
 	committed bool
-	failed    error // why the commit failed
+	failed    error // the error of the commit
 }
 
 type (
@@ -57,7 +59,7 @@ func (w flushReader) ReadFrom(src io.Reader) (int64, error)  { return w.readFrom
 func (w hijackReader) ReadFrom(src io.Reader) (int64, error) { return w.readFrom(src) }
 func (w fullWriter) ReadFrom(src io.Reader) (int64, error)   { return w.readFrom(src) }
 
-// wrapped returns w as the type that can do what the server's writer can.
+// wrapped returns w as the type with the optional methods of the server's writer.
 func (w *writer) wrapped() http.ResponseWriter {
 	_, flush := w.w.(http.Flusher)
 	_, hijack := w.w.(http.Hijacker)
@@ -81,9 +83,10 @@ func (w *writer) wrapped() http.ResponseWriter {
 	return plainWriter{w}
 }
 
-// commit writes the session's cookies into the header, once, and reports
-// whether the handler's response may go on. If it may not, the refusal is what
-// has been sent.
+// commit commits the session, once, and reports whether the handler may write its
+// response. If the commit fails, commit writes a refusal and returns false. The
+// handler's response must not follow it: it would tell the user that a change is
+// saved, or a sign-in is complete, although the session is lost.
 func (w *writer) commit() bool {
 	if w.committed {
 		return w.failed == nil
@@ -100,23 +103,25 @@ func (w *writer) commit() bool {
 	return false
 }
 
-// aboutBody are the header fields of a response that go with what it says.
+// aboutBody has the header fields that describe the handler's body. They would be
+// wrong for the body of a refusal that replaces it.
 var aboutBody = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
 	"Content-Location", "Content-Range", "Content-Type", "Etag", "Last-Modified", "Location", "Trailer",
 	"Transfer-Encoding",
 }
 
-// prepare makes the header what it must be and sends nothing.
+// prepare saves the session and completes the header, without writing it.
 func (w *writer) prepare() {
 	if w.committed {
 		return
 	}
 	w.committed = true
 	h := w.w.Header()
-	// Here and not at the start, since handlers overwrite it.
+	// Vary is set here and not before the handler runs, because handlers set
+	// the field and would remove "Cookie".
 	if !variesByCookie(h) {
-		if h["Vary"] == nil {
+		if h["Vary"] == nil { // the common case, without an allocation
 			w.vary[0] = "Cookie"
 			h["Vary"] = w.vary[:]
 		} else {
@@ -126,6 +131,7 @@ func (w *writer) prepare() {
 	w.failed = w.x.Commit(h)
 }
 
+// variesByCookie reports whether the handler's Vary covers cookies already.
 func variesByCookie(h http.Header) bool {
 	for _, field := range h["Vary"] {
 		for name := range strings.SplitSeq(field, ",") {
@@ -137,18 +143,20 @@ func variesByCookie(h http.Header) bool {
 	return false
 }
 
+// Header returns the header of the response. After a failed commit it returns an
+// empty one: the refusal has been written, and fields that the handler sets now
+// could become its trailers.
 func (w *writer) Header() http.Header {
 	if w.failed != nil {
-		// The header of a response that has been sent is of no use but for
-		// trailers, and those would be the handler's.
 		return http.Header{}
 	}
 	return w.w.Header()
 }
 
 func (w *writer) WriteHeader(status int) {
-	// Informational responses come before the one with the cookies. Switching
-	// protocols is the last of its kind and has a header of its own.
+	// An informational response, such as 103 Early Hints, precedes the final one,
+	// and only the final one has the cookies. Status 101 (Switching Protocols) is
+	// informational by its number, but no other response follows it.
 	if informational := status >= 100 && status < 200 && status != http.StatusSwitchingProtocols; informational && w.failed == nil || w.commit() {
 		w.w.WriteHeader(status)
 	}
@@ -161,7 +169,8 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.w.Write(p)
 }
 
-// WriteString makes io.WriteString as cheap as it is without the middleware.
+// WriteString implements io.StringWriter. Without it, io.WriteString would copy
+// the string.
 func (w *writer) WriteString(s string) (int, error) {
 	if !w.commit() {
 		return 0, w.failed
@@ -169,6 +178,8 @@ func (w *writer) WriteString(s string) (int, error) {
 	return io.WriteString(w.w, s)
 }
 
+// flushError flushes with a ResponseController, which reports errors. The Flush
+// method of a server's writer does not.
 func (w *writer) flushError() error {
 	if !w.commit() {
 		return w.failed
@@ -190,10 +201,14 @@ func (w *writer) readFrom(src io.Reader) (int64, error) {
 	return w.w.(io.ReaderFrom).ReadFrom(src)
 }
 
-// Unwrap is for http.ResponseController, which looks for what w is missing in
-// the writers below: deadlines, for one, pass w by. Flush and Hijack must not,
-// also where w does not have them because the writer below has them only by
-// its own Unwrap.
+// Unwrap returns the underlying writer to an http.ResponseController, which
+// searches it for methods that w does not have, such as SetReadDeadline.
+//
+// Flush and Hijack must not bypass w: they send the header, and it would have no
+// cookies. If w has both of them, a ResponseController does not search further
+// for them. If w lacks one, so does the server's writer, but that writer may wrap
+// another one that has it. Then Unwrap returns a writer in between that commits
+// first.
 func (w *writer) Unwrap() http.ResponseWriter {
 	_, flush := w.w.(http.Flusher)
 	_, hijack := w.w.(http.Hijacker)
@@ -205,8 +220,8 @@ func (w *writer) Unwrap() http.ResponseWriter {
 
 type unwrapper interface{ Unwrap() http.ResponseWriter }
 
-// below is what a writer unwraps to where a writer further down may be able to
-// flush or hijack.
+// below commits the session before a ResponseController searches the underlying
+// writers for Flush or Hijack; see writer.Unwrap.
 type below struct{ *writer }
 
 func (b below) Unwrap() http.ResponseWriter { return b.w }
@@ -223,6 +238,7 @@ func (b below) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
 	return conn, rw, err
 }
 
+// control commits, and then calls do with a controller of the underlying writer.
 func (b below) control(do func(*http.ResponseController) error) error {
 	if !b.commit() {
 		return b.failed

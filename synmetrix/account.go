@@ -12,36 +12,32 @@ import (
 )
 
 // Registration is a new account, for [Client.RegisterWith]. It prints, logs and
-// marshals without what is in it, since more of it than the password may be
-// secret.
+// marshals without its fields, because fields other than the password may be
+// secret, too.
 type Registration struct {
 	Email    string
 	Password string
 
-	// Passwordless makes an account that signs in by links in e-mails. The
-	// password is not sent.
+	// Passwordless creates an account that signs in with links in e-mails.
+	// Password is not sent then.
 	Passwordless bool
 
-	// AllowedRoles are the roles of the account, out of those that the
-	// service lets a registration ask for. Default: what the service gives.
+	// AllowedRoles are the roles of the account. The service restricts which
+	// roles a registration may request. Default: the service's default roles.
 	AllowedRoles []string
 
-	// DefaultRole is one of AllowedRoles. Default: what the service gives.
+	// DefaultRole is one of AllowedRoles. Default: the service's default role.
 	DefaultRole string
 
 	// Data are further fields of the account, such as "display_name". The
-	// service refuses those that it is not set up for. Default: none.
+	// service rejects fields that it is not configured for. Default: none.
 	Data map[string]any
 }
 
-// String returns a text without the registration.
-func (r Registration) String() string { return "synmetrix.Registration[redacted]" }
-
-// GoString returns a text without the registration.
-func (r Registration) GoString() string { return r.String() }
-
-// Format keeps the registration out of every fmt verb.
-func (r Registration) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(r.String())) }
+// Format prints a text without the registration for every verb.
+func (r Registration) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte("synmetrix.Registration[redacted]"))
+}
 
 // LogValue returns a value without the registration.
 func (r Registration) LogValue() slog.Value { return slog.StringValue("[redacted]") }
@@ -49,34 +45,33 @@ func (r Registration) LogValue() slog.Value { return slog.StringValue("[redacted
 // MarshalJSON returns a JSON string without the registration.
 func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
-// Register makes an account with a password, and returns its tokens where the
-// service signs it in at once.
+// Register creates an account with a password. If the service signs the new user
+// in at once, Register returns the tokens.
 //
-// A service that waits for the address to be confirmed makes the account,
-// sends an e-mail with a link, and the error is [ErrVerificationPending]. A
-// taken address is [auth.ErrRefused] with CodeAccountExists, or
-// CodeAccountNotActivated where its first registration is still waiting.
+// If the service requires a confirmation of the address, it creates the account
+// and sends an e-mail with a link, and the error is [ErrVerificationPending]. If
+// the address is taken, the error is [auth.ErrRefused] with CodeAccountExists, or
+// with CodeAccountNotActivated if the address is not confirmed yet.
 //
-// A service that fails halfway may have made the account all the same: such
-// errors wrap [auth.ErrOutcomeUnknown], and a second try may find the
-// address taken.
+// A service that fails halfway may have created the account. Such errors wrap
+// [auth.ErrOutcomeUnknown], and a second call may find the address taken.
 func (c *Client) Register(ctx context.Context, email, password string) (auth.Grant, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Password: password})
 }
 
-// RegisterPasswordless is [Client.Register] for an account that has no
-// password and signs in by links in e-mails, see [Client.SendMagicLink]. A
-// service that activates accounts at once signs it in without any e-mail:
-// nothing then shows that the address is the user's.
+// RegisterPasswordless is like [Client.Register] for an account without a
+// password, which signs in with links in e-mails; see [Client.SendMagicLink]. A
+// service that activates accounts at once signs the user in without sending an
+// e-mail, so that it is unproven that the address belongs to the user.
 //
-// A service without magic links does not support it: the error has
-// CodeUnsupported and wraps [auth.ErrUnavailable].
+// If the service has no magic links, the error is [auth.ErrUnavailable] with
+// CodeUnsupported.
 func (c *Client) RegisterPasswordless(ctx context.Context, email string) (auth.Grant, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Passwordless: true})
 }
 
-// RegisterWith is [Client.Register] with everything that the service lets a
-// registration say.
+// RegisterWith is like [Client.Register], with all fields that the service accepts
+// in a registration.
 func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, error) {
 	const op = "register"
 	if err := checkText(op, "email", r.Email, "password", r.Password); err != nil {
@@ -107,11 +102,11 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, 
 		body:     body,
 		partial:  true,
 		refusals: registerRefusals,
-		decode: func(a answer, m members) (err error) {
+		decode: func(resp response, m members) (err error) {
 			if string(m["jwt_token"]) == "null" && m["refresh_token"] == nil && m["user"] != nil {
-				return a.fail(CodeVerificationPending, ErrVerificationPending)
+				return resp.fail(CodeVerificationPending, ErrVerificationPending)
 			}
-			grant, err = a.grant(m)
+			grant, err = resp.grant(m)
 			return err
 		},
 	})
@@ -127,36 +122,37 @@ var registerRefusals = refusals{
 	{400, "Default role must be part of allowed roles."}:     refused(CodeRolesRefused),
 	{400, "allowed roles must be a subset of ALLOWED_ROLES"}: refused(CodeRolesRefused),
 	{400, `"cookie" is not allowed`}:                         unavailable(CodeUnsupported),
-	// Only a registration without a password sends none.
+	// Only a registration without a password leaves it out.
 	{400, `"password" is required`}: unavailable(CodeUnsupported),
 }
 
-// Activate confirms the address of an account by the ticket of the link that a
-// registration with a password was sent, and returns the account's tokens.
+// Activate confirms the address of an account that was registered with a password,
+// and returns the account's tokens. The ticket is in the link of the e-mail.
 //
-// Browsers that follow the link need no Activate: the service activates the
-// account and sends them on with a refresh token, for [Client.Refresh].
+// If a browser follows the link, Activate is not needed: the service activates the
+// account and redirects the browser to the app with a refresh token, for
+// [Client.Refresh].
 //
-// A ticket that is used, unknown or older than an hour is [auth.ErrRefused]
-// and [auth.ErrTicketRefused]. The service answers in the same way while
-// its backend is failing.
+// If the ticket is used, unknown or older than an hour, the error is
+// [auth.ErrRefused] and [auth.ErrTicketRefused]. The service reports the same
+// while its backend is failing.
 //
-// The tokens come in a second request. Where that fails for any reason but a
-// refusal, the account is active, and the refresh token is returned beside the
-// error.
+// Activate fetches the tokens with a second request. If this request fails and is
+// not refused, the account is active, and Activate returns its refresh token
+// together with the error.
 func (c *Client) Activate(ctx context.Context, ticket string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate", ticket, "/auth/activate", url.Values{"ticket": {ticket}})
 }
 
-// ActivatePasswordless is [Client.Activate] with the token of the link that a
-// registration without a password was sent.
+// ActivatePasswordless is like [Client.Activate] for an account that was registered
+// without a password.
 func (c *Client) ActivatePasswordless(ctx context.Context, token string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate_passwordless", token, "/auth/magic-link",
 		url.Values{"token": {token}, "action": {"register"}, "cookie": {"false"}})
 }
 
-// followLink does what a browser does with a link of an e-mail, up to the
-// redirect back to the app, and exchanges the refresh token in that.
+// followLink requests the link of an e-mail as a browser would. It reads the
+// refresh token from the redirect to the app and exchanges it for tokens.
 func (c *Client) followLink(ctx context.Context, op, ticket, path string, query url.Values) (auth.Grant, error) {
 	if err := checkTicket(op, ticket); err != nil {
 		return auth.Grant{}, err
@@ -171,14 +167,14 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 		path:   path,
 		query:  query,
 		refusals: refusals{
-			{401, whatever}: ticketRefused(CodeTicketRefused),
+			{401, anyMessage}: ticketRefused(CodeTicketRefused),
 		},
-		redirect: func(a answer) (err error) {
-			refreshToken, err = a.redirected()
+		redirect: func(resp response) (err error) {
+			refreshToken, err = resp.redirectToken()
 			return err
 		},
-		decode: func(a answer, _ members) error {
-			return a.invalid(CodeUnexpectedAnswer)
+		decode: func(resp response, _ members) error {
+			return resp.invalid(CodeUnexpectedAnswer)
 		},
 	})
 	if err != nil {
@@ -191,31 +187,32 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 	return grant, err
 }
 
-// redirected returns the refresh token of the redirect after a link. One
-// without a token is the service's refusal: its address for failures may be
-// the same as that for successes.
-func (a answer) redirected() (string, error) {
-	to, err := url.Parse(a.header.Get("Location"))
+// redirectToken returns the refresh token in the redirect to the app. A redirect
+// without a token means that the service has refused the ticket. The path of the
+// redirect does not distinguish the two: a service may use the same for both.
+func (resp response) redirectToken() (string, error) {
+	to, err := url.Parse(resp.header.Get("Location"))
 	if err != nil || to.String() == "" {
-		return "", a.invalid(CodeRedirect)
+		return "", resp.invalid(CodeRedirect)
 	}
 	token := to.Query().Get("refresh_token")
 	switch {
 	case token == "":
-		return "", a.fail(CodeTicketRefused, auth.ErrRefused, auth.ErrTicketRefused)
+		return "", resp.fail(CodeTicketRefused, auth.ErrRefused, auth.ErrTicketRefused)
 	case !isUUID(token):
-		return "", a.invalid(CodeNoRefreshToken)
+		return "", resp.invalid(CodeNoRefreshToken)
 	}
 	return token, nil
 }
 
-// SendMagicLink has a link sent to an account's e-mail address that signs in
-// who follows it: the service sends the browser on with a refresh token in the
-// query, for [Client.Refresh]. It never makes an account; an address without
-// one is [auth.ErrRefused] with CodeAccountNotFound.
+// SendMagicLink makes the service send a login link to an account's e-mail
+// address. When a browser follows the link, the service redirects it to the app
+// with a refresh token in the query, for [Client.Refresh]. SendMagicLink never
+// creates an account: if the address has none, the error is [auth.ErrRefused] with
+// CodeAccountNotFound.
 //
-// The token of the link works as often as it is not refreshed, for 30 days, and
-// asks for no second factor.
+// The link works until its token is refreshed, for up to 30 days, and requires no
+// second factor.
 func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 	const op = "send_magic_link"
 	if err := checkText(op, "email", email); err != nil {
@@ -225,29 +222,30 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 		op:     op,
 		method: http.MethodPost,
 		path:   "/auth/login",
-		// Without "cookie": false the answer itself would carry the token
-		// of the link.
+		// Without "cookie": false the response would hold the token of the
+		// link.
 		body: fields{"email": email, "cookie": false},
 		refusals: refusals{
 			{400, "Account does not exist."}: refused(CodeAccountNotFound),
 			{400, `"password" is required`}:  unavailable(CodeUnsupported),
 			{400, `"cookie" is not allowed`}: unavailable(CodeUnsupported),
 		},
-		decode: func(a answer, m members) error {
+		decode: func(resp response, m members) error {
 			if isTrue(m["magicLink"]) {
 				return nil
 			}
-			return a.invalid(CodeUnexpectedAnswer)
+			return resp.invalid(CodeUnexpectedAnswer)
 		},
 	})
 }
 
-// ChangePassword replaces the password of the access token's user. A wrong old
-// password is [auth.ErrRefused] with CodeWrongPassword, an access token that
-// is not accepted with CodeNotSignedIn: renewing the token helps the second
-// only. For an account without a password any old one is right.
+// ChangePassword replaces the password of the access token's user. It returns
+// [auth.ErrRefused] with CodeWrongPassword if the old password is wrong, and with
+// CodeNotSignedIn if the service does not accept the access token. Refresh the
+// tokens only in the second case. If the account has no password, the service
+// accepts any old password.
 //
-// All sessions of the user survive it; [Client.Revoke] ends them.
+// The user's sessions continue. To end them, call [Client.Revoke].
 func (c *Client) ChangePassword(ctx context.Context, accessToken, oldPassword, newPassword string) error {
 	const op = "change_password"
 	if err := checkAccessToken(op, accessToken); err != nil {
@@ -269,13 +267,13 @@ func (c *Client) ChangePassword(ctx context.Context, accessToken, oldPassword, n
 	})
 }
 
-// SendPasswordReset has a ticket sent to an account's e-mail address, for
-// [Client.ResetPassword]. An address without an account is
-// [auth.ErrRefused] with CodeAccountNotFound; an account that is not
-// activated is sent nothing, without an error.
+// SendPasswordReset makes the service send a ticket for [Client.ResetPassword] to
+// an account's e-mail address. If the address has no account, the error is
+// [auth.ErrRefused] with CodeAccountNotFound. If the account is not activated, the
+// service sends no e-mail and reports no error.
 //
-// A service that does not allow it, which is the default, answers
-// CodeServiceError.
+// If the service does not allow password resets, which is the default, the error
+// has CodeServiceError.
 func (c *Client) SendPasswordReset(ctx context.Context, email string) error {
 	const op = "send_password_reset"
 	if err := checkText(op, "email", email); err != nil {
@@ -292,9 +290,9 @@ func (c *Client) SendPasswordReset(ctx context.Context, email string) error {
 	})
 }
 
-// ResetPassword sets a new password by a ticket of [Client.SendPasswordReset].
-// A ticket that is used, unknown or older than an hour is [auth.ErrRefused]
-// and [auth.ErrTicketRefused]. All sessions of the user survive it.
+// ResetPassword sets a new password with a ticket of [Client.SendPasswordReset].
+// If the ticket is used, unknown or older than an hour, the error is
+// [auth.ErrRefused] and [auth.ErrTicketRefused]. The user's sessions continue.
 func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) error {
 	const op = "reset_password"
 	if err := checkTicket(op, ticket); err != nil {
@@ -309,24 +307,24 @@ func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) 
 		path:   "/auth/change-password/change",
 		body:   fields{"ticket": ticket, "new_password": newPassword},
 		refusals: refusals{
-			{401, whatever}: ticketRefused(CodeTicketRefused),
+			{401, anyMessage}: ticketRefused(CodeTicketRefused),
 		},
 	})
 }
 
-// ChangeEmail changes the e-mail address of the access token's user, at once.
-// An address that is taken, or is the user's own, is [auth.ErrRefused] with
-// CodeEmailRefused.
+// ChangeEmail changes the e-mail address of the access token's user at once. If
+// the new address belongs to another account or is the user's present one, the
+// error is [auth.ErrRefused] with CodeEmailRefused.
 //
-// It is for services that do not verify addresses, which is the default; those
-// that do answer CodeServiceError to it and take [Client.SendEmailChange].
+// It works only if the service does not verify addresses, which is the default.
+// Otherwise the error has CodeServiceError; use [Client.SendEmailChange].
 func (c *Client) ChangeEmail(ctx context.Context, accessToken, newEmail string) error {
 	return c.changeEmail(ctx, "change_email", "/auth/change-email", accessToken, newEmail)
 }
 
-// SendEmailChange has a ticket sent to the new e-mail address of the access
-// token's user, for [Client.ConfirmEmailChange]. It is for services that
-// verify addresses; others answer CodeServiceError.
+// SendEmailChange makes the service send a ticket for [Client.ConfirmEmailChange]
+// to the new e-mail address of the access token's user. It works only if the
+// service verifies addresses. Otherwise the error has CodeServiceError.
 func (c *Client) SendEmailChange(ctx context.Context, accessToken, newEmail string) error {
 	return c.changeEmail(ctx, "send_email_change", "/auth/change-email/request", accessToken, newEmail)
 }
@@ -350,9 +348,9 @@ func (c *Client) changeEmail(ctx context.Context, op, path, accessToken, newEmai
 	})
 }
 
-// ConfirmEmailChange changes an e-mail address by the ticket that was sent
-// there. A ticket that is used or unknown is [auth.ErrRefused] and
-// [auth.ErrTicketRefused].
+// ConfirmEmailChange changes an e-mail address with the ticket that
+// [Client.SendEmailChange] sent to the new address. If the ticket is used, expired
+// or unknown, the error is [auth.ErrRefused] and [auth.ErrTicketRefused].
 func (c *Client) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	const op = "confirm_email_change"
 	if err := checkTicket(op, ticket); err != nil {
@@ -365,13 +363,13 @@ func (c *Client) ConfirmEmailChange(ctx context.Context, ticket string) error {
 		body:   fields{"ticket": ticket},
 		refusals: refusals{
 			{400, "Account does not exist."}: ticketRefused(CodeTicketRefused),
-			{401, whatever}:                  ticketRefused(CodeTicketRefused),
+			{401, anyMessage}:                ticketRefused(CodeTicketRefused),
 		},
 	})
 }
 
-// DeleteAccount deletes the account of the access token's user, for good. A
-// service that does not allow it, which is the default, answers
+// DeleteAccount deletes the account of the access token's user permanently. If the
+// service does not allow this, which is the default, the error has
 // CodeServiceError.
 func (c *Client) DeleteAccount(ctx context.Context, accessToken string) error {
 	const op = "delete_account"

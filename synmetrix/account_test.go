@@ -10,8 +10,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// TestAccountOnTheWire pins what the calls send that the service would also
-// take in another, worse form.
+// TestAccountOnTheWire checks the exact requests of calls for which the service
+// would also accept a different request with a worse effect.
 func TestAccountOnTheWire(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -42,20 +42,20 @@ func TestAccountOnTheWire(t *testing.T) {
 			_, _ = c.ActivatePasswordless(ctx, ticket)
 		}, `GET /auth/magic-link?action=register&cookie=false&token=` + ticket},
 		"change password": {func(c *synmetrix.Client, ctx context.Context) {
-			_ = c.ChangePassword(ctx, liveAccess, " old\t", "<new>\x00")
+			_ = c.ChangePassword(ctx, validAccess, " old\t", "<new>\x00")
 		}, `POST /auth/change-password bearer {"new_password":"\u003cnew\u003e\u0000","old_password":" old\t"}`},
 		"delete": {func(c *synmetrix.Client, ctx context.Context) {
-			_ = c.DeleteAccount(ctx, liveAccess)
+			_ = c.DeleteAccount(ctx, validAccess)
 		}, `POST /auth/delete bearer`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := serve(t, answering(ok("{}")))
+			srv := serve(t, responding(ok("{}")))
 			test.call(newClient(t, srv.URL), testContext(t))
-			x := srv.seen()[0]
+			x := srv.requests()[0]
 			got := x.req.Method + " " + x.req.RequestURI
-			if x.req.Header.Get("Authorization") == "Bearer "+liveAccess {
+			if x.req.Header.Get("Authorization") == "Bearer "+validAccess {
 				got += " bearer"
 			}
 			if got = strings.TrimSpace(got + " " + x.body); got != test.want {
@@ -65,8 +65,8 @@ func TestAccountOnTheWire(t *testing.T) {
 	}
 }
 
-// Answers that the service does not give, to calls that read one.
-func TestStrangeAnswers(t *testing.T) {
+// Responses that the service never sends are errors.
+func TestUnexpectedResponses(t *testing.T) {
 	t.Parallel()
 	found := func(location string) string {
 		return reply(302, "text/plain", "Found.", "Location: "+location)
@@ -86,86 +86,86 @@ func TestStrangeAnswers(t *testing.T) {
 		return err
 	}
 	generate := func(c *synmetrix.Client, ctx context.Context) error {
-		key, err := c.GenerateMFA(ctx, liveAccess)
+		key, err := c.GenerateMFA(ctx, validAccess)
 		if key != (synmetrix.TOTPKey{}) {
-			return fmt.Errorf("a key beside %w", err)
+			return fmt.Errorf("a key together with %w", err)
 		}
 		return err
 	}
 	magic := func(c *synmetrix.Client, ctx context.Context) error { return c.SendMagicLink(ctx, email) }
 	confirm := func(c *synmetrix.Client, ctx context.Context) error { return c.ConfirmEmailChange(ctx, ticket) }
 	tests := map[string]struct {
-		call    func(*synmetrix.Client, context.Context) error
-		answer  string
-		op      string
-		code    string
-		status  int
-		message string
-		means   string
+		call     func(*synmetrix.Client, context.Context) error
+		response string
+		op       string
+		code     string
+		status   int
+		message  string
+		means    string
 	}{
-		"activation without an address":        {activate, reply(302, "", ""), "activate", synmetrix.CodeRedirect, 302, "", invalidUnk},
-		"activation to a broken address":       {activate, found("http://a b/%zz?refresh_token=" + newRefresh), "activate", synmetrix.CodeRedirect, 302, "", invalidUnk},
-		"activation with a strange token":      {activate, found("http://localhost/callback?refresh_token=abc"), "activate", synmetrix.CodeNoRefreshToken, 302, "", invalidUnk},
-		"activation with an empty token":       {activate, found("http://localhost/callback?refresh_token="), "activate", synmetrix.CodeTicketRefused, 302, "", ticketAgain},
-		"activation moved for good":            {activate, reply(301, "", "", "Location: /?refresh_token="+newRefresh), "activate", synmetrix.CodeRedirect, 301, "", invalidUnk},
-		"activation with tokens":               {activate, ok(tokensBody(liveAccess, newRefresh)), "activate", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"ticket that is no UUID":               {activate, refusal(400, `"ticket" must be a valid GUID`), "activate", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, ticketAgain},
-		"registration in cookie mode":          {register, ok(fmt.Sprintf(`{"jwt_token":%q,"user":{}}`, liveAccess)), "register", synmetrix.CodeNoRefreshToken, 200, "", invalidUnk},
-		"registration, no access token":        {register, ok(fmt.Sprintf(`{"jwt_token":null,"user":{},"refresh_token":%q}`, newRefresh)), "register", synmetrix.CodeNoAccessToken, 200, "", invalid},
-		"registration, nothing":                {register, ok(`{}`), "register", synmetrix.CodeNoTokens, 200, "", invalidUnk},
-		"registration, null":                   {register, ok(`{"jwt_token":null}`), "register", synmetrix.CodeNoTokens, 200, "", invalidUnk},
-		"registration, bare 400":               {register, refusal(400, ""), "register", synmetrix.CodeUnclear, 400, "", unavailableUnk},
-		"registration, strange role":           {register, refusal(400, "allowed roles must be a subset of ALLOWED_ROLES"), "register", synmetrix.CodeRolesRefused, 400, "allowed roles must be a subset of ALLOWED_ROLES", "refused"},
-		"registration, wrong default role":     {register, refusal(400, "Default role must be part of allowed roles."), "register", synmetrix.CodeRolesRefused, 400, "Default role must be part of allowed roles.", "refused"},
-		"registration, strange data":           {register, refusal(400, `"user_data.display_name" is not allowed`), "register", synmetrix.CodeInvalidInput, 400, `"user_data.display_name" is not allowed`, "refused"},
-		"registration, anonymous users on":     {register, refusal(400, `"cookie" is not allowed`), "register", synmetrix.CodeUnsupported, 400, `"cookie" is not allowed`, unavailable},
-		"registration, taken":                  {register, refusal(400, "Account already exists."), "register", synmetrix.CodeAccountExists, 400, "Account already exists.", "refused"},
-		"registration, no address":             {register, refusal(400, `"email" must be a valid email`), "register", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
-		"registration, too short":              {register, refusal(400, `"password" length must be at least 6 characters long`), "register", synmetrix.CodeInvalidPassword, 400, `"password" length must be at least 6 characters long`, "refused"},
-		"link, but tokens":                     {magic, ok(tokensBody(liveAccess, newRefresh)), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"link, in words":                       {magic, ok(`{"magicLink":"true"}`), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"new address, refused like any ticket": {confirm, refusal(401, deadTicket), "confirm_email_change", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain},
-		"key without a secret":                 {generate, ok(`{"image_url":"data:image/png;base64,AA=="}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"key with a picture from elsewhere":    {generate, ok(`{"image_url":"https://evil.example/x.png","otp_secret":"JBSWY3DPEHPK3PXP"}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"activation without an address":     {activate, reply(302, "", ""), "activate", synmetrix.CodeRedirect, 302, "", invalidUnk},
+		"activation to a broken address":    {activate, found("http://a b/%zz?refresh_token=" + newRefresh), "activate", synmetrix.CodeRedirect, 302, "", invalidUnk},
+		"activation with a malformed token": {activate, found("http://localhost/callback?refresh_token=abc"), "activate", synmetrix.CodeNoRefreshToken, 302, "", invalidUnk},
+		"activation with an empty token":    {activate, found("http://localhost/callback?refresh_token="), "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket},
+		"activation moved permanently":      {activate, reply(301, "", "", "Location: /?refresh_token="+newRefresh), "activate", synmetrix.CodeRedirect, 301, "", invalidUnk},
+		"activation with tokens":            {activate, ok(tokensBody(validAccess, newRefresh)), "activate", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"ticket that is not a UUID":         {activate, refusal(400, `"ticket" must be a valid GUID`), "activate", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
+		"registration in cookie mode":       {register, ok(fmt.Sprintf(`{"jwt_token":%q,"user":{}}`, validAccess)), "register", synmetrix.CodeNoRefreshToken, 200, "", invalidUnk},
+		"registration, no access token":     {register, ok(fmt.Sprintf(`{"jwt_token":null,"user":{},"refresh_token":%q}`, newRefresh)), "register", synmetrix.CodeNoAccessToken, 200, "", invalid},
+		"registration, empty object":        {register, ok(`{}`), "register", synmetrix.CodeNoTokens, 200, "", invalidUnk},
+		"registration, null":                {register, ok(`{"jwt_token":null}`), "register", synmetrix.CodeNoTokens, 200, "", invalidUnk},
+		"registration, bare 400":            {register, refusal(400, ""), "register", synmetrix.CodeUnclear, 400, "", unavailableUnk},
+		"registration, role not allowed":    {register, refusal(400, "allowed roles must be a subset of ALLOWED_ROLES"), "register", synmetrix.CodeRolesRefused, 400, "allowed roles must be a subset of ALLOWED_ROLES", "refused"},
+		"registration, wrong default role":  {register, refusal(400, "Default role must be part of allowed roles."), "register", synmetrix.CodeRolesRefused, 400, "Default role must be part of allowed roles.", "refused"},
+		"registration, data not allowed":    {register, refusal(400, `"user_data.display_name" is not allowed`), "register", synmetrix.CodeInvalidInput, 400, `"user_data.display_name" is not allowed`, "refused"},
+		"registration, anonymous users on":  {register, refusal(400, `"cookie" is not allowed`), "register", synmetrix.CodeUnsupported, 400, `"cookie" is not allowed`, unavailable},
+		"registration, taken":               {register, refusal(400, "Account already exists."), "register", synmetrix.CodeAccountExists, 400, "Account already exists.", "refused"},
+		"registration, invalid address":     {register, refusal(400, `"email" must be a valid email`), "register", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
+		"registration, password too short":  {register, refusal(400, `"password" length must be at least 6 characters long`), "register", synmetrix.CodeInvalidPassword, 400, `"password" length must be at least 6 characters long`, "refused"},
+		"link, tokens instead":              {magic, ok(tokensBody(validAccess, newRefresh)), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"link, magicLink a string":          {magic, ok(`{"magicLink":"true"}`), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"new address, ticket refused":       {confirm, refusal(401, invalidTicket), "confirm_email_change", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket},
+		"key without a secret":              {generate, ok(`{"image_url":"data:image/png;base64,AA=="}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"key with an image on another host": {generate, ok(`{"image_url":"https://evil.example/x.png","otp_secret":"JBSWY3DPEHPK3PXP"}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := serve(t, answering(test.answer))
+			srv := serve(t, responding(test.response))
 			err := test.call(newClient(t, srv.URL), testContext(t))
 			wantError(t, err, test.op, test.code, test.status, test.message, test.means)
-			if n := len(srv.seen()); n != 1 {
+			if n := len(srv.requests()); n != 1 {
 				t.Errorf("%d requests arrived, want 1", n)
 			}
 		})
 	}
 }
 
-func TestRegisterWithUnspeakableData(t *testing.T) {
+func TestRegisterWithDataThatIsNotJSON(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok("{}")))
+	srv := serve(t, responding(ok("{}")))
 	_, err := newClient(t, srv.URL).RegisterWith(testContext(t), synmetrix.Registration{
 		Email: email, Password: password, Data: map[string]any{"n": func() {}},
 	})
 	wantError(t, err, "register", synmetrix.CodeInvalidInput, 0, "", "refused")
-	if n := len(srv.seen()); n != 0 {
+	if n := len(srv.requests()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
 }
 
 func TestActivationRefused(t *testing.T) {
 	t.Parallel()
-	// The token of the redirect is refused: there is nothing to keep.
-	srv := serve(t, func(x *exchange) bool {
+	// The service refuses the token of the redirect, so it is of no use.
+	srv := serve(t, func(x *received) bool {
 		if x.n == 1 {
-			x.send(reply(302, "", "", "Location: http://localhost/callback?refresh_token="+newRefresh))
+			x.respond(reply(302, "", "", "Location: http://localhost/callback?refresh_token="+newRefresh))
 		} else {
-			x.send(refusal(401, deadToken))
+			x.respond(refusal(401, invalidToken))
 		}
 		return true
 	})
 	tokens, err := newClient(t, srv.URL).Activate(testContext(t), ticket)
-	wantError(t, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+	wantError(t, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
 	if tokens.Tokens != (auth.Tokens{}) {
 		t.Error("a refused token is returned")
 	}

@@ -1,9 +1,9 @@
 // Package synmetrix is the client of a Synmetrix auth service, which speaks
 // the HTTP API of Hasura Backend Plus v2.7.1.
 //
-// A [Client] holds no tokens: they are values, passed in and returned. It
-// implements [auth.Service], [auth.PasswordLogin] and [auth.SecondFactor], all
-// that a session.Manager uses:
+// A [Client] holds no tokens. Its methods accept and return them as values. It
+// implements [auth.Service], [auth.PasswordLogin] and [auth.SecondFactor], the
+// interfaces that a session.Manager uses:
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -12,19 +12,19 @@
 //
 // # Errors
 //
-// A failed call returns a [*auth.Error] whose Op is the method's name
-// ("login", "change_password"), whose Code is one of this package's Code
-// constants, and which wraps one or more of the sentinels of package session.
-// No error, at any depth, holds a URL, a token, a password or
-// an e-mail address; the service's own text is in AuthError.Message alone.
+// A failed call returns a [*auth.Error]. Its Op is the name of the call
+// ("login", "change_password"), its Code is one of this package's Code
+// constants, and it wraps one or more of the sentinels of package auth. No
+// error, at any depth, contains a URL, a token, a password or an e-mail address.
+// Only the Message field holds the service's own text.
 //
-// # What reaches the service
+// # Requests
 //
-// Refreshing is a GET that uses up its token, so it must not be repeated by
-// anybody. The client sends each request at most once, over HTTP/1.1, follows
-// no redirect, keeps no cookies, reads at most 1 MiB of an answer and bounds
-// each call by a deadline. Where it cannot tell whether the service has
-// carried out a request, the error wraps [auth.ErrOutcomeUnknown].
+// A refresh is a GET that uses up its token, so it must not be sent twice. The
+// client sends each request at most once, over HTTP/1.1. It follows no redirect,
+// keeps no cookies, reads at most 1 MiB of a response, and bounds each call by a
+// deadline. If the client cannot determine whether the service has carried out a
+// request, the error wraps [auth.ErrOutcomeUnknown].
 package synmetrix
 
 import (
@@ -41,8 +41,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// DefaultTimeout bounds a call of a [Client] whose context has no deadline, from
-// looking up the host to the last byte of the response.
+// DefaultTimeout bounds a call of a [Client] if the context has no deadline. It
+// covers everything from the DNS lookup to the last byte of the response.
 const DefaultTimeout = 10 * time.Second
 
 var (
@@ -51,8 +51,8 @@ var (
 	_ auth.SecondFactor  = (*Client)(nil)
 )
 
-// Client calls one auth service. It is made by [NewClient], keeps no state
-// but idle connections, and is safe for concurrent use.
+// Client calls one auth service. Create it with [NewClient]. Its only state are
+// idle connections, and it is safe for concurrent use.
 type Client struct {
 	base      string // without a trailing slash; empty if err is set
 	err       error
@@ -64,42 +64,43 @@ type Client struct {
 // Option changes a setting of a [Client].
 type Option func(*Client)
 
-// WithTimeout bounds each call, from looking up the host to the last byte of
-// the response. A deadline of the call's context counts too, where it is the
-// earlier one. The default, also for zero and less, is the context's deadline
-// alone, and [DefaultTimeout] for a context that has none: a session.Manager
-// gives a refresh more time than the requests that wait for it.
+// WithTimeout bounds each call, from the DNS lookup to the last byte of the
+// response. If the context of the call has an earlier deadline, that deadline
+// applies.
+//
+// If d is zero or negative, which is the default, the deadline of the context
+// applies alone, or [DefaultTimeout] if the context has none. With this default
+// a session.Manager can let a refresh run longer than the requests that wait for
+// it.
 func WithTimeout(d time.Duration) Option {
 	return func(c *Client) { c.timeout = d }
 }
 
-// WithLogger makes the client write a line at debug level for each request to
-// the service, with the call's name, status, duration and code. The default,
-// also for nil, is to write nothing. No secret and no e-mail address is ever
-// logged.
+// WithLogger makes the client log each request to the service at debug level,
+// with the name, status, duration and code of the call. If l is nil, which is the
+// default, the client logs nothing. It never logs a secret or an e-mail address.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *Client) { c.logger = l }
 }
 
-// WithTransport replaces the way requests are sent, for a private certificate
-// authority, a proxy of one's own, or tracing. The default, also for nil, is a
-// [NewTransport]. Start from one: the promise that a refresh is sent at most
-// once is only as good as the transport that keeps it.
+// WithTransport sets the transport that sends the requests, for example for a
+// private certificate authority, a proxy, or tracing. If t is nil, which is the
+// default, the client uses a [NewTransport]. Base your own transport on
+// NewTransport: a transport that repeats requests would send a refresh twice.
 //
 // A transport sees every secret: tokens and tickets in the query, access tokens
-// in Authorization, passwords in the body. One that traces or logs must record
-// no more of a request than its method, host and path. If it cannot be told to,
-// trace the calls of the Client instead.
+// in the Authorization header, passwords in the body. A transport that traces or
+// logs must record only the method, host and path of a request. If you cannot
+// configure it so, trace the calls of the Client instead.
 func WithTransport(t http.RoundTripper) Option {
 	return func(c *Client) { c.transport = t }
 }
 
-// NewClient returns a client of the auth service at baseURL, the address to
-// which "/auth/login" and the like are appended. It is an http or https
-// address that may have a path; a trailing slash is dropped.
+// NewClient returns a client of the auth service at baseURL. Paths such as
+// "/auth/login" are appended to baseURL, which must be an http or https URL and
+// may have a path. A trailing slash is removed.
 //
-// An address that cannot be used is reported by [Client.Validate], and by
-// every call.
+// If baseURL is invalid, [Client.Validate] and every call return an error.
 func NewClient(baseURL string, opts ...Option) *Client {
 	c := &Client{}
 	c.base, c.err = parseBase(baseURL)
@@ -115,8 +116,8 @@ func NewClient(baseURL string, opts ...Option) *Client {
 	return c
 }
 
-// parseBase checks an address and returns it without its trailing slash. Its
-// errors quote nothing that may be a password.
+// parseBase checks a base URL and returns it without its trailing slash. Its
+// errors do not quote a URL that may hold a password.
 func parseBase(raw string) (string, error) {
 	fault := func(what string) (string, error) {
 		if strings.Contains(raw, "@") {
@@ -140,13 +141,14 @@ func parseBase(raw string) (string, error) {
 	base := strings.TrimRight(u.String(), "/")
 	probe := Client{base: base}
 	if _, err := probe.newRequest(context.Background(), request{method: http.MethodGet}); err != nil {
-		return fault("not a URL") // url.Parse reads hosts that it does not read again
+		// For some hosts url.Parse does not accept the output of String.
+		return fault("not a URL")
 	}
 	return base, nil
 }
 
-// Validate reports whether the client can be used. It returns the fault of the
-// address that it was made with, and sends nothing.
+// Validate returns an error if the client cannot be used, for example because its
+// base URL is invalid. It sends no request.
 func (c *Client) Validate() error {
 	if c.err != nil {
 		return fmt.Errorf("synmetrix: %w", c.err)
@@ -157,18 +159,17 @@ func (c *Client) Validate() error {
 	return nil
 }
 
-// CloseIdleConnections closes connections that wait to be used again. Calls in
-// progress are not interrupted. Without it, idle connections are closed after
-// four seconds.
+// CloseIdleConnections closes the idle connections. It does not interrupt calls
+// in progress. Otherwise idle connections close after four seconds.
 func (c *Client) CloseIdleConnections() {
 	if t, ok := c.transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// String returns a text with the address of the service.
+// String returns a text with the base URL of the service.
 func (c Client) String() string { return "synmetrix.Client(" + c.base + ")" }
 
-// Format prints the client as String does, for every verb: what an own
-// transport holds, such as a proxy's password, stays out.
+// Format prints the text of String for every verb. Without it, fmt would print
+// the fields of the transport, which may hold the password of a proxy.
 func (c Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }

@@ -23,7 +23,7 @@ import (
 func TestNewClientAddress(t *testing.T) {
 	t.Parallel()
 	const hidden = "pa:ss/wo%rd"
-	tests := map[string]string{ // address -> part of the error, or "" if good
+	tests := map[string]string{ // address -> part of the error, or "" if valid
 		"http://auth.example":                   "",
 		"https://auth.example:8443/base/":       "",
 		"HTTP://auth.example":                   "",
@@ -39,7 +39,7 @@ func TestNewClientAddress(t *testing.T) {
 		"http://auth.example#x":                 "fragment",
 		"http://auth.example:port":              "not a URL",
 		"http://auth .example":                  "not a URL",
-		"http://[fe80::1%25\x96]":               "not a URL", // which url.Parse reads, but does not read again
+		"http://[fe80::1%25\x96]":               "not a URL", // url.Parse does not accept the output of URL.String
 		"http://user:" + "pw" + "@auth.example": "user",
 		"http://user:" + hidden + "@host":       "not a URL",
 	}
@@ -61,7 +61,7 @@ func TestNewClientAddress(t *testing.T) {
 		for _, text := range []string{err.Error(), callErr.Error(), fmt.Sprintf("%+v %#v", c, *c)} {
 			for _, part := range []string{"pw", "pa:", "ss/", "wo%"} {
 				if strings.Contains(text, part) {
-					t.Errorf("%q gives the password away: %s", address, text)
+					t.Errorf("%q: the text contains the password: %s", address, text)
 				}
 			}
 		}
@@ -78,13 +78,13 @@ func TestZeroClient(t *testing.T) {
 	c.CloseIdleConnections()
 }
 
-// Options of nothing are the defaults, whatever came before them.
+// Options with a zero value restore the defaults, also after other options.
 func TestEmptyOptions(t *testing.T) {
 	t.Parallel()
 	t.Run("timeout", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			srv, transport := servePipe(t, func(x *exchange) bool { _, _ = io.Copy(io.Discard, x); return false })
+			srv, transport := servePipe(t, func(x *received) bool { _, _ = io.Copy(io.Discard, x); return false })
 			for name, opts := range map[string][]synmetrix.Option{
 				"none":        nil,
 				"zero":        {synmetrix.WithTimeout(0)},
@@ -102,14 +102,14 @@ func TestEmptyOptions(t *testing.T) {
 	})
 	t.Run("logger and transport", func(t *testing.T) {
 		t.Parallel()
-		srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+		srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 		var out bytes.Buffer
 		for name, opts := range map[string][]synmetrix.Option{
 			"nil": {synmetrix.WithLogger(nil), synmetrix.WithTransport(nil)},
 			"nil, later": {
 				synmetrix.WithLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 				synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
-					t.Error("a transport was used that was taken back")
+					t.Error("the replaced transport was used")
 					return nil, io.ErrUnexpectedEOF
 				})),
 				synmetrix.WithLogger(nil), synmetrix.WithTransport(nil),
@@ -135,11 +135,11 @@ func TestBasePath(t *testing.T) {
 		"/a/b//":      "/a/b/auth/login",
 		"/a%2Fb":      "/a%2Fb/auth/login",
 	} {
-		srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+		srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 		if _, err := newClient(t, srv.URL+base).Login(testContext(t), email, password); err != nil {
 			t.Fatal(err)
 		}
-		if got := srv.seen()[0].req.RequestURI; got != want {
+		if got := srv.requests()[0].req.RequestURI; got != want {
 			t.Errorf("base %q: requested %q, want %q", base, got, want)
 		}
 	}
@@ -147,17 +147,17 @@ func TestBasePath(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	c := newClient(t, srv.URL)
 	for _, password := range []string{"plain", "", "  spaces \t\r\n", `"quotes" \ & <tags>`, "naïve 日本語 👩‍👩‍👧", "e\u0301 \u00e9", "a\x00b", "\u2028", strings.Repeat("x", 200)} {
 		tokens, err := c.Login(testContext(t), " "+email, password)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
-			t.Error("other tokens than the service's")
+		if want := (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
+			t.Error("the tokens are not those of the response")
 		}
-		seen := srv.seen()
+		seen := srv.requests()
 		x := seen[len(seen)-1]
 		if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/login" || x.req.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("sent %s %s %v", x.req.Method, x.req.RequestURI, x.req.Header)
@@ -171,24 +171,24 @@ func TestLogin(t *testing.T) {
 		}
 	}
 
-	// Bytes that JSON cannot carry are not replaced by others.
-	n := len(srv.seen())
+	// Bytes that JSON cannot represent are an error, and are not replaced.
+	n := len(srv.requests())
 	_, err := c.Login(testContext(t), email, "\xff")
 	wantError(t, err, "login", synmetrix.CodeInvalidPassword, 0, "", "refused")
 	_, err = c.Login(testContext(t), "\xff@example.com", password)
 	wantError(t, err, "login", synmetrix.CodeInvalidEmail, 0, "", "refused")
-	if len(srv.seen()) != n {
+	if len(srv.requests()) != n {
 		t.Error("a request was sent")
 	}
 }
 
 func TestSecondFactor(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, func(x *exchange) bool {
+	srv := serve(t, func(x *received) bool {
 		if x.req.URL.Path == "/auth/login" {
-			x.send(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
+			x.respond(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
 		} else {
-			x.send(ok(tokensBody(liveAccess, newRefresh)))
+			x.respond(ok(tokensBody(validAccess, newRefresh)))
 		}
 		return true
 	})
@@ -200,10 +200,10 @@ func TestSecondFactor(t *testing.T) {
 	}
 	noSecrets(t, err)
 	tokens, err = c.LoginTOTP(testContext(t), second.Ticket, "012345")
-	if err != nil || tokens.Tokens != (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}) {
+	if err != nil || tokens.Tokens != (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}) {
 		t.Fatalf("error = %v", err)
 	}
-	x := srv.seen()[1]
+	x := srv.requests()[1]
 	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/mfa/totp" {
 		t.Errorf("sent %s %s", x.req.Method, x.req.RequestURI)
 	}
@@ -214,13 +214,13 @@ func TestSecondFactor(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	tokens, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (auth.Tokens{AccessToken: liveAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
-		t.Error("other tokens than the service's")
+	if want := (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
+		t.Error("the tokens are not those of the response")
 	}
 }
 
@@ -234,37 +234,37 @@ func TestLogout(t *testing.T) {
 	tests := map[string]struct {
 		tokens auth.Tokens
 		all    bool
-		revoke string // answer to a revoke
-		logout string // answer to a logout
+		revoke string // response to a revoke
+		logout string // response to a logout
 		want   []string
 		code   string // of the error, or ""
 		means  string
 	}{
-		"this one":                       {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
-		"this one, refresh token only":   {auth.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
-		"all":                            {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke}, "", ""},
-		"all, access token expired":      {auth.Tokens{AccessToken: deadAccess, RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"one session":                    {auth.Tokens{AccessToken: validAccess, RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"one session, no access token":   {auth.Tokens{RefreshToken: oldRefresh}, false, done, done, []string{logoutOne}, "", ""},
+		"all":                            {auth.Tokens{AccessToken: validAccess, RefreshToken: oldRefresh}, true, done, done, []string{revoke}, "", ""},
+		"all, access token expired":      {auth.Tokens{AccessToken: expiredAccess, RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
 		"all, access token unreadable":   {auth.Tokens{AccessToken: "a.b.c", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, access token of no JSON":   {auth.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
+		"all, access token not JSON":     {auth.Tokens{AccessToken: unsigned + "." + base64.RawURLEncoding.EncodeToString([]byte("exp")) + ".AA", RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
 		"all, refresh token only":        {auth.Tokens{RefreshToken: oldRefresh}, true, done, done, nil, synmetrix.CodeNotSignedIn, "refused"},
-		"all, access token only":         {auth.Tokens{AccessToken: liveAccess}, true, done, done, []string{revoke}, "", ""},
-		"all, access token not accepted": {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke}, synmetrix.CodeNotSignedIn, "refused"},
-		"all, revoke fails":              {auth.Tokens{AccessToken: liveAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke}, synmetrix.CodeUnclear, "unavailable"},
-		"garbage":                        {auth.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
-		"nothing":                        {auth.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
-		"nothing for all":                {auth.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},
-		"access token only":              {auth.Tokens{AccessToken: liveAccess}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"all, access token only":         {auth.Tokens{AccessToken: validAccess}, true, done, done, []string{revoke}, "", ""},
+		"all, access token not accepted": {auth.Tokens{AccessToken: validAccess, RefreshToken: oldRefresh}, true, refusal(401, "Not logged in"), done, []string{revoke}, synmetrix.CodeNotSignedIn, "refused"},
+		"all, revoke fails":              {auth.Tokens{AccessToken: validAccess, RefreshToken: oldRefresh}, true, refusal(400, ""), done, []string{revoke}, synmetrix.CodeUnclear, "unavailable"},
+		"malformed refresh token":        {auth.Tokens{RefreshToken: "garbage"}, false, done, done, nil, "", ""},
+		"no tokens":                      {auth.Tokens{}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"all, no tokens":                 {auth.Tokens{}, true, done, done, nil, synmetrix.CodeMissingToken, "refused"},
+		"access token only":              {auth.Tokens{AccessToken: validAccess}, false, done, done, nil, synmetrix.CodeMissingToken, "refused"},
 		"empty 200":                      {auth.Tokens{RefreshToken: oldRefresh}, false, done, ok(""), []string{logoutOne}, "", ""},
 		"200 with JSON":                  {auth.Tokens{RefreshToken: oldRefresh}, false, done, ok("{}"), []string{logoutOne}, "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := serve(t, func(x *exchange) bool {
+			srv := serve(t, func(x *received) bool {
 				if x.req.URL.Path == "/auth/logout" {
-					x.send(test.logout)
+					x.respond(test.logout)
 				} else {
-					x.send(test.revoke)
+					x.respond(test.revoke)
 				}
 				return true
 			})
@@ -277,9 +277,9 @@ func TestLogout(t *testing.T) {
 				t.Errorf("code = %q, want %q", e.Code, test.code)
 			}
 			var got []string
-			for _, x := range srv.seen() {
+			for _, x := range srv.requests() {
 				line := x.req.Method + " " + x.req.RequestURI
-				if x.req.Header.Get("Authorization") == "Bearer "+liveAccess {
+				if x.req.Header.Get("Authorization") == "Bearer "+validAccess {
 					line += " bearer"
 				}
 				got = append(got, strings.TrimSpace(line+" "+strings.TrimSpace(x.body)))
@@ -293,7 +293,7 @@ func TestLogout(t *testing.T) {
 
 func TestEmptyAndMalformedTokens(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok("{}")))
+	srv := serve(t, responding(ok("{}")))
 	c := newClient(t, srv.URL)
 	ctx := testContext(t)
 	refresh := func(s string) error { _, err := c.Refresh(ctx, auth.Tokens{RefreshToken: s}); return err }
@@ -312,30 +312,30 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	}
 	_, err := c.LoginTOTP(ctx, ticket, "\xff")
 	wantError(t, err, "login_totp", synmetrix.CodeWrongCode, 0, "", "refused")
-	if n := len(srv.seen()); n != 0 {
+	if n := len(srv.requests()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
 	if err := refresh(strings.ToUpper(oldRefresh)); errors.Is(err, auth.ErrRefused) {
-		t.Error("a UUID in capitals was not sent")
+		t.Error("a UUID in upper case was not sent")
 	}
 }
 
 func TestRevokeOnTheWire(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(reply(204, "", "")))
-	if err := newClient(t, srv.URL).Revoke(testContext(t), liveAccess); err != nil {
+	srv := serve(t, responding(reply(204, "", "")))
+	if err := newClient(t, srv.URL).Revoke(testContext(t), validAccess); err != nil {
 		t.Fatal(err)
 	}
-	x := srv.seen()[0]
+	x := srv.requests()[0]
 	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/token/revoke" ||
-		x.req.Header.Get("Authorization") != "Bearer "+liveAccess || x.req.Header.Get("Content-Length") != "0" {
+		x.req.Header.Get("Authorization") != "Bearer "+validAccess || x.req.Header.Get("Content-Length") != "0" {
 		t.Errorf("sent\n%s", x.raw)
 	}
 }
 
 func TestPing(t *testing.T) {
 	t.Parallel()
-	for answer, up := range map[string]bool{
+	for response, up := range map[string]bool{
 		reply(200, "text/html", "OK"):                   true,
 		reply(204, "", ""):                              true,
 		reply(302, "", "", "Location: /login"):          true,
@@ -346,27 +346,27 @@ func TestPing(t *testing.T) {
 		reply(503, "text/html", html):                   false,
 		"nonsense\r\n\r\n":                              false,
 	} {
-		srv := serve(t, func(x *exchange) bool { x.send(answer); return false })
+		srv := serve(t, func(x *received) bool { x.respond(response); return false })
 		err := newClient(t, srv.URL+"/base").Ping(testContext(t))
 		if (err == nil) != up || err != nil && !errors.Is(err, auth.ErrUnavailable) {
-			t.Errorf("answer %q: error %v", answer, err)
+			t.Errorf("response %q: error %v", response, err)
 		}
-		if uri := srv.seen()[0].req.RequestURI; uri != "/base/healthz" {
-			t.Errorf("asked for %s", uri)
+		if uri := srv.requests()[0].req.RequestURI; uri != "/base/healthz" {
+			t.Errorf("requested %s", uri)
 		}
 	}
 }
 
 func TestLogger(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, func(x *exchange) bool {
+	srv := serve(t, func(x *received) bool {
 		switch x.n {
 		case 1:
-			x.send(ok(tokensBody(liveAccess, newRefresh)))
+			x.respond(ok(tokensBody(validAccess, newRefresh)))
 		case 2:
-			x.send(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
+			x.respond(ok(`{"mfa":true,"ticket":"` + ticket + `"}`))
 		case 3:
-			x.send(refusal(401, "quoted-by-the-service"))
+			x.respond(refusal(401, "quoted-by-the-service"))
 		default:
 			return false
 		}
@@ -408,16 +408,16 @@ func TestLogger(t *testing.T) {
 	}
 	for _, secret := range secrets {
 		if strings.Contains(out.String(), secret) {
-			t.Errorf("the log gives %q away:\n%s", secret, &out)
+			t.Errorf("the log contains %q:\n%s", secret, &out)
 		}
 	}
 }
 
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, func(x *exchange) bool {
-		given := x.req.URL.Query().Get("refresh_token")
-		x.send(ok(tokensBody(liveAccess, given[:35]+"f")))
+	srv := serve(t, func(x *received) bool {
+		token := x.req.URL.Query().Get("refresh_token")
+		x.respond(ok(tokensBody(validAccess, token[:35]+"f")))
 		return true
 	})
 	c := newClient(t, srv.URL)
@@ -428,13 +428,13 @@ func TestConcurrentUse(t *testing.T) {
 			for range 5 {
 				tokens, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: token})
 				if err != nil || tokens.RefreshToken[:35] != token[:35] {
-					t.Errorf("error %v, or another caller's answer", err)
+					t.Errorf("error %v, or the response of another call", err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if n := len(srv.seen()); n != 250 {
+	if n := len(srv.requests()); n != 250 {
 		t.Errorf("%d requests arrived, want 250", n)
 	}
 }

@@ -10,74 +10,74 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// ErrVerificationPending is wrapped by the error of a registration that has
-// succeeded and signs nobody in yet: the service has sent an e-mail, and waits
-// for its link to be followed.
+// ErrVerificationPending means that a registration has succeeded, but the user is
+// not signed in yet: the service has sent an e-mail, and the user has to follow
+// the link in it.
 var ErrVerificationPending = errors.New("verification pending")
 
-// The values of [auth.Error.Code]. In brackets the sentinels of package
-// session that the error wraps.
+// The values of [auth.Error.Code]. The sentinels of package auth that the error
+// wraps are in parentheses.
 const (
-	// Nothing was sent.
-	CodeInvalidAddress = "invalid_address" // the base address cannot be used (ErrUnavailable)
-	CodeMissingToken   = "missing_token"   // a token or ticket that the call needs is empty (ErrRefused)
-	CodeMalformedToken = "malformed_token" // a token or ticket is none that the service can have issued (ErrRefused; for a ticket also ErrTicketRefused)
+	// The client sent no request.
+	CodeInvalidAddress = "invalid_address" // the base URL is invalid (ErrUnavailable)
+	CodeMissingToken   = "missing_token"   // a required token or ticket is empty (ErrRefused; for a ticket also ErrTicketRefused)
+	CodeMalformedToken = "malformed_token" // a token or ticket has a form that the service never issues (ErrRefused; for a ticket also ErrTicketRefused)
 
-	// No answer of the service.
-	CodeUnreachable = "unreachable" // no connection; the service has not seen the request (ErrUnavailable)
-	CodeNoAnswer    = "no_answer"   // no answer, or not in time (ErrUnavailable, ErrOutcomeUnknown)
+	// There was no response.
+	CodeUnreachable = "unreachable" // no connection; the service has not received the request (ErrUnavailable)
+	CodeNoAnswer    = "no_answer"   // no response, or none in time (ErrUnavailable, ErrOutcomeUnknown)
 
-	// An answer that is none of the service's, or not what was asked for.
-	// ErrInvalidAnswer and, but for CodeNoAccessToken and CodeUserChanged,
-	// ErrOutcomeUnknown.
-	CodeRedirect         = "redirect"          // a status of 300 to 399, or under 200
+	// The response is not from the service, or not one that the call expects.
+	// ErrInvalidAnswer, and also ErrOutcomeUnknown except for CodeNoAccessToken
+	// and CodeUserChanged.
+	CodeRedirect         = "redirect"          // a status from 300 to 399, or below 200
 	CodeNotJSON          = "not_json"          // HTML, or JSON that is not in the service's format
 	CodeBodyTooLarge     = "body_too_large"    // over 1 MiB
-	CodeBodyCut          = "body_cut"          // the connection broke within the body
+	CodeBodyCut          = "body_cut"          // the connection broke before the end of the body
 	CodeNoTokens         = "no_tokens"         // a success without tokens
 	CodeNoAccessToken    = "no_access_token"   // a refresh token, but no usable access token
 	CodeNoRefreshToken   = "no_refresh_token"  // an access token, but no usable refresh token
-	CodeNoTicket         = "no_ticket"         // a second factor is asked for without a ticket
-	CodeMagicLink        = "magic_link"        // a log-in link was mailed where tokens were asked for
-	CodeUnexpectedAnswer = "unexpected_answer" // a success of another kind than was asked for
-	CodeUserChanged      = "user_changed"      // a TokenSource was given another user's tokens
+	CodeNoTicket         = "no_ticket"         // a second factor is required, but the ticket is missing
+	CodeMagicLink        = "magic_link"        // the service sent a login link by e-mail instead of returning tokens
+	CodeUnexpectedAnswer = "unexpected_answer" // a success that does not fit the request
+	CodeUserChanged      = "user_changed"      // a refresh of a TokenSource returned the tokens of another user
 
-	// The service says that it cannot do it, or not now.
+	// The service cannot carry out the request, or cannot do so now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
-	CodeServiceError     = "service_error"     // 500 or more; also the answer of a feature that is switched off (ErrUnavailable; also ErrOutcomeUnknown unless the service itself says so in JSON)
-	CodeUnexpectedStatus = "unexpected_status" // a 4xx that this call does not have, such as the 404 of a service that is switched off (ErrUnavailable)
-	CodeUnsupported      = "unsupported"       // the service's settings rule the call out: with anonymous users on, it refuses every login that asks for a refresh token; with them off, the anonymous one; without magic links, a login or registration without a password (ErrUnavailable)
+	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown unless the body is the service's own JSON)
+	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off (ErrUnavailable)
+	CodeUnsupported      = "unsupported"       // the settings of the service exclude the call (ErrUnavailable). With anonymous users on, the service rejects logins that request a refresh token; with them off, anonymous logins; without magic links, logins and registrations without a password
 
-	// CodeUnclear: a 400 without a known message. The service answers so when
-	// its own backend is failing, and also to a password for an account that
-	// has none. ErrRefused at login, ErrUnavailable in every other call.
+	// CodeUnclear: a 400 without a known message. The service sends it while its
+	// backend is failing, and also for a login with a password to an account that
+	// has none. ErrRefused for a login, ErrUnavailable for every other call.
 	CodeUnclear = "unclear"
 
-	// The service has understood and refuses. ErrRefused.
+	// The service has rejected the request for good. ErrRefused.
 	CodeInvalidCredentials  = "invalid_credentials"   // wrong password
-	CodeAccountNotFound     = "account_not_found"     // no account with that e-mail address; calls that begin with one are also answered so while the service's backend is failing
-	CodeAccountNotActivated = "account_not_activated" // an account that is not activated, or was switched off; at a registration, one that is there already
+	CodeAccountNotFound     = "account_not_found"     // no account has that e-mail address. Calls that look an account up also return it while the service's backend is failing
+	CodeAccountNotActivated = "account_not_activated" // the account is not activated, or is switched off. At a registration: such an account exists already
 	CodeAccountExists       = "account_exists"        // the e-mail address has an account
-	CodeEmailRefused        = "email_refused"         // the e-mail address is another account's, or the user's own already
-	CodeRolesRefused        = "roles_refused"         // roles that a registration may not ask for
+	CodeEmailRefused        = "email_refused"         // the new e-mail address belongs to another account, or is the user's present one
+	CodeRolesRefused        = "roles_refused"         // a registration may not request these roles
 	CodeRefreshTokenRefused = "refresh_token_refused" // used, expired, revoked or unknown
 	CodeTicketRefused       = "ticket_refused"        // used, expired or unknown (also ErrTicketRefused)
-	CodeWrongPassword       = "wrong_password"        // the old password, at a change of it
-	CodeWrongCode           = "wrong_code"            // a wrong one-time code
+	CodeWrongPassword       = "wrong_password"        // the old password of a password change is wrong
+	CodeWrongCode           = "wrong_code"            // the one-time code is wrong
 	CodeMFAEnabled          = "mfa_enabled"           // the second factor is on already
-	CodeMFANotEnabled       = "mfa_not_enabled"       // the account has no second factor (at LoginTOTP also ErrTicketRefused)
-	CodeMFANotGenerated     = "mfa_not_generated"     // EnableMFA before GenerateMFA
-	CodeNotSignedIn         = "not_signed_in"         // the access token is expired or not accepted
-	CodeInvalidEmail        = "invalid_email"         // an e-mail address that the service does not take
-	CodeInvalidPassword     = "invalid_password"      // a password that the service does not take: too short, too long
-	CodeInvalidInput        = "invalid_input"         // another argument that it does not take, or that JSON cannot carry
+	CodeMFANotEnabled       = "mfa_not_enabled"       // the account has no second factor (for LoginTOTP also ErrTicketRefused)
+	CodeMFANotGenerated     = "mfa_not_generated"     // EnableMFA was called before GenerateMFA
+	CodeNotSignedIn         = "not_signed_in"         // the access token has expired or is not accepted
+	CodeInvalidEmail        = "invalid_email"         // the service does not accept this e-mail address
+	CodeInvalidPassword     = "invalid_password"      // the service does not accept this password: it is too short or too long
+	CodeInvalidInput        = "invalid_input"         // another argument is not accepted, or cannot be encoded as JSON
 
-	// CodeVerificationPending: see ErrVerificationPending, which is all that
-	// the error wraps.
+	// CodeVerificationPending: the error wraps ErrVerificationPending, and no
+	// sentinel of package auth.
 	CodeVerificationPending = "verification_pending"
 )
 
-// meaning is what an AuthError wraps: sentinels and a cause.
+// meaning is the Err of an [auth.Error]: its sentinels, and its cause if known.
 type meaning []error
 
 func (m meaning) Error() string {
@@ -90,12 +90,12 @@ func (m meaning) Error() string {
 
 func (m meaning) Unwrap() []error { return m }
 
-// newError returns a failure without an answer.
+// newError returns an error for a call without a response.
 func newError(op, code string, wraps ...error) *auth.Error {
 	return &auth.Error{Op: op, Code: code, Err: meaning(wraps)}
 }
 
-// log writes the line of one request.
+// log logs one request.
 func (c *Client) log(ctx context.Context, op string, status int, d time.Duration, err error) {
 	code := "ok"
 	var failure *auth.Error

@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// service starts an auth service in the process, in place of the real one.
+// service starts a fake auth service in this process.
 func service(opts authtest.Options) *authtest.Server {
 	opts.Accounts = []authtest.Account{
 		{ID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}},
@@ -31,7 +31,7 @@ func service(opts authtest.Options) *authtest.Server {
 }
 
 func Example() {
-	srv := service(authtest.Options{}) // or the real one
+	srv := service(authtest.Options{}) // or the address of a real one
 	defer srv.Close()
 	ctx := context.Background()
 
@@ -46,7 +46,7 @@ func Example() {
 	}
 	fmt.Println(claims.UserID, claims.AllowedRoles, claims.DefaultRole)
 
-	tokens, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken}) // the old pair is worthless now
+	tokens, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken}) // the old refresh token is used up
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func ExampleClient_Login_errors() {
 	_, err := client.Login(context.Background(), "ada@example.com", "wrong horse")
 	switch {
 	case errors.Is(err, auth.ErrRefused):
-		fmt.Println("wrong e-mail address or password") // one text for every reason
+		fmt.Println("wrong e-mail address or password") // the same text for every reason
 	case errors.Is(err, auth.ErrUnavailable):
 		fmt.Println("try again later")
 	}
@@ -92,7 +92,7 @@ func ExampleClient_LoginTOTP() {
 	tokens, err := client.Login(ctx, "mfa@example.com", "correct horse")
 	var second *auth.SecondFactorError
 	if errors.As(err, &second) {
-		code, _ := totp.GenerateCode("JBSWY3DPEHPK3PXP", time.Now()) // asked of the user
+		code, _ := totp.GenerateCode("JBSWY3DPEHPK3PXP", time.Now()) // the user types it in
 		tokens, err = client.LoginTOTP(ctx, second.Ticket, code)
 	}
 	fmt.Println(tokens.AccessToken != "", err)
@@ -105,7 +105,7 @@ func ExampleClient_Refresh_outage() {
 	client := synmetrix.NewClient(srv.URL)
 	_, refreshToken := srv.SignIn("ada@example.com")
 
-	// The service uses the token up, and the answer is lost.
+	// The service accepts the token, but the response is lost.
 	srv.Inject(authtest.Refresh, authtest.Fault{Deliver: authtest.Reset, CarryOut: true, Times: 1})
 	_, err := client.Refresh(context.Background(), auth.Tokens{RefreshToken: refreshToken})
 	fmt.Println(errors.Is(err, auth.ErrRefused))
@@ -125,7 +125,7 @@ func ExampleClient_Register() {
 
 	_, err := client.Register(ctx, "grace@example.com", "battery staple")
 	if errors.Is(err, synmetrix.ErrVerificationPending) {
-		fmt.Println("a link is on its way to grace@example.com")
+		fmt.Println("the service has sent a link to grace@example.com")
 	}
 	ticket := srv.Emails()[0].Ticket // in the link
 	tokens, err := client.Activate(ctx, ticket)
@@ -137,7 +137,7 @@ func ExampleClient_Register() {
 		fmt.Println(failure.Code)
 	}
 	// Output:
-	// a link is on its way to grace@example.com
+	// the service has sent a link to grace@example.com
 	// true <nil>
 	// account_exists
 }
@@ -151,7 +151,7 @@ func ExampleClient_SendMagicLink() {
 	if err := client.SendMagicLink(ctx, "ada@example.com"); err != nil {
 		log.Fatal(err)
 	}
-	// Who follows the link comes to the app with ?refresh_token=...
+	// The link leads the browser to the app, with ?refresh_token=... in the URL.
 	refreshToken := srv.Emails()[0].Token
 	tokens, err := client.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
 	fmt.Println(tokens.AccessToken != "", err)
@@ -171,7 +171,7 @@ func ExampleClient_ChangePassword() {
 	if err := client.ChangePassword(ctx, tokens.AccessToken, "correct horse", "battery staple"); err != nil {
 		log.Fatal(err)
 	}
-	// All sessions live on; whoever changes a password wants them ended.
+	// The user's sessions continue. End them.
 	if err := client.Revoke(ctx, tokens.AccessToken); err != nil {
 		log.Fatal(err)
 	}
@@ -186,26 +186,26 @@ func ExampleTokenSource() {
 	ctx := context.Background()
 	client := synmetrix.NewClient(srv.URL)
 
-	tokens, err := client.Login(ctx, "ada@example.com", "correct horse") // or what was saved
+	tokens, err := client.Login(ctx, "ada@example.com", "correct horse") // or saved tokens
 	if err != nil {
 		log.Fatal(err)
 	}
 	source := synmetrix.NewTokenSource(client, tokens.Tokens, synmetrix.TokenSourceConfig{
 		Save: func(ctx context.Context, tokens auth.Tokens) error {
-			fmt.Println("saved") // in a file that is the user's alone
+			fmt.Println("saved") // for example in a file that only the user can read
 			return nil
 		},
 	})
 	defer source.Logout(ctx, false)
 
-	// An API call, with one more try if the token is not accepted.
+	// An API call that is repeated once if the API rejects the token.
 	call := func(token string) int {
 		req, err := http.NewRequestWithContext(ctx, "GET", "https://api.example/", nil)
 		if err != nil {
 			log.Fatal(err)
 		}
 		synmetrix.SetAuthorization(req.Header, token)
-		return http.StatusUnauthorized // what http.DefaultClient.Do(req) says
+		return http.StatusUnauthorized // the status of http.DefaultClient.Do(req)
 	}
 	token, err := source.Token(ctx)
 	if err != nil {
@@ -225,7 +225,7 @@ func ExampleWithClientAddr() {
 	defer srv.Close()
 	client := synmetrix.NewClient(srv.URL)
 
-	// Each address has a limit of its own.
+	// Each address has its own limit.
 	for _, remote := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1"} {
 		ctx := synmetrix.WithClientAddr(context.Background(), netip.MustParseAddr(remote))
 		_, err := client.Login(ctx, "ada@example.com", "correct horse")
@@ -238,7 +238,7 @@ func ExampleWithClientAddr() {
 }
 
 func ExampleWithTransport() {
-	// A proxy for the auth service alone.
+	// A proxy only for the auth service.
 	transport := synmetrix.NewTransport()
 	transport.Proxy = http.ProxyURL(nil)
 	client := synmetrix.NewClient("https://app.synmetrix.org/",

@@ -26,18 +26,18 @@ var furtherCalls = map[string]func(*synmetrix.Client, context.Context) (auth.Gra
 		return auth.Grant{}, c.SendMagicLink(ctx, email)
 	},
 	"generate_mfa": func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
-		_, err := c.GenerateMFA(ctx, liveAccess)
+		_, err := c.GenerateMFA(ctx, validAccess)
 		return auth.Grant{}, err
 	},
 }
 
-// FuzzAnswer holds every call to its contract whatever comes back: a result
-// that can be used, or an error with a meaning, and no refusal but in the
-// service's own format.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse checks the contract of the calls for arbitrary responses: a call
+// returns a usable result or an error that wraps a sentinel, and reports a refusal
+// only for an error in the service's own format.
+func FuzzResponse(f *testing.F) {
 	for _, body := range []string{
 		"", "{}", "null", "[]", html,
-		tokensBody(liveAccess, newRefresh),
+		tokensBody(validAccess, newRefresh),
 		`{"jwt_token":null,"jwt_expires_in":null,"user":{}}`,
 		`{"jwt_token":"a.b.c","refresh_token":null}`,
 		`{"magicLink":true}`,
@@ -54,7 +54,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, contentType, body, wait string) {
 		if status < 100 || status > 999 {
-			return // net/http passes no such status on
+			return // net/http rejects such a status itself
 		}
 		c := synmetrix.NewClient("http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 			return &http.Response{
@@ -77,10 +77,10 @@ func FuzzAnswer(f *testing.F) {
 				continue
 			}
 			if meanings(err) == "" && !errors.Is(err, synmetrix.ErrVerificationPending) {
-				t.Errorf("%s: an error without a meaning: %v", op, err)
+				t.Errorf("%s: an error that wraps no sentinel: %v", op, err)
 			}
 			if tokens.AccessToken != "" {
-				t.Errorf("%s: an access token beside an error", op)
+				t.Errorf("%s: an access token together with an error", op)
 			}
 			if errors.Is(err, auth.ErrRefused) &&
 				!(op == "activate" && status == 302) &&

@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// SetAuthorization makes h carry an access token as a bearer token (RFC 6750),
-// as in
+// SetAuthorization sets the Authorization header to an access token, as a bearer
+// token (RFC 6750):
 //
 //	synmetrix.SetAuthorization(req.Header, token)
 //
@@ -21,15 +21,15 @@ func SetAuthorization(h http.Header, accessToken string) {
 	h.Set("Authorization", "Bearer "+accessToken)
 }
 
-// JWKSURL returns the address of the service's public keys (RFC 7517), or ""
-// if the client cannot be used. A service that signs with a shared secret, which
-// is the default, answers 501 there.
+// JWKSURL returns the URL of the service's public keys (RFC 7517), or "" if
+// [Client.Validate] fails. A service that signs with a shared secret, which is
+// the default, responds with 501 there.
 func (c *Client) JWKSURL() string { return c.address("/auth/jwks") }
 
-// ProviderURL returns the address to which a browser is sent to sign in with
-// another provider, such as "github" or "google". The service sends it back to
-// the app with a refresh token in the query, for [Client.Refresh]. It is "" if
-// the client cannot be used.
+// ProviderURL returns the URL where a browser signs in with another provider,
+// such as "github" or "google". The service redirects the browser to the app with
+// a refresh token in the query, for [Client.Refresh]. ProviderURL returns "" if
+// [Client.Validate] fails.
 func (c *Client) ProviderURL(provider string) string {
 	return c.address("/auth/providers/" + url.PathEscape(provider))
 }
@@ -43,17 +43,17 @@ func (c *Client) address(path string) string {
 
 type clientAddrKey struct{}
 
-// WithClientAddr returns a context with which calls tell the service on whose
-// behalf they are made, in X-Forwarded-For. The service then limits the
-// requests of each address by itself; without, all users of a server share one
-// limit. An invalid address changes nothing.
+// WithClientAddr returns a context that makes calls send the address of the user
+// to the service, in X-Forwarded-For. The service then limits the requests of
+// each address separately. Without it, all users of a server share one limit. An
+// invalid address changes nothing.
 //
-// The address must be one that the server has seen itself, or was told by its
-// own proxy.
+// The address must be the peer address of a connection, or come from your own
+// proxy. An address that the user sets could be forged.
 //
-// Of the calls of a session.Manager those that a request waits for carry it, as
-// a login does. A refresh, and giving tokens back, may outlive the request that
-// they are begun for, and do not.
+// A session.Manager passes the address on in calls that belong to one request,
+// such as a login. A refresh or a logout may outlive the request that started it
+// and carries no address.
 func WithClientAddr(ctx context.Context, addr netip.Addr) context.Context {
 	if !addr.IsValid() {
 		return ctx

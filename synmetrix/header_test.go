@@ -52,12 +52,12 @@ func TestAddresses(t *testing.T) {
 	}
 	unusable := synmetrix.NewClient("app.example")
 	if unusable.JWKSURL() != "" || unusable.ProviderURL("github") != "" {
-		t.Error("addresses of a client that has none")
+		t.Error("a client with an invalid base URL returns addresses")
 	}
 }
 
-// ask requests an address as an app or a browser would.
-func ask(t *testing.T, address string) (status int, body string) {
+// get requests an address as an app or a browser would.
+func get(t *testing.T, address string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, address, nil)
 	if err != nil {
@@ -80,9 +80,9 @@ func TestJWKSURL(t *testing.T) {
 	t.Run("shared secret", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, authtest.Options{})
-		status, body := ask(t, b.JWKSURL())
+		status, body := get(t, b.JWKSURL())
 		if want := `{"statusCode":501,"error":"Not Implemented","message":"JWKS is not implemented on this server."}`; status != 501 || body != want {
-			t.Errorf("answered %d %s, want 501 %s", status, body, want)
+			t.Errorf("response %d %s, want 501 %s", status, body, want)
 		}
 	})
 	t.Run("public key", func(t *testing.T) {
@@ -92,12 +92,12 @@ func TestJWKSURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := newBench(t, authtest.Options{RSAKey: private})
-		status, body := ask(t, b.JWKSURL())
+		status, body := get(t, b.JWKSURL())
 		var set struct {
 			Keys []struct{ Kid, Kty, N, E string }
 		}
 		if err := json.Unmarshal([]byte(body), &set); err != nil || status != 200 || len(set.Keys) != 1 {
-			t.Fatalf("answered %d %s, error %v", status, body, err)
+			t.Fatalf("response %d %s, error %v", status, body, err)
 		}
 		key := set.Keys[0]
 		number := func(encoded string) *big.Int {
@@ -110,12 +110,13 @@ func TestJWKSURL(t *testing.T) {
 		b.ok(err)
 		token, err := gojwt.Parse(tokens.AccessToken, func(*gojwt.Token) (any, error) { return public, nil }, gojwt.WithValidMethods([]string{"RS256"}))
 		if err != nil || token.Header["kid"] != key.Kid || key.Kty != "RSA" {
-			t.Errorf("a token of key %v is not verified by key %s: %v", token.Header["kid"], key.Kid, err)
+			t.Errorf("key %s does not verify a token signed with key %v: %v", key.Kid, token.Header["kid"], err)
 		}
 	})
 }
 
-// A provider that is not set up, and one that nobody knows.
+// The service reports different errors for a provider that is not configured and
+// for one that does not exist.
 func TestProviderURL(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, authtest.Options{})
@@ -123,15 +124,15 @@ func TestProviderURL(t *testing.T) {
 		"github":  `{"statusCode":500,"error":"Internal Server Error","message":"` + serverError + `"}`,
 		"unknown": `{"statusCode":404,"error":"Not Found","message":"Not Found"}`,
 	} {
-		if _, body := ask(t, b.ProviderURL(provider)); body != want {
-			t.Errorf("%s: answered %s, want %s", provider, body, want)
+		if _, body := get(t, b.ProviderURL(provider)); body != want {
+			t.Errorf("%s: response %s, want %s", provider, body, want)
 		}
 	}
 }
 
 func TestWithClientAddr(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	c := newClient(t, srv.URL)
 	for _, test := range []struct {
 		addr netip.Addr
@@ -146,7 +147,7 @@ func TestWithClientAddr(t *testing.T) {
 		if _, err := c.Refresh(synmetrix.WithClientAddr(testContext(t), test.addr), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 			t.Fatal(err)
 		}
-		seen := srv.seen()
+		seen := srv.requests()
 		if got := seen[len(seen)-1].req.Header.Get("X-Forwarded-For"); got != test.want {
 			t.Errorf("%v: X-Forwarded-For is %q, want %q", test.addr, got, test.want)
 		}

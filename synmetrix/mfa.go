@@ -8,24 +8,18 @@ import (
 	"strings"
 )
 
-// TOTPKey is what an authenticator app needs to make a user's one-time codes.
-// Both parts are secrets. A TOTPKey prints, logs and marshals without them.
+// TOTPKey is the key from which an authenticator app generates one-time codes, in
+// two forms. Both are secrets. A TOTPKey prints, logs and marshals without them.
 type TOTPKey struct {
-	// Secret is the key in base32, for typing in.
+	// Secret is the key in base32. The user can type it in.
 	Secret string
 
-	// ImageURL is a data URL of a PNG with a QR code, for scanning.
+	// ImageURL is a data URL of a PNG with a QR code. The user can scan it.
 	ImageURL string
 }
 
-// String returns a text without the key.
-func (k TOTPKey) String() string { return "synmetrix.TOTPKey[redacted]" }
-
-// GoString returns a text without the key.
-func (k TOTPKey) GoString() string { return k.String() }
-
-// Format keeps the key out of every fmt verb.
-func (k TOTPKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
+// Format prints a text without the key for every verb.
+func (k TOTPKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("synmetrix.TOTPKey[redacted]")) }
 
 // LogValue returns a value without the key.
 func (k TOTPKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
@@ -33,10 +27,10 @@ func (k TOTPKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 // MarshalJSON returns a JSON string without the key.
 func (k TOTPKey) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
-// GenerateMFA makes a new key for the second factor of the access token's
-// user. It counts from [Client.EnableMFA] on, which proves that the user's app
-// has it; where the second factor is on already it replaces the old key at
-// once.
+// GenerateMFA creates a new key for the second factor of the access token's
+// user. The key takes effect with [Client.EnableMFA], which proves that the
+// user's app has the key. If the second factor is on already, the new key
+// replaces the old one at once.
 func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, error) {
 	const op = "generate_mfa"
 	if err := checkAccessToken(op, accessToken); err != nil {
@@ -48,10 +42,10 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 		method: http.MethodPost,
 		path:   "/auth/mfa/generate",
 		bearer: accessToken,
-		decode: func(a answer, m members) error {
+		decode: func(resp response, m members) error {
 			k := TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
 			if k.Secret == "" || !strings.HasPrefix(k.ImageURL, "data:image/png;base64,") {
-				return a.invalid(CodeUnexpectedAnswer)
+				return resp.invalid(CodeUnexpectedAnswer)
 			}
 			key = k
 			return nil
@@ -60,16 +54,17 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 	return key, err
 }
 
-// EnableMFA turns the second factor on: from now on [Client.Login] asks for
-// it. The code is one made with the key of [Client.GenerateMFA]. A wrong one is
-// [auth.ErrRefused] with CodeWrongCode, an access token that is not accepted
-// with CodeNotSignedIn.
+// EnableMFA turns the second factor on: from then on [Client.Login] requires it.
+// The code is a one-time code generated with the key of [Client.GenerateMFA].
+//
+// EnableMFA returns [auth.ErrRefused] with CodeWrongCode for a wrong code, and
+// with CodeNotSignedIn if the service does not accept the access token.
 func (c *Client) EnableMFA(ctx context.Context, accessToken, code string) error {
 	return c.switchMFA(ctx, "enable_mfa", "/auth/mfa/enable", accessToken, code)
 }
 
-// DisableMFA turns the second factor off. It takes a code, and refuses, as
-// [Client.EnableMFA] does.
+// DisableMFA turns the second factor off. It requires a one-time code, and
+// returns the same errors as [Client.EnableMFA].
 func (c *Client) DisableMFA(ctx context.Context, accessToken, code string) error {
 	return c.switchMFA(ctx, "disable_mfa", "/auth/mfa/disable", accessToken, code)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// verdict is a code and the sentinels that go with it.
+// verdict is an error code and the sentinels that the error wraps.
 type verdict struct {
 	code  string
 	wraps []error
@@ -26,36 +26,36 @@ func unavailable(code string) verdict {
 	return verdict{code, []error{auth.ErrUnavailable}}
 }
 
-// refusal is an error of the service's: a status and its exact message, since
-// it has no code of its own.
+// refusal identifies an error of the service by its status and exact message. The
+// service's errors have no codes.
 type refusal struct {
 	status  int
 	message string
 }
 
-// The messages of rules for all the answers of a status that have none of
-// their own: whatever takes every one, otherwise those that find no fault with
-// an argument.
+// Messages of rules for a status whose message has no rule. anyMessage matches
+// every message. otherMessage matches messages that do not report an invalid
+// argument.
 const (
-	whatever  = "*"
-	otherwise = "**"
+	anyMessage   = "*"
+	otherMessage = "**"
 )
 
-// refusals say what the service's errors mean to one call. What they do not
-// name is read as in every call.
+// refusals maps the service's errors to verdicts for one call. Errors that it does
+// not list get the same verdict in every call.
 type refusals map[refusal]verdict
 
 func (r refusals) verdict(status int, message string) verdict {
 	if v, ok := r[refusal{status, message}]; ok {
 		return v
 	}
-	if v, ok := r[refusal{status, whatever}]; ok {
+	if v, ok := r[refusal{status, anyMessage}]; ok {
 		return v
 	}
-	if field, ok := validated(message); ok && status == http.StatusBadRequest {
+	if field, ok := invalidField(message); ok && status == http.StatusBadRequest {
 		return fieldRefused(field)
 	}
-	if v, ok := r[refusal{status, otherwise}]; ok {
+	if v, ok := r[refusal{status, otherMessage}]; ok {
 		return v
 	}
 	switch status {
@@ -67,10 +67,10 @@ func (r refusals) verdict(status int, message string) verdict {
 	return unavailable(CodeUnexpectedStatus)
 }
 
-// validated returns the argument that a message finds fault with: such
-// messages begin with its name in quotation marks. The other texts of a 400
-// tell of a state, or quote what the service's backend said.
-func validated(message string) (field string, ok bool) {
+// invalidField returns the argument that a message reports as invalid. Such
+// messages begin with the quoted name of the argument. Other messages of a 400
+// describe a state, or quote an error of the service's backend.
+func invalidField(message string) (field string, ok bool) {
 	rest, ok := strings.CutPrefix(message, `"`)
 	if !ok {
 		return "", false
@@ -95,10 +95,10 @@ func fieldRefused(field string) verdict {
 	return refused(CodeInvalidInput)
 }
 
-// What is refused before it is sent.
+// The functions below reject arguments before a request is sent.
 
-// checkAccessToken returns the error for an access token that is empty, or
-// could not be sent in a header.
+// checkAccessToken returns an error if an access token is empty or cannot be sent
+// in a header.
 func checkAccessToken(op, token string) error {
 	switch {
 	case token == "":
@@ -109,7 +109,7 @@ func checkAccessToken(op, token string) error {
 	return nil
 }
 
-// checkTicket returns the error for a ticket that the service cannot know.
+// checkTicket returns an error for a ticket that the service cannot have issued.
 func checkTicket(op, ticket string) error {
 	switch {
 	case ticket == "":
@@ -120,9 +120,9 @@ func checkTicket(op, ticket string) error {
 	return nil
 }
 
-// checkText returns the error for an argument that JSON cannot carry: what is
-// not UTF-8 would arrive as U+FFFD, and one password would pass for another.
-// The arguments are names, as the service has them, and values.
+// checkText returns an error if a value cannot be sent in JSON. Bytes that are not
+// UTF-8 would arrive as U+FFFD, so that different passwords would become equal.
+// The pairs are the service's name of each argument and its value.
 func checkText(op string, pairs ...string) error {
 	for i := 0; i < len(pairs); i += 2 {
 		if !utf8.ValidString(pairs[i+1]) {

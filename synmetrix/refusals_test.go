@@ -11,16 +11,16 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Each call is refused by the service, for each reason that it has.
+// TestServiceRefusals provokes every refusal of the service in every call.
 func TestServiceRefusals(t *testing.T) {
 	t.Parallel()
 	const (
-		taken        = "Account already exists."
-		waiting      = "Account already exists but is not activated."
-		strangeRole  = "allowed roles must be a subset of ALLOWED_ROLES"
-		strangeStart = "Default role must be part of allowed roles."
-		fresh        = "new@example.com"
-		uuid1        = "6ec0bd7f-11c0-11da-975e-2a8ad9ebae0b" // no ticket is of version 1
+		taken          = "Account already exists."
+		notConfirmed   = "Account already exists but is not activated."
+		badRole        = "allowed roles must be a subset of ALLOWED_ROLES"
+		badDefaultRole = "Default role must be part of allowed roles."
+		unused         = "new@example.com"
+		uuid1          = "6ec0bd7f-11c0-11da-975e-2a8ad9ebae0b" // tickets are UUIDs of version 4
 	)
 	login := func(email, password string) func(*bench) error {
 		return func(b *bench) error { _, err := b.Login(b.ctx, email, password); return err }
@@ -33,7 +33,7 @@ func TestServiceRefusals(t *testing.T) {
 		return func(b *bench) error { _, err := b.Register(b.ctx, email, password); return err }
 	}
 	registerWith := func(r synmetrix.Registration) func(*bench) error {
-		r.Email, r.Password = fresh, password
+		r.Email, r.Password = unused, password
 		return func(b *bench) error { _, err := b.RegisterWith(b.ctx, r); return err }
 	}
 	deactivated := func(call func(*bench) error) func(*bench) error {
@@ -56,13 +56,13 @@ func TestServiceRefusals(t *testing.T) {
 		message  string
 		means    string
 	}{
-		"login, wrong password":             {none, login(email, "not the password"), "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused"},
-		"login, unknown address":            {none, login(fresh, password), "login", synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
-		"login, no address":                 {none, login("someone", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
-		"login, address of no public place": {none, login("someone@corp.internal", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
-		"login, empty address":              {none, login("", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" is not allowed to be empty`, "refused"},
-		"login, empty password":             {none, login(email, ""), "login", synmetrix.CodeInvalidPassword, 400, `"password" is not allowed to be empty`, "refused"},
-		"login, inactive account":           {none, deactivated(login(email, "not the password")), "login", synmetrix.CodeAccountNotActivated, 400, notActivated, "refused"},
+		"login, wrong password":                  {none, login(email, "not the password"), "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused"},
+		"login, unknown address":                 {none, login(unused, password), "login", synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
+		"login, invalid address":                 {none, login("someone", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
+		"login, address without a public domain": {none, login("someone@corp.internal", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
+		"login, empty address":                   {none, login("", password), "login", synmetrix.CodeInvalidEmail, 400, `"email" is not allowed to be empty`, "refused"},
+		"login, empty password":                  {none, login(email, ""), "login", synmetrix.CodeInvalidPassword, 400, `"password" is not allowed to be empty`, "refused"},
+		"login, inactive account":                {none, deactivated(login(email, "not the password")), "login", synmetrix.CodeAccountNotActivated, 400, notActivated, "refused"},
 		"login, account without a password": {none, func(b *bench) error {
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Password = "" })
 			return login(email, password)(b)
@@ -81,11 +81,11 @@ func TestServiceRefusals(t *testing.T) {
 			b.srv.Advance(time.Hour + time.Second)
 			_, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			return err
-		}, "login_totp", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain},
-		"second factor, strange ticket": {none, func(b *bench) error {
+		}, "login_totp", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket},
+		"second factor, malformed ticket": {none, func(b *bench) error {
 			_, err := b.LoginTOTP(b.ctx, uuid1, "123456")
 			return err
-		}, "login_totp", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, ticketAgain},
+		}, "login_totp", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
 		"second factor, inactive account": {none, func(b *bench) error {
 			ticket := b.secondFactor()
 			return deactivated(func(b *bench) error {
@@ -107,97 +107,97 @@ func TestServiceRefusals(t *testing.T) {
 		"refresh, used token": {none, func(b *bench) error {
 			b.ok(refresh(b))
 			return refresh(b)
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 		"refresh, expired token": {none, func(b *bench) error {
 			b.srv.Advance(31 * 24 * time.Hour)
 			return refresh(b)
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 		"refresh, unknown token": {none, func(b *bench) error {
 			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: newRefresh})
 			return err
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 		"refresh, revoked token": {none, func(b *bench) error {
 			b.ok(b.Revoke(b.ctx, b.tokens.AccessToken))
 			return refresh(b)
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
-		"refresh, token given back": {none, func(b *bench) error {
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
+		"refresh, token logged out": {none, func(b *bench) error {
 			b.ok(b.Logout(b.ctx, b.tokens, false))
 			return refresh(b)
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
-		"refresh, inactive account": {none, deactivated(refresh), "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
+		"refresh, inactive account": {none, deactivated(refresh), "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 		"refresh, deleted account": {none, func(b *bench) error {
 			b.srv.DeleteAccount(email)
 			return refresh(b)
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 		"refresh, account that was inactive from the start": {authtest.Options{NoActivation: true}, func(b *bench) error {
-			tokens, err := b.Register(b.ctx, fresh, password)
+			tokens, err := b.Register(b.ctx, unused, password)
 			b.ok(err)
 			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
 			return err
-		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused"},
+		}, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused"},
 
 		"revoke, another service's token": {none, func(b *bench) error {
-			return b.Revoke(b.ctx, liveAccess)
+			return b.Revoke(b.ctx, validAccess)
 		}, "revoke", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused"},
 		"revoke, expired token": {none, func(b *bench) error {
 			b.srv.Advance(time.Hour)
 			return b.Revoke(b.ctx, b.tokens.AccessToken)
 		}, "revoke", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused"},
 
-		"register, taken":                    {none, register(email, password), "register", synmetrix.CodeAccountExists, 400, taken, "refused"},
-		"register, taken in capitals":        {none, register(strings.ToUpper(email), password), "register", synmetrix.CodeAccountExists, 400, taken, "refused"},
-		"register, taken, inactive":          {none, deactivated(register(email, password)), "register", synmetrix.CodeAccountNotActivated, 400, waiting, "refused"},
-		"register, no address":               {none, register("someone", password), "register", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
-		"register, empty address":            {none, register("", password), "register", synmetrix.CodeInvalidEmail, 400, `"email" is not allowed to be empty`, "refused"},
-		"register, address of another place": {authtest.Options{EmailDomains: []string{"example.org"}}, register(fresh, password), "register", synmetrix.CodeInvalidEmail, 400, `"email" is not in an authorised domain`, "refused"},
+		"register, taken":                     {none, register(email, password), "register", synmetrix.CodeAccountExists, 400, taken, "refused"},
+		"register, taken in upper case":       {none, register(strings.ToUpper(email), password), "register", synmetrix.CodeAccountExists, 400, taken, "refused"},
+		"register, taken, inactive":           {none, deactivated(register(email, password)), "register", synmetrix.CodeAccountNotActivated, 400, notConfirmed, "refused"},
+		"register, invalid address":           {none, register("someone", password), "register", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
+		"register, empty address":             {none, register("", password), "register", synmetrix.CodeInvalidEmail, 400, `"email" is not allowed to be empty`, "refused"},
+		"register, address of another domain": {authtest.Options{EmailDomains: []string{"example.org"}}, register(unused, password), "register", synmetrix.CodeInvalidEmail, 400, `"email" is not in an authorised domain`, "refused"},
 		"register, address that the database refuses": {none, register("o'brien@example.com", password),
 			"register", synmetrix.CodeServiceError, 500, serverError, unavailableUnk},
-		"register, short password": {none, register(fresh, "short"), "register", synmetrix.CodeInvalidPassword, 400, `"password" length must be at least 6 characters long`, "refused"},
-		"register, long password": {none, register(fresh, strings.Repeat("x", 129)),
+		"register, short password": {none, register(unused, "short"), "register", synmetrix.CodeInvalidPassword, 400, `"password" length must be at least 6 characters long`, "refused"},
+		"register, long password": {none, register(unused, strings.Repeat("x", 129)),
 			"register", synmetrix.CodeInvalidPassword, 400, `"password" length must be less than or equal to 128 characters long`, "refused"},
-		"register, empty password": {none, register(fresh, ""), "register", synmetrix.CodeInvalidPassword, 400, `"password" is not allowed to be empty`, "refused"},
-		"register, strange role": {none, registerWith(synmetrix.Registration{AllowedRoles: []string{"user", "admin"}}),
-			"register", synmetrix.CodeRolesRefused, 400, strangeRole, "refused"},
+		"register, empty password": {none, register(unused, ""), "register", synmetrix.CodeInvalidPassword, 400, `"password" is not allowed to be empty`, "refused"},
+		"register, role not allowed": {none, registerWith(synmetrix.Registration{AllowedRoles: []string{"user", "admin"}}),
+			"register", synmetrix.CodeRolesRefused, 400, badRole, "refused"},
 		"register, default role that is not allowed": {authtest.Options{RegisterRoles: []string{"user", "editor"}},
-			registerWith(synmetrix.Registration{AllowedRoles: []string{"user"}, DefaultRole: "editor"}), "register", synmetrix.CodeRolesRefused, 400, strangeStart, "refused"},
+			registerWith(synmetrix.Registration{AllowedRoles: []string{"user"}, DefaultRole: "editor"}), "register", synmetrix.CodeRolesRefused, 400, badDefaultRole, "refused"},
 		"register, default role alone": {authtest.Options{RegisterRoles: []string{"user", "editor"}},
-			registerWith(synmetrix.Registration{DefaultRole: "editor"}), "register", synmetrix.CodeRolesRefused, 400, strangeStart, "refused"},
+			registerWith(synmetrix.Registration{DefaultRole: "editor"}), "register", synmetrix.CodeRolesRefused, 400, badDefaultRole, "refused"},
 		"register, a role twice": {none, registerWith(synmetrix.Registration{AllowedRoles: []string{"user", "user"}}),
 			"register", synmetrix.CodeServiceError, 500, serverError, unavailableUnk},
-		"register, strange data": {none, registerWith(synmetrix.Registration{Data: map[string]any{"display_name": "New"}}),
+		"register, data not allowed": {none, registerWith(synmetrix.Registration{Data: map[string]any{"display_name": "New"}}),
 			"register", synmetrix.CodeInvalidInput, 400, `"user_data.display_name" is not allowed`, "refused"},
 
-		"link to log in, no address": {none, func(b *bench) error {
+		"magic link, invalid address": {none, func(b *bench) error {
 			return b.SendMagicLink(b.ctx, "someone")
 		}, "send_magic_link", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
-		"link to log in, empty address": {none, func(b *bench) error {
+		"magic link, empty address": {none, func(b *bench) error {
 			return b.SendMagicLink(b.ctx, "")
 		}, "send_magic_link", synmetrix.CodeInvalidEmail, 400, `"email" is not allowed to be empty`, "refused"},
 
-		"activation, strange ticket": {none, func(b *bench) error {
+		"activation, malformed ticket": {none, func(b *bench) error {
 			_, err := b.Activate(b.ctx, uuid1)
 			return err
-		}, "activate", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, ticketAgain},
+		}, "activate", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
 		"activation, unknown ticket": {none, func(b *bench) error {
 			_, err := b.Activate(b.ctx, ticket)
 			return err
-		}, "activate", synmetrix.CodeTicketRefused, 302, "", ticketAgain},
-		"activation without a password, nowhere to be sent": {none, func(b *bench) error {
+		}, "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket},
+		"activation without a password, no redirect for failures": {none, func(b *bench) error {
 			b.srv.SetRedirects("https://app.example/", "")
 			_, err := b.ActivatePasswordless(b.ctx, ticket)
 			return err
-		}, "activate_passwordless", synmetrix.CodeTicketRefused, 401, "Invalid or expired token.", ticketAgain},
+		}, "activate_passwordless", synmetrix.CodeTicketRefused, 401, "Invalid or expired token.", refusedTicket},
 
 		"password reset, old ticket": {lost, func(b *bench) error {
 			b.ok(b.SendPasswordReset(b.ctx, email))
 			b.srv.Advance(time.Hour + time.Second)
 			return b.ResetPassword(b.ctx, b.mailed().Ticket, newPassword)
-		}, "reset_password", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain},
-		"password reset, strange ticket": {lost, func(b *bench) error {
+		}, "reset_password", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket},
+		"password reset, malformed ticket": {lost, func(b *bench) error {
 			return b.ResetPassword(b.ctx, uuid1, newPassword)
-		}, "reset_password", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, ticketAgain},
+		}, "reset_password", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
 
-		"new address, none": {verify, func(b *bench) error {
+		"new address, invalid": {verify, func(b *bench) error {
 			return b.SendEmailChange(b.ctx, b.tokens.AccessToken, "someone")
 		}, "send_email_change", synmetrix.CodeInvalidEmail, 400, `"new_email" must be a valid email`, "refused"},
 		"new address, empty": {verify, func(b *bench) error {
@@ -205,15 +205,15 @@ func TestServiceRefusals(t *testing.T) {
 		}, "send_email_change", synmetrix.CodeInvalidEmail, 400, `"new_email" is not allowed to be empty`, "refused"},
 		"new address, unknown ticket": {verify, func(b *bench) error {
 			return b.ConfirmEmailChange(b.ctx, ticket)
-		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, ticketAgain},
-		"new address, strange ticket": {verify, func(b *bench) error {
+		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, refusedTicket},
+		"new address, malformed ticket": {verify, func(b *bench) error {
 			return b.ConfirmEmailChange(b.ctx, uuid1)
-		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, ticketAgain},
+		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
 		"new address, old ticket": {verify, func(b *bench) error {
-			b.ok(b.SendEmailChange(b.ctx, b.tokens.AccessToken, fresh))
+			b.ok(b.SendEmailChange(b.ctx, b.tokens.AccessToken, unused))
 			b.srv.Advance(time.Hour + time.Second)
 			return b.ConfirmEmailChange(b.ctx, b.mailed().Ticket)
-		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, ticketAgain},
+		}, "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, refusedTicket},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -224,7 +224,8 @@ func TestServiceRefusals(t *testing.T) {
 	}
 }
 
-// Several registrations at once find the address free, and one gets it.
+// If several registrations with one address find it free at the same time, one
+// succeeds.
 func TestRegisterAtOnce(t *testing.T) {
 	t.Parallel()
 	const several = 8

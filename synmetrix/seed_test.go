@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// What the tests of the Python client ask of it. Where that keeps tokens, a
-// TokenSource does here.
+// The tests of the Python client, for this client. The Python client keeps the
+// tokens itself; here a TokenSource does.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*bench){
@@ -31,7 +31,7 @@ func TestSeed(t *testing.T) {
 			tokens, err := b.Login(b.ctx, email, "not the password")
 			wantError(b.T, err, "login", synmetrix.CodeInvalidCredentials, 401, wrongLogin, "refused")
 			if tokens.Tokens != (auth.Tokens{}) {
-				b.Error("tokens beside the error")
+				b.Error("tokens together with the error")
 			}
 		},
 		"register": func(b *bench) {
@@ -55,18 +55,18 @@ func TestSeed(t *testing.T) {
 			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
 			_, err = synmetrix.NewTokenSource(b.Client, auth.Tokens{}, synmetrix.TokenSourceConfig{}).Token(b.ctx)
 			wantError(b.T, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
-			b.unasked()
+			b.noRequest()
 		},
 		"logout": func(b *bench) {
 			source := synmetrix.NewTokenSource(b.Client, b.tokens, synmetrix.TokenSourceConfig{})
 			b.ok(source.Logout(b.ctx, true))
 			if source.Tokens() != (auth.Tokens{}) || len(b.srv.LiveTokens(email)) != 0 {
-				b.Error("the tokens are not forgotten")
+				b.Error("the source still has tokens, or they are still valid")
 			}
 		},
 		"logout, not signed in": func(b *bench) {
 			wantError(b.T, b.Logout(b.ctx, auth.Tokens{}, true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
-			b.unasked()
+			b.noRequest()
 		},
 		"change password": func(b *bench) {
 			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword))
@@ -77,9 +77,9 @@ func TestSeed(t *testing.T) {
 		},
 		"change password, not signed in": func(b *bench) {
 			wantError(b.T, b.ChangePassword(b.ctx, "", password, newPassword), "change_password", synmetrix.CodeMissingToken, 0, "", "refused")
-			b.unasked()
+			b.noRequest()
 		},
-		// There it registers, here there is a call for either.
+		// The Python client has one call that also registers. Here there are two.
 		"magic link": func(b *bench) {
 			b.ok(b.SendMagicLink(b.ctx, email))
 			tokens, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.mailed().Token})
@@ -97,15 +97,15 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// unasked checks that nothing was sent.
-func (b *bench) unasked() {
+// noRequest checks that no request was sent.
+func (b *bench) noRequest() {
 	b.Helper()
 	if n := b.srv.Requests(authtest.Any); n != 0 {
 		b.Errorf("%d requests were sent", n)
 	}
 }
 
-// What the Python client is put through with a service.
+// The tests of the Python client that need a service, for this client.
 func TestSeedLive(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*bench){
@@ -131,7 +131,7 @@ func TestSeedLive(t *testing.T) {
 			}
 			b.ok(b.Logout(b.ctx, later.Tokens, false))
 			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: later.RefreshToken})
-			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
 		},
 		"wrong credentials": func(b *bench) {
 			_, err := b.Login(b.ctx, "new@example.com", password)
@@ -143,9 +143,9 @@ func TestSeedLive(t *testing.T) {
 			tokens, err := b.Login(b.ctx, email, password)
 			b.ok(err)
 			b.ok(b.Logout(b.ctx, tokens.Tokens, true))
-			for _, dead := range []auth.Tokens{tokens.Tokens, b.tokens} {
-				_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: dead.RefreshToken})
-				wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+			for _, revoked := range []auth.Tokens{tokens.Tokens, b.tokens} {
+				_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: revoked.RefreshToken})
+				wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
 			}
 		},
 	} {

@@ -15,8 +15,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// bench is a client, the service it calls, and an account there that is signed
-// in.
+// bench is a test with a client, a service, and an account that is signed in.
 type bench struct {
 	*testing.T
 	*synmetrix.Client
@@ -50,7 +49,8 @@ func (b *bench) ok(err error) {
 	}
 }
 
-// code is a one-time code of the service's time, wrong if so asked.
+// code returns a one-time code for the service's time: the right one, or a wrong
+// one.
 func (b *bench) code(secret string, right bool) string {
 	code, err := totp.GenerateCode(secret, b.srv.Now())
 	b.ok(err)
@@ -83,7 +83,8 @@ func (b *bench) mailed() authtest.Email {
 	return all[len(all)-1]
 }
 
-// signedIn checks that tokens are a user's.
+// signedIn checks that the tokens belong to the account with the given e-mail
+// address and are valid.
 func (b *bench) signedIn(tokens auth.Tokens, email string) {
 	b.Helper()
 	claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
@@ -97,7 +98,7 @@ func (b *bench) signedIn(tokens auth.Tokens, email string) {
 	}
 }
 
-// passwordIs checks what the account's password is.
+// passwordIs checks the password of an account.
 func (b *bench) passwordIs(email, password string) {
 	b.Helper()
 	if a, _ := b.srv.Account(email); a.Password != password {
@@ -120,14 +121,14 @@ func TestService(t *testing.T) {
 			b.ok(err)
 			b.signedIn(second.Tokens, email)
 			if first == second {
-				b.Error("the same tokens after a refresh")
+				b.Error("the refresh returned the same tokens")
 			}
 			b.ok(b.Logout(b.ctx, second.Tokens, false))
 			if info, _ := b.srv.Token(second.RefreshToken); info.State != authtest.TokenEnded {
 				b.Errorf("the token is %s after the logout", info.State)
 			}
 			if n := len(b.srv.LiveTokens(email)); n != 1 {
-				b.Errorf("%d other sessions live, want 1", n)
+				b.Errorf("%d other sessions, want 1", n)
 			}
 		}},
 		"logout everywhere": {run: func(b *bench) {
@@ -136,9 +137,10 @@ func TestService(t *testing.T) {
 				b.Errorf("%d sessions live on", n)
 			}
 			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
-			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, deadToken, "refused")
+			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
 		}},
-		// By the refresh token alone, the service would end nothing and say it did.
+		// For a logout with the refresh token, the service would report success and
+		// end no session.
 		"logout everywhere, refresh token expired": {run: func(b *bench) {
 			b.srv.SignIn(email)
 			b.srv.Advance(31 * 24 * time.Hour)
@@ -148,7 +150,7 @@ func TestService(t *testing.T) {
 				b.Errorf("%d sessions live on", n)
 			}
 		}},
-		"logout of what is dead": {run: func(b *bench) {
+		"logout with an unknown token": {run: func(b *bench) {
 			b.ok(b.Logout(b.ctx, auth.Tokens{RefreshToken: newRefresh}, false))
 		}},
 		"revoke": {run: func(b *bench) {
@@ -167,13 +169,13 @@ func TestService(t *testing.T) {
 			b.ok(err)
 			b.signedIn(tokens.Tokens, email)
 			_, err = b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
-			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
+			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket)
 		}},
 		"second factor, turned off in between": {run: func(b *bench) {
 			ticket := b.secondFactor()
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = "" })
 			_, err := b.LoginTOTP(b.ctx, ticket, "123456")
-			wantError(b.T, err, "login_totp", synmetrix.CodeMFANotEnabled, 400, "MFA is not enabled.", ticketAgain)
+			wantError(b.T, err, "login_totp", synmetrix.CodeMFANotEnabled, 400, "MFA is not enabled.", refusedTicket)
 		}},
 		"anonymous": {opts: authtest.Options{AnonymousUsers: true}, run: func(b *bench) {
 			tokens, err := b.LoginAnonymous(b.ctx)
@@ -211,7 +213,7 @@ func TestService(t *testing.T) {
 			b.ok(err)
 			b.signedIn(tokens.Tokens, "new@example.com")
 			if a, _ := b.srv.Account("new@example.com"); a.DefaultRole != "editor" || len(a.Roles) != 2 || a.DisplayName != "New" {
-				b.Errorf("made %+v", a)
+				b.Errorf("the account is %+v", a)
 			}
 		}},
 		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
@@ -228,7 +230,7 @@ func TestService(t *testing.T) {
 			b.ok(err)
 			b.signedIn(tokens.Tokens, "new@example.com")
 			_, err = b.Activate(b.ctx, b.mailed().Ticket)
-			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", ticketAgain)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket)
 			_, err = b.Login(b.ctx, "new@example.com", password)
 			b.ok(err)
 		}},
@@ -240,25 +242,25 @@ func TestService(t *testing.T) {
 			b.ok(err)
 			b.signedIn(tokens.Tokens, "new@example.com")
 			_, err = b.ActivatePasswordless(b.ctx, b.mailed().Token)
-			wantError(b.T, err, "activate_passwordless", synmetrix.CodeTicketRefused, 302, "", ticketAgain)
+			wantError(b.T, err, "activate_passwordless", synmetrix.CodeTicketRefused, 302, "", refusedTicket)
 		}},
 		"activation too late": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.Advance(2 * time.Hour)
 			_, err := b.Activate(b.ctx, b.mailed().Ticket)
-			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", ticketAgain)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket)
 			b.srv.SetRedirects("https://app.example/", "")
 			_, err = b.Activate(b.ctx, b.mailed().Ticket)
-			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
+			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket)
 		}},
-		"activation at a service that has no app to send to": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		"activation without a redirect to an app": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.SetRedirects("", "")
 			_, err := b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "activate", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
-		// The account is active; the refresh token is all that there is of it.
-		"activation, tokens later": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		// The account is active, and the refresh token is the only way to its session.
+		"activation, refresh fails": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.Inject(authtest.Refresh, authtest.Fault{Status: 503, Times: 1})
 			tokens, err := b.Activate(b.ctx, b.mailed().Ticket)
@@ -307,11 +309,11 @@ func TestService(t *testing.T) {
 			if n := b.srv.Requests(authtest.ChangePassword); n != 1 {
 				b.Errorf("%d requests, want 1", n)
 			}
-			// The sessions live on.
+			// The sessions continue.
 			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 			b.ok(err)
 		}},
-		"change password of an account without one": {run: func(b *bench) {
+		"change password of an account without a password": {run: func(b *bench) {
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Password = "" })
 			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, "whatever", newPassword))
 			b.passwordIs(email, newPassword)
@@ -323,7 +325,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, change(b.tokens.AccessToken, "", newPassword), "change_password", synmetrix.CodeWrongPassword, 400, `"old_password" is not allowed to be empty`, "refused")
 			wantError(b.T, change(b.tokens.AccessToken, password, "short"), "change_password", synmetrix.CodeInvalidPassword, 400, `"new_password" length must be at least 6 characters long`, "refused")
 			wantError(b.T, change(b.tokens.AccessToken, password, ""), "change_password", synmetrix.CodeInvalidPassword, 400, `"new_password" is not allowed to be empty`, "refused")
-			wantError(b.T, change(liveAccess, password, newPassword), "change_password", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
+			wantError(b.T, change(validAccess, password, newPassword), "change_password", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 			b.srv.DeleteAccount(email)
 			wantError(b.T, change(b.tokens.AccessToken, password, newPassword), "change_password", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 		}},
@@ -333,7 +335,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.ResetPassword(b.ctx, ticket, "short"), "reset_password", synmetrix.CodeInvalidPassword, 400, `"new_password" length must be at least 6 characters long`, "refused")
 			b.ok(b.ResetPassword(b.ctx, ticket, newPassword))
 			b.passwordIs(email, newPassword)
-			wantError(b.T, b.ResetPassword(b.ctx, ticket, password), "reset_password", synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain)
+			wantError(b.T, b.ResetPassword(b.ctx, ticket, password), "reset_password", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket)
 			wantError(b.T, b.SendPasswordReset(b.ctx, "new@example.com"), "send_password_reset", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 			wantError(b.T, b.SendPasswordReset(b.ctx, "no address"), "send_password_reset", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused")
 		}},
@@ -354,7 +356,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, change(b.tokens.AccessToken, other), "change_email", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
 			wantError(b.T, change(b.tokens.AccessToken, email), "change_email", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
 			wantError(b.T, change(b.tokens.AccessToken, "no address"), "change_email", synmetrix.CodeInvalidEmail, 400, `"new_email" must be a valid email`, "refused")
-			wantError(b.T, change(liveAccess, "new@example.com"), "change_email", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
+			wantError(b.T, change(validAccess, "new@example.com"), "change_email", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 			b.ok(change(b.tokens.AccessToken, "new@example.com"))
 			if _, exists := b.srv.Account("new@example.com"); !exists {
 				b.Error("the address was not changed")
@@ -365,7 +367,7 @@ func TestService(t *testing.T) {
 		"change e-mail by ticket": {opts: authtest.Options{VerifyEmails: true}, run: func(b *bench) {
 			wantError(b.T, b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com"), "change_email", synmetrix.CodeServiceError, 500, serverError, unavailable)
 			wantError(b.T, b.SendEmailChange(b.ctx, b.tokens.AccessToken, other), "send_email_change", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
-			wantError(b.T, b.SendEmailChange(b.ctx, liveAccess, "new@example.com"), "send_email_change", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
+			wantError(b.T, b.SendEmailChange(b.ctx, validAccess, "new@example.com"), "send_email_change", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 			b.ok(b.SendEmailChange(b.ctx, b.tokens.AccessToken, "new@example.com"))
 			if m := b.mailed(); m.To != "new@example.com" {
 				b.Errorf("mailed to %s", m.To)
@@ -374,7 +376,7 @@ func TestService(t *testing.T) {
 			if _, exists := b.srv.Account("new@example.com"); !exists {
 				b.Error("the address was not changed")
 			}
-			wantError(b.T, b.ConfirmEmailChange(b.ctx, b.mailed().Ticket), "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, ticketAgain)
+			wantError(b.T, b.ConfirmEmailChange(b.ctx, b.mailed().Ticket), "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, refusedTicket)
 		}},
 		"delete account": {opts: authtest.Options{SelfDelete: true}, run: func(b *bench) {
 			b.ok(b.DeleteAccount(b.ctx, b.tokens.AccessToken))
@@ -387,7 +389,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.DeleteAccount(b.ctx, b.tokens.AccessToken), "delete_account", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
 
-		"set a second factor up": {run: func(b *bench) {
+		"set up a second factor": {run: func(b *bench) {
 			access := b.tokens.AccessToken
 			wantError(b.T, b.EnableMFA(b.ctx, access, "123456"), "enable_mfa", synmetrix.CodeMFANotGenerated, 400, "OTP secret is not set.", "refused")
 			wantError(b.T, b.DisableMFA(b.ctx, access, "123456"), "disable_mfa", synmetrix.CodeMFANotEnabled, 400, "MFA is already disabled.", "refused")
@@ -405,10 +407,10 @@ func TestService(t *testing.T) {
 			b.ok(b.DisableMFA(b.ctx, access, b.code(key.Secret, true)))
 			_, err = b.Login(b.ctx, email, password)
 			b.ok(err)
-			_, err = b.GenerateMFA(b.ctx, liveAccess)
+			_, err = b.GenerateMFA(b.ctx, validAccess)
 			wantError(b.T, err, "generate_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
-			wantError(b.T, b.EnableMFA(b.ctx, liveAccess, "123456"), "enable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
-			wantError(b.T, b.DisableMFA(b.ctx, liveAccess, "123456"), "disable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
+			wantError(b.T, b.EnableMFA(b.ctx, validAccess, "123456"), "enable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
+			wantError(b.T, b.DisableMFA(b.ctx, validAccess, "123456"), "disable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 		}},
 		"second factors switched off": {opts: authtest.Options{NoMFA: true}, run: func(b *bench) {
 			_, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken)
@@ -426,7 +428,7 @@ func TestService(t *testing.T) {
 			_, err = b.Login(b.ctx, email, password)
 			e := wantError(b.T, err, "login", synmetrix.CodeRateLimited, 429, "You are being rate limited.", "rate limited, unavailable")
 			if e.RetryAfter < 5*time.Minute || e.RetryAfter > 6*time.Minute+time.Second {
-				b.Errorf("RetryAfter = %v, want what is left of the window, 6m", e.RetryAfter)
+				b.Errorf("RetryAfter = %v, want the rest of the window, 6m", e.RetryAfter)
 			}
 			b.ok(b.Ping(b.ctx))
 		}},
@@ -439,8 +441,7 @@ func TestService(t *testing.T) {
 	}
 }
 
-// everyCall is each call of the client that goes to the service, with its
-// endpoint.
+// everyCall lists every call of the client that sends a request, and its endpoint.
 var everyCall = []struct {
 	op       string
 	endpoint authtest.Endpoint
@@ -472,7 +473,7 @@ var everyCall = []struct {
 	{"disable_mfa", authtest.DisableMFA, func(b *bench) error { return b.DisableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
 }
 
-// Every call meets every fault of the service, and says what it is.
+// Every call reports every fault of the service.
 func TestServiceFaults(t *testing.T) {
 	t.Parallel()
 	faults := map[string]struct {
@@ -511,29 +512,29 @@ func TestServiceFaults(t *testing.T) {
 	}
 }
 
-// What the service says of a failing backend is rarely that.
+// While its backend is failing, the service often reports another error.
 func TestServiceBackendDown(t *testing.T) {
 	t.Parallel()
-	type answer struct {
+	type outcome struct {
 		code    string
 		status  int
 		message string
 		means   string
 	}
 	const internals = "request to http://hasura:8080/v1/graphql failed, reason: connect ECONNREFUSED"
-	bare := answer{synmetrix.CodeUnclear, 400, "", unavailable}
-	leaks := answer{synmetrix.CodeUnclear, 400, internals, unavailable}
-	failed := answer{synmetrix.CodeServiceError, 500, serverError, unavailable}
-	want := map[string]answer{
+	bare := outcome{synmetrix.CodeUnclear, 400, "", unavailable}
+	leaks := outcome{synmetrix.CodeUnclear, 400, internals, unavailable}
+	failed := outcome{synmetrix.CodeServiceError, 500, serverError, unavailable}
+	want := map[string]outcome{
 		"login":                 {synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
-		"login_totp":            {synmetrix.CodeTicketRefused, 401, deadTicket, ticketAgain},
+		"login_totp":            {synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket},
 		"login_anonymous":       failed,
 		"refresh":               bare,
 		"logout":                {},
 		"revoke":                bare,
 		"register":              {synmetrix.CodeServiceError, 500, serverError, unavailableUnk},
-		"activate":              {synmetrix.CodeTicketRefused, 302, "", ticketAgain},
-		"activate_passwordless": {synmetrix.CodeTicketRefused, 302, "", ticketAgain},
+		"activate":              {synmetrix.CodeTicketRefused, 302, "", refusedTicket},
+		"activate_passwordless": {synmetrix.CodeTicketRefused, 302, "", refusedTicket},
 		"send_magic_link":       {synmetrix.CodeAccountNotFound, 400, noAccount, "refused"},
 		"change_password":       leaks,
 		"send_password_reset":   leaks,
@@ -561,7 +562,7 @@ func TestServiceBackendDown(t *testing.T) {
 			b.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 			want, known := want[c.op]
 			if !known {
-				t.Fatal("what does it answer?")
+				t.Fatal("the table has no outcome for this call")
 			}
 			err := c.call(b)
 			if want.code == "" {
@@ -573,7 +574,8 @@ func TestServiceBackendDown(t *testing.T) {
 	}
 }
 
-// Each call that needs a token or ticket says so before it sends anything.
+// Calls without a required token or ticket, or with text that is not UTF-8, return
+// an error and send no request.
 func TestServiceWithoutTokens(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, authtest.Options{})
@@ -588,10 +590,10 @@ func TestServiceWithoutTokens(t *testing.T) {
 		"generate_mfa":          {func(s string) error { _, err := b.GenerateMFA(b.ctx, s); return err }, "refused"},
 		"enable_mfa":            {func(s string) error { return b.EnableMFA(b.ctx, s, "123456") }, "refused"},
 		"disable_mfa":           {func(s string) error { return b.DisableMFA(b.ctx, s, "123456") }, "refused"},
-		"activate":              {func(s string) error { _, err := b.Activate(b.ctx, s); return err }, ticketAgain},
-		"activate_passwordless": {func(s string) error { _, err := b.ActivatePasswordless(b.ctx, s); return err }, ticketAgain},
-		"reset_password":        {func(s string) error { return b.ResetPassword(b.ctx, s, newPassword) }, ticketAgain},
-		"confirm_email_change":  {func(s string) error { return b.ConfirmEmailChange(b.ctx, s) }, ticketAgain},
+		"activate":              {func(s string) error { _, err := b.Activate(b.ctx, s); return err }, refusedTicket},
+		"activate_passwordless": {func(s string) error { _, err := b.ActivatePasswordless(b.ctx, s); return err }, refusedTicket},
+		"reset_password":        {func(s string) error { return b.ResetPassword(b.ctx, s, newPassword) }, refusedTicket},
+		"confirm_email_change":  {func(s string) error { return b.ConfirmEmailChange(b.ctx, s) }, refusedTicket},
 	} {
 		wantError(t, test.call(""), op, synmetrix.CodeMissingToken, 0, "", test.means)
 		wantError(t, test.call("garbage"), op, synmetrix.CodeMalformedToken, 0, "", test.means)
@@ -603,12 +605,12 @@ func TestServiceWithoutTokens(t *testing.T) {
 		"register":            {func() error { _, err := b.Register(b.ctx, "\xff", password); return err }, synmetrix.CodeInvalidEmail},
 		"register ":           {func() error { _, err := b.Register(b.ctx, email, "\xff"); return err }, synmetrix.CodeInvalidPassword},
 		"send_magic_link":     {func() error { return b.SendMagicLink(b.ctx, "\xff") }, synmetrix.CodeInvalidEmail},
-		"change_password":     {func() error { return b.ChangePassword(b.ctx, liveAccess, "\xff", newPassword) }, synmetrix.CodeWrongPassword},
-		"change_password ":    {func() error { return b.ChangePassword(b.ctx, liveAccess, password, "\xff") }, synmetrix.CodeInvalidPassword},
+		"change_password":     {func() error { return b.ChangePassword(b.ctx, validAccess, "\xff", newPassword) }, synmetrix.CodeWrongPassword},
+		"change_password ":    {func() error { return b.ChangePassword(b.ctx, validAccess, password, "\xff") }, synmetrix.CodeInvalidPassword},
 		"send_password_reset": {func() error { return b.SendPasswordReset(b.ctx, "\xff") }, synmetrix.CodeInvalidEmail},
 		"reset_password":      {func() error { return b.ResetPassword(b.ctx, ticket, "\xff") }, synmetrix.CodeInvalidPassword},
-		"change_email":        {func() error { return b.ChangeEmail(b.ctx, liveAccess, "\xff") }, synmetrix.CodeInvalidEmail},
-		"enable_mfa":          {func() error { return b.EnableMFA(b.ctx, liveAccess, "\xff") }, synmetrix.CodeWrongCode},
+		"change_email":        {func() error { return b.ChangeEmail(b.ctx, validAccess, "\xff") }, synmetrix.CodeInvalidEmail},
+		"enable_mfa":          {func() error { return b.EnableMFA(b.ctx, validAccess, "\xff") }, synmetrix.CodeWrongCode},
 	} {
 		wantError(t, test.call(), strings.TrimSpace(op), test.code, 0, "", "refused")
 	}

@@ -12,66 +12,67 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// TokenSource keeps the tokens of one user for a program without a browser,
-// such as a command or a worker, and renews them when they are due. It is made
-// by [NewTokenSource] and safe for concurrent use. It prints, logs and marshals
+// TokenSource keeps the tokens of one user for a program without a browser, such
+// as a command or a worker, and refreshes them when they are due. Create it with
+// [NewTokenSource]. It is safe for concurrent use. It prints, logs and marshals
 // without the tokens.
 //
-// However many goroutines ask for a token at once, one refresh is made. It
-// goes on when the caller that began it gives up, since its refresh token is
-// used up by then. A refresh token must not be given to two sources, nor to
-// two processes.
+// A TokenSource sends one refresh at a time, however many goroutines wait for a
+// token. The refresh continues if its caller gives up, because the refresh token
+// may be used up already. Do not use the same refresh token in two sources or two
+// processes.
 type TokenSource struct {
 	service auth.Service
 	cfg     TokenSourceConfig
 
 	mu       sync.Mutex
 	tokens   auth.Tokens
-	userID   string    // of tokens, empty if they could not be read yet
-	renewAt  time.Time // when the access token is due
-	expires  time.Time
-	unsaved  bool     // Save has not taken tokens yet
-	flight   *renewal // under way, or nil
-	ended    error    // why there will be no more tokens
-	failed   error    // of the last refresh
-	failures int      // refreshes in a row that failed
-	retryAt  time.Time
+	userID   string    // the user of tokens, empty while unknown
+	renewAt  time.Time // when the access token is due for refresh
+	expires  time.Time // when the access token expires
+	unsaved  bool      // Save has not stored tokens yet
+	flight   *renewal  // the renewal in progress, or nil
+	ended    error     // not nil once the source returns no more tokens
+	lastErr  error     // of the last refresh
+	failures int       // failed refreshes in a row
+	retryAt  time.Time // no refresh before this time
 }
 
-// TokenSourceConfig are the settings of a [TokenSource]. The zero value keeps
-// the tokens in memory alone.
+// TokenSourceConfig is the configuration of a [TokenSource]. With the zero value
+// the tokens are kept in memory only.
 type TokenSourceConfig struct {
-	// Save is given each new pair of tokens before any of it is used, so that
-	// the program can go on with it when it is started again: the pair before
-	// is worthless. While Save fails, no token is handed out, the error is
-	// returned, and Save is called again with the next request for a token.
+	// Save stores a new pair of tokens, so that the program can continue with
+	// it after a restart. The pair before it is revoked. The TokenSource calls
+	// Save before it returns the new access token. If Save fails, Token returns
+	// the error, and the next call of Token calls Save again.
 	//
-	// It may be given a pair whose access token is expired or empty, where
-	// the service answered with a refresh token alone. Calls do not overlap.
-	// Save must not call the TokenSource. Default: nothing is saved.
+	// The access token of the pair may be expired or empty, if the response held
+	// a refresh token only. Calls of Save do not overlap. Save must not call the
+	// TokenSource. Default: tokens are not saved.
 	Save func(ctx context.Context, tokens auth.Tokens) error
 
-	// RefreshBefore is how long before its expiry an access token is renewed,
-	// at most half of its life. Default, also for zero and less: a tenth of
-	// its life, at most a minute.
+	// RefreshBefore is how long before its expiry an access token is refreshed,
+	// at most half of its lifetime. Zero or less means a tenth of the lifetime,
+	// at most a minute.
 	RefreshBefore time.Duration
 
-	// Claims says where access tokens have their claims. The zero value is
-	// right for the service's own.
+	// Claims are the names of the claims in access tokens. The zero value fits
+	// the tokens that the service issues by default.
 	Claims auth.ClaimNames
 }
 
-// renewal is one refresh that any number of callers wait for.
+// renewal is one refresh. Any number of callers may wait for it.
 type renewal struct {
 	done  chan struct{} // closed when token and err are set
 	token string
 	err   error
 }
 
-// NewTokenSource returns a source that goes on from tokens, as [Client.Login]
-// returned them or Save was given them. The access token may be empty or
-// expired. It is judged by its exp and the local clock; those that follow by
-// their lifetime, from the moment of their receipt.
+// NewTokenSource returns a source that starts with the given tokens, from
+// [Client.Login] or from the last call of Save. The access token may be empty or
+// expired. The source compares its exp with the local clock. For later access
+// tokens it counts their lifetime from the time of receipt, so that the clock of
+// the service may differ from the local one.
 func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceConfig) *TokenSource {
 	s := &TokenSource{service: service, cfg: cfg, tokens: tokens}
 	if claims, err := auth.ParseClaims(tokens.AccessToken, cfg.Claims); err == nil {
@@ -81,12 +82,11 @@ func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceCon
 	return s
 }
 
-// now is the wall clock. The monotonic one may stand still while a machine
-// sleeps, and a token's life does not.
+// now returns the time without its monotonic reading: the monotonic clock may stop
+// while the machine is suspended, but tokens expire meanwhile.
 func now() time.Time { return time.Now().Round(0) }
 
-// lifetime is how long an access token lives that is received at the given
-// time.
+// lifetime returns for how long an access token is valid after it was received.
 func lifetime(claims auth.Claims, received time.Time) time.Duration {
 	if claims.IssuedAt.IsZero() {
 		return claims.ExpiresAt.Sub(received)
@@ -103,23 +103,27 @@ func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
 	s.renewAt = expires.Add(-min(before, life/2))
 }
 
-// Token returns an access token that is good, renewed if that is due.
+// Token returns a valid access token. It refreshes the tokens first if they are
+// due.
 //
-// If a renewal fails, the token at hand is returned for as long as it is good;
-// after that the error, which is that of [Client.Refresh] or of Save. Refreshes
-// that failed are repeated with growing pauses, 0.25 s to 10 s, or what the
-// service asks for. A refusal ends the source: every later call returns it. So
-// do tokens of another user, which are given back (CodeUserChanged).
+// If the refresh fails, Token returns the current access token until it expires,
+// and then the error of [Client.Refresh] or Save. After a failure the source waits
+// before it tries again: 0.25 s at first, up to 10 s, or as long as the service
+// asks for.
 //
-// A renewal is waited for until ctx is done, but only by the caller that began
-// it, unless there is no good token at hand.
+// A refusal ends the source: every later call returns the same error. If a refresh
+// returns the tokens of another user, the source revokes them and ends with
+// CodeUserChanged.
+//
+// While the current access token is valid, only the call that started the refresh
+// waits for it. Otherwise all calls wait, each until its ctx is done.
 func (s *TokenSource) Token(ctx context.Context) (string, error) {
 	return s.token(ctx, "")
 }
 
-// Renew is [TokenSource.Token] after an API has not accepted the given access
-// token, although it seemed good: it is renewed, unless that has happened
-// already.
+// Renew is like [TokenSource.Token], for use after an API has rejected an access
+// token that has not expired. It never returns the rejected token, and refreshes
+// it unless the source has done so already.
 func (s *TokenSource) Renew(ctx context.Context, rejected string) (string, error) {
 	return s.token(ctx, rejected)
 }
@@ -127,17 +131,17 @@ func (s *TokenSource) Renew(ctx context.Context, rejected string) (string, error
 func (s *TokenSource) token(ctx context.Context, rejected string) (string, error) {
 	s.mu.Lock()
 	at := now()
-	token, good := s.good(at, rejected)
+	token, valid := s.valid(at, rejected)
 	switch {
 	case s.ended != nil:
 		defer s.mu.Unlock()
 		return "", s.ended
-	case good && (at.Before(s.renewAt) || s.flight != nil || at.Before(s.retryAt)):
+	case valid && (at.Before(s.renewAt) || s.flight != nil || at.Before(s.retryAt)):
 		s.mu.Unlock()
 		return token, nil
 	case s.flight == nil && !s.unsaved && at.Before(s.retryAt):
 		defer s.mu.Unlock()
-		return "", s.failed
+		return "", s.lastErr
 	case s.flight == nil:
 		s.flight = &renewal{done: make(chan struct{})}
 		go s.renew(context.WithoutCancel(ctx), s.flight, rejected)
@@ -155,31 +159,31 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if token, good := s.good(now(), rejected); good && s.ended == nil {
+	if token, valid := s.valid(now(), rejected); valid && s.ended == nil {
 		return token, nil
 	}
 	return "", flight.err
 }
 
-// good returns the access token at hand, and whether it may be handed out.
+// valid returns the current access token, and reports whether callers may use it.
 // s.mu is held.
-func (s *TokenSource) good(at time.Time, rejected string) (string, bool) {
+func (s *TokenSource) valid(at time.Time, rejected string) (string, bool) {
 	token := s.tokens.AccessToken
 	return token, token != "" && token != rejected && !s.unsaved && at.Before(s.expires)
 }
 
-// renew carries a renewal out: what is not saved yet is saved, and then the
-// tokens are refreshed, unless those just saved are good.
+// renew runs the renewal f. It first saves tokens that an earlier renewal could not
+// save, and then refreshes them, unless the access token is valid and not due.
 func (s *TokenSource) renew(ctx context.Context, f *renewal, rejected string) {
 	err := s.save(ctx)
 	if err == nil {
 		s.mu.Lock()
 		at := now()
-		_, good := s.good(at, rejected)
+		_, valid := s.valid(at, rejected)
 		old := s.tokens.RefreshToken
-		due, paused := !good || !at.Before(s.renewAt), at.Before(s.retryAt)
+		due, paused := !valid || !at.Before(s.renewAt), at.Before(s.retryAt)
 		if due && paused {
-			err = s.failed
+			err = s.lastErr
 		}
 		s.mu.Unlock()
 		if due && !paused {
@@ -196,7 +200,7 @@ func (s *TokenSource) renew(ctx context.Context, f *renewal, rejected string) {
 	close(f.done)
 }
 
-// refresh exchanges the refresh token, and saves the new pair.
+// refresh exchanges the refresh token and saves the new pair.
 func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	grant, err := s.service.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
 	tokens := grant.Tokens
@@ -222,7 +226,8 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 		err = newError("refresh", CodeUserChanged, auth.ErrInvalidAnswer)
 		s.end(err)
 		if tokens.RefreshToken == "" {
-			// Not rotated: the one at hand is the other user's, too.
+			// The service did not rotate the refresh token, so the present one
+			// now belongs to the other user.
 			tokens.RefreshToken, s.tokens.RefreshToken = refreshToken, ""
 		}
 	case err == nil:
@@ -231,18 +236,18 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 		s.userID = claims.UserID
 		s.setExpiry(received.Add(life), life)
 		s.unsaved = true
-		s.failed, s.failures, s.retryAt = nil, 0, time.Time{}
+		s.lastErr, s.failures, s.retryAt = nil, 0, time.Time{}
 	case errors.Is(err, auth.ErrRefused):
 		s.end(err)
 	default:
-		s.failed = err
+		s.lastErr = err
 		s.retryAt = received.Add(pause(s.failures, err))
 		s.failures++
 	}
 	s.mu.Unlock()
 
 	if changed {
-		s.giveBack(ctx, tokens)
+		s.revoke(ctx, tokens)
 	}
 	if saveErr := s.save(ctx); err == nil {
 		err = saveErr
@@ -250,21 +255,22 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	return err
 }
 
-// giveBack ends the session of tokens that are another user's.
-func (s *TokenSource) giveBack(ctx context.Context, tokens auth.Tokens) {
+// revoke ends the session of tokens that belong to another user.
+func (s *TokenSource) revoke(ctx context.Context, tokens auth.Tokens) {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
-	_ = s.service.Logout(ctx, tokens, false) // what has ended the source says more
+	_ = s.service.Logout(ctx, tokens, false) // the caller gets the CodeUserChanged error
 }
 
-// end makes err the answer to everything that follows. s.mu is held.
+// end makes all later calls of Token return err. s.mu is held.
 func (s *TokenSource) end(err error) {
 	if s.ended == nil {
 		s.ended = err
 	}
 }
 
-// pause is how long to wait after a refresh has failed.
+// pause returns how long to wait after a failed refresh. The failures are those
+// before it, in a row.
 func pause(failures int, err error) time.Duration {
 	const first, longest = 250 * time.Millisecond, 10 * time.Second
 	d := longest
@@ -274,17 +280,17 @@ func pause(failures int, err error) time.Duration {
 	d -= rand.N(d / 4)
 	var e *auth.Error
 	if errors.As(err, &e) {
-		asked := e.RetryAfter
+		retryAfter := e.RetryAfter
 		if !errors.Is(err, auth.ErrRateLimited) {
-			asked = min(asked, time.Minute)
+			retryAfter = min(retryAfter, time.Minute)
 		}
-		d = max(d, asked)
+		d = max(d, retryAfter)
 	}
 	return d
 }
 
-// save hands the tokens to Save, if that has not had them and the source goes
-// on. It is called by one renewal at a time.
+// save calls Save with the tokens, unless they are saved already or the source has
+// ended. One renewal calls it at a time.
 func (s *TokenSource) save(ctx context.Context) error {
 	s.mu.Lock()
 	tokens, due := s.tokens, s.unsaved && s.ended == nil
@@ -300,18 +306,18 @@ func (s *TokenSource) save(ctx context.Context) error {
 	return nil
 }
 
-// Tokens returns the pair at hand.
+// Tokens returns the current pair of tokens. It does not refresh them.
 func (s *TokenSource) Tokens() auth.Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tokens
 }
 
-// Logout ends the source and gives its tokens back; with all set, every session
-// of the user is ended at the service. A renewal under way is waited for first,
-// so that no new token outlives it. What was saved is worthless afterwards.
+// Logout ends the source and revokes its refresh token. With all set, it ends
+// every session of the user at the service. It first waits for a refresh in
+// progress, so that no new token survives. Saved tokens are revoked, too.
 //
-// After an error, which is that of [Client.Logout], it can be called again.
+// After an error, which is that of [Client.Logout], Logout can be called again.
 func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 	s.mu.Lock()
 	s.end(newError("token", CodeMissingToken, auth.ErrRefused))
@@ -349,14 +355,10 @@ func (s *TokenSource) setTokens(t auth.Tokens) {
 	s.tokens = t
 }
 
-// String returns a text without the tokens.
-func (s *TokenSource) String() string { return "synmetrix.TokenSource[redacted]" }
-
-// GoString returns a text without the tokens.
-func (s *TokenSource) GoString() string { return s.String() }
-
-// Format keeps the tokens out of every fmt verb.
-func (s *TokenSource) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+// Format prints a text without the tokens for every verb.
+func (s *TokenSource) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte("synmetrix.TokenSource[redacted]"))
+}
 
 // LogValue returns a value without the tokens.
 func (s *TokenSource) LogValue() slog.Value { return slog.StringValue("[redacted]") }

@@ -16,12 +16,12 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// fakeService is an auth service whose answers a test makes up. Its tokens are
-// good for an hour.
+// fakeService is an auth service with scripted responses. Its tokens are valid for
+// an hour.
 type fakeService struct {
-	auth.Service // nil: nothing else is called
+	auth.Service // nil: no other method is called
 
-	// refresh, if set, replaces the answer to the nth refresh, from 1.
+	// refresh, if set, returns the result of the nth refresh, from 1.
 	refresh func(ctx context.Context, n int) (auth.Tokens, error)
 
 	mu        sync.Mutex
@@ -88,7 +88,7 @@ func TestTokenSourceRenewsWhenDue(t *testing.T) {
 				var service fakeService
 				first := pair(0)
 				s := synmetrix.NewTokenSource(&service, first, synmetrix.TokenSourceConfig{RefreshBefore: test.before})
-				for range 3 { // each renewed pair goes by the same rule
+				for range 3 { // the same rule applies to each new pair
 					token := mustToken(t, s)
 					time.Sleep(time.Hour - test.due - time.Second)
 					if before := service.refreshes(); mustToken(t, s) != token || service.refreshes() != before {
@@ -143,8 +143,8 @@ func TestTokenSourceRefreshesOnce(t *testing.T) {
 	})
 }
 
-// While a good token is renewed, only one caller waits.
-func TestTokenSourceDoesNotHoldUpGoodTokens(t *testing.T) {
+// While the access token is valid, only the caller that started the refresh waits.
+func TestTokenSourceReturnsValidTokensAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
@@ -159,15 +159,15 @@ func TestTokenSourceDoesNotHoldUpGoodTokens(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		if mustToken(t, s) != first.AccessToken || time.Since(start) != 0 {
-			t.Error("a second caller was not given the good token at once")
+			t.Error("a second caller did not get the valid token at once")
 		}
 		if <-renewed == first.AccessToken {
-			t.Error("the first caller was not given the new token")
+			t.Error("the first caller did not get the new token")
 		}
 	})
 }
 
-func TestTokenSourceOutlivesItsCallers(t *testing.T) {
+func TestTokenSourceRefreshOutlivesItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := &fakeService{refresh: func(ctx context.Context, n int) (auth.Tokens, error) {
@@ -199,12 +199,12 @@ func TestTokenSourceSavesBeforeUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var service fakeService
 		diskFull := errors.New("disk full")
-		var offered []auth.Tokens
+		var passed []auth.Tokens // to Save
 		var saveErr error
 		s := synmetrix.NewTokenSource(&service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
 			Save: func(_ context.Context, tokens auth.Tokens) error {
 				time.Sleep(time.Second)
-				offered = append(offered, tokens)
+				passed = append(passed, tokens)
 				return saveErr
 			},
 		})
@@ -216,12 +216,12 @@ func TestTokenSourceSavesBeforeUse(t *testing.T) {
 		}
 		saveErr = nil
 		token := mustToken(t, s)
-		if mustToken(t, s) != token || service.refreshes() != 1 || len(offered) != 4 {
-			t.Errorf("%d refreshes, saved %d times, want 1 and 4", service.refreshes(), len(offered))
+		if mustToken(t, s) != token || service.refreshes() != 1 || len(passed) != 4 {
+			t.Errorf("%d refreshes, %d calls of Save, want 1 and 4", service.refreshes(), len(passed))
 		}
-		for _, tokens := range offered {
+		for _, tokens := range passed {
 			if tokens.AccessToken != token || tokens.RefreshToken != "refresh-1" {
-				t.Error("other tokens were saved than used")
+				t.Error("the saved tokens are not those that Token returns")
 			}
 		}
 	})
@@ -231,7 +231,7 @@ func outage(retryAfter time.Duration, wraps error) error {
 	return &auth.Error{Op: "refresh", RetryAfter: retryAfter, Err: wraps}
 }
 
-func TestTokenSourceThroughAnOutage(t *testing.T) {
+func TestTokenSourceDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := true
@@ -245,18 +245,18 @@ func TestTokenSourceThroughAnOutage(t *testing.T) {
 		first := pair(0)
 		s := synmetrix.NewTokenSource(service, first, synmetrix.TokenSourceConfig{})
 		time.Sleep(time.Hour - time.Minute)
-		for range 600 { // a good token is served
+		for range 600 { // the access token is valid
 			if mustToken(t, s) != first.AccessToken {
-				t.Fatal("another token")
+				t.Fatal("Token returned another token")
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		// 0.25 + 0.5 + ... + 8 s and then each 10 s, or up to a quarter less.
+		// The pauses are 0.25, 0.5, ... 8 s and then 10 s, or up to a quarter less.
 		if n := service.refreshes(); n < 10 || n > 13 {
 			t.Errorf("%d refreshes in a minute, want 10 to 13", n)
 		}
 		if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrUnavailable) {
-			t.Errorf("with an expired token: error %v, want ErrUnavailable", err)
+			t.Errorf("the token has expired: error %v, want ErrUnavailable", err)
 		}
 		down = false
 		time.Sleep(10 * time.Second)
@@ -266,13 +266,13 @@ func TestTokenSourceThroughAnOutage(t *testing.T) {
 	})
 }
 
-func TestTokenSourceWaitsAsAsked(t *testing.T) {
+func TestTokenSourceHonorsRetryAfter(t *testing.T) {
 	t.Parallel()
 	limited := errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 	for name, test := range map[string]struct {
-		asked time.Duration
-		err   error
-		waits time.Duration
+		retryAfter time.Duration
+		err        error
+		want       time.Duration
 	}{
 		"Retry-After":      {30 * time.Second, auth.ErrUnavailable, 30 * time.Second},
 		"a minute at most": {10 * time.Minute, auth.ErrUnavailable, time.Minute},
@@ -283,7 +283,7 @@ func TestTokenSourceWaitsAsAsked(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 					if n == 1 {
-						return auth.Tokens{}, outage(test.asked, test.err)
+						return auth.Tokens{}, outage(test.retryAfter, test.err)
 					}
 					return pair(n), nil
 				}}
@@ -291,9 +291,9 @@ func TestTokenSourceWaitsAsAsked(t *testing.T) {
 				if _, err := s.Token(t.Context()); err == nil {
 					t.Fatal("no error")
 				}
-				time.Sleep(test.waits - time.Second)
+				time.Sleep(test.want - time.Second)
 				if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrUnavailable) || service.refreshes() != 1 {
-					t.Errorf("error %v after %d refreshes, want the first one's", err, service.refreshes())
+					t.Errorf("error %v after %d refreshes, want the error of the first refresh", err, service.refreshes())
 				}
 				time.Sleep(time.Second)
 				mustToken(t, s)
@@ -315,7 +315,7 @@ func TestTokenSourceEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			service := &fakeService{refresh: func(context.Context, int) (auth.Tokens, error) { return test.tokens, test.err }}
-			s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: deadAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expiredAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
 				Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 			})
 			for range 3 {
@@ -330,9 +330,9 @@ func TestTokenSourceEnds(t *testing.T) {
 	}
 }
 
-// The tokens of another user are given back and not kept: with them a logout
-// would end that user's sessions.
-func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
+// The source revokes the tokens of another user and does not keep them: a later
+// logout would end that user's sessions.
+func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 	t.Parallel()
 	srv := authtest.NewServer(t, authtest.Options{PasswordCost: -1})
 	srv.AddAccount(authtest.Account{Email: email, Password: password})
@@ -347,7 +347,7 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 		Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 	})
 
-	// The caller gives up before the answer is here.
+	// The caller gives up before the response arrives.
 	var gate authtest.Gate
 	srv.Inject(authtest.Refresh, authtest.Fault{
 		After: &gate,
@@ -367,23 +367,23 @@ func TestTokenSourceReturnsAnotherUsersTokens(t *testing.T) {
 		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
 	}
 	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
-		t.Errorf("%d sessions of the other user, want the one from before", len(live))
+		t.Errorf("%d sessions of the other user, want only the one from before", len(live))
 	}
 	if s.Tokens() != tokens.Tokens {
-		t.Error("the source has other tokens than before")
+		t.Error("the tokens of the source have changed")
 	}
 	if err := s.Logout(testContext(t), true); err != nil {
 		t.Error(err)
 	}
 	if live := srv.LiveTokens(other); len(live) != 1 {
-		t.Errorf("the logout has left %d sessions of the other user, want 1", len(live))
+		t.Errorf("%d sessions of the other user after the logout, want 1", len(live))
 	}
 	if live := srv.LiveTokens(email); len(live) != 0 {
-		t.Errorf("%d sessions outlive the logout", len(live))
+		t.Errorf("%d sessions of the user after the logout, want 0", len(live))
 	}
 }
 
-// hangingService answers no logout.
+// hangingService never responds to a logout.
 type hangingService struct{ fakeService }
 
 func (f *hangingService) Logout(ctx context.Context, tokens auth.Tokens, all bool) error {
@@ -392,9 +392,9 @@ func (f *hangingService) Logout(ctx context.Context, tokens auth.Tokens, all boo
 	return ctx.Err()
 }
 
-// Giving tokens back keeps nobody waiting for ever. Where the service does not
-// rotate, the token at hand has become the other user's, and goes as well.
-func TestTokenSourceReturnsTokensInTime(t *testing.T) {
+// The revocation has a time limit. If the service does not rotate refresh tokens,
+// the source's own refresh token belongs to the other user and is revoked, too.
+func TestTokenSourceBoundsARevocation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		expired, theirs := jwt(time.Now()), jwtOf("u2", time.Now().Add(time.Hour))
@@ -409,18 +409,19 @@ func TestTokenSourceReturnsTokensInTime(t *testing.T) {
 			t.Errorf("took %v, want %v", took, synmetrix.DefaultTimeout)
 		}
 		if want := []auth.Tokens{{AccessToken: theirs, RefreshToken: "refresh-0"}}; !slices.Equal(service.loggedOut, want) {
-			t.Errorf("%d logouts, want one with what came", len(service.loggedOut))
+			t.Errorf("%d logouts, want one with the other user's tokens", len(service.loggedOut))
 		}
 		if want := (auth.Tokens{AccessToken: expired}); s.Tokens() != want {
-			t.Error("the other user's token is kept")
+			t.Error("the source keeps the other user's token")
 		}
 	})
 }
 
-// The new refresh token of an answer without a usable access token is kept.
+// The source keeps the new refresh token of a response without a usable access
+// token.
 func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]struct {
+	for name, response := range map[string]struct {
 		tokens auth.Tokens
 		err    error
 	}{
@@ -432,7 +433,7 @@ func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {
 					if n == 1 {
-						return answer.tokens, answer.err
+						return response.tokens, response.err
 					}
 					return pair(n), nil
 				}}
@@ -459,7 +460,8 @@ func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 	}
 }
 
-// A failed save of a lone refresh token does not shorten the pause.
+// If Save fails for a refresh token without an access token, the pause before the
+// next refresh stays the same.
 func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -486,7 +488,8 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 	})
 }
 
-// A service whose clock is behind issues tokens that seem expired at receipt.
+// If the clock of the service is behind, its tokens seem to be expired when they
+// arrive. Their lifetime counts from receipt.
 func TestTokenSourceGoesByLifetime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -502,7 +505,7 @@ func TestTokenSourceGoesByLifetime(t *testing.T) {
 	})
 }
 
-// Without iat, exp and the local clock decide.
+// Without iat, the token expires when the local clock reaches exp.
 func TestTokenSourceWithoutIssuedAt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -537,7 +540,7 @@ func TestTokenSourceRenew(t *testing.T) {
 		}}
 		first := pair(0)
 		s := synmetrix.NewTokenSource(service, first, synmetrix.TokenSourceConfig{})
-		time.Sleep(time.Second) // so that the next token is another
+		time.Sleep(time.Second) // so that the next token differs
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
@@ -568,7 +571,7 @@ func TestTokenSourceLogout(t *testing.T) {
 		var renewing sync.WaitGroup
 		renewing.Go(func() {
 			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrRefused) {
-				t.Errorf("a renewal that the logout overtook: error %v, want ErrRefused", err)
+				t.Errorf("a renewal during the logout: error %v, want ErrRefused", err)
 			}
 		})
 		synctest.Wait()
@@ -603,23 +606,23 @@ func TestTokenSourceLogout(t *testing.T) {
 	})
 }
 
-// Without tokens nothing is sent.
+// Without tokens no request is sent.
 func TestTokenSourceWithoutTokens(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok("{}")))
+	srv := serve(t, responding(ok("{}")))
 	s := synmetrix.NewTokenSource(newClient(t, srv.URL), auth.Tokens{}, synmetrix.TokenSourceConfig{})
 	_, err := s.Token(testContext(t))
 	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
-	_, err = s.Renew(testContext(t), liveAccess)
+	_, err = s.Renew(testContext(t), validAccess)
 	wantError(t, err, "refresh", synmetrix.CodeMissingToken, 0, "", "refused")
 	wantError(t, s.Logout(testContext(t), true), "logout", synmetrix.CodeMissingToken, 0, "", "refused")
-	if n := len(srv.seen()); n != 0 {
+	if n := len(srv.requests()); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
 }
 
-// The same against a service that ends a login whose refresh token is used
-// twice, over a socket.
+// The source works with a service on a socket that ends a session if a refresh
+// token is used twice.
 func TestTokenSourceAgainstTheService(t *testing.T) {
 	t.Parallel()
 	srv := authtest.NewServer(t, authtest.Options{PasswordCost: -1, AccessLife: time.Second})
@@ -650,6 +653,6 @@ func TestTokenSourceAgainstTheService(t *testing.T) {
 		t.Error(err)
 	}
 	if live := srv.LiveTokens(email); len(live) != 0 {
-		t.Errorf("%d tokens outlive the logout", len(live))
+		t.Errorf("%d tokens are valid after the logout, want 0", len(live))
 	}
 }

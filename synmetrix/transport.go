@@ -20,19 +20,19 @@ import (
 )
 
 const (
-	// idleTimeout is a second less than the five after which the service
-	// closes an idle connection, so that a request does not meet the close.
+	// idleTimeout is a second less than the idle timeout of the service, so that
+	// the client never sends a request while the service closes the connection.
 	idleTimeout = 4 * time.Second
 
 	maxBody   = 1 << 20
 	maxHeader = 64 << 10
 )
 
-// NewTransport returns a transport as a [Client] uses it by default, for
-// programs that need to change something in it and pass it to [WithTransport].
+// NewTransport returns a new transport with the settings that a [Client] uses by
+// default. Change it as needed and pass it to [WithTransport].
 //
-// It speaks HTTP/1.1 only, since its rules about repeating a request are the
-// simpler ones, gives idle connections up after four seconds, and honors
+// The transport uses HTTP/1.1 only, where net/http repeats a request in fewer
+// cases than over HTTP/2. It closes idle connections after four seconds and honors
 // HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 func NewTransport() *http.Transport {
 	var protocols http.Protocols
@@ -50,7 +50,7 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// request is one request to the service, and how its answer is read.
+// request is one request to the service, and the rules for its response.
 type request struct {
 	op     string
 	method string
@@ -61,31 +61,31 @@ type request struct {
 
 	refusals refusals
 
-	// decode reads a 2xx with a JSON object. Nil: nothing is expected in it.
-	decode func(answer, members) error
+	// decode decodes a 2xx response with a JSON object. It is nil for calls
+	// without a result.
+	decode func(response, members) error
 
-	// redirect reads a 302, where that is an answer to the call.
-	redirect func(answer) error
+	// redirect handles a 302, for calls that expect one.
+	redirect func(response) error
 
-	// partial marks a call that the service may have carried out in part when
-	// it reports its own failure.
+	// partial marks a call that the service may have carried out in part if it
+	// reports an error.
 	partial bool
 
-	// judge replaces the reading of the whole answer, where it is not nil.
-	judge func(answer) error
+	// check, if not nil, replaces all other rules for the response.
+	check func(response) error
 }
 
 // fields are the members of a JSON object.
 type fields map[string]any
 
-// answer is what came back. Where the body could not be read to its end,
-// broken says why.
-type answer struct {
-	op     string
-	status int
-	header http.Header
-	body   []byte
-	broken error
+// response is the response of the service, read into memory.
+type response struct {
+	op      string
+	status  int
+	header  http.Header
+	body    []byte
+	readErr error // why the body was not read to its end, or nil
 }
 
 var (
@@ -94,30 +94,30 @@ var (
 	errTransport = errors.New("the exchange failed")
 )
 
-// call sends r, once, and returns what its answer means.
+// call sends r once and returns the error that the response stands for.
 func (c *Client) call(ctx context.Context, r request) error {
 	if err := c.Validate(); err != nil {
 		return newError(r.op, CodeInvalidAddress, auth.ErrUnavailable, err)
 	}
 	start := time.Now()
-	a, err := c.exchange(ctx, r)
+	resp, err := c.send(ctx, r)
 	switch {
 	case err != nil:
-	case r.judge != nil:
-		err = r.judge(a)
+	case r.check != nil:
+		err = r.check(resp)
 	default:
-		err = a.judge(r)
+		err = resp.result(r)
 	}
-	c.log(ctx, r.op, a.status, time.Since(start), err)
+	c.log(ctx, r.op, resp.status, time.Since(start), err)
 	return err
 }
 
-// exchange sends r and reads the answer. Its error is an *auth.Error,
-// and means that there is none.
-func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
+// send sends r and reads the response. It returns an *auth.Error if there is no
+// response.
+func (c *Client) send(ctx context.Context, r request) (response, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	none := answer{op: r.op}
+	none := response{op: r.op}
 	if err := ctx.Err(); err != nil {
 		return none, newError(r.op, CodeUnreachable, auth.ErrUnavailable, err)
 	}
@@ -127,33 +127,33 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return none, newError(r.op, CodeInvalidInput, auth.ErrRefused)
 	}
-	// The transport is used without an http.Client around it: redirects,
-	// Referer, cookies, and errors that quote the URL are all the Client's.
-	resp, err := c.transport.RoundTrip(req)
+	// An http.Client would follow redirects, send a Referer, keep cookies, and
+	// return errors that quote the URL. The transport does none of this.
+	httpResp, err := c.transport.RoundTrip(req)
 	switch {
 	case err != nil && w.unsent():
 		return none, newError(r.op, CodeUnreachable, auth.ErrUnavailable, cause(ctx, err))
-	case err != nil || resp == nil || resp.Body == nil:
+	case err != nil || httpResp == nil || httpResp.Body == nil:
 		return none, newError(r.op, CodeNoAnswer, auth.ErrUnavailable, auth.ErrOutcomeUnknown, cause(ctx, err))
 	}
-	defer resp.Body.Close()
+	defer httpResp.Body.Close()
 
-	a := answer{op: r.op, status: resp.StatusCode, header: resp.Header}
-	if a.status < 200 {
-		// 101 turns the body into a raw connection that need not end.
-		return a, nil
+	resp := response{op: r.op, status: httpResp.StatusCode, header: httpResp.Header}
+	if resp.status < 200 {
+		// After a 101 the body is a raw connection that may stay open for ever.
+		return resp, nil
 	}
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, maxBody+1))
 	switch {
 	case err != nil:
-		a.broken = cause(ctx, err)
-	case len(a.body) > maxBody:
-		a.broken = errTooLarge
+		resp.readErr = cause(ctx, err)
+	case len(resp.body) > maxBody:
+		resp.readErr = errTooLarge
 	}
-	return a, nil
+	return resp, nil
 }
 
-// bounded returns ctx with the deadline of one call.
+// bounded returns ctx with the deadline of one call added.
 func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	timeout := c.timeout
 	if _, ok := ctx.Deadline(); timeout <= 0 && !ok {
@@ -194,35 +194,35 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	return req, nil
 }
 
-// onceBody is an empty body that cannot be rewound. A Transport repeats a GET
-// by itself when a connection that was used before is reset or closed in place
-// of an answer, unless the request has a body that it cannot send again. An
-// empty one leaves no trace on the wire.
+// onceBody is an empty body that cannot be rewound. If a reused connection is
+// reset or closed before the response, http.Transport repeats a GET, unless the
+// request has a body that it cannot send again. An empty body changes nothing in
+// the request that is sent.
 type onceBody struct{}
 
 func (onceBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (onceBody) Close() error             { return nil }
 
-// watch sees from outside the transport how far a request came.
+// watch records how far a transport came with a request.
 type watch struct {
-	asked, connected atomic.Bool
+	connecting, connected atomic.Bool
 }
 
 func (w *watch) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GetConn: func(string) { w.asked.Store(true) },
+		GetConn: func(string) { w.connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { w.connected.Store(true) },
 	}
 }
 
-// unsent reports whether the request certainly never left: the transport asked
-// for a connection and got none. With a connection in hand anything may have
-// been written to it, and a transport that does not trace tells nothing.
-func (w *watch) unsent() bool { return w.asked.Load() && !w.connected.Load() }
+// unsent reports whether the request was certainly not sent: the transport tried
+// to get a connection and got none. Once it has a connection, it may have written
+// to it. A transport without tracing may always have sent the request.
+func (w *watch) unsent() bool { return w.connecting.Load() && !w.connected.Load() }
 
-// cause returns the part of a transport's error that is fit for a log. The
-// texts of transport errors quote addresses, headers and what the peer sent,
-// so that only kinds of error that are known not to are passed on.
+// cause returns the part of a transport error that may be logged. The texts of
+// transport errors can quote URLs, headers and bytes that the peer sent. So cause
+// keeps only the kinds of errors that are known not to quote any.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -244,7 +244,7 @@ func cause(ctx context.Context, err error) error {
 	case errors.As(err, &errno):
 		return errno
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
-		return errAlert // so crypto/tls calls them
+		return errAlert // crypto/tls uses these names for alerts
 	}
 	for _, known := range []error{context.Canceled, http.ErrSchemeMismatch, io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
 		if errors.Is(err, known) {
@@ -254,8 +254,8 @@ func cause(ctx context.Context, err error) error {
 	return errTransport
 }
 
-// certificateError returns why a certificate was refused: the one kind of
-// trouble at a handshake that an operator has to tell apart.
+// certificateError returns why a certificate was rejected. Operators need the
+// reason to fix the configuration.
 func certificateError(e *tls.CertificateVerificationError) error {
 	var (
 		host      x509.HostnameError

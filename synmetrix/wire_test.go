@@ -30,19 +30,19 @@ const (
 	unsigned   = "eyJhbGciOiJIUzI1NiJ9"
 )
 
-// What the service says most often, word for word.
+// The service's most frequent messages, word for word.
 const (
-	wrongLogin   = "Username and password do not match"
-	noAccount    = "Account does not exist."
-	notActivated = "Account is not activated."
-	notLoggedIn  = "Not logged in"
-	deadToken    = "Invalid or expired refresh token."
-	deadTicket   = "Invalid or expired ticket."
-	wrongCode    = "Invalid two-factor code."
-	serverError  = "An internal server error occurred"
+	wrongLogin    = "Username and password do not match"
+	noAccount     = "Account does not exist."
+	notActivated  = "Account is not activated."
+	notLoggedIn   = "Not logged in"
+	invalidToken  = "Invalid or expired refresh token."
+	invalidTicket = "Invalid or expired ticket."
+	wrongCode     = "Invalid two-factor code."
+	serverError   = "An internal server error occurred"
 )
 
-// jwt returns an access token of an hour that expires at exp.
+// jwt returns an access token that expires at exp and was issued an hour before.
 func jwt(exp time.Time) string { return jwtOf("u1", exp) }
 
 func jwtOf(userID string, exp time.Time) string {
@@ -52,18 +52,18 @@ func jwtOf(userID string, exp time.Time) string {
 }
 
 var (
-	liveAccess = jwt(time.Now().Add(time.Hour))
-	deadAccess = jwt(time.Now().Add(-time.Hour))
+	validAccess   = jwt(time.Now().Add(time.Hour))
+	expiredAccess = jwt(time.Now().Add(-time.Hour))
 )
 
-// secrets are what no error and no log line may hold.
+// secrets are texts that no error and no log line may contain.
 var secrets = []string{
-	oldRefresh, newRefresh, ticket, email, password, liveAccess, deadAccess, unsigned,
+	oldRefresh, newRefresh, ticket, email, password, validAccess, expiredAccess, unsigned,
 	"refresh_token=", "token=", "123456", "quoted-by-the-service",
 }
 
-// exchange is one request as a scripted server has read it.
-type exchange struct {
+// received is a request that a scripted server has received.
+type received struct {
 	net.Conn
 	n    int    // counts the requests of all connections, from 1
 	conn int    // counts the connections, from 1
@@ -72,30 +72,30 @@ type exchange struct {
 	body string
 }
 
-// send writes a raw answer.
-func (x *exchange) send(raw string) { _, _ = io.WriteString(x.Conn, raw) }
+// respond writes a raw response.
+func (x *received) respond(raw string) { _, _ = io.WriteString(x.Conn, raw) }
 
 // reset closes the connection with an RST.
-func (x *exchange) reset() {
+func (x *received) reset() {
 	_ = x.Conn.(*net.TCPConn).SetLinger(0)
 	_ = x.Conn.Close()
 }
 
-// server is a TCP server that answers as its script says, and keeps what it
-// was sent.
+// server is a TCP server that responds as its script says, and records the
+// requests.
 type server struct {
 	URL     string
-	script  func(*exchange) (keep bool)
+	script  func(*received) (keep bool)
 	running sync.WaitGroup
 
-	mu        sync.Mutex
-	exchanges []*exchange
-	conns     []net.Conn
+	mu       sync.Mutex
+	received []*received
+	conns    []net.Conn
 }
 
 // serve starts a server. The script is called for each request and reports
 // whether the connection stays open.
-func serve(t *testing.T, script func(x *exchange) (keep bool)) *server {
+func serve(t *testing.T, script func(x *received) (keep bool)) *server {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -118,9 +118,9 @@ func serve(t *testing.T, script func(x *exchange) (keep bool)) *server {
 	return s
 }
 
-// servePipe starts a server that has no address: the transport alone leads to
-// it. Both can be in a bubble of synctest, where time takes no time.
-func servePipe(t *testing.T, script func(x *exchange) (keep bool)) (*server, *http.Transport) {
+// servePipe starts a server without a network address. Only the returned transport
+// connects to it. Both work in a synctest bubble.
+func servePipe(t *testing.T, script func(x *received) (keep bool)) (*server, *http.Transport) {
 	t.Helper()
 	s := &server{URL: "http://auth.example", script: script}
 	transport := synmetrix.NewTransport()
@@ -139,7 +139,7 @@ func (s *server) accept(conn net.Conn) {
 	defer s.mu.Unlock()
 	s.conns = append(s.conns, conn)
 	number := len(s.conns)
-	s.running.Go(func() { s.converse(conn, number) })
+	s.running.Go(func() { s.handle(conn, number) })
 }
 
 func (s *server) close() {
@@ -151,7 +151,7 @@ func (s *server) close() {
 	s.running.Wait()
 }
 
-func (s *server) converse(conn net.Conn, number int) {
+func (s *server) handle(conn net.Conn, number int) {
 	defer conn.Close()
 	var raw bytes.Buffer
 	in := bufio.NewReader(io.TeeReader(conn, &raw))
@@ -165,10 +165,10 @@ func (s *server) converse(conn net.Conn, number int) {
 		if err != nil {
 			return
 		}
-		x := &exchange{Conn: conn, conn: number, raw: raw.String(), req: req, body: string(body)}
+		x := &received{Conn: conn, conn: number, raw: raw.String(), req: req, body: string(body)}
 		s.mu.Lock()
-		s.exchanges = append(s.exchanges, x)
-		x.n = len(s.exchanges)
+		s.received = append(s.received, x)
+		x.n = len(s.received)
 		s.mu.Unlock()
 		if !s.script(x) {
 			return
@@ -176,22 +176,22 @@ func (s *server) converse(conn net.Conn, number int) {
 	}
 }
 
-// seen returns the requests so far.
-func (s *server) seen() []*exchange {
+// requests returns the requests so far.
+func (s *server) requests() []*received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.exchanges)
+	return slices.Clone(s.received)
 }
 
-// answering returns a script that sends the same answer to each request.
-func answering(raw string) func(*exchange) bool {
-	return func(x *exchange) bool {
-		x.send(raw)
+// responding returns a script that sends the same response to each request.
+func responding(raw string) func(*received) bool {
+	return func(x *received) bool {
+		x.respond(raw)
 		return true
 	}
 }
 
-// reply returns a raw answer with a body.
+// reply returns a raw response with a body.
 func reply(status int, contentType, body string, headers ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
@@ -212,8 +212,8 @@ const jsonType = "application/json; charset=utf-8"
 // ok returns a raw 200 with a JSON body.
 func ok(body string) string { return reply(200, jsonType, body) }
 
-// refusal returns a raw error in the service's format; without a message, if
-// that is empty.
+// refusal returns a raw error response in the service's format. An empty message
+// is left out.
 func refusal(status int, message string, headers ...string) string {
 	body := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
 	if message != "" {
@@ -222,7 +222,7 @@ func refusal(status int, message string, headers ...string) string {
 	return reply(status, jsonType, body+"}", headers...)
 }
 
-// tokensBody is a session body with the two tokens.
+// tokensBody returns a session body with the two tokens.
 func tokensBody(access, refresh string) string {
 	return fmt.Sprintf(`{"jwt_token":%q,"jwt_expires_in":648000000,"user":{"id":"u1","display_name":%[3]q,"email":%[3]q},"refresh_token":%[2]q}`,
 		access, refresh, email)
@@ -260,9 +260,9 @@ func meanings(err error) string {
 	return strings.Join(names, ", ")
 }
 
-// wantError checks err's sentinels (as meanings lists them), code and status,
-// the service's own message in it, and that nothing else in it gives that or a
-// secret away.
+// wantError checks the sentinels of err (as meanings lists them), its op, code,
+// status and message, and that the text of err contains neither the message nor a
+// secret.
 func wantError(t *testing.T, err error, op, code string, status int, message, want string) *auth.Error {
 	t.Helper()
 	if got := meanings(err); got != want {
@@ -280,12 +280,13 @@ func wantError(t *testing.T, err error, op, code string, status int, message, wa
 		t.Errorf("message = %q, want %q", e.Message, message)
 	}
 	if message != "" && strings.Contains(err.Error(), message) {
-		t.Errorf("the error's own text quotes the service: %v", err)
+		t.Errorf("the text of the error contains the service's message: %v", err)
 	}
 	return e
 }
 
-// noSecrets checks the texts of err and all that it wraps.
+// noSecrets checks that no text of err, or of an error that it wraps, contains a
+// secret.
 func noSecrets(t *testing.T, err error) {
 	t.Helper()
 	if err == nil {
@@ -295,7 +296,7 @@ func noSecrets(t *testing.T, err error) {
 		text := fmt.Sprintf(format, err)
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
-				t.Errorf("%T printed with %s gives %q away: %s", err, format, secret, text)
+				t.Errorf("%T printed with %s contains %q: %s", err, format, secret, text)
 			}
 		}
 	}
@@ -309,7 +310,7 @@ func noSecrets(t *testing.T, err error) {
 	}
 }
 
-// testContext is one that a hanging test would not outlive.
+// testContext returns a context with a deadline, so that a hanging test fails.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

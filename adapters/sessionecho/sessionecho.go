@@ -32,22 +32,22 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 	l := middleware.NewLoader(m, opts...)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			var x middleware.Exchange
+			var scope middleware.Scope
 			res := c.Response()
-			if !l.Begin(&x, res.Writer, c.Request()) {
+			if !l.Begin(&scope, res.Writer, c.Request()) {
 				return next(c)
 			}
-			defer x.End()
+			defer scope.End()
 			// It stays: after a timeout of Echo's the response is another request's by the end.
-			res.Writer = x.Writer()
-			c.SetRequest(x.Request())
-			err := x.Check()
+			res.Writer = scope.Writer()
+			c.SetRequest(scope.Request())
+			err := scope.Check()
 			if err != nil {
 				err = Refuse(c, err)
 			} else {
 				err = next(c)
 			}
-			if failed := x.Commit(); failed != nil && x.Request().Context().Err() == nil {
+			if failed := scope.Commit(); failed != nil && scope.Request().Context().Err() == nil {
 				res.Committed, res.Status = true, http.StatusServiceUnavailable
 				err = newError(failed)
 			}

@@ -32,20 +32,20 @@ func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(c *gin.Context) {
 		w := &writer{ResponseWriter: c.Writer}
-		if !l.Begin(&w.x, c.Writer, c.Request) {
+		if !l.Begin(&w.scope, c.Writer, c.Request) {
 			c.Set(session.ContextName, c.Request.Context())
 			return
 		}
-		defer w.x.End()
-		w.w = w.x.Writer()
-		c.Writer, c.Request = w, w.x.Request()
+		defer w.scope.End()
+		w.w = w.scope.Writer()
+		c.Writer, c.Request = w, w.scope.Request()
 		c.Set(session.ContextName, c.Request.Context())
-		if err := w.x.Check(); err != nil {
+		if err := w.scope.Check(); err != nil {
 			Refuse(c, err)
 		} else {
 			c.Next()
 		}
-		if err := w.x.Commit(); err != nil {
+		if err := w.scope.Commit(); err != nil {
 			_ = c.Error(err)
 		}
 	}
@@ -106,8 +106,8 @@ func Mount(r gin.IRoutes, m *session.Manager) {
 // that Gin has made. A status alone is not sent by Gin, and so goes there.
 type writer struct {
 	gin.ResponseWriter
-	w http.ResponseWriter
-	x middleware.Exchange
+	w     http.ResponseWriter
+	scope middleware.Scope
 }
 
 func (w *writer) Header() http.Header               { return w.w.Header() }

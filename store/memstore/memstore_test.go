@@ -47,5 +47,6 @@ func TestStore(t *testing.T) {
 
 // The suite must also prove stores whose clock nobody can move.
 func TestStoreInRealTime(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(testing.TB) store.Store { return memstore.New() })
 }

@@ -18,15 +18,23 @@ func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
 	for i, p := range places {
 		if i > 0 && !scale.CI() {
-			break // cookies show what depends on frameworks
+			break // cookies show the differences between frameworks
 		}
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			address := p.open(t)
-			want := transcript(t, p.target(frameworks[0], address(t)))
-			for _, framework := range frameworks[1:] {
-				got := transcript(t, p.target(framework, address(t)))
-				differing := 0
+			transcripts := make([][]string, len(frameworks))
+			t.Run("frameworks", func(t *testing.T) {
+				for i, framework := range frameworks {
+					t.Run(framework, func(t *testing.T) {
+						t.Parallel()
+						transcripts[i] = transcript(t, p.target(framework, address(t)))
+					})
+				}
+			})
+			want := transcripts[0]
+			for i, framework := range frameworks[1:] {
+				got, differing := transcripts[i+1], 0
 				for i := range min(len(want), len(got)) {
 					if want[i] == got[i] {
 						continue

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
-	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 func testPrefs(t *testing.T, tt target) {
@@ -147,25 +146,6 @@ func testPrefsTooLarge(t *testing.T, tt target) {
 		}
 	}
 	b.page("/dashboard").isPage(200)
-}
-
-// Requests that change different values at once: with a store both win.
-func testPrefsInParallel(t *testing.T, tt target) {
-	s := start(t, tt, authtest.Options{})
-	b := s.signedIn(t, viewer)
-	const n = 40
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { b.put(fmt.Sprintf("key-%d", i), `1`).is(204) })
-	}
-	wg.Wait()
-	got := len(b.get("/api/prefs").is(200).object())
-	if !tt.inCookies() && got != n {
-		t.Errorf("%d values, want %d", got, n)
-	}
-	if got == 0 {
-		t.Error("no value was kept")
-	}
 }
 
 // upstream is an API that remembers the tokens that it was called with.
@@ -357,58 +337,5 @@ func testEventsAfterLogout(t *testing.T, tt target) {
 	b.copy().postForm("/logout").is(303)
 	if text, err := next(); err != io.EOF || time.Since(began) > 30*time.Second {
 		t.Errorf("after %v: %q (%v), want the end", time.Since(began), text, err)
-	}
-}
-
-// A hundred requests with one token that has expired: one refresh, a hundred
-// answers, every call upstream with the new token; and a second wave with the
-// old cookies gets the new ones.
-func testManyAtExpiry(t *testing.T, tt target) {
-	const n = 100
-	api := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {})
-	s := start(t, tt, authtest.Options{AccessLife: time.Second}, "UPSTREAM_URL="+api.URL)
-	for range scale.Of(1, 3, 100) {
-		b := s.signedIn(t, viewer)
-		old := b.copy()
-		b.get("/api/upstream").is(200)
-		first := api.called()[0]
-		at := time.Now().Add(time.Second)
-		s.auth.Advance(-time.Hour) // what the service's clock says does not matter
-		time.Sleep(time.Until(at))
-		// The access tokens of one second are all alike: the service counts
-		// those of a later one.
-		refreshes := s.auth.Refreshes()
-		for wave, client := range []*browser{b, old} {
-			start := make(chan struct{})
-			var wg sync.WaitGroup
-			for range n {
-				wg.Go(func() {
-					<-start
-					client.get("/api/upstream").is(200)
-				})
-			}
-			close(start)
-			wg.Wait()
-			calls := api.called()
-			if len(calls) != n {
-				t.Fatalf("wave %d: %d calls, want %d", wave, len(calls), n)
-			}
-			for _, token := range calls {
-				if token == first {
-					t.Errorf("wave %d: a call was made with the old token", wave)
-				}
-			}
-		}
-		// A machine that is busy may need longer than the next token lives.
-		most := 1 + int(time.Since(at)/(900*time.Millisecond))
-		if got := s.auth.Refreshes() - refreshes; got < 1 || got > most {
-			t.Errorf("%d refreshes, want 1 to %d", got, most)
-		}
-		if s.auth.Reuses() > 0 {
-			t.Fatalf("%d refresh tokens were used twice", s.auth.Reuses())
-		}
-		old.get("/api/me").is(200)
-		b.client.CloseIdleConnections()
-		old.client.CloseIdleConnections()
 	}
 }

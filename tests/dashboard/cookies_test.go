@@ -1,7 +1,6 @@
 package dashboard_test
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -68,59 +67,6 @@ func testCookieAttributes(t *testing.T, tt target) {
 	}
 }
 
-// A cookie that is not ours, cut, bent or too much of it is no session, and
-// never an error of the server.
-func testBentCookies(t *testing.T, tt target) {
-	s := start(t, tt, authtest.Options{})
-	good := s.signedIn(t, admin).cookies()
-	with := func(change func(c *http.Cookie)) *answer {
-		b := s.browser(t)
-		req := b.request("GET", "/api/me", nil)
-		for _, c := range good {
-			bent := *c
-			change(&bent)
-			req.AddCookie(&bent)
-		}
-		a, err := b.try(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	with(func(*http.Cookie) {}).is(200)
-	for name, change := range map[string]func(*http.Cookie){
-		"cut":       func(c *http.Cookie) { c.Value = c.Value[:len(c.Value)/2] },
-		"empty":     func(c *http.Cookie) { c.Value = "" },
-		"bent":      func(c *http.Cookie) { c.Value = "A" + c.Value[1:]; c.Value = c.Value[:50] + "zz" + c.Value[52:] },
-		"longer":    func(c *http.Cookie) { c.Value += "A" },
-		"repeated":  func(c *http.Cookie) { c.Value += c.Value },
-		"foreign":   func(c *http.Cookie) { c.Value = "MTc5NTQ1ODUzNnxzTDhITnZEQk4wdGM2ekFaSmI1Q" },
-		"very long": func(c *http.Cookie) { c.Value = strings.Repeat("A", 100_000) },
-		"exchanged": func(c *http.Cookie) { c.Value = good[len(good)-1].Value; c.Name = good[0].Name },
-		"of chunks": func(c *http.Cookie) { c.Value = "4." + c.Value },
-	} {
-		if name == "exchanged" && !tt.inCookies() {
-			continue // there is but one
-		}
-		a := with(change)
-		a.problem(401, "unauthenticated")
-		deleted := setCookies(a)
-		for cookie, parts := range deleted {
-			if parts[0] != "" || !slices.Contains(parts, "Max-Age=0") {
-				t.Errorf("%s: %s was set and not deleted: %q", name, cookie, parts[1:])
-			}
-		}
-		for _, c := range good {
-			if _, ok := deleted[c.Name]; !ok && name != "exchanged" {
-				t.Errorf("%s: %s was not deleted", name, c.Name)
-			}
-		}
-		if n := len(a.header.Values("Set-Cookie")); n != len(deleted) {
-			t.Errorf("%s: %d cookies were deleted by %d lines", name, len(deleted), n)
-		}
-	}
-}
-
 // Keys outlive the process; a new one takes over from the old one, which still
 // opens; without it nothing opens.
 func TestSessionKeys(t *testing.T) {
@@ -162,9 +108,8 @@ func testSessionEnds(t *testing.T, tt target) {
 	for _, env := range [][]string{{"IDLE_TIMEOUT=4s"}, {"LIFETIME=4s"}} {
 		s := start(t, tt, authtest.Options{}, env...)
 		b := s.signedIn(t, viewer)
-		at, _ := b.get("/api/me").is(200).object()["session_expires_at"].(float64)
-		// Unix seconds are cut off: the end is within the second that follows.
-		time.Sleep(time.Until(time.Unix(int64(at)+1, 0)))
+		b.get("/api/me").is(200)
+		time.Sleep(4*time.Second + 100*time.Millisecond)
 		b.get("/api/me").problem(401, "unauthenticated")
 		if left := b.cookies(); len(left) > 0 {
 			t.Errorf("%s: %d cookies are left", env, len(left))

@@ -3,8 +3,6 @@ package dashboard_test
 import (
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -274,22 +272,6 @@ func testLogout(t *testing.T, tt target) {
 	b.postJSON("/logout", `{"all":"yes"}`).problem(422, "invalid_request")
 }
 
-func testLogoutEverywhere(t *testing.T, tt target) {
-	s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
-	here, there, other := s.signedIn(t, viewer), s.signedIn(t, viewer), s.signedIn(t, analyst)
-	here.postForm("/logout", "all", "true").leadsTo("/")
-	here.get("/api/me").problem(401, "unauthenticated")
-	if tt.inCookies() {
-		// By the end of its access token at the latest.
-		eventually(t, "the other session ends", func() bool { return there.get("/api/me").status == 401 })
-	}
-	there.get("/api/me").problem(401, "unauthenticated")
-	other.get("/api/me").is(200)
-	if live := s.auth.LiveTokens(viewer); len(live) > 0 {
-		t.Errorf("%d refresh tokens are live", len(live))
-	}
-}
-
 func testCrossSite(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{}, "TRUSTED_ORIGINS=https://app.example.org")
 	b, in := s.browser(t), s.signedIn(t, viewer)
@@ -322,67 +304,5 @@ func testCrossSite(t *testing.T, tt target) {
 	} {
 		in.do("PUT", "/api/prefs/theme", `"dark"`, append(from, "Content-Type", typeJSON)...).is(204)
 		s.browser(t).do("POST", "/login", login, append(from, "Content-Type", typeForm)...).is(303)
-	}
-}
-
-// A user with very many roles fits the cookies; one with more than that is not
-// signed in, and the tokens do not stay behind.
-func testLargeSessions(t *testing.T, tt target) {
-	names := func(n int) []string {
-		roles := []string{"user", "admin"}
-		for i := range n {
-			roles = append(roles, "department-"+strings.Repeat(string(rune('a'+i%26)), 8)+"-"+time.Duration(i).String())
-		}
-		return roles
-	}
-	accounts := append(accounts(),
-		authtest.Account{Email: "many@example.com", Password: password, Roles: names(300)},
-		authtest.Account{Email: "most@example.com", Password: password, Roles: names(800)})
-	s := start(t, tt, authtest.Options{Accounts: accounts, AccessLife: 2 * time.Second})
-
-	b := s.signedIn(t, "many@example.com")
-	b.page("/admin").isPage(200)
-	if roles, _ := b.get("/api/me").object()["allowed_roles"].([]any); len(roles) != 302 {
-		t.Errorf("%d roles", len(roles))
-	}
-	eventually(t, "the tokens are renewed", func() bool { b.page("/admin").isPage(200); return s.auth.Refreshes() > 1 })
-	b.postForm("/logout").is(303)
-	if left := b.cookies(); len(left) > 0 {
-		t.Errorf("%d cookies are left after the logout", len(left))
-	}
-
-	b = s.browser(t)
-	if !tt.inCookies() {
-		b.postForm("/login", "email", "most@example.com", "password", password).is(303)
-		b.page("/admin").isPage(200)
-		return
-	}
-	b.postForm("/login", "email", "most@example.com", "password", password).isPage(500)
-	b.postJSON("/login", `{"email":"most@example.com","password":"`+password+`"}`).problem(500, "session_too_large")
-	if left := b.cookies(); len(left) > 0 {
-		t.Errorf("%d cookies were set", len(left))
-	}
-	b.get("/api/me").problem(401, "unauthenticated")
-	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens("most@example.com")) == 0 })
-}
-
-var tokenish = regexp.MustCompile(`eyJ[\w-]+\.eyJ|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-
-// No answer holds a token: the only UUID in any is the user's ID.
-func testTokensStayOnTheServer(t *testing.T, tt target) {
-	s := start(t, tt, authtest.Options{})
-	account, _ := s.auth.Account(admin)
-	b := s.browser(t)
-	answers := []*answer{b.postJSON("/login", `{"email":"`+admin+`","password":"`+password+`"}`)}
-	for _, path := range []string{"/", "/dashboard", "/admin", "/reports", "/api/me", "/api/prefs", "/api/events?n=1"} {
-		answers = append(answers, b.get(path), b.page(path))
-	}
-	for _, a := range answers {
-		text := a.body + strings.Join(slices.Concat(a.header["Set-Cookie"], a.header["Location"]), "\n")
-		for _, found := range tokenish.FindAllString(text, -1) {
-			if found != account.ID {
-				t.Errorf("%s: %.12s... is in the answer", a.what, found)
-			}
-		}
 	}
 }

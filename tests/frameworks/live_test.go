@@ -1,7 +1,6 @@
 package frameworks_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net/http"
@@ -126,58 +125,6 @@ func TestWebSocketEnds(t *testing.T) {
 		}
 		if websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 			t.Errorf("it ends with %v", err)
-		}
-	})
-}
-
-// Twenty events, one by one, over several access tokens.
-func TestEvents(t *testing.T) {
-	overAll(t, func(t *testing.T, framework, store string) {
-		s := newSite(t, store, 2*time.Second)
-		next := make(chan struct{})
-		s.serve(guarded[framework](s.m, map[string]http.HandlerFunc{
-			"/user": whoami,
-			"/events": func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "text/event-stream")
-				user := session.FromContext(r.Context())
-				for i := range 20 {
-					if _, err := user.AccessToken(r.Context()); err != nil {
-						t.Error(err)
-					}
-					fmt.Fprintf(w, "data: %d\n\n", i)
-					if err := http.NewResponseController(w).Flush(); err != nil {
-						t.Error(err)
-					}
-					<-next
-				}
-			},
-		}))
-		b := s.signedIn(viewer)
-		_, restore := b.cookies()
-		res, err := b.client.Get(b.url + "/events")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		lines := bufio.NewReader(res.Body)
-		for i := range 20 {
-			line, err := lines.ReadString('\n')
-			if want := fmt.Sprintf("data: %d\n", i); line != want {
-				t.Fatalf("%q, %v; want %q", line, err, want)
-			}
-			if _, err := lines.ReadString('\n'); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(250 * time.Millisecond) // 5 s in all
-			next <- struct{}{}
-		}
-		if n := s.auth.Refreshes(); n < 2 {
-			t.Errorf("%d refreshes in 5 s", n)
-		}
-		restore()
-		b.get("/user", 200, "0000000b")
-		if n := s.auth.Reuses(); n > 0 {
-			t.Errorf("%d refresh tokens were used twice", n)
 		}
 	})
 }

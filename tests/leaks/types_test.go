@@ -32,7 +32,7 @@ import (
 
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
-	"auth.ClaimNames", "auth.Claims", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
+	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
 	"middleware.Loader", "middleware.Page", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",
@@ -75,7 +75,7 @@ func TestTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets.AddJWT("access token", access)
-	var around middleware.Exchange
+	var around middleware.Scope
 	middleware.NewLoader(manager).Begin(&around, httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	err = memory.Put(context.Background(), store.Record{Key: "k", Version: 1, Data: []byte(secretText), ExpiresAt: time.Now().Add(time.Hour)}, 0)
 	if err != nil {
@@ -91,8 +91,9 @@ func TestTypes(t *testing.T) {
 		"session.SecretKey":          key,
 		"session.Session":            s,
 		"auth.Tokens":                tokens,
+		"auth.Grant":                 auth.Grant{Tokens: tokens, Claims: &auth.Claims{UserID: "user-1"}},
 		"session.Transport":          manager.Transport("api.example"),
-		"middleware.Exchange":        &around,
+		"middleware.Scope":           &around,
 		"synmetrix.Client":           client,
 		"synmetrix.Registration":     synmetrix.Registration{Email: "a@example.com", Password: secretText, Data: map[string]any{"pin": secretText}},
 		"synmetrix.TOTPKey":          synmetrix.TOTPKey{Secret: secretText},

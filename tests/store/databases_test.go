@@ -29,13 +29,18 @@ type database struct {
 
 // TestSQLite, TestPostgreSQL and TestMariaDB hold the SQL store to the same
 // rules on each database.
-func TestSQLite(t *testing.T) { database{dialect: sqlstore.SQLite}.test(t) }
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	database{dialect: sqlstore.SQLite}.test(t)
+}
 
 func TestPostgreSQL(t *testing.T) {
+	t.Parallel()
 	database{sqlstore.PostgreSQL, dbtest.Postgres(t)}.test(t)
 }
 
 func TestMariaDB(t *testing.T) {
+	t.Parallel()
 	database{sqlstore.MySQL, dbtest.MariaDB(t)}.test(t)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/sessiontest"
 	"github.com/synmetrix/session/synmetrix"
@@ -24,11 +25,11 @@ func TestAdmin(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	auth := authtest.NewServer(t, authtest.Options{
+	service := authtest.NewServer(t, authtest.Options{
 		Accounts: []authtest.Account{{Email: "ada@example.com", Password: "correct horse"}},
 	})
-	tokens, err := synmetrix.NewClient(auth.URL).Login(t.Context(), "ada@example.com", "correct horse")
-	if err != nil || tokens == (auth.Tokens{}) {
+	grant, err := synmetrix.NewClient(service.URL).Login(t.Context(), "ada@example.com", "correct horse")
+	if err != nil || grant.Tokens == (auth.Tokens{}) {
 		t.Errorf("%v", err)
 	}
 }

@@ -28,17 +28,17 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// What goes wrong between net/http and a service whose refresh is a GET that
-// can be done once.
+// The service refreshes with a GET that must be sent once, which net/http does not
+// guarantee. These tests check what the client does about it.
 
 func TestRefreshOnTheWire(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	c := newClient(t, srv.URL+"/base/")
 	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 		t.Fatal(err)
 	}
-	raw := srv.seen()[0].raw
+	raw := srv.requests()[0].raw
 	want := "GET /base/auth/token/refresh?refresh_token=" + oldRefresh + " HTTP/1.1\r\n" +
 		"Host: " + strings.TrimPrefix(srv.URL, "http://") + "\r\n" +
 		"User-Agent: synmetrix-session\r\n" +
@@ -48,9 +48,9 @@ func TestRefreshOnTheWire(t *testing.T) {
 	}
 }
 
-// A Transport repeats a GET on its own when a connection that was used before
-// breaks in place of an answer. The service has used up the token, or the
-// ticket, by then. No call is repeated, whatever its method.
+// If a reused connection breaks before the response, http.Transport repeats a GET.
+// The service may have used up the token or ticket by then. So the client repeats
+// no call, whatever its method.
 func TestCallsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for op, call := range map[string]func(*synmetrix.Client, context.Context) error{
@@ -67,20 +67,20 @@ func TestCallsAreSentOnce(t *testing.T) {
 		"logout": func(c *synmetrix.Client, ctx context.Context) error {
 			return c.Logout(ctx, auth.Tokens{RefreshToken: oldRefresh}, false)
 		},
-		"revoke": func(c *synmetrix.Client, ctx context.Context) error { return c.Revoke(ctx, liveAccess) },
+		"revoke": func(c *synmetrix.Client, ctx context.Context) error { return c.Revoke(ctx, validAccess) },
 	} {
-		for name, hangUp := range map[string]func(*exchange){
-			"reset":  (*exchange).reset,
-			"closed": func(x *exchange) { x.Close() },
+		for name, hangUp := range map[string]func(*received){
+			"reset":  (*received).reset,
+			"closed": func(x *received) { x.Close() },
 		} {
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				srv := serve(t, func(x *exchange) bool {
+				srv := serve(t, func(x *received) bool {
 					if x.n == 2 {
 						hangUp(x)
 						return false
 					}
-					x.send(ok(tokensBody(liveAccess, newRefresh)))
+					x.respond(ok(tokensBody(validAccess, newRefresh)))
 					return true
 				})
 				c := newClient(t, srv.URL)
@@ -90,7 +90,7 @@ func TestCallsAreSentOnce(t *testing.T) {
 				err := call(c, testContext(t))
 				wantError(t, err, op, synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 
-				seen := srv.seen()
+				seen := srv.requests()
 				if len(seen) != 2 || seen[0].conn != 1 || seen[1].conn != 1 {
 					t.Errorf("%d requests arrived, want 2 on one connection", len(seen))
 				}
@@ -99,16 +99,16 @@ func TestCallsAreSentOnce(t *testing.T) {
 	}
 }
 
-// The test above proves nothing unless this one passes: the same exchange with
-// a GET as one would send it is repeated.
+// A plain GET is repeated under the same conditions. Without this, the test above
+// would prove nothing.
 func TestPlainGetIsRepeated(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, func(x *exchange) bool {
+	srv := serve(t, func(x *received) bool {
 		if x.n == 2 {
 			x.reset()
 			return false
 		}
-		x.send(ok("{}"))
+		x.respond(ok("{}"))
 		return true
 	})
 	plain := &http.Client{Transport: synmetrix.NewTransport()}
@@ -121,34 +121,34 @@ func TestPlainGetIsRepeated(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	if n := len(srv.seen()); n != 3 {
+	if n := len(srv.requests()); n != 3 {
 		t.Errorf("%d requests arrived, want 3", n)
 	}
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
-	elsewhere := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	elsewhere := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	for _, status := range []int{301, 302, 303, 304, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			srv := serve(t, answering(reply(status, "text/plain", "", "Location: "+elsewhere.URL+"/auth/token/refresh?refresh_token="+oldRefresh)))
+			srv := serve(t, responding(reply(status, "text/plain", "", "Location: "+elsewhere.URL+"/auth/token/refresh?refresh_token="+oldRefresh)))
 			c := newClient(t, srv.URL)
 			_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
 			_, err = c.Login(testContext(t), email, password)
 			wantError(t, err, "login", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
-			if n := len(elsewhere.seen()); n != 0 {
+			if n := len(elsewhere.requests()); n != 0 {
 				t.Errorf("%d requests followed the redirect", n)
 			}
 		})
 	}
 }
 
-// Cookies of the service would win over the token in the next request.
+// In the next request, the service would prefer its cookie over the token.
 func TestCookiesAreNotKept(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(reply(200, jsonType, tokensBody(liveAccess, newRefresh),
+	srv := serve(t, responding(reply(200, jsonType, tokensBody(validAccess, newRefresh),
 		"Set-Cookie: refresh_token="+oldRefresh+"; Path=/; HttpOnly",
 		"Set-Cookie: permission_variables=%7B%7D; Path=/")))
 	c := newClient(t, srv.URL)
@@ -158,21 +158,21 @@ func TestCookiesAreNotKept(t *testing.T) {
 	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: newRefresh}); err != nil {
 		t.Fatal(err)
 	}
-	for _, x := range srv.seen() {
+	for _, x := range srv.requests() {
 		if x.req.Header.Get("Cookie") != "" || x.req.Header.Get("Referer") != "" {
 			t.Errorf("sent headers %v", x.req.Header)
 		}
 	}
 }
 
-func TestBodyIsCapped(t *testing.T) {
+func TestBodyIsLimited(t *testing.T) {
 	t.Parallel()
 	const chunk = 64 << 10
 	endless := func(status int) (*server, chan int) {
 		sent := make(chan int, 1)
-		return serve(t, func(x *exchange) bool {
+		return serve(t, func(x *received) bool {
 			head := "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-			x.send(fmt.Sprintf(head, status))
+			x.respond(fmt.Sprintf(head, status))
 			total := 0
 			for range 1024 {
 				n, err := fmt.Fprintf(x, "%x\r\n%s\r\n", chunk, strings.Repeat(" ", chunk))
@@ -195,25 +195,25 @@ func TestBodyIsCapped(t *testing.T) {
 			srv, sent := endless(status)
 			_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			wantError(t, err, "refresh", want.code, status, "", want.means)
-			// What was sent beyond the cap lies in the buffers of the two ends.
+			// Beyond the limit, the server can only fill the socket buffers.
 			if n := <-sent; n > 32<<20 {
-				t.Errorf("the server could send %d bytes", n)
+				t.Errorf("the server sent %d bytes", n)
 			}
 		})
 	}
 }
 
-func TestHeaderIsCapped(t *testing.T) {
+func TestHeaderIsLimited(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, answering(reply(200, jsonType, tokensBody(liveAccess, newRefresh), "X-Long: "+strings.Repeat("x", 1<<20))))
+	srv := serve(t, responding(reply(200, jsonType, tokensBody(validAccess, newRefresh), "X-Long: "+strings.Repeat("x", 1<<20))))
 	_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 }
 
-// The deadline is that of the whole call, also while the answer drips.
+// The deadline bounds the whole call, also while the response arrives slowly.
 func TestDeadline(t *testing.T) {
 	t.Parallel()
-	drip := func(x *exchange, s string) {
+	sendSlowly := func(x *received, s string) {
 		for i := range len(s) {
 			if _, err := io.WriteString(x, s[i:i+1]); err != nil {
 				return
@@ -221,19 +221,19 @@ func TestDeadline(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	body := tokensBody(liveAccess, newRefresh)
+	body := tokensBody(validAccess, newRefresh)
 	for name, test := range map[string]struct {
-		script func(*exchange) bool
+		script func(*received) bool
 		status int
 	}{
-		"silence": {func(x *exchange) bool { _, _ = io.Copy(io.Discard, x); return false }, 0},
-		"header drips": {func(x *exchange) bool {
-			drip(x, reply(200, jsonType, body, "X-Long: "+strings.Repeat("x", 4096)))
+		"no response": {func(x *received) bool { _, _ = io.Copy(io.Discard, x); return false }, 0},
+		"slow header": {func(x *received) bool {
+			sendSlowly(x, reply(200, jsonType, body, "X-Long: "+strings.Repeat("x", 4096)))
 			return false
 		}, 0},
-		"body drips": {func(x *exchange) bool {
-			x.send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)+4096))
-			drip(x, body+strings.Repeat(" ", 4096))
+		"slow body": {func(x *received) bool {
+			x.respond(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)+4096))
+			sendSlowly(x, body+strings.Repeat(" ", 4096))
 			return false
 		}, 200},
 	} {
@@ -247,7 +247,7 @@ func TestDeadline(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not a DeadlineExceeded", err)
 			}
-			if took < 300*time.Millisecond || took > 5*time.Second {
+			if took < 300*time.Millisecond || took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})
@@ -259,9 +259,9 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		call  func(*synmetrix.Client, context.Context) (auth.Grant, error)
-		first string // answer to the first request
-		op    string // the second
-		keeps auth.Tokens
+		first string // response to the first request
+		op    string // of the second request
+		want  auth.Tokens
 	}{
 		"activate": {func(c *synmetrix.Client, ctx context.Context) (auth.Grant, error) {
 			return c.Activate(ctx, ticket)
@@ -274,12 +274,12 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				srv, transport := servePipe(t, func(x *exchange) bool {
+				srv, transport := servePipe(t, func(x *received) bool {
 					time.Sleep(3 * time.Second)
 					if x.n == 1 {
-						x.send(test.first)
+						x.respond(test.first)
 					} else {
-						x.send(ok(tokensBody(liveAccess, newRefresh)))
+						x.respond(ok(tokensBody(validAccess, newRefresh)))
 					}
 					return true
 				})
@@ -290,10 +290,10 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
 				}
-				if tokens.Tokens != test.keeps {
-					t.Error("other tokens beside the error than those at hand")
+				if tokens.Tokens != test.want {
+					t.Error("the tokens together with the error are not those of the first response")
 				}
-				if n := len(srv.seen()); n != 2 {
+				if n := len(srv.requests()); n != 2 {
 					t.Errorf("%d requests arrived, want 2", n)
 				}
 			})
@@ -301,28 +301,28 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 	}
 }
 
-// A transport may have deadlines of its own, before those of the call.
+// A transport may have shorter time limits than the call.
 func TestDeadlineOfTransport(t *testing.T) {
 	t.Parallel()
-	silent := func(x *exchange) bool { _, _ = io.Copy(io.Discard, x); return false }
+	noResponse := func(x *received) bool { _, _ = io.Copy(io.Discard, x); return false }
 	for name, test := range map[string]struct {
 		scheme      string
 		change      func(*http.Transport)
 		code, means string
 	}{
-		"of a handshake": {"https:", func(t *http.Transport) {
+		"handshake": {"https:", func(t *http.Transport) {
 			t.DialContext = func(context.Context, string, string) (net.Conn, error) {
-				near, _ := net.Pipe() // nobody is at the other end
+				near, _ := net.Pipe() // the other end is not read
 				return near, nil
 			}
 			t.TLSHandshakeTimeout = time.Second
 		}, synmetrix.CodeUnreachable, "unavailable"},
-		"of an answer": {"http:", func(t *http.Transport) { t.ResponseHeaderTimeout = time.Second }, synmetrix.CodeNoAnswer, "outcome unknown, unavailable"},
+		"response header": {"http:", func(t *http.Transport) { t.ResponseHeaderTimeout = time.Second }, synmetrix.CodeNoAnswer, "outcome unknown, unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				srv, transport := servePipe(t, silent)
+				srv, transport := servePipe(t, noResponse)
 				test.change(transport)
 				c := newClient(t, strings.Replace(srv.URL, "http:", test.scheme, 1), synmetrix.WithTransport(transport))
 				start := time.Now()
@@ -336,10 +336,10 @@ func TestDeadlineOfTransport(t *testing.T) {
 	}
 }
 
-func TestCallerGivesUp(t *testing.T) {
+func TestCallIsCanceled(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})
-	srv := serve(t, func(x *exchange) bool {
+	srv := serve(t, func(x *received) bool {
 		close(arrived)
 		_, _ = io.Copy(io.Discard, x) // until the client hangs up
 		return false
@@ -356,13 +356,13 @@ func TestCallerGivesUp(t *testing.T) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
 
-	// A context that is over before the call sends nothing.
+	// With a context that is already canceled, nothing is sent.
 	_, err = c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
-	if n := len(srv.seen()); n != 1 {
+	if n := len(srv.requests()); n != 1 {
 		t.Errorf("%d requests arrived, want 1", n)
 	}
 }
@@ -391,7 +391,7 @@ func TestNothingWasSent(t *testing.T) {
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		t.Parallel()
-		srv := serve(t, answering(ok("{}")))
+		srv := serve(t, responding(ok("{}")))
 		_, err := newClient(t, strings.Replace(srv.URL, "http:", "https:", 1)).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, err, "refresh", synmetrix.CodeUnreachable, 0, "", "unavailable")
 	})
@@ -401,9 +401,9 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", jsonType)
-		_, _ = io.WriteString(w, tokensBody(liveAccess, newRefresh))
+		_, _ = io.WriteString(w, tokensBody(validAccess, newRefresh))
 	})
-	quiet := log.New(io.Discard, "", 0) // of handshakes that are to fail
+	quiet := log.New(io.Discard, "", 0) // failing handshakes are expected
 	start := func(config *tls.Config) (*httptest.Server, *http.Transport) {
 		srv := httptest.NewUnstartedServer(handler)
 		srv.TLS = config
@@ -417,16 +417,16 @@ func TestTLS(t *testing.T) {
 	}
 	tests := map[string]struct {
 		server  *tls.Config
-		client  func(*tls.Config) // nil: does not know the authority
+		client  func(*tls.Config) // nil: the client does not trust the authority
 		host    string
 		outcome string // code and cause
 	}{
-		"good":              {nil, func(*tls.Config) {}, "127.0.0.1", ""},
+		"valid":             {nil, func(*tls.Config) {}, "127.0.0.1", ""},
 		"unknown authority": {nil, nil, "127.0.0.1", "unreachable: the certificate is signed by an unknown authority"},
 		"another host":      {nil, func(*tls.Config) {}, "localhost", "unreachable: the certificate is for another host"},
 		"expired": {nil, func(c *tls.Config) { c.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) } },
 			"127.0.0.1", "unreachable: the certificate has expired or is not yet valid"},
-		"another use": {&tls.Config{Certificates: []tls.Certificate{clientCertificate(t)}}, func(*tls.Config) {},
+		"client certificate": {&tls.Config{Certificates: []tls.Certificate{clientCertificate(t)}}, func(*tls.Config) {},
 			"127.0.0.1", "unreachable: the certificate is not valid"},
 		"no common version": {&tls.Config{MaxVersion: tls.VersionTLS12}, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 },
 			"127.0.0.1", "unreachable: the TLS connection failed"},
@@ -458,7 +458,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// clientCertificate is one for those who call, and not for those who are called.
+// clientCertificate returns a certificate for clients, which a server must not use.
 func clientCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -478,7 +478,7 @@ func clientCertificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// A transport that does not say how far it came may have sent the request.
+// A transport without tracing may have sent the request before it fails.
 func TestForeignTransport(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("lost GET " + oldRefresh)
@@ -488,7 +488,7 @@ func TestForeignTransport(t *testing.T) {
 	_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
 	if errors.Is(err, broken) {
-		t.Error("an error of unknown content is passed on")
+		t.Error("an error with unknown content is passed on")
 	}
 
 	c = newClient(t, "http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
@@ -507,12 +507,12 @@ func TestForeignTransport(t *testing.T) {
 	}
 }
 
-// After a 101 the connection is raw, and need not end.
+// After a 101 the connection may stay open for ever. The client does not wait.
 func TestUpgradeIsNotAwaited(t *testing.T) {
 	t.Parallel()
 	released := make(chan struct{})
-	srv := serve(t, func(x *exchange) bool {
-		x.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+	srv := serve(t, func(x *received) bool {
+		x.respond("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
 		_, _ = io.Copy(io.Discard, x) // until the client hangs up
 		close(released)
 		return false
@@ -526,7 +526,7 @@ func TestUpgradeIsNotAwaited(t *testing.T) {
 	select {
 	case <-released:
 	case <-testContext(t).Done():
-		t.Error("the connection was kept")
+		t.Error("the connection was not closed")
 	}
 }
 
@@ -539,8 +539,8 @@ func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		closed := make(chan time.Time, 1)
-		srv, transport := servePipe(t, func(x *exchange) bool {
-			x.send(ok(tokensBody(liveAccess, newRefresh)))
+		srv, transport := servePipe(t, func(x *received) bool {
+			x.respond(ok(tokensBody(validAccess, newRefresh)))
 			if x.n == 2 {
 				_, _ = x.Read(make([]byte, 1))
 				closed <- time.Now()
@@ -554,13 +554,13 @@ func TestIdleConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		answered := time.Now()
-		if seen := srv.seen(); seen[1].conn != 1 {
-			t.Error("the connection was not used again")
+		responded := time.Now()
+		if seen := srv.requests(); seen[1].conn != 1 {
+			t.Error("the connection was not reused")
 		}
 		select {
 		case at := <-closed:
-			if idle := at.Sub(answered); idle != 4*time.Second {
+			if idle := at.Sub(responded); idle != 4*time.Second {
 				t.Errorf("the client closed the connection after %v, want 4 s", idle)
 			}
 		case <-testContext(t).Done():
@@ -569,16 +569,16 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// A client by default does so, too. How late it comes to it depends on how
-// busy the machine is.
+// The default transport closes idle connections, too. On a busy machine it may do
+// so late, so that there is no upper limit here.
 func TestIdleConnectionsByDefault(t *testing.T) {
 	t.Parallel()
 	closed := make(chan time.Duration, 1)
-	srv := serve(t, func(x *exchange) bool {
-		answered := time.Now()
-		x.send(ok(tokensBody(liveAccess, newRefresh)))
+	srv := serve(t, func(x *received) bool {
+		responded := time.Now()
+		x.respond(ok(tokensBody(validAccess, newRefresh)))
 		_, _ = x.Read(make([]byte, 1))
-		closed <- time.Since(answered)
+		closed <- time.Since(responded)
 		return false
 	})
 	c := newClient(t, srv.URL)
@@ -595,18 +595,18 @@ func TestIdleConnectionsByDefault(t *testing.T) {
 	}
 }
 
-// Nothing is left of calls that failed, were given up or timed out. (Not
+// Calls that fail, are canceled or time out leave no goroutines behind. (Not
 // parallel: it counts goroutines.)
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestNoGoroutineLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("calls", func(t *testing.T) {
-		srv := serve(t, func(x *exchange) bool {
+		srv := serve(t, func(x *received) bool {
 			switch x.n % 4 {
 			case 0:
-				x.send(ok(tokensBody(liveAccess, newRefresh)))
+				x.respond(ok(tokensBody(validAccess, newRefresh)))
 				return true
 			case 1:
-				x.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+				x.respond("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
 				return false
 			case 2:
 				x.reset()
@@ -628,8 +628,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-// Other users of http.DefaultTransport neither see the service's connections
-// nor break them. (Not parallel: it changes a global.)
+// The client does not use http.DefaultTransport, so that it shares no connections
+// with other code. (Not parallel: it changes a global variable.)
 func TestOwnTransport(t *testing.T) {
 	before := http.DefaultTransport
 	defer func() { http.DefaultTransport = before }()
@@ -637,7 +637,7 @@ func TestOwnTransport(t *testing.T) {
 		t.Error("http.DefaultTransport was used")
 		return nil, io.ErrUnexpectedEOF
 	})
-	srv := serve(t, answering(ok(tokensBody(liveAccess, newRefresh))))
+	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	for _, c := range []*synmetrix.Client{newClient(t, srv.URL), newClient(t, srv.URL, synmetrix.WithTransport(nil))} {
 		if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
 			t.Fatal(err)
@@ -645,8 +645,8 @@ func TestOwnTransport(t *testing.T) {
 	}
 }
 
-// The process's proxy settings are read once, so that the test runs itself in
-// a process with others.
+// A process reads its proxy settings once. So the test runs itself again in a
+// process with other settings.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("TEST_BEHIND_PROXY") != "" {
@@ -669,14 +669,14 @@ func TestProxy(t *testing.T) {
 		return string(out)
 	}
 
-	srv := serve(t, answering(reply(407, "text/html", "<h1>Who are you?</h1>")))
+	srv := serve(t, responding(reply(407, "text/html", "<h1>Who are you?</h1>")))
 	if out := run(srv.URL); !strings.Contains(out, "outcome: not_json 407\n") {
 		t.Errorf("behind a proxy:\n%s", out)
 	}
-	if seen := srv.seen(); len(seen) != 1 || seen[0].req.Host != "auth.invalid" {
+	if seen := srv.requests(); len(seen) != 1 || seen[0].req.Host != "auth.invalid" {
 		t.Errorf("the proxy saw %d requests", len(seen))
 	}
-	// An address that is none, with a password in it, is in no error.
+	// No error contains an invalid proxy address, which may hold a password.
 	if out := run("http://user:" + password + "@%zz"); !strings.Contains(out, "outcome: unreachable 0\n") {
 		t.Errorf("behind a broken proxy setting:\n%s", out)
 	}

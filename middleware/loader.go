@@ -1,0 +1,108 @@
+package middleware
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/synmetrix/session"
+)
+
+// Loader does the work of [Sessions] in separate steps. It is for adapters to
+// frameworks that have their own middleware types. Programs that use Sessions or
+// such an adapter do not need it. Its methods are safe for concurrent use.
+//
+//	var scope middleware.Scope
+//	if !l.Begin(&scope, w, r) {
+//		return next(w, r)
+//	}
+//	defer scope.End()
+//	w, r = scope.Writer(), scope.Request()
+//	if err := scope.Check(); err != nil {
+//		middleware.Refuse(w, r, err)
+//	} else {
+//		next(w, r)
+//	}
+//	return scope.Commit()
+type Loader struct {
+	settings *settings
+}
+
+// NewLoader returns a Loader. The arguments are those of [Sessions].
+func NewLoader(m *session.Manager, opts ...Option) *Loader {
+	s := &settings{manager: m, base: m.BasePath(), loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
+	for _, opt := range opts {
+		opt(s)
+	}
+	return &Loader{s}
+}
+
+// Begin loads the session of r into scope. The scope must be zero, and must not
+// be copied afterwards. Begin returns false and does nothing if r is already
+// inside a Scope of the same Manager.
+func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) bool {
+	m := l.settings.manager
+	// Only one Scope may commit a session: two would set its cookies twice.
+	if s := settingsIn(r.Context()); s != nil && s.manager == m {
+		return false
+	}
+	r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, l.settings)))
+	scope.manager = m
+	scope.writer = writer{w: w, r: r, x: x}
+	return true
+}
+
+// Scope is one request inside [Sessions], together with its response. It lasts
+// from [Loader.Begin] to [Scope.End].
+type Scope struct {
+	manager *session.Manager
+	writer  writer
+}
+
+// Writer returns the ResponseWriter for the handler. A response that bypasses
+// it carries no cookies.
+func (s *Scope) Writer() http.ResponseWriter { return s.writer.wrapped() }
+
+// Request returns the request with the session in its context.
+func (s *Scope) Request() *http.Request { return s.writer.r }
+
+// Check returns an error for [Refuse] if the request carries a session cookie
+// and session.Manager.CheckOrigin rejects it, or if [WithCleanPaths] rejects its
+// path. Call it once, before the handler.
+func (s *Scope) Check() error {
+	if settingsOf(s.writer.r.Context()).cleanPaths && !isClean(s.writer.r.URL) {
+		return &Problem{Status: http.StatusNotFound}
+	}
+	// A cross-origin request without a session cookie has no user's rights to
+	// abuse. Letting it through keeps public forms and webhooks working. The
+	// ready-made routes check the origin of every request; see guarded.
+	if !s.writer.x.CarriesCookie() {
+		return nil
+	}
+	return s.manager.CheckOrigin(s.writer.r)
+}
+
+// Commit saves the session and sets its cookies, unless the response has begun:
+// then its first byte has already committed. Call it after the handler returns,
+// but not after a panic.
+//
+// Commit returns the error of the first attempt. If it is not nil, Commit has
+// written a response with status 503.
+func (s *Scope) Commit() error {
+	s.writer.commit()
+	return s.writer.failed
+}
+
+// End releases the session. It must be called even after a panic, and it writes
+// no response. After a panic it adds the session's cookies to the header, for
+// the outer middleware that recovers and writes the response.
+func (s *Scope) End() {
+	if w := &s.writer; !w.committed {
+		w.prepare()
+		// The writer blocks everything after a failed commit, to keep the
+		// handler's output from following the 503. No 503 has been written here,
+		// so the recovering middleware may write its own response.
+		w.failed = nil
+	}
+	// The response is complete, so an error has no recipient. The Manager logs it.
+	_ = s.writer.x.End()
+}
