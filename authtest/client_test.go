@@ -73,7 +73,7 @@ func (c *conn) sub(name string, f func(c *conn)) {
 }
 
 // answer is a response that has been read.
-type answer struct {
+type response struct {
 	*testing.T
 	status int
 	header http.Header
@@ -82,7 +82,7 @@ type answer struct {
 
 // do sends a request with the given header fields, "Name: value" each. A body
 // is JSON unless a Content-Type is among them.
-func (c *conn) do(method, path, body string, header ...string) *answer {
+func (c *conn) do(method, path, body string, header ...string) *response {
 	c.Helper()
 	a, err := c.try(method, path, body, header...)
 	if err != nil {
@@ -91,7 +91,7 @@ func (c *conn) do(method, path, body string, header ...string) *answer {
 	return a
 }
 
-func (c *conn) try(method, path, body string, header ...string) (*answer, error) {
+func (c *conn) try(method, path, body string, header ...string) (*response, error) {
 	req, err := http.NewRequest(method, c.srv.URL+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -111,17 +111,17 @@ func (c *conn) try(method, path, body string, header ...string) (*answer, error)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
 // later sends a request whose answer is wanted later.
-func (c *conn) later(method, path, body string) <-chan *answer {
-	ch := make(chan *answer, 1)
+func (c *conn) later(method, path, body string) <-chan *response {
+	ch := make(chan *response, 1)
 	go func() {
 		a, err := c.try(method, path, body)
 		if err != nil {
 			c.Errorf("%s %s: %v", method, path, err)
-			a = &answer{T: c.T}
+			a = &response{T: c.T}
 		}
 		ch <- a
 	}()
@@ -152,17 +152,17 @@ func (c *conn) leave(method, path, body string) {
 	}
 }
 
-func (c *conn) post(path, body string, header ...string) *answer {
+func (c *conn) post(path, body string, header ...string) *response {
 	c.Helper()
 	return c.do("POST", path, body, header...)
 }
 
-func (c *conn) get(path string, header ...string) *answer {
+func (c *conn) get(path string, header ...string) *response {
 	c.Helper()
 	return c.do("GET", path, "", header...)
 }
 
-func (c *conn) refresh(token string) *answer {
+func (c *conn) refresh(token string) *response {
 	c.Helper()
 	return c.get("/auth/token/refresh?refresh_token=" + token)
 }
@@ -210,10 +210,10 @@ func (c *conn) live(user string, want int) {
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
 // is checks for an empty answer.
-func (a *answer) is(status int) *answer {
+func (a *response) wantEmpty(status int) *response {
 	a.Helper()
 	if a.status != status || a.body != "" {
-		a.Errorf("answer is %d %q, want %d without a body", a.status, a.body, status)
+		a.Errorf("response is %d %q, want %d without a body", a.status, a.body, status)
 	}
 	if ct := a.header.Get("Content-Type"); status == 204 && ct != "" {
 		a.Errorf("Content-Type is %q, want none", ct)
@@ -222,7 +222,7 @@ func (a *answer) is(status int) *answer {
 }
 
 // says checks for an error, to the byte. Without a message it is a bare one.
-func (a *answer) says(status int, message string) *answer {
+func (a *response) wantError(status int, message string) *response {
 	a.Helper()
 	want := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
 	if message != "" {
@@ -231,7 +231,7 @@ func (a *answer) says(status int, message string) *answer {
 	}
 	want += "}"
 	if a.status != status || a.body != want {
-		a.Errorf("answer is %d %s, want %d %s", a.status, a.body, status, want)
+		a.Errorf("response is %d %s, want %d %s", a.status, a.body, status, want)
 	}
 	if ct := a.header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
 		a.Errorf("Content-Type is %q", ct)
@@ -240,14 +240,14 @@ func (a *answer) says(status int, message string) *answer {
 }
 
 // bare checks for the 400 without a message.
-func (a *answer) bare() *answer {
+func (a *response) wantBadRequest() *response {
 	a.Helper()
-	return a.says(400, "")
+	return a.wantError(400, "")
 }
 
-func (a *answer) serverError() *answer {
+func (a *response) serverError() *response {
 	a.Helper()
-	return a.says(500, "An internal server error occurred")
+	return a.wantError(500, "An internal server error occurred")
 }
 
 // session is the body that carries tokens.
@@ -263,22 +263,22 @@ type session struct {
 }
 
 // session checks for a 200 with tokens in the body, as cookie:false gets it.
-func (a *answer) session() session {
+func (a *response) session() session {
 	a.Helper()
 	var s session
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken == "" {
-		a.Fatalf("answer is %d %s, want a session with both tokens", a.status, a.body)
+		a.Fatalf("response is %d %s, want a session with both tokens", a.status, a.body)
 	}
 	return s
 }
 
 // cookieSession checks for a 200 with the refresh token in a cookie only, and
 // returns that.
-func (a *answer) cookieSession() string {
+func (a *response) cookieSession() string {
 	a.Helper()
 	var s session
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken != "" {
-		a.Fatalf("answer is %d %s, want a session without a refresh token", a.status, a.body)
+		a.Fatalf("response is %d %s, want a session without a refresh token", a.status, a.body)
 	}
 	token := a.cookies()["refresh_token"]
 	if token == "" {
@@ -288,7 +288,7 @@ func (a *answer) cookieSession() string {
 }
 
 // cookies returns the values of the cookies that are set.
-func (a *answer) cookies() map[string]string {
+func (a *response) cookies() map[string]string {
 	values := make(map[string]string)
 	for _, cookie := range (&http.Response{Header: a.header}).Cookies() {
 		values[cookie.Name] = cookie.Value
@@ -297,7 +297,7 @@ func (a *answer) cookies() map[string]string {
 }
 
 // clears checks that both cookies are cleared, in the service's words.
-func (a *answer) clears() *answer {
+func (a *response) clears() *response {
 	a.Helper()
 	want := []string{
 		"refresh_token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
@@ -310,7 +310,7 @@ func (a *answer) clears() *answer {
 }
 
 // untouched checks that no cookie is set.
-func (a *answer) untouched() *answer {
+func (a *response) noCookies() *response {
 	a.Helper()
 	if got := a.header["Set-Cookie"]; got != nil {
 		a.Errorf("Set-Cookie is %q, want none", got)
@@ -345,6 +345,6 @@ type row struct {
 
 func (c *conn) rows(path string, rows []row, header ...string) {
 	for _, r := range rows {
-		c.sub(r.name, func(c *conn) { c.post(path, r.body, header...).says(r.status, r.message) })
+		c.sub(r.name, func(c *conn) { c.post(path, r.body, header...).wantError(r.status, r.message) })
 	}
 }

@@ -14,32 +14,32 @@ const callback = "http://localhost/callback"
 
 // redirects checks for a 302 to an address that begins with to, and returns the
 // rest of it.
-func (a *answer) redirects(to string) (rest string) {
+func (a *response) redirects(to string) (rest string) {
 	a.Helper()
 	location := a.header.Get("Location")
 	rest, found := strings.CutPrefix(location, to)
 	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
 		a.header.Get("Content-Type") != "text/plain; charset=utf-8" || a.header.Get("Vary") != "Origin, Accept" {
-		a.Fatalf("answer is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
+		a.Fatalf("response is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
 	}
 	return rest
 }
 
 // sentBack checks for a redirect to an address without a token in it, nor in a
 // cookie.
-func (a *answer) sentBack(to string) {
+func (a *response) sentBack(to string) {
 	a.Helper()
-	if rest := a.untouched().redirects(to); rest != "" {
+	if rest := a.noCookies().redirects(to); rest != "" {
 		a.Errorf("%q follows the address", rest)
 	}
 }
 
 // linkRefused checks for a redirect to the address of failures, or for a message
 // where there is none.
-func (a *answer) linkRefused(failure, message string) {
+func (a *response) linkRefused(failure, message string) {
 	a.Helper()
 	if failure == "" {
-		a.untouched().says(401, message)
+		a.noCookies().wantError(401, message)
 		return
 	}
 	a.sentBack(failure)
@@ -60,7 +60,7 @@ func TestHeadOnActivationLink(t *testing.T) {
 	c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
 	c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false}`)
 	link := path(t, c.mail().Link)
-	a := c.do("HEAD", link, "").is(302)
+	a := c.do("HEAD", link, "").wantEmpty(302)
 	if location := a.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
 		t.Errorf("HEAD leads to %q", location)
 	}
@@ -76,7 +76,7 @@ func TestLoginLink(t *testing.T) {
 		c := serve(t)
 		a := c.post("/auth/login", body).clears()
 		if a.status != 200 || a.body != `{"magicLink":true}` {
-			t.Errorf("answer is %d %s", a.status, a.body)
+			t.Errorf("response is %d %s", a.status, a.body)
 		}
 		m := c.mail()
 		if m.To != "ada@example.com" || m.Subject != "Secure log in link" || m.Ticket != "" ||
@@ -85,14 +85,14 @@ func TestLoginLink(t *testing.T) {
 		}
 		// It does not use the token up, as often as it is followed.
 		for range 2 {
-			if token := c.get(path(t, m.Link)).untouched().redirects(callback + "?refresh_token="); token != m.Token {
+			if token := c.get(path(t, m.Link)).noCookies().redirects(callback + "?refresh_token="); token != m.Token {
 				t.Errorf("token is %s, want that of the e-mail", token)
 			}
 		}
 		next := c.refresh(m.Token).session().RefreshToken
-		c.get(path(t, m.Link)).bare() // it is used up now
-		c.post("/auth/logout?refresh_token="+next, "").is(204)
-		c.get("/auth/magic-link?action=log-in&token=" + next).bare()
+		c.get(path(t, m.Link)).wantBadRequest() // it is used up now
+		c.post("/auth/logout?refresh_token="+next, "").wantEmpty(204)
+		c.get("/auth/magic-link?action=log-in&token=" + next).wantBadRequest()
 	})
 	t.Run("cookie mode hands the token to the caller", func(t *testing.T) {
 		c := serve(t)
@@ -105,14 +105,14 @@ func TestLoginLink(t *testing.T) {
 		m := c.mail()
 		c.srv.Advance(31 * 24 * time.Hour)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
-		c.refresh(m.Token).says(401, refused)
+		c.refresh(m.Token).wantError(401, refused)
 		// While the account is inactive the link goes on being followed, and
 		// what it leads to is no good.
 		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
 		m = c.srv.Emails()[1]
 		for range 2 {
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=" + m.Token)
-			c.refresh(m.Token).says(401, refused)
+			c.refresh(m.Token).wantError(401, refused)
 		}
 	})
 	t.Run("log-in never asks for the second factor", func(t *testing.T) {
@@ -124,17 +124,17 @@ func TestLoginLink(t *testing.T) {
 	})
 	t.Run("no password, refused", func(t *testing.T) {
 		c := serve(t)
-		c.post("/auth/login", `{"email":"nobody@example.com"}`).says(400, "Account does not exist.")
+		c.post("/auth/login", `{"email":"nobody@example.com"}`).wantError(400, "Account does not exist.")
 		c.noMail()
 		c = serve(t, authtest.Options{NoMagicLink: true})
-		c.post("/auth/login", body).says(400, `"password" is required`)
+		c.post("/auth/login", body).wantError(400, `"password" is required`)
 	})
 	t.Run("no password, SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
 		c := serve(t, authtest.Options{OnEmail: func(authtest.Email) error { return errors.New("no") }})
 		c.post("/auth/login", body).serverError()
 		c = serve(t, authtest.Options{NoEmails: true})
 		if a := c.post("/auth/login", body); a.body != `{"magicLink":true}` {
-			t.Errorf("answer is %s", a.body)
+			t.Errorf("response is %s", a.body)
 		}
 		c.noMail()
 	})
@@ -156,13 +156,13 @@ func TestLoginLink(t *testing.T) {
 			"token=x&action=register&x=1":       `"x" is not allowed`,
 			"token=x&token=y&action=register":   `"token" must be a string`,
 		} {
-			c.get("/auth/magic-link?"+query).says(400, message)
+			c.get("/auth/magic-link?"+query).wantError(400, message)
 		}
 	})
 	t.Run("log-in, token unknown or not a UUID", func(t *testing.T) {
 		c := serve(t)
-		c.get("/auth/magic-link?action=log-in&token=garbage").bare()
-		c.get("/auth/magic-link?action=log-in&token=" + uuid4).bare()
+		c.get("/auth/magic-link?action=log-in&token=garbage").wantBadRequest()
+		c.get("/auth/magic-link?action=log-in&token=" + uuid4).wantBadRequest()
 	})
 	t.Run("success URL already has a query", func(t *testing.T) {
 		c := serve(t)
@@ -220,7 +220,7 @@ func TestRegisterLink(t *testing.T) {
 			c.srv.Advance(time.Hour)
 			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
 			if failure == "" {
-				c.get(link + "garbage").bare() // to the database, which does not take it
+				c.get(link + "garbage").wantBadRequest() // to the database, which does not take it
 			} else {
 				c.get(link+"garbage").linkRefused(failure, refusal)
 			}
@@ -271,10 +271,10 @@ func TestActivate(t *testing.T) {
 	})
 	t.Run("missing, not a UUID v4, extra cookie parameter", func(t *testing.T) {
 		c := serve(t)
-		c.get("/auth/activate").says(400, `"ticket" is required`)
-		c.get("/auth/activate?ticket=x").says(400, `"ticket" must be a valid GUID`)
-		c.get("/auth/activate?ticket=8d7d3a0e-4f3c-1d4f-9d57-1f6f0e0b2a11").says(400, `"ticket" must be a valid GUID`) // version 1
-		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").says(400, `"cookie" is not allowed`)
+		c.get("/auth/activate").wantError(400, `"ticket" is required`)
+		c.get("/auth/activate?ticket=x").wantError(400, `"ticket" must be a valid GUID`)
+		c.get("/auth/activate?ticket=8d7d3a0e-4f3c-1d4f-9d57-1f6f0e0b2a11").wantError(400, `"ticket" must be a valid GUID`) // version 1
+		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").wantError(400, `"cookie" is not allowed`)
 	})
 	t.Run("REDIRECT_URL_SUCCESS unset", func(t *testing.T) {
 		c, m := setup(t)
@@ -286,7 +286,7 @@ func TestActivate(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
 		m := c.mail()
 		c.get(path(t, m.Link)).redirects(callback)
-		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).says(401, "Invalid or expired ticket.")
+		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).wantError(401, "Invalid or expired ticket.")
 	})
 }
 

@@ -63,8 +63,8 @@ func ExampleGate() {
 
 	var gate authtest.Gate
 	srv.Inject(authtest.Refresh, authtest.Fault{After: &gate})
-	answer := make(chan string)
-	go func() { answer <- status(srv, token) }()
+	response := make(chan string)
+	go func() { response <- status(srv, token) }()
 
 	<-gate.Arrived(1) // the token is rotated, and nothing answered yet
 	for _, token := range srv.LiveTokens("ada@example.com") {
@@ -75,7 +75,7 @@ func ExampleGate() {
 		res.Body.Close()
 	}
 	gate.Open()
-	fmt.Println(<-answer)
+	fmt.Println(<-response)
 	fmt.Println("live tokens:", len(srv.LiveTokens("ada@example.com")))
 	// Output:
 	// 200 OK

@@ -24,7 +24,7 @@ func TestFaults(t *testing.T) {
 		err     error  // how it breaks off
 		leaves  bool   // until the client hangs up
 		rotated bool
-		check   func(*testing.T, *answer)
+		check   func(*testing.T, *response)
 	}{
 		{name: "nothing", status: 200, rotated: true},
 		{name: "status", fault: authtest.Fault{Status: 503}, status: 503},
@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 			name:   "header and body",
 			fault:  authtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}, Body: `{"a":1}`},
 			status: 429, body: `{"a":1}`,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if a.header.Get("Retry-After") != "7" || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 					t.Errorf("header is %v", a.header)
 				}
@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "HTML", fault: authtest.Fault{Status: 200, Body: "<html>"}, status: 200, body: "<html>",
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if ct := a.header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") {
 					t.Errorf("Content-Type is %s", ct)
 				}
@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 			name:   "redirect",
 			fault:  authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}},
 			status: 302,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if a.header.Get("Location") != "/elsewhere" {
 					t.Errorf("header is %v", a.header)
 				}
@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 		{name: "hang after", fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, leaves: true, rotated: true},
 		{
 			name: "without tokens", fault: authtest.Fault{Edit: authtest.DropTokens}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				var body map[string]any
 				if err := json.Unmarshal([]byte(a.body), &body); err != nil || body["user"] == nil || body["jwt_token"] != nil || body["refresh_token"] != nil {
 					t.Errorf("body is %s (%v)", a.body, err)
@@ -76,7 +76,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "unusable JWT", fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if s := a.session(); s.JWT != "unusable" || len(s.RefreshToken) != 36 {
 					t.Errorf("body is %s", a.body)
 				}
@@ -84,7 +84,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "cut", fault: authtest.Fault{Edit: authtest.Truncate}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if json.Valid([]byte(a.body)) || !strings.HasPrefix(a.body, `{"jwt_token"`) {
 					t.Errorf("body is %s", a.body)
 				}
@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "too large", fault: authtest.Fault{Edit: authtest.Enlarge}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if len(a.body) < 2<<20 {
 					t.Errorf("body has %d bytes", len(a.body))
 				}
@@ -100,8 +100,8 @@ func TestFaults(t *testing.T) {
 			},
 		},
 		{name: "drip", fault: authtest.Fault{Drip: 100 * time.Millisecond}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) { a.session() }},
-		{name: "edit of one's own", fault: authtest.Fault{Edit: func(a *authtest.Answer) { a.Status = 418 }}, status: 418, rotated: true},
+			check: func(t *testing.T, a *response) { a.session() }},
+		{name: "edit of one's own", fault: authtest.Fault{Edit: func(a *authtest.Response) { a.Status = 418 }}, status: 418, rotated: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestFaults(t *testing.T) {
 			if tt.leaves {
 				c.leave("GET", path+token, "")
 			} else if a, err := c.whole(path + token); !errors.Is(err, tt.err) || a.status != tt.status {
-				t.Fatalf("answer is %d (%v), want %d (%v)", a.status, err, tt.status, tt.err)
+				t.Fatalf("response is %d (%v), want %d (%v)", a.status, err, tt.status, tt.err)
 			} else if err == nil {
 				if tt.body != "" && a.body != tt.body {
 					t.Errorf("body is %q, want %q", a.body, tt.body)
@@ -146,18 +146,18 @@ func TestFaults(t *testing.T) {
 // whole sends a GET that is on the wire at most once: net/http would repeat one
 // without a body where a used connection is reset. The answer has what came
 // before the error.
-func (c *conn) whole(path string) (*answer, error) {
+func (c *conn) whole(path string) (*response, error) {
 	req, err := http.NewRequest("GET", c.srv.URL+path, struct{ io.Reader }{strings.NewReader("")})
 	if err != nil {
 		c.Fatal(err)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return &answer{T: c.T}, err
+		return &response{T: c.T}, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
 func TestInjectNoStatus(t *testing.T) {
@@ -224,14 +224,14 @@ func TestBackendDown(t *testing.T) {
 			c.srv.SetRedirects(callback, "https://app.example.com/failed")
 			c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 			method, path, _ := strings.Cut(tt.request, " ")
-			a := c.do(method, path, tt.body, bearer(access)).untouched()
+			a := c.do(method, path, tt.body, bearer(access)).noCookies()
 			switch tt.status {
 			case 204:
-				a.is(204)
+				a.wantEmpty(204)
 			case 302:
 				a.sentBack("https://app.example.com/failed")
 			default:
-				a.says(tt.status, tt.message)
+				a.wantError(tt.status, tt.message)
 			}
 			c.live("ada@example.com", 1)
 		})
@@ -240,8 +240,8 @@ func TestBackendDown(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
-		c.refresh(token).bare()
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.refresh(token).wantBadRequest()
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
 		c.srv.Clear()
 		c.refresh(token).session()
 	})
@@ -253,16 +253,16 @@ func TestBackendDown(t *testing.T) {
 				t.Errorf("%s is %d %s", path, a.status, a.body)
 			}
 		}
-		c.get("/nothing").says(404, "Not Found")
+		c.get("/nothing").wantError(404, "Not Found")
 	})
 	t.Run("links without REDIRECT_URL_ERROR", func(t *testing.T) {
 		c := serve(t)
 		c.srv.SetRedirects(callback, "")
 		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
-		c.get("/auth/activate?ticket=" + uuid4).bare()
-		c.get("/auth/magic-link?action=register&token=" + uuid4).bare()
+		c.get("/auth/activate?ticket=" + uuid4).wantBadRequest()
+		c.get("/auth/magic-link?action=register&token=" + uuid4).wantBadRequest()
 	})
-	t.Run("accepts but never answers", func(t *testing.T) {
+	t.Run("accepts but never responses", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Any, authtest.Fault{Deliver: authtest.Hang})
 		c.leave("GET", "/auth/token/refresh?refresh_token="+uuid4, "")
@@ -281,31 +281,31 @@ func TestNoToken(t *testing.T) {
 
 	t.Run("login, after a good password check", func(t *testing.T) {
 		c := setup(t, authtest.Login)
-		c.post("/auth/login", login).untouched().bare()
+		c.post("/auth/login", login).noCookies().wantBadRequest()
 		c.live("ada@example.com", 0)
 		c.srv.Inject(authtest.Login, fault)
-		c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(401, "Username and password do not match")
+		c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).wantError(401, "Username and password do not match")
 	})
 	t.Run("login without a password", func(t *testing.T) {
 		c := setup(t, authtest.Login)
-		c.post("/auth/login", `{"email":"ada@example.com"}`).untouched().bare()
+		c.post("/auth/login", `{"email":"ada@example.com"}`).noCookies().wantBadRequest()
 		c.noMail()
 	})
 	t.Run("anonymous login", func(t *testing.T) {
 		c := setup(t, authtest.Login, authtest.Options{AnonymousUsers: true})
-		c.post("/auth/login", `{"anonymous":true}`).untouched().bare()
+		c.post("/auth/login", `{"anonymous":true}`).noCookies().wantBadRequest()
 	})
 	t.Run("MFA, and the ticket stays good", func(t *testing.T) {
 		c := setup(t, authtest.TOTP)
 		body := `{"ticket":"` + c.ticket() + `","code":"` + c.code(0) + `","cookie":false}`
-		c.post("/auth/mfa/totp", body).untouched().bare()
+		c.post("/auth/mfa/totp", body).noCookies().wantBadRequest()
 		c.post("/auth/mfa/totp", body).session()
 	})
 	t.Run("register, and the account exists", func(t *testing.T) {
 		c := setup(t, authtest.Register)
 		const body = `{"email":"new@example.com","password":"secret","cookie":false}`
-		c.post(registerPath, body).untouched().bare()
-		c.post(registerPath, body).says(400, "Account already exists.")
+		c.post(registerPath, body).noCookies().wantBadRequest()
+		c.post(registerPath, body).wantError(400, "Account already exists.")
 		c.post("/auth/login", body).session()
 	})
 	for name, body := range map[string]string{
@@ -317,7 +317,7 @@ func TestNoToken(t *testing.T) {
 			c.pending(c.post(registerPath, body), "new@example.com")
 			c.srv.Inject(authtest.Any, fault)
 			link := path(t, c.mail().Link)
-			c.get(link).untouched().bare()
+			c.get(link).noCookies().wantBadRequest()
 			if a, _ := c.srv.Account("new@example.com"); a.Inactive {
 				t.Error("the account is inactive")
 			}

@@ -16,7 +16,7 @@ func containsAll(s string, parts ...string) bool {
 	return true
 }
 
-func jwtOf(a *answer) string {
+func jwtOf(a *response) string {
 	var s session
 	_ = json.Unmarshal([]byte(a.body), &s)
 	return s.JWT

@@ -72,7 +72,7 @@ func TestAccessTokenEverywhere(t *testing.T) {
 	for alg, opts := range map[string]authtest.Options{"HS256": {}, "RS256": {RSAKey: rsaKey()}} {
 		t.Run(alg, func(t *testing.T) {
 			c := serve(t, opts)
-			same := func(name, user string, a *answer) {
+			same := func(name, user string, a *response) {
 				t.Helper()
 				account, _ := c.srv.Account(user)
 				iat := c.srv.Now().Unix()
@@ -185,9 +185,9 @@ func TestVerify(t *testing.T) {
 				t.Run(tt.name, func(t *testing.T) {
 					a := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
 					if tt.good {
-						a.is(204)
+						a.wantEmpty(204)
 					} else {
-						a.says(401, "Not logged in")
+						a.wantError(401, "Not logged in")
 					}
 				})
 			}
@@ -247,7 +247,7 @@ func TestKeyID(t *testing.T) {
 // GET /auth/jwks.
 func TestJWKS(t *testing.T) {
 	c := serve(t)
-	c.get("/auth/jwks").says(501, "JWKS is not implemented on this server.")
+	c.get("/auth/jwks").wantError(501, "JWKS is not implemented on this server.")
 
 	for name, tt := range map[string]struct {
 		without []string
@@ -266,7 +266,7 @@ func TestJWKS(t *testing.T) {
 			want := `{"keys":[{"e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(rsaKey().N.Bytes()) +
 				`","kty":"RSA","kid":"` + kid + `"` + tt.end
 			if a.status != 200 || a.body != want {
-				t.Errorf("answer is %d %s, want %s", a.status, a.body, want)
+				t.Errorf("response is %d %s, want %s", a.status, a.body, want)
 			}
 			if got := a.header.Get("Cache-Control"); !strings.HasPrefix(got, "no-store") {
 				t.Errorf("Cache-Control is %q", got)
@@ -282,7 +282,7 @@ func TestRS256(t *testing.T) {
 		t.Error("there is a secret beside the RSA key")
 	}
 	access, _ := c.login("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 
 	a := c.get("/auth/jwks")
 	var set struct {
@@ -320,7 +320,7 @@ func TestRS256(t *testing.T) {
 		for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS512} {
 			forged, _ := jwt.NewWithClaims(method, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
 				SignedString(secret)
-			c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+			c.post("/auth/token/revoke", "", bearer(forged)).wantError(401, "Not logged in")
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // The limit of production, of 1000 requests in 15 minutes and any other.
 func TestRateLimit(t *testing.T) {
 	// says checks the headers of an answer; without a limit there are none.
-	says := func(t *testing.T, a *answer, limit, remaining, reset string) {
+	says := func(t *testing.T, a *response, limit, remaining, reset string) {
 		t.Helper()
 		for name, want := range map[string]string{
 			"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset,
@@ -30,13 +30,13 @@ func TestRateLimit(t *testing.T) {
 		reset := at(15 * time.Minute)
 		_, token := c.srv.SignIn("ada@example.com")
 		says(t, c.refresh(token), "1000", "999", reset) // on every answer
-		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "998", reset)
+		says(t, c.get("/nothing").wantError(404, "Not Found"), "1000", "998", reset)
 		for range 998 {
 			c.get("/version")
 		}
 		c.srv.Advance(10 * time.Minute)
 		for range 2 {
-			a := c.get("/auth/token/refresh?refresh_token="+token).says(429, "You are being rate limited.")
+			a := c.get("/auth/token/refresh?refresh_token="+token).wantError(429, "You are being rate limited.")
 			says(t, a, "1000", "0", reset)
 			// The whole window, not the time left, and none of the other headers.
 			if got := a.header.Get("Retry-After"); got != "900" {
@@ -50,7 +50,7 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("the token was used %d times, want once", info.Uses)
 		}
 		c.srv.Advance(5 * time.Minute)
-		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "999", at(30*time.Minute))
+		says(t, c.get("/nothing").wantError(404, "Not Found"), "1000", "999", at(30*time.Minute))
 	})
 	t.Run("headers on every answer", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1000, Now: clock})
@@ -79,15 +79,15 @@ func TestRateLimit(t *testing.T) {
 			}
 			says(t, a, "1000", strconv.Itoa(left), at(15*time.Minute))
 		}
-		c.get("/auth/jwks", "Cookie: permission_variables=x").bare()
+		c.get("/auth/jwks", "Cookie: permission_variables=x").wantBadRequest()
 		left -= 2
 		says(t, c.get("/version"), "1000", strconv.Itoa(left), at(15*time.Minute))
 	})
 	t.Run("all paths except /healthz", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1})
-		c.get("/nothing").says(404, "Not Found")
+		c.get("/nothing").wantError(404, "Not Found")
 		for _, path := range []string{"/version", "/auth/jwks", "/"} {
-			c.get(path).says(429, "You are being rate limited.")
+			c.get(path).wantError(429, "You are being rate limited.")
 		}
 		for range 2 {
 			a := c.get("/healthz")
@@ -100,9 +100,9 @@ func TestRateLimit(t *testing.T) {
 	t.Run("MAX_REQUESTS and TIME_FRAME", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 2, RateWindow: 1500 * time.Millisecond, Now: clock})
 		for range 2 {
-			c.get("/nothing").says(404, "Not Found")
+			c.get("/nothing").wantError(404, "Not Found")
 		}
-		a := c.get("/nothing").says(429, "You are being rate limited.")
+		a := c.get("/nothing").wantError(429, "You are being rate limited.")
 		says(t, a, "2", "0", at(1500*time.Millisecond))
 		if got := a.header.Get("Retry-After"); got != "2" {
 			t.Errorf("Retry-After is %s, want 2", got)
@@ -111,14 +111,14 @@ func TestRateLimit(t *testing.T) {
 	t.Run("another X-Forwarded-For gets a fresh quota", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 2})
 		for range 2 {
-			c.get("/nothing").says(404, "Not Found")
+			c.get("/nothing").wantError(404, "Not Found")
 		}
-		c.get("/nothing").says(429, "You are being rate limited.")
+		c.get("/nothing").wantError(429, "You are being rate limited.")
 		// One proxy is trusted: the last entry counts.
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.1, 192.0.2.7").says(404, "Not Found")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(404, "Not Found")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(429, "You are being rate limited.")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7, 192.0.2.1").says(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.1, 192.0.2.7").wantError(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").wantError(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").wantError(429, "You are being rate limited.")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7, 192.0.2.1").wantError(404, "Not Found")
 	})
 	t.Run("not by default", func(t *testing.T) {
 		c := serve(t)

@@ -119,11 +119,11 @@ func TestHandler(t *testing.T) {
 	}
 	res.Body.Close()
 	if res.StatusCode != 200 || res.ProtoMajor != 2 {
-		t.Errorf("answer is %d over HTTP/%d", res.StatusCode, res.ProtoMajor)
+		t.Errorf("response is %d over HTTP/%d", res.StatusCode, res.ProtoMajor)
 	}
 	srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Reset, Times: 1})
 	if res, err := ts.Client().Get(ts.URL + "/healthz"); err == nil {
-		t.Errorf("answer is %d, want a reset", res.StatusCode)
+		t.Errorf("response is %d, want a reset", res.StatusCode)
 	}
 }
 
@@ -148,8 +148,8 @@ func TestShutdown(t *testing.T) {
 		c := serve(t)
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Healthz, authtest.Fault{Before: &gate})
-		answered := make(chan error, 1)
-		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		done := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); done <- err }()
 		<-gate.Arrived(1)
 		down := make(chan error, 1)
 		go func() { down <- c.srv.Shutdown(context.Background()) }()
@@ -161,7 +161,7 @@ func TestShutdown(t *testing.T) {
 			return err != nil
 		})
 		gate.Open()
-		if err := <-answered; err != nil {
+		if err := <-done; err != nil {
 			t.Errorf("the request in progress: %v", err)
 		}
 		if err := <-down; err != nil {
@@ -181,15 +181,15 @@ func TestShutdown(t *testing.T) {
 	t.Run("not for ever", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Hang})
-		answered := make(chan error, 1)
-		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		done := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); done <- err }()
 		eventually(t, func() bool { return c.srv.Requests(authtest.Healthz) == 1 })
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := c.srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
-		if <-answered == nil {
+		if <-done == nil {
 			t.Error("the hanging request was answered")
 		}
 	})
@@ -210,9 +210,9 @@ func TestClock(t *testing.T) {
 	}
 	// A short life is over when the clock says so.
 	access, _ := c.login("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 	c.srv.Advance(2 * time.Second)
-	c.post("/auth/token/revoke", "", bearer(access)).says(401, "Not logged in")
+	c.post("/auth/token/revoke", "", bearer(access)).wantError(401, "Not logged in")
 }
 
 // By default time goes by.
@@ -285,7 +285,7 @@ func TestAccounts(t *testing.T) {
 	if info, _ := c.srv.Token(s.RefreshToken); info.State != authtest.TokenEnded {
 		t.Errorf("its token is %s", info.State)
 	}
-	c.post("/auth/login", `{"email":"eva@example.com","password":"x"}`).says(400, "Account does not exist.")
+	c.post("/auth/login", `{"email":"eva@example.com","password":"x"}`).wantError(400, "Account does not exist.")
 
 	panics := map[string]func(){
 		"taken": func() { c.srv.AddAccount(authtest.Account{Email: "ADA@example.com"}) },
@@ -322,10 +322,10 @@ func TestTokenStates(t *testing.T) {
 	state(first, authtest.TokenLive, 0)
 	second := c.refresh(first).session().RefreshToken
 	state(first, authtest.TokenUsed, 1)
-	c.refresh(first).says(401, refused)
+	c.refresh(first).wantError(401, refused)
 	state(first, authtest.TokenUsed, 2)
 	state(second, authtest.TokenEnded, 0)
-	c.refresh(second).says(401, refused)
+	c.refresh(second).wantError(401, refused)
 	if n := c.srv.Reuses(); n != 1 {
 		t.Errorf("Reuses is %d: a token that was ended has not been used", n)
 	}
@@ -344,7 +344,7 @@ func TestTokenStates(t *testing.T) {
 	state(third, authtest.TokenExpired, 0)
 	c.live("ada@example.com", 0)
 	access, fourth := c.srv.SignIn("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 	state(first, authtest.TokenUsed, 2) // what is used up stays so
 	state(fourth, authtest.TokenEnded, 0)
 	if _, ok := c.srv.Token(uuid4); ok {

@@ -19,7 +19,7 @@ func TestRefresh(t *testing.T) {
 	t.Run("good, query", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
-		s := c.refresh(token).untouched().session()
+		s := c.refresh(token).noCookies().session()
 		if s.RefreshToken == token {
 			t.Error("the refresh token was not rotated")
 		}
@@ -39,20 +39,20 @@ func TestRefresh(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
 		_, token := c.login("ada@example.com")
 		next := c.refresh(token).session().RefreshToken
-		c.refresh(token).says(401, refused)
+		c.refresh(token).wantError(401, refused)
 		c.refresh(next).session() // a reuse has no consequences
 	})
 	t.Run("missing, empty, only in body, only a bearer", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
-		c.get(path).says(401, refused)
-		c.get(path+"?refresh_token=").says(401, refused)
-		c.get(path+"?token="+token).says(401, refused)
-		c.get(path+"?Refresh_Token="+token).says(401, refused)
-		c.get(path+"?token="+token, "Cookie: token="+token).says(401, refused)
-		c.do("GET", path, `{"refresh_token":"`+token+`"}`).says(401, refused)
-		c.get(path, bearer(token)).says(401, refused)
-		c.get(path, bearer(access)).says(401, refused)
+		c.get(path).wantError(401, refused)
+		c.get(path+"?refresh_token=").wantError(401, refused)
+		c.get(path+"?token="+token).wantError(401, refused)
+		c.get(path+"?Refresh_Token="+token).wantError(401, refused)
+		c.get(path+"?token="+token, "Cookie: token="+token).wantError(401, refused)
+		c.do("GET", path, `{"refresh_token":"`+token+`"}`).wantError(401, refused)
+		c.get(path, bearer(token)).wantError(401, refused)
+		c.get(path, bearer(access)).wantError(401, refused)
 		c.refresh(token + "&x=" + uuid4).session()
 	})
 	t.Run("never asks for the second factor", func(t *testing.T) {
@@ -66,25 +66,25 @@ func TestRefresh(t *testing.T) {
 			c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
 		},
 		"deleted account": func(c *conn, _, _ string) { c.srv.DeleteAccount("ada@example.com") },
-		"after revoke":    func(c *conn, access, _ string) { c.post("/auth/token/revoke", "", bearer(access)).is(204) },
-		"after logout":    func(c *conn, _, token string) { c.post("/auth/logout?refresh_token="+token, "").is(204) },
+		"after revoke":    func(c *conn, access, _ string) { c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204) },
+		"after logout":    func(c *conn, _, token string) { c.post("/auth/logout?refresh_token="+token, "").wantEmpty(204) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := serve(t)
 			access, token := c.login("ada@example.com")
 			spoil(c, access, token)
-			c.refresh(token).says(401, refused)
+			c.refresh(token).wantError(401, refused)
 		})
 	}
 	t.Run("unknown UUID", func(t *testing.T) {
 		c := serve(t)
-		c.refresh(uuid4).says(401, refused)
+		c.refresh(uuid4).wantError(401, refused)
 	})
 	t.Run("in its last second, the account active again", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
-		c.refresh(token).says(401, refused)
+		c.refresh(token).wantError(401, refused)
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
 		c.srv.Advance(30 * 24 * time.Hour)
 		c.refresh(token).session()
@@ -103,19 +103,19 @@ func TestRefresh(t *testing.T) {
 	t.Run("not a UUID, or given twice", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
-		c.refresh("garbage").bare()
-		c.refresh(token + "0").bare()
-		c.refresh(token[:35]).bare()
-		c.refresh(token[:35] + "g").bare()
-		c.refresh(token[:35] + "-" + token[35:]).bare()
-		c.refresh("-" + token).bare()
-		c.refresh(token + "-").bare()
-		c.refresh("%7B" + token).bare()
-		c.refresh(token + "%7D").bare()
-		c.refresh(strings.Replace(token, "-", "--", 1)).bare()
-		c.refresh("%20" + token).bare()
-		c.refresh(token + "&refresh_token=" + token).bare()
-		c.get(path + "?refresh_token[]=" + token).bare()
+		c.refresh("garbage").wantBadRequest()
+		c.refresh(token + "0").wantBadRequest()
+		c.refresh(token[:35]).wantBadRequest()
+		c.refresh(token[:35] + "g").wantBadRequest()
+		c.refresh(token[:35] + "-" + token[35:]).wantBadRequest()
+		c.refresh("-" + token).wantBadRequest()
+		c.refresh(token + "-").wantBadRequest()
+		c.refresh("%7B" + token).wantBadRequest()
+		c.refresh(token + "%7D").wantBadRequest()
+		c.refresh(strings.Replace(token, "-", "--", 1)).wantBadRequest()
+		c.refresh("%20" + token).wantBadRequest()
+		c.refresh(token + "&refresh_token=" + token).wantBadRequest()
+		c.get(path + "?refresh_token[]=" + token).wantBadRequest()
 		c.refresh(token).session() // it was not touched
 	})
 	t.Run("cookie A and query B", func(t *testing.T) {
@@ -135,32 +135,32 @@ func TestRefresh(t *testing.T) {
 		_, stale := c.login("ada@example.com")
 		token := c.refresh(stale).session().RefreshToken
 		for _, cookie := range []string{stale, uuid4, ""} {
-			c.get(path+"?refresh_token="+token, "Cookie: refresh_token="+cookie).says(401, refused)
+			c.get(path+"?refresh_token="+token, "Cookie: refresh_token="+cookie).wantError(401, refused)
 		}
 		c.refresh(token).session()
 	})
 	t.Run("broken permission_variables cookie", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
-		c.get(path+"?refresh_token="+token, "Cookie: permission_variables=x").bare()
+		c.get(path+"?refresh_token="+token, "Cookie: permission_variables=x").wantBadRequest()
 		c.refresh(token).session()
 	})
 	t.Run("HEAD consumes the token", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
-		c.do("HEAD", path+"?refresh_token="+token, "").is(200)
-		c.refresh(token).says(401, refused)
+		c.do("HEAD", path+"?refresh_token="+token, "").wantEmpty(200)
+		c.refresh(token).wantError(401, refused)
 	})
 	t.Run("account deleted between lookup and rotation", func(t *testing.T) {
 		c := serve(t, authtest.Options{Lax: true})
 		_, token := c.login("ada@example.com")
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: 1})
-		answer := c.later("GET", path+"?refresh_token="+token, "")
+		pending := c.later("GET", path+"?refresh_token="+token, "")
 		<-gate.Arrived(1)
 		c.srv.DeleteAccount("ada@example.com")
 		gate.Open()
-		(<-answer).serverError()
+		(<-pending).serverError()
 		if n := c.srv.Refreshes(); n != 0 {
 			t.Errorf("%d refreshes, want none", n)
 		}
@@ -168,7 +168,7 @@ func TestRefresh(t *testing.T) {
 	t.Run("POST", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
-		c.post(path+"?refresh_token="+token, "").says(404, "Not Found")
+		c.post(path+"?refresh_token="+token, "").wantError(404, "Not Found")
 		c.refresh(token).session()
 	})
 	t.Run("roles are those of now", func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestRefresh(t *testing.T) {
 			if len(orphans) != 1 || orphans[0] == token {
 				t.Fatalf("live are %q, want one that is new", orphans)
 			}
-			c.refresh(token).says(401, refused)
+			c.refresh(token).wantError(401, refused)
 			if !opts.Lax {
 				return // the retry was a reuse, which has ended it
 			}
@@ -229,7 +229,7 @@ func TestConcurrentRefreshes(t *testing.T) {
 					good = append(good, a.session().RefreshToken)
 					mu.Unlock()
 				default:
-					a.says(401, refused)
+					a.wantError(401, refused)
 				}
 			})
 		}
@@ -253,7 +253,7 @@ func TestConcurrentRefreshes(t *testing.T) {
 			if reuses := c.srv.Reuses(); reuses != n-1 {
 				t.Errorf("Reuses is %d, want %d", reuses, n-1)
 			}
-			c.refresh(token).says(401, refused) // whoever comes later
+			c.refresh(token).wantError(401, refused) // whoever comes later
 			distinct := make(map[string]bool)
 			for _, token := range good {
 				distinct[token] = true
@@ -285,8 +285,8 @@ func TestConcurrentRefreshes(t *testing.T) {
 			if reuses := c.srv.Reuses(); reuses != n-1 {
 				t.Errorf("Reuses is %d, want %d", reuses, n-1)
 			}
-			c.refresh(good[0]).says(401, refused) // the family is ended
-			c.refresh(other).session()            // another login is not
+			c.refresh(good[0]).wantError(401, refused) // the family is ended
+			c.refresh(other).session()                 // another login is not
 		})
 	}
 }
@@ -298,11 +298,11 @@ func TestRefreshRacingLogout(t *testing.T) {
 		_, token := c.login("ada@example.com")
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Refresh, authtest.Fault{Between: &gate, Times: 1})
-		answer := c.later("GET", "/auth/token/refresh?refresh_token="+token, "")
+		pending := c.later("GET", "/auth/token/refresh?refresh_token="+token, "")
 		<-gate.Arrived(1)
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
 		gate.Open()
-		c.refresh((<-answer).session().RefreshToken).session()
+		c.refresh((<-pending).session().RefreshToken).session()
 		if info, _ := c.srv.Token(token); info.State != authtest.TokenEnded {
 			t.Errorf("the old token is %s, want what the logout made of it", info.State)
 		}
@@ -313,12 +313,12 @@ func TestRefreshRacingLogout(t *testing.T) {
 			_, token := c.login("ada@example.com")
 			var gate authtest.Gate
 			c.srv.Inject(authtest.Logout, authtest.Fault{Between: &gate, Times: 1})
-			answer := c.later("POST", "/auth/logout?refresh_token="+token, `{"all":true}`)
+			pending := c.later("POST", "/auth/logout?refresh_token="+token, `{"all":true}`)
 			<-gate.Arrived(1)
 			next := c.refresh(token).session().RefreshToken
 			gate.Open()
-			(<-answer).is(204)
-			c.refresh(next).says(401, refused)
+			(<-pending).wantEmpty(204)
+			c.refresh(next).wantError(401, refused)
 			c.live("ada@example.com", 0)
 		}
 	})
@@ -327,11 +327,11 @@ func TestRefreshRacingLogout(t *testing.T) {
 		_, token := c.login("ada@example.com")
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
-		answer := c.later("GET", "/auth/token/refresh?refresh_token="+token, "")
+		pending := c.later("GET", "/auth/token/refresh?refresh_token="+token, "")
 		<-gate.Arrived(1)
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
 		gate.Open()
-		(<-answer).says(401, refused)
+		(<-pending).wantError(401, refused)
 		c.live("ada@example.com", 0)
 	})
 }
@@ -344,27 +344,27 @@ func TestRevoke(t *testing.T) {
 		access, _ := c.login("ada@example.com")
 		c.login("ada@example.com")
 		c.login("bob@example.com")
-		c.post(path, "", bearer(access)).is(204)
+		c.post(path, "", bearer(access)).wantEmpty(204)
 		c.live("ada@example.com", 0)
 		c.live("bob@example.com", 1)
-		c.post(path, "", bearer(access)).is(204) // the JWT stays valid, and there are none left
+		c.post(path, "", bearer(access)).wantEmpty(204) // the JWT stays valid, and there are none left
 	})
 	t.Run("the user no longer exists, or is inactive", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
-		c.post(path, "", bearer(access)).is(204) // nothing stops a JWT but its time
+		c.post(path, "", bearer(access)).wantEmpty(204) // nothing stops a JWT but its time
 		c.srv.DeleteAccount("ada@example.com")
-		c.post(path, "", bearer(access)).is(204)
+		c.post(path, "", bearer(access)).wantEmpty(204)
 	})
 	t.Run("no, bad or expired JWT, lower-case bearer", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
-		c.post(path, "").says(401, "Not logged in")
-		c.post(path, "", bearer("x.y.z")).says(401, "Not logged in")
-		c.post(path, "", "Authorization: bearer "+access).says(401, "Not logged in")
+		c.post(path, "").wantError(401, "Not logged in")
+		c.post(path, "", bearer("x.y.z")).wantError(401, "Not logged in")
+		c.post(path, "", "Authorization: bearer "+access).wantError(401, "Not logged in")
 		c.srv.Advance(15 * time.Minute)
-		c.post(path, "", bearer(access)).says(401, "Not logged in")
+		c.post(path, "", bearer(access)).wantError(401, "Not logged in")
 		c.live("ada@example.com", 1)
 	})
 }
@@ -414,11 +414,11 @@ func TestLogout(t *testing.T) {
 				c.srv.Advance(tt.later)
 				tt.header = []string{bearer(access)}
 			}
-			a := c.post("/auth/logout"+tt.query, tt.body, tt.header...).untouched()
+			a := c.post("/auth/logout"+tt.query, tt.body, tt.header...).noCookies()
 			if tt.status == 204 {
-				a.is(204)
+				a.wantEmpty(204)
 			} else {
-				a.says(tt.status, tt.message)
+				a.wantError(tt.status, tt.message)
 			}
 			c.live("ada@example.com", tt.left)
 		})
@@ -429,7 +429,7 @@ func TestLogout(t *testing.T) {
 		_, token := c.login("ada@example.com")
 		c.refresh(token).session()
 		for _, body := range []string{`{"all":true}`, ``} {
-			c.post("/auth/logout?refresh_token="+token, body).is(204)
+			c.post("/auth/logout?refresh_token="+token, body).wantEmpty(204)
 			c.live("ada@example.com", 1)
 			if info, _ := c.srv.Token(token); info.State != authtest.TokenUsed {
 				t.Errorf("the token is %s, want it as it was", info.State)
@@ -440,8 +440,8 @@ func TestLogout(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		for _, body := range []string{`{"all":true}`, ``} {
-			c.post("/auth/logout?refresh_token="+token+"&refresh_token="+token, body).is(204)
-			c.post("/auth/logout?refresh_token[]="+token, body).is(204)
+			c.post("/auth/logout?refresh_token="+token+"&refresh_token="+token, body).wantEmpty(204)
+			c.post("/auth/logout?refresh_token[]="+token, body).wantEmpty(204)
 		}
 		c.live("ada@example.com", 1)
 	})
@@ -450,14 +450,14 @@ func TestLogout(t *testing.T) {
 		_, old := c.login("ada@example.com")
 		c.srv.Advance(30*24*time.Hour + time.Second)
 		c.login("ada@example.com")
-		c.post("/auth/logout?refresh_token="+old, `{"all":true}`).is(204)
+		c.post("/auth/logout?refresh_token="+old, `{"all":true}`).wantEmpty(204)
 		c.live("ada@example.com", 1)
 	})
 	t.Run("all:true for an inactive account", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
 		c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
 		c.live("ada@example.com", 1)
 	})
@@ -465,17 +465,17 @@ func TestLogout(t *testing.T) {
 		c := serve(t)
 		_, inCookie := c.login("ada@example.com")
 		_, inQuery := c.login("ada@example.com")
-		c.post("/auth/logout?refresh_token="+inQuery, "", "Cookie: refresh_token="+inCookie).clears().is(204)
-		c.refresh(inCookie).says(401, refused)
+		c.post("/auth/logout?refresh_token="+inQuery, "", "Cookie: refresh_token="+inCookie).clears().wantEmpty(204)
+		c.refresh(inCookie).wantError(401, refused)
 		inQuery = c.refresh(inQuery).session().RefreshToken
 		// Cleared first, whatever the body then is.
-		c.post("/auth/logout", `{"all":1}`, "Cookie: refresh_token="+inQuery).clears().says(400, `"all" must be a boolean`)
+		c.post("/auth/logout", `{"all":1}`, "Cookie: refresh_token="+inQuery).clears().wantError(400, `"all" must be a boolean`)
 		c.refresh(inQuery).session()
 	})
 	t.Run("the JWT works on", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
-		c.post("/auth/logout?refresh_token="+token, "").is(204)
-		c.post("/auth/change-password", `{"old_password":"`+password+`","new_password":"another"}`, bearer(access)).is(204)
+		c.post("/auth/logout?refresh_token="+token, "").wantEmpty(204)
+		c.post("/auth/change-password", `{"old_password":"`+password+`","new_password":"another"}`, bearer(access)).wantEmpty(204)
 	})
 }
