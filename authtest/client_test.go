@@ -21,23 +21,21 @@ const (
 	password = "correct horse"
 	secret   = "JBSWY3DPEHPK3PXP"
 
-	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // one that nobody knows
+	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // not a token or ticket of the service
 )
 
-// The tests of the endpoints go through what was measured at the real service,
-// case by case and in the same order; a subtest or row has the name of its
-// case.
+// The tests of the endpoints repeat what was measured with the real service, case by
+// case. A subtest or table row has the name of its case.
 
-// conn is a client of one server, which follows no redirect and keeps no
-// cookie.
+// conn is a client of one server. It follows no redirects and keeps no cookies.
 type conn struct {
 	*testing.T
 	srv  *authtest.Server
 	http *http.Client
 }
 
-// serve starts a service with an account for each kind of row in the tables.
-// Its clock stands still unless it is moved, however slow a test is.
+// serve starts a service with the accounts that the tables use. Its clock moves only
+// with Advance, so that a slow test does not change the result.
 func serve(t *testing.T, opts ...authtest.Options) *conn {
 	t.Helper()
 	var o authtest.Options
@@ -72,7 +70,7 @@ func (c *conn) sub(name string, f func(c *conn)) {
 	c.Run(name, func(t *testing.T) { f(&conn{t, c.srv, c.http}) })
 }
 
-// answer is a response that has been read.
+// response is a response whose body has been read.
 type response struct {
 	*testing.T
 	status int
@@ -80,8 +78,8 @@ type response struct {
 	body   string
 }
 
-// do sends a request with the given header fields, "Name: value" each. A body
-// is JSON unless a Content-Type is among them.
+// do sends a request with the given header fields in the form "Name: value". A body is
+// JSON unless the fields include a Content-Type.
 func (c *conn) do(method, path, body string, header ...string) *response {
 	c.Helper()
 	a, err := c.try(method, path, body, header...)
@@ -114,7 +112,7 @@ func (c *conn) try(method, path, body string, header ...string) (*response, erro
 	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
-// later sends a request whose answer is wanted later.
+// later sends a request in a goroutine and returns a channel for its response.
 func (c *conn) later(method, path, body string) <-chan *response {
 	ch := make(chan *response, 1)
 	go func() {
@@ -128,7 +126,7 @@ func (c *conn) later(method, path, body string) <-chan *response {
 	return ch
 }
 
-// leave sends a request and hangs up once the server has it.
+// leave sends a request and hangs up after the server has received it.
 func (c *conn) leave(method, path, body string) {
 	c.Helper()
 	before := c.srv.Requests(authtest.Any)
@@ -148,7 +146,7 @@ func (c *conn) leave(method, path, body string) {
 	eventually(c.T, func() bool { return c.srv.Requests(authtest.Any) > before })
 	hangUp()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
-		c.Fatalf("%s %s: %v, want no answer until the client left", method, path, err)
+		c.Fatalf("%s %s: %v, want no response before the client hangs up", method, path, err)
 	}
 }
 
@@ -175,7 +173,7 @@ func (c *conn) login(email string) (access, refresh string) {
 	return s.JWT, s.RefreshToken
 }
 
-// ticket begins a login of the account with a second factor.
+// ticket starts a login of the account with a second factor and returns its ticket.
 func (c *conn) ticket() string {
 	c.Helper()
 	a := c.post("/auth/login", fmt.Sprintf(`{"email":"mfa@example.com","password":%q,"cookie":false}`, password))
@@ -198,7 +196,7 @@ func (c *conn) code(ago time.Duration) string {
 	return code
 }
 
-// live checks how many refresh tokens of a user are live.
+// live checks the number of a user's live refresh tokens.
 func (c *conn) live(user string, want int) {
 	c.Helper()
 	if n := len(c.srv.LiveTokens(user)); n != want {
@@ -206,10 +204,10 @@ func (c *conn) live(user string, want int) {
 	}
 }
 
-// bearer is the header field of an access token.
+// bearer returns the header field for an access token.
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
-// is checks for an empty answer.
+// wantEmpty checks the status of a response without a body.
 func (a *response) wantEmpty(status int) *response {
 	a.Helper()
 	if a.status != status || a.body != "" {
@@ -221,7 +219,8 @@ func (a *response) wantEmpty(status int) *response {
 	return a
 }
 
-// says checks for an error, to the byte. Without a message it is a bare one.
+// wantError checks an error response byte by byte. An empty message means an error
+// without a message.
 func (a *response) wantError(status int, message string) *response {
 	a.Helper()
 	want := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
@@ -239,7 +238,7 @@ func (a *response) wantError(status int, message string) *response {
 	return a
 }
 
-// bare checks for the 400 without a message.
+// wantBadRequest checks for a 400 without a message.
 func (a *response) wantBadRequest() *response {
 	a.Helper()
 	return a.wantError(400, "")
@@ -250,7 +249,7 @@ func (a *response) serverError() *response {
 	return a.wantError(500, "An internal server error occurred")
 }
 
-// session is the body that carries tokens.
+// session is a response body with tokens.
 type session struct {
 	JWT          string `json:"jwt_token"`
 	ExpiresIn    int64  `json:"jwt_expires_in"`
@@ -262,7 +261,7 @@ type session struct {
 	}
 }
 
-// session checks for a 200 with tokens in the body, as cookie:false gets it.
+// session checks for a 200 with both tokens in the body, the response to cookie:false.
 func (a *response) session() session {
 	a.Helper()
 	var s session
@@ -272,8 +271,8 @@ func (a *response) session() session {
 	return s
 }
 
-// cookieSession checks for a 200 with the refresh token in a cookie only, and
-// returns that.
+// cookieSession checks for a 200 with the refresh token only in a cookie, and returns
+// the token.
 func (a *response) cookieSession() string {
 	a.Helper()
 	var s session
@@ -287,7 +286,7 @@ func (a *response) cookieSession() string {
 	return token
 }
 
-// cookies returns the values of the cookies that are set.
+// cookies returns the values of the cookies that the response sets.
 func (a *response) cookies() map[string]string {
 	values := make(map[string]string)
 	for _, cookie := range (&http.Response{Header: a.header}).Cookies() {
@@ -296,7 +295,7 @@ func (a *response) cookies() map[string]string {
 	return values
 }
 
-// clears checks that both cookies are cleared, in the service's words.
+// clears checks that the response clears both cookies.
 func (a *response) clears() *response {
 	a.Helper()
 	want := []string{
@@ -309,7 +308,7 @@ func (a *response) clears() *response {
 	return a
 }
 
-// untouched checks that no cookie is set.
+// noCookies checks that the response sets no cookie.
 func (a *response) noCookies() *response {
 	a.Helper()
 	if got := a.header["Set-Cookie"]; got != nil {
@@ -318,7 +317,7 @@ func (a *response) noCookies() *response {
 	return a
 }
 
-// decode returns header and payload of a JWT as they are written.
+// decode returns the header and the payload of a JWT as text.
 func decode(t *testing.T, token string) (header, payload string) {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -336,7 +335,7 @@ func decode(t *testing.T, token string) (header, payload string) {
 	return text[0], text[1]
 }
 
-// row is one validation row of a table: a body and the error it gets.
+// row is a table row for a validation error: a request body and its error.
 type row struct {
 	name, body string
 	status     int

@@ -14,7 +14,7 @@ import (
 
 const uuidPattern = `[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`
 
-// The session body and its cookies, from every endpoint that responses with them.
+// The session body and its cookies, from every endpoint that returns them.
 func TestSessionBody(t *testing.T) {
 	endpoints := []struct {
 		name, user string
@@ -60,8 +60,8 @@ func TestSessionBody(t *testing.T) {
 	})
 }
 
-// sessionBody checks for a 200 with the body of a session, to the byte but for
-// the values that nobody knows beforehand.
+// sessionBody checks for a 200 with a session body, byte by byte except for the values
+// that are random.
 func (a *response) sessionBody(c *conn, user string, withToken bool) {
 	a.Helper()
 	account, _ := c.srv.Account(user)
@@ -75,8 +75,8 @@ func (a *response) sessionBody(c *conn, user string, withToken bool) {
 	}
 }
 
-// setsCookies checks both cookies to the byte, for an account with default
-// settings, and returns the refresh token.
+// setsCookies checks both cookies byte by byte, for an account with default settings,
+// and returns the refresh token.
 func (a *response) setsCookies(c *conn, user string) (token string) {
 	a.Helper()
 	account, _ := c.srv.Account(user)
@@ -104,7 +104,7 @@ func TestCookieSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		opts  authtest.Options
-		value string // how values begin
+		value string // the beginning of values
 		end   string
 	}{
 		{"default", authtest.Options{}, "", "; HttpOnly; SameSite=Lax"},
@@ -128,7 +128,7 @@ func TestCookieSettings(t *testing.T) {
 					t.Errorf("Set-Cookie is %s", line)
 				}
 			}
-			// What it sets it believes.
+			// The service accepts the cookies that it sets.
 			cookies := a.cookies()
 			header := "Cookie: refresh_token=" + cookies["refresh_token"] + "; permission_variables=" + cookies["permission_variables"]
 			c.get("/auth/token/refresh", header).cookieSession()
@@ -138,7 +138,7 @@ func TestCookieSettings(t *testing.T) {
 	}
 }
 
-// Values are escaped as encodeURIComponent of JavaScript does it.
+// Values are escaped like in JavaScript's encodeURIComponent.
 func TestCookieEscapes(t *testing.T) {
 	c := serve(t, authtest.Options{Accounts: []authtest.Account{
 		{Email: "eve@example.com", Password: password, Roles: []string{"A it's (a) b*!~é+&<"}},
@@ -163,9 +163,9 @@ func TestSignedCookies(t *testing.T) {
 		}
 	})
 	c.sub("vectors", func(c *conn) {
-		// "hello" and its signature are the example of the library that the
-		// service signs with. It is believed, so it is not a UUID; changed, it is
-		// an empty cookie.
+		// "hello" and its signature are an example of the library with which the
+		// service signs. The service accepts the signature, and then rejects "hello"
+		// because it is not a UUID. With a changed value the cookie counts as empty.
 		c = serve(c.T, authtest.Options{CookieSecret: "tobiiscool", Accounts: []authtest.Account{
 			{ID: "328ddebf-0000-4000-8000-000000000004", Email: "eve@example.com", Password: password},
 		}})
@@ -183,15 +183,15 @@ func TestSignedCookies(t *testing.T) {
 			c.Errorf("after a refresh permission_variables is\n%s, want\n%s", refreshed.cookies()["permission_variables"], want)
 		}
 	})
-	c.sub("a wrong signature is an empty cookie, which wins", func(c *conn) {
+	c.sub("a cookie with a wrong signature is empty and takes precedence", func(c *conn) {
 		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+cookies["refresh_token"]+"0").wantError(401, refused)
 		c.post(revoke, "", "Cookie: permission_variables="+cookies["permission_variables"]+"0").wantBadRequest()
 		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token=s%3Anone").wantError(401, refused)
-		// The signature of another value, of one's own.
+		// The signature of another cookie of the same user.
 		_, sig, _ := strings.Cut(cookies["refresh_token"], ".")
 		c.post(revoke, "", `Cookie: permission_variables=s%3A{"user-id":"`+bob.ID+`"}.`+sig).wantBadRequest()
 	})
-	c.sub("one without a signature is none", func(c *conn) {
+	c.sub("a cookie without a signature is ignored", func(c *conn) {
 		c.post(revoke, "", `Cookie: permission_variables={"user-id":"`+bob.ID+`"}`).wantError(401, "Not logged in")
 		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+uuid4).session()
 	})

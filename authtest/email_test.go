@@ -12,8 +12,8 @@ import (
 
 const callback = "http://localhost/callback"
 
-// redirects checks for a 302 to an address that begins with to, and returns the
-// rest of it.
+// redirects checks for a 302 to a URL that begins with to, and returns the rest of the
+// URL.
 func (a *response) redirects(to string) (rest string) {
 	a.Helper()
 	location := a.header.Get("Location")
@@ -25,17 +25,16 @@ func (a *response) redirects(to string) (rest string) {
 	return rest
 }
 
-// sentBack checks for a redirect to an address without a token in it, nor in a
-// cookie.
+// sentBack checks for a redirect to a URL, without a token in the URL or in a cookie.
 func (a *response) sentBack(to string) {
 	a.Helper()
 	if rest := a.noCookies().redirects(to); rest != "" {
-		a.Errorf("%q follows the address", rest)
+		a.Errorf("the URL continues with %q", rest)
 	}
 }
 
-// linkRefused checks for a redirect to the address of failures, or for a message
-// where there is none.
+// linkRefused checks for a redirect to the URL for failures, or for an error with the
+// message if no such URL is set.
 func (a *response) linkRefused(failure, message string) {
 	a.Helper()
 	if failure == "" {
@@ -45,7 +44,7 @@ func (a *response) linkRefused(failure, message string) {
 	a.sentBack(failure)
 }
 
-// path is a link of the service without its address.
+// path returns a link of the service without its base URL.
 func path(t *testing.T, link string) string {
 	t.Helper()
 	u, err := url.Parse(link)
@@ -55,7 +54,7 @@ func path(t *testing.T, link string) string {
 	return u.RequestURI()
 }
 
-// HEAD follows a link as GET does, and uses it up.
+// HEAD follows a link like GET, and uses it up.
 func TestHeadOnActivationLink(t *testing.T) {
 	c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
 	c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false}`)
@@ -67,8 +66,8 @@ func TestHeadOnActivationLink(t *testing.T) {
 	c.get(link).sentBack(callback)
 }
 
-// POST /auth/login without a password, and GET /auth/magic-link?action=log-in,
-// the link that it sends.
+// POST /auth/login without a password, and its link: GET
+// /auth/magic-link?action=log-in.
 func TestLoginLink(t *testing.T) {
 	const body = `{"email":"ada@example.com","cookie":false}`
 
@@ -83,7 +82,7 @@ func TestLoginLink(t *testing.T) {
 			m.Link != c.srv.URL+"/auth/magic-link?token="+m.Token+"&action=log-in" {
 			t.Errorf("e-mail is %+v", m)
 		}
-		// It does not use the token up, as often as it is followed.
+		// Following the link does not use the token up.
 		for range 2 {
 			if token := c.get(path(t, m.Link)).noCookies().redirects(callback + "?refresh_token="); token != m.Token {
 				t.Errorf("token is %s, want that of the e-mail", token)
@@ -94,7 +93,7 @@ func TestLoginLink(t *testing.T) {
 		c.post("/auth/logout?refresh_token="+next, "").wantEmpty(204)
 		c.get("/auth/magic-link?action=log-in&token=" + next).wantBadRequest()
 	})
-	t.Run("cookie mode hands the token to the caller", func(t *testing.T) {
+	t.Run("in cookie mode the response has the token", func(t *testing.T) {
 		c := serve(t)
 		token := c.post("/auth/login", `{"email":"ada@example.com"}`).cookies()["refresh_token"]
 		c.refresh(token).session()
@@ -106,8 +105,8 @@ func TestLoginLink(t *testing.T) {
 		c.srv.Advance(31 * 24 * time.Hour)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
 		c.refresh(m.Token).wantError(401, refused)
-		// While the account is inactive the link goes on being followed, and
-		// what it leads to is no good.
+		// While the account is inactive the link still redirects, but its token is
+		// refused.
 		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
 		m = c.srv.Emails()[1]
 		for range 2 {
@@ -115,7 +114,7 @@ func TestLoginLink(t *testing.T) {
 			c.refresh(m.Token).wantError(401, refused)
 		}
 	})
-	t.Run("log-in never asks for the second factor", func(t *testing.T) {
+	t.Run("log-in requires no second factor", func(t *testing.T) {
 		c := serve(t)
 		c.post("/auth/login", `{"email":"mfa@example.com","cookie":false}`)
 		token := c.mail().Token
@@ -185,7 +184,7 @@ func TestRegisterLink(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com"}`)
 		return c, c.mail()
 	}
-	t.Run("register, good ticket", func(t *testing.T) {
+	t.Run("register, valid ticket", func(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
@@ -207,7 +206,7 @@ func TestRegisterLink(t *testing.T) {
 		c.srv.SetRedirects("", "")
 		c.refresh(c.get(path(t, m.Link)).redirects("?refresh_token=")).session()
 	})
-	t.Run("register, ticket reused, unknown, garbage or too old", func(t *testing.T) {
+	t.Run("register, ticket reused, unknown, malformed or expired", func(t *testing.T) {
 		const link = "/auth/magic-link?action=register&token="
 		for _, failure := range []string{callback, ""} {
 			c, m := setup(t)
@@ -220,7 +219,7 @@ func TestRegisterLink(t *testing.T) {
 			c.srv.Advance(time.Hour)
 			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
 			if failure == "" {
-				c.get(link + "garbage").wantBadRequest() // to the database, which does not take it
+				c.get(link + "garbage").wantBadRequest() // an error of the database
 			} else {
 				c.get(link+"garbage").linkRefused(failure, refusal)
 			}
@@ -235,7 +234,7 @@ func TestActivate(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
 		return c, c.mail()
 	}
-	t.Run("good", func(t *testing.T) {
+	t.Run("valid", func(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
@@ -250,7 +249,7 @@ func TestActivate(t *testing.T) {
 		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
 		c.refresh(c.get(path(t, m.Link)).redirects("https://app.example.com/in?from=mail&refresh_token=")).session()
 	})
-	t.Run("in its last second", func(t *testing.T) {
+	t.Run("in the last second before expiry", func(t *testing.T) {
 		c, m := setup(t)
 		c.srv.Advance(time.Hour - time.Second)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
@@ -263,7 +262,7 @@ func TestActivate(t *testing.T) {
 			c.get("/auth/activate?ticket="+uuid4).linkRefused(failure, refusal)
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
 			c.get(path(t, m.Link)).linkRefused(failure, refusal)
-			c.get("/auth/activate?ticket="+c.ticket()).linkRefused(failure, refusal) // of an active account
+			c.get("/auth/activate?ticket="+c.ticket()).linkRefused(failure, refusal) // the ticket of an active account
 			c.post("/auth/register", `{"email":"late@example.com","password":"secret"}`)
 			c.srv.Advance(time.Hour)
 			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
@@ -281,7 +280,7 @@ func TestActivate(t *testing.T) {
 		c.srv.SetRedirects("", callback)
 		c.get(path(t, m.Link)).serverError()
 	})
-	t.Run("the ticket is good for nothing else", func(t *testing.T) {
+	t.Run("the ticket has no other use", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true, LostPassword: true})
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
 		m := c.mail()
@@ -295,6 +294,6 @@ func TestOnEmail(t *testing.T) {
 	c := serve(t, authtest.Options{OnEmail: func(m authtest.Email) error { seen = append(seen, m); return nil }})
 	c.post("/auth/login", `{"email":"ada@example.com","cookie":false}`)
 	if len(seen) != 1 || seen[0] != c.mail() {
-		t.Errorf("seen are %+v, kept are %+v", seen, c.srv.Emails())
+		t.Errorf("OnEmail got %+v, Emails returns %+v", seen, c.srv.Emails())
 	}
 }

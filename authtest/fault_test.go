@@ -18,15 +18,15 @@ func TestFaults(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault authtest.Fault
-		// what the client sees
+		// the response as the client receives it
 		status  int
-		body    string // of the whole of it, if set
-		err     error  // how it breaks off
-		leaves  bool   // until the client hangs up
+		body    string // the whole body, if set
+		err     error  // of the connection
+		leaves  bool   // no response until the client hangs up
 		rotated bool
 		check   func(*testing.T, *response)
 	}{
-		{name: "nothing", status: 200, rotated: true},
+		{name: "no fault", status: 200, rotated: true},
 		{name: "status", fault: authtest.Fault{Status: 503}, status: 503},
 		{name: "status, carried out", fault: authtest.Fault{Status: 500, CarryOut: true}, status: 500, rotated: true},
 		{
@@ -101,13 +101,13 @@ func TestFaults(t *testing.T) {
 		},
 		{name: "drip", fault: authtest.Fault{Drip: 100 * time.Millisecond}, status: 200, rotated: true,
 			check: func(t *testing.T, a *response) { a.session() }},
-		{name: "edit of one's own", fault: authtest.Fault{Edit: func(a *authtest.Response) { a.Status = 418 }}, status: 418, rotated: true},
+		{name: "edit function", fault: authtest.Fault{Edit: func(a *authtest.Response) { a.Status = 418 }}, status: 418, rotated: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := serve(t)
 			_, token := c.login("ada@example.com")
-			c.get("/healthz") // so that the connection is a used one
+			c.get("/healthz") // the connection is reused
 			tt.fault.Times = 1
 			c.srv.Inject(authtest.Refresh, tt.fault)
 
@@ -143,9 +143,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// whole sends a GET that is on the wire at most once: net/http would repeat one
-// without a body where a used connection is reset. The answer has what came
-// before the error.
+// whole sends a GET at most once: net/http would repeat a GET without a body if a
+// reused connection is reset. If there is an error, the response holds the part
+// before it.
 func (c *conn) whole(path string) (*response, error) {
 	req, err := http.NewRequest("GET", c.srv.URL+path, struct{ io.Reader }{strings.NewReader("")})
 	if err != nil {
@@ -174,7 +174,7 @@ func TestInjectNoStatus(t *testing.T) {
 	}
 }
 
-// What the service says while the database behind it fails.
+// The responses of the service while its database is down.
 func TestBackendDown(t *testing.T) {
 	const (
 		bare  = ""
@@ -212,7 +212,7 @@ func TestBackendDown(t *testing.T) {
 		{"activate", "GET /auth/activate?ticket=" + uuid4, "", authtest.Options{}, 302, ""},
 		{"magic-link register", "GET /auth/magic-link?action=register&token=" + uuid4, "", authtest.Options{}, 302, ""},
 		{"jwks", "GET /auth/jwks", "", authtest.Options{}, 501, "JWKS is not implemented on this server."},
-		// What is refused before the database is asked.
+		// Requests that are rejected before the first query.
 		{"login without an address", "POST /auth/login", `{}`, authtest.Options{}, 400, `"email" is required`},
 		{"refresh without a token", "GET /auth/token/refresh", "", authtest.Options{}, 401, "Invalid or expired refresh token."},
 		{"delete, off", "POST /auth/delete", "", authtest.Options{}, 500, "An internal server error occurred"},
@@ -262,14 +262,14 @@ func TestBackendDown(t *testing.T) {
 		c.get("/auth/activate?ticket=" + uuid4).wantBadRequest()
 		c.get("/auth/magic-link?action=register&token=" + uuid4).wantBadRequest()
 	})
-	t.Run("accepts but never responses", func(t *testing.T) {
+	t.Run("accepts but never responds", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Any, authtest.Fault{Deliver: authtest.Hang})
 		c.leave("GET", "/auth/token/refresh?refresh_token="+uuid4, "")
 	})
 }
 
-// What the service says when the token insert fails.
+// The responses of the service if it cannot store a new token.
 func TestNoToken(t *testing.T) {
 	fault := authtest.Fault{NoToken: true, Times: 1}
 	setup := func(t *testing.T, e authtest.Endpoint, opts ...authtest.Options) *conn {
@@ -279,7 +279,7 @@ func TestNoToken(t *testing.T) {
 	}
 	const login = `{"email":"ada@example.com","password":"` + password + `"}`
 
-	t.Run("login, after a good password check", func(t *testing.T) {
+	t.Run("login, after the password check", func(t *testing.T) {
 		c := setup(t, authtest.Login)
 		c.post("/auth/login", login).noCookies().wantBadRequest()
 		c.live("ada@example.com", 0)
@@ -295,7 +295,7 @@ func TestNoToken(t *testing.T) {
 		c := setup(t, authtest.Login, authtest.Options{AnonymousUsers: true})
 		c.post("/auth/login", `{"anonymous":true}`).noCookies().wantBadRequest()
 	})
-	t.Run("MFA, and the ticket stays good", func(t *testing.T) {
+	t.Run("MFA, and the ticket stays valid", func(t *testing.T) {
 		c := setup(t, authtest.TOTP)
 		body := `{"ticket":"` + c.ticket() + `","code":"` + c.code(0) + `","cookie":false}`
 		c.post("/auth/mfa/totp", body).noCookies().wantBadRequest()
@@ -325,7 +325,7 @@ func TestNoToken(t *testing.T) {
 		})
 	}
 	for name, opts := range map[string]authtest.Options{"strict": {}, "lax": {Lax: true}} {
-		t.Run("refresh, rolled back, token still good, "+name, func(t *testing.T) {
+		t.Run("refresh, rolled back, token still valid, "+name, func(t *testing.T) {
 			c := setup(t, authtest.Refresh, opts)
 			_, token := c.login("ada@example.com")
 			c.refresh(token).serverError()
@@ -415,7 +415,7 @@ func TestGate(t *testing.T) {
 	}
 	gate.Open()
 	<-done
-	gate.Step() // nobody waits
+	gate.Step() // no request waits
 	c.get("/healthz")
 	select {
 	case <-gate.Arrived(4):
@@ -459,7 +459,7 @@ func TestCloseEndsWhatFaultsHold(t *testing.T) {
 	go func() { c.srv.Close(); c.srv.Close(); close(closed) }()
 	for range faults {
 		if err := <-failed; err == nil {
-			t.Error("a request was answered by a closed server")
+			t.Error("a closed server sent a response")
 		}
 	}
 	select {

@@ -14,16 +14,16 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// What holds for all endpoints: how bodies are read, where tokens and identity
-// come from, and what every answer carries.
+// These tests are about all endpoints: how bodies are parsed, where tokens and
+// identity come from, and which headers every response has.
 
-// How bodies are read, and what is said of those that cannot be.
+// Bodies are parsed as JSON or as a form. Others are empty or an error.
 func TestBodies(t *testing.T) {
 	c := serve(t)
 	good := `{"email":"ada@example.com","password":"` + password + `","cookie":false}`
-	const empty = `"email" is required` // what an empty body gets from login
+	const empty = `"email" is required` // the error of a login with an empty body
 
-	c.sub("only JSON and forms are read", func(c *conn) {
+	c.sub("only JSON and forms are parsed", func(c *conn) {
 		for _, contentType := range []string{"application/json", "application/json; charset=utf-8", "APPLICATION/JSON; charset=UTF-8"} {
 			c.post("/auth/login", good, "Content-Type: "+contentType).session()
 		}
@@ -40,11 +40,11 @@ func TestBodies(t *testing.T) {
 		file, _ := w.CreateFormFile("extra", "extra.txt")
 		_, _ = file.Write([]byte("no key of the body"))
 		_ = w.Close()
-		// Its values are strings, and the string "false" means cookies.
+		// The values of a form are strings, and the string "false" selects cookies.
 		c.post("/auth/login", form.String(), "Content-Type: "+w.FormDataContentType()).cookieSession()
 		c.post("/auth/login", "x", "Content-Type: "+w.FormDataContentType()).wantBadRequest()
 	})
-	c.sub("a logout of another type is one without options", func(c *conn) {
+	c.sub("a logout with a body of another type has no options", func(c *conn) {
 		_, first := c.login("bob@example.com")
 		c.login("bob@example.com")
 		c.post("/auth/logout?refresh_token="+first, `{"all":true}`, "Content-Type: text/plain").wantEmpty(204)
@@ -83,12 +83,12 @@ func TestBodies(t *testing.T) {
 		c.post("/auth/login", "\ufeff\ufeff"+good).wantBadRequest()
 		c.post("/auth/login", " \ufeff"+good).wantBadRequest()
 	})
-	c.sub("nothing, compressed", func(c *conn) {
+	c.sub("a compressed empty body", func(c *conn) {
 		var packed bytes.Buffer
 		_ = gzip.NewWriter(&packed).Close()
 		c.post("/auth/login", packed.String(), "Content-Encoding: gzip").wantError(400, empty)
 	})
-	c.sub("__proto__ is no key", func(c *conn) {
+	c.sub("__proto__ is not a key", func(c *conn) {
 		c.post("/auth/login", `{"__proto__":{"x":1},"email":"ada@example.com","password":"wrong"}`).wantError(401, "Username and password do not match")
 		c.post("/auth/login", `{"__proto__":{"email":"ada@example.com","password":"`+password+`"}}`).wantError(400, empty)
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false,"user_data":{"__proto__":1},"register_options":{"__proto__":1}}`).session()
@@ -100,7 +100,7 @@ func TestBodies(t *testing.T) {
 	})
 }
 
-// endpoints are all there are, with the one method of each.
+// endpoints lists all endpoints and the method of each.
 var endpoints = []struct{ method, path string }{
 	{"POST", "/auth/register"},
 	{"POST", "/auth/login"},
@@ -128,8 +128,8 @@ var endpoints = []struct{ method, path string }{
 
 // Methods, paths and their slashes.
 func TestRoutes(t *testing.T) {
-	// Nothing of what can be switched on or off is off: that is no 404 either,
-	// but could be taken for the answer to a method.
+	// All features are on. The error of a feature that is off is not a 404, but could
+	// be mistaken for the error of a wrong method.
 	c := serve(t, authtest.Options{LostPassword: true, SelfDelete: true, AnonymousUsers: true})
 	const nothing = "Not Found"
 	for _, e := range endpoints {
@@ -138,7 +138,7 @@ func TestRoutes(t *testing.T) {
 			if a.status == 404 {
 				c.Fatalf("response is %d %s", a.status, a.body)
 			}
-			// A trailing slash is accepted, and so is another letter case.
+			// A trailing slash is accepted, and paths are not case-sensitive.
 			for _, path := range []string{e.path + "/", strings.ToUpper(e.path)} {
 				if same := c.do(e.method, path, ""); same.status != a.status || same.body != a.body && e.path != "/auth/mfa/generate" {
 					c.Errorf("%s: response is %d %s, want %d %s", path, same.status, same.body, a.status, a.body)
@@ -154,7 +154,7 @@ func TestRoutes(t *testing.T) {
 					c.do(method, e.path, "").wantError(404, nothing)
 				}
 			}
-			// HEAD goes where GET does.
+			// HEAD is routed like GET.
 			if head := c.do("HEAD", e.path, ""); (head.status == 404) != (e.method != "GET") {
 				c.Errorf("HEAD: %d", head.status)
 			}
@@ -167,8 +167,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Express, on which the service is built, takes one more slash after the path of
-// each of its routers.
+// Express, the framework of the service, accepts an extra slash after the path of each
+// router.
 func TestSlashes(t *testing.T) {
 	c := serve(t)
 	const nothing = "Not Found"
@@ -191,7 +191,7 @@ func TestSlashes(t *testing.T) {
 		"/auth//providers/github//x":     "An internal server error occurred",
 		"/auth/change-password//request": "An internal server error occurred",
 		"/healthz//":                     "",
-		// Nothing is decoded.
+		// Paths are not decoded.
 		"/auth/log%69n":   "",
 		"/%61uth/login":   "",
 		"/auth%2flogin":   "",
@@ -228,7 +228,7 @@ func TestOthers(t *testing.T) {
 			t.Errorf("%s: %d %q %q", path, a.status, a.body, ct)
 		}
 	}
-	// It needs no authentication. Here it changes nothing.
+	// The endpoint requires no authentication. In this service it changes nothing.
 	a := c.post("/change-env", `{"AUTH_ENABLED":"false"}`)
 	if a.status != 200 || a.body != `{"AUTH_ENABLED":"false"}` {
 		t.Errorf("/change-env: %d %s", a.status, a.body)
@@ -236,7 +236,7 @@ func TestOthers(t *testing.T) {
 	c.login("ada@example.com")
 
 	for _, provider := range []string{"apple", "facebook", "github", "google", "linkedin", "spotify", "twitter", "windowslive"} {
-		// Disabled, and so is all below.
+		// The provider and all paths below it are disabled.
 		c.get("/auth/providers/" + provider).serverError()
 		c.get("/auth/providers/" + provider + "/").serverError()
 		c.get("/auth/providers/" + provider + "/callback").serverError()
@@ -246,7 +246,7 @@ func TestOthers(t *testing.T) {
 	c.get("/auth/providers/nobody/github").wantError(404, "Not Found")
 }
 
-// AUTH_ENABLED=false is 404 for all of /auth, and for nothing else.
+// With AUTH_ENABLED=false all paths under /auth return 404, and no other paths.
 func TestSwitchedOff(t *testing.T) {
 	for name, opts := range map[string]authtest.Options{"alone": {NoAuth: true}, "MFA too": {NoAuth: true, NoMFA: true}} {
 		c := serve(t, opts)
@@ -271,7 +271,7 @@ func TestSwitchedOff(t *testing.T) {
 	}
 }
 
-// What every answer carries, and what only those under /auth do.
+// The headers of all responses, and those of responses under /auth.
 func TestHeaders(t *testing.T) {
 	c := serve(t)
 	access, token := c.login("ada@example.com")
@@ -336,14 +336,14 @@ func TestHeaders(t *testing.T) {
 		if tag := a.header.Get("ETag"); strings.HasPrefix(tag, `W/"`) == (r.status == 204 || r.status == 302) {
 			t.Errorf("%s: ETag is %q", r.path, tag)
 		}
-		// Nothing comes twice.
+		// No header occurs twice.
 		for name, values := range a.header {
 			if len(values) != 1 && name != "Set-Cookie" {
 				t.Errorf("%s: %s is %q", r.path, name, values)
 			}
 		}
 	}
-	// The tag that Express gives to "OK".
+	// The entity tag of Express for "OK".
 	if tag := c.get("/healthz").header.Get("ETag"); tag != `W/"2-nOO9QiTIwXgNtWtBJezz8kv3SLc"` {
 		t.Errorf("ETag of OK is %s", tag)
 	}
@@ -376,7 +376,7 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// Where identity is read from.
+// The identity comes from the access token or from a cookie.
 func TestIdentity(t *testing.T) {
 	c := serve(t)
 	bob, _ := c.srv.Account("bob@example.com")
@@ -389,7 +389,7 @@ func TestIdentity(t *testing.T) {
 		c.post(revoke, "", "Authorization: bearer "+access).wantError(401, "Not logged in")
 		c.post(revoke, "").wantError(401, "Not logged in")
 	})
-	c.sub("a hand-made cookie is believed and wins over the bearer", func(c *conn) {
+	c.sub("a forged cookie is accepted and takes precedence over the bearer token", func(c *conn) {
 		access, _ := c.login("ada@example.com")
 		c.login("bob@example.com")
 		forged := `Cookie: permission_variables={"user-id":"` + bob.ID + `"}`
@@ -417,10 +417,10 @@ func TestIdentity(t *testing.T) {
 		c.post("/auth/change-email", `{"new_email":"eva@example.com"}`, `Cookie: permission_variables={"user-id":"me"}`).wantBadRequest()
 		c.post(revoke, "", bearer(access), "Cookie: permission_variables=null").wantError(401, "Not logged in")
 	})
-	c.sub("of two cookies of one name the first counts, and quotes do not", func(c *conn) {
+	c.sub("the first of two cookies with one name counts, without quotes", func(c *conn) {
 		_, token := c.login("ada@example.com")
 		token = c.get("/auth/token/refresh", `Cookie: x; refresh_token="`+token+`"; refresh_token=`+uuid4).cookieSession()
-		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token").session() // a name alone is none
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token").session() // a cookie without a value is ignored
 	})
 }
 

@@ -82,15 +82,14 @@ func TestLogin(t *testing.T) {
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72])).session()
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q}`, long[:71])).wantError(401, "Username and password do not match")
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72]+"more")).session()
-		// Bytes, not letters.
+		// The limit counts bytes, not characters.
 		c.post(registerPath, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 40)+`"}`)
 		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 36)+`","cookie":false}`).session()
 		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 35)+`"}`).wantError(401, "Username and password do not match")
 	})
 }
 
-// The same, with the hashing that it costs by default, one login after the
-// other.
+// With the default cost, logins hash passwords one at a time.
 func TestLoginWithBcrypt(t *testing.T) {
 	t.Parallel()
 	const n = 10
@@ -107,7 +106,7 @@ func TestLoginWithBcrypt(t *testing.T) {
 	}
 	wg.Wait()
 	if took := time.Since(begun); took < n*10*time.Millisecond {
-		t.Errorf("%d logins took %v: that is no bcrypt", n, took)
+		t.Errorf("%d logins took %v, which is too fast for bcrypt", n, took)
 	}
 	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).wantError(401, "Username and password do not match")
 }
@@ -125,7 +124,7 @@ func TestTOTP(t *testing.T) {
 		c.post(path, body(c.ticket(), c.code(0), ``)).cookieSession()
 		c.post(path, body(c.ticket(), c.code(30*time.Second), `,"cookie":false`)).session()
 	})
-	c.sub("wrong code (ticket stays good)", func(c *conn) {
+	c.sub("wrong code (ticket stays valid)", func(c *conn) {
 		ticket := c.ticket()
 		wrong := "000000"
 		if c.code(0) == wrong || c.code(30*time.Second) == wrong {
@@ -145,15 +144,15 @@ func TestTOTP(t *testing.T) {
 
 		old := c.ticket()
 		c.ticket()
-		c.post(path, body(old, c.code(0), ``)).wantError(401, message) // a newer one took its place
+		c.post(path, body(old, c.code(0), ``)).wantError(401, message) // replaced by a newer ticket
 
-		late := c.ticket() // good for 60 min
+		late := c.ticket() // valid for 60 min
 		c.srv.Advance(time.Hour - time.Second)
 		c.post(path, body(late, "000000", ``)).wantError(401, "Invalid two-factor code.")
 		c.srv.Advance(time.Second)
 		c.post(path, body(late, c.code(0), ``)).wantError(401, message)
 	})
-	c.sub("inactive by now", func(c *conn) {
+	c.sub("account inactive meanwhile", func(c *conn) {
 		ticket := c.ticket()
 		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.Inactive = true })
 		c.post(path, body(ticket, c.code(0), ``)).wantError(400, "Account is not activated.")
@@ -193,7 +192,7 @@ func TestAnonymous(t *testing.T) {
 	if a := c.refresh(s.RefreshToken); !containsAll(a.body, `"display_name":"Anonymous user","email":null}`) {
 		t.Errorf("body is %s, want a null e-mail", a.body)
 	}
-	// Two of them are not one.
+	// Two anonymous users are different accounts.
 	other := c.post("/auth/login", `{"anonymous":true}`).session()
 	for _, id := range []string{s.User.ID, other.User.ID} {
 		c.srv.UpdateAccount(id, func(a *authtest.Account) { a.DisplayName = id })
@@ -201,7 +200,7 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("account %s is %+v", id, a)
 		}
 	}
-	// One that gets an address is no longer nameless.
+	// An anonymous account that gets an address is not anonymous any more.
 	c.srv.UpdateAccount(s.User.ID, func(a *authtest.Account) { a.Email = "eve@example.com" })
 	if a := c.refresh(other.RefreshToken); !containsAll(a.body, `"email":null}`) {
 		t.Errorf("body is %s, want a null e-mail", a.body)
@@ -210,7 +209,7 @@ func TestAnonymous(t *testing.T) {
 	if a := c.refresh(token); !containsAll(a.body, `"email":"eve@example.com"}`) {
 		t.Errorf("body is %s, want the e-mail", a.body)
 	}
-	// Any login carrying the cookie key.
+	// Logins with the key "cookie" are rejected.
 	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).wantError(400, `"cookie" is not allowed`)
 	c.post("/auth/login", `{"email":"ada@example.com","cookie":true}`).wantError(400, `"cookie" is not allowed`)
 	c.post("/auth/login", `{"anonymous":true,"cookie":false}`).wantError(400, `"cookie" is not allowed`)

@@ -69,7 +69,7 @@ func TestSwitchMFA(t *testing.T) {
 	c.post(disable, `{"code":"123456"}`, as).wantError(400, "MFA is already disabled.")
 
 	secret := generated()
-	c.login("ada@example.com") // it is not on yet
+	c.login("ada@example.com") // the second factor is not on yet
 	c.post(enable, wrong(secret), as).wantError(401, "Invalid two-factor code.")
 	c.post(enable, code(secret), as).wantEmpty(204)
 	c.post(enable, code(secret), as).wantError(400, "MFA is already enabled.")
@@ -80,7 +80,7 @@ func TestSwitchMFA(t *testing.T) {
 		t.Errorf("the account's secret is %q, want %q", ada.TOTPSecret, secret)
 	}
 
-	secret = generated() // takes the place of the one in use
+	secret = generated() // replaces the secret in use
 	c.post(disable, wrong(secret), as).wantError(401, "Invalid two-factor code.")
 	c.post(disable, code(secret), as).wantEmpty(204)
 	c.post(disable, code(secret), as).wantError(400, "MFA is already disabled.")
@@ -96,5 +96,5 @@ func TestNoMFA(t *testing.T) {
 	for _, path := range []string{"generate", "enable", "disable", "totp"} {
 		c.post("/auth/mfa/"+path, `{}`).serverError()
 	}
-	c.login("ada@example.com") // the rest is on
+	c.login("ada@example.com") // other endpoints are on
 }

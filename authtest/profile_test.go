@@ -46,7 +46,7 @@ func TestChangePassword(t *testing.T) {
 		c.srv.Advance(16 * time.Minute)
 		c.post(path, body(password, "another"), bearer(access)).wantError(401, "Not logged in")
 	})
-	t.Run("user is gone", func(t *testing.T) {
+	t.Run("account deleted", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
 		c.srv.DeleteAccount("ada@example.com")
@@ -65,7 +65,7 @@ func TestChangePassword(t *testing.T) {
 		{"extra key", `{"old_password":"` + password + `","new_password":"another","extra":1}`, 400, `"extra" is not allowed`},
 		{"new_password missing", `{"old_password":"` + password + `"}`, 500, "An internal server error occurred"},
 	}, bearer(access))
-	c.login("ada@example.com") // with the password that it had
+	c.login("ada@example.com") // with the old password
 }
 
 // POST /auth/change-password/request and /auth/change-password/change.
@@ -119,7 +119,7 @@ func TestLostPassword(t *testing.T) {
 		c.post(change, body(ticket, "short")).wantError(400, `"new_password" length must be at least 6 characters long`)
 		c.post(change, `{"ticket":"`+ticket+`"}`).serverError()
 		c.srv.Advance(time.Hour - time.Second)
-		c.post(change, body(strings.ToUpper(ticket), "another")).wantEmpty(204) // none of those has used it up
+		c.post(change, body(strings.ToUpper(ticket), "another")).wantEmpty(204) // the errors have not used the ticket up
 		c.post(request, ada)
 		ticket = c.srv.Emails()[1].Ticket
 		c.srv.Advance(time.Hour)
@@ -172,7 +172,7 @@ func TestChangeEmail(t *testing.T) {
 		if m.To != "eva@example.com" || m.Subject != "Change your email address" || m.Token != "" || m.Link != "" {
 			t.Errorf("e-mail is %+v", m)
 		}
-		c.login("ada@example.com") // until it is confirmed
+		c.login("ada@example.com") // works until the new address is confirmed
 		confirm := `{"ticket":"` + m.Ticket + `"}`
 		c.post(change, `{"ticket":"x"}`).wantError(400, `"ticket" must be a valid GUID`)
 		c.post(change, `{"ticket":"`+uuid4+`"}`).wantError(400, "Account does not exist.")
@@ -189,7 +189,7 @@ func TestChangeEmail(t *testing.T) {
 		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).wantError(400, "Account does not exist.")
 		c.login("ada@example.com")
 	})
-	t.Run("taken in the meantime", func(t *testing.T) {
+	t.Run("address taken meanwhile", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
 		access, _ := c.login("ada@example.com")
 		c.post(request, body, bearer(access)).wantEmpty(204)

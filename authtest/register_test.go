@@ -13,8 +13,7 @@ import (
 
 const registerPath = "/auth/register"
 
-// pending checks for the body of a registration that waits for an e-mail to be
-// confirmed.
+// pending checks the body of a registration that has to be confirmed by e-mail.
 func (c *conn) pending(a *response, email string) {
 	c.Helper()
 	account, _ := c.srv.Account(email)
@@ -25,7 +24,7 @@ func (c *conn) pending(a *response, email string) {
 	}
 }
 
-// mail returns the only e-mail so far.
+// mail returns the only e-mail that was sent.
 func (c *conn) mail() authtest.Email {
 	c.Helper()
 	mails := c.srv.Emails()
@@ -97,7 +96,7 @@ func TestRegister(t *testing.T) {
 	})
 	t.Run("AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
-		c.refresh(c.post(registerPath, body).session().RefreshToken).session() // nothing is to be confirmed
+		c.refresh(c.post(registerPath, body).session().RefreshToken).session() // no confirmation is required
 		c.noMail()
 	})
 	t.Run("no AUTO_ACTIVATE, no VERIFY_EMAILS", func(t *testing.T) {
@@ -113,7 +112,7 @@ func TestRegister(t *testing.T) {
 		c.post(registerPath, `{"email":"ADA@example.com","password":"secret"}`).wantError(400, "Account already exists.")
 		c.post(registerPath, `{"email":"inactive@example.com","password":"secret"}`).wantError(400, "Account already exists but is not activated.")
 	})
-	t.Run("several at once for one new e-mail (8 sent)", func(t *testing.T) {
+	t.Run("8 at once for one new e-mail", func(t *testing.T) {
 		const n = 8
 		c := serve(t)
 		var gate authtest.Gate
@@ -156,7 +155,7 @@ func TestRegister(t *testing.T) {
 			c.noMail()
 		}
 	})
-	t.Run("e-mail not fine for the database", func(t *testing.T) {
+	t.Run("e-mail that the database rejects", func(t *testing.T) {
 		c := serve(t)
 		c.post(registerPath, `{"email":"o'brien@example.com","password":"secret"}`).serverError()
 		c.post(registerPath, `{"email":"zoë@example.com","password":"secret"}`).serverError()
@@ -201,11 +200,12 @@ func TestRegister(t *testing.T) {
 			t.Errorf("user is %+v", s.User)
 		}
 
-		// The columns hold text: the database refuses another type, and no account is made.
+		// The columns hold text. The database rejects other types, and no account is
+		// created.
 		for _, value := range []string{`5`, `1.5`, `true`, `{"a":"b"}`, `{}`, `["a"]`, `[]`} {
 			c.post(registerPath, `{"email":"typed@example.com","password":"secret","user_data":{"display_name":`+value+`}}`).serverError()
 			if _, exists := c.srv.Account("typed@example.com"); exists {
-				t.Fatalf("%s: an account was made", value)
+				t.Fatalf("%s: an account was created", value)
 			}
 		}
 		c.post(registerPath, strings.Replace(data, `"New"`, `null`, 1)).wantError(400, `"user_data.display_name" must be one of [string, number, boolean, object, array]`)
