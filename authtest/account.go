@@ -21,51 +21,49 @@ type Account struct {
 	// ID is a UUID. Default: a random one.
 	ID string
 
-	// Email is compared without regard to letter case. Required.
+	// Email is not case-sensitive. Required.
 	Email string
 
-	// Password opens the account. An account without one can be signed in to
-	// by a link in an e-mail only. The service looks at no more than 72 bytes.
+	// Password is the password. An account without a password can sign in only with
+	// a link in an e-mail. The service compares at most 72 bytes.
 	Password string
 
-	// Roles are the roles that the user may take. Default: DefaultRole.
+	// Roles are the roles of the user. Default: DefaultRole.
 	Roles []string
 
-	// DefaultRole is the one taken unless another is asked for. Default:
-	// "user".
+	// DefaultRole is the role of requests that select no role. Default: "user".
 	DefaultRole string
 
-	// TOTPSecret, in base32, turns the second factor on (RFC 6238, SHA-1, six
-	// digits, 30 seconds).
+	// TOTPSecret is the secret of the second factor, in base32 (RFC 6238, SHA-1,
+	// six digits, 30 seconds). If it is set, the second factor is on.
 	TOTPSecret string
 
-	// Inactive keeps the user from signing in and from refreshing. Access
-	// tokens that are out live on.
+	// Inactive prevents logins and refreshes. Issued access tokens stay valid.
 	Inactive bool
 
-	// DisplayName is shown in answers. Default: Email.
+	// DisplayName is part of the service's responses. Default: Email.
 	DisplayName string
 
-	// Fields are further columns, such as "avatar_url", that tokens carry if
-	// [Options.CustomFields] names them.
+	// Fields are further columns, such as "avatar_url". Access tokens include those
+	// that [Options.CustomFields] names.
 	Fields map[string]any
 }
 
-// account is an Account as it is kept.
+// account is an Account with its internal state.
 type account struct {
 	Account
-	anonymous bool   // and without an address
-	newEmail  string // to be confirmed
+	anonymous bool   // has no address
+	newEmail  string // not confirmed yet
 	newSecret string // of a second factor that is not on yet
 
-	// One ticket serves all purposes; a new one replaces it.
+	// An account has one ticket for all purposes. A new ticket replaces it.
 	ticket        string
 	ticketExpires time.Time
 }
 
-// AddAccount adds an account and returns it with its defaults filled in. It
-// panics if the account has no e-mail address, an ID that is no UUID, a
-// TOTPSecret that is not base32, or an ID or address that is taken.
+// AddAccount adds an account and returns it with its defaults set. It panics if the
+// account has no e-mail address, an ID that is not a UUID, a TOTPSecret that is not
+// base32, or an ID or address that is taken.
 func (s *Server) AddAccount(a Account) Account {
 	added, err := s.add(a)
 	if err != nil {
@@ -94,7 +92,7 @@ func (s *Server) add(a Account) (Account, error) {
 	return a.clone(), nil
 }
 
-// Account returns the account with an ID or e-mail address.
+// Account returns the account with the given ID or e-mail address.
 func (s *Server) Account(user string) (Account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,11 +103,11 @@ func (s *Server) Account(user string) (Account, bool) {
 	return a.clone(), true
 }
 
-// UpdateAccount lets change alter the account with an ID or e-mail address; a
-// changed ID is ignored. New roles are in the tokens of the next login or
-// refresh, and an account made inactive is refused there. It panics if there
-// is no such account or if the changed one could not be added. The service
-// waits for change, which must not use the Server.
+// UpdateAccount calls change with the account with the given ID or e-mail address,
+// and stores the result. It ignores a changed ID. The change takes effect with the
+// next login or refresh. UpdateAccount panics if there is no such account, or if
+// AddAccount would not accept the changed one. It locks the service while change
+// runs, so change must not use the Server.
 func (s *Server) UpdateAccount(user string, change func(*Account)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,8 +131,8 @@ func (s *Server) UpdateAccount(user string, change func(*Account)) {
 	a.Account, a.anonymous = changed, a.anonymous && changed.Email == ""
 }
 
-// DeleteAccount removes the account with an ID or e-mail address, and all its
-// refresh tokens with it. It does nothing if there is none.
+// DeleteAccount removes the account with the given ID or e-mail address, and revokes
+// its refresh tokens. It does nothing if there is no such account.
 func (s *Server) DeleteAccount(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +146,7 @@ func (s *Server) remove(a *account) {
 	delete(s.accounts, a.ID)
 }
 
-// normal returns a with its defaults, and with nothing shared with the caller.
+// normal returns a copy of a with its defaults set.
 func (a Account) normal() (Account, error) {
 	id, ok := parseUUID(a.ID)
 	if !ok {
@@ -174,7 +172,7 @@ func (a Account) clone() Account {
 	return a
 }
 
-// lookup finds an account by ID or address. s.mu is held.
+// lookup returns the account with the given ID or address, or nil. s.mu is held.
 func (s *Server) lookup(user string) *account {
 	if a := s.accounts[user]; a != nil {
 		return a
@@ -191,7 +189,8 @@ func (s *Server) byEmail(email string) *account {
 	return nil
 }
 
-// byTicket finds the account of a ticket that has not expired. s.mu is held.
+// byTicket returns the account of a ticket that has not expired, or nil. s.mu is
+// held.
 func (s *Server) byTicket(ticket string) *account {
 	ticket, _ = parseUUID(ticket)
 	now := s.Now()
@@ -205,14 +204,13 @@ func (s *Server) byTicket(ticket string) *account {
 
 const ticketLife = time.Hour
 
-// newTicket gives the account a ticket in place of any that it has. s.mu is
-// held.
+// newTicket replaces the account's ticket. s.mu is held.
 func (s *Server) newTicket(a *account) string {
 	a.ticket, a.ticketExpires = newUUID(), s.Now().Add(ticketLife)
 	return a.ticket
 }
 
-// maxPassword is how much of a password bcrypt looks at.
+// maxPassword is the number of bytes of a password that bcrypt uses.
 const maxPassword = 72
 
 func cut(password string) []byte {
@@ -222,9 +220,9 @@ func cut(password string) []byte {
 	return []byte(password)
 }
 
-// hash spends the time that bcrypt takes to hash or to compare a password, one
-// after the other as the real service does, which has one thread. There is no
-// need to keep the result: the accounts of a test are no secret.
+// hash takes as long as bcrypt takes to hash or compare a password. It handles one
+// password at a time, because the real service has one thread. The result is not
+// used: the passwords of test accounts need no protection.
 func (s *Server) hash(password string) {
 	if s.opts.PasswordCost > 0 {
 		s.hashing.Lock()
@@ -233,13 +231,13 @@ func (s *Server) hash(password string) {
 	}
 }
 
-// samePassword compares as bcrypt would, and takes its time.
-func (s *Server) samePassword(given, want string) bool {
-	s.hash(given)
-	return subtle.ConstantTimeCompare(cut(given), cut(want)) == 1
+// samePassword compares like bcrypt, and takes as long.
+func (s *Server) samePassword(got, want string) bool {
+	s.hash(got)
+	return subtle.ConstantTimeCompare(cut(got), cut(want)) == 1
 }
 
-// newUUID makes a random UUID, of version 4 (RFC 9562).
+// newUUID returns a random UUID of version 4 (RFC 9562).
 func newUUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	maxJSON = 100 << 10 // that of the service
-	maxBody = 1 << 20   // ours, for forms, where the service has none
+	maxJSON = 100 << 10 // the limit of the real service
+	maxBody = 1 << 20   // for forms, for which the real service has no limit
 )
 
 // call is one request on its way through the service.
@@ -25,19 +25,19 @@ type call struct {
 	req      *http.Request
 	endpoint Endpoint
 	raw      []byte
-	header   http.Header // of the answer to be
+	header   http.Header // of the response
 
-	body    any // object; or another JSON value, which no endpoint takes
+	body    any // an object, or another JSON value, which no endpoint accepts
 	cookies map[string]string
-	refresh presented
+	refresh sentToken
 	user    identity
 	between func() bool // waits between two steps; see Fault.Between
-	down    bool        // see Fault.BackendDown
-	noToken bool        // see Fault.NoToken
+	down    bool        // Fault.BackendDown
+	noToken bool        // Fault.NoToken
 }
 
-// lock takes the server's mutex for what the real service asks its database. If
-// that is down the handler ends here; see carryOut.
+// lock locks the server's mutex where the real service would query its database. If
+// the database is down, lock panics and carryOut recovers.
 func (c *call) lock() {
 	if c.down {
 		panic(errBackendDown)
@@ -45,8 +45,9 @@ func (c *call) lock() {
 	c.server.mu.Lock()
 }
 
-// carryOut runs the handler as far as it comes.
-func (c *call) carryOut(handle handler) (a *Answer) {
+// carryOut runs the handler. If the database is down, the handler runs up to its
+// first query.
+func (c *call) carryOut(handle handler) (a *Response) {
 	defer func() {
 		switch r := recover(); r {
 		case nil:
@@ -59,11 +60,12 @@ func (c *call) carryOut(handle handler) (a *Answer) {
 	return handle(c)
 }
 
-// errBackendDown is what lock panics with.
+// errBackendDown is the value with which lock panics.
 var errBackendDown = errors.New("the database behind the service is down")
 
-// backendDown is what the service says then, which is rarely that.
-func (c *call) backendDown() *Answer {
+// backendDown returns the response of the real service while its database is down.
+// It differs by endpoint, and often reports another error.
+func (c *call) backendDown() *Response {
 	switch c.endpoint {
 	case Login:
 		if c.server.opts.AnonymousUsers && c.isTrue("anonymous") {
@@ -88,14 +90,14 @@ func (c *call) backendDown() *Answer {
 	return badRequest()
 }
 
-// presented is the refresh token of a request.
-type presented struct {
+// sentToken is the refresh token of a request.
+type sentToken struct {
 	value      string
 	fromCookie bool
-	malformed  bool // given twice or as a structure
+	malformed  bool // sent twice or as a structure
 }
 
-// identity is whom a request says it comes from.
+// identity is the user of a request.
 type identity struct {
 	known  bool
 	userID string
@@ -103,14 +105,15 @@ type identity struct {
 
 func (c *call) readBody() {
 	if c.req.Body == nil {
-		return // a handler may be called without a server
+		return // a handler may be called without an http.Server
 	}
-	c.raw, _ = io.ReadAll(io.LimitReader(c.req.Body, maxBody+1)) // a client that fails in mid-body gets no answer anyway
+	// After a read error the client has gone and gets no response.
+	c.raw, _ = io.ReadAll(io.LimitReader(c.req.Body, maxBody+1))
 }
 
-// answer takes the request through the stages of the service, in its order. It
-// returns nil if the server was closed on the way.
-func (c *call) answer(handle handler) *Answer {
+// respond processes the request in the same order as the real service. It returns
+// nil if the server was closed meanwhile.
+func (c *call) respond(handle handler) *Response {
 	s, r := c.server, c.req
 	if a := s.limit.check(c); a != nil {
 		return c.with(a)
@@ -141,21 +144,21 @@ func (c *call) answer(handle handler) *Answer {
 	}
 	a := c.carryOut(handle)
 	if a == nil {
-		return nil // the server was closed on the way
+		return nil // the server was closed meanwhile
 	}
 	return c.with(a)
 }
 
-// with adds the headers that the stages have set to an answer.
-func (c *call) with(a *Answer) *Answer {
+// with adds the headers of the call to a response.
+func (c *call) with(a *Response) *Response {
 	for name, values := range c.header {
 		a.Header[name] = append(a.Header[name], values...)
 	}
 	return a
 }
 
-// parseJSON reads an application/json body; any other, and none, is an empty
-// object. It reports false for one that the service cannot read.
+// parseJSON parses an application/json body. Any other body, or none, counts as an
+// empty object. parseJSON returns false for a body that the service rejects.
 func (c *call) parseJSON() bool {
 	c.body = object{}
 	mediaType, params, err := mime.ParseMediaType(c.req.Header.Get("Content-Type"))
@@ -188,7 +191,7 @@ func (c *call) parseJSON() bool {
 	}
 }
 
-// inflate undoes a Content-Encoding, of as much as the service may take.
+// inflate decodes a Content-Encoding, up to the size limit of the service.
 func inflate(raw []byte, encoding string) ([]byte, bool) {
 	var r io.ReadCloser
 	var err error
@@ -209,9 +212,9 @@ func inflate(raw []byte, encoding string) ([]byte, bool) {
 	return out, err == nil
 }
 
-// parseObject decodes a valid JSON object and keeps the order of its names. Of
-// a name that comes twice the last value counts, in the first one's place. In
-// JavaScript, __proto__ is no name of a member.
+// parseObject decodes a valid JSON object and keeps the order of its members. If a
+// name occurs twice, the last value counts, in the position of the first. As in
+// JavaScript, __proto__ is not a member.
 func parseObject(raw []byte) object {
 	o := object{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -236,21 +239,21 @@ func parseValue(raw []byte) any {
 	return value
 }
 
-// add sets a member as a form or a query gives it: what comes more than once
-// is an array.
+// add adds a member from a form or a query. A name that occurs more than once
+// becomes an array.
 func (o object) add(name, value string) object {
-	switch first, given := o.get(name); first := first.(type) {
+	switch first, found := o.get(name); first := first.(type) {
 	case []any:
 		return o.set(name, append(first, value))
 	default:
-		if given {
+		if found {
 			return o.set(name, []any{first, value})
 		}
 		return o.set(name, value)
 	}
 }
 
-// query returns the parameters of the URL as an object, in their order.
+// query returns the URL's query parameters, in their order.
 func (c *call) query() object {
 	o := object{}
 	for pair := range strings.SplitSeq(c.req.URL.RawQuery, "&") {
@@ -267,7 +270,7 @@ func (c *call) query() object {
 	return o
 }
 
-// parseForm reads a multipart/form-data body, whose values are all strings.
+// parseForm parses a multipart/form-data body. All of its values are strings.
 func (c *call) parseForm() bool {
 	mediaType, params, err := mime.ParseMediaType(c.req.Header.Get("Content-Type"))
 	if err != nil || mediaType != "multipart/form-data" || len(c.raw) == 0 ||
@@ -299,8 +302,8 @@ func (c *call) parseForm() bool {
 	return true
 }
 
-// parseCookies reads the Cookie header as the service's library does: laxer
-// than net/http, which would drop the JSON in a hand-made cookie.
+// parseCookies parses the Cookie header like the service's library, which accepts
+// more than net/http. net/http would drop JSON in a cookie that a test builds.
 func (c *call) parseCookies() {
 	c.cookies = make(map[string]string)
 	for _, line := range c.req.Header["Cookie"] {
@@ -326,9 +329,9 @@ func (c *call) parseCookies() {
 	}
 }
 
-// identify finds out whose request it is and which refresh token it carries.
-// In both, a cookie that is there wins, whatever is in it. It reports false
-// for an identity cookie that cannot be read.
+// identify determines the user and the refresh token of a request. For both, a
+// cookie takes precedence, whatever its value. identify returns false for an
+// identity cookie that is not JSON.
 func (c *call) identify() bool {
 	if claims, ok := c.server.verify(c.req.Header.Get("Authorization")); ok {
 		id, _ := claims["x-hasura-user-id"].(string)
@@ -337,11 +340,11 @@ func (c *call) identify() bool {
 	for _, m := range c.query() {
 		value, ok := m.value.(string)
 		if name := m.name; name == "refresh_token" || strings.HasPrefix(name, "refresh_token[") {
-			c.refresh = presented{value: value, malformed: !ok || name != "refresh_token"}
+			c.refresh = sentToken{value: value, malformed: !ok || name != "refresh_token"}
 		}
 	}
 	if value, ok := c.cookies["refresh_token"]; ok {
-		c.refresh = presented{value: value, fromCookie: true}
+		c.refresh = sentToken{value: value, fromCookie: true}
 	}
 	if value, ok := c.cookies["permission_variables"]; ok {
 		var variables any

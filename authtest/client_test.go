@@ -21,23 +21,21 @@ const (
 	password = "correct horse"
 	secret   = "JBSWY3DPEHPK3PXP"
 
-	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // one that nobody knows
+	uuid4 = "8d7d3a0e-4f3c-4d4f-9d57-1f6f0e0b2a11" // not a token or ticket of the service
 )
 
-// The tests of the endpoints go through what was measured at the real service,
-// case by case and in the same order; a subtest or row has the name of its
-// case.
+// The tests of the endpoints repeat what was measured with the real service, case by
+// case. A subtest or table row has the name of its case.
 
-// conn is a client of one server, which follows no redirect and keeps no
-// cookie.
+// conn is a client of one server. It follows no redirects and keeps no cookies.
 type conn struct {
 	*testing.T
 	srv  *authtest.Server
 	http *http.Client
 }
 
-// serve starts a service with an account for each kind of row in the tables.
-// Its clock stands still unless it is moved, however slow a test is.
+// serve starts a service with the accounts that the tables use. Its clock moves only
+// with Advance, so that a slow test does not change the result.
 func serve(t *testing.T, opts ...authtest.Options) *conn {
 	t.Helper()
 	var o authtest.Options
@@ -72,17 +70,17 @@ func (c *conn) sub(name string, f func(c *conn)) {
 	c.Run(name, func(t *testing.T) { f(&conn{t, c.srv, c.http}) })
 }
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response whose body has been read.
+type response struct {
 	*testing.T
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request with the given header fields, "Name: value" each. A body
-// is JSON unless a Content-Type is among them.
-func (c *conn) do(method, path, body string, header ...string) *answer {
+// do sends a request with the given header fields in the form "Name: value". A body is
+// JSON unless the fields include a Content-Type.
+func (c *conn) do(method, path, body string, header ...string) *response {
 	c.Helper()
 	a, err := c.try(method, path, body, header...)
 	if err != nil {
@@ -91,7 +89,7 @@ func (c *conn) do(method, path, body string, header ...string) *answer {
 	return a
 }
 
-func (c *conn) try(method, path, body string, header ...string) (*answer, error) {
+func (c *conn) try(method, path, body string, header ...string) (*response, error) {
 	req, err := http.NewRequest(method, c.srv.URL+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -111,24 +109,24 @@ func (c *conn) try(method, path, body string, header ...string) (*answer, error)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
-// later sends a request whose answer is wanted later.
-func (c *conn) later(method, path, body string) <-chan *answer {
-	ch := make(chan *answer, 1)
+// later sends a request in a goroutine and returns a channel for its response.
+func (c *conn) later(method, path, body string) <-chan *response {
+	ch := make(chan *response, 1)
 	go func() {
 		a, err := c.try(method, path, body)
 		if err != nil {
 			c.Errorf("%s %s: %v", method, path, err)
-			a = &answer{T: c.T}
+			a = &response{T: c.T}
 		}
 		ch <- a
 	}()
 	return ch
 }
 
-// leave sends a request and hangs up once the server has it.
+// leave sends a request and hangs up after the server has received it.
 func (c *conn) leave(method, path, body string) {
 	c.Helper()
 	before := c.srv.Requests(authtest.Any)
@@ -148,21 +146,21 @@ func (c *conn) leave(method, path, body string) {
 	eventually(c.T, func() bool { return c.srv.Requests(authtest.Any) > before })
 	hangUp()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
-		c.Fatalf("%s %s: %v, want no answer until the client left", method, path, err)
+		c.Fatalf("%s %s: %v, want no response before the client hangs up", method, path, err)
 	}
 }
 
-func (c *conn) post(path, body string, header ...string) *answer {
+func (c *conn) post(path, body string, header ...string) *response {
 	c.Helper()
 	return c.do("POST", path, body, header...)
 }
 
-func (c *conn) get(path string, header ...string) *answer {
+func (c *conn) get(path string, header ...string) *response {
 	c.Helper()
 	return c.do("GET", path, "", header...)
 }
 
-func (c *conn) refresh(token string) *answer {
+func (c *conn) refresh(token string) *response {
 	c.Helper()
 	return c.get("/auth/token/refresh?refresh_token=" + token)
 }
@@ -175,7 +173,7 @@ func (c *conn) login(email string) (access, refresh string) {
 	return s.JWT, s.RefreshToken
 }
 
-// ticket begins a login of the account with a second factor.
+// ticket starts a login of the account with a second factor and returns its ticket.
 func (c *conn) ticket() string {
 	c.Helper()
 	a := c.post("/auth/login", fmt.Sprintf(`{"email":"mfa@example.com","password":%q,"cookie":false}`, password))
@@ -198,7 +196,7 @@ func (c *conn) code(ago time.Duration) string {
 	return code
 }
 
-// live checks how many refresh tokens of a user are live.
+// live checks the number of a user's live refresh tokens.
 func (c *conn) live(user string, want int) {
 	c.Helper()
 	if n := len(c.srv.LiveTokens(user)); n != want {
@@ -206,14 +204,14 @@ func (c *conn) live(user string, want int) {
 	}
 }
 
-// bearer is the header field of an access token.
+// bearer returns the header field for an access token.
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
-// is checks for an empty answer.
-func (a *answer) is(status int) *answer {
+// wantEmpty checks the status of a response without a body.
+func (a *response) wantEmpty(status int) *response {
 	a.Helper()
 	if a.status != status || a.body != "" {
-		a.Errorf("answer is %d %q, want %d without a body", a.status, a.body, status)
+		a.Errorf("response is %d %q, want %d without a body", a.status, a.body, status)
 	}
 	if ct := a.header.Get("Content-Type"); status == 204 && ct != "" {
 		a.Errorf("Content-Type is %q, want none", ct)
@@ -221,8 +219,9 @@ func (a *answer) is(status int) *answer {
 	return a
 }
 
-// says checks for an error, to the byte. Without a message it is a bare one.
-func (a *answer) says(status int, message string) *answer {
+// wantError checks an error response byte by byte. An empty message means an error
+// without a message.
+func (a *response) wantError(status int, message string) *response {
 	a.Helper()
 	want := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
 	if message != "" {
@@ -231,7 +230,7 @@ func (a *answer) says(status int, message string) *answer {
 	}
 	want += "}"
 	if a.status != status || a.body != want {
-		a.Errorf("answer is %d %s, want %d %s", a.status, a.body, status, want)
+		a.Errorf("response is %d %s, want %d %s", a.status, a.body, status, want)
 	}
 	if ct := a.header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
 		a.Errorf("Content-Type is %q", ct)
@@ -239,18 +238,18 @@ func (a *answer) says(status int, message string) *answer {
 	return a
 }
 
-// bare checks for the 400 without a message.
-func (a *answer) bare() *answer {
+// wantBadRequest checks for a 400 without a message.
+func (a *response) wantBadRequest() *response {
 	a.Helper()
-	return a.says(400, "")
+	return a.wantError(400, "")
 }
 
-func (a *answer) serverError() *answer {
+func (a *response) serverError() *response {
 	a.Helper()
-	return a.says(500, "An internal server error occurred")
+	return a.wantError(500, "An internal server error occurred")
 }
 
-// session is the body that carries tokens.
+// session is a response body with tokens.
 type session struct {
 	JWT          string `json:"jwt_token"`
 	ExpiresIn    int64  `json:"jwt_expires_in"`
@@ -262,23 +261,23 @@ type session struct {
 	}
 }
 
-// session checks for a 200 with tokens in the body, as cookie:false gets it.
-func (a *answer) session() session {
+// session checks for a 200 with both tokens in the body, the response to cookie:false.
+func (a *response) session() session {
 	a.Helper()
 	var s session
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken == "" {
-		a.Fatalf("answer is %d %s, want a session with both tokens", a.status, a.body)
+		a.Fatalf("response is %d %s, want a session with both tokens", a.status, a.body)
 	}
 	return s
 }
 
-// cookieSession checks for a 200 with the refresh token in a cookie only, and
-// returns that.
-func (a *answer) cookieSession() string {
+// cookieSession checks for a 200 with the refresh token only in a cookie, and returns
+// the token.
+func (a *response) cookieSession() string {
 	a.Helper()
 	var s session
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken != "" {
-		a.Fatalf("answer is %d %s, want a session without a refresh token", a.status, a.body)
+		a.Fatalf("response is %d %s, want a session without a refresh token", a.status, a.body)
 	}
 	token := a.cookies()["refresh_token"]
 	if token == "" {
@@ -287,8 +286,8 @@ func (a *answer) cookieSession() string {
 	return token
 }
 
-// cookies returns the values of the cookies that are set.
-func (a *answer) cookies() map[string]string {
+// cookies returns the values of the cookies that the response sets.
+func (a *response) cookies() map[string]string {
 	values := make(map[string]string)
 	for _, cookie := range (&http.Response{Header: a.header}).Cookies() {
 		values[cookie.Name] = cookie.Value
@@ -296,8 +295,8 @@ func (a *answer) cookies() map[string]string {
 	return values
 }
 
-// clears checks that both cookies are cleared, in the service's words.
-func (a *answer) clears() *answer {
+// clears checks that the response clears both cookies.
+func (a *response) clears() *response {
 	a.Helper()
 	want := []string{
 		"refresh_token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
@@ -309,8 +308,8 @@ func (a *answer) clears() *answer {
 	return a
 }
 
-// untouched checks that no cookie is set.
-func (a *answer) untouched() *answer {
+// noCookies checks that the response sets no cookie.
+func (a *response) noCookies() *response {
 	a.Helper()
 	if got := a.header["Set-Cookie"]; got != nil {
 		a.Errorf("Set-Cookie is %q, want none", got)
@@ -318,7 +317,7 @@ func (a *answer) untouched() *answer {
 	return a
 }
 
-// decode returns header and payload of a JWT as they are written.
+// decode returns the header and the payload of a JWT as text.
 func decode(t *testing.T, token string) (header, payload string) {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -336,7 +335,7 @@ func decode(t *testing.T, token string) (header, payload string) {
 	return text[0], text[1]
 }
 
-// row is one validation row of a table: a body and the error it gets.
+// row is a table row for a validation error: a request body and its error.
 type row struct {
 	name, body string
 	status     int
@@ -345,6 +344,6 @@ type row struct {
 
 func (c *conn) rows(path string, rows []row, header ...string) {
 	for _, r := range rows {
-		c.sub(r.name, func(c *conn) { c.post(path, r.body, header...).says(r.status, r.message) })
+		c.sub(r.name, func(c *conn) { c.post(path, r.body, header...).wantError(r.status, r.message) })
 	}
 }

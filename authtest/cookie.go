@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// setCookies puts the refresh token and the identity into cookies, as the
-// service does in cookie mode.
+// setCookies sets the cookies with the refresh token and the identity, as the service
+// does in cookie mode.
 func (c *call) setCookies(a *account, refreshToken string) {
 	c.setCookie("refresh_token", refreshToken)
 	c.setCookie("permission_variables", string(marshal(c.server.variables(a, ""))))
@@ -49,8 +49,8 @@ func signature(value, secret string) string {
 	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// unsign keeps the cookies that claim to be signed. One whose signature is
-// wrong stays, without a value.
+// unsign returns the values of the cookies that have the form of signed ones. A
+// cookie with a wrong signature gets an empty value.
 func unsign(cookies map[string]string, secret string) map[string]string {
 	signed := make(map[string]string)
 	for name, value := range cookies {

@@ -14,19 +14,19 @@ import (
 
 const uuidPattern = `[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`
 
-// The session body and its cookies, from every endpoint that answers with them.
+// The session body and its cookies, from every endpoint that returns them.
 func TestSessionBody(t *testing.T) {
 	endpoints := []struct {
 		name, user string
-		send       func(c *conn, mode string) *answer
+		send       func(c *conn, mode string) *response
 	}{
-		{"register", "new@example.com", func(c *conn, mode string) *answer {
+		{"register", "new@example.com", func(c *conn, mode string) *response {
 			return c.post(registerPath, `{"email":"new@example.com","password":"secret"`+mode+`}`)
 		}},
-		{"login", "ada@example.com", func(c *conn, mode string) *answer {
+		{"login", "ada@example.com", func(c *conn, mode string) *response {
 			return c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"`+mode+`}`)
 		}},
-		{"MFA", "mfa@example.com", func(c *conn, mode string) *answer {
+		{"MFA", "mfa@example.com", func(c *conn, mode string) *response {
 			return c.post("/auth/mfa/totp", `{"ticket":"`+c.ticket()+`","code":"`+c.code(0)+`"`+mode+`}`)
 		}},
 	}
@@ -49,7 +49,7 @@ func TestSessionBody(t *testing.T) {
 	t.Run("refresh by query touches no cookie", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.srv.SignIn("ada@example.com")
-		c.refresh(token).untouched().sessionBody(c, "ada@example.com", true)
+		c.refresh(token).noCookies().sessionBody(c, "ada@example.com", true)
 	})
 	t.Run("refresh by cookie", func(t *testing.T) {
 		c := serve(t)
@@ -60,9 +60,9 @@ func TestSessionBody(t *testing.T) {
 	})
 }
 
-// sessionBody checks for a 200 with the body of a session, to the byte but for
-// the values that nobody knows beforehand.
-func (a *answer) sessionBody(c *conn, user string, withToken bool) {
+// sessionBody checks for a 200 with a session body, byte by byte except for the values
+// that are random.
+func (a *response) sessionBody(c *conn, user string, withToken bool) {
 	a.Helper()
 	account, _ := c.srv.Account(user)
 	want := `^\{"jwt_token":"[\w.-]+","jwt_expires_in":900000,` + regexp.QuoteMeta(fmt.Sprintf(
@@ -71,13 +71,13 @@ func (a *answer) sessionBody(c *conn, user string, withToken bool) {
 		want += `,"refresh_token":"` + uuidPattern + `"`
 	}
 	if a.status != 200 || !regexp.MustCompile(want+`\}$`).MatchString(a.body) {
-		a.Errorf("answer is %d %s, want %s}", a.status, a.body, want)
+		a.Errorf("response is %d %s, want %s}", a.status, a.body, want)
 	}
 }
 
-// setsCookies checks both cookies to the byte, for an account with default
-// settings, and returns the refresh token.
-func (a *answer) setsCookies(c *conn, user string) (token string) {
+// setsCookies checks both cookies byte by byte, for an account with default settings,
+// and returns the refresh token.
+func (a *response) setsCookies(c *conn, user string) (token string) {
 	a.Helper()
 	account, _ := c.srv.Account(user)
 	token = a.cookies()["refresh_token"]
@@ -104,7 +104,7 @@ func TestCookieSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		opts  authtest.Options
-		value string // how values begin
+		value string // the beginning of values
 		end   string
 	}{
 		{"default", authtest.Options{}, "", "; HttpOnly; SameSite=Lax"},
@@ -128,17 +128,17 @@ func TestCookieSettings(t *testing.T) {
 					t.Errorf("Set-Cookie is %s", line)
 				}
 			}
-			// What it sets it believes.
+			// The service accepts the cookies that it sets.
 			cookies := a.cookies()
 			header := "Cookie: refresh_token=" + cookies["refresh_token"] + "; permission_variables=" + cookies["permission_variables"]
 			c.get("/auth/token/refresh", header).cookieSession()
-			c.post("/auth/token/revoke", "", header).is(204)
+			c.post("/auth/token/revoke", "", header).wantEmpty(204)
 			c.live("ada@example.com", 0)
 		})
 	}
 }
 
-// Values are escaped as encodeURIComponent of JavaScript does it.
+// Values are escaped like in JavaScript's encodeURIComponent.
 func TestCookieEscapes(t *testing.T) {
 	c := serve(t, authtest.Options{Accounts: []authtest.Account{
 		{Email: "eve@example.com", Password: password, Roles: []string{"A it's (a) b*!~é+&<"}},
@@ -163,15 +163,15 @@ func TestSignedCookies(t *testing.T) {
 		}
 	})
 	c.sub("vectors", func(c *conn) {
-		// "hello" and its signature are the example of the library that the
-		// service signs with. It is believed, so it is not a UUID; changed, it is
-		// an empty cookie.
+		// "hello" and its signature are an example of the library with which the
+		// service signs. The service accepts the signature, and then rejects "hello"
+		// because it is not a UUID. With a changed value the cookie counts as empty.
 		c = serve(c.T, authtest.Options{CookieSecret: "tobiiscool", Accounts: []authtest.Account{
 			{ID: "328ddebf-0000-4000-8000-000000000004", Email: "eve@example.com", Password: password},
 		}})
 		const hello = "Cookie: refresh_token=s%3Ahello.DGDUkGlIkCzPz%2BC0B064FNgHdEjox7ch8tOBGslZ5QI"
-		c.get("/auth/token/refresh", hello).bare()
-		c.get("/auth/token/refresh", strings.Replace(hello, "hello", "hullo", 1)).says(401, refused)
+		c.get("/auth/token/refresh", hello).wantBadRequest()
+		c.get("/auth/token/refresh", strings.Replace(hello, "hello", "hullo", 1)).wantError(401, refused)
 		want := "s%3A%7B%22user-id%22%3A%22328ddebf-0000-4000-8000-000000000004%22%2C%22allowed-roles%22%3A%5B%22user%22%5D%2C" +
 			"%22default-role%22%3A%22user%22%7D.IYKS9v%2Bjr9%2FsQ1ofX9UXCOzFVJ1yw8db9ZCJPQgwYIE"
 		got := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`"}`).cookies()
@@ -183,16 +183,16 @@ func TestSignedCookies(t *testing.T) {
 			c.Errorf("after a refresh permission_variables is\n%s, want\n%s", refreshed.cookies()["permission_variables"], want)
 		}
 	})
-	c.sub("a wrong signature is an empty cookie, which wins", func(c *conn) {
-		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+cookies["refresh_token"]+"0").says(401, refused)
-		c.post(revoke, "", "Cookie: permission_variables="+cookies["permission_variables"]+"0").bare()
-		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token=s%3Anone").says(401, refused)
-		// The signature of another value, of one's own.
+	c.sub("a cookie with a wrong signature is empty and takes precedence", func(c *conn) {
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+cookies["refresh_token"]+"0").wantError(401, refused)
+		c.post(revoke, "", "Cookie: permission_variables="+cookies["permission_variables"]+"0").wantBadRequest()
+		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token=s%3Anone").wantError(401, refused)
+		// The signature of another cookie of the same user.
 		_, sig, _ := strings.Cut(cookies["refresh_token"], ".")
-		c.post(revoke, "", `Cookie: permission_variables=s%3A{"user-id":"`+bob.ID+`"}.`+sig).bare()
+		c.post(revoke, "", `Cookie: permission_variables=s%3A{"user-id":"`+bob.ID+`"}.`+sig).wantBadRequest()
 	})
-	c.sub("one without a signature is none", func(c *conn) {
-		c.post(revoke, "", `Cookie: permission_variables={"user-id":"`+bob.ID+`"}`).says(401, "Not logged in")
+	c.sub("a cookie without a signature is ignored", func(c *conn) {
+		c.post(revoke, "", `Cookie: permission_variables={"user-id":"`+bob.ID+`"}`).wantError(401, "Not logged in")
 		c.get("/auth/token/refresh?refresh_token="+token, "Cookie: refresh_token="+uuid4).session()
 	})
 }

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// perform carries a request out and delivers the answer, as its fault says.
+// perform carries out a request and sends the response, with the fault f.
 func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault) {
 	if !s.sleep(f.Delay) || !f.Before.pass(s.done) {
 		panic(http.ErrAbortHandler)
 	}
 	c.between = func() bool { return f.Between.pass(s.done) }
 	c.down, c.noToken = f.BackendDown, f.NoToken
-	var a *Answer
+	var a *Response
 	if f.carryOut() {
-		if a = c.answer(handle); a == nil {
-			panic(http.ErrAbortHandler) // the server was closed on the way
+		if a = c.respond(handle); a == nil {
+			panic(http.ErrAbortHandler) // the server was closed meanwhile
 		}
 		s.finish(c.req, a)
 	}
 	if f.Status != 0 || a == nil {
-		a = f.answer()
+		a = f.response()
 	}
 	if !f.After.pass(s.done) {
 		panic(http.ErrAbortHandler)
@@ -35,7 +35,7 @@ func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault
 	s.deliver(w, c.req, a, f)
 }
 
-// sleep waits and reports whether the server is still open afterwards.
+// sleep waits for d and returns true. It returns false if the server closes first.
 func (s *Server) sleep(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -50,7 +50,7 @@ func (s *Server) sleep(d time.Duration) bool {
 	}
 }
 
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Answer, f Fault) {
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Response, f Fault) {
 	switch f.Deliver {
 	case Hang:
 		select {
@@ -94,15 +94,15 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Answer, f Fa
 	panic(http.ErrAbortHandler)
 }
 
-// write sends a body at once, or in pieces spread over a time. It reports
-// false if it could not be sent whole.
+// write sends a body at once, or in pieces over the time drip. It returns false if
+// it cannot send the whole body.
 func (s *Server) write(w http.ResponseWriter, body []byte, drip time.Duration) bool {
 	if drip <= 0 {
 		_, err := w.Write(body)
 		return err == nil || err == http.ErrBodyNotAllowed
 	}
-	const most = 20
-	size := len(body)/most + 1
+	const maxPieces = 20
+	size := len(body)/maxPieces + 1
 	pause := drip / time.Duration(max(1, (len(body)+size-1)/size))
 	for piece := range slices.Chunk(body, size) {
 		if _, err := w.Write(piece); err != nil {
@@ -116,8 +116,8 @@ func (s *Server) write(w http.ResponseWriter, body []byte, drip time.Duration) b
 	return true
 }
 
-// reset breaks a connection off with a TCP RST, or as hard as it can where it
-// has no TCP connection in its hands.
+// reset closes a connection with a TCP RST. If the connection is not TCP, reset
+// closes it in the ordinary way.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

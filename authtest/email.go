@@ -7,34 +7,33 @@ import (
 	"strings"
 )
 
-// Email is an e-mail that the service has sent. Its parts are the keys to an
-// account.
+// Email is an e-mail that the service has sent.
 type Email struct {
 	To      string
 	Subject string
 
-	// Ticket is what X-Ticket says: of an activation, a lost password or a
-	// new address.
+	// Ticket is the X-Ticket header: the ticket for an activation, a password
+	// reset or a new address.
 	Ticket string
 
-	// Token is what X-Token says: of a link that logs in, a refresh token, or
-	// that registers, a ticket.
+	// Token is the X-Token header: the refresh token of a login link, or the
+	// ticket of a link that completes a registration.
 	Token string
 
-	// Link is the link in the text. E-mails about a lost password and a new
-	// address have none.
+	// Link is the link in the text. E-mails for a password reset or a new address
+	// have none.
 	Link string
 }
 
-// Emails returns the e-mails that the service has sent, in their order.
+// Emails returns the e-mails that the service has sent, in order.
 func (s *Server) Emails() []Email {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.emails)
 }
 
-// send reports whether an e-mail could be sent. Without e-mails at all it says
-// so, too: the service does not notice.
+// send sends an e-mail and reports whether it succeeded. If e-mails are switched
+// off, it returns true, because the service does not notice.
 func (s *Server) send(m Email) bool {
 	if s.opts.NoEmails {
 		return true
@@ -50,7 +49,7 @@ func (s *Server) send(m Email) bool {
 	return true
 }
 
-// link is an address of the service as it stands in an e-mail.
+// link returns a URL of the service for use in an e-mail.
 func (s *Server) link(e Endpoint, query string) string {
 	base := s.URL
 	if base == "" {
@@ -59,12 +58,13 @@ func (s *Server) link(e Endpoint, query string) string {
 	return base + string(e) + "?" + query
 }
 
-// defaultRedirect is where Synmetrix sends browsers, in both cases.
+// defaultRedirect is the URL to which Synmetrix redirects browsers, after a success
+// and after a failure.
 const defaultRedirect = "http://localhost/callback"
 
-// SetRedirects says where a browser is sent that has followed a link in an
-// e-mail: to success with a refresh token in the query, or to failure without
-// one. An empty address is a setting that is missing (REDIRECT_URL_SUCCESS,
+// SetRedirects sets the URLs to which the service redirects a browser that follows a
+// link of an e-mail. The service adds a refresh token to the query of success. An
+// empty URL means that the setting is missing (REDIRECT_URL_SUCCESS,
 // REDIRECT_URL_ERROR). Default: http://localhost/callback for both.
 func (s *Server) SetRedirects(success, failure string) {
 	s.mu.Lock()
@@ -78,8 +78,8 @@ func (s *Server) redirects() (success, failure string) {
 	return s.success, s.failure
 }
 
-// activate is GET /auth/activate, the link that confirms an address.
-func activate(c *call) *Answer {
+// activate handles GET /auth/activate, the link that confirms an address.
+func activate(c *call) *Response {
 	success, _ := c.server.redirects()
 	if success == "" {
 		return serverError()
@@ -91,9 +91,9 @@ func activate(c *call) *Answer {
 	return c.activateAccount(q.text("ticket"), true, "Invalid or expired ticket.")
 }
 
-// magicLink is GET /auth/magic-link, the link that logs in or registers
+// magicLink handles GET /auth/magic-link, the link for a login or a registration
 // without a password.
-func magicLink(c *call) *Answer {
+func magicLink(c *call) *Response {
 	q := c.query()
 	if a := invalid(q,
 		field{"token", required(text())},
@@ -107,13 +107,13 @@ func magicLink(c *call) *Answer {
 		if _, ok := parseUUID(token); !ok {
 			return c.linkRefused("")
 		}
-		_, given := q.get("cookie")
-		return c.activateAccount(token, !given || q.text("cookie") == "true", "Invalid or expired token.")
+		_, found := q.get("cookie")
+		return c.activateAccount(token, !found || q.text("cookie") == "true", "Invalid or expired token.")
 	}
 	value, _ := parseUUID(token)
 	c.lock()
 	t := s.tokens[value]
-	live := t != nil && t.State == TokenLive // expired or not, active or not
+	live := t != nil && t.State == TokenLive // even if it has expired or the account is inactive
 	s.mu.Unlock()
 	if !live {
 		return badRequest()
@@ -121,9 +121,9 @@ func magicLink(c *call) *Answer {
 	return c.linkFollowed(token)
 }
 
-// activateAccount activates the account of a ticket and signs it in, or refuses
-// a ticket that is no good.
-func (c *call) activateAccount(ticket string, inCookie bool, refusal string) *Answer {
+// activateAccount activates the account of a ticket and signs it in. It refuses an
+// invalid ticket with the given message.
+func (c *call) activateAccount(ticket string, inCookie bool, refusal string) *Response {
 	s := c.server
 	c.lock()
 	a := s.byTicket(ticket)
@@ -147,8 +147,8 @@ func (c *call) activateAccount(ticket string, inCookie bool, refusal string) *An
 	return c.linkFollowed(t.value)
 }
 
-// linkFollowed sends the browser back to the app with a refresh token.
-func (c *call) linkFollowed(token string) *Answer {
+// linkFollowed redirects the browser to the app with a refresh token.
+func (c *call) linkFollowed(token string) *Response {
 	success, _ := c.server.redirects()
 	join := "?"
 	if strings.Contains(success, "?") {
@@ -157,9 +157,9 @@ func (c *call) linkFollowed(token string) *Answer {
 	return c.redirect(success + join + "refresh_token=" + url.QueryEscape(token))
 }
 
-// linkRefused sends it back without one, or says why where there is no place
-// to send it to.
-func (c *call) linkRefused(message string) *Answer {
+// linkRefused redirects the browser to the app without a token. If no URL is set for
+// failures, it returns an error.
+func (c *call) linkRefused(message string) *Response {
 	_, failed := c.server.redirects()
 	if failed != "" {
 		return c.redirect(failed)
@@ -170,9 +170,9 @@ func (c *call) linkRefused(message string) *Answer {
 	return failure(http.StatusUnauthorized, message)
 }
 
-func (c *call) redirect(to string) *Answer {
+func (c *call) redirect(to string) *Response {
 	c.header.Set("Vary", "Origin, Accept")
-	return &Answer{
+	return &Response{
 		Status: http.StatusFound,
 		Header: http.Header{
 			"Location":     {to},

@@ -12,40 +12,39 @@ import (
 
 const callback = "http://localhost/callback"
 
-// redirects checks for a 302 to an address that begins with to, and returns the
-// rest of it.
-func (a *answer) redirects(to string) (rest string) {
+// redirects checks for a 302 to a URL that begins with to, and returns the rest of the
+// URL.
+func (a *response) redirects(to string) (rest string) {
 	a.Helper()
 	location := a.header.Get("Location")
 	rest, found := strings.CutPrefix(location, to)
 	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
 		a.header.Get("Content-Type") != "text/plain; charset=utf-8" || a.header.Get("Vary") != "Origin, Accept" {
-		a.Fatalf("answer is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
+		a.Fatalf("response is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
 	}
 	return rest
 }
 
-// sentBack checks for a redirect to an address without a token in it, nor in a
-// cookie.
-func (a *answer) sentBack(to string) {
+// sentBack checks for a redirect to a URL, without a token in the URL or in a cookie.
+func (a *response) sentBack(to string) {
 	a.Helper()
-	if rest := a.untouched().redirects(to); rest != "" {
-		a.Errorf("%q follows the address", rest)
+	if rest := a.noCookies().redirects(to); rest != "" {
+		a.Errorf("the URL continues with %q", rest)
 	}
 }
 
-// linkRefused checks for a redirect to the address of failures, or for a message
-// where there is none.
-func (a *answer) linkRefused(failure, message string) {
+// linkRefused checks for a redirect to the URL for failures, or for an error with the
+// message if no such URL is set.
+func (a *response) linkRefused(failure, message string) {
 	a.Helper()
 	if failure == "" {
-		a.untouched().says(401, message)
+		a.noCookies().wantError(401, message)
 		return
 	}
 	a.sentBack(failure)
 }
 
-// path is a link of the service without its address.
+// path returns a link of the service without its base URL.
 func path(t *testing.T, link string) string {
 	t.Helper()
 	u, err := url.Parse(link)
@@ -55,20 +54,20 @@ func path(t *testing.T, link string) string {
 	return u.RequestURI()
 }
 
-// HEAD follows a link as GET does, and uses it up.
+// HEAD follows a link like GET, and uses it up.
 func TestHeadOnActivationLink(t *testing.T) {
 	c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
 	c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false}`)
 	link := path(t, c.mail().Link)
-	a := c.do("HEAD", link, "").is(302)
+	a := c.do("HEAD", link, "").wantEmpty(302)
 	if location := a.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
 		t.Errorf("HEAD leads to %q", location)
 	}
 	c.get(link).sentBack(callback)
 }
 
-// POST /auth/login without a password, and GET /auth/magic-link?action=log-in,
-// the link that it sends.
+// POST /auth/login without a password, and its link: GET
+// /auth/magic-link?action=log-in.
 func TestLoginLink(t *testing.T) {
 	const body = `{"email":"ada@example.com","cookie":false}`
 
@@ -76,25 +75,25 @@ func TestLoginLink(t *testing.T) {
 		c := serve(t)
 		a := c.post("/auth/login", body).clears()
 		if a.status != 200 || a.body != `{"magicLink":true}` {
-			t.Errorf("answer is %d %s", a.status, a.body)
+			t.Errorf("response is %d %s", a.status, a.body)
 		}
 		m := c.mail()
 		if m.To != "ada@example.com" || m.Subject != "Secure log in link" || m.Ticket != "" ||
 			m.Link != c.srv.URL+"/auth/magic-link?token="+m.Token+"&action=log-in" {
 			t.Errorf("e-mail is %+v", m)
 		}
-		// It does not use the token up, as often as it is followed.
+		// Following the link does not use the token up.
 		for range 2 {
-			if token := c.get(path(t, m.Link)).untouched().redirects(callback + "?refresh_token="); token != m.Token {
+			if token := c.get(path(t, m.Link)).noCookies().redirects(callback + "?refresh_token="); token != m.Token {
 				t.Errorf("token is %s, want that of the e-mail", token)
 			}
 		}
 		next := c.refresh(m.Token).session().RefreshToken
-		c.get(path(t, m.Link)).bare() // it is used up now
-		c.post("/auth/logout?refresh_token="+next, "").is(204)
-		c.get("/auth/magic-link?action=log-in&token=" + next).bare()
+		c.get(path(t, m.Link)).wantBadRequest() // it is used up now
+		c.post("/auth/logout?refresh_token="+next, "").wantEmpty(204)
+		c.get("/auth/magic-link?action=log-in&token=" + next).wantBadRequest()
 	})
-	t.Run("cookie mode hands the token to the caller", func(t *testing.T) {
+	t.Run("in cookie mode the response has the token", func(t *testing.T) {
 		c := serve(t)
 		token := c.post("/auth/login", `{"email":"ada@example.com"}`).cookies()["refresh_token"]
 		c.refresh(token).session()
@@ -105,17 +104,17 @@ func TestLoginLink(t *testing.T) {
 		m := c.mail()
 		c.srv.Advance(31 * 24 * time.Hour)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
-		c.refresh(m.Token).says(401, refused)
-		// While the account is inactive the link goes on being followed, and
-		// what it leads to is no good.
+		c.refresh(m.Token).wantError(401, refused)
+		// While the account is inactive the link still redirects, but its token is
+		// refused.
 		c.post("/auth/login", `{"email":"inactive@example.com","cookie":false}`)
 		m = c.srv.Emails()[1]
 		for range 2 {
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=" + m.Token)
-			c.refresh(m.Token).says(401, refused)
+			c.refresh(m.Token).wantError(401, refused)
 		}
 	})
-	t.Run("log-in never asks for the second factor", func(t *testing.T) {
+	t.Run("log-in requires no second factor", func(t *testing.T) {
 		c := serve(t)
 		c.post("/auth/login", `{"email":"mfa@example.com","cookie":false}`)
 		token := c.mail().Token
@@ -124,17 +123,17 @@ func TestLoginLink(t *testing.T) {
 	})
 	t.Run("no password, refused", func(t *testing.T) {
 		c := serve(t)
-		c.post("/auth/login", `{"email":"nobody@example.com"}`).says(400, "Account does not exist.")
+		c.post("/auth/login", `{"email":"nobody@example.com"}`).wantError(400, "Account does not exist.")
 		c.noMail()
 		c = serve(t, authtest.Options{NoMagicLink: true})
-		c.post("/auth/login", body).says(400, `"password" is required`)
+		c.post("/auth/login", body).wantError(400, `"password" is required`)
 	})
 	t.Run("no password, SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
 		c := serve(t, authtest.Options{OnEmail: func(authtest.Email) error { return errors.New("no") }})
 		c.post("/auth/login", body).serverError()
 		c = serve(t, authtest.Options{NoEmails: true})
 		if a := c.post("/auth/login", body); a.body != `{"magicLink":true}` {
-			t.Errorf("answer is %s", a.body)
+			t.Errorf("response is %s", a.body)
 		}
 		c.noMail()
 	})
@@ -156,13 +155,13 @@ func TestLoginLink(t *testing.T) {
 			"token=x&action=register&x=1":       `"x" is not allowed`,
 			"token=x&token=y&action=register":   `"token" must be a string`,
 		} {
-			c.get("/auth/magic-link?"+query).says(400, message)
+			c.get("/auth/magic-link?"+query).wantError(400, message)
 		}
 	})
 	t.Run("log-in, token unknown or not a UUID", func(t *testing.T) {
 		c := serve(t)
-		c.get("/auth/magic-link?action=log-in&token=garbage").bare()
-		c.get("/auth/magic-link?action=log-in&token=" + uuid4).bare()
+		c.get("/auth/magic-link?action=log-in&token=garbage").wantBadRequest()
+		c.get("/auth/magic-link?action=log-in&token=" + uuid4).wantBadRequest()
 	})
 	t.Run("success URL already has a query", func(t *testing.T) {
 		c := serve(t)
@@ -185,7 +184,7 @@ func TestRegisterLink(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com"}`)
 		return c, c.mail()
 	}
-	t.Run("register, good ticket", func(t *testing.T) {
+	t.Run("register, valid ticket", func(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
@@ -207,7 +206,7 @@ func TestRegisterLink(t *testing.T) {
 		c.srv.SetRedirects("", "")
 		c.refresh(c.get(path(t, m.Link)).redirects("?refresh_token=")).session()
 	})
-	t.Run("register, ticket reused, unknown, garbage or too old", func(t *testing.T) {
+	t.Run("register, ticket reused, unknown, malformed or expired", func(t *testing.T) {
 		const link = "/auth/magic-link?action=register&token="
 		for _, failure := range []string{callback, ""} {
 			c, m := setup(t)
@@ -220,7 +219,7 @@ func TestRegisterLink(t *testing.T) {
 			c.srv.Advance(time.Hour)
 			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
 			if failure == "" {
-				c.get(link + "garbage").bare() // to the database, which does not take it
+				c.get(link + "garbage").wantBadRequest() // an error of the database
 			} else {
 				c.get(link+"garbage").linkRefused(failure, refusal)
 			}
@@ -235,7 +234,7 @@ func TestActivate(t *testing.T) {
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
 		return c, c.mail()
 	}
-	t.Run("good", func(t *testing.T) {
+	t.Run("valid", func(t *testing.T) {
 		c, m := setup(t)
 		a := c.get(path(t, m.Link))
 		token := a.redirects(callback + "?refresh_token=")
@@ -250,7 +249,7 @@ func TestActivate(t *testing.T) {
 		c.srv.SetRedirects("https://app.example.com/in?from=mail", "")
 		c.refresh(c.get(path(t, m.Link)).redirects("https://app.example.com/in?from=mail&refresh_token=")).session()
 	})
-	t.Run("in its last second", func(t *testing.T) {
+	t.Run("in the last second before expiry", func(t *testing.T) {
 		c, m := setup(t)
 		c.srv.Advance(time.Hour - time.Second)
 		c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
@@ -263,7 +262,7 @@ func TestActivate(t *testing.T) {
 			c.get("/auth/activate?ticket="+uuid4).linkRefused(failure, refusal)
 			c.get(path(t, m.Link)).redirects(callback + "?refresh_token=")
 			c.get(path(t, m.Link)).linkRefused(failure, refusal)
-			c.get("/auth/activate?ticket="+c.ticket()).linkRefused(failure, refusal) // of an active account
+			c.get("/auth/activate?ticket="+c.ticket()).linkRefused(failure, refusal) // the ticket of an active account
 			c.post("/auth/register", `{"email":"late@example.com","password":"secret"}`)
 			c.srv.Advance(time.Hour)
 			c.get(path(t, c.srv.Emails()[1].Link)).linkRefused(failure, refusal)
@@ -271,22 +270,22 @@ func TestActivate(t *testing.T) {
 	})
 	t.Run("missing, not a UUID v4, extra cookie parameter", func(t *testing.T) {
 		c := serve(t)
-		c.get("/auth/activate").says(400, `"ticket" is required`)
-		c.get("/auth/activate?ticket=x").says(400, `"ticket" must be a valid GUID`)
-		c.get("/auth/activate?ticket=8d7d3a0e-4f3c-1d4f-9d57-1f6f0e0b2a11").says(400, `"ticket" must be a valid GUID`) // version 1
-		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").says(400, `"cookie" is not allowed`)
+		c.get("/auth/activate").wantError(400, `"ticket" is required`)
+		c.get("/auth/activate?ticket=x").wantError(400, `"ticket" must be a valid GUID`)
+		c.get("/auth/activate?ticket=8d7d3a0e-4f3c-1d4f-9d57-1f6f0e0b2a11").wantError(400, `"ticket" must be a valid GUID`) // version 1
+		c.get("/auth/activate?ticket="+uuid4+"&cookie=false").wantError(400, `"cookie" is not allowed`)
 	})
 	t.Run("REDIRECT_URL_SUCCESS unset", func(t *testing.T) {
 		c, m := setup(t)
 		c.srv.SetRedirects("", callback)
 		c.get(path(t, m.Link)).serverError()
 	})
-	t.Run("the ticket is good for nothing else", func(t *testing.T) {
+	t.Run("the ticket has no other use", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true, LostPassword: true})
 		c.post("/auth/register", `{"email":"new@example.com","password":"secret"}`)
 		m := c.mail()
 		c.get(path(t, m.Link)).redirects(callback)
-		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).says(401, "Invalid or expired ticket.")
+		c.post("/auth/change-password/change", `{"ticket":"`+m.Ticket+`","new_password":"another"}`).wantError(401, "Invalid or expired ticket.")
 	})
 }
 
@@ -295,6 +294,6 @@ func TestOnEmail(t *testing.T) {
 	c := serve(t, authtest.Options{OnEmail: func(m authtest.Email) error { seen = append(seen, m); return nil }})
 	c.post("/auth/login", `{"email":"ada@example.com","cookie":false}`)
 	if len(seen) != 1 || seen[0] != c.mail() {
-		t.Errorf("seen are %+v, kept are %+v", seen, c.srv.Emails())
+		t.Errorf("OnEmail got %+v, Emails returns %+v", seen, c.srv.Emails())
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// Roles that change are in the tokens of the next refresh.
+// Changed roles are in the tokens of the next refresh.
 func ExampleServer_UpdateAccount() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -31,7 +31,7 @@ func ExampleServer_UpdateAccount() {
 	// [user]
 }
 
-// A link that logs in, as it comes by e-mail. It leads back to the app.
+// A login link in an e-mail redirects the browser to the app.
 func ExampleServer_Emails() {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.URL.Path, "with a token:", r.FormValue("refresh_token") != "")
@@ -59,7 +59,7 @@ func ExampleServer_Emails() {
 	// /callback with a token: true
 }
 
-// The service behind TLS, or on any other listener of one's own.
+// The service behind TLS, or on any other listener.
 func ExampleNew() {
 	auth, err := authtest.New(authtest.Options{})
 	if err != nil {
@@ -67,7 +67,7 @@ func ExampleNew() {
 	}
 	srv := httptest.NewTLSServer(auth)
 	defer srv.Close()
-	defer auth.Close() // first: it ends requests that a fault holds up
+	defer auth.Close() // runs first: it aborts requests that a fault holds
 
 	res, err := srv.Client().Get(srv.URL + "/healthz")
 	if err != nil {

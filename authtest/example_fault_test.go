@@ -7,7 +7,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// A service that fails twice, each time in another way, and then recovers.
+// The service fails in two different ways and then recovers.
 func ExampleServer_Inject() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -24,8 +24,8 @@ func ExampleServer_Inject() {
 	// 200 OK
 }
 
-// The token is rotated, and the answer that has the new one is lost: the
-// client holds a token that is used up and cannot know it.
+// The service rotates the token, and the response with the new token is lost. The
+// client does not know that its token is used up.
 func ExampleFault_lostAnswer() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -36,11 +36,11 @@ func ExampleFault_lostAnswer() {
 	info, _ := srv.Token(token)
 	fmt.Println("the token is", info.State)
 	// Output:
-	// no answer
+	// no response
 	// the token is used
 }
 
-// The database behind the service is down. It does not say so.
+// The database of the service is down. The service does not report this.
 func ExampleFault_backendDown() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -55,7 +55,7 @@ func ExampleFault_backendDown() {
 	// 200 OK
 }
 
-// A logout that overtakes the answer of a refresh.
+// A logout finishes before the response of a refresh arrives.
 func ExampleGate() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -63,10 +63,10 @@ func ExampleGate() {
 
 	var gate authtest.Gate
 	srv.Inject(authtest.Refresh, authtest.Fault{After: &gate})
-	answer := make(chan string)
-	go func() { answer <- status(srv, token) }()
+	response := make(chan string)
+	go func() { response <- status(srv, token) }()
 
-	<-gate.Arrived(1) // the token is rotated, and nothing answered yet
+	<-gate.Arrived(1) // the token is rotated, and no response sent yet
 	for _, token := range srv.LiveTokens("ada@example.com") {
 		res, err := http.Post(srv.URL+"/auth/logout?refresh_token="+token, "", nil)
 		if err != nil {
@@ -75,7 +75,7 @@ func ExampleGate() {
 		res.Body.Close()
 	}
 	gate.Open()
-	fmt.Println(<-answer)
+	fmt.Println(<-response)
 	fmt.Println("live tokens:", len(srv.LiveTokens("ada@example.com")))
 	// Output:
 	// 200 OK

@@ -9,8 +9,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// start is what authtest.NewServer(t) is in a test, which also closes the
-// server.
+// start starts a server. In a test, use authtest.NewServer(t), which also closes it.
 func start(opts authtest.Options) *authtest.Server {
 	opts.PasswordCost = -1
 	opts.Accounts = []authtest.Account{{
@@ -26,18 +25,18 @@ func start(opts authtest.Options) *authtest.Server {
 	return srv
 }
 
-// status sends a refresh and tells what came of it.
+// status sends a refresh and returns the status of the response.
 func status(srv *authtest.Server, refreshToken string) string {
 	res, err := http.Get(srv.URL + "/auth/token/refresh?refresh_token=" + refreshToken)
 	if err != nil {
-		return "no answer"
+		return "no response"
 	}
 	defer res.Body.Close()
 	return res.Status
 }
 
-// A login as the service's clients do it. In a test, authtest.NewServer(t)
-// starts the server and closes it.
+// A login and a refresh. In a test, authtest.NewServer(t) starts and closes the
+// server.
 func Example() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
@@ -58,8 +57,8 @@ func Example() {
 	}
 	fmt.Println(res.Status, session.ExpiresIn)
 
-	// Every refresh token is good for one use. A second one is counted, and
-	// ends what the first has begun.
+	// A refresh token can be used once. The service counts a second use, and revokes
+	// the tokens that descend from the first.
 	fmt.Println(status(srv, session.RefreshToken))
 	fmt.Println(status(srv, session.RefreshToken))
 	fmt.Println(srv.Reuses(), "reuse,", len(srv.LiveTokens("ada@example.com")), "live tokens")

@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// Thirty days go by while a test runs.
+// A refresh token expires after 30 days.
 func ExampleServer_Advance() {
 	srv := start(authtest.Options{RefreshLife: 30 * 24 * time.Hour})
 	defer srv.Close()
@@ -20,8 +20,7 @@ func ExampleServer_Advance() {
 	// Output: 401 Unauthorized
 }
 
-// A service whose clock is an hour slow: what it issues has expired by
-// everybody else's.
+// The clock of the service is an hour slow. Its tokens have expired by the local clock.
 func ExampleServer_Advance_clockOff() {
 	srv := start(authtest.Options{AccessLife: 15 * time.Minute})
 	defer srv.Close()

@@ -10,92 +10,92 @@ import (
 	"time"
 )
 
-// Fault makes a request go wrong, or stops it on its way. Its parts can be
-// combined; the zero value does nothing.
+// Fault makes a request fail or holds it at a chosen point. The fields can be
+// combined. The zero value does nothing.
 //
-//	Fault{Status: 503}                              // refused, not carried out
+//	Fault{Status: 503}                              // not carried out
 //	Fault{Status: 502, Body: "<h1>Bad gateway</h1>"}
 //	Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}}
 //	Fault{Delay: time.Second, Times: 3}             // the next three are slow
 //	Fault{Deliver: Reset}                           // reset before anything is done
-//	Fault{Deliver: Reset, CarryOut: true}           // token rotated, answer lost
-//	Fault{Deliver: HalfThenReset}                   // reset within the answer
-//	Fault{BackendDown: true}                        // its database fails
+//	Fault{Deliver: Reset, CarryOut: true}           // token rotated, response lost
+//	Fault{Deliver: HalfThenReset}                   // reset in the middle of the body
+//	Fault{BackendDown: true}                        // the database is down
 //	Fault{NoToken: true}                            // registered, but not signed in
 //	Fault{Edit: SpoilAccessToken}                   // new refresh token, no usable JWT
 type Fault struct {
-	// Times is how many requests the fault applies to. Default: all, until
-	// Clear.
+	// Times is the number of requests that the fault applies to. Default: all,
+	// until Clear.
 	Times int
 
-	// Delay passes before anything else. It outlasts the client: as with the
-	// real service, a request that was sent is carried out even though nobody
-	// waits for its answer any more. Like all times of a Fault it is real
-	// time, not that of the service's clock.
+	// Delay is a pause before the request is processed. As with the real service,
+	// the request is carried out even if the client hangs up meanwhile. Delay, like
+	// Drip, is real time, not time of the service's clock.
 	Delay time.Duration
 
-	// Before stops the request at a gate before it is carried out.
+	// Before holds the request before it is carried out.
 	Before *Gate
 
-	// Between stops a request between its two steps: a refresh in lax mode
-	// between looking the token up and rotating it (in strict mode the two
-	// are one), a logout of all sessions between finding the user and ending
-	// them, a login between checking the password and issuing tokens, a
-	// registration between finding the address free and taking it.
+	// Between holds a request between two steps: a refresh in lax mode between the
+	// lookup of the token and its rotation (in strict mode there is one step), a
+	// logout of all sessions between finding the user and ending the sessions, a
+	// login between checking the password and issuing tokens, a registration
+	// between finding the address free and storing it.
 	Between *Gate
 
-	// After stops the request at a gate after it was carried out and before
-	// anything is answered.
+	// After holds the request after it was carried out and before the response is
+	// sent.
 	After *Gate
 
-	// Status, Header and Body are answered in place of the service's answer,
-	// and the request is not carried out. Status is from 200 to 599; the
-	// others do nothing without it. Body is taken for HTML if it begins with
-	// "<" and for JSON else, unless Header says what it is.
+	// Status, Header and Body replace the service's response, and the request is
+	// not carried out. Status is from 200 to 599. Without it, Header and Body have
+	// no effect. If Header has no Content-Type, a Body that begins with "<" is sent
+	// as HTML, and any other as JSON.
 	Status int
 	Header http.Header
 	Body   string
 
-	// CarryOut has the request carried out even though its answer is replaced
-	// or lost.
+	// CarryOut makes the service carry out the request even if its response is
+	// replaced or lost.
 	CarryOut bool
 
-	// BackendDown has the database behind the service fail: what needs it is
-	// not done, and the answer rarely says so. A login, for example, is told
-	// that the account does not exist, and a logout that it was done.
+	// BackendDown makes the service's database fail. Steps that need the database
+	// are not carried out, and the response usually reports another error. For
+	// example, a login reports that the account does not exist, and a logout
+	// reports success.
 	BackendDown bool
 
-	// NoToken has the database refuse the refresh token that a request would
-	// get, after all that is done before: an account is registered then, but
-	// not signed in, which is answered with a 400 without a message. A refresh
-	// is answered with 500, and its token stays good.
+	// NoToken makes the database reject the new refresh token of the request, after
+	// all steps before it. For example, a registration creates the account, but
+	// does not sign it in, and responds with a 400 without a message. A refresh
+	// responds with 500, and its token stays valid.
 	NoToken bool
 
-	// Edit changes the answer before it is sent: [DropTokens],
-	// [SpoilAccessToken], [Truncate], [Enlarge], or a function of the test. It
-	// is called concurrently if requests are.
-	Edit func(*Answer)
+	// Edit changes the response before it is sent: [DropTokens],
+	// [SpoilAccessToken], [Truncate], [Enlarge], or your own function. Calls may be
+	// concurrent.
+	Edit func(*Response)
 
-	// Deliver is how the answer goes out. Default: Whole. A request whose
-	// answer never starts (Hang, Close, Reset) is carried out only with
-	// CarryOut.
+	// Deliver selects how the response is sent. Default: Whole. A request without a
+	// response (Hang, Close, Reset) is carried out only with CarryOut.
 	Deliver Delivery
 
-	// Drip spreads the body of the answer over a time, in small pieces.
+	// Drip is the time over which the body of the response is sent, in small
+	// pieces.
 	Drip time.Duration
 }
 
-// Delivery is how an answer reaches the client, or does not.
+// Delivery is a way to send a response, or not to send it.
 type Delivery int
 
-// The ways to deliver an answer.
+// The values of [Fault.Deliver].
 const (
 	Whole         Delivery = iota
-	Hang                   // nothing comes, until the client or the server closes
-	Close                  // the connection is closed without an answer
-	Reset                  // the connection is reset (TCP RST) without an answer
-	HalfThenClose          // half of the body comes, then the connection is closed
-	HalfThenReset          // half of the body comes, then the connection is reset
+	Hang                   // no response until the client hangs up or the server closes
+	Close                  // the connection is closed without a response
+	Reset                  // the connection is reset (TCP RST) without a response
+	HalfThenClose          // the connection is closed after half of the body
+	HalfThenReset          // the connection is reset after half of the body
 )
 
 func (f *Fault) carryOut() bool {
@@ -105,9 +105,9 @@ func (f *Fault) carryOut() bool {
 	return f.Status == 0 && f.Deliver != Hang && f.Deliver != Close && f.Deliver != Reset
 }
 
-// answer is the fault's own answer.
-func (f *Fault) answer() *Answer {
-	a := &Answer{Status: f.Status, Header: make(http.Header), Body: []byte(f.Body)}
+// response returns the response that replaces the service's.
+func (f *Fault) response() *Response {
+	a := &Response{Status: f.Status, Header: make(http.Header), Body: []byte(f.Body)}
 	if f.Body != "" {
 		a.Header.Set("Content-Type", "application/json; charset=utf-8")
 		if f.Body[0] == '<' {
@@ -119,22 +119,22 @@ func (f *Fault) answer() *Answer {
 }
 
 // DropTokens removes the tokens from a body, for [Fault.Edit].
-func DropTokens(a *Answer) {
+func DropTokens(a *Response) {
 	editBody(a, func(body map[string]json.RawMessage) {
 		delete(body, "jwt_token")
 		delete(body, "refresh_token")
 	})
 }
 
-// SpoilAccessToken puts something that is no JWT in the place of the access
-// token and leaves the refresh token, for [Fault.Edit].
-func SpoilAccessToken(a *Answer) {
+// SpoilAccessToken replaces the access token with a text that is not a JWT, and
+// keeps the refresh token, for [Fault.Edit].
+func SpoilAccessToken(a *Response) {
 	editBody(a, func(body map[string]json.RawMessage) {
 		body["jwt_token"] = json.RawMessage(`"unusable"`)
 	})
 }
 
-func editBody(a *Answer, edit func(map[string]json.RawMessage)) {
+func editBody(a *Response, edit func(map[string]json.RawMessage)) {
 	var body map[string]json.RawMessage
 	if json.Unmarshal(a.Body, &body) == nil && body != nil {
 		edit(body)
@@ -142,20 +142,20 @@ func editBody(a *Answer, edit func(map[string]json.RawMessage)) {
 	}
 }
 
-// Truncate cuts a body in half, in an answer that is whole as HTTP, for
-// [Fault.Edit].
-func Truncate(a *Answer) { a.Body = a.Body[:len(a.Body)/2] }
+// Truncate removes the second half of the body, for [Fault.Edit]. The response is
+// still valid HTTP.
+func Truncate(a *Response) { a.Body = a.Body[:len(a.Body)/2] }
 
-// Enlarge makes a JSON body larger than 2 MiB by white space before its end,
-// so that only its size is wrong, for [Fault.Edit].
-func Enlarge(a *Answer) {
+// Enlarge makes a JSON body larger than 2 MiB, for [Fault.Edit]. It adds white space
+// before the last byte, so that the body stays valid JSON.
+func Enlarge(a *Response) {
 	if n := len(a.Body); n > 0 {
 		padding := bytes.Repeat([]byte(" "), 2<<20)
 		a.Body = append(append(append([]byte(nil), a.Body[:n-1]...), padding...), a.Body[n-1])
 	}
 }
 
-// faults are those waiting for requests, and the count of requests.
+// faults holds the faults of coming requests, and counts the requests.
 type faults struct {
 	mu       sync.Mutex
 	pending  map[Endpoint][]*Fault
@@ -163,11 +163,10 @@ type faults struct {
 	total    int
 }
 
-// Inject applies a fault to the coming requests to an endpoint, or to all
-// requests for [Any]. Faults of one endpoint apply one after the other, in the
-// order in which they were injected, each for as many requests as it says;
-// those for Any apply where the endpoint has none. It panics if the fault has a
-// Status that is none.
+// Inject applies a fault to coming requests to an endpoint, or to all endpoints for
+// [Any]. Faults of one endpoint apply in the order in which they were injected,
+// each for its number of requests. Faults of Any apply to endpoints without a fault.
+// Inject panics if the fault has an invalid Status.
 func (s *Server) Inject(e Endpoint, f Fault) {
 	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
 		panic(fmt.Sprintf("authtest: Inject: Status is %d, must be from 200 to 599", f.Status))
@@ -181,8 +180,8 @@ func (s *Server) Inject(e Endpoint, f Fault) {
 	s.faults.pending[e] = append(s.faults.pending[e], &f)
 }
 
-// Clear removes the faults of the given endpoints, and all faults if none is
-// given. Requests that a fault has hold of already stay with it.
+// Clear removes the faults of the given endpoints, or all faults if no endpoint is
+// given. Faults still apply to requests that have already arrived.
 func (s *Server) Clear(endpoints ...Endpoint) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -194,8 +193,8 @@ func (s *Server) Clear(endpoints ...Endpoint) {
 	}
 }
 
-// Requests returns how many requests to an endpoint have arrived, whatever
-// became of them; for [Any], how many requests there were in all.
+// Requests returns the number of requests to an endpoint that have arrived, whatever
+// their outcome. For [Any] it returns the number of all requests.
 func (s *Server) Requests(e Endpoint) int {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()

@@ -18,22 +18,22 @@ func TestFaults(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault authtest.Fault
-		// what the client sees
+		// the response as the client receives it
 		status  int
-		body    string // of the whole of it, if set
-		err     error  // how it breaks off
-		leaves  bool   // until the client hangs up
+		body    string // the whole body, if set
+		err     error  // of the connection
+		leaves  bool   // no response until the client hangs up
 		rotated bool
-		check   func(*testing.T, *answer)
+		check   func(*testing.T, *response)
 	}{
-		{name: "nothing", status: 200, rotated: true},
+		{name: "no fault", status: 200, rotated: true},
 		{name: "status", fault: authtest.Fault{Status: 503}, status: 503},
 		{name: "status, carried out", fault: authtest.Fault{Status: 500, CarryOut: true}, status: 500, rotated: true},
 		{
 			name:   "header and body",
 			fault:  authtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}, Body: `{"a":1}`},
 			status: 429, body: `{"a":1}`,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if a.header.Get("Retry-After") != "7" || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 					t.Errorf("header is %v", a.header)
 				}
@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "HTML", fault: authtest.Fault{Status: 200, Body: "<html>"}, status: 200, body: "<html>",
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if ct := a.header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") {
 					t.Errorf("Content-Type is %s", ct)
 				}
@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 			name:   "redirect",
 			fault:  authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}},
 			status: 302,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if a.header.Get("Location") != "/elsewhere" {
 					t.Errorf("header is %v", a.header)
 				}
@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 		{name: "hang after", fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, leaves: true, rotated: true},
 		{
 			name: "without tokens", fault: authtest.Fault{Edit: authtest.DropTokens}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				var body map[string]any
 				if err := json.Unmarshal([]byte(a.body), &body); err != nil || body["user"] == nil || body["jwt_token"] != nil || body["refresh_token"] != nil {
 					t.Errorf("body is %s (%v)", a.body, err)
@@ -76,7 +76,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "unusable JWT", fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if s := a.session(); s.JWT != "unusable" || len(s.RefreshToken) != 36 {
 					t.Errorf("body is %s", a.body)
 				}
@@ -84,7 +84,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "cut", fault: authtest.Fault{Edit: authtest.Truncate}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if json.Valid([]byte(a.body)) || !strings.HasPrefix(a.body, `{"jwt_token"`) {
 					t.Errorf("body is %s", a.body)
 				}
@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "too large", fault: authtest.Fault{Edit: authtest.Enlarge}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) {
+			check: func(t *testing.T, a *response) {
 				if len(a.body) < 2<<20 {
 					t.Errorf("body has %d bytes", len(a.body))
 				}
@@ -100,21 +100,21 @@ func TestFaults(t *testing.T) {
 			},
 		},
 		{name: "drip", fault: authtest.Fault{Drip: 100 * time.Millisecond}, status: 200, rotated: true,
-			check: func(t *testing.T, a *answer) { a.session() }},
-		{name: "edit of one's own", fault: authtest.Fault{Edit: func(a *authtest.Answer) { a.Status = 418 }}, status: 418, rotated: true},
+			check: func(t *testing.T, a *response) { a.session() }},
+		{name: "edit function", fault: authtest.Fault{Edit: func(a *authtest.Response) { a.Status = 418 }}, status: 418, rotated: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := serve(t)
 			_, token := c.login("ada@example.com")
-			c.get("/healthz") // so that the connection is a used one
+			c.get("/healthz") // the connection is reused
 			tt.fault.Times = 1
 			c.srv.Inject(authtest.Refresh, tt.fault)
 
 			if tt.leaves {
 				c.leave("GET", path+token, "")
 			} else if a, err := c.whole(path + token); !errors.Is(err, tt.err) || a.status != tt.status {
-				t.Fatalf("answer is %d (%v), want %d (%v)", a.status, err, tt.status, tt.err)
+				t.Fatalf("response is %d (%v), want %d (%v)", a.status, err, tt.status, tt.err)
 			} else if err == nil {
 				if tt.body != "" && a.body != tt.body {
 					t.Errorf("body is %q, want %q", a.body, tt.body)
@@ -143,21 +143,21 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// whole sends a GET that is on the wire at most once: net/http would repeat one
-// without a body where a used connection is reset. The answer has what came
-// before the error.
-func (c *conn) whole(path string) (*answer, error) {
+// whole sends a GET at most once: net/http would repeat a GET without a body if a
+// reused connection is reset. If there is an error, the response holds the part
+// before it.
+func (c *conn) whole(path string) (*response, error) {
 	req, err := http.NewRequest("GET", c.srv.URL+path, struct{ io.Reader }{strings.NewReader("")})
 	if err != nil {
 		c.Fatal(err)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return &answer{T: c.T}, err
+		return &response{T: c.T}, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return &answer{c.T, res.StatusCode, res.Header, string(text)}, err
+	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
 func TestInjectNoStatus(t *testing.T) {
@@ -174,7 +174,7 @@ func TestInjectNoStatus(t *testing.T) {
 	}
 }
 
-// What the service says while the database behind it fails.
+// The responses of the service while its database is down.
 func TestBackendDown(t *testing.T) {
 	const (
 		bare  = ""
@@ -212,7 +212,7 @@ func TestBackendDown(t *testing.T) {
 		{"activate", "GET /auth/activate?ticket=" + uuid4, "", authtest.Options{}, 302, ""},
 		{"magic-link register", "GET /auth/magic-link?action=register&token=" + uuid4, "", authtest.Options{}, 302, ""},
 		{"jwks", "GET /auth/jwks", "", authtest.Options{}, 501, "JWKS is not implemented on this server."},
-		// What is refused before the database is asked.
+		// Requests that are rejected before the first query.
 		{"login without an address", "POST /auth/login", `{}`, authtest.Options{}, 400, `"email" is required`},
 		{"refresh without a token", "GET /auth/token/refresh", "", authtest.Options{}, 401, "Invalid or expired refresh token."},
 		{"delete, off", "POST /auth/delete", "", authtest.Options{}, 500, "An internal server error occurred"},
@@ -224,14 +224,14 @@ func TestBackendDown(t *testing.T) {
 			c.srv.SetRedirects(callback, "https://app.example.com/failed")
 			c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 			method, path, _ := strings.Cut(tt.request, " ")
-			a := c.do(method, path, tt.body, bearer(access)).untouched()
+			a := c.do(method, path, tt.body, bearer(access)).noCookies()
 			switch tt.status {
 			case 204:
-				a.is(204)
+				a.wantEmpty(204)
 			case 302:
 				a.sentBack("https://app.example.com/failed")
 			default:
-				a.says(tt.status, tt.message)
+				a.wantError(tt.status, tt.message)
 			}
 			c.live("ada@example.com", 1)
 		})
@@ -240,8 +240,8 @@ func TestBackendDown(t *testing.T) {
 		c := serve(t)
 		_, token := c.login("ada@example.com")
 		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
-		c.refresh(token).bare()
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
+		c.refresh(token).wantBadRequest()
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
 		c.srv.Clear()
 		c.refresh(token).session()
 	})
@@ -253,23 +253,23 @@ func TestBackendDown(t *testing.T) {
 				t.Errorf("%s is %d %s", path, a.status, a.body)
 			}
 		}
-		c.get("/nothing").says(404, "Not Found")
+		c.get("/nothing").wantError(404, "Not Found")
 	})
 	t.Run("links without REDIRECT_URL_ERROR", func(t *testing.T) {
 		c := serve(t)
 		c.srv.SetRedirects(callback, "")
 		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
-		c.get("/auth/activate?ticket=" + uuid4).bare()
-		c.get("/auth/magic-link?action=register&token=" + uuid4).bare()
+		c.get("/auth/activate?ticket=" + uuid4).wantBadRequest()
+		c.get("/auth/magic-link?action=register&token=" + uuid4).wantBadRequest()
 	})
-	t.Run("accepts but never answers", func(t *testing.T) {
+	t.Run("accepts but never responds", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Any, authtest.Fault{Deliver: authtest.Hang})
 		c.leave("GET", "/auth/token/refresh?refresh_token="+uuid4, "")
 	})
 }
 
-// What the service says when the token insert fails.
+// The responses of the service if it cannot store a new token.
 func TestNoToken(t *testing.T) {
 	fault := authtest.Fault{NoToken: true, Times: 1}
 	setup := func(t *testing.T, e authtest.Endpoint, opts ...authtest.Options) *conn {
@@ -279,33 +279,33 @@ func TestNoToken(t *testing.T) {
 	}
 	const login = `{"email":"ada@example.com","password":"` + password + `"}`
 
-	t.Run("login, after a good password check", func(t *testing.T) {
+	t.Run("login, after the password check", func(t *testing.T) {
 		c := setup(t, authtest.Login)
-		c.post("/auth/login", login).untouched().bare()
+		c.post("/auth/login", login).noCookies().wantBadRequest()
 		c.live("ada@example.com", 0)
 		c.srv.Inject(authtest.Login, fault)
-		c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(401, "Username and password do not match")
+		c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).wantError(401, "Username and password do not match")
 	})
 	t.Run("login without a password", func(t *testing.T) {
 		c := setup(t, authtest.Login)
-		c.post("/auth/login", `{"email":"ada@example.com"}`).untouched().bare()
+		c.post("/auth/login", `{"email":"ada@example.com"}`).noCookies().wantBadRequest()
 		c.noMail()
 	})
 	t.Run("anonymous login", func(t *testing.T) {
 		c := setup(t, authtest.Login, authtest.Options{AnonymousUsers: true})
-		c.post("/auth/login", `{"anonymous":true}`).untouched().bare()
+		c.post("/auth/login", `{"anonymous":true}`).noCookies().wantBadRequest()
 	})
-	t.Run("MFA, and the ticket stays good", func(t *testing.T) {
+	t.Run("MFA, and the ticket stays valid", func(t *testing.T) {
 		c := setup(t, authtest.TOTP)
 		body := `{"ticket":"` + c.ticket() + `","code":"` + c.code(0) + `","cookie":false}`
-		c.post("/auth/mfa/totp", body).untouched().bare()
+		c.post("/auth/mfa/totp", body).noCookies().wantBadRequest()
 		c.post("/auth/mfa/totp", body).session()
 	})
 	t.Run("register, and the account exists", func(t *testing.T) {
 		c := setup(t, authtest.Register)
 		const body = `{"email":"new@example.com","password":"secret","cookie":false}`
-		c.post(registerPath, body).untouched().bare()
-		c.post(registerPath, body).says(400, "Account already exists.")
+		c.post(registerPath, body).noCookies().wantBadRequest()
+		c.post(registerPath, body).wantError(400, "Account already exists.")
 		c.post("/auth/login", body).session()
 	})
 	for name, body := range map[string]string{
@@ -317,7 +317,7 @@ func TestNoToken(t *testing.T) {
 			c.pending(c.post(registerPath, body), "new@example.com")
 			c.srv.Inject(authtest.Any, fault)
 			link := path(t, c.mail().Link)
-			c.get(link).untouched().bare()
+			c.get(link).noCookies().wantBadRequest()
 			if a, _ := c.srv.Account("new@example.com"); a.Inactive {
 				t.Error("the account is inactive")
 			}
@@ -325,7 +325,7 @@ func TestNoToken(t *testing.T) {
 		})
 	}
 	for name, opts := range map[string]authtest.Options{"strict": {}, "lax": {Lax: true}} {
-		t.Run("refresh, rolled back, token still good, "+name, func(t *testing.T) {
+		t.Run("refresh, rolled back, token still valid, "+name, func(t *testing.T) {
 			c := setup(t, authtest.Refresh, opts)
 			_, token := c.login("ada@example.com")
 			c.refresh(token).serverError()
@@ -415,7 +415,7 @@ func TestGate(t *testing.T) {
 	}
 	gate.Open()
 	<-done
-	gate.Step() // nobody waits
+	gate.Step() // no request waits
 	c.get("/healthz")
 	select {
 	case <-gate.Arrived(4):
@@ -459,7 +459,7 @@ func TestCloseEndsWhatFaultsHold(t *testing.T) {
 	go func() { c.srv.Close(); c.srv.Close(); close(closed) }()
 	for range faults {
 		if err := <-failed; err == nil {
-			t.Error("a request was answered by a closed server")
+			t.Error("a closed server sent a response")
 		}
 	}
 	select {

@@ -2,9 +2,8 @@ package authtest
 
 import "sync"
 
-// Gate stops requests until a test lets them pass; see [Fault]. The zero value
-// is closed. One gate can stand in several faults. All methods are safe for
-// concurrent use.
+// Gate holds requests until a test lets them pass; see [Fault]. The zero value is
+// closed. Several faults can share a gate. All methods are safe for concurrent use.
 type Gate struct {
 	mu       sync.Mutex
 	open     bool
@@ -13,8 +12,8 @@ type Gate struct {
 	watchers map[int]chan struct{}
 }
 
-// Arrived returns a channel that is closed when n requests in all have come to
-// the gate.
+// Arrived returns a channel that is closed once n requests have arrived at the gate,
+// counted from the first.
 func (g *Gate) Arrived(n int) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -33,7 +32,7 @@ func (g *Gate) Arrived(n int) <-chan struct{} {
 	return ch
 }
 
-// Step lets the request pass that has waited longest. It does nothing if none
+// Step lets the request pass that has waited longest. It does nothing if no request
 // waits.
 func (g *Gate) Step() {
 	g.mu.Lock()
@@ -44,7 +43,7 @@ func (g *Gate) Step() {
 	}
 }
 
-// Open lets all requests pass, those that are still to come too.
+// Open lets all requests pass, including later ones.
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -55,8 +54,8 @@ func (g *Gate) Open() {
 	g.waiting = nil
 }
 
-// pass waits at the gate and reports whether it was opened before done. A nil
-// gate is none.
+// pass waits until the gate lets the request pass, and returns true. It returns
+// false if done is closed first. A nil gate is open.
 func (g *Gate) pass(done <-chan struct{}) bool {
 	if g == nil {
 		return true

@@ -16,18 +16,18 @@ func containsAll(s string, parts ...string) bool {
 	return true
 }
 
-func jwtOf(a *answer) string {
+func jwtOf(a *response) string {
 	var s session
 	_ = json.Unmarshal([]byte(a.body), &s)
 	return s.JWT
 }
 
-// eventually waits for something that another goroutine is about to do.
+// eventually waits until a condition is true that another goroutine makes true.
 func eventually(t *testing.T, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it did not happen within 10 s")
+			t.Fatal("the condition did not become true within 10 s")
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// variables is what the service says of a user, in access tokens (where the
-// names have a prefix) and in its identity cookie.
+// variables returns the claims of a user: for access tokens, where the names have a
+// prefix, and for the identity cookie.
 func (s *Server) variables(a *account, prefix string) object {
 	role := a.DefaultRole
 	roles := slices.Clone(a.Roles)
@@ -37,7 +37,7 @@ func (s *Server) variables(a *account, prefix string) object {
 	return o
 }
 
-// kebab turns avatar_url and avatarUrl into avatar-url.
+// kebab converts avatar_url and avatarUrl to avatar-url.
 func kebab(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -54,7 +54,7 @@ func kebab(name string) string {
 	return b.String()
 }
 
-// sign issues an access token. Two for one user within a second are the same.
+// sign issues an access token. Tokens for the same user in the same second are equal.
 func (s *Server) sign(a *account) string {
 	iat := s.Now().Unix()
 	payload := object{
@@ -64,8 +64,8 @@ func (s *Server) sign(a *account) string {
 		{"iat", iat},
 		{"exp", iat + int64(s.opts.AccessLife/time.Second)},
 	}
-	// The token is put together by hand for a header without typ and for the
-	// service's order of claims.
+	// The jwt package would add typ to the header and sort the claims. The service
+	// does neither.
 	var method jwt.SigningMethod = jwt.SigningMethodHS256
 	header, key := object{{"alg", "HS256"}}, any(s.opts.Secret)
 	if s.opts.RSAKey != nil {
@@ -76,13 +76,13 @@ func (s *Server) sign(a *account) string {
 	text := enc.EncodeToString(marshal(header)) + "." + enc.EncodeToString(marshal(payload))
 	signature, err := method.Sign(text, key)
 	if err != nil {
-		panic("authtest: signing: " + err.Error()) // New has tried the key
+		panic("authtest: signing: " + err.Error()) // New has checked the key
 	}
 	return text + "." + enc.EncodeToString(signature)
 }
 
-// verify reads the claims of an Authorization header. The scheme may be
-// missing, but must not be written in another letter case.
+// verify returns the claims of the access token in an Authorization header. The
+// scheme may be missing, but is case-sensitive.
 func (s *Server) verify(authorization string) (map[string]any, bool) {
 	raw := strings.Replace(authorization, "Bearer ", "", 1)
 	if raw == "" {
@@ -101,8 +101,8 @@ func (s *Server) verify(authorization string) (map[string]any, bool) {
 	return claims, ok
 }
 
-// jwks publishes the public key of RS256.
-func jwks(c *call) *Answer {
+// jwks handles GET /auth/jwks, which returns the public key of RS256.
+func jwks(c *call) *Response {
 	s := c.server
 	if s.opts.RSAKey == nil {
 		return failure(http.StatusNotImplemented, "JWKS is not implemented on this server.")
@@ -115,7 +115,7 @@ func jwks(c *call) *Answer {
 	return ok(object{{"keys", []object{key}}})
 }
 
-// thumbprint is the key ID of RFC 7638.
+// thumbprint returns the key ID by RFC 7638.
 func thumbprint(key *rsa.PublicKey) string {
 	n, e := components(key)
 	sum := sha256.Sum256(marshal(object{{"e", e}, {"kty", "RSA"}, {"n", n}}))

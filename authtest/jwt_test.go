@@ -20,13 +20,13 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// The JWT to the byte, with the life that Synmetrix sets.
+// The JWT byte by byte, with the lifetime that Synmetrix sets.
 func TestAccessToken(t *testing.T) {
 	now := time.Date(2026, 11, 23, 14, 30, 44, 987654321, time.UTC)
 	c := serve(t, authtest.Options{
 		Now:        func() time.Time { return now },
 		Secret:     []byte("0123456789abcdef0123456789abcdef"),
-		AccessLife: 180 * time.Hour, // what Synmetrix sets: 10800 minutes
+		AccessLife: 180 * time.Hour, // the setting of Synmetrix: 10800 minutes
 	})
 	ada, _ := c.srv.Account("ada@example.com")
 	a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`)
@@ -45,10 +45,10 @@ func TestAccessToken(t *testing.T) {
 	}
 	if _, err := jwt.Parse(s.JWT, func(*jwt.Token) (any, error) { return c.srv.Secret(), nil },
 		jwt.WithTimeFunc(c.srv.Now)); err != nil {
-		t.Errorf("it does not verify: %v", err)
+		t.Errorf("the token is invalid: %v", err)
 	}
 
-	// Two within one second are the same to the byte.
+	// Two tokens issued in the same second are equal.
 	again := c.refresh(s.RefreshToken).session().JWT
 	if again != s.JWT {
 		t.Error("two tokens within one second differ")
@@ -63,16 +63,17 @@ func TestAccessToken(t *testing.T) {
 	}
 	c.srv.Advance(-time.Second)
 	if signedIn, _ := c.srv.SignIn("ada@example.com"); signedIn != s.JWT {
-		t.Error("SignIn issues another token than login")
+		t.Error("the token of SignIn differs from that of a login")
 	}
 }
 
-// Register, login, refresh and MFA give the same payload, and so does RS256.
+// The tokens of a registration, a login, a refresh and a second factor have the same
+// payload, with HS256 and with RS256.
 func TestAccessTokenEverywhere(t *testing.T) {
 	for alg, opts := range map[string]authtest.Options{"HS256": {}, "RS256": {RSAKey: rsaKey()}} {
 		t.Run(alg, func(t *testing.T) {
 			c := serve(t, opts)
-			same := func(name, user string, a *answer) {
+			same := func(name, user string, a *response) {
 				t.Helper()
 				account, _ := c.srv.Account(user)
 				iat := c.srv.Now().Unix()
@@ -124,8 +125,8 @@ func TestAccessTokenOptions(t *testing.T) {
 	})
 	a := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`","cookie":false}`)
 	_, payload := decode(t, a.session().JWT)
-	// A default role outside the roles is added to them, and every field is a
-	// string, null too.
+	// The default role is added to the roles if they lack it. Every field becomes a
+	// string, also null.
 	want := `{"https://hasura.io/jwt/claims":{"x-hasura-user-id":"328ddebf-0000-4000-8000-000000000001",` +
 		`"x-hasura-allowed-roles":["editor","reader"],"x-hasura-default-role":"reader",` +
 		`"x-hasura-avatar-url":"null","x-hasura-nick-name":"Eve & co","x-hasura-tags":"3"},`
@@ -137,8 +138,7 @@ func TestAccessTokenOptions(t *testing.T) {
 	}
 }
 
-// The service's own check looks at the signature, exp, and whether the
-// namespace is there.
+// The service checks the signature of a token, its exp, and that the namespace exists.
 func TestVerify(t *testing.T) {
 	for alg, tt := range map[string]struct {
 		opts   authtest.Options
@@ -185,9 +185,9 @@ func TestVerify(t *testing.T) {
 				t.Run(tt.name, func(t *testing.T) {
 					a := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
 					if tt.good {
-						a.is(204)
+						a.wantEmpty(204)
 					} else {
-						a.says(401, "Not logged in")
+						a.wantError(401, "Not logged in")
 					}
 				})
 			}
@@ -195,7 +195,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// rsaKey is the same for all tests: to make one takes long.
+// rsaKey is shared by all tests, because generating a key is slow.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -229,9 +229,9 @@ var rfcKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// The name of a key is its thumbprint.
+// The ID of a key is its thumbprint.
 func TestKeyID(t *testing.T) {
-	const kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // says the RFC
+	const kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // from the RFC
 	for _, without := range [][]string{nil, {"use"}, {"alg", "use"}} {
 		c := serve(t, authtest.Options{RSAKey: rfcKey(), JWKSWithout: without})
 		if a := c.get("/auth/jwks"); !containsAll(a.body, `"n":"0vx7agoebGcQSuuPiLJXZ`, `"kty":"RSA","kid":"`+kid+`"`) {
@@ -247,7 +247,7 @@ func TestKeyID(t *testing.T) {
 // GET /auth/jwks.
 func TestJWKS(t *testing.T) {
 	c := serve(t)
-	c.get("/auth/jwks").says(501, "JWKS is not implemented on this server.")
+	c.get("/auth/jwks").wantError(501, "JWKS is not implemented on this server.")
 
 	for name, tt := range map[string]struct {
 		without []string
@@ -266,7 +266,7 @@ func TestJWKS(t *testing.T) {
 			want := `{"keys":[{"e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(rsaKey().N.Bytes()) +
 				`","kty":"RSA","kid":"` + kid + `"` + tt.end
 			if a.status != 200 || a.body != want {
-				t.Errorf("answer is %d %s, want %s", a.status, a.body, want)
+				t.Errorf("response is %d %s, want %s", a.status, a.body, want)
 			}
 			if got := a.header.Get("Cache-Control"); !strings.HasPrefix(got, "no-store") {
 				t.Errorf("Cache-Control is %q", got)
@@ -275,14 +275,14 @@ func TestJWKS(t *testing.T) {
 	}
 }
 
-// A JWT is verified against the key set, and the public key signs none.
+// Tokens verify with the key set, and the public key cannot be used to forge one.
 func TestRS256(t *testing.T) {
 	c := serve(t, authtest.Options{RSAKey: rsaKey()})
 	if c.srv.Secret() != nil {
-		t.Error("there is a secret beside the RSA key")
+		t.Error("the server has a secret although it has an RSA key")
 	}
 	access, _ := c.login("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 
 	a := c.get("/auth/jwks")
 	var set struct {
@@ -304,10 +304,10 @@ func TestRS256(t *testing.T) {
 	n, _ := base64.RawURLEncoding.DecodeString(k.N)
 	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
 	if _, err := jwt.Parse(access, func(*jwt.Token) (any, error) { return public, nil }); err != nil {
-		t.Errorf("a token does not verify against the set: %v", err)
+		t.Errorf("a token does not verify with the key set: %v", err)
 	}
 
-	// The public key is no HMAC secret.
+	// The service does not accept the public key as an HMAC secret.
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +320,7 @@ func TestRS256(t *testing.T) {
 		for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS512} {
 			forged, _ := jwt.NewWithClaims(method, jwt.MapClaims{"hasura": map[string]any{"x-hasura-user-id": uuid4}}).
 				SignedString(secret)
-			c.post("/auth/token/revoke", "", bearer(forged)).says(401, "Not logged in")
+			c.post("/auth/token/revoke", "", bearer(forged)).wantError(401, "Not logged in")
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/pquerna/otp/totp"
 )
 
-// login is POST /auth/login.
-func login(c *call) *Answer {
+// login handles POST /auth/login.
+func login(c *call) *Response {
 	s := c.server
 	if s.opts.AnonymousUsers {
 		if a := invalid(c.body,
@@ -19,7 +19,8 @@ func login(c *call) *Answer {
 			field{"email", text()},
 			field{"password", text()},
 		); a != nil {
-			return a // of cookie, too, which no other login could do without
+			// This also rejects the field "cookie", as the service does.
+			return a
 		}
 		if c.isTrue("anonymous") {
 			return c.anonymousLogin()
@@ -42,7 +43,7 @@ func login(c *call) *Answer {
 	return c.passwordLogin()
 }
 
-func (c *call) passwordLogin() *Answer {
+func (c *call) passwordLogin() *Response {
 	s := c.server
 	c.lock()
 	a := s.byEmail(c.text("email"))
@@ -57,8 +58,8 @@ func (c *call) passwordLogin() *Answer {
 		return failure(http.StatusBadRequest, "Account is not activated.")
 	}
 	admin := false
-	if given := c.req.Header.Get("X-Admin-Secret"); given != "" && s.opts.AdminSecret != "" {
-		if admin = given == s.opts.AdminSecret; !admin {
+	if secret := c.req.Header.Get("X-Admin-Secret"); secret != "" && s.opts.AdminSecret != "" {
+		if admin = secret == s.opts.AdminSecret; !admin {
 			return failure(http.StatusUnauthorized, "Invalid x-admin-secret")
 		}
 	}
@@ -75,7 +76,7 @@ func (c *call) passwordLogin() *Answer {
 	c.lock()
 	defer s.mu.Unlock()
 	if s.accounts[a.ID] != a {
-		return badRequest() // the tokens would belong to nobody
+		return badRequest() // the account was deleted meanwhile
 	}
 	if a.TOTPSecret != "" {
 		return ok(object{{"mfa", true}, {"ticket", s.newTicket(a)}})
@@ -83,10 +84,10 @@ func (c *call) passwordLogin() *Answer {
 	return c.signIn(a)
 }
 
-// mailLoginLink sends a link with a refresh token in it, which is live already,
-// whether or not the account is active. In cookie mode the caller gets the
-// token as well.
-func (c *call) mailLoginLink() *Answer {
+// mailLoginLink sends an e-mail with a link that holds a refresh token. The token is
+// valid at once, even if the account is not active. In cookie mode the response
+// holds the token, too.
+func (c *call) mailLoginLink() *Response {
 	s := c.server
 	c.lock()
 	a := s.byEmail(c.text("email"))
@@ -114,9 +115,9 @@ func (c *call) mailLoginLink() *Answer {
 	return ok(object{{"magicLink", true}})
 }
 
-// anonymousLogin makes an account without an address and signs it in, with the
-// refresh token in a cookie and in the body.
-func (c *call) anonymousLogin() *Answer {
+// anonymousLogin creates an account without an address and signs it in. The refresh
+// token is in a cookie and in the body.
+func (c *call) anonymousLogin() *Response {
 	s := c.server
 	c.lock()
 	defer s.mu.Unlock()
@@ -138,16 +139,16 @@ func (c *call) anonymousLogin() *Answer {
 	return ok(body)
 }
 
-func ticketRefused() *Answer {
+func ticketRefused() *Response {
 	return failure(http.StatusUnauthorized, "Invalid or expired ticket.")
 }
 
-func noAccount() *Answer {
+func noAccount() *Response {
 	return failure(http.StatusBadRequest, "Account does not exist.")
 }
 
-// totpLogin is POST /auth/mfa/totp, the second step of a login.
-func totpLogin(c *call) *Answer {
+// totpLogin handles POST /auth/mfa/totp, the second step of a login.
+func totpLogin(c *call) *Response {
 	if a := invalid(c.body,
 		field{"code", codeRule},
 		field{"ticket", ticketRule},
@@ -175,8 +176,7 @@ func totpLogin(c *call) *Answer {
 	return c.signIn(a)
 }
 
-// validCode takes the code of now and that of the 30 seconds before, any
-// number of times.
+// validCode accepts the current code and the previous one, any number of times.
 func (s *Server) validCode(code, secret string) bool {
 	now := s.Now()
 	for _, at := range []time.Time{now, now.Add(-30 * time.Second)} {
@@ -190,13 +190,13 @@ func (s *Server) validCode(code, secret string) bool {
 	return false
 }
 
-// text returns a member of a valid body, "" if it was not given.
+// text returns a member of a valid body, or "" if it is missing.
 func (c *call) text(name string) string {
 	o, _ := c.body.(object)
 	return o.text(name)
 }
 
-// isTrue returns a boolean member of a valid body, false if it was not given.
+// isTrue returns a boolean member of a valid body, or false if it is missing.
 func (c *call) isTrue(name string) bool {
 	o, _ := c.body.(object)
 	value, _ := o.get(name)
@@ -206,8 +206,9 @@ func (c *call) isTrue(name string) bool {
 	return strings.EqualFold(o.text(name), "true")
 }
 
-// cookieMode reports whether tokens are to be answered in cookies. They are
-// unless the body says false; the string "false" is true to the service.
+// cookieMode reports whether the response sets tokens in cookies. It does unless
+// the member "cookie" is false. The string "false" counts as true, as in the
+// service.
 func (c *call) cookieMode() bool {
 	o, _ := c.body.(object)
 	mode, _ := o.get("cookie")
@@ -215,8 +216,8 @@ func (c *call) cookieMode() bool {
 	return !isBool || b
 }
 
-// signIn begins a session for an account that has proved itself. s.mu is held.
-func (c *call) signIn(a *account) *Answer {
+// signIn starts a session for an account whose user is authenticated. s.mu is held.
+func (c *call) signIn(a *account) *Response {
 	t := c.newToken(a)
 	if t == nil {
 		return badRequest()
@@ -238,7 +239,7 @@ func (c *call) deliverCookies(a *account, t *refreshToken) (inCookie bool) {
 	return inCookie
 }
 
-// session is the body that carries tokens. s.mu is held.
+// session returns the body with the tokens. s.mu is held.
 func (c *call) session(a *account, refreshToken string) object {
 	body := object{
 		{"jwt_token", c.server.sign(a)},

@@ -46,10 +46,10 @@ func TestLogin(t *testing.T) {
 		{"MFA on, wrong password", `{"email":"mfa@example.com","password":"x"}`, 401, "Username and password do not match"},
 	})
 	c.sub("MFA on, right password", func(c *conn) {
-		a := c.post(path, `{"email":"mfa@example.com","password":"`+password+`"}`).untouched()
+		a := c.post(path, `{"email":"mfa@example.com","password":"`+password+`"}`).noCookies()
 		want := regexp.MustCompile(`^\{"mfa":true,"ticket":"` + uuidPattern + `"\}$`)
 		if a.status != 200 || !want.MatchString(a.body) {
-			c.Errorf("answer is %d %s", a.status, a.body)
+			c.Errorf("response is %d %s", a.status, a.body)
 		}
 		c.live("mfa@example.com", 0)
 	})
@@ -70,27 +70,26 @@ func TestLogin(t *testing.T) {
 		c.srv.AddAccount(authtest.Account{Email: "gone@example.com", Password: password})
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Login, authtest.Fault{Between: &gate, Times: 1})
-		answer := c.later("POST", path, `{"email":"gone@example.com","password":"`+password+`"}`)
+		pending := c.later("POST", path, `{"email":"gone@example.com","password":"`+password+`"}`)
 		<-gate.Arrived(1)
 		c.srv.DeleteAccount("gone@example.com")
 		gate.Open()
-		(<-answer).bare()
+		(<-pending).wantBadRequest()
 	})
 	c.sub("passwords are cut at 72 bytes", func(c *conn) {
 		long := strings.Repeat("p", 92)
 		c.post(registerPath, `{"email":"long@example.com","password":"`+long+`"}`)
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72])).session()
-		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q}`, long[:71])).says(401, "Username and password do not match")
+		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q}`, long[:71])).wantError(401, "Username and password do not match")
 		c.post(path, fmt.Sprintf(`{"email":"long@example.com","password":%q,"cookie":false}`, long[:72]+"more")).session()
-		// Bytes, not letters.
+		// The limit counts bytes, not characters.
 		c.post(registerPath, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 40)+`"}`)
 		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 36)+`","cookie":false}`).session()
-		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 35)+`"}`).says(401, "Username and password do not match")
+		c.post(path, `{"email":"umlauts@example.com","password":"`+strings.Repeat("ü", 35)+`"}`).wantError(401, "Username and password do not match")
 	})
 }
 
-// The same, with the hashing that it costs by default, one login after the
-// other.
+// With the default cost, logins hash passwords one at a time.
 func TestLoginWithBcrypt(t *testing.T) {
 	t.Parallel()
 	const n = 10
@@ -101,15 +100,15 @@ func TestLoginWithBcrypt(t *testing.T) {
 	for range n {
 		wg.Go(func() {
 			if a, err := c.try("POST", "/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); err != nil || a.status != 200 {
-				t.Errorf("answer is %+v (%v)", a, err)
+				t.Errorf("response is %+v (%v)", a, err)
 			}
 		})
 	}
 	wg.Wait()
 	if took := time.Since(begun); took < n*10*time.Millisecond {
-		t.Errorf("%d logins took %v: that is no bcrypt", n, took)
+		t.Errorf("%d logins took %v, which is too fast for bcrypt", n, took)
 	}
-	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(401, "Username and password do not match")
+	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).wantError(401, "Username and password do not match")
 }
 
 // POST /auth/mfa/totp.
@@ -125,44 +124,44 @@ func TestTOTP(t *testing.T) {
 		c.post(path, body(c.ticket(), c.code(0), ``)).cookieSession()
 		c.post(path, body(c.ticket(), c.code(30*time.Second), `,"cookie":false`)).session()
 	})
-	c.sub("wrong code (ticket stays good)", func(c *conn) {
+	c.sub("wrong code (ticket stays valid)", func(c *conn) {
 		ticket := c.ticket()
 		wrong := "000000"
 		if c.code(0) == wrong || c.code(30*time.Second) == wrong {
 			wrong = "111111"
 		}
-		c.post(path, body(ticket, wrong, ``)).says(401, "Invalid two-factor code.")
-		c.post(path, body(ticket, c.code(-30*time.Second), ``)).says(401, "Invalid two-factor code.")
-		c.post(path, body(ticket, c.code(time.Minute), ``)).says(401, "Invalid two-factor code.")
+		c.post(path, body(ticket, wrong, ``)).wantError(401, "Invalid two-factor code.")
+		c.post(path, body(ticket, c.code(-30*time.Second), ``)).wantError(401, "Invalid two-factor code.")
+		c.post(path, body(ticket, c.code(time.Minute), ``)).wantError(401, "Invalid two-factor code.")
 		c.post(path, body(ticket, c.code(0), `,"cookie":false`)).session()
 	})
 	c.sub("ticket unknown, reused, replaced or expired", func(c *conn) {
 		const message = "Invalid or expired ticket."
 		ticket := c.ticket()
 		c.post(path, body(ticket, c.code(0), `,"cookie":false`)).session()
-		c.post(path, body(ticket, c.code(0), ``)).says(401, message)
-		c.post(path, body(uuid4, c.code(0), ``)).says(401, message)
+		c.post(path, body(ticket, c.code(0), ``)).wantError(401, message)
+		c.post(path, body(uuid4, c.code(0), ``)).wantError(401, message)
 
 		old := c.ticket()
 		c.ticket()
-		c.post(path, body(old, c.code(0), ``)).says(401, message) // a newer one took its place
+		c.post(path, body(old, c.code(0), ``)).wantError(401, message) // replaced by a newer ticket
 
-		late := c.ticket() // good for 60 min
+		late := c.ticket() // valid for 60 min
 		c.srv.Advance(time.Hour - time.Second)
-		c.post(path, body(late, "000000", ``)).says(401, "Invalid two-factor code.")
+		c.post(path, body(late, "000000", ``)).wantError(401, "Invalid two-factor code.")
 		c.srv.Advance(time.Second)
-		c.post(path, body(late, c.code(0), ``)).says(401, message)
+		c.post(path, body(late, c.code(0), ``)).wantError(401, message)
 	})
-	c.sub("inactive by now", func(c *conn) {
+	c.sub("account inactive meanwhile", func(c *conn) {
 		ticket := c.ticket()
 		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.Inactive = true })
-		c.post(path, body(ticket, c.code(0), ``)).says(400, "Account is not activated.")
+		c.post(path, body(ticket, c.code(0), ``)).wantError(400, "Account is not activated.")
 		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.Inactive = false })
 	})
 	c.sub("MFA not on", func(c *conn) {
 		ticket := c.ticket()
 		c.srv.UpdateAccount("mfa@example.com", func(a *authtest.Account) { a.TOTPSecret = "" })
-		c.post(path, body(ticket, "123456", ``)).says(400, "MFA is not enabled.")
+		c.post(path, body(ticket, "123456", ``)).wantError(400, "MFA is not enabled.")
 	})
 	c.rows(path, []row{
 		{"ticket not a UUID", `{"ticket":"x","code":"123456"}`, 400, `"ticket" must be a valid GUID`},
@@ -193,7 +192,7 @@ func TestAnonymous(t *testing.T) {
 	if a := c.refresh(s.RefreshToken); !containsAll(a.body, `"display_name":"Anonymous user","email":null}`) {
 		t.Errorf("body is %s, want a null e-mail", a.body)
 	}
-	// Two of them are not one.
+	// Two anonymous users are different accounts.
 	other := c.post("/auth/login", `{"anonymous":true}`).session()
 	for _, id := range []string{s.User.ID, other.User.ID} {
 		c.srv.UpdateAccount(id, func(a *authtest.Account) { a.DisplayName = id })
@@ -201,7 +200,7 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("account %s is %+v", id, a)
 		}
 	}
-	// One that gets an address is no longer nameless.
+	// An anonymous account that gets an address is not anonymous any more.
 	c.srv.UpdateAccount(s.User.ID, func(a *authtest.Account) { a.Email = "eve@example.com" })
 	if a := c.refresh(other.RefreshToken); !containsAll(a.body, `"email":null}`) {
 		t.Errorf("body is %s, want a null e-mail", a.body)
@@ -210,10 +209,10 @@ func TestAnonymous(t *testing.T) {
 	if a := c.refresh(token); !containsAll(a.body, `"email":"eve@example.com"}`) {
 		t.Errorf("body is %s, want the e-mail", a.body)
 	}
-	// Any login carrying the cookie key.
-	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).says(400, `"cookie" is not allowed`)
-	c.post("/auth/login", `{"email":"ada@example.com","cookie":true}`).says(400, `"cookie" is not allowed`)
-	c.post("/auth/login", `{"anonymous":true,"cookie":false}`).says(400, `"cookie" is not allowed`)
+	// Logins with the key "cookie" are rejected.
+	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).wantError(400, `"cookie" is not allowed`)
+	c.post("/auth/login", `{"email":"ada@example.com","cookie":true}`).wantError(400, `"cookie" is not allowed`)
+	c.post("/auth/login", `{"anonymous":true,"cookie":false}`).wantError(400, `"cookie" is not allowed`)
 	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).cookieSession()
 }
 
@@ -222,8 +221,8 @@ func TestImpersonation(t *testing.T) {
 	c := serve(t, authtest.Options{AdminSecret: "devsecret"})
 	const body = `{"email":"ada@example.com","password":"x","cookie":false}`
 	c.post("/auth/login", body, "X-Admin-Secret: devsecret").session()
-	c.post("/auth/login", body, "X-Admin-Secret: wrong").says(401, "Invalid x-admin-secret")
-	c.post("/auth/login", body).says(401, "Username and password do not match")
+	c.post("/auth/login", body, "X-Admin-Secret: wrong").wantError(401, "Invalid x-admin-secret")
+	c.post("/auth/login", body).wantError(401, "Username and password do not match")
 	c = serve(t) // without USER_IMPERSONATION_ENABLED
-	c.post("/auth/login", body, "X-Admin-Secret: devsecret").says(401, "Username and password do not match")
+	c.post("/auth/login", body, "X-Admin-Secret: devsecret").wantError(401, "Username and password do not match")
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/pquerna/otp"
 )
 
-// generateMFA is POST /auth/mfa/generate. A second factor that is on already
-// goes by the new secret from now on.
-func generateMFA(c *call) *Answer {
+// generateMFA handles POST /auth/mfa/generate. If the second factor is on already,
+// the new secret replaces the old one at once.
+func generateMFA(c *call) *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
@@ -42,7 +42,7 @@ func generateMFA(c *call) *Answer {
 	return ok(object{{"image_url", image}, {"otp_secret", secret}})
 }
 
-// qrCode is what an authenticator app scans, as a data URL.
+// qrCode returns the QR code for an authenticator app, as a data URL.
 func qrCode(userID, secret string) (string, error) {
 	key, err := otp.NewKeyFromURL((&url.URL{
 		Scheme: "otpauth",
@@ -66,9 +66,9 @@ func qrCode(userID, secret string) (string, error) {
 	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// enableMFA is POST /auth/mfa/enable.
-func enableMFA(c *call) *Answer {
-	return c.switchMFA(func(a *account) *Answer {
+// enableMFA handles POST /auth/mfa/enable.
+func enableMFA(c *call) *Response {
+	return c.switchMFA(func(a *account) *Response {
 		switch {
 		case a.TOTPSecret != "":
 			return failure(http.StatusBadRequest, "MFA is already enabled.")
@@ -82,9 +82,9 @@ func enableMFA(c *call) *Answer {
 	})
 }
 
-// disableMFA is POST /auth/mfa/disable.
-func disableMFA(c *call) *Answer {
-	return c.switchMFA(func(a *account) *Answer {
+// disableMFA handles POST /auth/mfa/disable.
+func disableMFA(c *call) *Response {
+	return c.switchMFA(func(a *account) *Response {
 		switch {
 		case a.TOTPSecret == "":
 			return failure(http.StatusBadRequest, "MFA is already disabled.")
@@ -96,9 +96,9 @@ func disableMFA(c *call) *Answer {
 	})
 }
 
-// switchMFA checks what both switches ask for, and calls f with the user's
-// account while s.mu is held.
-func (c *call) switchMFA(f func(*account) *Answer) *Answer {
+// switchMFA checks the request of enableMFA and disableMFA, and calls f with the
+// user's account while s.mu is held.
+func (c *call) switchMFA(f func(*account) *Response) *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
@@ -115,6 +115,6 @@ func (c *call) switchMFA(f func(*account) *Answer) *Answer {
 	return f(a)
 }
 
-func wrongCode() *Answer {
+func wrongCode() *Response {
 	return failure(http.StatusUnauthorized, "Invalid two-factor code.")
 }

@@ -40,7 +40,7 @@ func TestSwitchMFA(t *testing.T) {
 		}
 		a := c.post(generate, "", as)
 		if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != 200 {
-			t.Fatalf("answer is %d %s", a.status, a.body)
+			t.Fatalf("response is %d %s", a.status, a.body)
 		}
 		if !regexp.MustCompile(`^[A-Z2-7]{16}$`).MatchString(body.Secret) {
 			t.Errorf("otp_secret is %q", body.Secret)
@@ -54,7 +54,7 @@ func TestSwitchMFA(t *testing.T) {
 	}
 
 	for _, path := range []string{generate, enable, disable} {
-		c.post(path, `{"code":"123456"}`).says(401, "Not logged in")
+		c.post(path, `{"code":"123456"}`).wantError(401, "Not logged in")
 	}
 	for _, path := range []string{enable, disable} {
 		c.rows(path, []row{
@@ -65,14 +65,14 @@ func TestSwitchMFA(t *testing.T) {
 			{"number", `{"code":123456}`, 400, `"code" must be a string`},
 		}, as)
 	}
-	c.post(enable, `{"code":"123456"}`, as).says(400, "OTP secret is not set.")
-	c.post(disable, `{"code":"123456"}`, as).says(400, "MFA is already disabled.")
+	c.post(enable, `{"code":"123456"}`, as).wantError(400, "OTP secret is not set.")
+	c.post(disable, `{"code":"123456"}`, as).wantError(400, "MFA is already disabled.")
 
 	secret := generated()
-	c.login("ada@example.com") // it is not on yet
-	c.post(enable, wrong(secret), as).says(401, "Invalid two-factor code.")
-	c.post(enable, code(secret), as).is(204)
-	c.post(enable, code(secret), as).says(400, "MFA is already enabled.")
+	c.login("ada@example.com") // the second factor is not on yet
+	c.post(enable, wrong(secret), as).wantError(401, "Invalid two-factor code.")
+	c.post(enable, code(secret), as).wantEmpty(204)
+	c.post(enable, code(secret), as).wantError(400, "MFA is already enabled.")
 	if a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); !strings.HasPrefix(a.body, `{"mfa":true,`) {
 		t.Errorf("login is %d %s, want a ticket", a.status, a.body)
 	}
@@ -80,14 +80,14 @@ func TestSwitchMFA(t *testing.T) {
 		t.Errorf("the account's secret is %q, want %q", ada.TOTPSecret, secret)
 	}
 
-	secret = generated() // takes the place of the one in use
-	c.post(disable, wrong(secret), as).says(401, "Invalid two-factor code.")
-	c.post(disable, code(secret), as).is(204)
-	c.post(disable, code(secret), as).says(400, "MFA is already disabled.")
+	secret = generated() // replaces the secret in use
+	c.post(disable, wrong(secret), as).wantError(401, "Invalid two-factor code.")
+	c.post(disable, code(secret), as).wantEmpty(204)
+	c.post(disable, code(secret), as).wantError(400, "MFA is already disabled.")
 	c.login("ada@example.com")
 
 	c.srv.DeleteAccount("ada@example.com")
-	c.post(enable, code(secret), as).says(400, "Account does not exist.")
+	c.post(enable, code(secret), as).wantError(400, "Account does not exist.")
 }
 
 // MFA_ENABLED=false.
@@ -96,5 +96,5 @@ func TestNoMFA(t *testing.T) {
 	for _, path := range []string{"generate", "enable", "disable", "totp"} {
 		c.post("/auth/mfa/"+path, `{}`).serverError()
 	}
-	c.login("ada@example.com") // the rest is on
+	c.login("ada@example.com") // other endpoints are on
 }

@@ -2,15 +2,15 @@ package authtest
 
 import "net/http"
 
-// What users change about their accounts.
+// The endpoints with which users change their accounts.
 
-func notLoggedIn() *Answer {
+func notLoggedIn() *Response {
 	return failure(http.StatusUnauthorized, "Not logged in")
 }
 
-// self finds the account of the user who is logged in, or returns the answer
-// to one who is not or is gone. s.mu is held.
-func (c *call) self() (*account, *Answer) {
+// self returns the account of the user, or the error response if the request has no
+// user or the account was deleted. s.mu is held.
+func (c *call) self() (*account, *Response) {
 	id, ok := parseUUID(c.user.userID)
 	if !ok {
 		return nil, badRequest()
@@ -22,9 +22,9 @@ func (c *call) self() (*account, *Answer) {
 	return a, nil
 }
 
-// changePassword is POST /auth/change-password. Refresh tokens and access
-// tokens stay good.
-func changePassword(c *call) *Answer {
+// changePassword handles POST /auth/change-password. Refresh tokens and access
+// tokens stay valid.
+func changePassword(c *call) *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
@@ -63,8 +63,8 @@ func changePassword(c *call) *Answer {
 	return noContent()
 }
 
-// lostPassword is POST /auth/change-password/request.
-func lostPassword(c *call) *Answer {
+// lostPassword handles POST /auth/change-password/request.
+func lostPassword(c *call) *Response {
 	s := c.server
 	if !s.opts.LostPassword || s.opts.NoEmails {
 		return serverError()
@@ -84,12 +84,12 @@ func lostPassword(c *call) *Answer {
 	}
 	m := Email{To: c.text("email"), Subject: "Reset your password", Ticket: s.newTicket(a)}
 	s.mu.Unlock()
-	s.send(m) // a failure goes unsaid
+	s.send(m) // the service does not report a failure
 	return noContent()
 }
 
-// resetPassword is POST /auth/change-password/change.
-func resetPassword(c *call) *Answer {
+// resetPassword handles POST /auth/change-password/change.
+func resetPassword(c *call) *Response {
 	s := c.server
 	if !s.opts.LostPassword {
 		return serverError()
@@ -114,18 +114,18 @@ func resetPassword(c *call) *Answer {
 	return noContent()
 }
 
-// checkAddress checks a request for another address, and returns the answer to
-// one that cannot be met.
-func (c *call) checkAddress() *Answer {
+// checkAddress checks a request for a new address. It returns an error response for
+// an invalid request, and nil otherwise.
+func (c *call) checkAddress() *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
 	return invalid(c.body, field{"new_email", c.server.emailRule()})
 }
 
-// newAddress looks for the account, or returns the answer to a request for an
-// address that it cannot have. s.mu is held.
-func (c *call) newAddress() (*account, *Answer) {
+// newAddress returns the user's account, which is nil if it was deleted, or the
+// error response if the new address is taken. s.mu is held.
+func (c *call) newAddress() (*account, *Response) {
 	s := c.server
 	if s.byEmail(c.text("new_email")) != nil {
 		return nil, failure(http.StatusBadRequest, "Cannot use this email.")
@@ -137,8 +137,9 @@ func (c *call) newAddress() (*account, *Answer) {
 	return s.accounts[id], nil
 }
 
-// changeEmail is POST /auth/change-email, at once and without a password.
-func changeEmail(c *call) *Answer {
+// changeEmail handles POST /auth/change-email. It changes the address at once and
+// requires no password.
+func changeEmail(c *call) *Response {
 	s := c.server
 	if s.opts.VerifyEmails {
 		return serverError()
@@ -160,13 +161,14 @@ func changeEmail(c *call) *Answer {
 	return noContent()
 }
 
-// setEmail keeps the name that is shown, even if that is the old address.
+// setEmail changes the address. The display name stays, even if it is the old
+// address.
 func (a *account) setEmail(email string) {
 	a.Email, a.newEmail, a.anonymous = email, "", false
 }
 
-// requestEmailChange is POST /auth/change-email/request.
-func requestEmailChange(c *call) *Answer {
+// requestEmailChange handles POST /auth/change-email/request.
+func requestEmailChange(c *call) *Response {
 	s := c.server
 	if !s.opts.VerifyEmails {
 		return serverError()
@@ -193,8 +195,9 @@ func requestEmailChange(c *call) *Answer {
 	return noContent()
 }
 
-// confirmEmailChange is POST /auth/change-email/change, which needs no login.
-func confirmEmailChange(c *call) *Answer {
+// confirmEmailChange handles POST /auth/change-email/change, which requires no
+// login.
+func confirmEmailChange(c *call) *Response {
 	s := c.server
 	if !s.opts.VerifyEmails {
 		return serverError()
@@ -209,15 +212,15 @@ func confirmEmailChange(c *call) *Answer {
 		return noAccount()
 	}
 	if a.newEmail == "" || s.byEmail(a.newEmail) != nil {
-		return badRequest() // a ticket for something else, or taken in the meantime
+		return badRequest() // the ticket has another purpose, or the address was taken meanwhile
 	}
 	a.setEmail(a.newEmail)
 	a.ticket = ""
 	return noContent()
 }
 
-// deleteAccount is POST /auth/delete.
-func deleteAccount(c *call) *Answer {
+// deleteAccount handles POST /auth/delete.
+func deleteAccount(c *call) *Response {
 	s := c.server
 	if !s.opts.SelfDelete {
 		return serverError()

@@ -18,39 +18,39 @@ func TestChangePassword(t *testing.T) {
 	t.Run("ok", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
-		c.post(path, body(password, "another"), bearer(access)).untouched().is(204)
-		c.post(path, body("another", "another"), bearer(access)).is(204) // the JWT stays valid, and old == new is allowed
-		c.refresh(token).session()                                       // and so does every refresh token
-		c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).says(401, "Username and password do not match")
+		c.post(path, body(password, "another"), bearer(access)).noCookies().wantEmpty(204)
+		c.post(path, body("another", "another"), bearer(access)).wantEmpty(204) // the JWT stays valid, and old == new is allowed
+		c.refresh(token).session()                                              // and so does every refresh token
+		c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).wantError(401, "Username and password do not match")
 		c.post("/auth/login", `{"email":"ada@example.com","password":"another","cookie":false}`).session()
 	})
 	t.Run("after logout", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).is(204)
-		c.post(path, body(password, "another"), bearer(access)).is(204)
+		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
+		c.post(path, body(password, "another"), bearer(access)).wantEmpty(204)
 	})
 	t.Run("account without a password", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.srv.SignIn("link@example.com")
-		c.post(path, body("any password", "another"), bearer(access)).is(204)
+		c.post(path, body("any password", "another"), bearer(access)).wantEmpty(204)
 		c = serve(t)
 		access, _ = c.srv.SignIn("link@example.com")
-		c.post(path, `{"new_password":"another"}`, bearer(access)).is(204)
+		c.post(path, `{"new_password":"another"}`, bearer(access)).wantEmpty(204)
 	})
 	t.Run("no, bad or expired JWT", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
-		c.post(path, body(password, "another")).says(401, "Not logged in")
-		c.post(path, body(password, "another"), bearer("x")).says(401, "Not logged in")
+		c.post(path, body(password, "another")).wantError(401, "Not logged in")
+		c.post(path, body(password, "another"), bearer("x")).wantError(401, "Not logged in")
 		c.srv.Advance(16 * time.Minute)
-		c.post(path, body(password, "another"), bearer(access)).says(401, "Not logged in")
+		c.post(path, body(password, "another"), bearer(access)).wantError(401, "Not logged in")
 	})
-	t.Run("user is gone", func(t *testing.T) {
+	t.Run("account deleted", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
 		c.srv.DeleteAccount("ada@example.com")
-		c.post(path, body(password, "another"), bearer(access)).says(400, "Account does not exist.")
+		c.post(path, body(password, "another"), bearer(access)).wantError(400, "Account does not exist.")
 	})
 	c := serve(t)
 	access, _ := c.login("ada@example.com")
@@ -65,7 +65,7 @@ func TestChangePassword(t *testing.T) {
 		{"extra key", `{"old_password":"` + password + `","new_password":"another","extra":1}`, 400, `"extra" is not allowed`},
 		{"new_password missing", `{"old_password":"` + password + `"}`, 500, "An internal server error occurred"},
 	}, bearer(access))
-	c.login("ada@example.com") // with the password that it had
+	c.login("ada@example.com") // with the old password
 }
 
 // POST /auth/change-password/request and /auth/change-password/change.
@@ -84,28 +84,28 @@ func TestLostPassword(t *testing.T) {
 	t.Run("ok", func(t *testing.T) {
 		c := serve(t, authtest.Options{LostPassword: true})
 		_, token := c.login("ada@example.com")
-		c.post(request, ada).is(204)
+		c.post(request, ada).wantEmpty(204)
 		m := c.mail()
 		if m.To != "ada@example.com" || m.Subject != "Reset your password" || m.Token != "" || m.Link != "" {
 			t.Errorf("e-mail is %+v", m)
 		}
-		c.post(change, body(m.Ticket, "another")).is(204)
-		c.post(change, body(m.Ticket, "another")).says(401, "Invalid or expired ticket.")
+		c.post(change, body(m.Ticket, "another")).wantEmpty(204)
+		c.post(change, body(m.Ticket, "another")).wantError(401, "Invalid or expired ticket.")
 		c.post("/auth/login", `{"email":"ada@example.com","password":"another","cookie":false}`).session()
 		c.refresh(token).session()
 	})
 	t.Run("request: unknown e-mail, inactive, bad or missing e-mail", func(t *testing.T) {
 		c := serve(t, authtest.Options{LostPassword: true})
-		c.post(request, `{"email":"nobody@example.com"}`).says(400, "Account does not exist.")
-		c.post(request, `{"email":"inactive@example.com"}`).is(204)
-		c.post(request, `{"email":"x"}`).says(400, `"email" must be a valid email`)
-		c.post(request, `{}`).says(400, `"email" is required`)
-		c.post(request, `{"email":"ada@example.com","extra":1}`).says(400, `"extra" is not allowed`)
+		c.post(request, `{"email":"nobody@example.com"}`).wantError(400, "Account does not exist.")
+		c.post(request, `{"email":"inactive@example.com"}`).wantEmpty(204)
+		c.post(request, `{"email":"x"}`).wantError(400, `"email" must be a valid email`)
+		c.post(request, `{}`).wantError(400, `"email" is required`)
+		c.post(request, `{"email":"ada@example.com","extra":1}`).wantError(400, `"extra" is not allowed`)
 		c.noMail()
 	})
 	t.Run("request: SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
 		c := serve(t, authtest.Options{LostPassword: true, OnEmail: func(authtest.Email) error { return errors.New("no") }})
-		c.post(request, ada).is(204)
+		c.post(request, ada).wantEmpty(204)
 		c = serve(t, authtest.Options{LostPassword: true, NoEmails: true})
 		c.post(request, ada).serverError()
 	})
@@ -113,17 +113,17 @@ func TestLostPassword(t *testing.T) {
 		c := serve(t, authtest.Options{LostPassword: true})
 		c.post(request, ada)
 		ticket := c.mail().Ticket
-		c.post(change, body(uuid4, "another")).says(401, "Invalid or expired ticket.")
-		c.post(change, body("x", "another")).says(400, `"ticket" must be a valid GUID`)
-		c.post(change, `{"new_password":"another"}`).says(400, `"ticket" is required`)
-		c.post(change, body(ticket, "short")).says(400, `"new_password" length must be at least 6 characters long`)
+		c.post(change, body(uuid4, "another")).wantError(401, "Invalid or expired ticket.")
+		c.post(change, body("x", "another")).wantError(400, `"ticket" must be a valid GUID`)
+		c.post(change, `{"new_password":"another"}`).wantError(400, `"ticket" is required`)
+		c.post(change, body(ticket, "short")).wantError(400, `"new_password" length must be at least 6 characters long`)
 		c.post(change, `{"ticket":"`+ticket+`"}`).serverError()
 		c.srv.Advance(time.Hour - time.Second)
-		c.post(change, body(strings.ToUpper(ticket), "another")).is(204) // none of those has used it up
+		c.post(change, body(strings.ToUpper(ticket), "another")).wantEmpty(204) // the errors have not used the ticket up
 		c.post(request, ada)
 		ticket = c.srv.Emails()[1].Ticket
 		c.srv.Advance(time.Hour)
-		c.post(change, body(ticket, "yet another")).says(401, "Invalid or expired ticket.")
+		c.post(change, body(ticket, "yet another")).wantError(401, "Invalid or expired ticket.")
 		c.post("/auth/login", `{"email":"ada@example.com","password":"another","cookie":false}`).session()
 	})
 }
@@ -145,9 +145,9 @@ func TestChangeEmail(t *testing.T) {
 		c := serve(t)
 		access, _ := c.login("ada@example.com")
 		c.rows(path, refusals, bearer(access))
-		c.post(path, body).says(401, "Not logged in")
-		c.post(path, `{"new_email":"o'brien@example.com"}`, bearer(access)).bare()
-		c.post(path, body, bearer(access)).is(204)
+		c.post(path, body).wantError(401, "Not logged in")
+		c.post(path, `{"new_email":"o'brien@example.com"}`, bearer(access)).wantBadRequest()
+		c.post(path, body, bearer(access)).wantEmpty(204)
 		s := c.post("/auth/login", `{"email":"eva@example.com","password":"`+password+`","cookie":false}`).session()
 		if s.User.Email != "eva@example.com" || s.User.DisplayName != "ada@example.com" {
 			t.Errorf("user is %+v, want the old name with the new address", s.User)
@@ -161,40 +161,40 @@ func TestChangeEmail(t *testing.T) {
 		access, _ := c.login("ada@example.com")
 		c.post(path, body, bearer(access)).serverError()
 		c.rows(request, refusals, bearer(access))
-		c.post(request, body).says(401, "Not logged in")
+		c.post(request, body).wantError(401, "Not logged in")
 		c.post(request, `{"new_email":"o'brien@example.com"}`, bearer(access)).serverError()
 		gone, _ := c.srv.SignIn("bob@example.com")
 		c.srv.DeleteAccount("bob@example.com")
 		c.post(request, body, bearer(gone)).serverError()
 		c.noMail()
-		c.post(request, body, bearer(access)).is(204)
+		c.post(request, body, bearer(access)).wantEmpty(204)
 		m := c.mail()
 		if m.To != "eva@example.com" || m.Subject != "Change your email address" || m.Token != "" || m.Link != "" {
 			t.Errorf("e-mail is %+v", m)
 		}
-		c.login("ada@example.com") // until it is confirmed
+		c.login("ada@example.com") // works until the new address is confirmed
 		confirm := `{"ticket":"` + m.Ticket + `"}`
-		c.post(change, `{"ticket":"x"}`).says(400, `"ticket" must be a valid GUID`)
-		c.post(change, `{"ticket":"`+uuid4+`"}`).says(400, "Account does not exist.")
-		c.post(change, `{}`).says(400, `"ticket" is required`)
-		c.post(change, confirm).is(204)
+		c.post(change, `{"ticket":"x"}`).wantError(400, `"ticket" must be a valid GUID`)
+		c.post(change, `{"ticket":"`+uuid4+`"}`).wantError(400, "Account does not exist.")
+		c.post(change, `{}`).wantError(400, `"ticket" is required`)
+		c.post(change, confirm).wantEmpty(204)
 		c.login("eva@example.com")
-		c.post(change, confirm).says(400, "Account does not exist.")
+		c.post(change, confirm).wantError(400, "Account does not exist.")
 	})
 	t.Run("after 60 min", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
 		access, _ := c.login("ada@example.com")
-		c.post(request, body, bearer(access)).is(204)
+		c.post(request, body, bearer(access)).wantEmpty(204)
 		c.srv.Advance(time.Hour)
-		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).says(400, "Account does not exist.")
+		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).wantError(400, "Account does not exist.")
 		c.login("ada@example.com")
 	})
-	t.Run("taken in the meantime", func(t *testing.T) {
+	t.Run("address taken meanwhile", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
 		access, _ := c.login("ada@example.com")
-		c.post(request, body, bearer(access)).is(204)
+		c.post(request, body, bearer(access)).wantEmpty(204)
 		c.srv.AddAccount(authtest.Account{Email: "eva@example.com"})
-		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).bare()
+		c.post(change, `{"ticket":"`+c.mail().Ticket+`"}`).wantBadRequest()
 	})
 	t.Run("request: SMTP down or EMAILS_ENABLED=false", func(t *testing.T) {
 		for _, opts := range []authtest.Options{
@@ -218,13 +218,13 @@ func TestDelete(t *testing.T) {
 
 	c = serve(t, authtest.Options{SelfDelete: true})
 	access, token := c.login("ada@example.com")
-	c.post(path, "").says(401, "Unable to delete account")
-	c.post(path, "", bearer("x")).says(401, "Unable to delete account")
-	c.post(path, "", bearer(access)).clears().is(204)
+	c.post(path, "").wantError(401, "Unable to delete account")
+	c.post(path, "", bearer("x")).wantError(401, "Unable to delete account")
+	c.post(path, "", bearer(access)).clears().wantEmpty(204)
 	if a, ok := c.srv.Account("ada@example.com"); ok {
 		t.Errorf("account %+v is still there", a)
 	}
-	c.refresh(token).says(401, refused)
-	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).says(400, "Account does not exist.")
-	c.post(path, "", bearer(access)).says(401, "Unable to delete account")
+	c.refresh(token).wantError(401, refused)
+	c.post("/auth/login", `{"email":"ada@example.com","password":"x"}`).wantError(400, "Account does not exist.")
+	c.post(path, "", bearer(access)).wantError(401, "Unable to delete account")
 }

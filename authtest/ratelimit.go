@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// limiter counts requests by client address, in a window that is the same for
-// all of them.
+// limiter counts requests by client address. All addresses share one window.
 type limiter struct {
 	max    int // 0: no limit
 	window time.Duration
@@ -20,9 +19,9 @@ type limiter struct {
 	hits map[string]int
 }
 
-// check counts a request. It returns the refusal of one over the limit, which
-// carries none of the service's other headers.
-func (l *limiter) check(c *call) *Answer {
+// check counts a request. If the request is over the limit, check returns a 429,
+// which has none of the service's other headers.
+func (l *limiter) check(c *call) *Response {
 	if l.max == 0 || c.req.URL.Path == string(Healthz) {
 		return nil
 	}
@@ -41,7 +40,7 @@ func (l *limiter) check(c *call) *Answer {
 	if l.hits[client] <= l.max {
 		return nil
 	}
-	// The whole window, not what is left of it.
+	// The length of the whole window, not the rest of it.
 	c.header.Set("Retry-After", strconv.FormatInt(ceilSeconds(l.window), 10))
 	return failure(http.StatusTooManyRequests, "You are being rate limited.")
 }
@@ -50,7 +49,8 @@ func ceilSeconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
 }
 
-// clientAddr trusts one proxy: the last X-Forwarded-For entry is the client.
+// clientAddr returns the address of the client. It trusts one proxy, so that the
+// last entry of X-Forwarded-For is the client.
 func clientAddr(r *http.Request) string {
 	if forwarded := r.Header.Values("X-Forwarded-For"); len(forwarded) > 0 {
 		list := strings.Split(forwarded[len(forwarded)-1], ",")

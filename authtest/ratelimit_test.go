@@ -8,10 +8,10 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// The limit of production, of 1000 requests in 15 minutes and any other.
+// The production limit of 1000 requests in 15 minutes, and other limits.
 func TestRateLimit(t *testing.T) {
-	// says checks the headers of an answer; without a limit there are none.
-	says := func(t *testing.T, a *answer, limit, remaining, reset string) {
+	// wantHeaders checks the headers of a response. An empty value means no header.
+	wantHeaders := func(t *testing.T, a *response, limit, remaining, reset string) {
 		t.Helper()
 		for name, want := range map[string]string{
 			"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset,
@@ -29,16 +29,17 @@ func TestRateLimit(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1000, Now: clock})
 		reset := at(15 * time.Minute)
 		_, token := c.srv.SignIn("ada@example.com")
-		says(t, c.refresh(token), "1000", "999", reset) // on every answer
-		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "998", reset)
+		wantHeaders(t, c.refresh(token), "1000", "999", reset) // on every response
+		wantHeaders(t, c.get("/nothing").wantError(404, "Not Found"), "1000", "998", reset)
 		for range 998 {
 			c.get("/version")
 		}
 		c.srv.Advance(10 * time.Minute)
 		for range 2 {
-			a := c.get("/auth/token/refresh?refresh_token="+token).says(429, "You are being rate limited.")
-			says(t, a, "1000", "0", reset)
-			// The whole window, not the time left, and none of the other headers.
+			a := c.get("/auth/token/refresh?refresh_token="+token).wantError(429, "You are being rate limited.")
+			wantHeaders(t, a, "1000", "0", reset)
+			// Retry-After is the whole window, not the rest of it. The service's other
+			// headers are missing.
 			if got := a.header.Get("Retry-After"); got != "900" {
 				t.Errorf("Retry-After is %s, want 900", got)
 			}
@@ -50,9 +51,9 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("the token was used %d times, want once", info.Uses)
 		}
 		c.srv.Advance(5 * time.Minute)
-		says(t, c.get("/nothing").says(404, "Not Found"), "1000", "999", at(30*time.Minute))
+		wantHeaders(t, c.get("/nothing").wantError(404, "Not Found"), "1000", "999", at(30*time.Minute))
 	})
-	t.Run("headers on every answer", func(t *testing.T) {
+	t.Run("headers on every response", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1000, Now: clock})
 		access, token := c.srv.SignIn("ada@example.com")
 		left := 1000
@@ -77,51 +78,51 @@ func TestRateLimit(t *testing.T) {
 			if a.status != r.status {
 				t.Errorf("%s %s: %d, want %d", r.method, r.path, a.status, r.status)
 			}
-			says(t, a, "1000", strconv.Itoa(left), at(15*time.Minute))
+			wantHeaders(t, a, "1000", strconv.Itoa(left), at(15*time.Minute))
 		}
-		c.get("/auth/jwks", "Cookie: permission_variables=x").bare()
+		c.get("/auth/jwks", "Cookie: permission_variables=x").wantBadRequest()
 		left -= 2
-		says(t, c.get("/version"), "1000", strconv.Itoa(left), at(15*time.Minute))
+		wantHeaders(t, c.get("/version"), "1000", strconv.Itoa(left), at(15*time.Minute))
 	})
 	t.Run("all paths except /healthz", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 1})
-		c.get("/nothing").says(404, "Not Found")
+		c.get("/nothing").wantError(404, "Not Found")
 		for _, path := range []string{"/version", "/auth/jwks", "/"} {
-			c.get(path).says(429, "You are being rate limited.")
+			c.get(path).wantError(429, "You are being rate limited.")
 		}
 		for range 2 {
 			a := c.get("/healthz")
 			if a.status != 200 {
 				t.Errorf("/healthz is %d", a.status)
 			}
-			says(t, a, "", "", "")
+			wantHeaders(t, a, "", "", "")
 		}
 	})
 	t.Run("MAX_REQUESTS and TIME_FRAME", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 2, RateWindow: 1500 * time.Millisecond, Now: clock})
 		for range 2 {
-			c.get("/nothing").says(404, "Not Found")
+			c.get("/nothing").wantError(404, "Not Found")
 		}
-		a := c.get("/nothing").says(429, "You are being rate limited.")
-		says(t, a, "2", "0", at(1500*time.Millisecond))
+		a := c.get("/nothing").wantError(429, "You are being rate limited.")
+		wantHeaders(t, a, "2", "0", at(1500*time.Millisecond))
 		if got := a.header.Get("Retry-After"); got != "2" {
 			t.Errorf("Retry-After is %s, want 2", got)
 		}
 	})
-	t.Run("another X-Forwarded-For gets a fresh quota", func(t *testing.T) {
+	t.Run("another X-Forwarded-For has its own limit", func(t *testing.T) {
 		c := serve(t, authtest.Options{RateLimit: 2})
 		for range 2 {
-			c.get("/nothing").says(404, "Not Found")
+			c.get("/nothing").wantError(404, "Not Found")
 		}
-		c.get("/nothing").says(429, "You are being rate limited.")
+		c.get("/nothing").wantError(429, "You are being rate limited.")
 		// One proxy is trusted: the last entry counts.
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.1, 192.0.2.7").says(404, "Not Found")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(404, "Not Found")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").says(429, "You are being rate limited.")
-		c.get("/nothing", "X-Forwarded-For: 192.0.2.7, 192.0.2.1").says(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.1, 192.0.2.7").wantError(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").wantError(404, "Not Found")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7").wantError(429, "You are being rate limited.")
+		c.get("/nothing", "X-Forwarded-For: 192.0.2.7, 192.0.2.1").wantError(404, "Not Found")
 	})
-	t.Run("not by default", func(t *testing.T) {
+	t.Run("no limit by default", func(t *testing.T) {
 		c := serve(t)
-		says(t, c.get("/nothing"), "", "", "")
+		wantHeaders(t, c.get("/nothing"), "", "", "")
 	})
 }

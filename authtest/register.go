@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// emailRule is an address of one of the domains that are let in.
+// emailRule returns the rule for an e-mail address in an allowed domain.
 func (s *Server) emailRule() rule {
 	return required(text(email, func(address string) string {
 		domains := s.opts.EmailDomains
@@ -20,12 +20,12 @@ func (s *Server) emailRule() rule {
 	}))
 }
 
-// storable are the addresses that the service's database takes. The service
-// does not check this before.
+// storable matches the addresses that the service's database accepts. The service
+// does not check them before it stores them.
 var storable = regexp.MustCompile(`^[A-Za-z0-9._+%-]+@[A-Za-z0-9.-]+[.][A-Za-z]+$`)
 
-// register is POST /auth/register.
-func register(c *call) *Answer {
+// register handles POST /auth/register.
+func register(c *call) *Response {
 	s := c.server
 	password := required(passwordRule)
 	if !s.opts.NoMagicLink {
@@ -86,14 +86,13 @@ func register(c *call) *Answer {
 	return c.signIn(a)
 }
 
-// registerRoles returns the roles that a registration asks for, or those that
-// it gets without asking.
+// registerRoles returns the roles that a registration requests, or the default ones.
 func (c *call) registerRoles() (roles []string, defaultRole string) {
 	o, _ := c.body.(object)
 	value, _ := o.get("register_options")
 	options, _ := value.(object)
 	roles, defaultRole = []string{"user"}, "user"
-	if list, given := options.get("allowed_roles"); given {
+	if list, found := options.get("allowed_roles"); found {
 		roles = nil
 		for _, role := range list.([]any) {
 			roles = append(roles, role.(string))
@@ -105,9 +104,9 @@ func (c *call) registerRoles() (roles []string, defaultRole string) {
 	return roles, defaultRole
 }
 
-// insertAccount adds the account, or returns nil where the database would
-// refuse it: an address that was taken in the meantime or is not to its taste,
-// a role that comes twice, user_data that is not text.
+// insertAccount adds the account. It returns nil if the database would reject it:
+// the address was taken meanwhile or is not storable, a role occurs twice, or a
+// value in user_data is not a string.
 func (c *call) insertAccount(address string, roles []string, defaultRole string) *account {
 	s := c.server
 	c.lock()
@@ -144,9 +143,9 @@ func (c *call) insertAccount(address string, roles []string, defaultRole string)
 	return a
 }
 
-// mailActivation answers a registration that is to be confirmed by e-mail. The
-// account stays if that cannot be sent.
-func (c *call) mailActivation(a *account) *Answer {
+// mailActivation sends the e-mail that confirms a registration. If it cannot be
+// sent, the account stays.
+func (c *call) mailActivation(a *account) *Response {
 	s := c.server
 	if s.opts.NoEmails {
 		return serverError()

@@ -13,19 +13,18 @@ import (
 
 const registerPath = "/auth/register"
 
-// pending checks for the body of a registration that waits for an e-mail to be
-// confirmed.
-func (c *conn) pending(a *answer, email string) {
+// pending checks the body of a registration that has to be confirmed by e-mail.
+func (c *conn) pending(a *response, email string) {
 	c.Helper()
 	account, _ := c.srv.Account(email)
 	want := fmt.Sprintf(`{"jwt_token":null,"jwt_expires_in":null,"user":{"id":%q,"display_name":%q,"email":%q}}`,
 		account.ID, email, email)
-	if a.untouched(); a.status != 200 || a.body != want {
-		c.Errorf("answer is %d %s, want %s", a.status, a.body, want)
+	if a.noCookies(); a.status != 200 || a.body != want {
+		c.Errorf("response is %d %s, want %s", a.status, a.body, want)
 	}
 }
 
-// mail returns the only e-mail so far.
+// mail returns the only e-mail that was sent.
 func (c *conn) mail() authtest.Email {
 	c.Helper()
 	mails := c.srv.Emails()
@@ -73,7 +72,7 @@ func TestRegister(t *testing.T) {
 		}
 		c.noMail()
 		c.refresh(a.session().RefreshToken).session() // it is active
-		c.post("/auth/login", `{"email":"new@example.com","password":"x"}`).bare()
+		c.post("/auth/login", `{"email":"new@example.com","password":"x"}`).wantBadRequest()
 	})
 	t.Run("password, no AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
@@ -83,8 +82,8 @@ func TestRegister(t *testing.T) {
 			m.Link != c.srv.URL+"/auth/activate?ticket="+m.Ticket {
 			t.Errorf("e-mail is %+v", m)
 		}
-		c.post("/auth/login", body).says(400, "Account is not activated.")
-		c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+		c.post("/auth/login", body).wantError(400, "Account is not activated.")
+		c.post(registerPath, body).wantError(400, "Account already exists but is not activated.")
 	})
 	t.Run("no password, no AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
@@ -97,42 +96,42 @@ func TestRegister(t *testing.T) {
 	})
 	t.Run("AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{VerifyEmails: true})
-		c.refresh(c.post(registerPath, body).session().RefreshToken).session() // nothing is to be confirmed
+		c.refresh(c.post(registerPath, body).session().RefreshToken).session() // no confirmation is required
 		c.noMail()
 	})
 	t.Run("no AUTO_ACTIVATE, no VERIFY_EMAILS", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoActivation: true})
 		s := c.post(registerPath, body).session()
-		c.refresh(s.RefreshToken).says(401, refused)
-		c.post("/auth/token/revoke", "", bearer(s.JWT)).is(204) // the JWT works until it expires
+		c.refresh(s.RefreshToken).wantError(401, refused)
+		c.post("/auth/token/revoke", "", bearer(s.JWT)).wantEmpty(204) // the JWT works until it expires
 		c.srv.Advance(15 * time.Minute)
-		c.post("/auth/token/revoke", "", bearer(s.JWT)).says(401, "Not logged in")
+		c.post("/auth/token/revoke", "", bearer(s.JWT)).wantError(401, "Not logged in")
 	})
 	t.Run("e-mail taken (any letter case), or not activated", func(t *testing.T) {
 		c := serve(t)
-		c.post(registerPath, `{"email":"ADA@example.com","password":"secret"}`).says(400, "Account already exists.")
-		c.post(registerPath, `{"email":"inactive@example.com","password":"secret"}`).says(400, "Account already exists but is not activated.")
+		c.post(registerPath, `{"email":"ADA@example.com","password":"secret"}`).wantError(400, "Account already exists.")
+		c.post(registerPath, `{"email":"inactive@example.com","password":"secret"}`).wantError(400, "Account already exists but is not activated.")
 	})
-	t.Run("several at once for one new e-mail (8 sent)", func(t *testing.T) {
+	t.Run("8 at once for one new e-mail", func(t *testing.T) {
 		const n = 8
 		c := serve(t)
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Register, authtest.Fault{Between: &gate})
-		answers := make(chan *answer, n)
+		responses := make(chan *response, n)
 		var wg sync.WaitGroup
 		for range n {
 			wg.Go(func() {
 				if a, err := c.try("POST", registerPath, body); err == nil {
-					answers <- a
+					responses <- a
 				}
 			})
 		}
 		<-gate.Arrived(n)
 		gate.Open()
 		wg.Wait()
-		close(answers)
+		close(responses)
 		good := 0
-		for a := range answers {
+		for a := range responses {
 			if a.status == 200 {
 				good++
 			} else {
@@ -150,13 +149,13 @@ func TestRegister(t *testing.T) {
 		} {
 			c := serve(t, opts)
 			for _, body := range []string{body, `{"email":"link-only@example.com"}`} {
-				c.post(registerPath, body).untouched().serverError()
-				c.post(registerPath, body).says(400, "Account already exists but is not activated.")
+				c.post(registerPath, body).noCookies().serverError()
+				c.post(registerPath, body).wantError(400, "Account already exists but is not activated.")
 			}
 			c.noMail()
 		}
 	})
-	t.Run("e-mail not fine for the database", func(t *testing.T) {
+	t.Run("e-mail that the database rejects", func(t *testing.T) {
 		c := serve(t)
 		c.post(registerPath, `{"email":"o'brien@example.com","password":"secret"}`).serverError()
 		c.post(registerPath, `{"email":"zoë@example.com","password":"secret"}`).serverError()
@@ -169,19 +168,19 @@ func TestRegister(t *testing.T) {
 	})
 	t.Run("register_options", func(t *testing.T) {
 		c := serve(t)
-		with := func(email, options string) *answer {
+		with := func(email, options string) *response {
 			return c.post(registerPath, `{"email":"`+email+`","password":"secret","cookie":false,"register_options":`+options+`}`)
 		}
 		with("a@example.com", `{"allowed_roles":["user"],"default_role":"user"}`).session()
 		const notPart = "Default role must be part of allowed roles."
-		with("b@example.com", `{"allowed_roles":["user"],"default_role":"me"}`).says(400, notPart)
-		with("b@example.com", `{"default_role":"me"}`).says(400, notPart)
-		with("b@example.com", `{"allowed_roles":[]}`).says(400, notPart)
-		with("b@example.com", `{"allowed_roles":["user","me"]}`).says(400, "allowed roles must be a subset of ALLOWED_ROLES")
+		with("b@example.com", `{"allowed_roles":["user"],"default_role":"me"}`).wantError(400, notPart)
+		with("b@example.com", `{"default_role":"me"}`).wantError(400, notPart)
+		with("b@example.com", `{"allowed_roles":[]}`).wantError(400, notPart)
+		with("b@example.com", `{"allowed_roles":["user","me"]}`).wantError(400, "allowed roles must be a subset of ALLOWED_ROLES")
 		with("b@example.com", `{"allowed_roles":["user","user"]}`).serverError()
-		with("b@example.com", `{"allowed_roles":"user"}`).says(400, `"register_options.allowed_roles" must be an array`)
-		with("b@example.com", `{"allowed_roles":[1]}`).says(400, `"register_options.allowed_roles[0]" must be a string`)
-		with("b@example.com", `{"roles":[]}`).says(400, `"register_options.roles" is not allowed`)
+		with("b@example.com", `{"allowed_roles":"user"}`).wantError(400, `"register_options.allowed_roles" must be an array`)
+		with("b@example.com", `{"allowed_roles":[1]}`).wantError(400, `"register_options.allowed_roles[0]" must be a string`)
+		with("b@example.com", `{"roles":[]}`).wantError(400, `"register_options.roles" is not allowed`)
 
 		c = serve(t, authtest.Options{RegisterRoles: []string{"user", "me"}})
 		with("c@example.com", `{"allowed_roles":["user","me","user"]}`).serverError()
@@ -193,26 +192,27 @@ func TestRegister(t *testing.T) {
 	t.Run("user_data", func(t *testing.T) {
 		const data = `{"email":"new@example.com","password":"secret","cookie":false,"user_data":{"display_name":"New"}}`
 		c := serve(t)
-		c.post(registerPath, data).says(400, `"user_data.display_name" is not allowed`)
-		c.post(registerPath, `{"email":"new@example.com","password":"secret","user_data":1}`).says(400, `"user_data" must be of type object`)
+		c.post(registerPath, data).wantError(400, `"user_data.display_name" is not allowed`)
+		c.post(registerPath, `{"email":"new@example.com","password":"secret","user_data":1}`).wantError(400, `"user_data" must be of type object`)
 
 		c = serve(t, authtest.Options{RegisterFields: []string{"display_name"}})
 		if s := c.post(registerPath, data).session(); s.User.DisplayName != "New" {
 			t.Errorf("user is %+v", s.User)
 		}
 
-		// The columns hold text: the database refuses another type, and no account is made.
+		// The columns hold text. The database rejects other types, and no account is
+		// created.
 		for _, value := range []string{`5`, `1.5`, `true`, `{"a":"b"}`, `{}`, `["a"]`, `[]`} {
 			c.post(registerPath, `{"email":"typed@example.com","password":"secret","user_data":{"display_name":`+value+`}}`).serverError()
 			if _, exists := c.srv.Account("typed@example.com"); exists {
-				t.Fatalf("%s: an account was made", value)
+				t.Fatalf("%s: an account was created", value)
 			}
 		}
-		c.post(registerPath, strings.Replace(data, `"New"`, `null`, 1)).says(400, `"user_data.display_name" must be one of [string, number, boolean, object, array]`)
+		c.post(registerPath, strings.Replace(data, `"New"`, `null`, 1)).wantError(400, `"user_data.display_name" must be one of [string, number, boolean, object, array]`)
 	})
 	t.Run("ALLOWED_EMAIL_DOMAINS", func(t *testing.T) {
 		c := serve(t, authtest.Options{EmailDomains: []string{"example.org"}})
-		c.post(registerPath, body).says(400, `"email" is not in an authorised domain`)
+		c.post(registerPath, body).wantError(400, `"email" is not in an authorised domain`)
 		c.post(registerPath, `{"email":"new@Example.ORG","password":"secret","cookie":false}`).session()
 	})
 	t.Run("longest password", func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestRegister(t *testing.T) {
 	})
 	t.Run("no password, MAGIC_LINK_ENABLED=false", func(t *testing.T) {
 		c := serve(t, authtest.Options{NoMagicLink: true})
-		c.post(registerPath, `{"email":"new@example.com"}`).says(400, `"password" is required`)
+		c.post(registerPath, `{"email":"new@example.com"}`).wantError(400, `"password" is required`)
 	})
 
 	c := serve(t)
@@ -254,6 +254,6 @@ func TestRegister(t *testing.T) {
 		"a@b.example", "a@b.invalid", "a@b.localhost", "a@b.intranet", "a@b.private", "a@b.corp", "a@b.home", "a@b.lan",
 		"a@b.localdomain", "a@b.onion", "a@b.alt", "a@b.TEST",
 	} {
-		c.post(registerPath, fmt.Sprintf(`{"email":%q,"password":"secret"}`, bad)).says(400, `"email" must be a valid email`)
+		c.post(registerPath, fmt.Sprintf(`{"email":%q,"password":"secret"}`, bad)).wantError(400, `"email" must be a valid email`)
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Endpoint names one operation of the service by its path.
+// Endpoint is the path of one operation of the service.
 type Endpoint string
 
-// The endpoints of the service. [Any] stands for all of them, and for requests
-// to no endpoint at all.
+// The endpoints of the service. [Any] stands for all requests, including those to
+// other paths.
 const (
 	Any Endpoint = ""
 
@@ -41,9 +41,9 @@ const (
 	ChangeEnv Endpoint = "/change-env"
 )
 
-type handler func(*call) *Answer
+type handler func(*call) *Response
 
-// endpoints holds the one method of each endpoint and what answers it.
+// endpoints holds the method and the handler of each endpoint.
 var endpoints = map[Endpoint]struct {
 	method string
 	handle handler
@@ -76,14 +76,14 @@ var endpoints = map[Endpoint]struct {
 	ChangeEnv: {http.MethodPost, changeEnv},
 }
 
-// routers are the paths below which a router of its own finds the endpoint.
+// routers are the paths that have their own router in the service.
 var routers = []string{
 	"/auth", "/auth/providers", "/auth/mfa", "/auth/change-email", "/auth/change-password", "/auth/token",
 }
 
-// routePath returns the path by which a request is routed: in lower case, with
-// nothing decoded, and without the one slash too many that Express takes after
-// the path of a router.
+// routePath returns the path that determines the endpoint: in lower case, not
+// decoded, and without the extra slash that Express accepts after the path of a
+// router.
 func routePath(r *http.Request) string {
 	path := strings.ToLower(r.URL.EscapedPath())
 	for _, router := range routers {
@@ -94,8 +94,8 @@ func routePath(r *http.Request) string {
 	return path
 }
 
-// route finds the endpoint of a request. One trailing slash does not count in a
-// path, and HEAD is answered like GET, with all that GET does.
+// route returns the endpoint of a request and its handler. It ignores one trailing
+// slash. HEAD has the same effects as GET.
 func route(r *http.Request) (Endpoint, handler) {
 	path := Endpoint(routePath(r))
 	if len(path) > 1 {
@@ -116,29 +116,28 @@ func route(r *http.Request) (Endpoint, handler) {
 	return Any, notFound
 }
 
-// providers are those that a user could sign in with elsewhere, if they were
-// set up. As they are not, all that is below their names says so, whatever the
-// method.
+// providers are the other providers that the service supports. None is configured
+// here, so that every path below their names is disabled, for every method.
 var providers = map[string]bool{
 	"apple": true, "facebook": true, "github": true, "google": true,
 	"linkedin": true, "spotify": true, "twitter": true, "windowslive": true,
 }
 
-func notFound(*call) *Answer {
+func notFound(*call) *Response {
 	return failure(http.StatusNotFound, "Not Found")
 }
 
-func healthz(*call) *Answer { return html("OK") }
+func healthz(*call) *Response { return html("OK") }
 
-// version names v2.3.0: the release v2.7.1 still says so of itself.
-func version(*call) *Answer { return html(`{"version":"v2.3.0"}`) }
+// version reports v2.3.0, as the release v2.7.1 of the real service does.
+func version(*call) *Response { return html(`{"version":"v2.3.0"}`) }
 
-// changeEnv answers as the real service does that has just changed its settings
-// to what the body says, unless it runs in production.
-func changeEnv(c *call) *Answer { return ok(c.body) }
+// changeEnv responds as if it had changed the settings to those in the body, which
+// the real service does outside of production.
+func changeEnv(c *call) *Response { return ok(c.body) }
 
-func html(body string) *Answer {
-	return &Answer{
+func html(body string) *Response {
+	return &Response{
 		Status: http.StatusOK,
 		Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},
 		Body:   []byte(body),

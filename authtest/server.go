@@ -21,49 +21,50 @@ import (
 // Options are the settings of a [Server]. The zero value is a strict service
 // without accounts on a free port of the loopback interface.
 type Options struct {
-	// Accounts exist from the start.
+	// Accounts are the initial accounts.
 	Accounts []Account
 
-	// Addr is where Start and NewServer listen. Default: 127.0.0.1:0.
+	// Addr is the address that Start and NewServer listen on. Default:
+	// 127.0.0.1:0.
 	Addr string
 
-	// AccessLife is how long an access token lives, in whole seconds.
-	// Default: 15 minutes. (The real service counts in minutes; Synmetrix sets
-	// 10800, which is 7.5 days.)
+	// AccessLife is the lifetime of access tokens, in whole seconds. Default: 15
+	// minutes. (The real service counts in minutes. Synmetrix sets 10800, which is
+	// 7.5 days.)
 	AccessLife time.Duration
 
-	// RefreshLife is how long a refresh token lives. Default: 30 days.
+	// RefreshLife is the lifetime of refresh tokens. Default: 30 days.
 	RefreshLife time.Duration
 
-	// Lax makes the service handle refresh tokens as the real one does: it
-	// looks a token up and rotates it in two steps, so that several uses at
-	// once mostly all succeed, and a later use is refused without any
-	// consequence for the newer tokens.
+	// Lax makes the service handle refresh tokens like the real one. It looks a
+	// token up and rotates it in two steps, so that concurrent uses usually all
+	// succeed. A later use is rejected and does not affect newer tokens.
 	Lax bool
 
-	// Secret is the key of HS256, with which access tokens are signed unless
-	// RSAKey is set. Default: 32 random bytes; see [Server.Secret].
+	// Secret is the key that signs access tokens with HS256, unless RSAKey is set.
+	// Default: 32 random bytes; see [Server.Secret].
 	Secret []byte
 
 	// RSAKey makes the service sign with RS256 and publish the public key at
 	// /auth/jwks.
 	RSAKey *rsa.PrivateKey
 
-	// JWKSWithout are members that the key at /auth/jwks lacks. Default: none.
-	// The real service leaves out "use" if it was given its key (JWT_KEY), and
-	// "alg" and "use" once it has read it from its file after a restart.
+	// JWKSWithout are members to leave out of the key at /auth/jwks. Default:
+	// none. The real service leaves out "use" if its key comes from the
+	// environment (JWT_KEY), and "alg" and "use" after a restart with a key file.
 	JWKSWithout []string
 
 	// Namespace is the claim that holds the user's ID and roles. Default:
 	// "hasura", as Synmetrix sets it.
 	Namespace string
 
-	// CustomFields names fields of an account that access tokens carry
-	// besides, such as "avatar_url" (as the claim x-hasura-avatar-url).
+	// CustomFields are names of account fields to include in access tokens. The
+	// field "avatar_url" becomes the claim x-hasura-avatar-url.
 	CustomFields []string
 
-	// CookieSecret signs the service's own cookies, which then are believed
-	// only with a signature. Default: neither, as Synmetrix runs it.
+	// CookieSecret signs the service's own cookies. If it is set, the service
+	// accepts only signed cookies. Default: cookies are not signed, as in
+	// Synmetrix.
 	CookieSecret string
 
 	// CookieSecure marks the service's own cookies Secure.
@@ -73,31 +74,30 @@ type Options struct {
 	// Default: http.SameSiteLaxMode.
 	CookieSameSite http.SameSite
 
-	// PasswordCost is the bcrypt cost of checking a password. Default: 10,
-	// that of the real service, which checks one after the other. A negative
-	// one compares passwords without bcrypt, for tests that sign many users in.
+	// PasswordCost is the bcrypt cost of a password check. Default: 10, as in the
+	// real service. If it is negative, passwords are compared without bcrypt, for
+	// tests that sign many users in.
 	PasswordCost int
 
-	// RateLimit is how many requests a client address may make in a window
-	// of RateWindow. Default: no limit. The real service in production
-	// allows 1000. /healthz is not counted.
+	// RateLimit is the number of requests that a client address may send in
+	// RateWindow. Default: no limit. In production the real service allows 1000.
+	// Requests to /healthz do not count.
 	RateLimit int
 
-	// RateWindow is the window of RateLimit. Default: 15 minutes.
+	// RateWindow is the length of a window of RateLimit. Default: 15 minutes.
 	RateWindow time.Duration
 
-	// Now is the clock of the service, to which [Server.Advance] adds. It may
-	// be called concurrently. Default: time.Now.
+	// Now is the clock of the service. [Server.Advance] adds to it. It may be
+	// called concurrently. Default: time.Now.
 	Now func() time.Time
 
-	// OnEmail is called with each e-mail that the service sends, before the
-	// request is answered, and concurrently if requests are. An error is a mail
-	// server that refuses. E-mails that it takes are kept besides, see
-	// [Server.Emails].
+	// OnEmail is called with each e-mail before the service responds to the
+	// request. Calls may be concurrent. If it returns an error, the e-mail counts
+	// as rejected by the mail server. Otherwise [Server.Emails] returns it, too.
 	OnEmail func(Email) error
 
-	// The rest are switches of the service, named in brackets. Their zero
-	// values are what Synmetrix sets.
+	// The other fields are settings of the real service, whose names are in
+	// parentheses. Their zero values are the settings of Synmetrix.
 
 	NoActivation   bool // registered accounts are not active at once (AUTO_ACTIVATE_NEW_USERS=false)
 	VerifyEmails   bool // addresses are confirmed by e-mail, new ones with NoActivation (VERIFY_EMAILS)
@@ -109,23 +109,23 @@ type Options struct {
 	NoMFA          bool // there is no second factor (MFA_ENABLED=false)
 	NoAuth         bool // everything under /auth is 404 (AUTH_ENABLED=false)
 
-	// AdminSecret lets a login that carries it in X-Admin-Secret pass without
-	// the right password (USER_IMPERSONATION_ENABLED). Default: nothing does.
+	// AdminSecret allows logins without the right password if they carry it in
+	// X-Admin-Secret (USER_IMPERSONATION_ENABLED). Default: no such logins.
 	AdminSecret string
 
-	// EmailDomains are what registered addresses must end in
-	// (ALLOWED_EMAIL_DOMAINS). Default: anything.
+	// EmailDomains are the allowed endings of registered addresses
+	// (ALLOWED_EMAIL_DOMAINS). Default: any.
 	EmailDomains []string
 
-	// RegisterRoles are the roles that a registration may ask for
-	// (ALLOWED_USER_ROLES). Default: "user", which is also what it gets
-	// without asking.
+	// RegisterRoles are the roles that a registration may request
+	// (ALLOWED_USER_ROLES). Default: "user". A registration that requests no role
+	// gets "user".
 	RegisterRoles []string
 
-	// RegisterFields are the names that user_data of a registration may have
-	// (REGISTRATION_CUSTOM_FIELDS). They become Fields of the account;
-	// "display_name" becomes its DisplayName. Their columns hold text: a
-	// registration with a value of another type is a 500. Default: none.
+	// RegisterFields are the allowed names in user_data of a registration
+	// (REGISTRATION_CUSTOM_FIELDS). They become Fields of the account, and
+	// "display_name" its DisplayName. Values must be strings: for a value of
+	// another type the service responds with 500. Default: none.
 	RegisterFields []string
 }
 
@@ -136,15 +136,15 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Server is an auth service. Make one with [NewServer], [Start] or [New]. All
+// Server is an auth service. Create one with [NewServer], [Start] or [New]. All
 // methods are safe for concurrent use.
 type Server struct {
-	// URL is the address of a server that listens, of the form
-	// http://127.0.0.1:port, to which paths such as /auth/login are appended.
+	// URL is the base URL of a listening server, in the form
+	// http://127.0.0.1:port. Append paths such as /auth/login to it.
 	URL string
 
 	opts   Options
-	kid    string // names opts.RSAKey
+	kid    string // the key ID of opts.RSAKey
 	offset atomic.Int64
 	faults faults
 	limit  limiter
@@ -157,8 +157,8 @@ type Server struct {
 	refreshes int
 	reuses    int
 	emails    []Email
-	success   string // where a browser is sent after following a link
-	failure   string
+	success   string // redirect URL after a link of an e-mail
+	failure   string // redirect URL if the link is refused
 
 	running sync.RWMutex // read-locked by each request in progress
 	done    chan struct{}
@@ -167,8 +167,8 @@ type Server struct {
 	served  chan struct{}
 }
 
-// NewServer starts a server for a test and closes it when the test is over.
-// It takes at most one Options; a setting that can't be used fails the test.
+// NewServer starts a server for a test and closes it when the test ends. It accepts
+// at most one Options value. An invalid option fails the test.
 func NewServer(t TB, opts ...Options) *Server {
 	t.Helper()
 	var o Options
@@ -177,7 +177,7 @@ func NewServer(t TB, opts ...Options) *Server {
 	case 1:
 		o = opts[0]
 	default:
-		t.Fatalf("authtest: NewServer takes one Options, not %d", len(opts))
+		t.Fatalf("authtest: NewServer accepts one Options, not %d", len(opts))
 	}
 	s, err := Start(o)
 	if err != nil {
@@ -187,7 +187,7 @@ func NewServer(t TB, opts ...Options) *Server {
 	return s
 }
 
-// Start starts a server that listens at opts.Addr. The caller closes it.
+// Start starts a server that listens on opts.Addr. The caller must close it.
 func Start(opts Options) (*Server, error) {
 	s, err := New(opts)
 	if err != nil {
@@ -210,14 +210,14 @@ func Start(opts Options) (*Server, error) {
 	s.served = make(chan struct{})
 	go func() {
 		defer close(s.served)
-		_ = s.server.Serve(l) // it ends with ErrServerClosed, by Close
+		_ = s.server.Serve(l) // returns ErrServerClosed after Close
 	}()
 	return s, nil
 }
 
 // New returns a server that does not listen, for use as an [http.Handler]. It
-// answers at /auth/… and a few paths beside it. An http.Server around it
-// should have an IdleTimeout of 5 seconds, which is what the answers promise.
+// serves /auth/… and a few other paths. Use it with an http.Server whose
+// IdleTimeout is 5 seconds, as its Keep-Alive header says.
 func New(opts Options) (*Server, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -243,8 +243,8 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// withDefaults returns o with every default filled in, or which setting cannot
-// be used.
+// withDefaults returns o with all defaults set, or an error that names an invalid
+// option.
 func (o Options) withDefaults() (Options, error) {
 	bad := func(field, allowed string) (Options, error) {
 		return Options{}, fmt.Errorf("authtest: Options.%s %s", field, allowed)
@@ -313,14 +313,14 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Close stops the server: it closes the listener and all connections, ends
-// requests that a fault holds up, and waits for those in progress. It may be
-// called more than once.
+// Close stops the server. It closes the listener and all connections, aborts
+// requests that a fault holds, and waits for requests in progress. It may be called
+// more than once.
 func (s *Server) Close() {
 	s.close.Do(func() {
 		close(s.done)
 		if s.server != nil {
-			_ = s.server.Close() // what is left to close is what failed to
+			_ = s.server.Close() // an error would be of a connection that is closed already
 			<-s.served
 		}
 	})
@@ -328,7 +328,7 @@ func (s *Server) Close() {
 	defer s.running.Unlock()
 }
 
-// Shutdown closes the server as [Server.Close] does, but lets requests in
+// Shutdown closes the server like [Server.Close], but first lets requests in
 // progress finish until ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.Close()
@@ -341,8 +341,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Format prints the URL and how many accounts there are, for every fmt verb,
-// and nothing of what is in them.
+// Format prints the URL and the number of accounts for every verb, and nothing
+// about the accounts.
 func (s *Server) Format(f fmt.State, _ rune) {
 	s.mu.Lock()
 	n := len(s.accounts)
@@ -350,7 +350,7 @@ func (s *Server) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "authtest.Server{%s, %d accounts}", cmp.Or(s.URL, "not listening"), n)
 }
 
-// Now returns the time by the service's clock.
+// Now returns the time of the service's clock.
 func (s *Server) Now() time.Time {
 	return s.opts.Now().Add(time.Duration(s.offset.Load()))
 }
@@ -358,11 +358,11 @@ func (s *Server) Now() time.Time {
 // Advance moves the service's clock by d, backwards if d is negative.
 func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
 
-// Secret returns a copy of the key that signs and verifies access tokens with
-// HS256, nil where the service signs with RS256.
+// Secret returns a copy of the key that signs access tokens with HS256. It is nil if
+// the service signs with RS256.
 func (s *Server) Secret() []byte { return append([]byte(nil), s.opts.Secret...) }
 
-// ServeHTTP answers one request as the service would, faults included.
+// ServeHTTP serves one request, with the faults that apply to it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.running.RLock()
 	defer s.running.RUnlock()
@@ -373,8 +373,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	c := &call{server: s, req: r, header: make(http.Header)}
-	// All of the body is read before anything else: only then does net/http
-	// notice a client that hangs up while a fault holds its request.
+	// Only after the whole body is read does net/http notice that a client hangs
+	// up while a fault holds its request.
 	c.readBody()
 	endpoint, handle := route(r)
 	c.endpoint = endpoint

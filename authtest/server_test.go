@@ -50,11 +50,11 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	if _, err := authtest.Start(authtest.Options{Addr: "127.0.0.1:99999"}); err == nil {
-		t.Error("it listens on port 99999")
+		t.Error("Start accepts port 99999")
 	}
 }
 
-// Options are as they were when the server was made.
+// Changing the options after New has no effect.
 func TestOptionsAreCopied(t *testing.T) {
 	secret, roles := []byte("0123456789abcdef"), []string{"user"}
 	srv, err := authtest.New(authtest.Options{Secret: secret, RegisterRoles: roles, PasswordCost: -1})
@@ -73,7 +73,7 @@ func TestOptionsAreCopied(t *testing.T) {
 	}
 }
 
-// tb is a test that can be seen to fail.
+// tb is a TB that records a failure.
 type tb struct {
 	testing.TB
 	failed string
@@ -92,7 +92,7 @@ func TestNewServerFailsTheTest(t *testing.T) {
 			authtest.NewServer(f, opts...)
 		}()
 		if f.failed == "" {
-			t.Errorf("NewServer took %+v", opts)
+			t.Errorf("NewServer accepts %+v", opts)
 		}
 	}
 }
@@ -104,11 +104,11 @@ func TestHandler(t *testing.T) {
 	}
 	defer srv.Close()
 	if srv.URL != "" {
-		t.Errorf("URL is %s, but it does not listen", srv.URL)
+		t.Errorf("URL is %s, but the server does not listen", srv.URL)
 	}
 	_, token := srv.SignIn("ada@example.com")
 
-	// On a listener of one's own, with TLS and HTTP/2.
+	// On another listener, with TLS and HTTP/2.
 	ts := httptest.NewUnstartedServer(srv)
 	ts.EnableHTTP2 = true
 	ts.StartTLS()
@@ -119,15 +119,15 @@ func TestHandler(t *testing.T) {
 	}
 	res.Body.Close()
 	if res.StatusCode != 200 || res.ProtoMajor != 2 {
-		t.Errorf("answer is %d over HTTP/%d", res.StatusCode, res.ProtoMajor)
+		t.Errorf("response is %d over HTTP/%d", res.StatusCode, res.ProtoMajor)
 	}
 	srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Reset, Times: 1})
 	if res, err := ts.Client().Get(ts.URL + "/healthz"); err == nil {
-		t.Errorf("answer is %d, want a reset", res.StatusCode)
+		t.Errorf("response is %d, want a reset", res.StatusCode)
 	}
 }
 
-// A request that was never on a wire has no body.
+// A request that was not read from a connection may have a nil Body.
 func TestHandlerWithoutBody(t *testing.T) {
 	srv, err := authtest.New(authtest.Options{})
 	if err != nil {
@@ -148,12 +148,12 @@ func TestShutdown(t *testing.T) {
 		c := serve(t)
 		var gate authtest.Gate
 		c.srv.Inject(authtest.Healthz, authtest.Fault{Before: &gate})
-		answered := make(chan error, 1)
-		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		done := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); done <- err }()
 		<-gate.Arrived(1)
 		down := make(chan error, 1)
 		go func() { down <- c.srv.Shutdown(context.Background()) }()
-		eventually(t, func() bool { // it does not listen any more
+		eventually(t, func() bool { // the server does not listen any more
 			conn, err := net.Dial("tcp", strings.TrimPrefix(c.srv.URL, "http://"))
 			if err == nil {
 				conn.Close()
@@ -161,14 +161,14 @@ func TestShutdown(t *testing.T) {
 			return err != nil
 		})
 		gate.Open()
-		if err := <-answered; err != nil {
+		if err := <-done; err != nil {
 			t.Errorf("the request in progress: %v", err)
 		}
 		if err := <-down; err != nil {
 			t.Error(err)
 		}
 	})
-	t.Run("not for those who have left", func(t *testing.T) {
+	t.Run("does not wait for clients that have hung up", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Login, authtest.Fault{Deliver: authtest.Hang})
 		c.leave("POST", "/auth/login", `{}`)
@@ -178,19 +178,19 @@ func TestShutdown(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("not for ever", func(t *testing.T) {
+	t.Run("waits until the context is done", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Healthz, authtest.Fault{Deliver: authtest.Hang})
-		answered := make(chan error, 1)
-		go func() { _, err := c.try("GET", "/healthz", ""); answered <- err }()
+		done := make(chan error, 1)
+		go func() { _, err := c.try("GET", "/healthz", ""); done <- err }()
 		eventually(t, func() bool { return c.srv.Requests(authtest.Healthz) == 1 })
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := c.srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
-		if <-answered == nil {
-			t.Error("the hanging request was answered")
+		if <-done == nil {
+			t.Error("the hanging request got a response")
 		}
 	})
 }
@@ -208,14 +208,14 @@ func TestClock(t *testing.T) {
 			t.Errorf("Date is %s, want %s", got, want)
 		}
 	}
-	// A short life is over when the clock says so.
+	// Tokens expire by the clock of the service.
 	access, _ := c.login("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 	c.srv.Advance(2 * time.Second)
-	c.post("/auth/token/revoke", "", bearer(access)).says(401, "Not logged in")
+	c.post("/auth/token/revoke", "", bearer(access)).wantError(401, "Not logged in")
 }
 
-// By default time goes by.
+// By default the clock is the real one.
 func TestRealClock(t *testing.T) {
 	srv := authtest.NewServer(t)
 	before := time.Now()
@@ -224,7 +224,7 @@ func TestRealClock(t *testing.T) {
 	}
 }
 
-// What is printed of a server has no password, token or key in it.
+// Printing or logging a server reveals no password, token or key.
 func TestFormat(t *testing.T) {
 	c := serve(t, authtest.Options{Secret: []byte("the secret key"), CookieSecret: "cookie secret", AdminSecret: "admin secret"})
 	_, token := c.srv.SignIn("ada@example.com")
@@ -246,11 +246,11 @@ func TestFormat(t *testing.T) {
 	}
 	for _, hidden := range []string{password, secret, token, c.mail().Token, "ada@example.com", "the secret key"} {
 		if strings.Contains(log.String(), hidden) {
-			t.Errorf("log has %q in it: %s", hidden, &log)
+			t.Errorf("the log contains %q: %s", hidden, &log)
 		}
 	}
 	if srv, err := authtest.New(authtest.Options{}); err != nil || fmt.Sprint(srv) != "authtest.Server{not listening, 0 accounts}" {
-		t.Errorf("one that does not listen prints %v (%v)", srv, err)
+		t.Errorf("a server that does not listen prints %v (%v)", srv, err)
 	}
 }
 
@@ -285,7 +285,7 @@ func TestAccounts(t *testing.T) {
 	if info, _ := c.srv.Token(s.RefreshToken); info.State != authtest.TokenEnded {
 		t.Errorf("its token is %s", info.State)
 	}
-	c.post("/auth/login", `{"email":"eva@example.com","password":"x"}`).says(400, "Account does not exist.")
+	c.post("/auth/login", `{"email":"eva@example.com","password":"x"}`).wantError(400, "Account does not exist.")
 
 	panics := map[string]func(){
 		"taken": func() { c.srv.AddAccount(authtest.Account{Email: "ADA@example.com"}) },
@@ -306,7 +306,7 @@ func TestAccounts(t *testing.T) {
 			f()
 		}()
 	}
-	c.login("ada@example.com") // nothing is locked or changed after a panic
+	c.login("ada@example.com") // after a panic nothing is locked or changed
 }
 
 func TestTokenStates(t *testing.T) {
@@ -322,21 +322,21 @@ func TestTokenStates(t *testing.T) {
 	state(first, authtest.TokenLive, 0)
 	second := c.refresh(first).session().RefreshToken
 	state(first, authtest.TokenUsed, 1)
-	c.refresh(first).says(401, refused)
+	c.refresh(first).wantError(401, refused)
 	state(first, authtest.TokenUsed, 2)
 	state(second, authtest.TokenEnded, 0)
-	c.refresh(second).says(401, refused)
+	c.refresh(second).wantError(401, refused)
 	if n := c.srv.Reuses(); n != 1 {
-		t.Errorf("Reuses is %d: a token that was ended has not been used", n)
+		t.Errorf("Reuses is %d: a revoked token is not a used one", n)
 	}
 	_, third := c.srv.SignIn("ada@example.com")
 	if info, _ := c.srv.Token(third); !info.IssuedAt.Equal(c.srv.Now()) || info.ExpiresAt.Sub(info.IssuedAt) != 30*24*time.Hour {
-		t.Errorf("token is %+v, want one of now for 30 days", info)
+		t.Errorf("token is %+v, want issued now and valid for 30 days", info)
 	}
 	c.live("ada@example.com", 1)
 	c.live("nobody@example.com", 0)
 	c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = true })
-	c.live("ada@example.com", 0) // none that she could use
+	c.live("ada@example.com", 0) // an inactive account has no usable tokens
 	c.srv.UpdateAccount("ada@example.com", func(a *authtest.Account) { a.Inactive = false })
 	c.srv.Advance(31 * 24 * time.Hour)
 	state(first, authtest.TokenUsed, 2)
@@ -344,8 +344,8 @@ func TestTokenStates(t *testing.T) {
 	state(third, authtest.TokenExpired, 0)
 	c.live("ada@example.com", 0)
 	access, fourth := c.srv.SignIn("ada@example.com")
-	c.post("/auth/token/revoke", "", bearer(access)).is(204)
-	state(first, authtest.TokenUsed, 2) // what is used up stays so
+	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
+	state(first, authtest.TokenUsed, 2) // a used token keeps its state
 	state(fourth, authtest.TokenEnded, 0)
 	if _, ok := c.srv.Token(uuid4); ok {
 		t.Error("an unknown token is known")
@@ -355,7 +355,7 @@ func TestTokenStates(t *testing.T) {
 	}
 }
 
-// Many users at once: each one's tokens are their own, and the counts add up.
+// Many users at once get their own tokens, and the counts are right.
 func TestLoad(t *testing.T) {
 	const users, rounds = 50, 10
 	c := serve(t)

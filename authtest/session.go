@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// refused is what the service says of every refresh token that it does not
-// like, whatever the reason.
-func refused() *Answer {
+// refused returns the response to a refresh token that the service rejects, for any
+// reason.
+func refused() *Response {
 	return failure(http.StatusUnauthorized, "Invalid or expired refresh token.")
 }
 
-// laxGap is how long a refresh takes between lookup and rotation in lax mode:
-// long enough for requests that start together to overlap.
+// laxGap is the time between lookup and rotation in lax mode. It is long enough for
+// concurrent requests to overlap.
 const laxGap = 10 * time.Millisecond
 
-// refresh is GET /auth/token/refresh.
-func refresh(c *call) *Answer {
+// refresh handles GET /auth/token/refresh.
+func refresh(c *call) *Response {
 	if c.refresh.malformed {
 		return badRequest()
 	}
@@ -33,19 +33,19 @@ func refresh(c *call) *Answer {
 	}
 	c.lock()
 	defer s.mu.Unlock()
-	t, a := s.present(value)
+	t, a := s.useToken(value)
 	if t == nil {
 		return refused()
 	}
 	return c.rotated(t, a)
 }
 
-// refreshLax does it as the real service does: what happens to the token
-// between the two steps goes unseen.
-func (c *call) refreshLax(value string) *Answer {
+// refreshLax refreshes like the real service, in two steps. It does not notice that
+// the token is used or revoked between them.
+func (c *call) refreshLax(value string) *Response {
 	s := c.server
 	c.lock()
-	t, a := s.present(value)
+	t, a := s.useToken(value)
 	s.mu.Unlock()
 	if t == nil {
 		return refused()
@@ -58,11 +58,11 @@ func (c *call) refreshLax(value string) *Answer {
 	return c.rotated(t, a)
 }
 
-// rotated puts a new token in the place of t and answers in the way in which
-// that came. s.mu is held.
-func (c *call) rotated(t *refreshToken, a *account) *Answer {
+// rotated replaces t with a new token. The response holds it in the body or in a
+// cookie, depending on where the request had the old one. s.mu is held.
+func (c *call) rotated(t *refreshToken, a *account) *Response {
 	s := c.server
-	if c.noToken || s.accounts[a.ID] != a { // it would belong to nobody
+	if c.noToken || s.accounts[a.ID] != a { // the account was deleted meanwhile
 		return serverError()
 	}
 	next := s.rotate(t, a)
@@ -73,9 +73,9 @@ func (c *call) rotated(t *refreshToken, a *account) *Answer {
 	return ok(c.session(a, next.value))
 }
 
-// revoke is POST /auth/token/revoke: it ends all refresh tokens of the user
-// who sends an access token.
-func revoke(c *call) *Answer {
+// revoke handles POST /auth/token/revoke. It revokes all refresh tokens of the
+// access token's user.
+func revoke(c *call) *Response {
 	if !c.user.known {
 		return failure(http.StatusUnauthorized, "Not logged in")
 	}
@@ -90,9 +90,9 @@ func revoke(c *call) *Answer {
 	return noContent()
 }
 
-// logout is POST /auth/logout. It looks at the refresh token only, and says
-// 204 to nearly anything.
-func logout(c *call) *Answer {
+// logout handles POST /auth/logout. It considers only the refresh token, and
+// responds with 204 in nearly all cases.
+func logout(c *call) *Response {
 	if c.refresh.value == "" && !c.refresh.malformed {
 		return refused()
 	}
@@ -118,8 +118,9 @@ func logout(c *call) *Answer {
 	return noContent()
 }
 
-// logoutAll ends all tokens of the user whose token it is, if that is good.
-func (c *call) logoutAll(value string) *Answer {
+// logoutAll revokes all tokens of the user who owns the given token, if that token
+// is valid.
+func (c *call) logoutAll(value string) *Response {
 	s := c.server
 	c.lock()
 	a := s.owner(s.tokens[value])
@@ -136,7 +137,7 @@ func (c *call) logoutAll(value string) *Answer {
 	return noContent()
 }
 
-// owner is the account that a usable refresh token stands for. s.mu is held.
+// owner returns the account of a usable refresh token, or nil. s.mu is held.
 func (s *Server) owner(t *refreshToken) *account {
 	if !s.usable(t) {
 		return nil

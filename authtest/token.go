@@ -2,35 +2,35 @@ package authtest
 
 import "time"
 
-// TokenState says what has become of a refresh token.
+// TokenState is the state of a refresh token.
 type TokenState string
 
 // The states of a refresh token.
 const (
 	TokenLive    TokenState = "live"    // can be used
-	TokenUsed    TokenState = "used"    // was exchanged for another
-	TokenEnded   TokenState = "ended"   // logged out, revoked, or ended for a reuse
-	TokenExpired TokenState = "expired" // was never used in its time
+	TokenUsed    TokenState = "used"    // was exchanged for a new one
+	TokenEnded   TokenState = "ended"   // was logged out, or revoked, also because of a reuse
+	TokenExpired TokenState = "expired" // was not used before it expired
 )
 
-// TokenInfo is what the service knows of a refresh token.
+// TokenInfo describes a refresh token.
 type TokenInfo struct {
 	UserID    string
 	State     TokenState
-	Uses      int // refreshes that presented it, refused ones and HEAD requests too
+	Uses      int // refreshes with this token, including rejected ones and HEAD requests
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 }
 
-// refreshToken is a token as it is kept, whatever its state.
+// refreshToken is a refresh token of any state.
 type refreshToken struct {
 	TokenInfo // State is never TokenExpired here
 	value     string
 	login     *struct{ _ byte } // the same for all tokens that descend from one login
 }
 
-// Token returns what the service knows of a refresh token, false if it has not
-// issued it.
+// Token describes a refresh token. It returns false if the service has not issued
+// the token.
 func (s *Server) Token(token string) (TokenInfo, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,8 +45,8 @@ func (s *Server) Token(token string) (TokenInfo, bool) {
 	return info, true
 }
 
-// LiveTokens returns the refresh tokens with which a user, given by ID or
-// e-mail address, could refresh now, in no order.
+// LiveTokens returns the refresh tokens that a user, given by ID or e-mail address,
+// could use now, in no particular order.
 func (s *Server) LiveTokens(user string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,25 +63,25 @@ func (s *Server) LiveTokens(user string) []string {
 	return live
 }
 
-// Refreshes returns how many refreshes were carried out, whether or not their
-// answer arrived.
+// Refreshes returns the number of refreshes that were carried out, including those
+// whose response did not arrive.
 func (s *Server) Refreshes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refreshes
 }
 
-// Reuses returns how many refreshes presented a token that had been used
-// before. A client that does its work has none.
+// Reuses returns the number of refreshes with a token that had been used before. A
+// correct client causes none.
 func (s *Server) Reuses() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reuses
 }
 
-// SignIn issues tokens to a user, given by ID or e-mail address, as a login
-// would, but without a request, a password or a second factor. It panics if
-// there is no such account.
+// SignIn issues tokens to a user, given by ID or e-mail address, like a login, but
+// without a request, a password or a second factor. It panics if there is no such
+// account.
 func (s *Server) SignIn(user string) (accessToken, refreshToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +92,8 @@ func (s *Server) SignIn(user string) (accessToken, refreshToken string) {
 	return s.sign(a), s.issue(a, nil).value
 }
 
-// issue makes a refresh token, as the successor of another unless that is nil.
-// s.mu is held.
+// issue creates a refresh token. If of is not nil, the new token belongs to the same
+// login as of. s.mu is held.
 func (s *Server) issue(a *account, of *refreshToken) *refreshToken {
 	now := s.Now()
 	t := &refreshToken{
@@ -113,8 +113,8 @@ func (s *Server) issue(a *account, of *refreshToken) *refreshToken {
 	return t
 }
 
-// newToken issues a token to an account that a request signs in, nil if its
-// fault has the database refuse that. s.mu is held.
+// newToken issues a token for a request that signs a user in. It returns nil if the
+// fault of the request is NoToken. s.mu is held.
 func (c *call) newToken(a *account) *refreshToken {
 	if c.noToken {
 		return nil
@@ -122,15 +122,15 @@ func (c *call) newToken(a *account) *refreshToken {
 	return c.server.issue(a, nil)
 }
 
-// usable reports whether a token is live and in its time. s.mu is held.
+// usable reports whether a token is live and has not expired. s.mu is held.
 func (s *Server) usable(t *refreshToken) bool {
 	return t != nil && t.State == TokenLive && !s.Now().After(t.ExpiresAt)
 }
 
-// present counts a use of a token at a refresh and returns its account if it
-// may go on. A reuse ends, in strict mode, all tokens of its login. s.mu is
-// held.
-func (s *Server) present(value string) (*refreshToken, *account) {
+// useToken counts a use of a token in a refresh. It returns the token and its account
+// if the refresh may continue. In strict mode a reuse revokes all tokens of the
+// login. s.mu is held.
+func (s *Server) useToken(value string) (*refreshToken, *account) {
 	t := s.tokens[value]
 	if t == nil {
 		return nil, nil
@@ -149,8 +149,8 @@ func (s *Server) present(value string) (*refreshToken, *account) {
 	return t, a
 }
 
-// rotate replaces a token that was found usable by a new one. In lax mode it
-// may have been used since. s.mu is held.
+// rotate replaces a token with a new one. The caller has checked that it is usable; in
+// lax mode it may have been used since. s.mu is held.
 func (s *Server) rotate(t *refreshToken, a *account) *refreshToken {
 	if t.State == TokenUsed {
 		s.reuses++
@@ -162,7 +162,7 @@ func (s *Server) rotate(t *refreshToken, a *account) *refreshToken {
 	return s.issue(a, t)
 }
 
-// endLogin ends the live tokens that descend from the login of t.
+// endLogin ends the live tokens that descend from the same login as t.
 func (s *Server) endLogin(t *refreshToken) {
 	for _, other := range s.tokens {
 		if other.login == t.login && other.State == TokenLive {

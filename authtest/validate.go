@@ -8,11 +8,12 @@ import (
 	"unicode/utf16"
 )
 
-// rule checks one value and returns what is wrong with it in the service's
-// words, "" if nothing is. The name is that of the value in the message.
+// rule checks one value. It returns the service's message about an invalid value,
+// and "" for a valid one. The message contains the name. The argument given is false
+// if the value is missing.
 type rule func(name string, value any, given bool) string
 
-// field is one name that a body may have.
+// field is one allowed member of a body, and its rule.
 type field struct {
 	name string
 	rule rule
@@ -20,25 +21,24 @@ type field struct {
 
 // Rules that several endpoints share.
 var (
-	passwordRule = text(atLeast(6), atMost(128)) // a password to be set
+	passwordRule = text(atLeast(6), atMost(128)) // a new password
 	ticketRule   = required(text(guid))
 	codeRule     = required(text(exactly(6)))
 )
 
-// whole is the name of a body as such.
+// whole is the name of the whole body.
 const whole = "value"
 
-// invalid checks a body, or a query, against all of the names that it may
-// have, in their order, and returns the answer to the first fault, nil if
-// there is none.
-func invalid(body any, fields ...field) *Answer {
+// invalid checks a body or a query, which may have only the given fields. It returns
+// the error response for the first fault in the order of the fields, or nil.
+func invalid(body any, fields ...field) *Response {
 	if fault := objectOf(fields...)(whole, body, true); fault != "" {
 		return failure(http.StatusBadRequest, fault)
 	}
 	return nil
 }
 
-// objectOf is an object with no other than the given members.
+// objectOf accepts an object that has no members other than the given fields.
 func objectOf(fields ...field) rule {
 	return func(name string, value any, given bool) string {
 		if !given {
@@ -46,7 +46,7 @@ func objectOf(fields ...field) rule {
 		}
 		o, ok := value.(object)
 		if !ok {
-			return says(name, "must be of type object")
+			return message(name, "must be of type object")
 		}
 		prefix := name + "."
 		if name == whole {
@@ -65,25 +65,25 @@ func objectOf(fields ...field) rule {
 					continue next
 				}
 			}
-			return says(prefix+m.name, "is not allowed")
+			return message(prefix+m.name, "is not allowed")
 		}
 		return ""
 	}
 }
 
-func says(name, fault string) string { return fmt.Sprintf(`"%s" %s`, name, fault) }
+func message(name, fault string) string { return fmt.Sprintf(`"%s" %s`, name, fault) }
 
-// required makes a rule refuse a value that is missing.
+// required returns a rule that also rejects a missing value.
 func required(r rule) rule {
 	return func(name string, value any, given bool) string {
 		if !given {
-			return says(name, "is required")
+			return message(name, "is required")
 		}
 		return r(name, value, given)
 	}
 }
 
-// text is a string that is not empty and passes the given checks.
+// text accepts a string that is not empty and passes the given checks.
 func text(checks ...func(string) string) rule {
 	return func(name string, value any, given bool) string {
 		if !given {
@@ -91,21 +91,21 @@ func text(checks ...func(string) string) rule {
 		}
 		s, ok := value.(string)
 		if !ok {
-			return says(name, "must be a string")
+			return message(name, "must be a string")
 		}
 		if s == "" {
-			return says(name, "is not allowed to be empty")
+			return message(name, "is not allowed to be empty")
 		}
 		for _, check := range checks {
 			if fault := check(s); fault != "" {
-				return says(name, fault)
+				return message(name, fault)
 			}
 		}
 		return ""
 	}
 }
 
-// listOf is an array whose elements pass a rule.
+// listOf accepts an array whose elements pass a rule.
 func listOf(r rule) rule {
 	return func(name string, value any, given bool) string {
 		if !given {
@@ -113,7 +113,7 @@ func listOf(r rule) rule {
 		}
 		list, ok := value.([]any)
 		if !ok {
-			return says(name, "must be an array")
+			return message(name, "must be an array")
 		}
 		for i, v := range list {
 			if fault := r(fmt.Sprintf("%s[%d]", name, i), v, true); fault != "" {
@@ -124,26 +124,26 @@ func listOf(r rule) rule {
 	}
 }
 
-// oneOf is one of a few strings.
+// oneOf accepts the given strings.
 func oneOf(values ...string) rule {
 	return func(name string, value any, given bool) string {
 		s, ok := value.(string)
 		if given && (!ok || !slices.Contains(values, s)) {
-			return says(name, "must be one of ["+strings.Join(values, ", ")+"]")
+			return message(name, "must be one of ["+strings.Join(values, ", ")+"]")
 		}
 		return ""
 	}
 }
 
-// notNull is anything but null.
+// notNull accepts every value except null.
 func notNull(name string, value any, given bool) string {
 	if given && value == nil {
-		return says(name, "must be one of [string, number, boolean, object, array]")
+		return message(name, "must be one of [string, number, boolean, object, array]")
 	}
 	return ""
 }
 
-// boolean takes true and false, also as strings.
+// boolean accepts true and false, also as strings.
 func boolean(name string, value any, given bool) string {
 	if !given {
 		return ""
@@ -154,10 +154,10 @@ func boolean(name string, value any, given bool) string {
 	if s, ok := value.(string); ok && (strings.EqualFold(s, "true") || strings.EqualFold(s, "false")) {
 		return ""
 	}
-	return says(name, "must be a boolean")
+	return message(name, "must be a boolean")
 }
 
-// Lengths are counted as JavaScript does, in UTF-16 code units.
+// Lengths are in UTF-16 code units, as in JavaScript.
 
 func exactly(n int) func(string) string {
 	return func(s string) string {
@@ -196,8 +196,8 @@ func guid(s string) string {
 	return ""
 }
 
-// parseUUID returns the canonical form of a UUID in any of the forms that
-// PostgreSQL takes.
+// parseUUID returns the canonical form of a UUID. It accepts all forms that
+// PostgreSQL accepts.
 func parseUUID(s string) (string, bool) {
 	if n := len(s); n > 2 && s[0] == '{' && s[n-1] == '}' {
 		s = s[1 : n-1]
@@ -221,9 +221,9 @@ func parseUUID(s string) (string, bool) {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], true
 }
 
-// email asks for an address of a public domain. The service knows all
-// top-level domains there are; here those that are reserved, or private by
-// custom, are refused by name, since they are what tests and intranets use.
+// email accepts an address with a public domain. The service has a list of all
+// top-level domains. This rule instead rejects the top-level domains that are
+// reserved or commonly used in private networks, because tests use them.
 func email(s string) string {
 	const fault = "must be a valid email"
 	local, domain, ok := strings.Cut(s, "@")

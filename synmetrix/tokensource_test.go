@@ -351,7 +351,7 @@ func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 	var gate authtest.Gate
 	srv.Inject(authtest.Refresh, authtest.Fault{
 		After: &gate,
-		Edit:  func(a *authtest.Answer) { a.Body = []byte(tokensBody(srv.SignIn(other))) },
+		Edit:  func(a *authtest.Response) { a.Body = []byte(tokensBody(srv.SignIn(other))) },
 	})
 	ctx, cancel := context.WithCancel(testContext(t))
 	go func() {

@@ -43,7 +43,7 @@ var deliveries = map[string]authtest.Delivery{
 
 const editNames = "drop-tokens|spoil-access-token|truncate|enlarge"
 
-var edits = map[string]func(*authtest.Answer){
+var edits = map[string]func(*authtest.Response){
 	"drop-tokens":        authtest.DropTokens,
 	"spoil-access-token": authtest.SpoilAccessToken,
 	"truncate":           authtest.Truncate,

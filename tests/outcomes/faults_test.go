@@ -68,7 +68,7 @@ func answered(status int, body string, header ...string) authtest.Fault {
 
 // withAccessToken replaces the access token of an answer.
 func withAccessToken(token string) authtest.Fault {
-	return authtest.Fault{Edit: func(a *authtest.Answer) {
+	return authtest.Fault{Edit: func(a *authtest.Response) {
 		var body map[string]any
 		if json.Unmarshal(a.Body, &body) == nil {
 			body["jwt_token"] = token

@@ -15,12 +15,11 @@ import (
 // keepAlive is how long the service keeps an idle connection open.
 const keepAlive = 5 * time.Second
 
-// Answer is what the service is about to send. The Edit function of a [Fault]
-// may change it.
-type Answer struct {
+// Response is a response before it is sent. [Fault.Edit] may change it.
+type Response struct {
 	Status int
 	Header http.Header
-	Body   []byte // Content-Length is set from it when it is sent
+	Body   []byte // also determines Content-Length
 }
 
 // member is one name and value of a JSON object.
@@ -29,11 +28,11 @@ type member struct {
 	value any
 }
 
-// object is a JSON object that keeps the order of its members, which the
-// service's clients can see in bodies, tokens and error messages.
+// object is a JSON object that keeps the order of its members. The order shows in
+// bodies, tokens and error messages.
 type object []member
 
-// get returns the value of a member. It is a nil without ok if there is none.
+// get returns the value of a member, and whether the member exists.
 func (o object) get(name string) (value any, ok bool) {
 	for _, m := range o {
 		if m.name == name {
@@ -43,14 +42,14 @@ func (o object) get(name string) (value any, ok bool) {
 	return nil, false
 }
 
-// text returns a member that is a string, "" if it is not one.
+// text returns the value of a member if it is a string, and "" otherwise.
 func (o object) text(name string) string {
 	value, _ := o.get(name)
 	s, _ := value.(string)
 	return s
 }
 
-// set changes the member of a name, or appends one.
+// set sets the value of a member, or appends the member.
 func (o object) set(name string, value any) object {
 	for i := range o {
 		if o[i].name == name {
@@ -61,7 +60,7 @@ func (o object) set(name string, value any) object {
 	return append(o, member{name, value})
 }
 
-// without returns the object without the member of a name.
+// without returns the object without the named member.
 func (o object) without(name string) object {
 	return slices.DeleteFunc(o, func(m member) bool { return m.name == name })
 }
@@ -82,57 +81,56 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// marshal encodes a value of this package's making as JavaScript does: without
-// escapes for HTML.
+// marshal encodes a value like JavaScript does, without escapes for HTML.
 func marshal(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		// Only values of an Account's Fields can be beyond JSON.
+		// Only values in Account.Fields can have a type without JSON encoding.
 		return []byte("null")
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// ok is a 200 with a JSON body.
-func ok(body any) *Answer { return jsonAnswer(http.StatusOK, body) }
+// ok returns a 200 with a JSON body.
+func ok(body any) *Response { return jsonResponse(http.StatusOK, body) }
 
-func noContent() *Answer {
-	return &Answer{Status: http.StatusNoContent, Header: make(http.Header)}
+func noContent() *Response {
+	return &Response{Status: http.StatusNoContent, Header: make(http.Header)}
 }
 
-// failure is the service's JSON error. Without a message it is what the
-// service sends for whatever its handlers did not foresee.
-func failure(status int, message string) *Answer {
-	return jsonAnswer(status, struct {
+// failure returns an error in the service's JSON format. An empty message is left
+// out, as in the errors that the service's handlers do not handle themselves.
+func failure(status int, message string) *Response {
+	return jsonResponse(status, struct {
 		StatusCode int    `json:"statusCode"`
 		Error      string `json:"error"`
 		Message    string `json:"message,omitempty"`
 	}{status, http.StatusText(status), message})
 }
 
-// badRequest without a message is the service's answer to its own exceptions
-// as well as to malformed requests.
-func badRequest() *Answer { return failure(http.StatusBadRequest, "") }
+// badRequest returns a 400 without a message. The service sends it for malformed
+// requests, and also for its own exceptions.
+func badRequest() *Response { return failure(http.StatusBadRequest, "") }
 
-func serverError() *Answer {
+func serverError() *Response {
 	return failure(http.StatusInternalServerError, "An internal server error occurred")
 }
 
-// disabled is the answer of an endpoint that is switched off.
-func disabled(*call) *Answer { return serverError() }
+// disabled is the handler of an endpoint that is switched off.
+func disabled(*call) *Response { return serverError() }
 
-func jsonAnswer(status int, body any) *Answer {
-	return &Answer{
+func jsonResponse(status int, body any) *Response {
+	return &Response{
 		Status: status,
 		Header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
 		Body:   marshal(body),
 	}
 }
 
-// secureHeaders are those of helmet 3.22, which the service puts on all
-// answers but its 429.
+// secureHeaders sets the headers of helmet 3.22, which the service sets on all
+// responses except a 429.
 func secureHeaders(h http.Header) {
 	h.Set("X-DNS-Prefetch-Control", "off")
 	h.Set("X-Frame-Options", "SAMEORIGIN")
@@ -142,7 +140,7 @@ func secureHeaders(h http.Header) {
 	h.Set("X-XSS-Protection", "1; mode=block")
 }
 
-// noCache are the headers of everything under /auth.
+// noCache sets the headers that all responses under /auth have.
 func noCache(h http.Header) {
 	h.Set("Surrogate-Control", "no-store")
 	h.Set("Cache-Control", "no-store, no-cache, must-revalidate, proxy-revalidate")
@@ -150,7 +148,7 @@ func noCache(h http.Header) {
 	h.Set("Expires", "0")
 }
 
-// cors lets any origin in, with credentials: the service reflects it.
+// cors allows every origin, with credentials, as the service does.
 func cors(h http.Header, r *http.Request) {
 	if origin := r.Header.Get("Origin"); origin != "" {
 		h.Set("Access-Control-Allow-Origin", origin)
@@ -162,19 +160,20 @@ func cors(h http.Header, r *http.Request) {
 	}
 	h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
 	h.Set("Vary", "Origin, Access-Control-Request-Headers")
-	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-		h.Set("Access-Control-Allow-Headers", asked)
+	if requested := r.Header.Get("Access-Control-Request-Headers"); requested != "" {
+		h.Set("Access-Control-Allow-Headers", requested)
 	}
 }
 
-// etag is the weak entity tag of Express: length and half a SHA-1.
+// etag returns the weak entity tag that Express generates, from the length and the
+// SHA-1 of the body.
 func etag(body []byte) string {
 	sum := sha1.Sum(body)
 	return fmt.Sprintf(`W/"%x-%s"`, len(body), base64.StdEncoding.EncodeToString(sum[:])[:27])
 }
 
-// finish adds what every answer of the service carries.
-func (s *Server) finish(r *http.Request, a *Answer) {
+// finish adds the headers that every response has.
+func (s *Server) finish(r *http.Request, a *Response) {
 	h := a.Header
 	h.Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	if len(a.Body) > 0 && h.Get("ETag") == "" && a.Status != http.StatusFound {
@@ -186,7 +185,7 @@ func (s *Server) finish(r *http.Request, a *Answer) {
 	}
 }
 
-// encodeURIComponent does what JavaScript's function of that name does.
+// encodeURIComponent escapes s like the JavaScript function of this name.
 func encodeURIComponent(s string) string {
 	const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()"
 	var b strings.Builder
