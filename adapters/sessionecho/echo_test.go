@@ -25,8 +25,8 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// start serves an Echo that has Sessions and the ready-made routes after what
-// outer has put around them.
+// start serves an Echo app with Sessions and the ready-made routes. outer adds
+// middleware around Sessions, and inner adds middleware and routes inside it.
 func start(t *testing.T, o adaptertest.Options, outer func(*echo.Echo), inner func(*adaptertest.App, *echo.Echo)) *adaptertest.App {
 	t.Helper()
 	a := adaptertest.NewApp(t, o)
@@ -76,9 +76,9 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// Sessions can be around routes, before the router, in a group, and net/http's
-// around all of Echo.
-func TestWhereSessionsIs(t *testing.T) {
+// Sessions works with Use, with Pre and in a group, and so does net/http's Sessions
+// around the whole Echo.
+func TestPlacesOfSessions(t *testing.T) {
 	for name, use := range map[string]func(*echo.Echo, echo.MiddlewareFunc) *echo.Group{
 		"use":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Use(m); return e.Group("") },
 		"pre":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Pre(m); return e.Group("") },
@@ -106,7 +106,7 @@ func TestWhereSessionsIs(t *testing.T) {
 	}
 }
 
-// A handler alone, in a test of the app.
+// An app's test of a single handler needs no Sessions.
 func TestSessiontest(t *testing.T) {
 	e := echo.New()
 	rec := httptest.NewRecorder()
@@ -116,15 +116,15 @@ func TestSessiontest(t *testing.T) {
 	}
 }
 
-// timeout is Echo's that leaves the handler running. Apps are told not to use it
-// any more, and do.
+// timeout is Echo's middleware that responds while the handler is still running.
+// It is deprecated, but still in use.
 func timeout(d time.Duration) echo.MiddlewareFunc {
-	//lint:ignore SA1019 see above
+	//lint:ignore SA1019 deprecated, but still in use
 	return echomw.TimeoutWithConfig(echomw.TimeoutConfig{Timeout: d, ErrorMessage: "too slow"})
 }
 
-// A panic, a timeout and an error, each after the tokens have been renewed: the
-// answer has the new ones, and the next request is served with them.
+// A panic, a timeout and an error after a refresh: the response delivers the new
+// tokens, and the next request is served with them.
 func TestTroubleAfterRefresh(t *testing.T) {
 	trouble := map[string]struct {
 		around echo.MiddlewareFunc
@@ -171,7 +171,7 @@ func TestTroubleAfterRefresh(t *testing.T) {
 						t.Errorf("header %v", got.Header)
 					}
 					if b.Get("/user").Says(200, "0000000b").SetsCookie() {
-						t.Error("the cookie came late")
+						t.Error("the response with the trouble did not deliver the cookies")
 					}
 					if n := a.Auth.Refreshes(); n != 1 {
 						t.Errorf("%d refreshes, want 1", n)
@@ -182,7 +182,7 @@ func TestTroubleAfterRefresh(t *testing.T) {
 	}
 }
 
-// Where the session can't be saved, either, a panic is still what comes out.
+// A panic is still recovered by the outer middleware if the commit fails, too.
 func TestPanicAndFailedCommit(t *testing.T) {
 	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) { e.Use(echomw.Recover()) }, func(a *adaptertest.App, e *echo.Echo) {
 		e.GET("/panic", func(c echo.Context) error {
@@ -195,7 +195,7 @@ func TestPanicAndFailedCommit(t *testing.T) {
 	b.Get("/panic").Says(500, "Internal Server Error")
 }
 
-// The app's own error handler gets what the guards refuse, and has its way.
+// The app's own error handler receives refusals before a response is written.
 func TestOwnHTTPErrorHandler(t *testing.T) {
 	var mu sync.Mutex
 	var got []error
@@ -204,7 +204,7 @@ func TestOwnHTTPErrorHandler(t *testing.T) {
 		got = append(got, err)
 		mu.Unlock()
 		if c.Response().Committed {
-			t.Errorf("committed already: %v", err)
+			t.Errorf("a response was written before the error handler ran: %v", err)
 		}
 		code := http.StatusInternalServerError
 		if he := (*echo.HTTPError)(nil); errors.As(err, &he) {
@@ -238,9 +238,8 @@ func TestOwnHTTPErrorHandler(t *testing.T) {
 	}
 }
 
-// Echo's own handler is told, too, what has been answered already; and a
-// handler of the app's own can leave refusals to the adapter.
-func TestHTTPErrorHandlerAnswers(t *testing.T) {
+// The app's own error handler can pass refusals to the adapter.
+func TestHTTPErrorHandlerWritesRefusals(t *testing.T) {
 	seen := 0
 	adaptertest.Refusals(t, func(s adaptertest.Spec) http.Handler {
 		e := build(s).(*echo.Echo)
@@ -251,7 +250,7 @@ func TestHTTPErrorHandlerAnswers(t *testing.T) {
 		return e
 	})
 	if seen == 0 {
-		t.Error("the handler was not asked")
+		t.Error("the error handler was not called")
 	}
 	a := start(t, adaptertest.Options{}, func(e *echo.Echo) { e.HTTPErrorHandler = sessionecho.HTTPErrorHandler }, func(_ *adaptertest.App, e *echo.Echo) {
 		e.GET("/broken", func(echo.Context) error { return errors.New("secret") })
@@ -264,7 +263,8 @@ func TestHTTPErrorHandlerAnswers(t *testing.T) {
 	b.Do("POST", "/broken", "").Is(405)
 }
 
-// What a guard refuses goes up the chain as an error, after it was answered.
+// With Echo's default error handler, a guard writes the response and returns the
+// error, so that outer middleware can log it.
 func TestRefusalIsReturned(t *testing.T) {
 	var got error
 	a := start(t, adaptertest.Options{}, func(e *echo.Echo) {
@@ -272,7 +272,7 @@ func TestRefusalIsReturned(t *testing.T) {
 			return func(c echo.Context) error {
 				got = next(c)
 				if got != nil && !c.Response().Committed {
-					t.Errorf("not answered: %v", got)
+					t.Errorf("no response was written: %v", got)
 				}
 				return got
 			}
@@ -291,7 +291,8 @@ func TestRefusalIsReturned(t *testing.T) {
 	}
 }
 
-// Errors of a session that can't be saved.
+// If a session cannot be saved, the response is a 503, and outer middleware
+// receives the error.
 func TestFailedCommit(t *testing.T) {
 	var log bytes.Buffer
 	var got error
@@ -317,8 +318,8 @@ func TestFailedCommit(t *testing.T) {
 	for _, path := range []string{"/json", "/none", "/error", "/status"} {
 		a.Store.Down.Store(false)
 		log.Reset()
-		if answer := b.Get(path).Says(503, "session_unavailable"); strings.Contains(answer.Body, "secret") {
-			t.Errorf("%s: %q", path, answer.Body)
+		if res := b.Get(path).Says(503, "session_unavailable"); strings.Contains(res.Body, "secret") {
+			t.Errorf("%s: %q", path, res.Body)
 		}
 		if !errors.Is(got, session.ErrSessionUnavailable) {
 			t.Errorf("%s: the error is %v", path, got)
@@ -371,13 +372,13 @@ func TestNotFoundAndMethodNotAllowed(t *testing.T) {
 		})
 	})
 	b := a.SignedIn(adaptertest.Viewer)
-	for _, got := range []*adaptertest.Answer{
+	for _, got := range []*adaptertest.Response{
 		b.Get("/nowhere").Says(404, `{"message":"Not Found"}`),
 		b.Do("POST", "/h", "").Says(405, "message"),
 		b.Get("/api/nowhere").Says(404, "not_found"),
 		b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
 	} {
-		// Echo's own say nothing of the user.
+		// Echo's own responses do not depend on the user.
 		ours := strings.Contains(got.Body, `"code"`)
 		if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != ours {
 			t.Errorf("%s: %v", got.Request.URL, got.Header)
@@ -516,7 +517,7 @@ func TestStatic(t *testing.T) {
 		t.Errorf("%q", got.Body)
 	}
 	visitor.Get("/open/public.txt").Says(200, "public")
-	// Nothing leads around the guard of a group.
+	// No spelling of the path bypasses the guard of a group.
 	for _, path := range []string{"/open/admin/secret.txt", "/open/admin%2Fsecret.txt", "/open/%61dmin/secret.txt", "/open/x/%2E%2E/admin/secret.txt", "/open//admin/secret.txt"} {
 		if got := visitor.Get(path); strings.Contains(got.Body, "secret.txt") || got.Body == "secret" {
 			t.Errorf("%s: %d %q", path, got.StatusCode, got.Body)
@@ -524,7 +525,7 @@ func TestStatic(t *testing.T) {
 	}
 }
 
-// What Echo's contexts stream.
+// The streaming methods and response hooks of Echo's contexts.
 func TestStream(t *testing.T) {
 	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *echo.Echo) {
 		e.GET("/stream", func(c echo.Context) error {
@@ -545,8 +546,8 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// A timeout that answers while the handler still runs: Echo then gives its
-// context to other requests, and what ends late must leave them alone.
+// After a timeout, Echo reuses the context for other requests while the handler
+// is still running. The late end of the handler must not affect them.
 func TestTimeout(t *testing.T) {
 	for _, where := range []string{"outside", "inside"} {
 		t.Run(where, func(t *testing.T) {
@@ -593,7 +594,7 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// http.TimeoutHandler around all of it.
+// An http.TimeoutHandler around the whole app.
 func TestTimeoutHandler(t *testing.T) {
 	a := adaptertest.NewApp(t, adaptertest.Options{})
 	e := echo.New()

@@ -29,8 +29,7 @@ func Example() {
 	log.Fatal(e.Start("localhost:8080"))
 }
 
-// An app with an error handler of its own, which has an answer to some errors
-// and leaves refusals to the adapter.
+// The app's own error handler logs errors and lets the adapter write refusals.
 func ExampleHTTPErrorHandler() {
 	e := echo.New()
 	e.HTTPErrorHandler = func(err error, c echo.Context) {
@@ -39,7 +38,7 @@ func ExampleHTTPErrorHandler() {
 	}
 }
 
-// A handler refuses as the guards do.
+// A handler refuses a request as the guards do.
 func ExampleRefuse() {
 	echo.New().GET("/reports/:id", func(c echo.Context) error {
 		if c.Param("id") != sessionecho.FromContext(c).UserID() {

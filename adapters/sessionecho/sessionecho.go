@@ -1,13 +1,13 @@
-// Package sessionecho puts a session.Manager in front of Echo's handlers.
+// Package sessionecho connects a session.Manager with Echo's handlers.
 //
 //	e := echo.New()
 //	e.Use(sessionecho.Sessions(m))
 //	sessionecho.Mount(e, m) // /login, /login/mfa, /logout
 //	e.GET("/admin", admin, sessionecho.RequireRole("admin"))
 //
-// Handlers get the session by [FromContext]. What is said of Sessions, the
-// guards and the routes in package middleware holds here, too, and so does its
-// section "Guards on paths".
+// Handlers get the session from [FromContext]. The documentation of Sessions, the
+// guards and the routes in package middleware also applies to this package, and
+// so does its section "Guards on paths".
 package sessionecho
 
 import (
@@ -21,13 +21,13 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// Sessions returns middleware that gives every request its session and every
-// response its cookies; see middleware.Sessions. It is for Echo.Use, for
-// Echo.Pre, or for a group that everything to do with sessions is in.
+// Sessions returns middleware that loads the session of each request and sets its
+// cookies in the response; see middleware.Sessions. Register it with Echo.Use,
+// Echo.Pre, or a group that contains all handlers that use sessions.
 //
-// Handlers wrapped by echo.WrapHandler find the session in their request. So
-// does the app's HTTPErrorHandler, which comes after Sessions and can't change
-// it any more.
+// Handlers wrapped by echo.WrapHandler get the session from the context of their
+// request. The app's HTTPErrorHandler runs after Sessions. It can read the
+// session, but can no longer change it.
 func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -38,7 +38,8 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 				return next(c)
 			}
 			defer scope.End()
-			// It stays: after a timeout of Echo's the response is another request's by the end.
+			// The writer is not restored at the end: if Echo's timeout middleware
+			// has ended the request, the response may belong to another one by then.
 			res.Writer = scope.Writer()
 			c.SetRequest(scope.Request())
 			err := scope.Check()
@@ -47,6 +48,9 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 			} else {
 				err = next(c)
 			}
+			// The 503 has been written. Echo must not write another response, but
+			// its log middleware must see the status and the error. If the client
+			// has disconnected, the error is not the app's.
 			if failed := scope.Commit(); failed != nil && scope.Request().Context().Err() == nil {
 				res.Committed, res.Status = true, http.StatusServiceUnavailable
 				err = newError(failed)
@@ -62,18 +66,18 @@ func FromContext(c echo.Context) *session.Session {
 	return session.FromContext(c.Request().Context())
 }
 
-// RequireUser is middleware that lets signed-in users through and refuses
-// everybody else; see [Refuse].
+// RequireUser is middleware that accepts signed-in users and refuses all other
+// requests; see [Refuse].
 func RequireUser(next echo.HandlerFunc) echo.HandlerFunc { return Require(nil)(next) }
 
-// RequireRole returns middleware that lets users through who have any of the
+// RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) echo.MiddlewareFunc {
 	return Require(middleware.AnyRole(roles...))
 }
 
-// Require returns middleware that lets signed-in users through if policy says
-// so. A nil policy lets all of them through.
+// Require returns middleware that accepts signed-in users for whom policy returns
+// true. A nil policy accepts all signed-in users.
 func Require(policy session.Policy) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -85,25 +89,26 @@ func Require(policy session.Policy) echo.MiddlewareFunc {
 	}
 }
 
-// Refuse refuses a request for the reason err, as the guards do. A handler
-// returns what it returns: an *echo.HTTPError with the status, and err inside.
+// Refuse refuses a request because of err, as the guards do. It returns an
+// *echo.HTTPError with the status, which wraps err. The calling handler should
+// return that error.
 //
-// While the app has Echo's own HTTPErrorHandler, which knows nothing but JSON,
-// Refuse answers first, as middleware.Refuse does: with a redirect to the
-// login page, a page, or JSON. A handler of the app's own gets the error with
-// nothing sent, to answer it as it likes, and calls [HTTPErrorHandler] for
-// what it has no answer to.
+// If the app uses Echo's default HTTPErrorHandler, Refuse writes the response
+// before it returns, like middleware.Refuse: a redirect to the login page, a page
+// or JSON. Echo's handler can only write JSON. If the app has its own
+// HTTPErrorHandler, Refuse writes nothing, and that handler receives the error.
+// It should call [HTTPErrorHandler] for errors that it does not handle.
 func Refuse(c echo.Context, err error) error {
 	e := c.Echo()
-	// Functions can't be compared but by where they are.
+	// Go cannot compare functions, but can compare their addresses.
 	if reflect.ValueOf(e.HTTPErrorHandler).Pointer() == reflect.ValueOf(e.DefaultHTTPErrorHandler).Pointer() {
 		middleware.Refuse(c.Response(), c.Request(), err)
 	}
 	return newError(err)
 }
 
-// HTTPErrorHandler answers what [Refuse] has returned as middleware.Refuse
-// does, and leaves everything else to Echo's own handler.
+// HTTPErrorHandler writes the response to an error of [Refuse], like
+// middleware.Refuse. It passes other errors to Echo's default handler.
 func HTTPErrorHandler(err error, c echo.Context) {
 	var refused *refusal
 	if errors.As(err, &refused) && !c.Response().Committed {
@@ -113,7 +118,8 @@ func HTTPErrorHandler(err error, c echo.Context) {
 	c.Echo().DefaultHTTPErrorHandler(err, c)
 }
 
-// refusal marks an error as one of Refuse.
+// refusal marks an error as returned by Refuse, so that HTTPErrorHandler can tell
+// it from other errors with the same status.
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }

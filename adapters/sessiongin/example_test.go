@@ -29,7 +29,7 @@ func Example() {
 	log.Fatal(r.Run("localhost:8080"))
 }
 
-// A handler refuses as the guards do.
+// A handler refuses a request as the guards do.
 func ExampleRefuse() {
 	gin.New().GET("/reports/:id", sessiongin.RequireUser, func(c *gin.Context) {
 		if c.Param("id") != sessiongin.FromContext(c).UserID() {

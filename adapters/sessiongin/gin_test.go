@@ -25,8 +25,8 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// start serves an Engine that has Sessions and the ready-made routes after
-// what outer has put around them.
+// start serves a Gin app with Sessions and the ready-made routes. outer adds
+// middleware around Sessions, and inner adds middleware and routes inside it.
 func start(t *testing.T, o adaptertest.Options, outer func(*gin.Engine), inner func(*adaptertest.App, *gin.Engine)) *adaptertest.App {
 	t.Helper()
 	a := adaptertest.NewApp(t, o)
@@ -72,8 +72,9 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// Sessions can be around routes, in a group, and net/http's around all of Gin.
-func TestWhereSessionsIs(t *testing.T) {
+// Sessions works with Use and in a group, and so does net/http's Sessions around
+// the whole Gin.
+func TestPlacesOfSessions(t *testing.T) {
 	for name, use := range map[string]func(*gin.Engine, gin.HandlerFunc) *gin.RouterGroup{
 		"use":   func(e *gin.Engine, m gin.HandlerFunc) *gin.RouterGroup { e.Use(m); return e.Group("") },
 		"group": func(e *gin.Engine, m gin.HandlerFunc) *gin.RouterGroup { return e.Group("", m) },
@@ -105,7 +106,7 @@ func TestWhereSessionsIs(t *testing.T) {
 	}
 }
 
-// A handler alone, in a test of the app.
+// An app's test of a single handler needs no Sessions.
 func TestSessiontest(t *testing.T) {
 	rec := httptest.NewRecorder()
 	c, _ := gin.CreateTestContext(rec)
@@ -117,11 +118,11 @@ func TestSessiontest(t *testing.T) {
 	}
 }
 
-// Gin's context is as good as the request's, and so is a copy of it that
+// Gin's context works in place of the request's context, and so does a copy that
 // outlives the request.
 func TestGinContextIsAContext(t *testing.T) {
 	for _, fallback := range []bool{false, true} {
-		told := make(chan string, 1)
+		copied := make(chan string, 1)
 		a := start(t, adaptertest.Options{}, func(e *gin.Engine) { e.ContextWithFallback = fallback }, func(a *adaptertest.App, e *gin.Engine) {
 			e.GET("/context", func(c *gin.Context) {
 				ctx, cancel := context.WithTimeout(c, time.Minute)
@@ -130,7 +131,7 @@ func TestGinContextIsAContext(t *testing.T) {
 			})
 			e.GET("/copy", func(c *gin.Context) {
 				later := c.Copy()
-				go func() { told <- session.FromContext(later).UserID() }()
+				go func() { copied <- session.FromContext(later).UserID() }()
 				c.Status(204)
 			})
 			e.POST("/in", func(c *gin.Context) {
@@ -144,16 +145,16 @@ func TestGinContextIsAContext(t *testing.T) {
 		b := a.SignedIn(adaptertest.Viewer)
 		b.Get("/context").Says(200, "0000000b")
 		b.Get("/copy").Is(204)
-		if id := <-told; !strings.HasSuffix(id, "0000000b") {
-			t.Errorf("the copy says %q", id)
+		if id := <-copied; !strings.HasSuffix(id, "0000000b") {
+			t.Errorf("the copied context has the user %q", id)
 		}
 		b.Do("POST", "/in", "").Says(200, "0000000a")
 		a.Browser().Get("/context").Says(200, "")
 	}
 }
 
-// A panic and an error, each after the tokens have been renewed: the answer has
-// the new ones, and the next request is served with them.
+// A panic and an error after a refresh: the response delivers the new tokens, and
+// the next request is served with them.
 func TestTroubleAfterRefresh(t *testing.T) {
 	pass := func(*gin.Context) {}
 	trouble := map[string]struct {
@@ -206,7 +207,7 @@ func TestTroubleAfterRefresh(t *testing.T) {
 						t.Errorf("header %v", got.Header)
 					}
 					if b.Get("/user").Says(200, "0000000b").SetsCookie() {
-						t.Error("the cookie came late")
+						t.Error("the response with the trouble did not deliver the cookies")
 					}
 					if n := a.Auth.Refreshes(); n != 1 {
 						t.Errorf("%d refreshes, want 1", n)
@@ -217,7 +218,7 @@ func TestTroubleAfterRefresh(t *testing.T) {
 	}
 }
 
-// Where the session can't be saved, either, a panic is still what comes out.
+// A panic is still recovered by the outer middleware if the commit fails, too.
 func TestPanicAndFailedCommit(t *testing.T) {
 	a := start(t, adaptertest.Options{Stored: true}, func(e *gin.Engine) {
 		e.Use(gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.String(500, "recovered") }))
@@ -231,7 +232,8 @@ func TestPanicAndFailedCommit(t *testing.T) {
 	a.SignedIn(adaptertest.Viewer).Get("/panic").Says(500, "recovered")
 }
 
-// Refused requests are aborted. What has failed is in Context.Errors.
+// Refused requests are aborted. Failures are added to Context.Errors, and other
+// refusals are not.
 func TestErrors(t *testing.T) {
 	var got []error
 	var aborted bool
@@ -265,7 +267,7 @@ func TestErrors(t *testing.T) {
 	visitor, viewer, admin := a.Browser(), a.SignedIn(adaptertest.Viewer), a.SignedIn(adaptertest.Admin)
 	check := func(want error) {
 		t.Helper()
-		// Gin adds what a render has met with by itself.
+		// Gin also adds the error of a failed render.
 		if len(got) == 0 || slices.ContainsFunc(got, func(err error) bool { return !errors.Is(err, want) }) {
 			t.Errorf("errors %v, want %v", got, want)
 		}
@@ -273,14 +275,14 @@ func TestErrors(t *testing.T) {
 			t.Errorf("an error with a secret: %v", got)
 		}
 	}
-	for _, refused := range []func() *adaptertest.Answer{
-		func() *adaptertest.Answer { return visitor.Open("/admin").Is(303) },
-		func() *adaptertest.Answer { return visitor.Get("/admin").Says(401, "unauthenticated") },
-		func() *adaptertest.Answer { return viewer.Get("/admin").Says(403, "forbidden") },
-		func() *adaptertest.Answer {
+	for _, refused := range []func() *adaptertest.Response{
+		func() *adaptertest.Response { return visitor.Open("/admin").Is(303) },
+		func() *adaptertest.Response { return visitor.Get("/admin").Says(401, "unauthenticated") },
+		func() *adaptertest.Response { return viewer.Get("/admin").Says(403, "forbidden") },
+		func() *adaptertest.Response {
 			return viewer.Do("POST", "/admin", "", "Sec-Fetch-Site", "cross-site").Says(403, "cross_site")
 		},
-		func() *adaptertest.Answer { return viewer.Get("/refuse").Is(409) },
+		func() *adaptertest.Response { return viewer.Get("/refuse").Is(409) },
 	} {
 		if refused(); len(got) > 0 || !aborted {
 			t.Errorf("a refused request: errors %v, aborted %v", got, aborted)
@@ -289,12 +291,12 @@ func TestErrors(t *testing.T) {
 	viewer.Get("/broken").Is(500)
 	check(errBroken)
 	if admin.Get("/admin").Is(200); len(got) > 0 || aborted {
-		t.Errorf("errors %v where all is well", got)
+		t.Errorf("errors %v of a successful request", got)
 	}
 	for _, path := range []string{"/fails", "/fails-silently"} {
 		a.Store.Down.Store(false)
-		if answer := viewer.Get(path).Says(503, "session_unavailable"); strings.Contains(answer.Body, "secret") {
-			t.Errorf("%q", answer.Body)
+		if res := viewer.Get(path).Says(503, "session_unavailable"); strings.Contains(res.Body, "secret") {
+			t.Errorf("%q", res.Body)
 		}
 		check(session.ErrSessionUnavailable)
 	}
@@ -303,9 +305,9 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Gin does not send a status before there is something to send with it, and
-// until then the session can change.
-func TestStatusComesLate(t *testing.T) {
+// Gin sends a status only with the first byte of the body, and until then the
+// session can change.
+func TestStatusIsSentWithTheBody(t *testing.T) {
 	var written []bool
 	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *gin.Engine) {
 		e.GET("/late", func(c *gin.Context) {
@@ -327,11 +329,11 @@ func TestStatusComesLate(t *testing.T) {
 		})
 		e.GET("/pusher", func(c *gin.Context) {
 			if c.Writer.Pusher() != nil {
-				t.Error("a pusher over HTTP/1.1")
+				t.Error("the writer has a Pusher over HTTP/1.1")
 			}
 			select {
 			case <-c.Writer.CloseNotify():
-				t.Error("the client is said to have gone")
+				t.Error("CloseNotify reports that the client has disconnected")
 			default:
 			}
 		})
@@ -349,8 +351,8 @@ func TestStatusComesLate(t *testing.T) {
 	b.Get("/pusher").Is(200)
 }
 
-// Gin logs failures as errors. A visitor who is not signed in is not a failure,
-// and neither is a user without a role.
+// Gin logs failures as errors. It does not log refusals because of a missing
+// sign-in or role.
 func TestLogger(t *testing.T) {
 	var log bytes.Buffer
 	a := start(t, adaptertest.Options{Stored: true}, func(e *gin.Engine) {
@@ -400,12 +402,12 @@ func TestNoRouteAndNoMethod(t *testing.T) {
 		if own {
 			notFound, notAllowed = "not_found", "method_not_allowed"
 		}
-		for _, got := range []*adaptertest.Answer{
+		for _, got := range []*adaptertest.Response{
 			b.Get("/nowhere").Says(404, notFound),
 			b.Do("POST", "/h", "").Says(405, notAllowed),
 			b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
 		} {
-			// Gin's own say nothing of the user.
+			// Gin's own responses do not depend on the user.
 			ours := strings.Contains(got.Body, `"code"`)
 			if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != ours {
 				t.Errorf("%s: %v", got.Request.URL, got.Header)
@@ -434,13 +436,13 @@ func TestBodyLimit(t *testing.T) {
 		b := a.SignedIn(adaptertest.Viewer)
 		b.Do("POST", "/h", strings.Repeat("x", 1<<10)).Is(200)
 		b.Do("POST", "/h", strings.Repeat("x", 1<<10+1)).Is(413)
-		if where == "outside" { // the routes have been mounted before what is inside
+		if where == "outside" { // inside, the middleware is added after the ready-made routes
 			b.Submit("/login", "email", adaptertest.Viewer, "password", strings.Repeat("x", 2<<10)).Is(413)
 		}
 	}
 }
 
-// gzipWriter is how middleware for Gin compresses: by a writer of its own.
+// gzipWriter replaces the context's writer, as compression middleware for Gin does.
 type gzipWriter struct {
 	gin.ResponseWriter
 	z *gzip.Writer
@@ -583,7 +585,7 @@ func TestStatic(t *testing.T) {
 	}
 }
 
-// What Gin's contexts stream.
+// The streaming methods of Gin's contexts.
 func TestStream(t *testing.T) {
 	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *gin.Engine) {
 		e.GET("/stream", func(c *gin.Context) {
@@ -609,7 +611,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// http.TimeoutHandler around all of it.
+// An http.TimeoutHandler around the whole app.
 func TestTimeoutHandler(t *testing.T) {
 	a := adaptertest.NewApp(t, adaptertest.Options{})
 	e := gin.New()

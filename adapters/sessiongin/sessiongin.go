@@ -1,13 +1,13 @@
-// Package sessiongin puts a session.Manager in front of Gin's handlers.
+// Package sessiongin connects a session.Manager with Gin's handlers.
 //
 //	r := gin.Default()
 //	r.Use(sessiongin.Sessions(m))
 //	sessiongin.Mount(r, m) // /login, /login/mfa, /logout
 //	r.GET("/admin", sessiongin.RequireRole("admin"), admin)
 //
-// Handlers get the session by [FromContext]. What is said of Sessions, the
-// guards and the routes in package middleware holds here, too, and so does its
-// section "Guards on paths".
+// Handlers get the session from [FromContext]. The documentation of Sessions, the
+// guards and the routes in package middleware also applies to this package, and
+// so does its section "Guards on paths".
 package sessiongin
 
 import (
@@ -22,17 +22,19 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// Sessions returns middleware that gives every request its session and every
-// response its cookies; see middleware.Sessions. It is for Engine.Use, or for
-// a group that everything to do with sessions is in.
+// Sessions returns middleware that loads the session of each request and sets its
+// cookies in the response; see middleware.Sessions. Register it with Engine.Use,
+// or a group that contains all handlers that use sessions.
 //
-// Handlers wrapped by gin.WrapH find the session in their request. A session
-// that can't be saved is in Context.Errors; its response is a 503.
+// Handlers wrapped by gin.WrapH get the session from the context of their
+// request. If the session cannot be saved, the response has status 503, and
+// Sessions adds the error to Context.Errors.
 func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(c *gin.Context) {
 		w := &writer{ResponseWriter: c.Writer}
 		if !l.Begin(&w.scope, c.Writer, c.Request) {
+			// An outer Sessions of net/http has loaded the session.
 			c.Set(session.ContextName, c.Request.Context())
 			return
 		}
@@ -52,7 +54,7 @@ func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 }
 
 // FromContext returns the session of a request. It is never nil; see
-// session.FromContext, which takes a *gin.Context, too.
+// session.FromContext, which also accepts a *gin.Context.
 func FromContext(c *gin.Context) *session.Session {
 	if _, ok := c.Get(session.ContextName); ok {
 		return session.FromContext(c)
@@ -60,16 +62,16 @@ func FromContext(c *gin.Context) *session.Session {
 	return session.FromContext(c.Request.Context())
 }
 
-// RequireUser is middleware that lets signed-in users through and refuses
-// everybody else; see [Refuse].
+// RequireUser is middleware that accepts signed-in users and refuses all other
+// requests; see [Refuse].
 func RequireUser(c *gin.Context) { require(c, nil) }
 
-// RequireRole returns middleware that lets users through who have any of the
+// RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) gin.HandlerFunc { return Require(middleware.AnyRole(roles...)) }
 
-// Require returns middleware that lets signed-in users through if policy says
-// so. A nil policy lets all of them through.
+// Require returns middleware that accepts signed-in users for whom policy returns
+// true. A nil policy accepts all signed-in users.
 func Require(policy session.Policy) gin.HandlerFunc {
 	return func(c *gin.Context) { require(c, policy) }
 }
@@ -80,11 +82,11 @@ func require(c *gin.Context, policy session.Policy) {
 	}
 }
 
-// Refuse refuses a request for the reason err, as the guards do: it answers as
-// middleware.Refuse does and aborts. A handler returns after it.
+// Refuse refuses a request because of err, as the guards do. It writes the
+// response, like middleware.Refuse, and aborts. The calling handler should return.
 //
-// Refuse also puts a failure, with status 500 or more, into Context.Errors. Gin
-// logs those as errors of the app, which a visitor who is not signed in is not.
+// If the status is 500 or higher, Refuse also adds err to Context.Errors, which
+// Gin logs as errors of the app. Other refusals are not errors of the app.
 func Refuse(c *gin.Context, err error) {
 	if middleware.ProblemOf(err).Status >= http.StatusInternalServerError {
 		_ = c.Error(err)
@@ -101,9 +103,10 @@ func Mount(r gin.IRoutes, m *session.Manager) {
 	}
 }
 
-// writer is the gin.ResponseWriter of what is inside Sessions. Whatever sends
-// something goes through the session's own writer, w, which ends in the one
-// that Gin has made. A status alone is not sent by Gin, and so goes there.
+// writer is the gin.ResponseWriter of handlers inside Sessions. All methods that
+// send something call w, the writer of package middleware, which commits the
+// session and then calls Gin's writer. The other methods, such as WriteHeader and
+// Status, are those of Gin's writer: Gin's WriteHeader only notes the status.
 type writer struct {
 	gin.ResponseWriter
 	w     http.ResponseWriter
@@ -127,5 +130,5 @@ func (w *writer) WriteHeaderNow() {
 	w.ResponseWriter.WriteHeaderNow()
 }
 
-// Unwrap is for http.ResponseController: deadlines pass the session by.
+// Unwrap returns Gin's writer to an http.ResponseController, for deadlines.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

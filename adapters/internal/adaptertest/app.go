@@ -1,5 +1,6 @@
-// Package adaptertest is the suite that every adapter must pass: what happens
-// over net/http happens over its framework, to the byte.
+// Package adaptertest is the test suite of the adapters. It runs the same app
+// under net/http and under an adapter's framework, and compares the responses
+// byte by byte.
 package adaptertest
 
 import (
@@ -26,34 +27,34 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Route is a route of an app, in terms of no framework.
+// Route is a route of an app, independent of a framework.
 type Route struct {
 	Method, Path string
 	Guard        Guard
 	Handler      http.HandlerFunc
 }
 
-// Guard says whom a route is for. The zero value is everybody.
+// Guard selects the guard of a route. The zero value is no guard.
 type Guard struct {
-	User   bool           // signed-in users
-	Roles  []string       // users with any of them, if it is not nil
-	Policy session.Policy // users whom it lets pass, if it is not nil
+	User   bool           // RequireUser
+	Roles  []string       // RequireRole, if not nil
+	Policy session.Policy // Require, if not nil
 }
 
-// Spec is an app, in terms of no framework.
+// Spec describes an app, independent of a framework.
 type Spec struct {
 	Manager *session.Manager
 	Options []middleware.Option
-	Prefix  string // of the ready-made routes
+	Prefix  string // the prefix of the ready-made routes
 	Routes  []Route
 	Bare    bool // without Sessions
-	Twice   bool // with Sessions in Sessions
+	Twice   bool // with Sessions inside Sessions
 }
 
-// Build makes an app of a Spec, as its framework wants it.
+// Build builds the app of a Spec with a framework.
 type Build func(Spec) http.Handler
 
-// NetHTTP is the Build that every other one is compared with.
+// NetHTTP builds the app with net/http. It is the reference for all others.
 func NetHTTP(s Spec) http.Handler {
 	routes := http.NewServeMux()
 	middleware.Mount(routes, s.Manager)
@@ -99,11 +100,11 @@ func accounts() []authtest.Account {
 	}
 }
 
-// App is an app that is served, with its auth service.
+// App is a running app with its auth service.
 type App struct {
 	T     testing.TB
 	Auth  *authtest.Server
-	Store *Store // nil: cookies
+	Store *Store // nil if the sessions are in cookies
 	*session.Manager
 
 	server *httptest.Server
@@ -111,7 +112,7 @@ type App struct {
 	moved  atomic.Int64
 }
 
-// Options is how an App is started.
+// Options are the options of an App.
 type Options struct {
 	Stored bool // keep sessions in App.Store
 	HTTP2  bool
@@ -119,7 +120,7 @@ type Options struct {
 
 var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-// NewApp starts an auth service and a Manager. Its clock stands still; see
+// NewApp starts an auth service and a Manager. The Manager's clock only moves by
 // Advance.
 func NewApp(t testing.TB, o Options) *App {
 	t.Helper()
@@ -151,13 +152,13 @@ func NewApp(t testing.TB, o Options) *App {
 // Advance moves the Manager's clock.
 func (a *App) Advance(d time.Duration) { a.moved.Add(int64(d)) }
 
-// Expire makes every access token expire.
+// Expire advances the clock until every access token has expired.
 func (a *App) Expire() { a.Advance(20 * time.Minute) }
 
-// Log returns what the server and the Manager have logged.
+// Log returns the log of the server and the Manager.
 func (a *App) Log() string { return a.log.String() }
 
-// Serve serves h over TLS, since the cookies are Secure.
+// Serve serves h over TLS, because the cookies are Secure.
 func (a *App) Serve(h http.Handler, o Options) {
 	a.server = httptest.NewUnstartedServer(h)
 	a.server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(&a.log, nil), slog.LevelError)
@@ -166,7 +167,7 @@ func (a *App) Serve(h http.Handler, o Options) {
 	a.T.Cleanup(a.server.Close)
 }
 
-// Store can be told to fail.
+// Store is a store that fails while Down is true.
 type Store struct {
 	store.Store
 	Down atomic.Bool
@@ -217,15 +218,16 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// Browser has cookies, follows no redirect, and remembers all answers.
+// Browser is a client with cookies. It does not follow redirects, and records all
+// responses.
 type Browser struct {
-	T       testing.TB
-	URL     string
-	Client  *http.Client
-	Answers []*Answer
+	T         testing.TB
+	URL       string
+	Client    *http.Client
+	Responses []*Response
 }
 
-// Browser returns one without cookies.
+// Browser returns a new browser without cookies.
 func (a *App) Browser() *Browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -247,17 +249,17 @@ func (a *App) SignedIn(email string) *Browser {
 	return b
 }
 
-// Answer is a response that has been read.
-type Answer struct {
+// Response is a response with its body, which has been read.
+type Response struct {
 	*http.Response
 	T    testing.TB
 	Body string
 }
 
-// Accept of a browser that follows a link.
+// AsPage is the Accept field of a browser that follows a link.
 const AsPage = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
-// Request makes a request; header is names and values in turn.
+// Request returns a new request. header has alternating names and values.
 func (b *Browser) Request(method, path, body string, header ...string) *http.Request {
 	b.T.Helper()
 	var r io.Reader
@@ -274,8 +276,8 @@ func (b *Browser) Request(method, path, body string, header ...string) *http.Req
 	return req
 }
 
-// Do sends a request and reads the answer.
-func (b *Browser) Do(method, path, body string, header ...string) *Answer {
+// Do sends a request and reads the response.
+func (b *Browser) Do(method, path, body string, header ...string) *Response {
 	b.T.Helper()
 	res, err := b.Client.Do(b.Request(method, path, body, header...))
 	if err != nil {
@@ -286,25 +288,25 @@ func (b *Browser) Do(method, path, body string, header ...string) *Answer {
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	a := &Answer{res, b.T, string(text)}
-	b.Answers = append(b.Answers, a)
+	a := &Response{res, b.T, string(text)}
+	b.Responses = append(b.Responses, a)
 	return a
 }
 
-// Get asks as a program does.
-func (b *Browser) Get(path string, header ...string) *Answer {
+// Get sends a GET like a program.
+func (b *Browser) Get(path string, header ...string) *Response {
 	b.T.Helper()
 	return b.Do("GET", path, "", header...)
 }
 
-// Open asks as a browser does whose user follows a link.
-func (b *Browser) Open(path string) *Answer {
+// Open sends a GET like a browser whose user follows a link.
+func (b *Browser) Open(path string) *Response {
 	b.T.Helper()
 	return b.Get(path, "Accept", AsPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 }
 
-// Submit sends a form of names and values in turn.
-func (b *Browser) Submit(path string, fields ...string) *Answer {
+// Submit sends a form. fields has alternating names and values.
+func (b *Browser) Submit(path string, fields ...string) *Response {
 	b.T.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -313,33 +315,33 @@ func (b *Browser) Submit(path string, fields ...string) *Answer {
 	return b.Do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", AsPage)
 }
 
-// Is fails the test unless the answer has the status.
-func (a *Answer) Is(status int) *Answer {
-	a.T.Helper()
-	if a.StatusCode != status {
-		a.T.Fatalf("%s: status %d, want %d\n%v\n%.300s", a.what(), a.StatusCode, status, a.Header, a.Body)
+// Is fails the test unless the response has the status.
+func (r *Response) Is(status int) *Response {
+	r.T.Helper()
+	if r.StatusCode != status {
+		r.T.Fatalf("%s: status %d, want %d\n%v\n%.300s", r.what(), r.StatusCode, status, r.Header, r.Body)
 	}
-	return a
+	return r
 }
 
-// Says fails the test unless the answer has the status and the text in it.
-func (a *Answer) Says(status int, text string) *Answer {
-	a.T.Helper()
-	if a.Is(status); !strings.Contains(a.Body, text) {
-		a.T.Errorf("%s: %q is not in %.1000s", a.what(), text, a.Body)
+// Says fails the test unless the response has the status and contains the text.
+func (r *Response) Says(status int, text string) *Response {
+	r.T.Helper()
+	if r.Is(status); !strings.Contains(r.Body, text) {
+		r.T.Errorf("%s: the body does not contain %q: %.1000s", r.what(), text, r.Body)
 	}
-	return a
+	return r
 }
 
-// SetsCookie reports whether a cookie is set.
-func (a *Answer) SetsCookie() bool { return len(a.Response.Cookies()) > 0 }
+// SetsCookie reports whether the response sets a cookie.
+func (r *Response) SetsCookie() bool { return len(r.Response.Cookies()) > 0 }
 
-func (a *Answer) what() string { return a.Request.Method + " " + a.Request.URL.RequestURI() }
+func (r *Response) what() string { return r.Request.Method + " " + r.Request.URL.RequestURI() }
 
-// text is all of the answer that may not differ from one framework to another:
-// everything but the time and what has been sealed.
-func (a *Answer) text() string {
-	h := a.Header.Clone()
+// text returns the response as text, without the parts that may differ between
+// frameworks: the date and the values of cookies.
+func (r *Response) text() string {
+	h := r.Header.Clone()
 	h.Del("Date")
 	cookies := h["Set-Cookie"]
 	for i, line := range cookies {
@@ -351,24 +353,24 @@ func (a *Answer) text() string {
 		cookies[i] = name + "=" + value + ";" + attributes
 	}
 	var text strings.Builder
-	text.WriteString(a.what() + " " + a.Proto + " " + a.Status + "\n")
+	text.WriteString(r.what() + " " + r.Proto + " " + r.Status + "\n")
 	_ = h.Write(&text)
-	text.WriteString("\n" + a.Body)
+	text.WriteString("\n" + r.Body)
 	return text.String()
 }
 
-// compare fails the test for every answer that is not the same.
-func compare(t *testing.T, want, got []*Answer) {
+// compare fails the test for each response that differs.
+func compare(t *testing.T, want, got []*Response) {
 	t.Helper()
 	if len(want) != len(got) {
-		t.Errorf("%d answers, net/http gives %d", len(got), len(want))
+		t.Errorf("%d responses, want %d as with net/http", len(got), len(want))
 	}
 	if len(want) == 0 {
-		t.Error("nothing has been compared")
+		t.Error("there are no responses to compare")
 	}
 	for i := range min(len(want), len(got)) {
 		if w, g := want[i].text(), got[i].text(); w != g {
-			t.Errorf("answer %d differs\nnet/http:\n%s\n\nhere:\n%s", i, withoutStyle(w), withoutStyle(g))
+			t.Errorf("response %d differs\nnet/http:\n%s\n\nadapter:\n%s", i, withoutStyle(w), withoutStyle(g))
 		}
 	}
 }
@@ -379,11 +381,11 @@ func withoutStyle(page string) string {
 	return before + after
 }
 
-// remember makes one list of several browsers' answers.
-func remember(browsers ...*Browser) []*Answer {
-	var all []*Answer
+// responsesOf returns the responses of several browsers in one list.
+func responsesOf(browsers ...*Browser) []*Response {
+	var all []*Response
 	for _, b := range browsers {
-		all = slices.Concat(all, b.Answers)
+		all = slices.Concat(all, b.Responses)
 	}
 	return all
 }

@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// most is how many allocations an adapter may cost over net/http.
-const most = 2
+// maxExtra is the number of allocations that an adapter may add to a request.
+const maxExtra = 2
 
-// Cost fails the test if a guarded request takes more than two allocations over
-// what it takes under net/http.
+// Cost fails the test if a guarded request makes over two allocations more than
+// under net/http.
 func Cost(t *testing.T, build Build) {
 	a := NewApp(t, Options{})
 	spec := Spec{Manager: a.Manager, Routes: []Route{
@@ -30,20 +30,20 @@ func Cost(t *testing.T, build Build) {
 			h.ServeHTTP(w, r)
 		})
 		if w.written == 0 || w.status >= 300 {
-			t.Fatalf("the request was answered with %d", w.status)
+			t.Fatalf("status %d", w.status)
 		}
 		return n
 	}
 	want, got := allocs(NetHTTP(spec)), allocs(build(spec))
-	t.Logf("%.0f allocations, %.0f under net/http", got, want)
-	if got > want+most && !race {
-		t.Errorf("%.0f allocations, %.0f under net/http; %d more are allowed", got, want, most)
+	t.Logf("%.0f allocations, %.0f with net/http", got, want)
+	if got > want+maxExtra && !race {
+		t.Errorf("%.0f allocations, %.0f with net/http; at most %d more are allowed", got, want, maxExtra)
 	}
 }
 
 var hello = []byte("hello")
 
-// discard is a ResponseWriter that costs nothing.
+// discard is a ResponseWriter that does not allocate.
 type discard struct {
 	h       http.Header
 	status  int

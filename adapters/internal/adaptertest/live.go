@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// events has each event arrive before the next one is written, while tokens
-// expire and are renewed.
+// events tests a stream of server-sent events. Each event must arrive before the
+// handler writes the next one, while tokens expire and are renewed.
 func events(a *trial) {
 	t := a.T
 	next := make(chan struct{})
@@ -54,14 +54,14 @@ func events(a *trial) {
 	if n := a.Auth.Refreshes(); n != 2 {
 		t.Errorf("%d refreshes, want 2", n)
 	}
-	// The answer had begun: the browser still has the cookies of before.
+	// The response had begun, so the browser still has the older cookies.
 	b.Get("/whoami").Says(200, "0000000b")
 	if n := a.Auth.Reuses(); n > 0 {
 		t.Errorf("%d refresh tokens were used twice", n)
 	}
 }
 
-// controller reaches the connection through an http.ResponseController.
+// controller tests the handler's http.ResponseController.
 func controller(a *trial) {
 	t := a.T
 	_, b, _ := a.serve(Spec{Routes: []Route{{"POST", "/h", Guard{}, func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func controller(a *trial) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		w.Header().Set("X-Late", "yes") // for nothing of that sends the header
+		w.Header().Set("X-Late", "yes") // none of the calls above sends the header
 		if err := c.Flush(); err != nil {
 			t.Errorf("Flush: %v", err)
 		}
@@ -90,7 +90,7 @@ func controller(a *trial) {
 		t.Errorf("header %v", got.Header)
 	}
 	if proto := 1; a.opts.HTTP2 != (got.ProtoMajor > proto) {
-		t.Errorf("answered by HTTP/%d", got.ProtoMajor)
+		t.Errorf("the response is HTTP/%d", got.ProtoMajor)
 	}
 	res, err := b.Client.Do(b.Request("GET", "/late", ""))
 	if err == nil {
@@ -98,11 +98,11 @@ func controller(a *trial) {
 		res.Body.Close()
 	}
 	if err == nil {
-		t.Error("a response came after its deadline")
+		t.Error("a response arrived after its deadline")
 	}
 }
 
-// leaving is a client that hangs up while its token is renewed.
+// leaving tests a client that disconnects during a refresh.
 func leaving(a *trial) {
 	t := a.T
 	_, b, _ := a.serve(Spec{Routes: []Route{{"GET", "/user", Guard{User: true}, Whoami}}})
@@ -118,19 +118,18 @@ func leaving(a *trial) {
 	gate.Open()
 	got := b.Get("/user").Says(200, "0000000b")
 	if !a.Stored() && !got.SetsCookie() {
-		t.Error("the new tokens have not been delivered")
+		t.Error("the next response does not deliver the new tokens")
 	}
 	if a.Auth.Refreshes() != 1 || a.Auth.Reuses() != 0 {
 		t.Errorf("%d refreshes, %d reuses", a.Auth.Refreshes(), a.Auth.Reuses())
 	}
 	if got := b.Get("/user").Says(200, "0000000b"); got.SetsCookie() {
-		t.Error("delivered twice")
+		t.Error("the tokens were delivered twice")
 	}
 }
 
-// leave sends a request that is given up while its token is renewed. While the
-// client still says good-bye, net/http may see the connection end, and the
-// answer to that, which serves nobody, may come through.
+// leave sends a request that ctx cancels during a refresh. The server may notice
+// the cancellation first. Then a 503 may still reach the client.
 func (a *trial) leave(b *Browser, ctx context.Context) {
 	res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx))
 	if err != nil {
@@ -138,12 +137,12 @@ func (a *trial) leave(b *Browser, ctx context.Context) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusServiceUnavailable || len(res.Cookies()) > 0 {
-		a.T.Errorf("answered with %s and %d cookies before the token was renewed", res.Status, len(res.Cookies()))
+		a.T.Errorf("status %s with %d cookies before the refresh ended", res.Status, len(res.Cookies()))
 	}
 }
 
-// pool has contexts used again and again, by other users too, while requests
-// that have gone have left refreshes behind.
+// pool tests that frameworks may reuse their contexts for other users' requests,
+// while refreshes of canceled requests are still running.
 func pool(a *trial) {
 	t := a.T
 	_, viewer, admin := a.serve(Spec{Routes: []Route{
@@ -199,11 +198,11 @@ func pool(a *trial) {
 	}
 }
 
-// upgrade switches to another protocol, by either way of doing so.
+// upgrade tests switching protocols, by a hijack with and without WriteHeader.
 func upgrade(a *trial) {
 	t := a.T
 	if a.opts.HTTP2 {
-		return // which has no upgrade
+		return // HTTP/2 has no upgrade
 	}
 	talk := func(conn io.ReadWriter, r *bufio.Reader) {
 		line, _ := r.ReadString('\n')
@@ -229,7 +228,7 @@ func upgrade(a *trial) {
 			w.Header().Set("Upgrade", "echo")
 			w.WriteHeader(http.StatusSwitchingProtocols)
 			if now, ok := w.(interface{ WriteHeaderNow() }); ok {
-				now.WriteHeaderNow() // Gin's, which libraries know
+				now.WriteHeaderNow() // a method of Gin's writer that libraries call
 			}
 			conn, rw, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -264,6 +263,6 @@ func upgrade(a *trial) {
 		}
 	}
 	if log := a.Log(); strings.Contains(log, "superfluous") || strings.Contains(log, "hijacked connection") {
-		t.Errorf("the server complains: %s", log)
+		t.Errorf("the server logged an error: %s", log)
 	}
 }

@@ -2,4 +2,4 @@
 
 package adaptertest
 
-const race = true // which costs allocations of its own
+const race = true // the race detector allocates, too

@@ -17,9 +17,9 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// Run runs the suite.
+// Run runs the suite for the adapter of build.
 func Run(t *testing.T, build Build) {
-	// Some of what is done is worth an alarm, and is known here.
+	// Some tests cause errors on purpose, which would fill the output.
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { slog.SetDefault(log) })
@@ -27,11 +27,11 @@ func Run(t *testing.T, build Build) {
 		"cookie": {}, "stored": {Stored: true}, "http2": {HTTP2: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for name, script := range map[string]func(*trial) []*Answer{
+			for name, script := range map[string]func(*trial) []*Response{
 				"guards":           guards,
 				"without sessions": withoutSessions,
-				"routes":           func(a *trial) []*Answer { return routes(a, "") },
-				"prefix":           func(a *trial) []*Answer { return routes(a, "/account") },
+				"routes":           func(a *trial) []*Response { return routes(a, "") },
+				"prefix":           func(a *trial) []*Response { return routes(a, "/account") },
 				"origins":          origins,
 				"refresh":          refresh,
 				"twice":            twice,
@@ -63,16 +63,16 @@ func Run(t *testing.T, build Build) {
 	})
 }
 
-// Refusals runs the part of the suite that is about refusals.
+// Refusals runs the tests of refusals.
 func Refusals(t *testing.T, build Build) {
-	for name, script := range map[string]func(*trial) []*Answer{"guards": guards, "origins": origins, "refresh": refresh} {
+	for name, script := range map[string]func(*trial) []*Response{"guards": guards, "origins": origins, "refresh": refresh} {
 		t.Run(name, func(t *testing.T) {
 			compare(t, script(newTrial(t, NetHTTP, Options{})), script(newTrial(t, build, Options{})))
 		})
 	}
 }
 
-// trial is one app over one framework.
+// trial is an app with one framework.
 type trial struct {
 	*App
 	build Build
@@ -83,7 +83,8 @@ func newTrial(t *testing.T, build Build, o Options) *trial {
 	return &trial{NewApp(t, o), build, o}
 }
 
-// serve serves an app with more routes, and signs two users in.
+// serve serves the app of s. It returns a visitor's browser and, unless the
+// ready-made routes are missing or below a prefix, those of two signed-in users.
 func (a *trial) serve(s Spec) (visitor, viewer, admin *Browser) {
 	a.T.Helper()
 	s.Manager = a.Manager
@@ -97,18 +98,19 @@ func (a *trial) serve(s Spec) (visitor, viewer, admin *Browser) {
 
 var theme = session.NewKey[string]("theme")
 
-// Change makes the answer to a request one that has something to save.
+// Change changes the session, so that the response has to save it.
 func Change(r *http.Request) {
 	_ = theme.Set(session.FromContext(r.Context()), fmt.Sprint(time.Now().UnixNano()))
 }
 
-// Whoami tells who is signed in.
+// Whoami responds with the user's ID and roles, and whether the session has an
+// error.
 func Whoami(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	fmt.Fprintf(w, "%s %q %v", s.UserID(), s.Roles(), s.Err() != nil)
 }
 
-func guards(a *trial) []*Answer {
+func guards(a *trial) []*Response {
 	var list []Route
 	for path, guard := range map[string]Guard{
 		"/open":    {},
@@ -130,18 +132,19 @@ func guards(a *trial) []*Answer {
 			b.Get(path, "Authorization", "Bearer x")
 			b.Submit(path, "a", "b")
 			b.Do("POST", path, "{}", "Content-Type", "application/json")
-			// Cookies that are none of a session, or of another one.
+			// Invalid cookies.
 			b.Get(path, "Cookie", "__Host-session=AAAA; __Host-session-state=BBBB")
 		}
 	}
 	visitor.Open("/admin").Is(303)
 	viewer.Open("/admin").Says(403, "not allowed")
 	admin.Open("/admin").Says(200, "0000000a")
-	return remember(visitor, viewer, admin)
+	return responsesOf(visitor, viewer, admin)
 }
 
-// A guard around which there are no Sessions says so.
-func withoutSessions(a *trial) []*Answer {
+// withoutSessions tests that guards and routes outside Sessions report the
+// mistake.
+func withoutSessions(a *trial) []*Response {
 	served := false
 	visitor, _, _ := a.serve(Spec{Bare: true, Routes: []Route{
 		{"GET", "/user", Guard{User: true}, func(http.ResponseWriter, *http.Request) { served = true }},
@@ -151,13 +154,13 @@ func withoutSessions(a *trial) []*Answer {
 	visitor.Open("/role").Is(500)
 	visitor.Get("/login").Says(500, "session_not_loaded")
 	if served {
-		a.T.Error("the guard lets through what it cannot tell")
+		a.T.Error("a guard outside Sessions accepts a request")
 	}
-	return visitor.Answers
+	return visitor.Responses
 }
 
-// routes uses the ready-made routes in every way.
-func routes(a *trial, prefix string) []*Answer {
+// routes tests the ready-made routes.
+func routes(a *trial, prefix string) []*Response {
 	home := Route{"GET", "/whoami", Guard{}, Whoami}
 	b, _, _ := a.serve(Spec{Prefix: prefix, Routes: []Route{home}})
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
@@ -196,10 +199,10 @@ func routes(a *trial, prefix string) []*Answer {
 	a.Auth.Inject(authtest.Login, authtest.Fault{Status: 503})
 	b.Submit(login, "email", Viewer, "password", Password).Is(503)
 	b.Do("POST", login, `{"email":"a@example.com","password":"x"}`, json...).Says(503, "auth_unavailable")
-	return b.Answers
+	return b.Responses
 }
 
-func origins(a *trial) []*Answer {
+func origins(a *trial) []*Response {
 	served := 0
 	visitor, _, user := a.serve(Spec{Routes: []Route{
 		{"POST", "/h", Guard{}, func(http.ResponseWriter, *http.Request) { served++ }},
@@ -211,19 +214,20 @@ func origins(a *trial) []*Answer {
 	user.Do("POST", "/login", "", "Sec-Fetch-Site", "same-site").Is(403)
 	visitor.Do("POST", "/logout", "", "Sec-Fetch-Site", "cross-site").Is(403)
 	if served > 0 {
-		a.T.Error("a request from elsewhere was carried out")
+		a.T.Error("the handler served a cross-origin request")
 	}
 	user.Do("POST", "/h", "", "Sec-Fetch-Site", "same-origin").Is(200)
 	user.Do("GET", "/h", "", "Sec-Fetch-Site", "cross-site").Is(200)
 	visitor.Do("POST", "/h", "", "Sec-Fetch-Site", "cross-site").Is(200)
 	if served != 3 {
-		a.T.Errorf("%d requests were carried out, want 3", served)
+		a.T.Errorf("the handler served %d requests, want 3", served)
 	}
-	return remember(visitor, user)
+	return responsesOf(visitor, user)
 }
 
-// refresh takes tokens through expiry, outage and refusal.
-func refresh(a *trial) []*Answer {
+// refresh tests expired tokens, an outage of the auth service, and a rejected
+// refresh token.
+func refresh(a *trial) []*Response {
 	_, b, other := a.serve(Spec{Routes: []Route{
 		{"GET", "/user", Guard{User: true}, Whoami},
 		{"GET", "/me", Guard{}, middleware.Me},
@@ -248,10 +252,10 @@ func refresh(a *trial) []*Answer {
 	a.Auth.UpdateAccount(Admin, func(account *authtest.Account) { account.Inactive = true })
 	other.Get("/public").Says(200, "[] false")
 	other.Open("/user").Is(303)
-	return remember(b, other)
+	return responsesOf(b, other)
 }
 
-func twice(a *trial) []*Answer {
+func twice(a *trial) []*Response {
 	visitor, b, _ := a.serve(Spec{Twice: true, Routes: []Route{
 		{"GET", "/user", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
 			Change(r)
@@ -262,13 +266,13 @@ func twice(a *trial) []*Answer {
 	visitor.Open("/user").Is(303)
 	b.Get("/user").Says(200, "0000000b")
 	b.Get("/silent").Is(200)
-	return remember(visitor, b)
+	return responsesOf(visitor, b)
 }
 
-// onlyReader is copied by a writer's ReadFrom.
+// onlyReader hides the WriterTo of a reader, so that io.Copy calls ReadFrom.
 type onlyReader struct{ io.Reader }
 
-// begins are the ways in which a response can begin.
+// begins has the ways in which a handler can begin its response.
 var begins = map[string]func(w http.ResponseWriter, r *http.Request) error{
 	"silent": func(http.ResponseWriter, *http.Request) error { return session.ErrSessionUnavailable },
 	"status": func(w http.ResponseWriter, _ *http.Request) error {
@@ -315,13 +319,13 @@ var begins = map[string]func(w http.ResponseWriter, r *http.Request) error{
 }
 
 // beginnings are routes that change the session and then begin their response.
-func beginnings(told func(error)) []Route {
+func beginnings(report func(error)) []Route {
 	var list []Route
 	for name, begin := range begins {
 		h := func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Handler", name)
 			Change(r)
-			told(begin(w, r))
+			report(begin(w, r))
 		}
 		list = append(list, Route{"GET", "/" + name, Guard{}, h}, Route{"HEAD", "/" + name, Guard{}, h})
 	}
@@ -333,8 +337,8 @@ var beginNames = []string{
 	"redirect", "file",
 }
 
-// firstByte looks for the cookies however a response begins.
-func firstByte(a *trial) []*Answer {
+// firstByte tests that the response has its cookies however it begins.
+func firstByte(a *trial) []*Response {
 	_, b, _ := a.serve(Spec{Routes: beginnings(func(error) {})})
 	for _, name := range beginNames {
 		for _, header := range [][]string{nil, {"Range", "bytes=2-4"}} {
@@ -348,13 +352,13 @@ func firstByte(a *trial) []*Answer {
 		}
 		b.Do("HEAD", "/"+name, "")
 	}
-	return b.Answers
+	return b.Responses
 }
 
-// failedCommit takes the store away between loading and saving.
-func failedCommit(a *trial) []*Answer {
-	var told error
-	list := beginnings(func(err error) { told = err })
+// failedCommit tests a store that fails between loading and saving the session.
+func failedCommit(a *trial) []*Response {
+	var reported error
+	list := beginnings(func(err error) { reported = err })
 	for i, route := range list {
 		list[i].Handler = func(w http.ResponseWriter, r *http.Request) {
 			a.Store.Down.Store(true)
@@ -375,20 +379,20 @@ func failedCommit(a *trial) []*Answer {
 				if strings.Contains(got.Body, "secret") || strings.Contains(got.Body, "teapot") {
 					a.T.Errorf("%s: %q", name, got.Body)
 				}
-				if !errors.Is(told, session.ErrSessionUnavailable) {
-					a.T.Errorf("%s: the handler was told %v", name, told)
+				if !errors.Is(reported, session.ErrSessionUnavailable) {
+					a.T.Errorf("%s: Write returned %v", name, reported)
 				}
 			}
 		}
 	}
 	if strings.Contains(a.Log(), "superfluous") {
-		a.T.Errorf("the server complains: %s", a.Log())
+		a.T.Errorf("the server logged an error: %s", a.Log())
 	}
-	return b.Answers
+	return b.Responses
 }
 
-// outage takes the store away before the request.
-func outage(a *trial) []*Answer {
+// outage tests a store that fails before the request.
+func outage(a *trial) []*Response {
 	visitor, b, _ := a.serve(Spec{Routes: []Route{
 		{"GET", "/user", Guard{User: true}, Whoami},
 		{"GET", "/public", Guard{}, Whoami},
@@ -403,11 +407,12 @@ func outage(a *trial) []*Answer {
 	}
 	a.Store.Down.Store(false)
 	b.Get("/user").Says(200, "0000000b")
-	return remember(visitor, b)
+	return responsesOf(visitor, b)
 }
 
-// loginInHandler signs in by a handler of the app's own, which sees it at once.
-func loginInHandler(a *trial) []*Answer {
+// loginInHandler tests a handler of the app that signs a user in and then uses the
+// session.
+func loginInHandler(a *trial) []*Response {
 	visitor, viewer, _ := a.serve(Spec{Routes: []Route{{"GET", "/in", Guard{}, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.Login(r.Context(), Admin, Password); err != nil {
 			middleware.Refuse(w, r, err)
@@ -420,5 +425,5 @@ func loginInHandler(a *trial) []*Answer {
 			a.T.Error("no cookie")
 		}
 	}
-	return remember(visitor, viewer)
+	return responsesOf(visitor, viewer)
 }
