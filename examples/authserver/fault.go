@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// fault is an authtest.Fault and where it goes.
+// fault is an authtest.Fault and its endpoint.
 type fault struct {
 	endpoint authtest.Endpoint
 	authtest.Fault
@@ -50,7 +50,7 @@ var edits = map[string]func(*authtest.Response){
 	"enlarge":            authtest.Enlarge,
 }
 
-// parseFault reads ENDPOINT:PART,PART...
+// parseFault parses ENDPOINT:PART,PART...
 func parseFault(spec string) (fault, error) {
 	name, parts, ok := strings.Cut(spec, ":")
 	endpoint, known := endpoints[name]
@@ -72,7 +72,7 @@ func parseFault(spec string) (fault, error) {
 	return f, nil
 }
 
-// set applies one part and returns what is allowed if it cannot be used.
+// set applies one part. If the part is invalid, set returns the allowed form.
 func (f *fault) set(part string) (allowed string) {
 	key, value, _ := strings.Cut(part, "=")
 	var err error

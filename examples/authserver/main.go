@@ -1,16 +1,16 @@
-// Command authserver runs the in-process auth service of package authtest as a
-// program of its own, with a few accounts, for trying an app against it.
+// Command authserver runs the test auth service of package authtest as a separate
+// program, with a few accounts.
 //
 //	go run ./examples/authserver -access-life 10s -fault refresh:status=503,times=3
 //
-// E-mails go to standard output. Settings are environment variables or flags; a
-// flag beats its variable.
+// It prints e-mails to standard output. Settings are environment variables or
+// flags. A flag overrides its variable.
 //
-//	ADDR         -addr         where to listen; port 0 picks a free one (127.0.0.1:8081)
-//	ACCESS_LIFE  -access-life  life of an access token, a Go duration (15m)
-//	MODE         -mode         strict: a refresh token is good for one use, and a second one
-//	                           ends the session; lax: as the real service behaves (strict)
-//	CALLBACK_URL -callback-url where links in e-mails lead back to, the app's /callback
+//	ADDR         -addr         the address to listen on; port 0 selects a free one (127.0.0.1:8081)
+//	ACCESS_LIFE  -access-life  the lifetime of access tokens, a Go duration (15m)
+//	MODE         -mode         strict: a refresh token is valid once, and a second use ends
+//	                           the session; lax: like the real service (strict)
+//	CALLBACK_URL -callback-url the app's /callback, for the links in e-mails
 //	                           (http://127.0.0.1:8080/callback)
 //	             -fault        makes an endpoint fail; may be repeated, see -help
 package main
@@ -41,8 +41,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the program. It returns the exit status: 2 for a setting that cannot
-// be used, 1 for a failure to listen.
+// run runs the program. It returns the exit status: 2 for an invalid setting, and
+// 1 if the service cannot listen.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	set, err := readSettings(args, getenv)
 	if errors.Is(err, flag.ErrHelp) {
@@ -78,16 +78,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	<-ctx.Done()
 	patience, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = srv.Shutdown(patience) // whoever is not done by now hangs in a fault
+	_ = srv.Shutdown(patience) // an error means that a request hangs in a fault
 	return 0
 }
 
 const usage = `usage: authserver [flag]...
 
-  -addr, ADDR                  where to listen; port 0 picks a free one (default 127.0.0.1:8081)
-  -access-life, ACCESS_LIFE    life of an access token, 1s or more (default 15m)
-  -mode, MODE                  strict, or lax as the real service is (default strict)
-  -callback-url, CALLBACK_URL  where links in e-mails lead back to
+  -addr, ADDR                  the address to listen on; port 0 selects a free one (default 127.0.0.1:8081)
+  -access-life, ACCESS_LIFE    the lifetime of access tokens, 1s or more (default 15m)
+  -mode, MODE                  strict, or lax like the real service (default strict)
+  -callback-url, CALLBACK_URL  the app's /callback, for the links in e-mails
                                (default http://127.0.0.1:8080/callback)
   -fault                       ENDPOINT:PART,PART... as in refresh:status=503,times=3
 
@@ -96,8 +96,8 @@ const usage = `usage: authserver [flag]...
   PART      times=N  delay=DURATION  drip=DURATION  status=N  body=TEXT  location=URL
             deliver=` + deliveryNames + `
             edit=` + editNames + `  carry-out
-            no-token: the database behind the service refuses the new refresh token
-            backend-down: as if the database behind the service failed
+            no-token: the service cannot store the new refresh token
+            backend-down: the service's database is down
 `
 
 type settings struct {
@@ -108,8 +108,8 @@ type settings struct {
 	faults      []fault
 }
 
-// readSettings reads flags and environment. Its error is one line, which names
-// the setting and says what is allowed.
+// readSettings reads the flags and the environment. The error is one line that
+// names the setting and the allowed values.
 func readSettings(args []string, getenv func(string) string) (settings, error) {
 	var set settings
 	flags := flag.NewFlagSet("authserver", flag.ContinueOnError)

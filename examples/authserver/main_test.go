@@ -21,7 +21,7 @@ func TestBadSettings(t *testing.T) {
 		name string
 		args []string
 		env  map[string]string
-		want string // in the line
+		want string // a part of the error line
 	}{
 		{"addr", nil, map[string]string{"ADDR": "8081"}, "ADDR"},
 		{"addr port", []string{"-addr", "127.0.0.1:http"}, nil, "ADDR"},
@@ -103,7 +103,7 @@ func TestFaultFlags(t *testing.T) {
 		t.Errorf("refresh: %d to %q", res.StatusCode, res.Header.Get("Location"))
 	}
 	if res, err := client.Get(url + "/auth/jwks"); err == nil {
-		t.Errorf("jwks: %d, want no answer", res.StatusCode)
+		t.Errorf("jwks: %d, want no response", res.StatusCode)
 		res.Body.Close()
 	}
 	res, err = http.Post(url+"/auth/register", "application/json", strings.NewReader(`{"email":"new@example.com"}`))
@@ -120,11 +120,11 @@ func TestFaultFlags(t *testing.T) {
 	}
 	defer res.Body.Close()
 	if body, _ := io.ReadAll(res.Body); string(body) != `{"version"` {
-		t.Errorf("version: %q, want half of it", body)
+		t.Errorf("version: %q, want the truncated body", body)
 	}
 }
 
-// start runs the program until the test is over and returns its address.
+// start runs the program until the test ends. It returns the program's address.
 func start(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -144,7 +144,7 @@ func start(t *testing.T, args ...string) string {
 	return url
 }
 
-// announced reads what the program prints up to the line with its address.
+// announced reads the program's output up to the line with the address.
 func announced(t *testing.T, out io.Reader) (url string, before []string) {
 	t.Helper()
 	lines := bufio.NewScanner(out)
@@ -154,7 +154,7 @@ func announced(t *testing.T, out io.Reader) (url string, before []string) {
 		}
 		before = append(before, lines.Text())
 	}
-	t.Fatalf("it did not listen; it printed %q", before)
+	t.Fatalf("the program does not listen; its output is %q", before)
 	return "", nil
 }
 
@@ -169,7 +169,7 @@ func login(t *testing.T, url string) *http.Response {
 	return res
 }
 
-// The program itself: what it prints, how long its tokens live, how it ends.
+// TestProcess runs the program: its output, the lifetime of its tokens, its end.
 func TestProcess(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "authserver")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
@@ -195,7 +195,7 @@ func TestProcess(t *testing.T) {
 		"correct horse battery staple", "JBSWY3DPEHPK3PXP",
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("it does not announce %s", want)
+			t.Errorf("the output does not contain %s", want)
 		}
 	}
 	var body struct {
@@ -211,7 +211,7 @@ func TestProcess(t *testing.T) {
 	res.Body.Close()
 	mail, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil || !strings.HasPrefix(mail, "e-mail to viewer@example.com: Secure log in link: "+url) {
-		t.Errorf("it prints %q (%v), want the e-mail", mail, err)
+		t.Errorf("the program prints %q (%v), want the e-mail", mail, err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

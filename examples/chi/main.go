@@ -1,5 +1,5 @@
-// Command chi is the least that it takes with chi: a page for users, a page for
-// admins, and everything to sign in and out.
+// Command chi is a minimal app with chi: a page for users, a page for admins,
+// and the routes for signing in and out. Start the auth service first:
 //
 //	go run ./examples/authserver
 //	go run ./examples/chi
@@ -32,7 +32,7 @@ func admin(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "You are an a
 func main() {
 	m, err := session.New(session.Config{
 		Auth: synmetrix.NewClient(cmp.Or(os.Getenv("AUTH_URL"), "http://127.0.0.1:8081")),
-		Keys: []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+		Keys: []session.SecretKey{session.GenerateKey()}, // in production, load a key from the environment
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -19,14 +19,14 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// A user's preferences are values of the session, one for each, so that
-// requests that change different ones at once do not undo each other.
+// Each preference of a user is a separate session value. So concurrent requests
+// that change different preferences do not overwrite each other.
 
 const (
 	prefPrefix = "pref."
 	maxPrefs   = 100
 	maxPref    = 1 << 10  // bytes of JSON
-	maxBody    = 64 << 10 // bytes that are read at all
+	maxBody    = 64 << 10 // bytes of the request body
 
 	maxContentType = 256 // bytes of the field that are parsed
 )
@@ -67,15 +67,15 @@ func putPref(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all := prefs(s); all[name] == nil && len(all) >= maxPrefs {
-		middleware.Refuse(w, r, invalid("key", fmt.Sprintf("There are %d keys already, and no more can be kept.", maxPrefs)))
+		middleware.Refuse(w, r, invalid("key", fmt.Sprintf("There are %d keys already, which is the maximum.", maxPrefs)))
 		return
 	}
 	if err := prefKey(name).Set(s, value); err != nil {
 		middleware.Refuse(w, r, err)
 		return
 	}
-	// Saved with the answer it would be, too; but then a failure could not be
-	// answered.
+	// Sessions saves the session with the response, too. Saving it here reports an
+	// error before the response is written.
 	if err := s.Save(r.Context()); err != nil {
 		middleware.Refuse(w, r, err)
 		return
@@ -83,8 +83,8 @@ func putPref(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// readPref reads a JSON value from the request's body, which need not be said
-// to be JSON, but must not be said to be anything else.
+// readPref reads a JSON value from the request's body. The Content-Type may be
+// missing, but must not be another type.
 func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	if field := r.Header.Get("Content-Type"); field != "" {
 		typ, params, err := mime.ParseMediaType(field[:min(len(field), maxContentType)])
@@ -98,7 +98,7 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	case errors.As(err, &tooLarge):
 		return nil, &middleware.Problem{Status: http.StatusRequestEntityTooLarge, Detail: "The request's body is larger than 64 KiB."}
 	case err != nil:
-		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not complete."}
+		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is incomplete."}
 	case !utf8.Valid(body) || !json.Valid(body):
 		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not a JSON value."}
 	}
@@ -109,9 +109,9 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	return value.Bytes(), nil
 }
 
-// serveEvents sends server-sent events, each with what is left of the access
-// token's life. The token is renewed on the way when it is due, long after the
-// answer has begun.
+// serveEvents sends server-sent events with the remaining life of the access
+// token. A token that is due for refresh is renewed while the response is being
+// written.
 func serveEvents(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("n"), "10"))
 	if err != nil || n < 1 || n > 1000 {
@@ -129,7 +129,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 		if i > 0 {
 			select {
 			case <-time.After(every):
-			case <-s.Done(): // signed out, perhaps in another window
+			case <-s.Done(): // signed out, for example in another window
 				return
 			case <-r.Context().Done():
 				return
@@ -139,7 +139,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 			if i == 0 {
 				middleware.Refuse(w, r, err)
 			}
-			// A browser asks again by itself, and gets the refusal then.
+			// The browser reconnects, and then receives the refusal.
 			return
 		}
 		if i == 0 {
@@ -153,7 +153,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// invalid is a request that can be read and not be carried out.
+// invalid returns the Problem for an invalid field or parameter.
 func invalid(field, detail string) error {
 	return &middleware.Problem{Status: http.StatusUnprocessableEntity, Field: field, Detail: detail}
 }
@@ -169,5 +169,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that is gone is nothing to be dealt with here
+	_, _ = w.Write(body) // an error means that the client has disconnected
 }

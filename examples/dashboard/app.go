@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// app is the web app, without the framework that serves it.
+// app is the web app, independent of the framework.
 type app struct {
 	settings settings
 	manager  *session.Manager
@@ -18,7 +18,7 @@ type app struct {
 	upstream *upstream
 }
 
-// newApp returns the app, which asks for what it depends on by auth and store.
+// newApp returns the app. auth and store check the services that it depends on.
 func newApp(s settings, m *session.Manager, auth, store ping) *app {
 	return &app{
 		settings: s,
@@ -29,32 +29,32 @@ func newApp(s settings, m *session.Manager, auth, store ping) *app {
 	}
 }
 
-// route is one of the app's own routes. Those for signing in and out are the
-// library's.
+// route is one of the app's own routes. The routes for signing in and out are
+// those of package middleware.
 type route struct {
-	method, path string // as http.ServeMux writes them
+	method, path string // in the syntax of http.ServeMux
 	who          guard
 	handler      http.HandlerFunc
 }
 
-// guard says whom a route is for. A route that does not say it is for signed-in
-// users.
+// guard selects the users that a route accepts. The zero value accepts signed-in
+// users, so that a forgotten guard does not open a route to the public.
 type guard struct {
-	everybody bool
-	roles     []string // any of them will do
+	public bool
+	roles  []string // the user needs at least one of them
 }
 
 var (
-	everybody = guard{everybody: true}
-	signedIn  = guard{}
-	analysts  = guard{roles: []string{"admin", "analyst"}}
-	admins    = guard{roles: []string{"admin"}}
+	public   = guard{public: true}
+	signedIn = guard{}
+	analysts = guard{roles: []string{"admin", "analyst"}}
+	admins   = guard{roles: []string{"admin"}}
 )
 
-// routes is the one list that every framework serves.
+// routes returns the app's routes, for all frameworks.
 func (a *app) routes() []route {
 	return []route{
-		{"GET", "/{$}", everybody, a.pages.handler("home", "Start")},
+		{"GET", "/{$}", public, a.pages.handler("home", "Start")},
 		{"GET", "/dashboard", signedIn, a.pages.handler("dashboard", "Dashboard")},
 		{"GET", "/reports", analysts, a.pages.handler("reports", "Reports")},
 		{"GET", "/admin", admins, a.pages.handler("admin", "Admin")},
@@ -67,16 +67,16 @@ func (a *app) routes() []route {
 	}
 }
 
-// probes are for whoever watches the process. They touch no session and are
-// served outside of the session middleware.
+// probes returns the routes for health checks. They use no session, and are
+// outside the session middleware.
 func (a *app) probes() []route {
 	return []route{
-		{"GET", "/healthz", everybody, healthz},
-		{"GET", "/readyz", everybody, a.ready.serve},
+		{"GET", "/healthz", public, healthz},
+		{"GET", "/readyz", public, a.ready.serve},
 	}
 }
 
-// handler returns the app under the framework that FRAMEWORK names.
+// handler returns the app with the framework of the setting FRAMEWORK.
 func (a *app) handler() http.Handler {
 	frameworks := map[string]func() http.Handler{"nethttp": a.netHTTP, "echo": a.echo, "gin": a.gin}
 	site := frameworks[a.settings.framework]()
@@ -84,34 +84,34 @@ func (a *app) handler() http.Handler {
 	for _, rt := range a.probes() {
 		probes[rt.path] = rt.handler
 	}
-	lost := middleware.Sessions(a.manager, sessionOptions()...)(http.HandlerFunc(notFound))
+	unclean := middleware.Sessions(a.manager, sessionOptions()...)(http.HandlerFunc(notFound))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		probe, isProbe := probes[r.URL.Path]
 		switch {
 		case isProbe && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 			probe.ServeHTTP(w, r)
 		case !isClean(r.URL.EscapedPath()):
-			lost.ServeHTTP(w, r)
+			unclean.ServeHTTP(w, r)
 		default:
 			site.ServeHTTP(w, r)
 		}
 	})
 }
 
-// sessionOptions are those of Sessions.
+// sessionOptions returns the options of the session middleware.
 func sessionOptions() []middleware.Option {
 	return []middleware.Option{middleware.WithAPI("/api/")}
 }
 
-// unmatched answers what no route takes: paths that are not there, and methods
-// that their path does not take. Frameworks have answers of their own to both.
+// unmatched returns the handler for unknown paths, and for methods that a path
+// does not support. It gives all frameworks the same responses.
 func (a *app) unmatched() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range slices.Concat(a.routes(), a.probes()) {
 		mux.Handle(rt.path, rt.wrongMethod())
 	}
 	for _, rt := range middleware.Routes(a.manager) {
-		if rt.Method == http.MethodTrace { // which none of them takes
+		if rt.Method == http.MethodTrace { // not supported by any of the routes
 			mux.Handle(rt.Path, rt.Handler)
 		}
 	}
@@ -119,12 +119,13 @@ func (a *app) unmatched() http.Handler {
 	return mux
 }
 
-// notFound answers for every path that is not there.
+// notFound is the handler for unknown paths.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
 }
 
-// methods are those that the route's path takes. HEAD is as GET.
+// methods returns the methods that the route's path supports. HEAD is handled like
+// GET.
 func (rt route) methods() []string {
 	if rt.method == http.MethodGet {
 		return []string{http.MethodGet, http.MethodHead}
@@ -132,8 +133,8 @@ func (rt route) methods() []string {
 	return []string{rt.method}
 }
 
-// wrongMethod returns the handler for all methods that the route's path does
-// not take. Every path has one route.
+// wrongMethod returns the handler for methods that the route's path does not
+// support. Every path has only one route.
 func (rt route) wrongMethod() http.HandlerFunc {
 	allow := strings.Join(rt.methods(), ", ")
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -16,7 +16,7 @@ func (a *app) echo() http.Handler {
 	unmatched := a.unmatched()
 	e.HTTPErrorHandler = func(err error, c echo.Context) {
 		if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
-			c.Response().Header().Del(echo.HeaderAllow) // which Echo has set, and has another opinion of
+			c.Response().Header().Del(echo.HeaderAllow) // unmatched sets its own
 			unmatched.ServeHTTP(c.Response(), c.Request())
 			return
 		}
@@ -25,7 +25,7 @@ func (a *app) echo() http.Handler {
 	e.Use(sessionecho.Sessions(a.manager, sessionOptions()...))
 	sessionecho.Mount(e, a.manager)
 	for _, rt := range a.routes() {
-		e.Any(colonPath(rt.path), echo.WrapHandler(unmatched)) // OPTIONS too, to which Echo has an answer of its own
+		e.Any(colonPath(rt.path), echo.WrapHandler(unmatched)) // including OPTIONS, which Echo would handle itself
 		for _, method := range rt.methods() {
 			e.Add(method, colonPath(rt.path), echoHandler(rt.handler), append([]echo.MiddlewareFunc{oneSegment}, rt.who.echo()...)...)
 		}
@@ -35,7 +35,7 @@ func (a *app) echo() http.Handler {
 
 func (g guard) echo() []echo.MiddlewareFunc {
 	switch {
-	case g.everybody:
+	case g.public:
 		return nil
 	case len(g.roles) > 0:
 		return []echo.MiddlewareFunc{sessionecho.RequireRole(g.roles...)}
@@ -43,8 +43,8 @@ func (g guard) echo() []echo.MiddlewareFunc {
 	return []echo.MiddlewareFunc{sessionecho.RequireUser}
 }
 
-// oneSegment keeps the last parameter of a path from being more than a segment
-// of it, or none, as Echo has it.
+// oneSegment rejects a path parameter that is empty or has several segments. Echo
+// accepts both in the last parameter of a path.
 func oneSegment(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		for _, value := range c.ParamValues() {
@@ -56,7 +56,7 @@ func oneSegment(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// echoHandler gives a handler of net/http what it looks for in the path.
+// echoHandler adapts a net/http handler, and sets the path values of its request.
 func echoHandler(h http.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		for _, name := range c.ParamNames() {

@@ -10,7 +10,7 @@ import (
 
 // gin mounts the app on an Engine.
 func (a *app) gin() http.Handler {
-	gin.SetMode(gin.ReleaseMode) // or else it writes to standard output
+	gin.SetMode(gin.ReleaseMode) // debug mode writes to standard output
 	e := gin.New()
 	e.UseRawPath = true
 	e.RedirectTrailingSlash = false
@@ -27,7 +27,7 @@ func (a *app) gin() http.Handler {
 
 func (g guard) gin() []gin.HandlerFunc {
 	switch {
-	case g.everybody:
+	case g.public:
 		return nil
 	case len(g.roles) > 0:
 		return []gin.HandlerFunc{sessiongin.RequireRole(g.roles...)}
@@ -35,7 +35,7 @@ func (g guard) gin() []gin.HandlerFunc {
 	return []gin.HandlerFunc{sessiongin.RequireUser}
 }
 
-// ginHandler gives a handler of net/http what it looks for in the path.
+// ginHandler adapts a net/http handler, and sets the path values of its request.
 func ginHandler(h http.HandlerFunc) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		for _, p := range c.Params {

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// healthz answers while the process serves.
+// healthz responds with status 200 while the process serves requests.
 func healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// ping returns an error if what it asks does not answer.
+// ping returns an error if a service is not available.
 type ping func(context.Context) error
 
-// readiness tells whether what the app depends on is there. It asks at most
-// once a second, however often it is asked.
+// readiness reports whether the services that the app depends on are available.
+// It calls them at most once a second and caches the result.
 type readiness struct {
 	auth, store ping
 
@@ -30,7 +30,7 @@ type readyReport struct {
 	Auth  string `json:"auth"`
 }
 
-const remembered = time.Second
+const cachedFor = time.Second
 
 func (rd *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	report := rd.check(r.Context())
@@ -47,14 +47,14 @@ func (rd *readiness) check(ctx context.Context) readyReport {
 	if time.Now().Before(rd.until) {
 		return rd.report
 	}
-	// What is remembered is for others, too: it must not depend on whether
-	// this one waits for it.
+	// The result is cached for other requests, so it must not fail because this
+	// request is canceled.
 	ctx = context.WithoutCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { rd.report.Store = okOrDown(rd.store(ctx)) })
 	wg.Go(func() { rd.report.Auth = okOrDown(rd.auth(ctx)) })
 	wg.Wait()
-	rd.until = time.Now().Add(remembered)
+	rd.until = time.Now().Add(cachedFor)
 	return rd.report
 }
 

@@ -3,14 +3,13 @@
 //
 //	go run ./examples/dashboard
 //
-// starts it with an auth service of its own, whose accounts it prints. With
-// AUTH_URL it uses one that runs elsewhere. "go run ./examples/dashboard -help"
-// lists the settings.
+// By default it starts its own auth service and prints the test accounts. Set
+// AUTH_URL to use another auth service. The flag -help lists the settings.
 //
-// How it is laid out: settings.go reads the settings, stores.go opens what they
-// name, app.go says which routes there are and who may use them, nethttp.go,
-// echo.go and gin.go mount them on a router; pages.go, api.go and health.go
-// answer.
+// The file settings.go reads the settings, and stores.go opens the stores. The
+// file app.go lists the routes and their guards. The files nethttp.go, echo.go and
+// gin.go mount the routes on a router. The handlers are in pages.go, api.go,
+// upstream.go and health.go.
 package main
 
 import (
@@ -41,15 +40,15 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// patience is how long requests and refreshes may take to end; the last of it is
-// for refreshes alone.
+// At the end, the program waits shutdownTimeout for requests and refreshes. The
+// last part, refreshTimeout, is reserved for refreshes.
 const (
-	patience = 10 * time.Second
-	lastHalf = time.Second / 2
+	shutdownTimeout = 10 * time.Second
+	refreshTimeout  = time.Second / 2
 )
 
-// run is the program until ctx is done. It returns the exit status: 2 for a
-// setting that cannot be used, 1 for what fails at run time.
+// run runs the program until ctx is done. It returns the exit status: 2 for an
+// invalid setting, and 1 for a failure at run time.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	s, err := readSettings(args, getenv)
 	switch {
@@ -57,7 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		printUsage(stdout)
 		return 0
 	case err != nil:
-		complain(stderr, err)
+		printError(stderr, err)
 		return 2
 	}
 	log := s.logger(stderr)
@@ -71,7 +70,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if authURL == "" {
 		own, err := authtest.Start(authtest.Options{Accounts: seed.Accounts()})
 		if err != nil {
-			complain(stderr, err)
+			printError(stderr, err)
 			return 1
 		}
 		defer own.Close()
@@ -80,49 +79,50 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	auth := synmetrix.NewClient(authURL, synmetrix.WithTimeout(s.authTimeout), synmetrix.WithLogger(log))
 	defer auth.CloseIdleConnections()
 	cfg.Auth = auth
-	kept, err := openStores(s, log)
+	st, err := openStores(s, log)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
-	defer kept.close()
-	cfg.Store, cfg.Coordinator = kept.sessions, kept.coordinator
+	defer st.close()
+	cfg.Store, cfg.Coordinator = st.sessions, st.coordinator
 
 	manager, err := session.New(cfg)
 	if err != nil {
-		complain(stderr, errors.New(fieldNames.Replace(err.Error())))
+		printError(stderr, errors.New(fieldNames.Replace(err.Error())))
 		return 2
 	}
-	if err := kept.check(ctx); err != nil {
-		complain(stderr, err)
+	if err := st.check(ctx); err != nil {
+		printError(stderr, err)
 		return 1
 	}
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	if s.authURL == "" {
 		seed.Print(stdout)
 	}
 	if len(s.keys) == 0 {
-		log.Warn("SESSION_KEYS is not set: with this process all sessions end")
+		log.Warn("SESSION_KEYS is not set: all sessions end with this process")
 	}
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
-	if err := serve(ctx, listener, newApp(s, manager, auth.Ping, kept.ping).handler(), manager, log); err != nil {
-		complain(stderr, err)
+	if err := serve(ctx, listener, newApp(s, manager, auth.Ping, st.ping).handler(), manager, log); err != nil {
+		printError(stderr, err)
 		return 1
 	}
 	return 0
 }
 
-// complain writes an error in one line: it may quote a name that has several.
-func complain(w io.Writer, err error) {
+// printError prints an error in one line, although the error may quote a name
+// with line breaks.
+func printError(w io.Writer, err error) {
 	fmt.Fprintln(w, strings.Join(strings.FieldsFunc(err.Error(), unicode.IsControl), " "))
 }
 
-// serve answers requests until ctx is done, and then lets those that run, and
-// refreshes, come to their end.
+// serve serves requests until ctx is done. Then it waits for running requests and
+// refreshes.
 func serve(ctx context.Context, l net.Listener, h http.Handler, m *session.Manager, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
@@ -137,17 +137,17 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, m *session.Manag
 		return err
 	case <-ctx.Done():
 	}
-	end := time.Now().Add(patience)
-	requests, cancel := context.WithDeadline(context.Background(), end.Add(-lastHalf))
+	end := time.Now().Add(shutdownTimeout)
+	requests, cancel := context.WithDeadline(context.Background(), end.Add(-refreshTimeout))
 	defer cancel()
 	if err := server.Shutdown(requests); err != nil {
-		log.Warn("requests were cut off", "error", err)
-		_ = server.Close() // the connections are of no use any more
+		log.Warn("requests were aborted", "error", err)
+		_ = server.Close() // an error would not matter: the program ends
 	}
 	refreshes, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 	if err := m.Shutdown(refreshes); err != nil {
-		log.Warn("refreshes were given up", "error", err)
+		log.Warn("refreshes were aborted", "error", err)
 	}
 	return nil
 }

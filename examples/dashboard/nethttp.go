@@ -19,7 +19,7 @@ func (a *app) netHTTP() http.Handler {
 
 func (g guard) netHTTP(next http.Handler) http.Handler {
 	switch {
-	case g.everybody:
+	case g.public:
 		return next
 	case len(g.roles) > 0:
 		return middleware.RequireRole(g.roles...)(next)

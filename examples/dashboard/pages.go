@@ -18,23 +18,22 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-// pages are the app's own pages. They share the style of those that the library
-// brings along.
+// pages are the app's own pages. They have the style of the login page.
 type pages struct {
 	templates *template.Template
 	policy    string // Content-Security-Policy
-	base      string // what links and forms begin with; see BASE_PATH
+	base      string // the prefix of links and forms; see BASE_PATH
 	running   running
 }
 
-// running is what the admin page shows of the process.
+// running describes the process, for the admin page.
 type running struct {
 	Framework, Store, GoVersion string
 	OwnAuth                     bool
 	Since                       time.Time
 }
 
-// view is what a page is executed with.
+// view is the data of a page template.
 type view struct {
 	Base    string
 	Name    string
@@ -43,11 +42,11 @@ type view struct {
 	Running running
 }
 
-// pageJSON is a page for programs.
+// pageJSON is the response to a program that requests a page as JSON.
 type pageJSON struct {
 	Title        string   `json:"title"`
 	SignedIn     bool     `json:"signed_in"`
-	Unavailable  bool     `json:"session_unavailable,omitempty"` // whether the user is signed in is not known
+	Unavailable  bool     `json:"session_unavailable,omitempty"` // the session cannot be determined
 	UserID       string   `json:"user_id,omitempty"`
 	AllowedRoles []string `json:"allowed_roles,omitempty"`
 }
@@ -64,8 +63,8 @@ func newPages(s settings, base string) *pages {
 
 var styleElement = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 
-// stylePolicy returns a policy under which a browser applies the style elements
-// of the pages, by their hashes, and loads and runs nothing.
+// stylePolicy returns a Content-Security-Policy that allows the style elements of
+// the pages, by their hashes, and no other style, script or file.
 func stylePolicy(t *template.Template) string {
 	var styles bytes.Buffer
 	template.Must(t, t.ExecuteTemplate(&styles, "styles", nil))
@@ -77,8 +76,7 @@ func stylePolicy(t *template.Template) string {
 	return policy
 }
 
-// handler returns the handler of one page. Who may see it has been decided by
-// the time that it is called.
+// handler returns the handler of one page. The route's guard runs before it.
 func (p *pages) handler(name, title string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
@@ -96,9 +94,9 @@ func (p *pages) handler(name, title string) http.HandlerFunc {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_, _ = page.WriteTo(w) // a client that is gone is nothing to be dealt with here
+		_, _ = page.WriteTo(w) // an error means that the client has disconnected
 	}
 }
 
-// clock writes a time for people, for a <time> element.
+// clock formats a time for the user.
 func clock(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") }

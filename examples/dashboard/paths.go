@@ -8,23 +8,24 @@ import (
 	"strings"
 )
 
-// Routers are of different opinions about odd paths. What is here makes them
-// agree, so that the app has one.
+// Routers treat unusual paths differently. The functions in this file give all
+// frameworks the same behavior.
 
-// maxPath bounds the paths that are read. The app has none that is nearly as
-// long.
+// maxPath bounds the paths that are parsed, in bytes. The app's own paths are much
+// shorter.
 const maxPath = 4096
 
-// isClean reports whether a path, as it was sent, is one (that of CONNECT is
-// none), is not too long, has no dots or slashes for segments, and no empty ones but the last.
-// Routers go different ways about others.
+// isClean reports whether all routers treat an escaped path in the same way. It
+// returns false for the address of a CONNECT, for a path that is too long, and for
+// a path with dot segments, segments that are an encoded slash, or empty segments
+// before the last.
 func isClean(escaped string) bool {
 	if !strings.HasPrefix(escaped, "/") || len(escaped) > maxPath {
 		return false
 	}
 	segments := strings.Split(escaped, "/")[1:]
 	for i, segment := range segments {
-		plain, _ := url.PathUnescape(segment) // the server has done it before
+		plain, _ := url.PathUnescape(segment) // the server has checked the escapes
 		if plain == "." || plain == ".." || plain == "/" || plain == "" && i < len(segments)-1 {
 			return false
 		}
@@ -32,8 +33,8 @@ func isClean(escaped string) bool {
 	return true
 }
 
-// plainPaths undoes what a client need not have encoded in a path, for routers
-// that compare paths as they were sent. An http.ServeMux does it by itself.
+// plainPaths removes unnecessary escapes from paths, for routers that compare
+// escaped paths. An http.ServeMux needs no such help.
 func plainPaths(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawPath != "" {
@@ -60,7 +61,7 @@ var (
 	atEnd   = regexp.MustCompile(`\{\$\}$`)
 )
 
-// colonPath writes a path of http.ServeMux as Echo and Gin do.
+// colonPath converts a path of http.ServeMux to the syntax of Echo and Gin.
 func colonPath(path string) string {
 	return segment.ReplaceAllString(atEnd.ReplaceAllString(path, ""), ":$1")
 }

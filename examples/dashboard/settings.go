@@ -18,32 +18,32 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// variables are the settings, each of which is an environment variable and,
-// unless it is a secret, a flag.
+// variables are the settings. Each is an environment variable and, unless it is a
+// secret, a flag.
 var variables = []struct {
 	name, usage string
 	secret      bool
 }{
-	{name: "ADDR", usage: "where to listen; port 0 picks a free one (default 127.0.0.1:8080)"},
+	{name: "ADDR", usage: "address to listen on; port 0 selects a free one (default 127.0.0.1:8080)"},
 	{name: "AUTH_URL", usage: "address of an auth service, to which /auth/... is appended (default: one in this process)"},
-	{name: "FRAMEWORK", usage: "what serves the app: nethttp, echo, gin (default nethttp)"},
-	{name: "STORE", usage: "where sessions are kept: cookie, memory, " + addressForms + " (default cookie)"},
-	{name: "COORDINATOR", usage: "what processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
+	{name: "FRAMEWORK", usage: "nethttp, echo or gin (default nethttp)"},
+	{name: "STORE", usage: "where sessions are stored: cookie, memory, " + addressForms + " (default cookie)"},
+	{name: "COORDINATOR", usage: "store that processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
-	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP beyond this machine, too (default false)"},
+	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP to other hosts, too (default false)"},
 	{name: "REGISTER", usage: "not supported yet"},
-	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new one)", secret: true},
-	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its life)"},
-	{name: "GRACE", usage: "how long late requests may come with the tokens before (default 1m)"},
-	{name: "IDLE_TIMEOUT", usage: "ends a session that is not used (default 24h)"},
-	{name: "LIFETIME", usage: "ends a session, counted from login (default 720h)"},
+	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new secret)", secret: true},
+	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its lifetime)"},
+	{name: "GRACE", usage: "how long requests with older tokens are accepted (default 1m)"},
+	{name: "IDLE_TIMEOUT", usage: "how long a session may be unused (default 24h)"},
+	{name: "LIFETIME", usage: "how long a session lasts after login (default 720h)"},
 	{name: "AUTH_TIMEOUT", usage: "how long one request to the auth service may take (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
-	{name: "BASE_PATH", usage: "the path by which browsers reach the app where a proxy in front strips it, such as /app (default none)"},
+	{name: "BASE_PATH", usage: "path prefix that a proxy strips, such as /app (default none)"},
 	{name: "JWT_KEY", usage: "not supported yet", secret: true},
 	{name: "JWKS_URL", usage: "not supported yet"},
 	{name: "JWT_PUBLIC_KEY_FILE", usage: "not supported yet"},
-	{name: "UPSTREAM_URL", usage: "an API that /api/upstream calls as the signed-in user"},
+	{name: "UPSTREAM_URL", usage: "API that /api/upstream calls as the signed-in user"},
 	{name: "TRUSTED_ORIGINS", usage: "comma-separated origins whose pages may send forms here"},
 	{name: "TRUSTED_PROXIES", usage: "not supported yet"},
 	{name: "LOG_LEVEL", usage: "debug, info, warn, error (default info)"},
@@ -51,11 +51,11 @@ var variables = []struct {
 	{name: "METRICS", usage: "not supported yet"},
 }
 
-// settings are what the program has been told. Durations that have not been
-// given are zero, which is the library's default.
+// settings are the program's settings. A duration that is not set is zero, and
+// then the library's default applies.
 type settings struct {
 	addr        string
-	authURL     string // empty: a service of our own
+	authURL     string // empty: start a service in this process
 	framework   string
 	store       place
 	coordinator place
@@ -63,7 +63,7 @@ type settings struct {
 	basePath    string
 
 	cookie         session.Cookie
-	keys           []session.SecretKey // empty: one that is made at the start
+	keys           []session.SecretKey // empty: generate a key at the start
 	refreshBefore  time.Duration
 	grace          time.Duration
 	idleTimeout    time.Duration
@@ -76,9 +76,10 @@ type settings struct {
 	logJSON  bool
 }
 
-// readSettings reads flags and environment; a flag beats its variable, and what
-// is empty is not set. Its error is one line that names the variable and says
-// what is allowed. It never quotes a value, which may hold a password.
+// readSettings reads the flags and the environment. A flag overrides its variable,
+// and an empty value counts as not set. The error is one line that names the
+// variable and the allowed values. It never quotes a value, which may contain a
+// password.
 func readSettings(args []string, getenv func(string) string) (settings, error) {
 	p := parser{flags: map[string]*string{}, getenv: getenv}
 	if err := p.parseFlags(args); err != nil {
@@ -107,7 +108,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		logJSON:  p.choice("LOG_FORMAT", []string{"text", "json"}) == "json",
 	}
 	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
-		p.fail("COORDINATOR", "is for cookie sessions; it must be empty beside a STORE")
+		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
 	p.choice("REGISTER", []string{"verify"}, "direct", "off")
 	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "TRUSTED_PROXIES", "METRICS"} {
@@ -122,7 +123,7 @@ var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// logger returns the log that the settings ask for.
+// logger returns a logger for LOG_LEVEL and LOG_FORMAT.
 func (s settings) logger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: s.logLevel}
 	if s.logJSON {
@@ -131,7 +132,7 @@ func (s settings) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// config returns what of the settings is the library's.
+// config returns the settings of the library.
 func (s settings) config() session.Config {
 	return session.Config{
 		AuthTimeout:    s.authTimeout,
@@ -147,8 +148,8 @@ func (s settings) config() session.Config {
 	}
 }
 
-// fieldNames turns what session.New says about its Config into what it means to
-// the user of this program.
+// fieldNames replaces the names of Config's fields in errors of session.New with
+// the names of this program's variables.
 var fieldNames = strings.NewReplacer(
 	"session: Config.BasePath", "BASE_PATH",
 	"session: Config.Cookie.Name", "COOKIE_NAME",
@@ -158,9 +159,9 @@ var fieldNames = strings.NewReplacer(
 	"IdleTimeout", "IDLE_TIMEOUT",
 )
 
-// parser reads one setting after the other and keeps the first error.
+// parser parses the settings and keeps the first error.
 type parser struct {
-	flags  map[string]*string // by the variable
+	flags  map[string]*string // by the name of the variable
 	getenv func(string) string
 	err    error
 }
@@ -170,7 +171,7 @@ func (p *parser) parseFlags(args []string) error {
 	flags.SetOutput(io.Discard)
 	for _, v := range variables {
 		if v.secret {
-			continue // arguments can be seen by other users of the machine
+			continue // other users of the machine can see arguments
 		}
 		value := new(string)
 		p.flags[v.name] = value
@@ -188,13 +189,13 @@ func (p *parser) parseFlags(args []string) error {
 	case err != nil:
 		return fmt.Errorf("%s (see -help)", strings.Join(strings.Fields(err.Error()), " "))
 	case flags.NArg() > 0:
-		return errors.New("settings are flags or environment variables; there are no other arguments (see -help)")
+		return errors.New("unexpected argument: settings are flags or environment variables (see -help)")
 	}
 	return nil
 }
 
-// withValue joins a flag that may stand alone with the value that follows it, as
-// those of all other flags may.
+// withValue joins a boolean flag with the argument that follows it, so that its
+// value may be a separate argument, as for all other flags.
 func withValue(args []string, name string) []string {
 	var joined []string
 	for i := 0; i < len(args); i++ {
@@ -208,14 +209,14 @@ func withValue(args []string, name string) []string {
 	return joined
 }
 
-// flagName returns the flag of a variable, AUTH_URL's being auth-url.
+// flagName returns the flag of a variable, such as auth-url for AUTH_URL.
 func flagName(variable string) string {
 	return strings.ReplaceAll(strings.ToLower(variable), "_", "-")
 }
 
 // printUsage lists the settings.
 func printUsage(w io.Writer) {
-	fmt.Fprintln(w, "usage: dashboard [flags]; each flag is an environment variable, too")
+	fmt.Fprintln(w, "usage: dashboard [flags]; each flag is also an environment variable")
 	for _, v := range variables {
 		name := "-" + flagName(v.name) + ", "
 		if v.secret {
@@ -225,14 +226,14 @@ func printUsage(w io.Writer) {
 	}
 }
 
-// fail keeps the first error: what name must be.
+// fail reports an error of the setting name, unless there was an earlier error.
 func (p *parser) fail(name, what string) {
 	if p.err == nil {
 		p.err = errors.New(name + " " + what)
 	}
 }
 
-// get returns the value of a setting, empty if it is not set.
+// get returns the value of a setting, or the empty string.
 func (p *parser) get(name string) string {
 	if value, ok := p.flags[name]; ok && *value != "" {
 		return *value
@@ -240,8 +241,8 @@ func (p *parser) get(name string) string {
 	return p.getenv(name)
 }
 
-// choice returns one of several words, by default the first. One of planned is
-// known, and not there yet.
+// choice parses one of several words. The default is the first. The words in
+// planned are valid, but not supported yet.
 func (p *parser) choice(name string, allowed []string, planned ...string) string {
 	value := cmp.Or(p.get(name), allowed[0])
 	if slices.Contains(allowed, value) {
@@ -255,8 +256,8 @@ func (p *parser) choice(name string, allowed []string, planned ...string) string
 	return value
 }
 
-// place returns a place in this process, by default the first of words, or one
-// that an address names.
+// place parses one of several words, or the address of a database. The default is
+// the first word.
 func (p *parser) place(name string, words ...string) place {
 	value := cmp.Or(p.get(name), words[0])
 	if slices.Contains(words, value) {
@@ -288,7 +289,7 @@ func (p *parser) duration(name string) time.Duration {
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 {
-		p.fail(name, "must be a Go duration over zero, such as 90s or 24h")
+		p.fail(name, "must be a positive Go duration, such as 90s or 24h")
 		return 0
 	}
 	return d

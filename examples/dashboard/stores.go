@@ -24,21 +24,20 @@ import (
 	"modernc.org/sqlite"
 )
 
-// place is where sessions are kept, or what cookie sessions share.
+// place is the place of a store or a coordinator.
 type place struct {
-	kind    string           // cookie, memory, or the beginning of an address, such as "postgres"
+	kind    string           // cookie, memory, or the scheme of an address, such as "postgres"
 	dialect sqlstore.Dialect // of a database
-	file    string           // that holds an SQLite database
+	file    string           // of an SQLite database
 
-	// connect prepares the connections to a database, and makes none yet.
+	// connect returns a pool of connections, without connecting.
 	connect func(*slog.Logger) (*sql.DB, error)
 }
 
-// addressForms are the addresses of places outside this process.
+// addressForms are the forms of an address, for messages.
 const addressForms = "sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, mysql://USER:PASSWORD@HOST/DATABASE"
 
-// parseAddress returns the place that an address names, if it is one that this
-// program knows. It opens nothing.
+// parseAddress parses the address of a database. It does not open the database.
 func parseAddress(address string) (place, bool) {
 	kind, rest, found := strings.Cut(address, ":")
 	if !found {
@@ -64,7 +63,7 @@ func sqlitePlace(file string) (place, bool) {
 		if err != nil {
 			return nil, err
 		}
-		// As a URI, in which no character of the name is taken for something else.
+		// In a plain file name, the driver would interpret some characters.
 		return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path}).String())
 	}}, true
 }
@@ -82,8 +81,8 @@ func postgresPlace(address string) (place, bool) {
 	}}, true
 }
 
-// mysqlPlace reads an address such as mysql://user:password@host:3306/database,
-// which may end in parameters of the driver.
+// mysqlPlace parses an address such as mysql://user:password@host:3306/database.
+// Its query has parameters of the driver.
 func mysqlPlace(address string) (place, bool) {
 	u, err := url.Parse(address)
 	if err != nil || !strings.HasPrefix(address, "mysql://") || u.Hostname() == "" || u.Fragment != "" {
@@ -94,8 +93,8 @@ func mysqlPlace(address string) (place, bool) {
 	if port == "" {
 		port = "3306"
 	}
-	// User and password are set as they are: in the driver's own form of an
-	// address not every character can be written.
+	// The user and the password are set separately, because the driver's address
+	// syntax cannot express every character.
 	config, err := mysql.ParseDSN("tcp(" + net.JoinHostPort(u.Hostname(), port) + ")/" + url.PathEscape(database) + "?" + u.RawQuery)
 	if err != nil || database == "" {
 		return place{}, false
@@ -103,7 +102,7 @@ func mysqlPlace(address string) (place, bool) {
 	config.User = u.User.Username()
 	config.Passwd, _ = u.User.Password()
 	return place{kind: "mysql", dialect: sqlstore.MySQL, connect: func(log *slog.Logger) (*sql.DB, error) {
-		config.Logger = slog.NewLogLogger(log.Handler(), slog.LevelDebug) // the store's own errors tell it all
+		config.Logger = slog.NewLogLogger(log.Handler(), slog.LevelDebug) // the store's errors have the same information
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
 			return nil, err
@@ -112,22 +111,22 @@ func mysqlPlace(address string) (place, bool) {
 	}}, true
 }
 
-// stores are what STORE and COORDINATOR name. Cookies need no store, and a
-// coordinator in memory is what the library has by itself.
+// stores has the stores of the settings STORE and COORDINATOR. They are nil for
+// sessions in cookies and for a coordinator in memory, the library's default.
 type stores struct {
 	sessions, coordinator store.Store
 
-	place    place // of the one outside this process, if there is one
+	place    place // of the database, if there is one
 	database *sqlstore.Store
 	db       *sql.DB
 	log      *slog.Logger
 }
 
-// maxConnections is for one process. PostgreSQL allows 100 in all unless it is
-// told otherwise.
+// maxConnections bounds the connections of one process. By default PostgreSQL
+// accepts 100 connections in all.
 const maxConnections = 20
 
-// openStores makes the stores. It does not ask them anything.
+// openStores returns the stores, without connecting to a database.
 func openStores(s settings, log *slog.Logger) (*stores, error) {
 	st := &stores{log: log, place: s.store}
 	target := &st.sessions
@@ -154,9 +153,10 @@ func openStores(s settings, log *slog.Logger) (*stores, error) {
 	return st, nil
 }
 
-// check asks the database for its table, which is made if need be. Its error is
-// one that waiting does not help against: a table that is wrong, a file that
-// can't be opened. A database that is down is not: it may come up.
+// check checks the table in the database, and creates the table if it is missing.
+// It returns only permanent errors: a wrong table, or a file that cannot be
+// opened. If the database is down, check logs a warning, as the database may
+// recover.
 func (st *stores) check(ctx context.Context) error {
 	if st.database == nil {
 		return nil
@@ -182,7 +182,7 @@ func (st *stores) check(ctx context.Context) error {
 	return nil
 }
 
-// isBusy reports whether another process holds the SQLite file.
+// isBusy reports whether another process has locked the SQLite file.
 func isBusy(err error) bool {
 	const busy, locked = 5, 6 // https://www.sqlite.org/rescode.html
 	var e *sqlite.Error
@@ -192,7 +192,7 @@ func isBusy(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded)
 }
 
-// ping reports whether the store answers. Memory and cookies always do.
+// ping returns an error if the database is not available.
 func (st *stores) ping(ctx context.Context) error {
 	if st.database == nil {
 		return nil
@@ -206,6 +206,6 @@ func (st *stores) ping(ctx context.Context) error {
 
 func (st *stores) close() {
 	if st.db != nil {
-		_ = st.db.Close() // all that was to be written has been
+		_ = st.db.Close() // all writes are complete
 	}
 }

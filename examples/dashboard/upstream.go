@@ -13,9 +13,9 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// upstream is an API that is called as the signed-in user.
+// upstream is an API that the app calls as the signed-in user.
 type upstream struct {
-	address string // empty: there is none
+	address string // empty if there is no such API
 	client  *http.Client
 	log     *slog.Logger
 }
@@ -23,13 +23,13 @@ type upstream struct {
 func newUpstream(address string, log *slog.Logger) *upstream {
 	return &upstream{address: address, log: log, client: &http.Client{
 		Timeout: 30 * time.Second,
-		// A redirect would take the user's token to who knows where.
+		// Following a redirect would send the user's token to another address.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// serve asks the API with the user's access token, which is renewed first when
-// it is due, and passes on what it says.
+// serve calls the API with the user's access token and forwards the response. If
+// the token is due for refresh, it is renewed first.
 func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	if u.address == "" {
 		notFound(w, r)
@@ -48,37 +48,37 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := u.client.Do(req)
 	if err == nil && res.StatusCode < 200 {
-		res.Body.Close() // it wants to speak another protocol
+		res.Body.Close() // the API wants to switch protocols
 		err = http.ErrNotSupported
 	}
 	if err != nil {
-		err = fitForLog(err)
+		err = withoutSecrets(err)
 		u.log.WarnContext(r.Context(), "upstream unavailable", "error", err)
 		middleware.Refuse(w, r, &middleware.Problem{
 			Status: http.StatusBadGateway, Code: "upstream_unavailable",
-			Detail: "The API behind this address does not answer.", Err: err,
+			Detail: "The API behind this address is not available.", Err: err,
 		})
 		return
 	}
 	defer res.Body.Close()
 	h := w.Header()
-	h["Content-Type"] = res.Header["Content-Type"] // nil, so that none is made up
+	h["Content-Type"] = res.Header["Content-Type"] // nil if missing, so that net/http does not guess a type
 	if encoding := res.Header["Content-Encoding"]; encoding != nil {
-		h["Content-Encoding"] = encoding // not asked for, and not to be read without
+		h["Content-Encoding"] = encoding // the client needs it to decode the body
 	}
-	// What comes from elsewhere must not run as one of our pages.
+	// A page of the API must not run with the origin of this app.
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(res.StatusCode)
 	if _, err := io.Copy(w, res.Body); err != nil && r.Method != http.MethodHead {
-		panic(http.ErrAbortHandler) // so that nobody takes half an answer for a whole one
+		panic(http.ErrAbortHandler) // closes the connection, so that the client notices the truncation
 	}
 }
 
-// fitForLog returns what an operator should know of a failed call. The texts of
-// other errors may quote the address, which may hold a key, or what the API
-// sent, which has been told the token.
-func fitForLog(err error) error {
+// withoutSecrets returns an error for the log. Other error texts may quote the
+// address, which may contain a key, or the API's response, which may contain the
+// token.
+func withoutSecrets(err error) error {
 	var network *net.OpError
 	var timeout net.Error
 	switch {
@@ -89,5 +89,5 @@ func fitForLog(err error) error {
 	case errors.Is(err, io.EOF):
 		return io.EOF
 	}
-	return errors.New("the answer cannot be used")
+	return errors.New("invalid response")
 }

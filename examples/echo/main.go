@@ -1,5 +1,5 @@
-// Command echo is the least that it takes with Echo: a page for users, a page
-// for admins, and everything to sign in and out.
+// Command echo is a minimal app with Echo: a page for users, a page for admins,
+// and the routes for signing in and out. Start the auth service first:
 //
 //	go run ./examples/authserver
 //	go run ./examples/echo
@@ -32,7 +32,7 @@ func admin(c echo.Context) error { return c.String(200, "You are an admin.") }
 func main() {
 	m, err := session.New(session.Config{
 		Auth: synmetrix.NewClient(cmp.Or(os.Getenv("AUTH_URL"), "http://127.0.0.1:8081")),
-		Keys: []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+		Keys: []session.SecretKey{session.GenerateKey()}, // in production, load a key from the environment
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -14,38 +14,39 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// The headers that tell the service who has asked. The roles are in one each.
+// The header fields that identify the user to the service. Each role has its own
+// field line.
 const (
 	userHeader  = "X-User-Id"
 	rolesHeader = "X-User-Roles"
 )
 
-// newGateway returns a handler that passes on to upstream what users with the
-// role ask for.
+// newGateway returns a handler that forwards the requests of users with the role
+// to upstream.
 func newGateway(m *session.Manager, upstream *url.URL, role string) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(upstream)
-			r.Out.Host = r.In.Host // which the service compares the origin of a WebSocket with
+			r.Out.Host = r.In.Host // services compare it with the Origin of a WebSocket
 			r.SetXForwarded()
-			keepOurCookies(r.Out.Header)
-			// Rewrite comes after the fields that Connection names have been
-			// removed, so that no client can have these removed again.
+			removeOurCookies(r.Out.Header)
+			// A client could name these fields in Connection, to have the proxy
+			// remove them. The proxy does so before it calls Rewrite.
 			identify(r.Out.Header, session.FromContext(r.In.Context()))
 		},
 		ModifyResponse: func(res *http.Response) error {
-			refuseOurCookies(res.Header)
+			rejectOurCookies(res.Header)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, context.Canceled) {
-				middleware.Refuse(w, r, session.ErrEnded) // or the client is gone, and does not care
+				middleware.Refuse(w, r, session.ErrEnded) // or the client has disconnected
 				return
 			}
 			slog.WarnContext(r.Context(), "upstream unavailable", "error", err)
 			middleware.Refuse(w, r, &middleware.Problem{
 				Status: http.StatusBadGateway, Code: "upstream_unavailable",
-				Detail: "The service behind this address does not answer.", Err: err,
+				Detail: "The service behind this address is not available.", Err: err,
 			})
 		},
 	}
@@ -55,7 +56,7 @@ func newGateway(m *session.Manager, upstream *url.URL, role string) http.Handler
 	return middleware.Sessions(m)(mux)
 }
 
-// whileSignedIn ends whatever is on its way, a WebSocket too, when the session
+// whileSignedIn cancels running requests, including WebSockets, when the session
 // ends.
 func whileSignedIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -73,10 +74,11 @@ func whileSignedIn(next http.Handler) http.Handler {
 	})
 }
 
-// identify says in h who is signed in, whatever the client has written there.
+// identify sets the header fields of the signed-in user, and removes those of the
+// client.
 func identify(h http.Header, s *session.Session) {
 	for name := range h {
-		// Some servers take "_" and "-" for the same.
+		// Some servers treat "_" and "-" in names of fields alike.
 		switch http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")) {
 		case userHeader, rolesHeader:
 			delete(h, name)
@@ -84,15 +86,15 @@ func identify(h http.Header, s *session.Session) {
 	}
 	h.Set(userHeader, s.UserID())
 	for _, role := range s.Roles() {
-		h.Add(rolesHeader, url.QueryEscape(role)) // a role may be called anything
+		h.Add(rolesHeader, url.QueryEscape(role)) // the name of a role may contain any character
 	}
 }
 
 // isOurs reports whether a cookie is one of the gateway's own.
 func isOurs(name string) bool { return strings.HasPrefix(name, "__Host-"+cookieName) }
 
-// keepOurCookies removes the gateway's cookies from a request to the service.
-func keepOurCookies(h http.Header) {
+// removeOurCookies removes the gateway's cookies from a request to the service.
+func removeOurCookies(h http.Header) {
 	lines := h["Cookie"]
 	h.Del("Cookie")
 	for _, line := range lines {
@@ -106,8 +108,9 @@ func keepOurCookies(h http.Header) {
 	}
 }
 
-// refuseOurCookies removes cookies that the service sets in the gateway's name.
-func refuseOurCookies(h http.Header) {
+// rejectOurCookies removes cookies of the service that would replace the
+// gateway's.
+func rejectOurCookies(h http.Header) {
 	lines := h["Set-Cookie"]
 	h.Del("Set-Cookie")
 	for _, line := range lines {

@@ -21,8 +21,8 @@ import (
 	"github.com/synmetrix/session/examples/internal/seed"
 )
 
-// service is an internal service that knows nothing of sessions. It shows what
-// it was asked, and speaks a protocol of its own.
+// service is an internal service without sessions. It responds with the request
+// that it received, and can switch to its own protocol.
 func service(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") == "echo" {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -46,7 +46,7 @@ func service(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"header": r.Header, "host": r.Host, "uri": r.RequestURI})
 }
 
-type saw struct {
+type receivedRequest struct {
 	Header http.Header
 	Host   string
 	URI    string
@@ -142,7 +142,7 @@ func TestHeaders(t *testing.T) {
 		"Connection":      {"X-User-Id, X-User-Roles"},
 		"Cookie":          {"mine=a b; __Host-gateway-x=1;quoted=\"q\""},
 	})
-	var got saw
+	var got receivedRequest
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatalf("%d %v: %s", res.StatusCode, err, body)
 	}
@@ -153,10 +153,10 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("%s is %q", rolesHeader, roles)
 	}
 	if strings.Contains(body, "forged") || strings.Contains(body, "root") || strings.Contains(body, "203.0.113.9") {
-		t.Errorf("a header was forged: %s", body)
+		t.Errorf("the service received forged header fields: %s", body)
 	}
 	if strings.Contains(body, "__Host-gateway") {
-		t.Error("the session's cookie was passed on")
+		t.Error("the service received the session's cookie")
 	}
 	if cookies := got.Header["Cookie"]; !slices.Equal(cookies, []string{`mine=a b;quoted="q"`}) {
 		t.Errorf("cookies %q", cookies)
@@ -166,13 +166,13 @@ func TestHeaders(t *testing.T) {
 	}
 	for _, line := range res.Header["Set-Cookie"] {
 		if strings.Contains(line, "forged") {
-			t.Errorf("the service has set %s", line)
+			t.Errorf("the service could set %s", line)
 		}
 	}
 	if !slices.ContainsFunc(res.Header["Set-Cookie"], func(s string) bool { return strings.HasPrefix(s, "theirs=") }) {
-		t.Errorf("its own cookie was lost: %q", res.Header["Set-Cookie"])
+		t.Errorf("the service's own cookie is missing: %q", res.Header["Set-Cookie"])
 	}
-	// And it still works.
+	// The session is still valid.
 	if res, _ := s.get(client, "/", nil); res.StatusCode != 200 {
 		t.Errorf("status %d", res.StatusCode)
 	}
@@ -187,7 +187,7 @@ func TestServiceIsDown(t *testing.T) {
 	}
 }
 
-// dial asks for another protocol.
+// dial sends a request to switch protocols.
 func (s *site) dial(client *http.Client, header ...string) (net io.ReadWriteCloser, r *bufio.Reader, res *http.Response) {
 	s.t.Helper()
 	conn, err := tls.Dial("tcp", s.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
@@ -238,15 +238,15 @@ func TestUpgrade(t *testing.T) {
 	if line, err := r.ReadString('\n'); line != "echo hello\n" {
 		t.Errorf("%q, %v", line, err)
 	}
-	// It ends with the session.
+	// The connection ends with the session.
 	out, err := client.PostForm(s.srv.URL+"/logout", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out.Body.Close()
 	if line, err := r.ReadString('\n'); err == nil {
-		t.Errorf("after the session there is %q", line)
+		t.Errorf("the connection still works after the sign-out: %q", line)
 	} else if strings.Contains(err.Error(), "timeout") {
-		t.Errorf("the connection has outlived its session: %v", err)
+		t.Errorf("the connection is still open after the sign-out: %v", err)
 	}
 }

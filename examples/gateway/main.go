@@ -1,12 +1,12 @@
-// Command gateway puts a sign-in in front of an internal web service that has
-// none: any HTTP service, its WebSockets included. Only users with a role get
-// to it, and it learns from headers who they are.
+// Command gateway protects an internal HTTP service, including its WebSockets,
+// that has no sign-in. Only users with a certain role can reach the service. The
+// gateway sends it the user's ID and roles in header fields.
 //
 //	go run ./examples/authserver
 //	UPSTREAM=http://127.0.0.1:3000 go run ./examples/gateway
 //
-// The service must not be reachable but through the gateway: whoever reaches
-// it otherwise can write the headers as he likes.
+// The service must be reachable only through the gateway. Clients that reach it
+// directly can forge the header fields.
 package main
 
 import (
@@ -27,7 +27,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// cookieName is ours alone: cookies whose names begin with it stay here.
+// cookieName is the prefix of the gateway's cookies. The service never receives
+// or sets cookies with this prefix.
 const cookieName = "gateway"
 
 func main() {
@@ -53,7 +54,7 @@ func main() {
 		}
 	}()
 	<-stop.Done()
-	// What is running may end, but for WebSockets, and so may a refresh.
+	// Wait for requests and refreshes. Shutdown does not wait for WebSockets.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(server.Shutdown(patience), m.Shutdown(patience)); err != nil {
@@ -64,7 +65,7 @@ func main() {
 func newManager(authURL string) (*session.Manager, error) {
 	return session.New(session.Config{
 		Auth:   synmetrix.NewClient(authURL),
-		Keys:   []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+		Keys:   []session.SecretKey{session.GenerateKey()}, // in production, load a key from the environment
 		Cookie: session.Cookie{Name: cookieName},
 	})
 }

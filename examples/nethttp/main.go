@@ -1,5 +1,5 @@
-// Command nethttp is the least that it takes: a page for users, a page for
-// admins, and everything to sign in and out.
+// Command nethttp is a minimal app: a page for users, a page for admins,
+// and the routes for signing in and out. Start the auth service first:
 //
 //	go run ./examples/authserver
 //	go run ./examples/nethttp
@@ -18,7 +18,7 @@ import (
 func newHandler(authURL string) (http.Handler, error) {
 	m, err := session.New(session.Config{
 		Auth: synmetrix.NewClient(authURL),
-		Keys: []session.SecretKey{session.GenerateKey()}, // from the environment, where sessions are to outlive the process
+		Keys: []session.SecretKey{session.GenerateKey()}, // in production, load a key from the environment
 	})
 	if err != nil {
 		return nil, err

@@ -246,7 +246,7 @@ func patientOnlySoLong(t *testing.T, tt target) {
 	if took := time.Since(began); took < 9*time.Second || took > 20*time.Second {
 		t.Errorf("it took %v, want about 10 s", took)
 	}
-	if log := s.Stderr(); !strings.Contains(log, "requests were cut off") || strings.Contains(log, "refreshes were given up") {
+	if log := s.Stderr(); !strings.Contains(log, "requests were aborted") || strings.Contains(log, "refreshes were aborted") {
 		t.Errorf("the log says\n%s", log)
 	}
 }

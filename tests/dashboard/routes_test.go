@@ -42,7 +42,7 @@ func testPagesByRole(t *testing.T, tt target) {
 	}
 
 	b := s.browser(t)
-	if home := b.page("/").isPage(200); !strings.Contains(home.body, "Nobody is signed in") {
+	if home := b.page("/").isPage(200); !strings.Contains(home.body, "You are not signed in") {
 		t.Error("the start page does not show that nobody is signed in")
 	}
 	if got := b.get("/").is(200).object(); got["signed_in"] != false {

@@ -75,8 +75,8 @@ func TestBadSettings(t *testing.T) {
 		{"keys as a flag", []string{"-session-keys=" + keyA}, []string{"-session-keys"}},
 		{"duration", []string{"REFRESH_BEFORE=10"}, []string{"REFRESH_BEFORE", "duration"}},
 		{"grace", []string{"GRACE=soon"}, []string{"GRACE", "duration"}},
-		{"zero grace", []string{"GRACE=0s"}, []string{"GRACE", "over zero"}},
-		{"negative idle timeout", []string{"IDLE_TIMEOUT=-1h"}, []string{"IDLE_TIMEOUT", "over zero"}},
+		{"zero grace", []string{"GRACE=0s"}, []string{"GRACE", "positive"}},
+		{"negative idle timeout", []string{"IDLE_TIMEOUT=-1h"}, []string{"IDLE_TIMEOUT", "positive"}},
 		{"lifetime", []string{"LIFETIME=1d"}, []string{"LIFETIME", "duration"}},
 		{"lifetime too long", []string{"LIFETIME=10000h"}, []string{"LIFETIME", "9600h"}},
 		{"lifetime under idle timeout", []string{"LIFETIME=1h", "IDLE_TIMEOUT=2h"}, []string{"LIFETIME", "IDLE_TIMEOUT"}},
@@ -107,7 +107,7 @@ func TestBadSettings(t *testing.T) {
 		{"metrics to come", []string{"METRICS=127.0.0.1:9090"}, []string{"METRICS", "not supported yet"}},
 		{"unknown flag", []string{"-port=80"}, []string{"-port"}},
 		{"flag without its value", []string{"-addr"}, []string{"-addr"}},
-		{"argument", []string{"-store=memory", "-log-level=info", "-", secret}, []string{"arguments"}},
+		{"argument", []string{"-store=memory", "-log-level=info", "-", secret}, []string{"unexpected argument"}},
 		{"flag beats variable", []string{"LOG_LEVEL=info", "-log-level=trace"}, []string{"LOG_LEVEL"}},
 	}
 	for _, tt := range tests {

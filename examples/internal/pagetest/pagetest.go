@@ -1,4 +1,5 @@
-// Package pagetest tests the small examples, which all do the same.
+// Package pagetest tests the small examples, which are the same app with
+// different routers.
 package pagetest
 
 import (
@@ -24,10 +25,11 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// asProgram has the test's binary run the example and not its tests.
+// asProgram is the variable that makes the test binary run the example instead of
+// its tests.
 const asProgram = "RUN_EXAMPLE"
 
-// Main is all that a TestMain does.
+// Main is the body of each example's TestMain.
 func Main(m *testing.M, program func()) {
 	if os.Getenv(asProgram) != "" {
 		program()
@@ -36,7 +38,7 @@ func Main(m *testing.M, program func()) {
 	os.Exit(m.Run())
 }
 
-// Run tests an example: its pages, that it starts, and that it is short.
+// Run tests an example: its pages, its start, and its length.
 func Run(t *testing.T, newHandler func(*session.Manager) http.Handler) {
 	auth := authtest.NewServer(t, authtest.Options{Accounts: seed.Accounts(), PasswordCost: -1})
 	t.Run("pages", func(t *testing.T) { pages(t, auth, newHandler) })
@@ -100,14 +102,14 @@ func get(t *testing.T, client *http.Client, address string) (status int, body st
 	return res.StatusCode, string(text)
 }
 
-// program starts the example as its user does.
+// program starts the example as a program.
 func program(t *testing.T, auth *authtest.Server) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	l.Close() // free, and hardly taken by another in the next moment
+	l.Close() // the port is free, and probably still is when the program starts
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -133,9 +135,9 @@ func program(t *testing.T, auth *authtest.Server) {
 	}
 }
 
-// most is how many lines a small example may have, but for its imports and
-// its main function.
-const most = 10
+// maxLines bounds the lines of a small example, except its imports and its main
+// function.
+const maxLines = 10
 
 func length(t *testing.T) {
 	files := token.NewFileSet()
@@ -153,7 +155,7 @@ func length(t *testing.T) {
 		}
 		lines += files.Position(decl.End()).Line - files.Position(decl.Pos()).Line + 1
 	}
-	if lines > most {
-		t.Errorf("%d lines, want %d at most", lines, most)
+	if lines > maxLines {
+		t.Errorf("%d lines, want %d at most", lines, maxLines)
 	}
 }

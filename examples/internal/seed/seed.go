@@ -1,4 +1,4 @@
-// Package seed holds the accounts that the examples start with.
+// Package seed has the test accounts of the examples.
 package seed
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// Password opens every seeded account.
+// Password is the password of every account.
 const Password = "correct horse battery staple"
 
-// TOTPSecret is that of the account with a second factor.
+// TOTPSecret is the secret of the account with a second factor.
 const TOTPSecret = "JBSWY3DPEHPK3PXP"
 
-// Accounts returns the accounts: one for each role that the examples know, and
-// one with a second factor.
+// Accounts returns the accounts: one for each role of the examples, and one with
+// a second factor.
 func Accounts() []authtest.Account {
 	return []authtest.Account{
 		{Email: "admin@example.com", Password: Password, Roles: []string{"user", "admin"}},
@@ -26,7 +26,7 @@ func Accounts() []authtest.Account {
 	}
 }
 
-// Print shows the accounts to the person who has started an example.
+// Print prints the accounts.
 func Print(w io.Writer) {
 	fmt.Fprintln(w, "accounts:")
 	for _, a := range Accounts() {
@@ -42,7 +42,7 @@ func Print(w io.Writer) {
 	fmt.Fprintln(w, "password of all:", Password)
 }
 
-// PrintEmail shows an e-mail that the auth service sends. It is meant for
+// PrintEmail prints an e-mail of the auth service. It is for
 // authtest.Options.OnEmail.
 func PrintEmail(w io.Writer, m authtest.Email) {
 	text := "e-mail to " + m.To + ": " + m.Subject
@@ -52,5 +52,5 @@ func PrintEmail(w io.Writer, m authtest.Email) {
 	case m.Ticket != "":
 		text += ": the code is " + m.Ticket
 	}
-	fmt.Fprintln(w, text) // in one piece, for there may be others who write
+	fmt.Fprintln(w, text) // one call, as other goroutines may print at the same time
 }
