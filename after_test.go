@@ -12,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -251,15 +252,15 @@ func TestUnavailableForAWhile(t *testing.T) {
 
 // The same, where the store was down when the request came.
 func TestStoreBackWithinARequest(t *testing.T) {
-	down := &failingStore{}
+	down := &testkit.FailingStore{}
 	a := newApp(t, func(c *session.Config) { down.Store, c.Store = &memstore.Store{Now: c.Now}, down })
 	b := a.signedIn()
-	down.down.Store(true)
+	down.Down.Store(true)
 	b.visit(func(_ context.Context, s *session.Session) {
 		if s.SignedIn() || !errors.Is(s.Err(), session.ErrSessionUnavailable) {
 			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
 		}
-		down.down.Store(false)
+		down.Down.Store(false)
 		a.clock.Advance(time.Minute)
 		if !s.SignedIn() || s.UserID() != "u1" || s.Err() != nil {
 			t.Errorf("user %q (%v)", s.UserID(), s.Err())

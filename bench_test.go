@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -15,7 +16,7 @@ import (
 // a user who has signed in with it.
 func benchManager(tb testing.TB, stored bool) (*session.Manager, http.Header) {
 	tb.Helper()
-	s := &scripted{life: time.Hour}
+	s := &testkit.Service{Life: time.Hour}
 	cfg := session.Config{Auth: s, Keys: []session.SecretKey{session.GenerateKey()}, Logger: slog.New(slog.DiscardHandler)}
 	if stored {
 		cfg.Store = memstore.New()

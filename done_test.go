@@ -8,6 +8,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 )
 
 func isClosed(c <-chan struct{}) bool {
@@ -20,25 +21,25 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 func TestDone(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		s.refresh = func(context.Context, string) (auth.Tokens, error) { return s.tokens("ada"), nil }
-		if !isClosed(c.get().Done()) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("ada"), nil }
+		if !isClosed(c.Get().Done()) {
 			t.Error("without a session Done is not closed")
 		}
-		c.login("ada")
+		c.Login("ada")
 		ctx, leave := context.WithCancel(t.Context())
-		stream := c.do(ctx, nil)
-		other := c.get()
+		stream := c.Do(ctx, nil)
+		other := c.Get()
 		done, again := stream.Done(), stream.Done()
 		if done != again {
 			t.Error("Done returns another channel each time")
 		}
-		time.Sleep(10 * scriptedLife)
+		time.Sleep(10 * testkit.Life)
 		if isClosed(done) || isClosed(other.Done()) {
 			t.Fatal("closed although the session lives")
 		}
-		c.do(t.Context(), func(ctx context.Context, _ *session.Session) {
-			if err := c.m.Logout(ctx); err != nil {
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.M.Logout(ctx); err != nil {
 				t.Error(err)
 			}
 		})
@@ -51,10 +52,10 @@ func TestDone(t *testing.T) {
 }
 
 func TestDoneOfARequestThatIsOver(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		c.login("ada")
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
 		ctx, leave := context.WithCancel(t.Context())
-		done := c.do(ctx, nil).Done()
+		done := c.Do(ctx, nil).Done()
 		leave()
 		synctest.Wait() // nothing of it is left, or the bubble would not end
 		if isClosed(done) {
@@ -64,18 +65,18 @@ func TestDoneOfARequestThatIsOver(t *testing.T) {
 }
 
 func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *scripted, c *visitor, _ *eventLog) {
-		s.refresh = func(context.Context, string) (auth.Tokens, error) { return s.tokens("ada"), nil }
-		c.login("ada")
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("ada"), nil }
+		c.Login("ada")
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
 		// The user comes back every four hours, so that only the lifetime ends it.
 		start, lifetime := time.Now(), 30*24*time.Hour
 		for time.Since(start) < lifetime-5*time.Hour {
 			time.Sleep(4 * time.Hour)
-			c.get()
+			c.Get()
 		}
-		done := c.do(ctx, nil).Done()
+		done := c.Do(ctx, nil).Done()
 		time.Sleep(lifetime - time.Since(start) - time.Millisecond)
 		if isClosed(done) {
 			t.Error("closed before the end")

@@ -22,23 +22,24 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
 
 // stage is where an event is provoked, in virtual time.
 type stage struct {
-	*visitor
+	*testkit.Visitor
 	service *stageService
-	store   *swappingStore // that is asked
-	down    *failingStore  // in front of it
+	store   *swappingStore        // that is asked
+	down    *testkit.FailingStore // in front of it
 	cfg     session.Config
 	seen    *sightings
 }
 
 // stageService is an auth service that does what a case says.
 type stageService struct {
-	*scripted
+	*testkit.Service
 	login  func() (auth.Tokens, error)
 	logout error
 }
@@ -48,14 +49,14 @@ func (s *stageService) Login(ctx context.Context, email, password string) (auth.
 		t, err := s.login()
 		return auth.Grant{Tokens: t}, err
 	}
-	return s.scripted.Login(ctx, email, password)
+	return s.Service.Login(ctx, email, password)
 }
 
 func (s *stageService) Logout(ctx context.Context, t auth.Tokens, all bool) error {
 	if s.logout != nil {
 		return s.logout
 	}
-	return s.scripted.Logout(ctx, t, all)
+	return s.Service.Logout(ctx, t, all)
 }
 
 // sightings are events as the app and the log get them.
@@ -107,40 +108,40 @@ func (s *sightings) of(t *testing.T, name, reason string) (events []session.Even
 }
 
 // ask asks who is signed in.
-func (st *stage) ask() { st.get() }
+func (st *stage) ask() { st.Get() }
 
 // with asks as the same browser does, of a Manager with other settings.
-func (st *stage) with(set func(*session.Config)) *visitor {
+func (st *stage) with(set func(*session.Config)) *testkit.Visitor {
 	cfg := st.cfg
 	set(&cfg)
 	m, err := session.New(cfg)
 	if err != nil {
-		st.t.Fatal(err)
+		st.T.Fatal(err)
 	}
-	return &visitor{st.t, m, st.jar}
+	return &testkit.Visitor{T: st.T, M: m, Jar: st.Jar}
 }
 
 // late is the browser as it was.
-func (st *stage) late() *visitor {
+func (st *stage) late() *testkit.Visitor {
 	jar := map[string]string{}
-	for name, value := range st.jar {
+	for name, value := range st.Jar {
 		jar[name] = value
 	}
-	return &visitor{st.t, st.m, jar}
+	return &testkit.Visitor{T: st.T, M: st.M, Jar: jar}
 }
 
 func (st *stage) calls(f func(context.Context) error) {
-	st.t.Helper()
-	st.do(st.t.Context(), func(ctx context.Context, _ *session.Session) {
+	st.T.Helper()
+	st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) {
 		if err := f(ctx); err != nil {
-			st.t.Error(err)
+			st.T.Error(err)
 		}
 	})
 }
 
 // refreshes makes every refresh do this from now on.
 func (st *stage) refreshes(f func() (auth.Tokens, error)) {
-	st.service.refresh = func(context.Context, string) (auth.Tokens, error) { return f() }
+	st.service.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return f() }
 }
 
 func (st *stage) fails(errs ...error) {
@@ -152,7 +153,7 @@ func (st *stage) expire() { time.Sleep(20 * time.Minute) }
 
 // odd is tokens whose roles are no list.
 func (st *stage) odd() (auth.Tokens, error) {
-	t := st.service.tokens("u1")
+	t := st.service.Issue("u1")
 	parts := strings.Split(t.AccessToken, ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	parts[1] = base64.RawURLEncoding.EncodeToString(bytes.Replace(payload, []byte(`["user"]`), []byte(`"admin"`), 1))
@@ -179,7 +180,7 @@ func (st *stage) unknown() {
 
 // otherUser has it renew somebody else's tokens.
 func (st *stage) otherUser() {
-	st.refreshes(func() (auth.Tokens, error) { return st.service.tokens("u2"), nil })
+	st.refreshes(func() (auth.Tokens, error) { return st.service.Issue("u2"), nil })
 	st.expire()
 	st.ask()
 }
@@ -213,64 +214,64 @@ var eventCases = []struct {
 	{name: "session_started", provoke: func(*stage) {}},
 	{name: "session_refreshed", provoke: func(st *stage) { st.expire(); st.ask() }},
 
-	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.m.Logout) }},
-	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.m.LogoutAll) }},
+	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
+	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.M.LogoutAll) }},
 	{name: "session_ended", reason: "logout_all", kind: storedKind, times: 2, provoke: func(st *stage) {
-		other := &visitor{st.t, st.m, map[string]string{}}
-		other.login("u1")
-		st.calls(st.m.LogoutAll)
+		other := &testkit.Visitor{T: st.T, M: st.M, Jar: map[string]string{}}
+		other.Login("u1")
+		st.calls(st.M.LogoutAll)
 	}},
-	{name: "session_ended", reason: "replaced_by_login", provoke: func(st *stage) { st.login("u1") }},
+	{name: "session_ended", reason: "replaced_by_login", provoke: func(st *stage) { st.Login("u1") }},
 	{name: "session_ended", reason: "refresh_refused", provoke: (*stage).refused},
 	{name: "session_ended", reason: "refresh_outcome_unknown", provoke: (*stage).unknown},
 	{name: "session_ended", reason: "refresh_other_user", level: slog.LevelError, provoke: (*stage).otherUser},
 	{name: "session_ended", reason: "idle_timeout", kind: cookieKind, provoke: (*stage).idle},
 	{name: "session_ended", reason: "lifetime", kind: cookieKind, provoke: (*stage).lifetime},
 	{name: "session_ended", reason: "login_not_delivered", provoke: func(st *stage) {
-		r, x := st.m.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
-		if err := st.m.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
-			st.t.Errorf("login after the answer has begun: %v", err)
+		if err := st.M.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
+			st.T.Errorf("login after the answer has begun: %v", err)
 		}
 	}},
 
-	{name: "cookie_refused", reason: "unreadable", nobodys: true, provoke: func(st *stage) { st.jar["__Host-session"] += "A"; st.ask() }},
-	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.Logout); late.get() }},
-	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.m.LogoutAll); late.get() }},
-	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.login("u1"); late.get() }},
+	{name: "cookie_refused", reason: "unreadable", nobodys: true, provoke: func(st *stage) { st.Jar["__Host-session"] += "A"; st.ask() }},
+	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.Logout); late.Get() }},
+	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.LogoutAll); late.Get() }},
+	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.Login("u1"); late.Get() }},
 	{name: "cookie_refused", reason: "refresh_refused", provoke: (*stage).refused},
 	{name: "cookie_refused", reason: "refresh_outcome_unknown", provoke: (*stage).unknown},
 	{name: "cookie_refused", reason: "refresh_other_user", provoke: (*stage).otherUser},
 	{name: "cookie_refused", reason: "idle_timeout", kind: cookieKind, provoke: (*stage).idle},
 	{name: "cookie_refused", reason: "lifetime", kind: cookieKind, provoke: (*stage).lifetime},
 	{name: "cookie_refused", reason: "revoked", unread: true, kind: storedKind, provoke: func(st *stage) {
-		if err := st.store.Delete(st.t.Context(), st.store.put[0]); err != nil {
-			st.t.Error(err)
+		if err := st.store.Delete(st.T.Context(), st.store.put[0]); err != nil {
+			st.T.Error(err)
 		}
 		st.ask()
 	}},
 
 	{name: "access_denied", provoke: func(st *stage) {
-		st.do(st.t.Context(), func(_ context.Context, s *session.Session) {
+		st.Do(st.T.Context(), func(_ context.Context, s *session.Session) {
 			_ = s.Authorize(func(s *session.Session) bool { return s.HasRole("admin") })
 		})
 	}},
 	{name: "cross_origin_refused", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
-		_ = st.m.CheckOrigin(r)
+		_ = st.M.CheckOrigin(r)
 	}},
 	{name: "cookies_dropped", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
 		r := httptest.NewRequest("GET", "http://app.example.org/login", nil)
 		for range 3 {
-			if !st.m.DropsCookies(r) {
-				st.t.Error("plain HTTP is not noticed")
+			if !st.M.DropsCookies(r) {
+				st.T.Error("plain HTTP is not noticed")
 			}
 		}
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at login
 		st.service.login = st.odd
-		st.login("u1")
+		st.Login("u1")
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at a refresh
 		st.refreshes(st.odd)
@@ -278,7 +279,7 @@ var eventCases = []struct {
 		st.ask()
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // after a change of settings
-		st.with(func(c *session.Config) { c.Claims.UserID = []string{"another-name"} }).get()
+		st.with(func(c *session.Config) { c.Claims.UserID = []string{"another-name"} }).Get()
 	}},
 	{name: "login_refused", nobodys: true, provoke: func(st *stage) {
 		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
@@ -296,7 +297,7 @@ var eventCases = []struct {
 	}},
 	{name: "revoke_failed", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
 		st.service.logout = auth.ErrUnavailable
-		st.calls(st.m.Logout)
+		st.calls(st.M.Logout)
 	}},
 	{name: "record_corrupt", level: slog.LevelError, unread: true, kind: storedKind, provoke: func(st *stage) {
 		st.store.alter = func(r *store.Record) { r.Data, r.Version = []byte("x"), r.Version+1 }
@@ -304,31 +305,31 @@ var eventCases = []struct {
 		st.store.alter = nil
 	}},
 	{name: "store_unavailable", level: slog.LevelError, unread: true, provoke: func(st *stage) { // when a session is loaded
-		st.down.down.Store(true)
+		st.down.Down.Store(true)
 		st.ask()
-		st.down.down.Store(false)
+		st.down.Down.Store(false)
 	}},
 	{name: "store_unavailable", level: slog.LevelError, provoke: func(st *stage) { // when it is saved
-		st.do(st.t.Context(), func(ctx context.Context, s *session.Session) {
+		st.Do(st.T.Context(), func(ctx context.Context, s *session.Session) {
 			if err := favorite.Set(s, "dark"); err != nil {
-				st.t.Error(err)
+				st.T.Error(err)
 			}
-			st.down.down.Store(true)
+			st.down.Down.Store(true)
 			if err := s.Save(ctx); !errors.Is(err, session.ErrSessionUnavailable) {
-				st.t.Errorf("save: %v", err)
+				st.T.Errorf("save: %v", err)
 			}
-			st.down.down.Store(false)
+			st.down.Down.Store(false)
 		})
 	}},
 	{name: "tokens_unwritten", level: slog.LevelError, provoke: func(st *stage) {
-		st.refreshes(func() (auth.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.refreshes(func() (auth.Tokens, error) { st.down.Down.Store(true); return st.service.Issue("u1"), nil })
 		st.expire()
 		st.ask()
-		st.down.down.Store(false)
+		st.down.Down.Store(false)
 	}},
 	{name: "tokens_unwritten", level: slog.LevelError, kind: cookieKind, provoke: func(st *stage) { // too large for cookies
 		st.refreshes(func() (auth.Tokens, error) {
-			t := st.service.tokens("u1")
+			t := st.service.Issue("u1")
 			t.AccessToken += strings.Repeat("A", 20_000)
 			return t, nil
 		})
@@ -336,17 +337,17 @@ var eventCases = []struct {
 		st.ask()
 	}},
 	{name: "tokens_lost", level: slog.LevelError, provoke: func(st *stage) {
-		st.refreshes(func() (auth.Tokens, error) { st.down.down.Store(true); return st.service.tokens("u1"), nil })
+		st.refreshes(func() (auth.Tokens, error) { st.down.Down.Store(true); return st.service.Issue("u1"), nil })
 		st.expire()
 		st.ask()
 		time.Sleep(2 * time.Hour)
-		st.down.down.Store(false)
+		st.down.Down.Store(false)
 	}},
 }
 
 // tries signs in, which fails.
 func (st *stage) tries() (err error) {
-	st.do(st.t.Context(), func(ctx context.Context, _ *session.Session) { err = st.m.Login(ctx, "u1", "password") })
+	st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) { err = st.M.Login(ctx, "u1", "password") })
 	return err
 }
 
@@ -389,10 +390,10 @@ func TestEvents(t *testing.T) {
 }
 
 func newStage(t *testing.T, kind string) *stage {
-	service := &stageService{scripted: &scripted{}}
+	service := &stageService{Service: &testkit.Service{}}
 	swap := &swappingStore{Store: memstore.New()}
-	st := &stage{service: service, store: swap, down: &failingStore{Store: swap}, seen: &sightings{}}
-	st.refreshes(func() (auth.Tokens, error) { return service.tokens("u1"), nil })
+	st := &stage{service: service, store: swap, down: &testkit.FailingStore{Store: swap}, seen: &sightings{}}
+	st.refreshes(func() (auth.Tokens, error) { return service.Issue("u1"), nil })
 	st.cfg = session.Config{
 		Auth: service, Keys: []session.SecretKey{session.GenerateKey()}, IdleTimeout: time.Hour, Lifetime: 5 * time.Hour, OnEvent: st.seen.hook,
 		Logger: slog.New(slog.NewJSONHandler(st.seen, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -411,8 +412,8 @@ func newStage(t *testing.T, kind string) *stage {
 			t.Error(err)
 		}
 	})
-	st.visitor = &visitor{t, m, map[string]string{}}
-	st.login("u1")
+	st.Visitor = &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+	st.Login("u1")
 	return st
 }
 
@@ -481,7 +482,7 @@ func TestEventsAtCommit(t *testing.T) {
 		}
 		var mu sync.Mutex
 		var all []told
-		down := &failingStore{}
+		down := &testkit.FailingStore{}
 		a := newApp(t, func(c *session.Config) {
 			down.Store = &memstore.Store{Now: c.Now}
 			if stored {
@@ -494,7 +495,7 @@ func TestEventsAtCommit(t *testing.T) {
 				defer mu.Unlock()
 				all = append(all, told{e, ctx, ctx.Err() == nil})
 				if e.Name == session.EventStoreUnavailable {
-					down.down.Store(false)
+					down.Down.Store(false)
 				}
 			}
 		})
@@ -508,7 +509,7 @@ func TestEventsAtCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		leave()
-		down.down.Store(true)
+		down.Down.Store(true)
 		if err := x.Commit(http.Header{}); stored != errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("commit: %v", err)
 		}
@@ -536,7 +537,7 @@ func TestEventsAtCommit(t *testing.T) {
 // Values that are saved at the end of a stored session's request are part of
 // the request, too.
 func TestEventsAtEnd(t *testing.T) {
-	down := &failingStore{}
+	down := &testkit.FailingStore{}
 	var value any
 	a := newApp(t, func(c *session.Config) {
 		down.Store = &memstore.Store{Now: c.Now}
@@ -553,7 +554,7 @@ func TestEventsAtEnd(t *testing.T) {
 	if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
 		t.Fatal(err)
 	}
-	down.down.Store(true)
+	down.Down.Store(true)
 	if err := x.End(); !errors.Is(err, session.ErrSessionUnavailable) || value != "trace-1" {
 		t.Errorf("end: %v; the event's context has %v", err, value)
 	}
@@ -565,7 +566,7 @@ func TestTokensThatFitNoCookieAreReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, cookieKind)
 		st.refreshes(func() (auth.Tokens, error) {
-			tokens := st.service.tokens("u1")
+			tokens := st.service.Issue("u1")
 			tokens.AccessToken += strings.Repeat("A", 20_000)
 			return tokens, nil
 		})

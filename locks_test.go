@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -131,7 +132,7 @@ func TestNobodyWaitsForAnothersStore(t *testing.T) {
 // called.
 func TestHooksMayUseTheSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
-		down := &failingStore{}
+		down := &testkit.FailingStore{}
 		var m *session.Manager
 		var names []string
 		use := func(ctx context.Context) {
@@ -163,7 +164,7 @@ func TestHooksMayUseTheSession(t *testing.T) {
 		if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
 			t.Fatal(err)
 		}
-		down.down.Store(true)
+		down.Down.Store(true)
 		if err := x.Commit(http.Header{}); !errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("commit: %v", err)
 		}

@@ -6,43 +6,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
-	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store/memstore"
 )
-
-// failingStore does not answer while it is down.
-type failingStore struct {
-	store.Store
-	down atomic.Bool
-}
-
-var errDown = errors.New("store: down")
-
-func (s *failingStore) Get(ctx context.Context, key string) (store.Record, error) {
-	if s.down.Load() {
-		return store.Record{}, errDown
-	}
-	return s.Store.Get(ctx, key)
-}
-
-func (s *failingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	if s.down.Load() {
-		return errDown
-	}
-	return s.Store.Put(ctx, rec, prev)
-}
 
 // A coordinator that does not answer keeps nobody from signing in: of a new
 // session it could not know anything.
 func TestLoginWithoutCoordinator(t *testing.T) {
-	shared := &failingStore{Store: memstore.New()}
-	shared.down.Store(true)
+	shared := &testkit.FailingStore{Store: memstore.New()}
+	shared.Down.Store(true)
 	a := newApp(t, func(c *session.Config) { c.Coordinator, c.Now = shared, nil })
 	b := a.signedIn()
 	b.visit(func(_ context.Context, s *session.Session) {
@@ -50,7 +27,7 @@ func TestLoginWithoutCoordinator(t *testing.T) {
 			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
 		}
 	})
-	shared.down.Store(false)
+	shared.Down.Store(false)
 	b.is(true)
 	if n := a.auth.liveTokens(); n != 1 {
 		t.Errorf("%d refresh tokens live, want 1", n)
@@ -61,7 +38,7 @@ func TestLoginWithoutCoordinator(t *testing.T) {
 // not been sent, is nobody's: its tokens are given back.
 func TestLoginIsNotDelivered(t *testing.T) {
 	for _, back := range []bool{true, false} {
-		shared := &failingStore{Store: memstore.New()}
+		shared := &testkit.FailingStore{Store: memstore.New()}
 		a := newApp(t, func(c *session.Config) { c.Store, c.Now = shared, nil })
 		r, x := a.Begin(httptest.NewRequest("POST", "/login", nil))
 		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
@@ -70,13 +47,13 @@ func TestLoginIsNotDelivered(t *testing.T) {
 		if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
 			t.Fatal(err)
 		}
-		shared.down.Store(true)
+		shared.Down.Store(true)
 		h := http.Header{}
 		if err := x.Commit(h); !errors.Is(err, session.ErrSessionUnavailable) || len(h["Set-Cookie"]) > 0 {
 			t.Errorf("commit: %v, cookies %q", err, h["Set-Cookie"])
 		}
 		if back {
-			shared.down.Store(false)
+			shared.Down.Store(false)
 		}
 		_ = x.End()                                              // its failure has been told
 		if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -17,7 +18,7 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 	turned := slices.Clone(keys)
 	slices.Reverse(turned)
 	for _, stored := range []bool{true, false} {
-		shared := &stallingStore{Store: memstore.New(), still: make(chan struct{}, 1)}
+		shared := struct{ store.Store }{memstore.New()}
 		process := func(keys []session.SecretKey) *app {
 			return newApp(t, func(cfg *session.Config) {
 				cfg.Keys = keys
@@ -47,7 +48,7 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 func TestOldKeyIsTakenAway(t *testing.T) {
 	older, newer := session.GenerateKey(), session.GenerateKey()
 	for _, stored := range []bool{true, false} {
-		shared := &stallingStore{Store: memstore.New(), still: make(chan struct{}, 1)}
+		shared := struct{ store.Store }{memstore.New()}
 		process := func(keys ...session.SecretKey) *app {
 			return newApp(t, func(cfg *session.Config) {
 				cfg.Keys = keys

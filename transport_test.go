@@ -19,6 +19,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/synmetrix"
@@ -177,8 +178,8 @@ func TestTransportSendsTheTokenToNamedHostsOnly(t *testing.T) {
 // had before, knows the new one.
 func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
-		shared := &failingStore{} // is not the process's own memory
-		var old string            // the browser's cookies
+		shared := &testkit.FailingStore{} // is not the process's own memory
+		var old string                    // the browser's cookies
 		var other *session.Manager
 		known := make(chan string, 1) // the token that the other process has
 		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -27,6 +27,7 @@ var floors = []floor{
 	{[]string{"internal/guard"}, []string{"auth", "store"}, nil},
 	{[]string{"internal/keeper"}, []string{"auth", "internal/cache", "internal/guard", "internal/seal", "store"}, nil},
 	{[]string{""}, []string{"auth", "internal/cache", "internal/cookies", "internal/guard", "internal/keeper", "internal/nostore", "internal/seal", "store", "store/memstore"}, nil},
+	{[]string{"internal/testkit"}, []string{"", "auth", "store", "store/memstore"}, nil},
 	{[]string{"middleware"}, []string{"", "auth", "internal/nostore"}, nil},
 	{[]string{"synmetrix"}, []string{"auth"}, nil},
 	{[]string{"authtest"}, nil, []string{"github.com/golang-jwt/jwt/v5", "github.com/pquerna/otp/...", "golang.org/x/crypto/bcrypt"}},
@@ -39,7 +40,7 @@ var floors = []floor{
 // testKit is made for tests. No program should hold any of it, nor what it is
 // made of.
 var (
-	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit/scale", "sessiontest", "store/storetest"}
+	testKit     = []string{"adapters/internal/adaptertest", "internal/testkit", "authtest", "internal/testkit/scale", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
 )
 

@@ -252,7 +252,7 @@ func TestContributorsCommands(t *testing.T) {
 		t.Fatalf("found the commands %q, want 5 or more", all)
 	}
 	var tests strings.Builder
-	for _, file := range files(t, "*_test.go", "tests/*/*_test.go") {
+	for _, file := range files(t, "*_test.go", "internal/*/*_test.go", "tests/*/*_test.go") {
 		tests.WriteString(page(t, file))
 	}
 	for _, command := range all {

@@ -1,4 +1,4 @@
-package session_test
+package keeper_test
 
 import (
 	"context"

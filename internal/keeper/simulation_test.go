@@ -1,4 +1,4 @@
-package session_test
+package keeper_test
 
 import (
 	"context"
@@ -28,7 +28,7 @@ import (
 // testing/synctest. Everything that can be late, lost, wrong or dead is so at
 // random; what must hold all the same is checked. A failure names the seed:
 //
-//	go test -run TestSimulation -sim.seed 1234 .
+//	go test -run TestSimulation -sim.seed 1234 ./internal/keeper
 
 var (
 	simSeed  = flag.Int64("sim.seed", -1, "run this seed of the simulation alone")

@@ -1,4 +1,4 @@
-package session_test
+package keeper_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -32,19 +33,19 @@ func (h *hangingStore) Get(ctx context.Context, key string) (store.Record, error
 func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hangingStore{Store: memstore.New()}
-		s := &scripted{life: time.Hour}
+		s := &testkit.Service{Life: time.Hour}
 		m, err := session.New(session.Config{Auth: s, Keys: []session.SecretKey{session.GenerateKey()}, Store: h})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &visitor{t: t, m: m, jar: map[string]string{}}
-		c.login("ada")
+		c := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+		c.Login("ada")
 		h.hangs.Store(true)
 		var slow int
 		start := time.Now()
 		for time.Since(start) < time.Minute {
 			before := time.Now()
-			if v := c.get(); !errors.Is(v.Err(), session.ErrSessionUnavailable) {
+			if v := c.Get(); !errors.Is(v.Err(), session.ErrSessionUnavailable) {
 				t.Fatalf("error %v; want unavailable", v.Err())
 			}
 			if time.Since(before) > 0 {
@@ -57,7 +58,7 @@ func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 		}
 		h.hangs.Store(false)
 		start = time.Now()
-		for !c.get().SignedIn() {
+		for !c.Get().SignedIn() {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if d := time.Since(start); d > time.Second {
@@ -68,10 +69,10 @@ func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 			h.hangs.Store(true)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			time.AfterFunc(time.Millisecond, cancel)
-			c.do(ctx, nil)
+			c.Do(ctx, nil)
 			h.hangs.Store(false)
 		}
-		if v := c.get(); !v.SignedIn() {
+		if v := c.Get(); !v.SignedIn() {
 			t.Errorf("after cancelled requests: %v", v.Err())
 		}
 	})

@@ -1,0 +1,249 @@
+package keeper_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+var favorite = session.NewKey[string]("favorite")
+
+// atOnce is how many refreshes of one process are on the wire at one time.
+const atOnce = 64
+
+// A refresh that waits for its turn keeps its lease: nobody else sends the same
+// refresh token.
+func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			time.Sleep(8 * time.Second)
+			return s.Issue("ada"), nil
+		}
+		clients := testkit.SignedIn(t, a, atOnce+20)
+		var wg sync.WaitGroup
+		for _, m := range []*session.Manager{a, b} {
+			for _, c := range clients {
+				wg.Go(func() {
+					if v := c.At(m).Get(); !v.SignedIn() {
+						t.Errorf("not signed in: %v", v.Err())
+					}
+				})
+			}
+			time.Sleep(time.Second) // so that all are the first process's
+		}
+		wg.Wait()
+		if n := s.Refreshed(); n != len(clients) {
+			t.Errorf("%d refreshes, want %d", n, len(clients))
+		}
+	})
+}
+
+// Where so many values are written that the lease itself does not get its turn,
+// those that the same process writes renew it, too: it is alive.
+func TestLeaseIsKeptByOtherWrites(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, st *testkit.StallingStore) {
+		if !a.Stored() {
+			return // a cookie session's values are not written
+		}
+		type ours struct{}
+		var calling atomic.Bool
+		st.Late = func(ctx context.Context) bool { return calling.Load() && ctx.Value(ours{}) == nil }
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			calling.Store(true)
+			defer calling.Store(false)
+			time.Sleep(8 * time.Second)
+			return s.Issue("ada"), nil
+		}
+		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+		c.Login("ada")
+		time.Sleep(testkit.Life - 4*time.Second) // the token is due, and still good
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			c.At(a).Do(t.Context(), func(ctx context.Context, s *session.Session) {
+				for range 8 {
+					if err := favorite.Set(s, "dark"); err != nil {
+						t.Error(err)
+					}
+					if err := s.Save(context.WithValue(ctx, ours{}, true)); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		})
+		time.Sleep(100 * time.Millisecond)
+		if v := c.At(b).Get(); !v.SignedIn() {
+			t.Errorf("not signed in: %v", v.Err())
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if n := s.Refreshed(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+// One that has lost its lease while it waited sends nothing.
+func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
+		used, release := map[string]int{}, make(chan struct{})
+		slow := true
+		s.OnRefresh = func(_ context.Context, token string) (auth.Tokens, error) {
+			s.Mu.Lock()
+			used[token]++
+			wait := slow
+			s.Mu.Unlock()
+			if wait {
+				<-release
+			}
+			return s.Issue("ada"), nil
+		}
+		clients := testkit.SignedIn(t, a, atOnce+1)
+		var wg sync.WaitGroup
+		for i, c := range clients {
+			if i == atOnce {
+				time.Sleep(time.Second) // the last one finds all places taken
+			}
+			wg.Go(func() {
+				if v := c.At(a).Get(); !v.SignedIn() {
+					t.Errorf("not signed in: %v", v.Err())
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		stall.Stop()
+		s.Mu.Lock()
+		slow = false
+		s.Mu.Unlock()
+		if v := clients[atOnce].At(b).Get(); !v.SignedIn() {
+			t.Errorf("not signed in where it was taken over: %v", v.Err())
+		}
+		close(release)
+		stall.Start()
+		wg.Wait()
+		for token, n := range used {
+			if n > 1 {
+				t.Errorf("%s was used %d times", token, n)
+			}
+		}
+		if len(used) != len(clients) {
+			t.Errorf("%d refresh tokens were used, want %d", len(used), len(clients))
+		}
+	})
+}
+
+// stalledWrites is a store whose writes stall for a while now and then. Reads
+// go on.
+type stalledWrites struct {
+	store.Store
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (s *stalledWrites) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.mu.Lock()
+	wait := time.Until(s.until)
+	s.mu.Unlock()
+	time.Sleep(wait)
+	return s.Store.Put(ctx, rec, prev)
+}
+
+// No refresh token is used twice where the store's writes stall for longer than
+// a lease lasts: the silence of its holder proves nothing then.
+func TestStalledWritesAreNoDeath(t *testing.T) {
+	for _, long := range []time.Duration{time.Second, 3500 * time.Millisecond, 5 * time.Second, 8 * time.Second} {
+		for at := range 16 {
+			synctest.Test(t, func(t *testing.T) {
+				s, shared := &testkit.Service{}, &stalledWrites{Store: memstore.New()}
+				used := map[string]int{}
+				s.OnRefresh = func(_ context.Context, rt string) (auth.Tokens, error) {
+					s.Mu.Lock()
+					used[rt]++
+					s.Mu.Unlock()
+					time.Sleep(8 * time.Second)
+					return s.Issue("ada"), nil
+				}
+				keys := []session.SecretKey{session.GenerateKey()}
+				var all []*session.Manager
+				for range 3 {
+					m, err := session.New(session.Config{
+						Auth: s, Keys: keys, Store: shared, StoreTimeout: time.Minute, AuthTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, m)
+				}
+				c := testkit.SignedIn(t, all[0], 1)[0]
+				var wg sync.WaitGroup
+				for _, m := range all {
+					for range 5 {
+						wg.Go(func() {
+							if v := c.At(m).Get(); !v.SignedIn() {
+								t.Errorf("not signed in: %v", v.Err())
+							}
+						})
+					}
+				}
+				time.Sleep(time.Duration(at) * 400 * time.Millisecond)
+				shared.mu.Lock()
+				shared.until = time.Now().Add(long)
+				shared.mu.Unlock()
+				wg.Wait()
+				for rt, n := range maps.All(used) {
+					if n > 1 {
+						t.Errorf("%s was used %d times; writes stalled for %v", rt, n, long)
+					}
+				}
+				for _, m := range all {
+					if err := m.Shutdown(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// After a holder's death others go on within two leases and a claim.
+func TestTakeOverAfterADeath(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
+		calls := 0
+		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
+			s.Mu.Lock()
+			calls++
+			first := calls == 1
+			s.Mu.Unlock()
+			if first {
+				stall.Stop() // the process has died
+				<-ctx.Done()
+				return auth.Tokens{}, auth.ErrUnavailable
+			}
+			return s.Issue("ada"), nil
+		}
+		c := testkit.SignedIn(t, a, 1)[0]
+		dead := c.At(a)
+		go dead.Get()
+		time.Sleep(100 * time.Millisecond)
+		start := time.Now()
+		if v := c.At(b).Get(); !v.SignedIn() {
+			t.Errorf("not signed in: %v", v.Err())
+		}
+		if took := time.Since(start); took > 6*time.Second {
+			t.Errorf("taken over after %v", took)
+		}
+		time.Sleep(4 * time.Minute)
+		stall.Start()
+	})
+}

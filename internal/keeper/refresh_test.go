@@ -1,0 +1,342 @@
+package keeper_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
+)
+
+func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
+		c.Login("ada")
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("mallory"), nil }
+		time.Sleep(2 * testkit.Life)
+		if v := c.Get(); v.SignedIn() || v.Err() != nil {
+			t.Errorf("signed in %v as %q, error %v; want signed out", v.SignedIn(), v.UserID(), v.Err())
+		}
+		if !e.Has(session.EventSessionEnded, "refresh_other_user") {
+			t.Error("no event for it")
+		}
+		synctest.Wait()
+		if single, _, _ := s.Revoked(); !slices.Equal(single, []string{"rt-2"}) {
+			t.Errorf("given back: %v; want the other user's token", single)
+		}
+		if len(c.Jar) != 0 {
+			t.Errorf("%d cookies left", len(c.Jar))
+		}
+	})
+}
+
+func TestServiceThatDoesNotRotateKeepsTheRefreshToken(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
+		s.OnRefresh = func(_ context.Context, rt string) (auth.Tokens, error) {
+			if rt != "rt-1" {
+				t.Errorf("refreshed with %s", rt)
+			}
+			tokens := s.Issue("ada")
+			tokens.RefreshToken = ""
+			return tokens, nil
+		}
+		for range 3 {
+			time.Sleep(2 * testkit.Life)
+			if !c.Get().SignedIn() {
+				t.Fatal("signed out")
+			}
+		}
+		if s.Refreshed() != 3 {
+			t.Errorf("%d refreshes, want 3", s.Refreshed())
+		}
+	})
+}
+
+func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
+		release := make(chan struct{})
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			<-release
+			return s.Issue("ada"), nil
+		}
+		time.Sleep(testkit.Life - 2*time.Second)
+		waits := func() (time.Duration, bool) {
+			start := time.Now()
+			signedIn := c.Get().SignedIn()
+			return time.Since(start), signedIn
+		}
+		if d, ok := waits(); !ok || d != time.Second {
+			t.Errorf("the first waited %v, signed in %v; want a second", d, ok)
+		}
+		for range 3 {
+			if d, ok := waits(); !ok || d != 0 {
+				t.Errorf("one more waited %v, signed in %v; want none", d, ok)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if s.Refreshed() != 1 {
+			t.Errorf("%d refreshes, want 1", s.Refreshed())
+		}
+	})
+}
+
+func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
+		c.Login("ada")
+		lost := &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
+		refused := &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			if s.Refreshed() == 1 {
+				return auth.Tokens{}, lost
+			}
+			return auth.Tokens{}, refused
+		}
+		time.Sleep(2 * testkit.Life)
+		v := c.Get()
+		var unavailable *session.UnavailableError
+		if !errors.As(v.Err(), &unavailable) || unavailable.RetryAfter <= 0 {
+			t.Fatalf("error %v; want unavailable, with a pause", v.Err())
+		}
+		if c.Get(); s.Refreshed() != 1 {
+			t.Error("tried again without a pause")
+		}
+		time.Sleep(unavailable.RetryAfter)
+		start := time.Now()
+		if v := c.Get(); v.SignedIn() || v.Err() != nil {
+			t.Errorf("signed in %v, error %v; want signed out", v.SignedIn(), v.Err())
+		}
+		// The first attempt was this process's own: there is no other process
+		// whose write could still come.
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("refused after %v; want at once", waited)
+		}
+		if !e.Has(session.EventSessionEnded, "refresh_outcome_unknown") || s.Refreshed() != 2 {
+			t.Errorf("%d refreshes, events %v", s.Refreshed(), e.All())
+		}
+	})
+}
+
+func TestRefreshesOnTheWireAreBounded(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		var now, most int
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			s.Mu.Lock()
+			now++
+			most = max(most, now)
+			s.Mu.Unlock()
+			time.Sleep(4 * time.Second)
+			s.Mu.Lock()
+			now--
+			s.Mu.Unlock()
+			return s.Issue("ada"), nil
+		}
+		var clients []*testkit.Visitor
+		for range 250 {
+			one := &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
+			one.Login("ada")
+			clients = append(clients, one)
+		}
+		time.Sleep(2 * testkit.Life)
+		var wg sync.WaitGroup
+		var served, told int
+		for _, one := range clients {
+			wg.Go(func() {
+				v := one.Get()
+				s.Mu.Lock()
+				defer s.Mu.Unlock()
+				if v.SignedIn() {
+					served++
+				} else if errors.Is(v.Err(), session.ErrSessionUnavailable) {
+					told++
+				}
+			})
+		}
+		wg.Wait()
+		if most != 64 || served < 128 || served+told != len(clients) {
+			t.Errorf("%d on the wire at once, %d served, %d told to come back; want 64 at once", most, served, told)
+		}
+		time.Sleep(time.Minute)
+		for _, one := range clients {
+			if v := one.Get(); !v.SignedIn() {
+				t.Fatalf("not signed in later: %v", v.Err())
+			}
+		}
+	})
+}
+
+func TestAfterARateLimitOneProbes(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		limited := true
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			time.Sleep(100 * time.Millisecond)
+			if limited {
+				return auth.Tokens{}, &auth.Error{
+					Op: "refresh", StatusCode: 429, RetryAfter: 5 * time.Minute,
+					Err: errors.Join(auth.ErrRateLimited, auth.ErrUnavailable),
+				}
+			}
+			return s.Issue("ada"), nil
+		}
+		var clients []*testkit.Visitor
+		for range 10 {
+			one := &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
+			one.Login("ada")
+			clients = append(clients, one)
+		}
+		all := func() (signedIn int) {
+			var wg sync.WaitGroup
+			for _, one := range clients {
+				wg.Go(func() {
+					v := one.Get()
+					s.Mu.Lock()
+					defer s.Mu.Unlock()
+					if v.SignedIn() {
+						signedIn++
+					}
+				})
+			}
+			wg.Wait()
+			return signedIn
+		}
+		time.Sleep(2 * testkit.Life)
+		clients[0].Get()
+		if all(); s.Refreshed() != 1 {
+			t.Fatalf("%d refreshes while the rate is limited, want 1", s.Refreshed())
+		}
+		time.Sleep(5*time.Minute - time.Second)
+		if all(); s.Refreshed() != 1 {
+			t.Fatalf("%d refreshes before the limit's end, want 1", s.Refreshed())
+		}
+		time.Sleep(time.Second)
+		if all(); s.Refreshed() != 2 {
+			t.Fatalf("%d refreshes after the limit's end, want one probe", s.Refreshed())
+		}
+		limited = false
+		time.Sleep(5*time.Minute + time.Second)
+		if n := all(); n != 1 || s.Refreshed() != 3 {
+			t.Fatalf("%d refreshes, %d signed in; want one more probe, which succeeds", s.Refreshed(), n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := all(); n != 10 || s.Refreshed() != 12 {
+			t.Errorf("%d refreshes, %d signed in; want all", s.Refreshed(), n)
+		}
+	})
+}
+
+func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			time.Sleep(1500 * time.Millisecond)
+			return s.Issue("ada"), nil
+		}
+		time.Sleep(2 * testkit.Life)
+		var wg sync.WaitGroup
+		other := &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
+		for k, v := range c.Jar {
+			other.Jar[k] = v
+		}
+		wg.Go(func() {
+			if v := other.Get(); v.SignedIn() {
+				t.Error("signed in by a refresh that ended after the logout")
+			}
+		})
+		time.Sleep(time.Second)
+		// The logout does not wait for the refresh to know whose session it is.
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			start := time.Now()
+			if err := c.M.LogoutAll(ctx); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took != 500*time.Millisecond {
+				t.Errorf("the logout took %v; want the rest of the refresh", took)
+			}
+		})
+		wg.Wait()
+		if single, all, _ := s.Revoked(); !slices.Equal(all, []string{"rt-2"}) || len(single) != 0 {
+			t.Errorf("given back: all of %v, and %v; want all by the newest, rt-2", all, single)
+		}
+	})
+}
+
+// A session that another one of its user has ended is not in the store any
+// more, and a late answer does not bring it back.
+func TestNoLateWriteRevives(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		if !c.M.Stored() {
+			return // nothing to write; the mark is in the coordinator
+		}
+		c.Login("ada")
+		other := &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
+		other.Login("ada")
+		theme := session.NewKey[string]("theme")
+		c.Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			if err := theme.Set(mine, "dark"); err != nil {
+				t.Fatal(err)
+			}
+			other.Do(ctx, func(ctx context.Context, _ *session.Session) {
+				if err := c.M.LogoutAll(ctx); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+		if v := c.Get(); v.SignedIn() || v.Err() != nil {
+			t.Errorf("signed in %v, error %v; want signed out", v.SignedIn(), v.Err())
+		}
+	})
+}
+
+func TestShutdownWaitsForARefresh(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			time.Sleep(3 * time.Second)
+			return s.Issue("ada"), nil
+		}
+		time.Sleep(2 * testkit.Life)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		c.Do(ctx, nil) // the client leaves; the refresh goes on
+		start := time.Now()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.M.Shutdown(short); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("Shutdown: %v after %v; want the context's error after a second", err, time.Since(start))
+		}
+		if err := c.M.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * testkit.Life)
+		if v := c.Get(); !errors.Is(v.Err(), session.ErrShutdown) {
+			t.Errorf("after Shutdown: error %v", v.Err())
+		}
+	})
+}
+
+func TestWhoAsksNothingWaitsForNothing(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		c.Login("ada")
+		time.Sleep(2 * testkit.Life)
+		c.Do(t.Context(), func(context.Context, *session.Session) {})
+		if s.Refreshed() != 0 {
+			t.Error("a handler that asked nothing had the tokens renewed")
+		}
+		// Nor does a logout renew what it is about to give back.
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.M.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		if single, _, n := s.Revoked(); n != 0 || len(single) != 1 || len(c.Jar) != 0 {
+			t.Errorf("%d refreshes, given back %v, %d cookies left", n, single, len(c.Jar))
+		}
+	})
+}
