@@ -18,7 +18,7 @@ type floor struct{ packages, ours, others []string }
 // package fits is its own; a new package gets its place here.
 var floors = []floor{
 	{[]string{"internal/nostore"}, nil, nil},
-	{[]string{"internal/testkit/scale"}, nil, nil},
+	{[]string{"internal/testkit/..."}, nil, nil},
 	{[]string{"store"}, nil, nil},
 	{[]string{"store/..."}, []string{"store", "store/internal/..."}, nil},
 	{[]string{"auth"}, nil, []string{"github.com/golang-jwt/jwt/v5"}},
@@ -39,7 +39,7 @@ var floors = []floor{
 // testKit is made for tests. No program should hold any of it, nor what it is
 // made of.
 var (
-	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit/scale", "sessiontest", "store/storetest"}
+	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/scale", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
 )
 

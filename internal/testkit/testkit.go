@@ -1,0 +1,91 @@
+// Package testkit is what the tests of whole apps share.
+package testkit
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Jar is the cookies that a browser has for a site. It is never changed, so that
+// a test can deliver responses in every order.
+type Jar map[string]string
+
+// After returns the jar after a response has set or deleted cookies.
+func (j Jar) After(cookies []*http.Cookie) Jar {
+	if len(cookies) == 0 {
+		return j
+	}
+	next := Jar{}
+	maps.Copy(next, j)
+	for _, c := range cookies {
+		if c.MaxAge < 0 {
+			delete(next, c.Name)
+		} else {
+			next[c.Name] = c.Value
+		}
+	}
+	return next
+}
+
+// String returns the Cookie header that the browser sends.
+func (j Jar) String() string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(j)) {
+		pairs = append(pairs, name+"="+j[name])
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// Severally runs a test n times, atOnce at a time. The index of a run decides
+// everything that is random in it, and names it.
+func Severally(t *testing.T, n, atOnce int, run func(t *testing.T, i int)) {
+	t.Helper()
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		if t.Failed() {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(strconv.Itoa(i), func(t *testing.T) { run(t, i) })
+		})
+	}
+	wg.Wait()
+}
+
+// Run runs the tests between start, which may be nil, and the function that
+// start returns. It returns an exit status. Tests that leave goroutines running
+// have failed.
+func Run(m *testing.M, start func() (stop func())) (status int) {
+	before := runtime.NumGoroutine()
+	stop := func() {}
+	if start != nil {
+		stop = start()
+	}
+	status = m.Run()
+	stop()
+	if status != 0 {
+		return status
+	}
+	// A connection that is closed needs a moment to notice.
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			fmt.Println("the tests leave goroutines running:")
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 1)
+			return 1
+		}
+	}
+	return 0
+}
