@@ -147,7 +147,7 @@ func (s *settings) homeURL() string { return s.base + s.home }
 // returnTo returns the address that the value of a return_to parameter leads to.
 // It returns the empty string if that is not a page of this app. Below a
 // BasePath another app may share the host, and could receive the user after the
-// sign-in with a login form of its own.
+// sign-in with its own login form.
 func (s *settings) returnTo(value string) string {
 	to := ReturnTo(value)
 	path, _, _ := strings.Cut(to, "?")

@@ -10,8 +10,8 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// What a request allocates between the server and the handler. The race
-// detector allocates, too: this is counted without.
+// The allocations of a request between the server and the handler. The race
+// detector allocates, too, so the test does not run with it.
 func TestAllocs(t *testing.T) {
 	visitor := func() (http.Handler, []*http.Cookie) {
 		return middleware.Sessions(benchManager(t, nil))(http.HandlerFunc(serve)), nil
@@ -30,9 +30,9 @@ func TestAllocs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()
-			ask := answered(t, h, cookies)
+			request := requester(t, h, cookies)
 			got := testing.AllocsPerRun(1000, func() {
-				if !ask() {
+				if !request() {
 					t.Fatal("refused")
 				}
 			})

@@ -35,8 +35,8 @@ var accounts = []authtest.Account{
 	{Email: "inactive@example.com", Password: password, Inactive: true},
 }
 
-// app is an app of one test: an auth service, a Manager, and a server whose
-// handler is inside Sessions.
+// app is a test's app: an auth service, a Manager, and a server whose handler is
+// inside Sessions.
 type app struct {
 	t    *testing.T
 	auth *authtest.Server
@@ -55,7 +55,7 @@ func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) 
 	return a
 }
 
-// newBareApp makes an app that serves nothing yet.
+// newBareApp returns an app without a server.
 func newBareApp(t *testing.T, set func(*session.Config)) *app {
 	t.Helper()
 	a := &app{t: t, mux: http.NewServeMux(), log: &logBuffer{}}
@@ -70,7 +70,7 @@ func newBareApp(t *testing.T, set func(*session.Config)) *app {
 	return a
 }
 
-// start serves h in place of the app's handler, over TLS since the cookies
+// start serves h in place of the app's handler. It uses TLS, because the cookies
 // are Secure.
 func (a *app) start(h http.Handler) {
 	if a.srv != nil {
@@ -115,8 +115,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// browser has cookies of its own and shows redirects instead of following
-// them.
+// browser is a client with its own cookies. It does not follow redirects.
 type browser struct {
 	t      *testing.T
 	base   string
@@ -135,14 +134,14 @@ func (a *app) browser() *browser {
 	}}
 }
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response with its body, which has been read.
+type response struct {
 	*http.Response
 	body string
 }
 
-// do sends a request. header are pairs of names and values.
-func (b *browser) do(method, path, body string, header ...string) answer {
+// do sends a request. header has alternating names and values.
+func (b *browser) do(method, path, body string, header ...string) response {
 	b.t.Helper()
 	var r io.Reader
 	if body != "" {
@@ -158,7 +157,7 @@ func (b *browser) do(method, path, body string, header ...string) answer {
 	return b.send(req)
 }
 
-func (b *browser) send(req *http.Request) answer {
+func (b *browser) send(req *http.Request) response {
 	b.t.Helper()
 	resp, err := b.client.Do(req)
 	if err != nil {
@@ -169,22 +168,22 @@ func (b *browser) send(req *http.Request) answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return answer{resp, string(body)}
+	return response{resp, string(body)}
 }
 
-func (b *browser) get(path string, header ...string) answer {
+func (b *browser) get(path string, header ...string) response {
 	b.t.Helper()
 	return b.do("GET", path, "", header...)
 }
 
-// open asks for a page as a browser does whose user has followed a link.
-func (b *browser) open(path string) answer {
+// open requests a page like a browser whose user follows a link.
+func (b *browser) open(path string) response {
 	b.t.Helper()
 	return b.get(path, "Accept", asPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
 }
 
-// submit sends a form, of pairs of names and values.
-func (b *browser) submit(path string, fields ...string) answer {
+// submit sends a form. fields has alternating names and values.
+func (b *browser) submit(path string, fields ...string) response {
 	b.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -194,7 +193,7 @@ func (b *browser) submit(path string, fields ...string) answer {
 		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin", "Origin", b.base)
 }
 
-func (b *browser) postJSON(path, body string, header ...string) answer {
+func (b *browser) postJSON(path, body string, header ...string) response {
 	b.t.Helper()
 	return b.do("POST", path, body, append([]string{"Content-Type", "application/json"}, header...)...)
 }
@@ -204,66 +203,66 @@ func (b *browser) signIn(email string) {
 	b.submit("/login", "email", email, "password", password).is(b.t, 303, "")
 }
 
-// is checks the status and, where code is not empty, that the answer is a
-// problem with that code.
-func (a answer) is(t *testing.T, status int, code string) answer {
+// is checks the status. If code is not empty, it also checks that the response is
+// a problem with that code.
+func (r response) is(t *testing.T, status int, code string) response {
 	t.Helper()
-	if a.StatusCode != status {
-		t.Fatalf("%s %s: status %d, want %d; body: %.300s", a.Request.Method, a.Request.URL.Path, a.StatusCode, status, a.body)
+	if r.StatusCode != status {
+		t.Fatalf("%s %s: status %d, want %d; body: %.300s", r.Request.Method, r.Request.URL.Path, r.StatusCode, status, r.body)
 	}
 	if code != "" {
-		if got := a.problem(t)["code"]; got != code {
-			t.Fatalf("%s %s: code %v, want %s", a.Request.Method, a.Request.URL.Path, got, code)
+		if got := r.problem(t)["code"]; got != code {
+			t.Fatalf("%s %s: code %v, want %s", r.Request.Method, r.Request.URL.Path, got, code)
 		}
 	}
-	return a
+	return r
 }
 
-func (a answer) problem(t *testing.T) map[string]any {
+func (r response) problem(t *testing.T) map[string]any {
 	t.Helper()
-	a.has(t, "Content-Type", "application/problem+json")
+	r.has(t, "Content-Type", "application/problem+json")
 	var p map[string]any
-	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
-		t.Fatalf("%v; body: %.300s", err, a.body)
+	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
+		t.Fatalf("%v; body: %.300s", err, r.body)
 	}
-	if p["type"] != "about:blank" || p["title"] != http.StatusText(a.StatusCode) || p["status"] != float64(a.StatusCode) || p["detail"] == "" {
-		t.Errorf("problem %v for status %d", p, a.StatusCode)
+	if p["type"] != "about:blank" || p["title"] != http.StatusText(r.StatusCode) || p["status"] != float64(r.StatusCode) || p["detail"] == "" {
+		t.Errorf("problem %v for status %d", p, r.StatusCode)
 	}
 	return p
 }
 
-func (a answer) has(t *testing.T, field, value string) answer {
+func (r response) has(t *testing.T, field, value string) response {
 	t.Helper()
-	if got := strings.Join(a.Header.Values(field), ", "); got != value {
-		t.Errorf("%s %s: %s: %q, want %q", a.Request.Method, a.Request.URL.Path, field, got, value)
+	if got := strings.Join(r.Header.Values(field), ", "); got != value {
+		t.Errorf("%s %s: %s: %q, want %q", r.Request.Method, r.Request.URL.Path, field, got, value)
 	}
-	return a
+	return r
 }
 
-// isPage checks that the answer is a page of this package with a text in it.
-func (a answer) isPage(t *testing.T, status int, text string) answer {
+// isPage checks that the response is a page of this package that contains text.
+func (r response) isPage(t *testing.T, status int, text string) response {
 	t.Helper()
-	a.is(t, status, "").has(t, "Content-Type", "text/html; charset=utf-8").has(t, "Cache-Control", "no-store")
-	if !strings.Contains(a.body, text) {
-		t.Errorf("%s %s: the page does not say %q: %s", a.Request.Method, a.Request.URL.Path, text, visible(a.body))
+	r.is(t, status, "").has(t, "Content-Type", "text/html; charset=utf-8").has(t, "Cache-Control", "no-store")
+	if !strings.Contains(r.body, text) {
+		t.Errorf("%s %s: the page does not contain %q: %s", r.Request.Method, r.Request.URL.Path, text, visible(r.body))
 	}
-	return a
+	return r
 }
 
 // isRedirect checks for a 303 to a location.
-func (a answer) isRedirect(t *testing.T, location string) answer {
+func (r response) isRedirect(t *testing.T, location string) response {
 	t.Helper()
-	return a.is(t, 303, "").has(t, "Location", location).has(t, "Cache-Control", "no-store")
+	return r.is(t, 303, "").has(t, "Location", location).has(t, "Cache-Control", "no-store")
 }
 
-// visible is a page without its style.
+// visible returns a page without its style.
 func visible(page string) string {
 	before, rest, _ := strings.Cut(page, "<style>")
 	_, after, _ := strings.Cut(rest, "</style>")
 	return before + after
 }
 
-// downStore is a store that can be told to fail.
+// downStore is a store that fails while down is true.
 type downStore struct {
 	store.Store
 	down atomic.Bool

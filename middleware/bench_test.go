@@ -13,10 +13,10 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// discard is a ResponseWriter that costs as little as possible.
+// discard is a ResponseWriter without overhead.
 type discard struct {
 	h  http.Header
-	ok bool // what was written is what serve writes
+	ok bool // the response is that of serve
 }
 
 func (d *discard) Header() http.Header         { return d.h }
@@ -27,10 +27,10 @@ var hello = []byte("hello")
 
 func serve(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(hello) }
 
-// answered returns a func that sends h a request, and reports whether the
-// answer is that of serve.
-func answered(tb testing.TB, h http.Handler, cookies []*http.Cookie) func() bool {
-	// A server's context can be canceled.
+// requester returns a function that sends a request to h, and reports whether the
+// response is that of serve.
+func requester(tb testing.TB, h http.Handler, cookies []*http.Cookie) func() bool {
+	// As in a server, the context can be canceled.
 	r := httptest.NewRequestWithContext(tb.Context(), "GET", "/", nil)
 	for _, c := range cookies {
 		r.AddCookie(c)
@@ -45,16 +45,16 @@ func answered(tb testing.TB, h http.Handler, cookies []*http.Cookie) func() bool
 }
 
 func benchmark(b *testing.B, h http.Handler, cookies []*http.Cookie) {
-	ask := answered(b, h, cookies)
+	request := requester(b, h, cookies)
 	b.ReportAllocs()
 	for b.Loop() {
-		if !ask() {
+		if !request() {
 			b.Fatal("refused")
 		}
 	}
 }
 
-// cookiesOf signs in and returns the cookies.
+// cookiesOf signs a user in and returns the cookies.
 func cookiesOf(tb testing.TB, m *session.Manager) []*http.Cookie {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
@@ -104,7 +104,7 @@ func BenchmarkRequireRoleStored(b *testing.B) {
 
 func inMemory(c *session.Config) { c.Store = memstore.New() }
 
-// gated is a page for admins, and the cookies of one.
+// gated returns an app whose page is for admins, and the cookies of an admin.
 func gated(tb testing.TB, set func(*session.Config)) (http.Handler, []*http.Cookie) {
 	m := benchManager(tb, set)
 	page := middleware.RequireRole("admin")(http.HandlerFunc(serve))

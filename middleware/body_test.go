@@ -18,8 +18,9 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// asking starts an app whose auth service is down and tells what it was asked.
-func asking(t *testing.T) (b *browser, asked func() string) {
+// newLoginRecorder starts an app whose auth service is down. lastLogin returns the
+// last e-mail address and password that the service received, and clears them.
+func newLoginRecorder(t *testing.T) (b *browser, lastLogin func() string) {
 	t.Helper()
 	var last string
 	a := newApp(t, func(c *session.Config) {
@@ -28,45 +29,45 @@ func asking(t *testing.T) (b *browser, asked func() string) {
 	return a.browser(), func() string { defer func() { last = "" }(); return last }
 }
 
-// Passwords arrive at the service as they were typed.
-func TestPasswordsAreLeftAlone(t *testing.T) {
-	b, asked := asking(t)
+// Passwords reach the auth service unchanged.
+func TestPasswordsAreUnchanged(t *testing.T) {
+	b, lastLogin := newLoginRecorder(t)
 	for _, secret := range []string{
 		"plain", " leading and trailing ", "tab\tand\nnewline\r\n", "\x00nul", "quote\"back\\slash/", "a+b&c=d;e%20f#g", "ünï 密码 🔑", "a\u0301 not normalized",
 		"\ufeffbom", "\u2028", "</script>", strings.Repeat("long", 5000), "\ufffd", "[]", "null",
 	} {
 		email := "someone@example.com"
 		want := email + "\n" + secret
-		for form, answer := range map[string]answer{
+		for form, got := range map[string]response{
 			"urlencoded": b.submit("/login", "email", email, "password", secret),
 			"JSON":       b.postJSON("/login", jsonObject("email", email, "password", secret)),
 			"multipart":  multipartForm(t, b, "/login", "email", email, "password", secret),
 		} {
-			if answer.StatusCode != 503 {
-				t.Errorf("%s: %.20q: status %d", form, secret, answer.StatusCode)
+			if got.StatusCode != 503 {
+				t.Errorf("%s: %.20q: status %d", form, secret, got.StatusCode)
 			}
 		}
 		b.submit("/login", "email", email, "password", secret)
-		if got := asked(); got != want {
-			t.Errorf("form: the service was asked for %.40q, want %.40q", got, want)
+		if got := lastLogin(); got != want {
+			t.Errorf("form: the service received %.40q, want %.40q", got, want)
 		}
 		b.postJSON("/login", jsonObject("email", email, "password", secret))
-		if got := asked(); got != want {
-			t.Errorf("JSON: the service was asked for %.40q, want %.40q", got, want)
+		if got := lastLogin(); got != want {
+			t.Errorf("JSON: the service received %.40q, want %.40q", got, want)
 		}
 		multipartForm(t, b, "/login", "email", email, "password", secret)
-		if got := asked(); got != want {
-			t.Errorf("multipart: the service was asked for %.40q, want %.40q", got, want)
+		if got := lastLogin(); got != want {
+			t.Errorf("multipart: the service received %.40q, want %.40q", got, want)
 		}
 	}
 	b.postJSON("/login", `{"email":"\u0061\ud83d\udd11","password":"\\ud800\u0022"}`).is(t, 503, "")
-	if got, want := asked(), "a🔑\n\\ud800\""; got != want {
-		t.Errorf("escapes: the service was asked for %q, want %q", got, want)
+	if got, want := lastLogin(), "a🔑\n\\ud800\""; got != want {
+		t.Errorf("escapes: the service received %q, want %q", got, want)
 	}
 }
 
-// jsonObject writes an object without the escapes of encoding/json, which
-// would hide what the routes do with raw text.
+// jsonObject returns a JSON object without the optional escapes of encoding/json,
+// so that the routes receive the raw text.
 func jsonObject(fields ...string) string {
 	var b strings.Builder
 	for i, f := range fields {
@@ -88,7 +89,7 @@ func jsonObject(fields ...string) string {
 	return b.String() + "}"
 }
 
-func multipartForm(t *testing.T, b *browser, path string, fields ...string) answer {
+func multipartForm(t *testing.T, b *browser, path string, fields ...string) response {
 	t.Helper()
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
@@ -127,7 +128,7 @@ func TestBadBodies(t *testing.T) {
 		{form, "email=a&password=" + large, 413, nil},
 		{js, good + strings.Repeat(" ", 64<<10), 413, nil},
 
-		// Not to be read.
+		// Malformed.
 		{js, "", 422, "email"}, // no body at all
 		{js, " ", 400, nil},
 		{js, "{", 400, nil},
@@ -162,7 +163,7 @@ func TestBadBodies(t *testing.T) {
 		{multi + "; boundary=x", "no boundary", 400, nil},
 		{multi + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=email\r\n\r\na", 400, nil},
 
-		// A field that is missing, or is not what it must be.
+		// A field is missing or invalid.
 		{js, `{}`, 422, "email"},
 		{js, `{"password":"p"}`, 422, "email"},
 		{js, `{"Email":"a@example.com","password":"p"}`, 422, "email"},
@@ -179,7 +180,7 @@ func TestBadBodies(t *testing.T) {
 		{form, "email=a&password=%ff", 422, "password"},
 		{multi + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"email\"; filename=\"f\"\r\n\r\na\r\n--x--", 422, "email"},
 	} {
-		b, asked := asking(t)
+		b, lastLogin := newLoginRecorder(t)
 		header := []string{"Content-Type", c.contentType}
 		if c.contentType == "" {
 			header = nil
@@ -197,14 +198,14 @@ func TestBadBodies(t *testing.T) {
 		} else if field := got.is(t, c.status, "invalid_request").problem(t)["field"]; field != c.field {
 			t.Errorf("%s %.60q: field %v, want %v", c.contentType, c.body, field, c.field)
 		}
-		if got := asked(); got != "" {
-			t.Errorf("%s %.60q: the service was asked %q", c.contentType, c.body, got)
+		if got := lastLogin(); got != "" {
+			t.Errorf("%s %.60q: the service received %q", c.contentType, c.body, got)
 		}
 	}
 }
 
 func TestBodyOfUnknownLength(t *testing.T) {
-	b, asked := asking(t)
+	b, lastLogin := newLoginRecorder(t)
 	for body, status := range map[string]int{
 		`{"email":"a@example.com","password":"p"}`:                            503,
 		`{"email":"a@example.com","password":"` + strings.Repeat("p", 70_000): 413,
@@ -213,14 +214,14 @@ func TestBodyOfUnknownLength(t *testing.T) {
 		req.ContentLength = -1
 		req.Header.Set("Content-Type", "application/json")
 		b.send(req).is(t, status, "")
-		if got := asked(); (got != "") != (status == 503) {
-			t.Errorf("the service was asked %.40q", got)
+		if got := lastLogin(); (got != "") != (status == 503) {
+			t.Errorf("the service received %.40q", got)
 		}
 	}
 }
 
 func TestCompressedBody(t *testing.T) {
-	b, _ := asking(t)
+	b, _ := newLoginRecorder(t)
 	var body bytes.Buffer
 	z := gzip.NewWriter(&body)
 	_, _ = z.Write([]byte(`{"email":"a@example.com","password":"p"}`))
@@ -229,7 +230,7 @@ func TestCompressedBody(t *testing.T) {
 	b.postJSON("/login", `{"email":"a@example.com","password":"p"}`, "Content-Encoding", "identity").is(t, 503, "")
 }
 
-// Bodies that an outer middleware has limited, or read.
+// An outer middleware has limited the body, or has read it.
 func TestBodyBehindOtherMiddleware(t *testing.T) {
 	a := newApp(t, nil)
 	sessions := middleware.Sessions(a.m)(a.mux)
@@ -251,10 +252,10 @@ func TestBodyBehindOtherMiddleware(t *testing.T) {
 	b.do("POST", "/logout", "", "X-Outer", "limit").is(t, 204, "")
 }
 
-// A body that ends before it should is not a request to act upon.
-func TestBodyThatIsCut(t *testing.T) {
+// An incomplete body is rejected.
+func TestIncompleteBody(t *testing.T) {
 	a := newApp(t, func(c *session.Config) {
-		c.Auth = failing{func(string, string) { t.Error("the service was asked") }}
+		c.Auth = failing{func(string, string) { t.Error("the service received a login") }}
 	})
 	conn, err := tls.Dial("tcp", a.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
@@ -269,8 +270,8 @@ func TestBodyThatIsCut(t *testing.T) {
 	}
 }
 
-// A body that is too large is refused before it comes.
-func TestBodyThatIsAnnounced(t *testing.T) {
+// A body whose announced length is too large is rejected before it is sent.
+func TestAnnouncedBodyTooLarge(t *testing.T) {
 	a := newApp(t, nil)
 	conn, err := tls.Dial("tcp", a.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
@@ -285,9 +286,9 @@ func TestBodyThatIsAnnounced(t *testing.T) {
 	}
 }
 
-// The routes say what is missing where it was typed.
-func TestFieldOnThePage(t *testing.T) {
-	b, _ := asking(t)
+// The form marks the invalid field.
+func TestInvalidFieldIsMarked(t *testing.T) {
+	b, _ := newLoginRecorder(t)
 	page := b.submit("/login", "email", "a@example.com", "password", "").isPage(t, 422, `role="alert"`)
 	if n := strings.Count(visible(page.body), `aria-invalid="true"`); n != 1 || !strings.Contains(page.body, `value="a@example.com"`) {
 		t.Errorf("%d fields are marked: %s", n, visible(page.body))

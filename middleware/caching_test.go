@@ -16,9 +16,9 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// cacheable are fields by which a handler lets caches keep a response: the
-// standard's, those that are targeted at some caches (RFC 9213), and those that
-// the caches of vendors obey. The last two are in odd spellings.
+// cacheable has header fields that allow caches to store a response: the standard
+// ones, those for certain caches (RFC 9213), and those of vendors. The last two
+// are not in canonical form.
 var cacheable = http.Header{
 	"Cache-Control":                []string{"public, max-age=3600"},
 	"Expires":                      []string{"Thu, 01 Jan 2099 00:00:00 GMT"},
@@ -28,7 +28,7 @@ var cacheable = http.Header{
 	"Vercel-Cdn-Cache-Control":     []string{"max-age=3600"},
 	"Akamai-Cache-Control":         []string{"max-age=3600"},
 	"X-Litespeed-Cache-Control":    []string{"public, max-age=3600"},
-	"Example-Cache-Control":        []string{"max-age=3600"}, // of a vendor to come
+	"Example-Cache-Control":        []string{"max-age=3600"}, // an unknown vendor
 	"Surrogate-Control":            []string{"max-age=3600"},
 	"Edge-Control":                 []string{"!no-store, max-age=1h"},
 	"X-Accel-Expires":              []string{"3600"},
@@ -36,34 +36,34 @@ var cacheable = http.Header{
 	"x-accel-EXPIRES":              []string{"3600"},
 }
 
-func letCachesKeep(w http.ResponseWriter) {
+func allowCaching(w http.ResponseWriter) {
 	for field, values := range cacheable {
 		w.Header()[field] = values
 	}
 }
 
-// isCacheable checks whether a response has all of the fields, or none of them
+// isCacheable checks that a response has either all of the fields, or none of them
 // and no-store.
-func (a answer) isCacheable(t *testing.T, want bool) {
+func (r response) isCacheable(t *testing.T, want bool) {
 	t.Helper()
-	a.has(t, "Vary", "Cookie")
+	r.has(t, "Vary", "Cookie")
 	for field, values := range cacheable {
 		name := http.CanonicalHeaderKey(field)
-		got := a.Header.Values(name)
+		got := r.Header.Values(name)
 		switch {
 		case want && (len(got) == 0 || got[0] != values[0]):
-			t.Errorf("%s: %s is %q, want what the handler has set", a.Request.URL.Path, name, got)
+			t.Errorf("%s: %s is %q, want the handler's value", r.Request.URL.Path, name, got)
 		case !want && name == "Cache-Control":
-			a.has(t, name, "no-store")
+			r.has(t, name, "no-store")
 		case !want && len(got) > 0:
-			t.Errorf("%s: %s is %q beside no-store", a.Request.URL.Path, name, got)
+			t.Errorf("%s: %s is %q together with no-store", r.Request.URL.Path, name, got)
 		}
 	}
 }
 
-// A response that sets a cookie, or is made for a user, is kept by no cache,
-// whatever the handler has told it. Others are kept as the handler has told.
-func TestCaches(t *testing.T) {
+// Caches must not store a response that sets a cookie or depends on the user,
+// even if the handler allows it. For other responses the handler decides.
+func TestCaching(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		a := newApp(t, func(c *session.Config) {
 			if stored {
@@ -72,14 +72,14 @@ func TestCaches(t *testing.T) {
 		})
 		handle := func(path string, h http.HandlerFunc) {
 			a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-				letCachesKeep(w)
+				allowCaching(w)
 				h(w, r)
 				_, _ = io.WriteString(w, "x")
 			})
 		}
-		handle("/asks-nothing", func(http.ResponseWriter, *http.Request) {})
-		handle("/asks", func(_ http.ResponseWriter, r *http.Request) { session.FromContext(r.Context()).SignedIn() })
-		handle("/asks-late", func(w http.ResponseWriter, r *http.Request) {
+		handle("/unused", func(http.ResponseWriter, *http.Request) {})
+		handle("/reads", func(_ http.ResponseWriter, r *http.Request) { session.FromContext(r.Context()).SignedIn() })
+		handle("/reads-late", func(w http.ResponseWriter, r *http.Request) {
 			s := session.FromContext(r.Context())
 			_, _ = io.WriteString(w, "Hello ")
 			_, _ = io.WriteString(w, s.UserID())
@@ -97,29 +97,29 @@ func TestCaches(t *testing.T) {
 		})
 		visitor, user := a.browser(), a.browser()
 		user.signIn("viewer@example.com")
-		visitor.get("/asks-nothing").isCacheable(t, true)
-		visitor.get("/asks").isCacheable(t, true)
-		visitor.get("/asks", "Cookie", "__Host-session=broken").isCacheable(t, false) // the cookie is deleted
+		visitor.get("/unused").isCacheable(t, true)
+		visitor.get("/reads").isCacheable(t, true)
+		visitor.get("/reads", "Cookie", "__Host-session=broken").isCacheable(t, false) // the cookie is deleted
 		visitor.get("/signs-in").isCacheable(t, false)
-		user.get("/asks-nothing").isCacheable(t, true)
-		for _, path := range []string{"/asks", "/asks-late", "/changes", "/signs-out"} {
+		user.get("/unused").isCacheable(t, true)
+		for _, path := range []string{"/reads", "/reads-late", "/changes", "/signs-out"} {
 			user.get(path).isCacheable(t, false)
 		}
 	}
 }
 
-// A response that has to set a cookie is kept by no cache although its handler
-// has not used the session.
-func TestCachesOfACookieThatIsRenewed(t *testing.T) {
+// Caches must not store a response that renews a cookie, even if the handler has
+// not used the session.
+func TestCachingWhenACookieIsRenewed(t *testing.T) {
 	var later atomic.Int64
 	a := newApp(t, func(c *session.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	})
-	a.mux.HandleFunc("/file", func(w http.ResponseWriter, _ *http.Request) { letCachesKeep(w) })
+	a.mux.HandleFunc("/file", func(w http.ResponseWriter, _ *http.Request) { allowCaching(w) })
 	b := a.browser()
 	b.signIn("viewer@example.com")
 	b.get("/file").isCacheable(t, true)
-	later.Store(int64(12 * time.Hour)) // the session is in use: that is noted in a cookie
+	later.Store(int64(12 * time.Hour)) // the response renews the idle timeout in the cookie
 	if got := b.get("/file"); !setsCookie(got) {
 		t.Error("no cookie is set")
 	} else {
@@ -127,15 +127,16 @@ func TestCachesOfACookieThatIsRenewed(t *testing.T) {
 	}
 }
 
-// Our own pages and refusals are kept by no cache, whatever is around them.
-func TestCachesOfPages(t *testing.T) {
+// Caches must not store the ready-made pages and refusals, even if an outer
+// middleware allows it.
+func TestCachingOfPages(t *testing.T) {
 	down := &downStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = down })
 	a.mux.Handle("/user", middleware.RequireUser(http.NotFoundHandler()))
 	a.mux.HandleFunc("/changes", func(_ http.ResponseWriter, r *http.Request) { change(r); down.down.Store(true) })
 	sessions := middleware.Sessions(a.m)(a.mux)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		letCachesKeep(w)
+		allowCaching(w)
 		sessions.ServeHTTP(w, r)
 	}))
 	b := a.browser()
@@ -145,8 +146,8 @@ func TestCachesOfPages(t *testing.T) {
 	b.get("/changes").is(t, 503, "session_unavailable").isCacheable(t, false)
 }
 
-// Files are sent to users as to anybody: a browser need not fetch them again.
-func TestCachesOfFiles(t *testing.T) {
+// Browsers may cache files that are the same for all users.
+func TestCachingOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "style.css"), []byte("p{}"), 0o600); err != nil {
 		t.Fatal(err)
@@ -159,8 +160,8 @@ func TestCachesOfFiles(t *testing.T) {
 	b.get("/files/style.css", "If-Modified-Since", first.Header.Get("Last-Modified")).is(t, 304, "").has(t, "Cache-Control", "")
 }
 
-// A goroutine that a handler leaves behind calls the API with a token that is
-// renewed, and what it stores is refused and not lost.
+// A goroutine that outlives its request still gets a renewed token. Setting a
+// value there returns an error, because the value would be lost.
 func TestGoroutineAfterTheResponse(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		a := newApp(t, nil)
@@ -197,7 +198,7 @@ func TestGoroutineAfterTheResponse(t *testing.T) {
 			t.Errorf("token: %v, user %q", res.err, res.user)
 		}
 		if res.set == nil {
-			t.Error("a value was taken that nobody will save")
+			t.Error("Set returned no error, although the value is not saved")
 		}
 		me(t, b, "user")
 	}

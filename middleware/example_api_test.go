@@ -10,9 +10,9 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// The same guards before pages and before an API. Who asks for a page is sent
-// to the login page, who asks for JSON is told in JSON (RFC 9457), and below
-// the prefixes that are named everybody is.
+// The same guards protect pages and an API. Requests for a page are redirected to
+// the login page. Requests for JSON receive a JSON refusal (RFC 9457), and so do
+// all requests below the prefixes.
 func ExampleWithAPI() {
 	m, stop := startManager("")
 	defer stop()
@@ -38,8 +38,8 @@ func ExampleWithAPI() {
 
 var errOutOfStock = errors.New("out of stock")
 
-// An app that refuses something itself does it in the form that its guards
-// use: as a page or as JSON, with a code of its own.
+// An app's own refusals have the same form as those of the guards: a page or JSON,
+// here with the app's own code.
 func ExampleRefuse() {
 	m, stop := startManager("")
 	defer stop()

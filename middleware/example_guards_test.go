@@ -11,18 +11,19 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// text is a handler that answers with a text.
+// text returns a handler that responds with a text.
 func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s) })
 }
 
-// One page for each kind of visitor, and what each of them gets.
+// A public page, a page for users and a page for two roles, requested by a visitor,
+// a user and an analyst.
 func ExampleRequireRole() {
 	m, stop := startManager("")
 	defer stop()
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
-	mux.Handle("GET /{$}", text("for everybody"))
+	mux.Handle("GET /{$}", text("public page"))
 	mux.Handle("GET /dashboard", middleware.RequireUser(text("for users")))
 	mux.Handle("GET /reports", middleware.RequireRole("admin", "analyst")(text("for admins and analysts")))
 	app := httptest.NewServer(middleware.Sessions(m)(mux))
@@ -41,20 +42,20 @@ func ExampleRequireRole() {
 		}
 	}
 	// Output:
-	// visitor 200 for everybody
+	// visitor 200 public page
 	// visitor 303 to /login?return_to=%2Fdashboard
 	// visitor 303 to /login?return_to=%2Freports
-	// user 200 for everybody
+	// user 200 public page
 	// user 200 for users
 	// user 403 page: No access
-	// analyst 200 for everybody
+	// analyst 200 public page
 	// analyst 200 for users
 	// analyst 200 for admins and analysts
 }
 
-// A policy of the app's own, over what the access token says besides roles.
-// Until it expires a token says the same; what must count at once is asked of
-// the app's own data.
+// A policy that uses another claim of the access token. The claims do not change
+// until the token is renewed. A policy that needs current data must read the app's
+// own.
 func ExampleRequire() {
 	staff := middleware.Require(func(s *session.Session) bool {
 		var until string

@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// The ready-made routes below a prefix. Guards have to be told where the login
-// page is, by session.Config.LoginPath; the routes find each other.
+// The ready-made routes below a prefix. Set session.Config.LoginPath, so that the
+// guards find the login page. The routes find each other.
 func ExampleMount() {
 	m, stop := startManager("/account/login")
 	defer stop()
@@ -36,8 +36,8 @@ func ExampleMount() {
 	// 303 to /
 }
 
-// A router that does not take the patterns of http.ServeMux gets the routes
-// one by one. chi's is told by r.Method(route.Method, route.Path, route.Handler).
+// If a router does not accept the patterns of http.ServeMux, register the routes
+// one by one. With chi: r.Method(route.Method, route.Path, route.Handler).
 func ExampleRoutes() {
 	m, stop := startManager("")
 	defer stop()
@@ -56,7 +56,7 @@ func ExampleRoutes() {
 	defer app.Close()
 
 	fmt.Println(follow(newGuest(app), app.URL+"/login"))
-	fmt.Println(follow(newGuest(app), app.URL+"/logout")) // a link must not sign anybody out
+	fmt.Println(follow(newGuest(app), app.URL+"/logout")) // a link must not sign users out
 	fmt.Println(follow(newGuest(app), app.URL+"/logon"))
 	// Output:
 	// 200 page: Sign in
@@ -64,8 +64,8 @@ func ExampleRoutes() {
 	// 404 page: Page not found
 }
 
-// Sessions goes around everything that has to do with sessions: here around a
-// log that tells who asked for what.
+// Sessions must be around all handlers that use sessions. Here it is around an
+// access log with the user's ID.
 func ExampleSessions() {
 	m, stop := startManager("")
 	defer stop()

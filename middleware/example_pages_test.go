@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// The app's own sign above the heading of every page.
+// The app's own logo above the heading of every page.
 func ExampleWithTemplates() {
 	t := template.Must(middleware.Templates().Parse(
 		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
@@ -24,8 +24,8 @@ func ExampleWithTemplates() {
 	// Output: 200 page: Sign in
 }
 
-// A login page that is the app's own from top to bottom. What it shows is in
-// the Page; its form must post email, password and return_to.
+// The app's own login page. The template is executed with a Page. The form must
+// post email, password and return_to.
 func ExampleWithTemplates_ownPage() {
 	t := template.Must(middleware.Templates().Parse(`
 		{{define "login"}}<!DOCTYPE html>
@@ -55,9 +55,8 @@ func ExampleWithTemplates_ownPage() {
 	// 303 to /
 }
 
-// A login form at an address of the app's own, with what the ready-made one
-// takes care of: it is not for other sites to send, and where to go afterwards
-// is not for a stranger to say.
+// The app's own login route. Like the ready-made one, it must reject cross-origin
+// requests and validate return_to.
 func ExampleReturnTo() {
 	m, stop := startManager("/signin")
 	defer stop()

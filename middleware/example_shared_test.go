@@ -16,11 +16,10 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// What the examples share: a Manager with an auth service, and somebody at a
-// browser.
+// The examples share a Manager with an auth service, and a simple browser.
 
-// startManager returns a Manager whose auth service is in the process, in
-// place of the real one. It knows Ada, who is an admin, and Bob, who is not.
+// startManager returns a Manager with a test auth service. The service has two
+// users: Ada, an admin, and Bob.
 func startManager(loginPath string) (m *session.Manager, stop func()) {
 	auth, err := authtest.Start(authtest.Options{PasswordCost: -1, Accounts: []authtest.Account{
 		{ID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}},
@@ -40,7 +39,7 @@ func startManager(loginPath string) (m *session.Manager, stop func()) {
 	return m, auth.Close
 }
 
-// newGuest returns somebody with a browser, who is not signed in.
+// newGuest returns a browser that is not signed in.
 func newGuest(srv *httptest.Server) *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -51,26 +50,27 @@ func newGuest(srv *httptest.Server) *http.Client {
 	return &client
 }
 
-// follow asks for a page as a browser does for a link, and tells what comes.
-func follow(c *http.Client, url string) string { return ask(c, "GET", url, "text/html", nil) }
+// follow requests a page like a browser that follows a link, and returns a summary
+// of the response.
+func follow(c *http.Client, url string) string { return request(c, "GET", url, "text/html", nil) }
 
-// fetch asks as a script or a program does.
+// fetch sends a request like a script or a program.
 func fetch(c *http.Client, method, url string) string {
-	return ask(c, method, url, "application/json", nil)
+	return request(c, method, url, "application/json", nil)
 }
 
-// submit sends a form; fields are names and values in turn.
+// submit sends a form. fields has alternating names and values.
 func submit(c *http.Client, address string, fields ...string) string {
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
 		form.Set(fields[i], fields[i+1])
 	}
-	return ask(c, "POST", address, "text/html", form)
+	return request(c, "POST", address, "text/html", form)
 }
 
 var heading = regexp.MustCompile(`<h1[^>]*>([^<]*)</h1>`)
 
-func ask(c *http.Client, method, url, accept string, form url.Values) string {
+func request(c *http.Client, method, url, accept string, form url.Values) string {
 	req, err := http.NewRequest(method, url, strings.NewReader(form.Encode()))
 	if err != nil {
 		log.Fatal(err)

@@ -22,18 +22,18 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// What anybody can send in a header must not cost much, beyond what the server
-// itself spends on it. The race detector makes everything slower and larger:
-// this is measured without.
+// Clients can send large header fields without signing in. The middleware must
+// spend little time and memory on them, in addition to the server. The test does
+// not run with the race detector, which costs both.
 const (
 	maxHeaderTime  = 100 * time.Microsecond
 	maxHeaderBytes = 32 << 10
 )
 
-// afterType marks the shapes of fields that hold media types.
+// afterType is the prefix of the shapes that begin with a media type.
 const afterType = "after a type: "
 
-// hostile returns header values of 1 MB, and lists of values that have as much.
+// hostile returns header values of 1 MB, and lists of values of this total size.
 func hostile() map[string][]string {
 	const size = 1 << 20
 	fill := func(unit string) string { return strings.Repeat(unit, size/len(unit)) }
@@ -56,7 +56,7 @@ func hostile() map[string][]string {
 		values[start] = []string{start + fill("a")}
 	}
 	for _, unit := range []string{"", "a", "text/html", "text/html;q=0.5", "*/*;q=0.1", "application/json;a=b", strings.Repeat("A", 600)} {
-		// Over HTTP/2 a field that is repeated takes a byte on the wire.
+		// Over HTTP/2, a repeated field takes one byte to send.
 		many := make([]string, size/(len(unit)+32))
 		for i := range many {
 			many[i] = unit
@@ -66,7 +66,7 @@ func hostile() map[string][]string {
 	return values
 }
 
-// readFields are the header fields that decide something, here or in net/http.
+// readFields has the header fields that this package or net/http reads.
 var readFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cf-Visitor", "Connection", "Content-Encoding", "Content-Type", "Forwarded", "Host", "Hx-Request", "If-None-Match",
 	"Origin", "Purpose", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Purpose", "Turbo-Frame",
@@ -74,14 +74,13 @@ var readFields = []string{
 	"X-Requested-With", "X-Up-Version", "X-Xsrf-Token",
 }
 
-// target is a request of which one header field, or the address, is hostile.
+// target is a request to which a hostile header field or address is added.
 type target struct {
 	method, path, body string
 	header             http.Header
 }
 
-// probes are requests to all routes and guards, which spend little by
-// themselves.
+// probes returns cheap requests to all routes and guards.
 func probes() []target {
 	var all []target
 	page := http.Header{"Accept": {"text/html"}}
@@ -108,7 +107,7 @@ func newGuarded(t *testing.T) http.Handler {
 		c.Auth = synmetrix.NewClient(auth.URL)
 		c.Logger = slog.New(slog.DiscardHandler)
 	})
-	// A map, since an http.ServeMux spends time of its own on a long Host.
+	// This is a map, because an http.ServeMux spends time on a long Host.
 	routes := map[string]http.Handler{}
 	for _, route := range middleware.Routes(m) {
 		routes[route.Method+" "+route.Path] = route.Handler
@@ -142,8 +141,8 @@ func (p target) request() *http.Request {
 	return r
 }
 
-// cheapest returns the least that h spends on a request: other programs of the
-// machine add to it. It stops at the first request that costs little enough.
+// cheapest returns the minimum cost of several requests, because other programs
+// add to the cost. It stops at the first request that is cheap enough.
 func cheapest(h http.Handler, r func() *http.Request, enoughBytes uint64, enough time.Duration) (bytes uint64, took time.Duration) {
 	bytes, took = 1<<62, time.Hour
 	var before, after runtime.MemStats
@@ -214,8 +213,8 @@ func TestHeadersAreCheap(t *testing.T) {
 	}
 }
 
-// hostileAddresses returns request targets of 1 MB that a server accepts, by
-// what they are made of.
+// hostileAddresses returns request targets of 1 MB that a server accepts, by their
+// descriptions.
 func hostileAddresses() map[string]*http.Request {
 	repair := strings.NewReplacer(" ", "+", "\t", "+", "\x80", "+", "%41", "%41", "%", "%25")
 	all := map[string]*http.Request{}
@@ -230,7 +229,7 @@ func hostileAddresses() map[string]*http.Request {
 	return all
 }
 
-// A guard around everything sees paths of any length.
+// A guard around the whole app receives paths of any length.
 func TestAddressesAreCheap(t *testing.T) {
 	m := newManager(t, func(c *session.Config) {
 		auth := authtest.NewServer(t, authtest.Options{PasswordCost: -1})

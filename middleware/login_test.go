@@ -22,7 +22,7 @@ import (
 )
 
 // challenge is the WWW-Authenticate field of a 401 for a request without a
-// bearer token. No route accepts bearer tokens.
+// bearer token.
 const challenge = `Session realm="login"`
 
 func TestLoginPage(t *testing.T) {
@@ -37,10 +37,10 @@ func TestLoginPage(t *testing.T) {
 		}
 	}
 	if strings.Contains(page.body, "alert\"") {
-		t.Error("the login page shows an error before anything was done")
+		t.Error("the login page shows an error before the first attempt")
 	}
 	if body := b.open("/login?return_to=//evil.example").isPage(t, 200, "").body; strings.Contains(body, "evil") {
-		t.Error("the login page repeats a return_to that leads elsewhere")
+		t.Error("the login page contains a return_to on another host")
 	}
 	b.open("/login?expired=1").isPage(t, 200, "took too long")
 	b.get("/login").is(t, 200, "").has(t, "Content-Type", "application/json")
@@ -56,7 +56,7 @@ func TestLoginForm(t *testing.T) {
 	b := a.browser()
 	b.submit("/login", "email", "admin@example.com", "password", password).isRedirect(t, "/")
 	me(t, b, "user", "admin")
-	// Somebody else can sign in over it.
+	// Another user can sign in without signing out first.
 	b.open("/login").isPage(t, 200, "Sign in")
 	b.get("/login").is(t, 200, "")
 	b.submit("/login", "email", "viewer@example.com", "password", password, "return_to", "/reports?x=1#part").isRedirect(t, "/reports?x=1")
@@ -67,8 +67,9 @@ func TestLoginForm(t *testing.T) {
 	b.submit("/login", "email", "viewer@example.com", "password", password, "return_to", "/a", "return_to", "/b").isRedirect(t, "/")
 }
 
-// me checks who is signed in.
-func me(t *testing.T, b *browser, roles ...string) answer {
+// me checks whether a user with these roles is signed in. Without roles it checks
+// that no user is.
+func me(t *testing.T, b *browser, roles ...string) response {
 	t.Helper()
 	got := b.get("/login").is(t, 200, "")
 	if want := fmt.Sprintf(`{"signed_in":%v}`, len(roles) > 0); got.body != want {
@@ -108,11 +109,11 @@ func TestLoginJSON(t *testing.T) {
 		t.Errorf("the session expires in %v, want 24 h", d)
 	}
 	if me := b.get("/api/me").is(t, 200, ""); me.body != login.body {
-		t.Errorf("Me answers %s, the login %s", me.body, login.body)
+		t.Errorf("Me returns %s, the login %s", me.body, login.body)
 	}
 }
 
-// withoutRoles is a service whose tokens say nothing of roles.
+// withoutRoles is an auth service whose tokens have no roles.
 type withoutRoles struct{ failing }
 
 func (withoutRoles) Login(context.Context, string, string) (auth.Grant, error) {
@@ -164,8 +165,8 @@ func TestRefusedLogin(t *testing.T) {
 	}
 }
 
-// A route of the app's own shows no more than the ready-made one.
-func TestRefusedLoginOfTheAppsOwnRoute(t *testing.T) {
+// An app's own login route reveals no more than the ready-made one.
+func TestRefusedLoginOfAnAppsRoute(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.HandleFunc("POST /own", func(w http.ResponseWriter, r *http.Request) {
 		middleware.Refuse(w, r, a.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password")))
@@ -179,34 +180,34 @@ func TestRefusedLoginOfTheAppsOwnRoute(t *testing.T) {
 	}
 }
 
-// Keyboards of telephones put a blank behind an address. A password may have
-// blanks of its own.
-func TestBlanksAroundAnAddress(t *testing.T) {
+// Keyboards of phones add a space after an address. A password may begin or end
+// with spaces.
+func TestSpacesAroundAnAddress(t *testing.T) {
 	a := newApp(t, nil)
-	const blanks = " two words "
-	a.auth.AddAccount(authtest.Account{Email: "blanks@example.com", Password: blanks})
-	for _, email := range []string{" blanks@example.com", "blanks@example.com ", "\t\u00a0blanks@example.com\r\n"} {
-		a.browser().submit("/login", "email", email, "password", blanks).isRedirect(t, "/")
-		body, _ := json.Marshal(map[string]string{"email": email, "password": blanks})
+	const spaces = " two words "
+	a.auth.AddAccount(authtest.Account{Email: "spaces@example.com", Password: spaces})
+	for _, email := range []string{" spaces@example.com", "spaces@example.com ", "\t\u00a0spaces@example.com\r\n"} {
+		a.browser().submit("/login", "email", email, "password", spaces).isRedirect(t, "/")
+		body, _ := json.Marshal(map[string]string{"email": email, "password": spaces})
 		a.browser().postJSON("/login", string(body)).is(t, 200, "")
-		page := a.browser().submit("/login", "email", email, "password", strings.TrimSpace(blanks)).isPage(t, 401, "wrong")
-		if !strings.Contains(page.body, `value="blanks@example.com"`) {
-			t.Errorf("%q is shown again as it was typed", email)
+		page := a.browser().submit("/login", "email", email, "password", strings.TrimSpace(spaces)).isPage(t, 401, "wrong")
+		if !strings.Contains(page.body, `value="spaces@example.com"`) {
+			t.Errorf("the page shows %q with its spaces", email)
 		}
 	}
 	if got := a.browser().postJSON("/login", `{"email":"  ","password":"p"}`).is(t, 422, "invalid_request").problem(t)["field"]; got != "email" {
-		t.Errorf("an address of blanks: field %v", got)
+		t.Errorf("an address of spaces: field %v", got)
 	}
 }
 
-// A refused sign-in holds nobody up who is gone.
+// The delay of a refused sign-in ends when the client disconnects.
 func TestRefusalEndsWithTheRequest(t *testing.T) {
 	a := newApp(t, nil)
 	done := make(chan struct{}, 1)
 	h := middleware.Sessions(a.m)(a.mux)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { done <- struct{}{} }()
-		// Over before the service has answered.
+		// The client disconnects before the delay is over.
 		ctx, cancel := context.WithCancel(r.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		h.ServeHTTP(w, r.WithContext(ctx))
@@ -223,7 +224,7 @@ func TestRefusalEndsWithTheRequest(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the handler took %v although its client had gone", took)
+	t.Errorf("the handler took %v, although its client had disconnected", took)
 }
 
 func TestLoginWhileTheServiceFails(t *testing.T) {
@@ -235,9 +236,9 @@ func TestLoginWhileTheServiceFails(t *testing.T) {
 		code   string
 		retry  string
 	}{
-		{"no answer", authtest.Fault{Deliver: authtest.Reset}, 503, "auth_unavailable", "1"},
+		{"no response", authtest.Fault{Deliver: authtest.Reset}, 503, "auth_unavailable", "1"},
 		{"500", authtest.Fault{Status: 500}, 503, "auth_unavailable", "1"},
-		{"503 that says when", authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"7"}}}, 503, "auth_unavailable", "7"},
+		{"503 with Retry-After", authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"7"}}}, 503, "auth_unavailable", "7"},
 		{"429", authtest.Fault{Status: 429}, 503, "auth_unavailable", ""},
 		{"HTML", authtest.Fault{Status: 200, Header: html, Body: "<p>hello"}, 502, "auth_invalid_answer", ""},
 		{"redirect", authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}}, 502, "auth_invalid_answer", ""},
@@ -255,7 +256,7 @@ func TestLoginWhileTheServiceFails(t *testing.T) {
 				t.Errorf("Retry-After: %q", retry)
 			}
 			if !strings.Contains(page.body, `value="admin@example.com"`) {
-				t.Error("the page is not the login page with what was typed")
+				t.Error("the page is not the login page with the e-mail address")
 			}
 			a.auth.Clear()
 			b.signIn("admin@example.com")
@@ -282,7 +283,7 @@ func TestLoginWhileTheStoreIsDown(t *testing.T) {
 	me(t, b, "admin")
 }
 
-func TestLoginThatFitsNoCookie(t *testing.T) {
+func TestLoginTooLargeForCookies(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Cookie.MaxChunks = 1 })
 	roles := []string{"user"}
 	for i := range 300 {
@@ -293,7 +294,7 @@ func TestLoginThatFitsNoCookie(t *testing.T) {
 	b.postJSON("/login", `{"email":"big@example.com","password":"`+password+`"}`).is(t, 500, "session_too_large").has(t, "Set-Cookie", "")
 	b.submit("/login", "email", "big@example.com", "password", password).isPage(t, 500, "too large")
 	if live := a.auth.LiveTokens("big@example.com"); len(live) != 0 {
-		t.Errorf("%d tokens have not been given back", len(live))
+		t.Errorf("%d tokens were not revoked", len(live))
 	}
 }
 
@@ -322,8 +323,7 @@ func TestSecondFactorForm(t *testing.T) {
 	b.submit("/login", "email", "mfa@example.com", "password", password, "return_to", "/reports?a=b&c=d").
 		isRedirect(t, "/login/mfa?return_to=%2Freports%3Fa%3Db%26c%3Dd")
 	me(t, b)
-	// A frame or a script that asks for the page of a login that is not there is
-	// not sent to another.
+	// Without a pending login, requests by frames and scripts are not redirected.
 	for _, dest := range []string{"iframe", "empty"} {
 		a.browser().do("GET", "/login/mfa", "", "Accept", "text/html", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", dest).isPage(t, 401, "sign in again")
 	}
@@ -336,14 +336,14 @@ func TestSecondFactorForm(t *testing.T) {
 	began := time.Now()
 	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "The code is wrong")
 	if d := time.Since(began); d < 300*time.Millisecond {
-		t.Errorf("a code was refused after %v", d)
+		t.Errorf("a wrong code was refused after %v", d)
 	}
 	me(t, b)
 	b.submit("/login/mfa", "code", "").isPage(t, 422, "code")
 	right := code(t, a)
 	b.submit("/login/mfa", "code", " "+right[:3]+" "+right[3:], "return_to", "/reports").isRedirect(t, "/reports")
 	me(t, b, "user")
-	// The login does not wait any more.
+	// The pending login is used up.
 	b.open("/login/mfa").isRedirect(t, "/login")
 }
 
@@ -395,10 +395,10 @@ type passwordOnly struct {
 	auth.PasswordLogin
 }
 
-// refreshOnly is a service that signs nobody in.
+// refreshOnly is a service without a login.
 type refreshOnly struct{ auth.Service }
 
-// Without passwords there is no login form, and signing out is there all the same.
+// Without a password login there is no login form, but users can sign out.
 func TestWithoutPasswordLogin(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Auth = refreshOnly{c.Auth} })
 	b := a.browser()
@@ -430,7 +430,7 @@ func TestLogout(t *testing.T) {
 	b.submit("/logout").isRedirect(t, "/")
 	me(t, b)
 	if n := len(a.auth.LiveTokens("admin@example.com")); n != 0 {
-		t.Errorf("%d tokens live on after the logout", n)
+		t.Errorf("%d tokens are still valid after the logout", n)
 	}
 	b.submit("/logout").isRedirect(t, "/")
 	b.do("POST", "/logout", "").is(t, 204, "")
@@ -452,7 +452,7 @@ func TestLogout(t *testing.T) {
 		}
 		me(t, b)
 		if n := len(a.auth.LiveTokens("admin@example.com")); n != 0 {
-			t.Errorf("%d tokens live on after a logout with %s", n, all)
+			t.Errorf("%d tokens are still valid after a logout with %s", n, all)
 		}
 	}
 
@@ -505,7 +505,7 @@ func TestMethodNotAllowed(t *testing.T) {
 	me(t, b, "admin")
 }
 
-func TestRoutesRefuseOtherOrigins(t *testing.T) {
+func TestRoutesRefuseCrossOriginRequests(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.TrustedOrigins = []string{"https://trusted.example"} })
 	login := `{"email":"admin@example.com","password":"` + password + `"}`
 	for _, c := range []struct {
@@ -556,22 +556,22 @@ func TestRoutesBelowAPrefix(t *testing.T) {
 
 	got := b.open("/deep/er/page?q=1")
 	if at := got.Request.URL.RequestURI(); at != "/deep/er/login?return_to=%2Fdeep%2Fer%2Fpage%3Fq%3D1" {
-		t.Fatalf("sent to %s", at)
+		t.Fatalf("redirected to %s", at)
 	}
 	got = b.submit("/deep/er/login", "email", "mfa@example.com", "password", password, "return_to", "/deep/er/page?q=1")
 	if at := got.Request.URL.Path; at != "/deep/er/login/mfa" {
-		t.Fatalf("sent to %s for the code", at)
+		t.Fatalf("redirected to %s for the code", at)
 	}
 	got = b.submit("/deep/er/login/mfa", "code", code(t, a), "return_to", "/deep/er/page?q=1")
 	if at := got.Request.URL.RequestURI(); at != "/deep/er/page?q=1" || got.body != "the page" {
-		t.Fatalf("sent to %s", at)
+		t.Fatalf("redirected to %s", at)
 	}
 	if at := b.open("/deep/er/login/mfa").Request.URL.Path; at != "/deep/er/login" {
-		t.Errorf("without a pending login sent to %s", at)
+		t.Errorf("without a pending login redirected to %s", at)
 	}
 	got = b.submit("/deep/er/logout")
 	if at := got.Request.URL.Path; at != "/deep/er/login" {
-		t.Errorf("after signing out sent to %s", at)
+		t.Errorf("after signing out redirected to %s", at)
 	}
 }
 
@@ -585,18 +585,19 @@ func TestRoutesOutsideSessions(t *testing.T) {
 	}
 	b.postJSON("/logout", "{}").is(t, 500, "session_not_loaded")
 
-	// Those of another Manager's do not do, either.
+	// Routes inside another Manager's Sessions refuse requests, too.
 	other := newManager(t, func(c *session.Config) { c.Auth = failing{} })
 	a.start(middleware.Sessions(other)(a.mux))
 	a.browser().postJSON("/login", "{}").is(t, 500, "session_not_loaded")
 }
 
-// failing is an auth service that is down, and keeps what it was asked.
-type failing struct{ asked func(email, password string) }
+// failing is an auth service that is down. It calls onLogin, if not nil, for each
+// login.
+type failing struct{ onLogin func(email, password string) }
 
 func (f failing) Login(_ context.Context, email, password string) (auth.Grant, error) {
-	if f.asked != nil {
-		f.asked(email, password)
+	if f.onLogin != nil {
+		f.onLogin(email, password)
 	}
 	return auth.Grant{}, &auth.Error{Op: "login", Err: auth.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}
 }

@@ -31,10 +31,10 @@ func hash(css string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// allPages asks for one of each page.
-func allPages(t *testing.T, a *app) map[string]answer {
+// allPages returns one of each page.
+func allPages(t *testing.T, a *app) map[string]response {
 	b := a.browser()
-	pages := map[string]answer{
+	pages := map[string]response{
 		"login":   b.open("/login?return_to=/x"),
 		"refused": b.submit("/login", "email", `"><b>x`, "password", "wrong"),
 		"refusal": b.open("/logout"),
@@ -45,8 +45,8 @@ func allPages(t *testing.T, a *app) map[string]answer {
 	return pages
 }
 
-// unwanted is what the policy would not allow, and the e-mail address of
-// allPages unescaped.
+// unwanted matches content that the policy would block, and the unescaped e-mail
+// address of allPages.
 var unwanted = regexp.MustCompile(`(?i)<script|<link| style=| on[a-z]+=|https?:|//[a-z]|<b>x|@import|url\(`)
 
 func TestPagesAreSafe(t *testing.T) {
@@ -55,7 +55,7 @@ func TestPagesAreSafe(t *testing.T) {
 		page.has(t, "Content-Security-Policy", policy).has(t, "X-Content-Type-Options", "nosniff").has(t, "Referrer-Policy", "same-origin").
 			has(t, "Cache-Control", "no-store").has(t, "Content-Type", "text/html; charset=utf-8")
 		if m := unwanted.FindString(page.body); m != "" {
-			t.Errorf("the page %s has %q in it: %s", name, m, page.body)
+			t.Errorf("the page %s contains %q: %s", name, m, page.body)
 		}
 		if page.ContentLength != int64(len(page.body)) {
 			t.Errorf("the page %s has a Content-Length of %d", name, page.ContentLength)
@@ -70,15 +70,15 @@ var (
 	anyIDs = regexp.MustCompile(` id="([^"]*)"`)
 )
 
-// What people with a screen reader need: a language, a title, one heading,
-// labels, and errors that are tied to their fields.
+// Screen readers need a language, a title, one heading, labels, and errors that
+// are associated with their fields.
 func TestPagesAreAccessible(t *testing.T) {
 	for name, page := range allPages(t, newApp(t, nil)) {
 		body := visible(page.body)
 		ids := map[string]bool{}
 		for _, m := range anyIDs.FindAllStringSubmatch(body, -1) {
 			if ids[m[1]] {
-				t.Errorf("%s: the id %s is there twice", name, m[1])
+				t.Errorf("%s: the id %s is not unique", name, m[1])
 			}
 			ids[m[1]] = true
 		}
@@ -88,7 +88,7 @@ func TestPagesAreAccessible(t *testing.T) {
 			}
 		}
 		if strings.Count(body, "<h1>") != 1 || strings.Contains(body, "<title></title>") {
-			t.Errorf("%s: it has not one heading and a title", name)
+			t.Errorf("%s: the page needs one heading and a title", name)
 		}
 		if failed := page.StatusCode >= 400 && name != "refusal"; failed != strings.Contains(body, `role="alert"`) || failed != strings.Contains(body, "<title>Error: ") {
 			t.Errorf("%s: alert on a page with status %d: %s", name, page.StatusCode, body)
@@ -106,7 +106,7 @@ func TestPagesAreAccessible(t *testing.T) {
 			}
 			for described := range strings.FieldsSeq(is["aria-describedby"]) {
 				if !ids[described] {
-					t.Errorf("%s: %s is described by %s, which is not there", name, field, described)
+					t.Errorf("%s: %s is described by the missing element %s", name, field, described)
 				}
 			}
 		}
@@ -116,7 +116,7 @@ func TestPagesAreAccessible(t *testing.T) {
 			case m[2] == "/" || name == "meta" || name == "input":
 			case m[0][1] == '/':
 				if len(open) == 0 || open[len(open)-1] != name {
-					t.Fatalf("%s closes what is not open: %v", m[0], open)
+					t.Fatalf("%s does not match the open elements %v", m[0], open)
 				}
 				open = open[:len(open)-1]
 			default:
@@ -129,8 +129,8 @@ func TestPagesAreAccessible(t *testing.T) {
 	}
 }
 
-// Contrasts by WCAG 2.2 AA: 4.5 for text (1.4.3), 3 for the edges of fields
-// and for the focus (1.4.11).
+// The contrasts of WCAG 2.2 AA: 4.5 for text (1.4.3), and 3 for the borders of
+// fields and the focus (1.4.11).
 func TestPagesHaveContrast(t *testing.T) {
 	css := styleOf(t, newApp(t, nil).browser().open("/login").body)
 	light, dark, ok := strings.Cut(css, "prefers-color-scheme: dark")
@@ -163,7 +163,8 @@ func TestPagesHaveContrast(t *testing.T) {
 	}
 }
 
-// luminance of an RGB color, https://www.w3.org/TR/WCAG22/#dfn-relative-luminance.
+// luminance returns the luminance of an RGB color; see
+// https://www.w3.org/TR/WCAG22/#dfn-relative-luminance.
 func luminance(t *testing.T, hex string) float64 {
 	t.Helper()
 	n, err := strconv.ParseUint(hex, 16, 32)
@@ -190,9 +191,10 @@ func TestTemplates(t *testing.T) {
 	page := b.open("/login").isPage(t, 200, "<p>Acme &amp; login</p>")
 	page.has(t, "Content-Security-Policy", "default-src 'none'; style-src "+hash("body { color: green }")+"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	b.open("/logout").isPage(t, 405, "405 method_not_allowed /start")
-	b.signIn2(t, "/start")
+	b.signInTo(t, "/start")
 
-	// An app of one's own policy keeps it; the built-in pages need theirs.
+	// The app's own policy applies to its own templates, but not to the built-in
+	// pages.
 	for name, opts := range map[string][]middleware.Option{"own": {middleware.WithTemplates(own)}, "built in": nil} {
 		sessions := middleware.Sessions(a.m, opts...)(a.mux)
 		a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -206,12 +208,12 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-func (b *browser) signIn2(t *testing.T, home string) {
+func (b *browser) signInTo(t *testing.T, home string) {
 	t.Helper()
 	b.submit("/login", "email", "admin@example.com", "password", password).isRedirect(t, home)
 }
 
-// Templates that fail leave nobody without a page.
+// If a template fails, the built-in page is shown.
 func TestTemplatesThatFail(t *testing.T) {
 	for _, broken := range []*template.Template{
 		template.New("empty"),
@@ -220,20 +222,20 @@ func TestTemplatesThatFail(t *testing.T) {
 		a := newApp(t, nil, middleware.WithTemplates(broken))
 		page := a.browser().open("/login").isPage(t, 200, `<form method="post">`)
 		if strings.Contains(page.body, "half") {
-			t.Error("a part of the broken page is shown")
+			t.Error("the response contains a part of the broken page")
 		}
 		page.has(t, "Content-Security-Policy", "default-src 'none'; style-src "+hash(styleOf(t, page.body))+"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		if !strings.Contains(a.log.String(), "page template failed") {
-			t.Error("nothing is logged")
+			t.Error("the error was not logged")
 		}
 	}
 }
 
-// Each call returns templates of its own.
+// Each call of Templates returns a new copy.
 func TestTemplatesAreCopies(t *testing.T) {
 	template.Must(middleware.Templates().Parse(`{{define "mark"}}changed{{end}}`))
 	if page := newApp(t, nil).browser().open("/login"); strings.Contains(page.body, "changed") {
-		t.Error("a change of a copy is on the built-in page")
+		t.Error("changing a copy has changed the built-in page")
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 
 const droppedText = "will not keep you signed in"
 
-// plainBrowser reaches the app over plain HTTP, under the name of a host.
+// plainBrowser returns a browser that requests the app over plain HTTP by the name
+// host.
 func (a *app) plainBrowser(host string) *browser {
 	a.t.Helper()
 	srv := httptest.NewServer(middleware.Sessions(a.m)(a.mux))
@@ -35,14 +36,14 @@ func (a *app) plainBrowser(host string) *browser {
 	}}
 }
 
-// Over plain HTTP a right password leads back to the login page, which says
-// why. So does the log, once.
+// Over plain HTTP, a correct password leads back to the login page, which explains
+// why. The log has a warning, once an hour.
 func TestLoginOverPlainHTTP(t *testing.T) {
 	clock := time.Now()
 	a := newApp(t, func(c *session.Config) { c.Now = func() time.Time { return clock } })
 	a.mux.Handle("GET /page", middleware.RequireUser(http.NotFoundHandler()))
 	b := a.plainBrowser("app.example.org:8080")
-	page := func(path string) answer { t.Helper(); return b.get(path, "Accept", asPage) }
+	page := func(path string) response { t.Helper(); return b.get(path, "Accept", asPage) }
 
 	page("/login").isPage(t, 200, droppedText)
 	login := b.do("POST", "/login", "email=admin%40example.com&password="+strings.ReplaceAll(password, " ", "+")+"&return_to=%2Fpage",
@@ -55,22 +56,22 @@ func TestLoginOverPlainHTTP(t *testing.T) {
 	page("/login?expired=1").isPage(t, 200, droppedText)
 	logged := func() int { return strings.Count(a.log.String(), `"level":"WARN","msg":"cookies_dropped"`) }
 	if n := logged(); n != 1 {
-		t.Errorf("the log says it %d times, want once", n)
+		t.Errorf("the warning was logged %d times, want once", n)
 	}
 	clock = clock.Add(time.Hour)
 	page("/login").isPage(t, 200, droppedText)
 	if n := logged(); n != 2 {
-		t.Errorf("after an hour the log has said it %d times, want twice", n)
+		t.Errorf("after an hour the warning was logged %d times, want twice", n)
 	}
-	// A sign-in in JSON leaves a line in the log, too.
+	// A sign-in with JSON logs the warning, too.
 	clock = clock.Add(time.Hour)
 	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 200, "")
 	if n := logged(); n != 3 {
-		t.Errorf("after a sign-in in JSON the log has said it %d times", n)
+		t.Errorf("after a sign-in with JSON the warning was logged %d times, want 3", n)
 	}
 }
 
-// Where the cookies are kept, or may be, nothing is said.
+// If the browser may keep the cookies, there is no warning.
 func TestLoginWhereCookiesAreKept(t *testing.T) {
 	insecure := func(c *session.Config) { c.Cookie.Insecure = true }
 	for _, c := range []struct {
@@ -80,14 +81,14 @@ func TestLoginWhereCookiesAreKept(t *testing.T) {
 		dropped    bool
 	}{
 		{name: "another host", host: "10.0.0.7:8080", dropped: true},
-		{name: "a name that only begins as localhost does", host: "localhost.example.org", dropped: true},
+		{name: "a name that begins with localhost", host: "localhost.example.org", dropped: true},
 		{name: "a proxy that was reached over plain HTTP", host: "app.example.org", header: []string{"X-Forwarded-Proto", "http", "X-Forwarded-Port", "80", "Forwarded", "for=192.0.2.1;proto=http"}, dropped: true},
 		{name: "insecure cookies", host: "app.example.org", set: insecure},
 		{name: "localhost", host: "localhost:8080"},
 		{name: "a name below localhost", host: "app.localhost:8080"},
 		{name: "a loopback address", host: "127.0.0.1:8080"},
 		{name: "an IPv6 loopback address", host: "[::1]:8080"},
-		{name: "a trusted origin, by the browser", host: "app.example.org", header: []string{"Sec-Fetch-Site", "none"}},
+		{name: "a trusted origin, as reported by the browser", host: "app.example.org", header: []string{"Sec-Fetch-Site", "none"}},
 		{name: "X-Forwarded-Proto", host: "app.example.org", header: []string{"X-Forwarded-Proto", "https"}},
 		{name: "X-Forwarded-Proto of two proxies", host: "app.example.org", header: []string{"X-Forwarded-Proto", "HTTPS, http"}},
 		{name: "Forwarded", host: "app.example.org", header: []string{"Forwarded", "for=192.0.2.1;Proto=https"}},
@@ -101,12 +102,12 @@ func TestLoginWhereCookiesAreKept(t *testing.T) {
 			page := a.plainBrowser(c.host).get("/login", append([]string{"Accept", asPage}, c.header...)...).isPage(t, 200, "Sign in")
 			said, logged := strings.Contains(page.body, droppedText), strings.Contains(a.log.String(), session.EventCookiesDropped)
 			if said != c.dropped || logged != c.dropped {
-				t.Errorf("the page says it: %v, the log: %v, want %v", said, logged, c.dropped)
+				t.Errorf("warning on the page: %v, in the log: %v, want %v", said, logged, c.dropped)
 			}
 		})
 	}
 	a := newApp(t, nil)
 	if page := a.browser().get("/login", "Accept", asPage); strings.Contains(page.body, droppedText) {
-		t.Error("the page says it over TLS")
+		t.Error("the page has a warning over TLS")
 	}
 }

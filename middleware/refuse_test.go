@@ -26,7 +26,7 @@ func refusing(t *testing.T, err error, opts ...middleware.Option) *app {
 	return a
 }
 
-func TestFormOfARefusal(t *testing.T) {
+func TestPageOrJSON(t *testing.T) {
 	b := refusing(t, session.ErrForbidden).browser()
 	const form, multi, js = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json"
 	for _, c := range []struct {
@@ -50,7 +50,7 @@ func TestFormOfARefusal(t *testing.T) {
 		{"POST", "", "", js, false},
 		{"GET", "", "{}", asPage, false},
 
-		// How welcome text/html is, and JSON.
+		// The rank of text/html and JSON in Accept.
 		{"GET", "", "", "text/html", true},
 		{"GET", "", "", "TEXT/HTML", true},
 		{"GET", "", "", "text/*", true},
@@ -100,7 +100,7 @@ func TestFormOfARefusal(t *testing.T) {
 			got.is(t, 403, "forbidden")
 		}
 	}
-	// Fields of one name are one list.
+	// Several Accept fields form one list.
 	req, _ := http.NewRequest("GET", b.base+"/x/", nil)
 	req.Header["Accept"] = []string{"application/json;q=0.5", "text/html"}
 	b.send(req).isPage(t, 403, "")
@@ -154,9 +154,9 @@ func TestRedirectToLogin(t *testing.T) {
 		}
 		got.has(t, "Www-Authenticate", challenge).has(t, "Cache-Control", "no-store")
 	}
-	// Where the browser comes back is where it was, or nowhere.
+	// An address that is too long is left out.
 	b.open("/x/%2e%2e/"+strings.Repeat("y", 3000)).isRedirect(t, "/login")
-	// A page of somebody who is not signed in leads to the login page, too.
+	// A refusal page without a redirect links to the login page.
 	if page := b.submit("/x/", "a", "b").isPage(t, 401, "signed in"); !strings.Contains(page.body, `href="/login"`) {
 		t.Errorf("no link to the login page: %s", visible(page.body))
 	}
@@ -189,9 +189,9 @@ func TestFormAfterTheSessionsEnd(t *testing.T) {
 			if c.site != "" {
 				header = append(header, "Sec-Fetch-Site", c.site)
 			}
-			for _, page := range []answer{
+			for _, page := range []response{
 				visitor.do("POST", "/save", "a=b", header...).isPage(t, 401, "signed in"),
-				viewer.do("POST", "/admin", "a=b", header...).isPage(t, 403, "not allowed"), // as somebody else
+				viewer.do("POST", "/admin", "a=b", header...).isPage(t, 403, "not allowed"), // the link is for another account
 			} {
 				if !strings.Contains(page.body, c.link) {
 					t.Errorf("the page has no %s: %s", c.link, visible(page.body))
@@ -201,10 +201,10 @@ func TestFormAfterTheSessionsEnd(t *testing.T) {
 	}
 }
 
-// A guard does not send visitors to a login page that is not mounted. The log
-// says so, once.
+// A guard does not redirect visitors to a login page that is not mounted. It logs
+// an error, once.
 func TestGuardWithoutLoginPage(t *testing.T) {
-	const says = "no login page"
+	const message = "no login page"
 	build := func(set func(*session.Config)) (*app, *browser) {
 		a := newBareApp(t, set)
 		guarded := http.NewServeMux()
@@ -212,31 +212,31 @@ func TestGuardWithoutLoginPage(t *testing.T) {
 		a.start(middleware.Sessions(a.m)(guarded))
 		return a, a.browser()
 	}
-	logged := func(a *app) int { return strings.Count(a.log.String(), says) }
+	logged := func(a *app) int { return strings.Count(a.log.String(), message) }
 
 	a, b := build(nil)
 	for range 3 {
 		if page := b.open("/page").isPage(t, 401, "signed in"); strings.Contains(page.body, `href="/login"`) {
-			t.Error("the page leads to a login page that is not there")
+			t.Error("the page links to a login page that is not mounted")
 		}
 	}
 	b.get("/page").is(t, 401, "unauthenticated")
 	if n := logged(a); n != 1 {
-		t.Errorf("the log says it %d times, want once", n)
+		t.Errorf("the error was logged %d times, want once", n)
 	}
-	// Mounted later, and with any router, it counts.
+	// The login page may be mounted later, and with any router.
 	middleware.Routes(a.m)
 	b.open("/page").isRedirect(t, "/login?return_to=%2Fpage")
 
 	a, b = build(func(c *session.Config) { c.LoginPath = "/login" })
 	b.open("/page").isRedirect(t, "/login?return_to=%2Fpage")
 	if n := logged(a); n > 0 {
-		t.Errorf("an app with its own login page has %d lines in its log", n)
+		t.Errorf("the error was logged %d times, although the app has a login page", n)
 	}
 }
 
-// Where a browser does not send Sec-Fetch-*, what script libraries send means
-// that no person sees the response: they get a status, not the login page.
+// Without Sec-Fetch fields, the header fields of script libraries and prefetches
+// prevent a redirect to the login page.
 func TestScriptsAreNotRedirected(t *testing.T) {
 	a := refusing(t, session.ErrUnauthenticated)
 	b := a.browser()
@@ -266,7 +266,7 @@ func TestScriptsAreNotRedirected(t *testing.T) {
 		{"X-Purpose", "preview"},
 		{"X-Moz", "prefetch"},
 		{"Sec-Purpose", "prefetch"},
-		{"Origin", b.base}, // which no link sends
+		{"Origin", b.base}, // browsers do not send it when the user follows a link
 		{"Origin", "https://evil.example"},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
@@ -275,15 +275,15 @@ func TestScriptsAreNotRedirected(t *testing.T) {
 				t.Errorf("%s with %q: %d, Location %q", method, header, got.StatusCode, got.Header.Get("Location"))
 			}
 		}
-		// A browser that says itself what it does is believed.
+		// Sec-Fetch fields take precedence.
 		b.get("/x/", append([]string{"Accept", asPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, header...)...).is(t, 303, "")
 	}
-	// A browser inside an Android app names the app, whatever is requested.
+	// A browser view inside an Android app sends the app's name with all requests.
 	b.get("/x/", "Accept", asPage, "X-Requested-With", "com.example.app").is(t, 303, "")
 	b.get("/x/", "Accept", asPage, "Referer", b.base, "Upgrade-Insecure-Requests", "1", "Cache-Control", "no-cache").is(t, 303, "")
 }
 
-func TestReturnToOfOddRequestPaths(t *testing.T) {
+func TestReturnToOfUnusualPaths(t *testing.T) {
 	a := newApp(t, nil)
 	a.start(middleware.Sessions(a.m)(middleware.RequireUser(http.NotFoundHandler())))
 	for path, want := range map[string]string{
@@ -292,7 +292,7 @@ func TestReturnToOfOddRequestPaths(t *testing.T) {
 		"/%2F/evil.example":    "/login",
 		"/a/../../evil":        "/login",
 		"/ünï?q=ä b":           "/login?return_to=%2F%25C3%25BCn%25C3%25AF%3Fq%3D%25C3%25A4%2520b",
-		"http://evil.example/": "/login?return_to=%2F", // a proxy's form; the host is not taken over
+		"http://evil.example/": "/login?return_to=%2F", // as sent to a proxy; the host is ignored
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RequestURI = path
@@ -303,7 +303,7 @@ func TestReturnToOfOddRequestPaths(t *testing.T) {
 			t.Errorf("%s: %d, Location %q, want %q", path, w.Code, got, want)
 		}
 	}
-	// A request that no server has made has its address in URL alone.
+	// A request that was not received by a server has no RequestURI.
 	r, _ := http.NewRequest("GET", "/reports?x=1", nil)
 	r.Header.Set("Accept", asPage)
 	w := httptest.NewRecorder()
@@ -313,8 +313,8 @@ func TestReturnToOfOddRequestPaths(t *testing.T) {
 	}
 }
 
-// A guard around everything, the login page included, is a mistake, but no
-// redirect loop.
+// A guard around the whole app, including the login page, is a mistake. It must
+// not cause a redirect loop.
 func TestNoLoginLoop(t *testing.T) {
 	a := newApp(t, nil)
 	a.start(middleware.Sessions(a.m)(middleware.RequireUser(a.mux)))
@@ -322,7 +322,7 @@ func TestNoLoginLoop(t *testing.T) {
 	b.open("/").isRedirect(t, "/login?return_to=%2F")
 	page := b.open("/login?return_to=%2F").isPage(t, 401, "signed in")
 	if strings.Contains(page.body, `href="/login`) {
-		t.Error("the page leads to itself")
+		t.Error("the login page links to itself")
 	}
 }
 
@@ -343,7 +343,7 @@ func TestAPI(t *testing.T) {
 	b.signIn("admin@example.com")
 	b.do("POST", "/api/x", "a=b", "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example").is(t, 403, "cross_site")
 
-	// The routes themselves are no exception.
+	// WithAPI applies to the ready-made routes, too.
 	a = newApp(t, nil, middleware.WithAPI("/"))
 	b = a.browser()
 	b.open("/login").is(t, 200, "").has(t, "Content-Type", "application/json")
@@ -351,7 +351,7 @@ func TestAPI(t *testing.T) {
 	b.submit("/logout").is(t, 204, "")
 }
 
-func TestWhatErrorsMean(t *testing.T) {
+func TestResponsesToErrors(t *testing.T) {
 	boom := errors.New("boom: the password is hunter2")
 	for _, c := range []struct {
 		err    error
@@ -394,10 +394,10 @@ func TestWhatErrorsMean(t *testing.T) {
 		a := refusing(t, c.err)
 		b := a.browser()
 		got := b.get("/x/").is(t, c.status, c.code).has(t, "Retry-After", c.retry)
-		// By a form, so that nobody is redirected.
+		// A form is not redirected to the login page.
 		page := b.submit("/x/", "a", "b").isPage(t, c.status, fmt.Sprintf(`<p class="status">%d</p>`, c.status)).has(t, "Retry-After", c.retry)
 		if strings.Contains(got.body+page.body, "boom") {
-			t.Errorf("%v: the answer tells of its cause", c.err)
+			t.Errorf("%v: the response reveals the cause", c.err)
 		}
 		if (c.status == 401) != (got.Header.Get("Www-Authenticate") != "") {
 			t.Errorf("%v: WWW-Authenticate: %q", c.err, got.Header.Get("Www-Authenticate"))
@@ -447,8 +447,7 @@ func TestProblem(t *testing.T) {
 	}
 }
 
-// Outside of Sessions a refusal looks the same, and what is wrong goes to the
-// default log.
+// Refuse works outside Sessions. It logs to the default logger.
 func TestRefuseOutsideSessions(t *testing.T) {
 	var log logBuffer
 	before := slog.Default()
@@ -461,6 +460,6 @@ func TestRefuseOutsideSessions(t *testing.T) {
 	}
 	middleware.RequireRole()
 	if !strings.Contains(log.String(), "RequireRole") {
-		t.Error("nothing is said of a guard that refuses everybody")
+		t.Error("RequireRole without a role logged no error")
 	}
 }

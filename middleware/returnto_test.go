@@ -13,7 +13,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-func TestReturnToFollowed(t *testing.T) {
+func TestReturnToAccepted(t *testing.T) {
 	for value, want := range map[string]string{
 		"/":                             "/",
 		"/reports":                      "/reports",
@@ -46,7 +46,7 @@ func TestReturnToFollowed(t *testing.T) {
 			t.Errorf("ReturnTo(%q) = %q, want %q", value, got, want)
 		}
 		if again := middleware.ReturnTo(got); again != got {
-			t.Errorf("ReturnTo(%q) = %q is not what it is made from", got, again)
+			t.Errorf("ReturnTo(%q) = %q, want the same value", got, again)
 		}
 		if where := browse(t, got); !where.local {
 			t.Errorf("ReturnTo(%q) = %q leads a browser to %q", value, got, where.host)
@@ -59,8 +59,8 @@ func samePath(got string, want *url.URL) bool {
 	return err == nil && u.Path == want.Path && u.RawQuery == want.RawQuery
 }
 
-// signInRoutes are spellings of the sign-in routes' paths that some router takes
-// for one of them.
+// signInRoutes returns spellings of the sign-in routes' paths that some router
+// accepts.
 func signInRoutes() []string {
 	var spellings []string
 	for _, route := range []string{"/login", "/login/mfa", "/logout"} {
@@ -78,7 +78,7 @@ func signInRoutes() []string {
 	return spellings
 }
 
-// A user who has just signed in does not arrive at a sign-in route again.
+// A sign-in must not lead to a sign-in route again.
 func TestReturnToSignInRoutes(t *testing.T) {
 	for _, value := range signInRoutes() {
 		if got := middleware.ReturnTo(value); got != "" {
@@ -104,7 +104,8 @@ func TestReturnToSignInRoutes(t *testing.T) {
 	b.submit("/login/mfa", "code", code(t, a), "return_to", "/login/mfa").isRedirect(t, "/home")
 }
 
-// elsewhere returns values that must not be followed, from a file that tells why.
+// elsewhere returns values that ReturnTo must reject. The file explains each
+// group.
 func elsewhere(t testing.TB) []string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/return_to.txt")
@@ -130,7 +131,7 @@ func elsewhere(t testing.TB) []string {
 	return values
 }
 
-func TestReturnToDropped(t *testing.T) {
+func TestReturnToRejected(t *testing.T) {
 	for _, value := range elsewhere(t) {
 		if got := middleware.ReturnTo(value); got != "" {
 			t.Errorf("ReturnTo(%q) = %q", value, got)
@@ -138,10 +139,10 @@ func TestReturnToDropped(t *testing.T) {
 	}
 }
 
-// Encoded once or twice more, or as a part of an address, a value is at most a
-// path with odd characters.
+// A rejected value that is encoded again, or that is a part of an address, must
+// not lead to another host.
 func TestReturnToEncodedAgain(t *testing.T) {
-	followed := 0
+	accepted := 0
 	for _, value := range elsewhere(t) {
 		for _, encoded := range []string{
 			url.QueryEscape(value), url.PathEscape(value), url.QueryEscape(url.QueryEscape(value)),
@@ -150,18 +151,18 @@ func TestReturnToEncodedAgain(t *testing.T) {
 		} {
 			checkReturnTo(t, encoded)
 			if middleware.ReturnTo(encoded) != "" {
-				followed++
+				accepted++
 			}
 		}
 	}
-	if followed < 300 {
-		t.Errorf("only %d values led anywhere, which was judged", followed)
+	if accepted < 300 {
+		t.Errorf("only %d values were accepted and checked", accepted)
 	}
 }
 
 func FuzzReturnTo(f *testing.F) {
-	// The tests above go through all of them. Here each costs time at the start
-	// that is then missing: a few will do.
+	// The tests above use all values. A few are enough as seeds, because each seed
+	// takes time from fuzzing.
 	for i, value := range elsewhere(f) {
 		switch i % 12 {
 		case 0:
@@ -176,11 +177,12 @@ func FuzzReturnTo(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) { checkReturnTo(t, value) })
 }
 
-// headerSafe is what a Location may be: a path and a query in ASCII that is
-// neither a control character nor a space.
+// headerSafe matches a safe Location: a path and a query of visible ASCII
+// characters.
 var headerSafe = regexp.MustCompile(`^/[!-~]*$`)
 
-// checkReturnTo lets readers of all kinds judge where a value leads.
+// checkReturnTo checks that browsers, lenient decoders and net/url all read an
+// accepted value as an address on this host.
 func checkReturnTo(t *testing.T, value string) {
 	t.Helper()
 	to := middleware.ReturnTo(value)
@@ -188,12 +190,12 @@ func checkReturnTo(t *testing.T, value string) {
 		return
 	}
 	if !headerSafe.MatchString(to) {
-		t.Errorf("ReturnTo(%q) = %q is not fit for a header", value, to)
+		t.Errorf("ReturnTo(%q) = %q is not safe in a header", value, to)
 	}
 	if again := middleware.ReturnTo(to); again != to {
 		t.Errorf("ReturnTo(%q) = %q, and again %q", value, to, again)
 	}
-	// However often it is decoded on the way to the browser.
+	// Proxies may decode the address repeatedly.
 	for decoded, i := to, 0; i < 5; i++ {
 		if where := browse(t, decoded); !where.local || strings.HasPrefix(where.path, "//") {
 			t.Errorf("ReturnTo(%q) = %q, decoded %d times %q, leads a browser to %q %q", value, to, i, decoded, where.host, where.path)
@@ -219,7 +221,7 @@ func checkReturnTo(t *testing.T, value string) {
 
 var base = &url.URL{Scheme: "https", Host: "app.example", Path: "/login"}
 
-// destination is where a browser goes.
+// destination is the address that a browser requests.
 type destination struct {
 	local      bool
 	host, path string
@@ -227,9 +229,8 @@ type destination struct {
 
 var scheme = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*):`)
 
-// browse resolves a Location at https://app.example/login as the URL standard
-// has browsers do it (https://url.spec.whatwg.org/#url-parsing), as far as
-// scheme, host and path go.
+// browse resolves a Location at https://app.example/login like a browser
+// (https://url.spec.whatwg.org/#url-parsing). It handles scheme, host and path.
 func browse(t *testing.T, location string) destination {
 	t.Helper()
 	s := strings.TrimFunc(location, func(r rune) bool { return r <= ' ' })
@@ -238,7 +239,7 @@ func browse(t *testing.T, location string) destination {
 		if !strings.EqualFold(m[1], "https") {
 			return destination{host: m[0]}
 		}
-		// A special scheme: "https:x" is relative, "https:/x" is not always.
+		// In a special scheme, "https:x" is relative, and "https:/x" may not be.
 		s = s[len(m[0]):]
 		if !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, `\`) {
 			return destination{host: s}
@@ -287,7 +288,7 @@ func lenientDecode(s string) string {
 	})
 }
 
-// The judge has to know a bad address when it sees one.
+// The tests depend on browse, so it has a test, too.
 func TestBrowse(t *testing.T) {
 	for location, local := range map[string]bool{
 		"/x": true, "x": true, "/..//y": true, "//y": false, `/\y`: false, "/\t/y": false, " //y": false, "https:y": false,

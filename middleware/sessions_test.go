@@ -19,7 +19,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Sessions is middleware as chains of it (alice, chi) take it.
+// Sessions has the type of middleware that chains (alice, chi) accept.
 var _ func(http.Handler) http.Handler = middleware.Sessions(new(session.Manager))
 
 func TestVary(t *testing.T) {
@@ -50,7 +50,7 @@ func TestVary(t *testing.T) {
 	}
 }
 
-// The header that a response varies by is its own, not shared with others.
+// Changing the Vary field of a response does not affect other responses.
 func TestVaryIsNotShared(t *testing.T) {
 	a := newApp(t, nil)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +64,7 @@ func TestVaryIsNotShared(t *testing.T) {
 	}
 }
 
-func TestSessionsRefusesOtherOrigins(t *testing.T) {
+func TestSessionsRefusesCrossOriginRequests(t *testing.T) {
 	a := newApp(t, nil)
 	served := false
 	a.mux.HandleFunc("/h", func(http.ResponseWriter, *http.Request) { served = true })
@@ -96,9 +96,10 @@ func TestSessionsRefusesOtherOrigins(t *testing.T) {
 		}
 	}
 	user.do("POST", "/h", "a=b", "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example").isPage(t, 403, "another site")
-	// A bearer token is no cookie, and no browser sends it by itself.
+	// Browsers do not send bearer tokens by themselves, so such a request cannot be
+	// forged.
 	if user.do("POST", "/h", "", "Authorization", "Bearer x", "Sec-Fetch-Site", "cross-site").is(t, 200, ""); !served {
-		t.Error("a request with a bearer token has been taken for a browser's")
+		t.Error("a cross-origin request with a bearer token was refused")
 	}
 }
 
@@ -110,7 +111,7 @@ func TestNestedSessions(t *testing.T) {
 		outer := session.FromContext(r.Context())
 		middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if session.FromContext(r.Context()) != outer {
-				t.Error("the inner Sessions has loaded the session again")
+				t.Error("the inner Sessions loaded the session again")
 			}
 			a.mux.ServeHTTP(w, r)
 		})).ServeHTTP(w, r)
@@ -135,7 +136,7 @@ func (s *countingStore) Put(ctx context.Context, rec store.Record, prev uint64) 
 	return s.downStore.Put(ctx, rec, prev)
 }
 
-// What a handler changes while its response is on the way is saved, too.
+// Changes after the first byte of the response are saved, too.
 func TestChangesAfterTheFirstByte(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Store = memstore.New() })
 	a.mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +157,8 @@ func TestChangesAfterTheFirstByte(t *testing.T) {
 	}
 }
 
-// A panic goes through, with the cookies set for whoever answers for it.
+// A panic passes through Sessions. The cookies are in the header for the outer
+// middleware that recovers.
 func TestPanic(t *testing.T) {
 	for name, cause := range map[string]any{"error": errors.New("boom"), "abort": http.ErrAbortHandler, "exit": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +180,7 @@ func TestPanic(t *testing.T) {
 				})
 				wg.Wait()
 				if r.URL.Path == "/h" {
-					// If anything had been sent by now, this would be too late.
+					// Sessions must not have written a response.
 					w.WriteHeader(http.StatusTeapot)
 				}
 			}))
@@ -195,7 +197,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// Where the session can't be saved, either, a panic is still what comes out.
+// A panic passes through even if the session cannot be saved.
 func TestPanicAndFailedCommit(t *testing.T) {
 	s := &downStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
@@ -239,14 +241,14 @@ func TestPanicAfterTheFirstByte(t *testing.T) {
 	}
 }
 
-// Nobody answers for a panic: the connection ends.
+// Without recovery, a panic closes the connection.
 func TestPanicWithoutRecovery(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.HandleFunc("/h", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	req, _ := http.NewRequest("POST", a.srv.URL+"/h", strings.NewReader("x"))
 	if resp, err := a.srv.Client().Do(req); err == nil {
 		resp.Body.Close()
-		t.Errorf("an answer with status %d", resp.StatusCode)
+		t.Errorf("a response with status %d", resp.StatusCode)
 	}
 }
 
@@ -322,14 +324,14 @@ func TestGuards(t *testing.T) {
 				got.is(t, 403, "forbidden").has(t, "Cache-Control", "no-store")
 				page := who.open(c.path).isPage(t, 403, "not allowed")
 				if !strings.Contains(page.body, `href="/login?return_to=%2f`+c.path[1:]) && !strings.Contains(page.body, `href="/login?return_to=%2F`+c.path[1:]) {
-					t.Errorf("no way to sign in as somebody else: %s", visible(page.body))
+					t.Errorf("no link to sign in with another account: %s", visible(page.body))
 				}
 			}
 		}
 	}
 }
 
-// The list of roles is taken when the guard is made.
+// Changing the list of roles after RequireRole does not change the guard.
 func TestRequireRoleKeepsItsList(t *testing.T) {
 	a := newApp(t, nil)
 	roles := []string{"admin"}
@@ -349,7 +351,7 @@ func TestGuardOutsideSessions(t *testing.T) {
 	b.get("/x").is(t, 500, "session_not_loaded")
 	b.open("/x").isPage(t, 500, "middleware.Sessions")
 	if served {
-		t.Error("the guard lets through what it cannot tell")
+		t.Error("a guard outside Sessions accepts a request")
 	}
 }
 
@@ -371,7 +373,7 @@ func TestGuardWhileTheStoreIsDown(t *testing.T) {
 	if got := b.get("/public").is(t, 200, ""); got.body != "true" {
 		t.Errorf("public page: %s", got.body)
 	}
-	a.browser().get("/user").is(t, 401, "unauthenticated") // nothing to tell
+	a.browser().get("/user").is(t, 401, "unauthenticated") // without a cookie, the user is not signed in
 }
 
 func TestBearer(t *testing.T) {
@@ -383,8 +385,8 @@ func TestBearer(t *testing.T) {
 	b.get("/user", "Authorization", "Bearer abc", "Accept", asPage).isPage(t, 401, "signed in")
 }
 
-// The ready-made routes refuse a bearer request: there is no session that they
-// could begin or end.
+// The ready-made routes refuse requests with a bearer token: these have no session
+// that the routes could begin or end.
 func TestBearerAtTheRoutes(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		a := newApp(t, func(c *session.Config) {

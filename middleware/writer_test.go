@@ -25,10 +25,10 @@ import (
 
 var theme = session.NewKey[string]("theme")
 
-// change makes the answer to a request one that has a cookie to set.
+// change changes the session of a request, so that the response sets a cookie.
 func change(r *http.Request) { _ = theme.Set(session.FromContext(r.Context()), time.Now().String()) }
 
-// signedIn starts an app with one more route, "/h", and signs a browser in.
+// signedIn starts an app with the route "/h", and returns a signed-in browser.
 func signedIn(t *testing.T, h http.HandlerFunc) (*app, *browser) {
 	t.Helper()
 	a := newApp(t, nil)
@@ -38,12 +38,12 @@ func signedIn(t *testing.T, h http.HandlerFunc) (*app, *browser) {
 	return a, b
 }
 
-// onlyReader is copied by the writer's ReadFrom.
+// onlyReader hides the WriterTo of a reader, so that io.Copy calls ReadFrom.
 type onlyReader struct{ io.Reader }
 
-func setsCookie(a answer) bool { return len(a.Cookies()) > 0 }
+func setsCookie(r response) bool { return len(r.Cookies()) > 0 }
 
-// However a response begins, the cookie is in it.
+// The response sets the cookie however it begins.
 func TestCommitBeforeTheFirstByte(t *testing.T) {
 	for name, begin := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"nothing":          func(http.ResponseWriter, *http.Request) {},
@@ -75,8 +75,8 @@ func TestCommitBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
-// What an HTTP/1 server's writer can do, and what an HTTP/2 server's can.
-func TestWriterOffersWhatTheServerDoes(t *testing.T) {
+// The writer has the optional interfaces of an HTTP/1 and an HTTP/2 server's writer.
+func TestInterfacesOfServersWriters(t *testing.T) {
 	var got string
 	h := func(w http.ResponseWriter, _ *http.Request) {
 		_, flush := w.(http.Flusher)
@@ -104,7 +104,7 @@ func TestWriterOffersWhatTheServerDoes(t *testing.T) {
 	}
 }
 
-// The abilities of writers, in every combination.
+// The optional methods of writers, in every combination.
 type (
 	bare  struct{ http.ResponseWriter }
 	canF  struct{ http.Flusher }
@@ -117,7 +117,7 @@ type (
 func (noHij) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, io.ErrClosedPipe }
 func (noRF) ReadFrom(io.Reader) (int64, error)             { return 7, nil }
 
-func TestWriterIsWhatIsBelow(t *testing.T) {
+func TestInterfacesOfTheWriter(t *testing.T) {
 	m := newManager(t, func(c *session.Config) { c.Auth = failing{} })
 	rec := httptest.NewRecorder()
 	w, f, h, r := bare{rec}, canF{rec}, canH{noHij{}}, canR{noRF{}}
@@ -163,19 +163,19 @@ func TestWriterIsWhatIsBelow(t *testing.T) {
 				got += "F"
 				rec.Flushed = false
 				if f.Flush(); !rec.Flushed {
-					t.Errorf("%s: Flush does not arrive", want)
+					t.Errorf("%s: Flush does not reach the underlying writer", want)
 				}
 			}
 			if h, ok := w.(http.Hijacker); ok {
 				got += "H"
 				if _, _, err := h.Hijack(); err != io.ErrClosedPipe {
-					t.Errorf("%s: Hijack does not arrive", want)
+					t.Errorf("%s: Hijack does not reach the underlying writer", want)
 				}
 			}
 			if r, ok := w.(io.ReaderFrom); ok {
 				got += "R"
 				if n, _ := r.ReadFrom(nil); n != 7 {
-					t.Errorf("%s: ReadFrom does not arrive", want)
+					t.Errorf("%s: ReadFrom does not reach the underlying writer", want)
 				}
 			}
 			if err := http.NewResponseController(w).Flush(); errors.Is(err, http.ErrNotSupported) == strings.Contains(want, "F") {
@@ -186,22 +186,22 @@ func TestWriterIsWhatIsBelow(t *testing.T) {
 			}
 		})).ServeHTTP(below, httptest.NewRequest("GET", "/", nil))
 		if got != want {
-			t.Errorf("writer can %q, want %q", got, want)
+			t.Errorf("the writer has the methods %q, want %q", got, want)
 		}
 	}
 }
 
-// hiding is a writer of another middleware that only has Unwrap.
+// hiding is another middleware's writer, whose only optional method is Unwrap.
 type hiding struct{ http.ResponseWriter }
 
 func (h hiding) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// A controller reaches through such a writer, and must not go past the commit.
+// A ResponseController unwraps such a writer, and must not bypass the commit.
 func TestControllerBelowAnotherMiddleware(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.HandleFunc("/flush", func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := w.(http.Flusher); ok {
-			t.Error("a Flusher although the writer below is none")
+			t.Error("the writer is a Flusher, although the underlying writer is not")
 		}
 		change(r)
 		if err := http.NewResponseController(w).Flush(); err != nil {
@@ -252,7 +252,7 @@ func TestResponseController(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		// Nothing of that is a byte of the response.
+		// None of these calls begins the response.
 		w.Header().Set("X-Late", "yes")
 		if err := c.Flush(); err != nil {
 			t.Errorf("Flush: %v", err)
@@ -269,7 +269,7 @@ func TestResponseController(t *testing.T) {
 	}
 }
 
-// A deadline that has been set is obeyed, through the writer.
+// A write deadline takes effect through the writer.
 func TestWriteDeadline(t *testing.T) {
 	_, b := signedIn(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(-time.Second))
@@ -282,7 +282,7 @@ func TestWriteDeadline(t *testing.T) {
 		_, err = io.ReadAll(resp.Body)
 	}
 	if err == nil {
-		t.Error("the response came after its deadline")
+		t.Error("the response arrived after its deadline")
 	}
 }
 
@@ -327,11 +327,11 @@ func TestHijack(t *testing.T) {
 		t.Errorf("%q, %v", line, err)
 	}
 	if log := a.log.String(); strings.Contains(log, "superfluous") || strings.Contains(log, "hijacked connection") {
-		t.Errorf("the server complains: %s", log)
+		t.Errorf("the server logged an error: %s", log)
 	}
 }
 
-// Some handlers write the status of an upgrade before they hijack.
+// Some handlers call WriteHeader with status 101 before they hijack.
 func TestSwitchingProtocols(t *testing.T) {
 	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {
 		change(r)
@@ -357,7 +357,7 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// Each event of a stream arrives before the next one is written.
+// Each event of a stream arrives before the handler writes the next one.
 func TestServerSentEvents(t *testing.T) {
 	next := make(chan struct{})
 	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {
@@ -389,7 +389,8 @@ func TestServerSentEvents(t *testing.T) {
 	}
 }
 
-// Informational responses do not commit: the handler may still change things.
+// Informational responses do not commit the session. The handler may still change
+// it.
 func TestEarlyHints(t *testing.T) {
 	_, b := signedIn(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
@@ -404,7 +405,7 @@ func TestEarlyHints(t *testing.T) {
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			hints = append(hints, code)
 			if h.Get("Set-Cookie") != "" || h.Get("Link") == "" {
-				t.Errorf("%d came with %v", code, h)
+				t.Errorf("the %d response has the header %v", code, h)
 			}
 			return nil
 		},
@@ -435,7 +436,7 @@ func TestServeContent(t *testing.T) {
 		t.Errorf("range: %q, %v", got.body, got.Header)
 	}
 	if got = b.get("/h", "If-Modified-Since", modified).is(t, 304, ""); !setsCookie(got) {
-		t.Error("304 without the cookie")
+		t.Error("the 304 response does not set the cookie")
 	}
 	b.get("/h", "Range", "bytes=300000-").is(t, 416, "")
 	if head := b.do("HEAD", "/h", "").is(t, 200, ""); head.ContentLength != int64(len(data)) {
@@ -454,12 +455,12 @@ func TestTrailer(t *testing.T) {
 	}
 }
 
-// A session that can't be saved makes the response a 503, and nothing of the
-// handler's is in it.
+// If the session cannot be saved, the response is a 503 without any of the
+// handler's content.
 func TestFailedCommit(t *testing.T) {
 	s := &downStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
-	told := make(chan error, 1)
+	committed := make(chan error, 1)
 	for name, write := range map[string]func(w http.ResponseWriter) error{
 		"nothing":     func(http.ResponseWriter) error { return session.ErrSessionUnavailable },
 		"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(200); _, err := w.Write([]byte("secret")); return err },
@@ -489,7 +490,7 @@ func TestFailedCommit(t *testing.T) {
 			h.Set("Content-Encoding", "br")
 			h.Set("Etag", `"1"`)
 			h.Set("X-Frame-Options", "DENY")
-			told <- write(w)
+			committed <- write(w)
 			w.Header().Set("Etag", `"2"`)
 			w.Header().Set(http.TrailerPrefix+"X-Secret", "secret")
 			w.WriteHeader(http.StatusEarlyHints)
@@ -522,17 +523,17 @@ func TestFailedCommit(t *testing.T) {
 			}
 			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").
 				has(t, "X-Frame-Options", "DENY").has(t, "Vary", "Cookie").has(t, "Set-Cookie", "").has(t, "Cache-Control", "no-store")
-			if err := <-told; !errors.Is(err, session.ErrSessionUnavailable) {
-				t.Errorf("%s: the handler was told %v", path, err)
+			if err := <-committed; !errors.Is(err, session.ErrSessionUnavailable) {
+				t.Errorf("%s: the handler received the error %v", path, err)
 			}
 		}
 	}
 	if log := a.log.String(); strings.Contains(log, "superfluous") {
-		t.Errorf("the server complains: %s", log)
+		t.Errorf("the server logged an error: %s", log)
 	}
 }
 
-// With HTTP/2 even a short response may have trailers.
+// Over HTTP/2, even a response with a Content-Length may have trailers.
 func TestFailedCommitOverHTTP2(t *testing.T) {
 	s := &downStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })

@@ -134,7 +134,7 @@ func TestTroubleAfterRefresh(t *testing.T) {
 		"panic":  {echomw.Recover(), func(echo.Context) error { panic("boom") }, 500},
 		"error":  {echomw.RequestID(), func(echo.Context) error { return errors.New("boom") }, 500},
 		"status": {echomw.RequestID(), func(echo.Context) error { return echo.ErrTeapot }, 418},
-		"context timeout": {echomw.ContextTimeout(20 * time.Millisecond), func(c echo.Context) error {
+		"context timeout": {echomw.ContextTimeout(500 * time.Millisecond), func(c echo.Context) error {
 			<-c.Request().Context().Done()
 			return c.Request().Context().Err()
 		}, 503},

@@ -1,287 +1,93 @@
-// Package testkit is an app with a Manager for tests: an auth service that does
-// what the test says, browsers, and stores that fail. Most of it runs in the
-// virtual time of testing/synctest.
+// Package testkit is what tests share: an app with a Manager, an auth service that
+// does what the test says, browsers and their cookies, and stores that fail. What
+// waits runs in the virtual time of testing/synctest.
 package testkit
 
 import (
-	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"net/http"
-	"net/http/httptest"
+	"os"
+	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/synmetrix/session"
-	"github.com/synmetrix/session/auth"
-	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/memstore"
 )
 
-// Service is an auth service that does what a test says.
-type Service struct {
-	Life      time.Duration // of access tokens; default Life
-	OnRefresh func(ctx context.Context, refreshToken string) (auth.Tokens, error)
-	OnLogout  func(ctx context.Context, t auth.Tokens, all bool) error // nil: done at once
+// Jar is the cookies that a browser has for a site. It is never changed, so that
+// a test can deliver responses in every order.
+type Jar map[string]string
 
-	Mu        sync.Mutex // for the test's own counts, too
-	issued    int
-	refreshes int
-	loggedOut []string
-	all       []string
-}
-
-// Life is the default life of access tokens.
-const Life = time.Minute
-
-// Issue returns new tokens of a user.
-func (s *Service) Issue(user string) auth.Tokens {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	s.issued++
-	now, life := time.Now().Unix(), s.Life
-	if life == 0 {
-		life = Life
+// After returns the jar after a response has set or deleted cookies.
+func (j Jar) After(cookies []*http.Cookie) Jar {
+	if len(cookies) == 0 {
+		return j
 	}
-	payload := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%q,"x-hasura-allowed-roles":["user"]},"iat":%d,"exp":%d}`,
-		user, now, now+int64(life/time.Second))
-	b64 := base64.RawURLEncoding.EncodeToString
-	return auth.Tokens{
-		AccessToken:  b64([]byte(`{"alg":"HS256"}`)) + "." + b64([]byte(payload)) + "." + b64(fmt.Append(nil, s.issued)),
-		RefreshToken: fmt.Sprintf("rt-%d", s.issued),
-	}
-}
-
-func (s *Service) Login(_ context.Context, email, _ string) (auth.Grant, error) {
-	return auth.Grant{Tokens: s.Issue(email)}, nil
-}
-
-func (s *Service) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error) {
-	s.Mu.Lock()
-	s.refreshes++
-	s.Mu.Unlock()
-	next, err := s.OnRefresh(ctx, t.RefreshToken)
-	return auth.Grant{Tokens: next}, err
-}
-
-func (s *Service) Logout(ctx context.Context, t auth.Tokens, all bool) error {
-	if s.OnLogout != nil {
-		if err := s.OnLogout(ctx, t, all); err != nil {
-			return err
-		}
-	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	if all {
-		s.all = append(s.all, t.RefreshToken)
-	} else {
-		s.loggedOut = append(s.loggedOut, t.RefreshToken)
-	}
-	return nil
-}
-
-// Refreshed returns how often Refresh was called.
-func (s *Service) Refreshed() int {
-	_, _, n := s.Revoked()
-	return n
-}
-
-// Revoked returns the refresh tokens that were revoked, alone and for all
-// sessions of their user, and how often Refresh was called.
-func (s *Service) Revoked() (single, all []string, refreshes int) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	return slices.Clone(s.loggedOut), slices.Clone(s.all), s.refreshes
-}
-
-// Visitor is a browser at a Manager, without a network between.
-type Visitor struct {
-	T   testing.TB
-	M   *session.Manager
-	Jar map[string]string
-}
-
-// Do handles a request of the browser, in which handler runs.
-func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *session.Session)) *session.Session {
-	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
-	for name, value := range c.Jar {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
-	}
-	r, x := c.M.Begin(r)
-	if handler != nil {
-		handler(r.Context(), session.FromContext(r.Context()))
-	} else {
-		session.FromContext(r.Context()).SignedIn()
-	}
-	h := http.Header{}
-	if err := x.Commit(h); err != nil {
-		c.T.Error(err)
-	}
-	for _, cookie := range (&http.Response{Header: h}).Cookies() {
-		if cookie.MaxAge < 0 {
-			delete(c.Jar, cookie.Name)
+	next := Jar{}
+	maps.Copy(next, j)
+	for _, c := range cookies {
+		if c.MaxAge < 0 {
+			delete(next, c.Name)
 		} else {
-			c.Jar[cookie.Name] = cookie.Value
+			next[c.Name] = c.Value
 		}
 	}
-	return session.FromContext(r.Context())
+	return next
 }
 
-// Get handles a request of the browser, in which a user is asked for.
-func (c *Visitor) Get() *session.Session { return c.Do(c.T.Context(), nil) }
-
-// Login signs the browser in.
-func (c *Visitor) Login(user string) {
-	c.T.Helper()
-	c.Do(c.T.Context(), func(ctx context.Context, _ *session.Session) {
-		if err := c.M.Login(ctx, user, "password"); err != nil {
-			c.T.Fatal(err)
-		}
-	})
-}
-
-// Events records the Manager's events.
-type Events struct {
-	mu   sync.Mutex
-	seen []session.Event
-}
-
-// Add is for Config.OnEvent.
-func (e *Events) Add(_ context.Context, ev session.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.seen = append(e.seen, ev)
-}
-
-// Has reports whether there was an event.
-func (e *Events) Has(name, reason string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, ev := range e.seen {
-		if ev.Name == name && ev.Reason == reason {
-			return true
-		}
+// String returns the Cookie header that the browser sends.
+func (j Jar) String() string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(j)) {
+		pairs = append(pairs, name+"="+j[name])
 	}
-	return false
+	return strings.Join(pairs, "; ")
 }
 
-// Bubble runs a case for a session in cookies and for one in a store.
-func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Events)) {
-	for _, stored := range []bool{false, true} {
-		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, e := &Service{}, &Events{}
-				cfg := session.Config{
-					Auth: s, Keys: []session.SecretKey{session.GenerateKey()},
-					Logger: slog.New(slog.DiscardHandler), OnEvent: e.Add,
-				}
-				if stored {
-					cfg.Store = memstore.New()
-				}
-				m, err := session.New(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				test(t, s, &Visitor{T: t, M: m, Jar: map[string]string{}}, e)
-				if err := m.Shutdown(t.Context()); err != nil && !errors.Is(err, context.Canceled) {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
-// TwoProcesses runs a case with two Managers over one store.
-func TwoProcesses(t *testing.T, test func(t *testing.T, s *Service, a, b *session.Manager, stall *StallingStore)) {
-	for _, stored := range []bool{false, true} {
-		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, shared := &Service{}, memstore.New()
-				keys := []session.SecretKey{session.GenerateKey()}
-				process := func(st store.Store) *session.Manager {
-					cfg := session.Config{
-						Auth: s, Keys: keys, AuthTimeout: time.Minute, StoreTimeout: time.Minute,
-						Logger: slog.New(slog.DiscardHandler),
-					}
-					if stored {
-						cfg.Store = st
-					} else {
-						cfg.Coordinator = st
-					}
-					m, err := session.New(cfg)
-					if err != nil {
-						t.Fatal(err)
-					}
-					return m
-				}
-				stall := &StallingStore{Store: shared, still: make(chan struct{}, 1)}
-				a, b := process(stall), process(&StallingStore{Store: shared, still: make(chan struct{}, 1)})
-				test(t, s, a, b, stall)
-				for _, m := range []*session.Manager{a, b} {
-					if err := m.Shutdown(context.Background()); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// SignedIn signs users in whose tokens have then expired.
-func SignedIn(t *testing.T, m *session.Manager, users int) []*Visitor {
+// Severally runs a test n times, atOnce at a time. The index of a run decides
+// everything that is random in it, and names it.
+func Severally(t *testing.T, n, atOnce int, run func(t *testing.T, i int)) {
 	t.Helper()
-	var all []*Visitor
-	for range users {
-		v := &Visitor{T: t, M: m, Jar: map[string]string{}}
-		v.Login("ada")
-		all = append(all, v)
-	}
-	time.Sleep(2 * Life)
-	return all
-}
-
-// At is the same browser at another process.
-func (c *Visitor) At(m *session.Manager) *Visitor {
-	jar := map[string]string{}
-	for name, value := range c.Jar {
-		jar[name] = value
-	}
-	return &Visitor{T: c.T, M: m, Jar: jar}
-}
-
-// Strict makes the service accept each refresh token once, and revoke those that
-// are logged out.
-func (s *Service) Strict() {
-	used := map[string]bool{}
-	s.OnRefresh = func(_ context.Context, rt string) (auth.Tokens, error) {
-		s.Mu.Lock()
-		refused := used[rt]
-		used[rt] = true
-		s.Mu.Unlock()
-		if refused {
-			return auth.Tokens{}, &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		if t.Failed() {
+			break
 		}
-		return s.Issue("ada"), nil
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(strconv.Itoa(i), func(t *testing.T) { run(t, i) })
+		})
 	}
-	s.OnLogout = func(_ context.Context, t auth.Tokens, _ bool) error {
-		s.Mu.Lock()
-		defer s.Mu.Unlock()
-		used[t.RefreshToken] = true
-		return nil
-	}
+	wg.Wait()
 }
 
-// Copy is a copy of the browser with its cookies.
-func (c *Visitor) Copy() *Visitor { return c.At(c.M) }
-
-// All returns the events so far.
-func (e *Events) All() []session.Event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.seen)
+// Run runs the tests between start, which may be nil, and the function that
+// start returns. It returns an exit status. Tests that leave goroutines running
+// have failed.
+func Run(m *testing.M, start func() (stop func())) (status int) {
+	before := runtime.NumGoroutine()
+	stop := func() {}
+	if start != nil {
+		stop = start()
+	}
+	status = m.Run()
+	stop()
+	if status != 0 {
+		return status
+	}
+	// A connection that is closed needs a moment to notice.
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			fmt.Println("the tests leave goroutines running:")
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 1)
+			return 1
+		}
+	}
+	return 0
 }

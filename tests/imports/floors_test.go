@@ -40,7 +40,7 @@ var floors = []floor{
 // testKit is made for tests. No program should hold any of it, nor what it is
 // made of.
 var (
-	testKit     = []string{"adapters/internal/adaptertest", "internal/testkit", "authtest", "internal/testkit/scale", "sessiontest", "store/storetest"}
+	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/scale", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
 )
 

@@ -18,8 +18,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"runtime"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +33,7 @@ import (
 	"github.com/synmetrix/session/adapters/sessionecho"
 	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
@@ -47,25 +46,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
-	before := runtime.NumGoroutine()
-	status := m.Run()
-	if status == 0 && !settled(before) {
-		fmt.Println("goroutines are left behind by the tests:")
-		_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 1)
-		status = 1
-	}
-	os.Exit(status)
-}
-
-// settled waits until no more goroutines run than before: connections that are
-// closed take a moment to notice.
-func settled(before int) bool {
-	for end := time.Now().Add(tooLong); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if runtime.NumGoroutine() <= before {
-			return true
-		}
-	}
-	return false
+	os.Exit(testkit.Run(m, nil))
 }
 
 const (

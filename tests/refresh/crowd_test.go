@@ -85,7 +85,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 						continue
 					}
 					// What an answer brings is its own user's, too.
-					last := s.get("/token", jars[n].after(answers[n][rng.IntN(requests)]))
+					last := s.get("/token", jars[n].After(answers[n][rng.IntN(requests)].cookies))
 					if s.served(last, id) != newToken || len(last.cookies) > 0 {
 						t.Fatalf("%s with the new cookies: %v", id, last.names())
 					}

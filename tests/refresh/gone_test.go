@@ -13,6 +13,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
@@ -31,7 +32,7 @@ const (
 // it comes back with its old cookies and is served with the new tokens. It may
 // do so again and again, and never get an answer.
 func TestClientGoneMidRefresh(t *testing.T) {
-	severally(t, scale.Of(16, 50, 1000), func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
 		k, when, expired := kinds[i%2], departure(i/2%int(departures)), i/8%2 == 0
 		user := userID(1)
@@ -59,7 +60,7 @@ func TestClientGoneMidRefresh(t *testing.T) {
 		if back.sets(mainCookie) != (k == inCookies) {
 			t.Fatalf("the answer to the one who came back: %v", back.names())
 		}
-		arrived := old.after(back)
+		arrived := old.After(back.cookies)
 		for _, j := range []jar{arrived, old, arrived} {
 			if s.served(s.get("/upstream", j), user) != newToken {
 				t.Fatal("served with another token")
@@ -100,7 +101,7 @@ func TestSlowAnswerBringsNothingOld(t *testing.T) {
 			s.clock.advance(intoExpiry)
 			a := s.get("/upstream", j)
 			newest := s.served(a, user)
-			j = j.after(a)
+			j = j.After(a.cookies)
 			if s.served(s.get("/upstream", j), user) != newest {
 				t.Fatal("served with another token")
 			}
@@ -113,7 +114,7 @@ func TestSlowAnswerBringsNothingOld(t *testing.T) {
 			if s.served(a, user) == newest {
 				t.Fatal("the slow handler was not slow")
 			}
-			j = j.after(a)
+			j = j.After(a.cookies)
 
 			s.clock.advance(3 * grace)
 			if s.served(s.get("/upstream", j), user) != newest {

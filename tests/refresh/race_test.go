@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
@@ -41,7 +42,7 @@ func TestEverythingRaces(t *testing.T) {
 // both kinds, and as often as it takes to have so many races.
 func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 	orders := interleavings(acts)
-	severally(t, max(len(kinds)*len(orders), scale.Of(usual/3, usual, long)), func(t *testing.T, i int) {
+	testkit.Severally(t, max(len(kinds)*len(orders), scale.Of(usual/3, usual, long)), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 4))
 		race(t, kinds[i%2], rng, acts, orders[i/2%len(orders)])
 	})
@@ -49,7 +50,7 @@ func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 
 // inSomeOrder lets acts race in orders left to chance.
 func inSomeOrder(t *testing.T, usual, long int, acts ...act) {
-	severally(t, scale.Of(usual/3, usual, long), func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(usual/3, usual, long), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 5))
 		var order []string
 		for _, a := range acts {
@@ -120,7 +121,7 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	look := func(when string) {
 		for _, j := range jars {
 			want := ""
-			if in != nil && j[mainCookie] == jar(nil).after(in.answer)[mainCookie] {
+			if in != nil && j[mainCookie] == jar(nil).After(in.answer.cookies)[mainCookie] {
 				want = second
 				secondIn++
 			}
@@ -163,7 +164,7 @@ func TestLateAfterLogout(t *testing.T) {
 			s := newSite(t, k, []string{first})
 			j, _ := s.signIn(first)
 			for range 3 {
-				if a, err := s.send(t.Context(), "POST", "/logout", "{}", j); err != nil || a.status != 204 || len(j.after(a)) > 0 {
+				if a, err := s.send(t.Context(), "POST", "/logout", "{}", j); err != nil || a.status != 204 || len(j.After(a.cookies)) > 0 {
 					t.Fatalf("logout: %v, %d %s %v", err, a.status, a.body, a.names())
 				}
 				for range 5 {
@@ -191,7 +192,7 @@ func TestLogoutWithoutService(t *testing.T) {
 			jars := []jar{j}
 			if i/2 == 1 {
 				s.clock.advance(intoExpiry)
-				jars = append(jars, j.after(s.get("/who", j)))
+				jars = append(jars, j.After(s.get("/who", j).cookies))
 			}
 			s.auth.Inject(authtest.Any, authtest.Fault{Status: 503, Body: "<h1>down</h1>"})
 			if a, err := s.send(t.Context(), "POST", "/logout", "{}", jars[len(jars)-1]); err != nil || a.status != 204 {

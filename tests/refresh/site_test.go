@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
@@ -238,37 +238,8 @@ func subject(t *testing.T, token string) string {
 	return claims.Hasura.User
 }
 
-// jar is the cookies that a browser has for the site. It is never changed, so
-// that answers can be tried in every order.
-type jar map[string]string
-
-// after is the jar after an answer has arrived.
-func (j jar) after(a answer) jar {
-	if len(a.cookies) == 0 {
-		return j
-	}
-	next := maps.Clone(j)
-	if next == nil {
-		next = jar{}
-	}
-	for _, c := range a.cookies {
-		if c.MaxAge < 0 {
-			delete(next, c.Name)
-		} else {
-			next[c.Name] = c.Value
-		}
-	}
-	return next
-}
-
-// String is the Cookie header that the browser sends.
-func (j jar) String() string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(j)) {
-		pairs = append(pairs, name+"="+j[name])
-	}
-	return strings.Join(pairs, "; ")
-}
+// jar is the cookies of a browser.
+type jar = testkit.Jar
 
 // The cookies of a session: the tokens or the ID, and the state.
 const (
@@ -355,7 +326,7 @@ func (s *site) signIn(user string) (jar, string) {
 	if err != nil || a.status != http.StatusOK {
 		s.t.Fatalf("login: %v, %d %s", err, a.status, a.body)
 	}
-	j := jar(nil).after(a)
+	j := jar(nil).After(a.cookies)
 	a = s.get("/upstream", j)
 	if a.status != http.StatusOK || a.seen.User != user || subject(s.t, a.seen.Token) != user {
 		s.t.Fatalf("signed in as %s: %d %s", user, a.status, a.body)
@@ -440,24 +411,4 @@ func (j *journal) next(event string) <-chan struct{} {
 		j.waiting[event][n] = make(chan struct{})
 	}
 	return j.waiting[event][n]
-}
-
-// severally runs a test n times, some at a time: they wait more than they work.
-// A failure names the number of its run, which decides about all its chances.
-func severally(t *testing.T, n int, run func(t *testing.T, i int)) {
-	t.Helper()
-	const atOnce = 12
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i := range n {
-		slots <- struct{}{}
-		if t.Failed() {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			t.Run(strconv.Itoa(i), func(t *testing.T) { run(t, i) })
-		})
-	}
-	wg.Wait()
 }

@@ -295,7 +295,7 @@ func (st *stage) enter(a *actor) {
 		method, body = http.MethodPost, credentials(second)
 		if out := st.actors[logout.name]; out != nil && isClosed(out.ended) && st.rng.IntN(2) == 0 {
 			st.trace = append(st.trace, "login: with the cookies that the logout has left")
-			a.after, cookies = out, cookies.after(out.answer)
+			a.after, cookies = out, cookies.After(out.answer.cookies)
 		}
 	}
 	go func() {
@@ -323,7 +323,7 @@ func (st *stage) arrivals() []jar {
 			if a.after != nil && slices.Contains(missing, a.after) {
 				continue
 			}
-			arrive(j.after(a.answer), slices.Delete(slices.Clone(missing), i, i+1))
+			arrive(j.After(a.answer.cookies), slices.Delete(slices.Clone(missing), i, i+1))
 		}
 	}
 	var all []*actor

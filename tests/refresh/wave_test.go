@@ -10,6 +10,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
@@ -20,7 +21,7 @@ import (
 // and every answer of it brings the new ones.
 func TestManyRequestsOneRefresh(t *testing.T) {
 	const requests = 100
-	severally(t, scale.Of(16, 50, 1000), func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		k, expired, spread := kinds[i%2], i/2%2 == 0, i/4%2 == 0
 		user := userID(1)
@@ -99,7 +100,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 		// The second wave begins while the browser has not shown its new
 		// cookies yet, or after that.
 		if rng.IntN(2) == 0 {
-			s.served(s.get("/upstream", old.after(s.get("/upstream", old))), user)
+			s.served(s.get("/upstream", old.After(s.get("/upstream", old).cookies)), user)
 		}
 		for _, a := range s.wave(old, make([]time.Duration, requests), nil, nil)() {
 			if s.served(a, user) != newToken {
@@ -109,7 +110,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 				t.Fatalf("an answer of the second wave: %v", a.names())
 			}
 		}
-		arrived := old.after(s.get("/upstream", old))
+		arrived := old.After(s.get("/upstream", old).cookies)
 		a := s.get("/upstream", arrived)
 		if s.served(a, user) != newToken || len(a.cookies) > 0 {
 			t.Fatalf("the new cookies are not the last: %v", a.names())

@@ -3,7 +3,6 @@ package replicas_test
 import (
 	"context"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -118,35 +118,11 @@ func complaints(log string) string {
 	return strings.Join(lines[max(0, len(lines)-30):], "")
 }
 
-// jar is the cookies that a browser has. It is never changed, so that answers
-// can be tried in every order.
-type jar map[string]string
+// jar is the cookies of a browser.
+type jar = testkit.Jar
 
 // mainCookie holds the tokens of a cookie session, and the ID of a stored one.
 const mainCookie = "__Host-session"
-
-// after is the jar after an answer has arrived.
-func (j jar) after(a answer) jar {
-	next := jar{}
-	maps.Copy(next, j)
-	for _, c := range a.cookies {
-		if c.MaxAge < 0 {
-			delete(next, c.Name)
-		} else {
-			next[c.Name] = c.Value
-		}
-	}
-	return next
-}
-
-// String is the Cookie header that the browser sends.
-func (j jar) String() string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(j)) {
-		pairs = append(pairs, name+"="+j[name])
-	}
-	return strings.Join(pairs, "; ")
-}
 
 // answer is a response that has been read.
 type answer struct {
@@ -245,7 +221,7 @@ func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) logi
 	if a.status != http.StatusOK || !a.sets(mainCookie) {
 		t.Fatalf("login: %d %s", a.status, a.body)
 	}
-	l := login{u, jar(nil).after(a), time.Now()}
+	l := login{u, jar(nil).After(a.cookies), time.Now()}
 	for _, cookie := range a.cookies {
 		c.service.keep("a cookie", cookie.Value)
 	}

@@ -96,7 +96,7 @@ func (c *cluster) testPausedBeforeAnswered(t *testing.T) {
 	if late.status != http.StatusUnauthorized {
 		t.Errorf("the process that stood still answers %d %s", late.status, late.body)
 	}
-	for _, j := range []jar{l.jar, l.jar.after(late)} {
+	for _, j := range []jar{l.jar, l.jar.After(late.cookies)} {
 		c.signedOut(t, j, append([]*process{victim}, c.all...)...)
 	}
 	eventually(t, "it gives back the tokens that came too late", func() bool {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
@@ -57,7 +58,7 @@ func (c *cluster) testLogout(t *testing.T) {
 	among := []*process{c.start(t, "IDLE_TIMEOUT="+idleTimeout.String()), c.start(t, "IDLE_TIMEOUT="+idleTimeout.String())}
 	orders := []string{"logout first", "rival first", "together"}
 	races := len(rivals) * len(orders)
-	severally(t, scale.Of(races/3, races, 504), func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(races/3, races, 504), 4, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
 		r, order := rivals[i%len(rivals)], orders[(i+i/len(rivals))%len(orders)]
 		life := time.Duration(0)
@@ -92,7 +93,7 @@ func (c *cluster) testLogout(t *testing.T) {
 		if late.status >= 500 {
 			t.Errorf("%s, %s: the rival: %d %s", r.name, order, late.status, late.body)
 		}
-		for _, j := range []jar{l.jar, l.jar.after(late), l.jar.after(late).after(out), l.jar.after(out).after(late)} {
+		for _, j := range []jar{l.jar, l.jar.After(late.cookies), l.jar.After(late.cookies).After(out.cookies), l.jar.After(out.cookies).After(late.cookies)} {
 			for _, p := range among {
 				if a := p.get(t, "/api/me", j); a.status != http.StatusUnauthorized {
 					t.Fatalf("%s, %s: revived: %d %s", r.name, order, a.status, a.body)

@@ -6,8 +6,6 @@ package replicas_test
 
 import (
 	"path/filepath"
-	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/synmetrix/session/internal/testkit/scale"
@@ -94,24 +92,4 @@ func TestCrowd(t *testing.T) {
 			crowd("MariaDB", newDatabase(dbtest.MariaDB(t)), m)
 		}
 	}
-}
-
-// severally runs a test n times, some at a time: they wait more than they work.
-// A failure names the number of its run, which decides about all its chances.
-func severally(t *testing.T, n int, run func(t *testing.T, i int)) {
-	t.Helper()
-	const atOnce = 4
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i := range n {
-		slots <- struct{}{}
-		if t.Failed() {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			t.Run(strconv.Itoa(i), func(t *testing.T) { run(t, i) })
-		})
-	}
-	wg.Wait()
 }

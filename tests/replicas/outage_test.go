@@ -110,7 +110,7 @@ func (c *crowd) fill(t *testing.T) {
 					t.Errorf("login: %d %s, error %v", a.status, a.body, err)
 					return
 				}
-				c.users[i] = &crowdUser{jar: jar(nil).after(a)}
+				c.users[i] = &crowdUser{jar: jar(nil).After(a.cookies)}
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func (c *crowd) ask(t *testing.T, p *process, u *crowdUser) (answer, error) {
 	sent := u.jar
 	a, err := p.send(t.Context(), "GET", "/api/me", nil, sent)
 	if err == nil {
-		u.jar = sent.after(a)
+		u.jar = sent.After(a.cookies)
 	}
 	return a, err
 }

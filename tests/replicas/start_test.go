@@ -165,7 +165,7 @@ func (c *cluster) testNewKeys(t *testing.T) {
 			for _, p := range among {
 				a := p.get(t, "/api/upstream", l.jar)
 				c.served(t, a, l.user)
-				l.jar = l.jar.after(a)
+				l.jar = l.jar.After(a.cookies)
 			}
 		}
 		if t.Failed() {
@@ -190,7 +190,7 @@ func (c *cluster) testNewKeys(t *testing.T) {
 	if c.mode == stored {
 		u := all[0].user
 		again := among[1].post(t, "/login", u.credentials(), nil)
-		if a := among[0].post(t, "/logout", strings.NewReader(`{"all":true}`), jar(nil).after(again)); a.status != http.StatusNoContent {
+		if a := among[0].post(t, "/logout", strings.NewReader(`{"all":true}`), jar(nil).After(again.cookies)); a.status != http.StatusNoContent {
 			t.Errorf("logout: %d %s", a.status, a.body)
 		}
 		c.signedOut(t, all[0].jar, among...)

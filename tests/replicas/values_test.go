@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
@@ -20,7 +21,7 @@ func (c *cluster) testValues(t *testing.T) {
 	window := c.start(t, "REFRESH_BEFORE=1s") // renews a token of 2 s from its half on
 	also := c.start(t, "REFRESH_BEFORE=1s")
 	among := []*process{window, also}
-	severally(t, scale.Of(2, 4, 200), func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(2, 4, 200), 4, func(t *testing.T, i int) {
 		l := c.signIn(t, among[i%2], 2*time.Second)
 		l.user.holdRefresh(stop{before: i/4%2 == 0, lasts: time.Duration(1+i%7) * 20 * time.Millisecond})
 		if i/2%2 == 0 {
