@@ -19,7 +19,7 @@ func greet(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "Hello %s, admin: %t", s.UserID(), s.HasRole("admin"))
 }
 
-// newApp is the app as its main function makes it.
+// newApp returns the app and its Manager.
 func newApp(authURL string) (*session.Manager, http.Handler) {
 	m, err := session.New(session.Config{
 		Auth: synmetrix.NewClient(authURL),
@@ -33,7 +33,7 @@ func newApp(authURL string) (*session.Manager, http.Handler) {
 	return m, middleware.Sessions(m)(mux)
 }
 
-// A handler on its own.
+// Test a single handler.
 func ExampleSignedIn() {
 	req := httptest.NewRequest("GET", "/", nil)
 	req = sessiontest.SignedIn(req, "user-1", "admin")
@@ -44,7 +44,7 @@ func ExampleSignedIn() {
 	// Output: Hello user-1, admin: true
 }
 
-// A whole app, without a socket. Nobody asks the auth service for anything.
+// Test a whole app without a server. No request reaches the auth service.
 func ExampleUser_SignedInTo() {
 	manager, app := newApp("https://auth.example.org")
 	for _, user := range []sessiontest.User{
@@ -61,7 +61,7 @@ func ExampleUser_SignedInTo() {
 	// user-2 403
 }
 
-// A whole app on a server, and two of its users at once.
+// Test a whole app on a server, with two users.
 func ExampleUser_Client() {
 	manager, app := newApp("https://auth.example.org")
 	srv := httptest.NewServer(app)
@@ -82,7 +82,7 @@ func ExampleUser_Client() {
 	// 403 Forbidden
 }
 
-// A policy over claims of the app's own.
+// Test a policy that uses a claim of the app.
 func ExampleUser_claims() {
 	ofAcme := middleware.Require(func(s *session.Session) bool {
 		var org string
@@ -100,7 +100,7 @@ func ExampleUser_claims() {
 	// other 403
 }
 
-// A session with the tokens of an auth service, which renews them.
+// Test with the tokens of an auth service, which can be refreshed.
 func ExampleUser_tokens() {
 	auth, err := authtest.Start(authtest.Options{Accounts: []authtest.Account{
 		{ID: "328ddebf-6a1c-4a7e-9d0b-0f2f64f4f3a5", Email: "ada@example.com", Roles: []string{"admin"}},

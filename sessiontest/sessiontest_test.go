@@ -28,7 +28,7 @@ import (
 func newManager(t *testing.T, set func(*session.Config)) *session.Manager {
 	t.Helper()
 	cfg := session.Config{
-		Auth:   synmetrix.NewClient("http://127.0.0.1:1"), // nobody is there
+		Auth:   synmetrix.NewClient("http://127.0.0.1:1"), // no server listens there
 		Keys:   []session.SecretKey{session.GenerateKey()},
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -43,13 +43,13 @@ func newManager(t *testing.T, set func(*session.Config)) *session.Manager {
 	return m
 }
 
-// whoami answers with what a handler can know.
+// whoami responds with the user of the session.
 func whoami(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	_, _ = fmt.Fprintf(w, "%s %v %q", s.UserID(), s.Roles(), s.DefaultRole())
 }
 
-// app is an app with a page for admins.
+// app returns an app with a page for admins.
 func app(m *session.Manager) http.Handler {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
@@ -77,7 +77,7 @@ func get(t *testing.T, c *http.Client, url string) (status int, body string) {
 	return res.StatusCode, string(b)
 }
 
-// Guards that stand alone ask the session that was put into the context.
+// Guards without middleware.Sessions use the session in the context.
 func TestSignedInPassesGuards(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -90,7 +90,7 @@ func TestSignedInPassesGuards(t *testing.T) {
 		{"the role", middleware.RequireRole("admin"), []string{"user", "admin"}, 200, `user-1 [user admin] "user"`},
 		{"another role", middleware.RequireRole("admin"), []string{"user"}, 403, ""},
 		{"no role", middleware.RequireRole("admin"), nil, 403, ""},
-		{"a role that looks alike", middleware.RequireRole("admin"), []string{"Admin"}, 403, ""},
+		{"a similar role", middleware.RequireRole("admin"), []string{"Admin"}, 403, ""},
 		{"a policy", middleware.Require(func(s *session.Session) bool { return s.UserID() == "user-1" }), nil, 200, `user-1 [] ""`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,10 +101,10 @@ func TestSignedInPassesGuards(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.body)
 			}
 			if session.FromContext(plain.Context()).SignedIn() {
-				t.Error("the request that was given is changed")
+				t.Error("the original request has changed")
 			}
 			if got, _ := io.ReadAll(r.Body); r.Method != "POST" || r.URL.RawQuery != "x=y" || string(got) != "body" {
-				t.Errorf("it has become another request: %s %s %q", r.Method, r.URL, got)
+				t.Errorf("the copy differs: %s %s %q", r.Method, r.URL, got)
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func TestUser(t *testing.T) {
 		{"without a role", sessiontest.As("user-1"), "", ""},
 		{"default role", sessiontest.User{ID: "user-1", Roles: []string{"a", "b"}, DefaultRole: "b"}, "b", ""},
 		{"claims", sessiontest.User{ID: "user-1", Roles: []string{"a", "b"}, Claims: map[string]any{"x-hasura-org": "acme"}}, "a", "acme"},
-		{"claims win", sessiontest.User{ID: "user-1", Claims: map[string]any{"x-hasura-default-role": "c"}}, "c", ""},
+		{"claims override fields", sessiontest.User{ID: "user-1", Claims: map[string]any{"x-hasura-default-role": "c"}}, "c", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := tt.user.SignedIn(httptest.NewRequest("GET", "/", nil))
@@ -137,7 +137,7 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// What a handler leaves in the session is there for the test to see.
+// A test can read the values that a handler sets.
 func TestValues(t *testing.T) {
 	theme := session.NewKey[string]("theme")
 	r := sessiontest.SignedIn(httptest.NewRequest("GET", "/", nil), "user-1")
@@ -148,20 +148,19 @@ func TestValues(t *testing.T) {
 	serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		if v, _ := theme.Get(s); v != "light" {
-			t.Errorf("the handler sees %q", v)
+			t.Errorf("the handler reads %q", v)
 		}
 		if err := errors.Join(theme.Set(s, "dark"), s.Save(r.Context())); err != nil {
 			t.Error(err)
 		}
 	}), r)
 	if v, ok := theme.Get(s); !ok || v != "dark" {
-		t.Errorf("the test sees %q, %v", v, ok)
+		t.Errorf("the test reads %q, %v", v, ok)
 	}
 }
 
-// Whoever makes up tokens cannot be asked for new ones; but a test that lets
-// days go by is not interrupted by that.
-func TestDaysGoBy(t *testing.T) {
+// The session is refreshed if a test moves its clock beyond the lifetime of the tokens.
+func TestSignedInIsRefreshed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := sessiontest.SignedIn(httptest.NewRequest("GET", "/", nil), "user-1", "admin")
 		s := session.FromContext(r.Context())
@@ -172,7 +171,7 @@ func TestDaysGoBy(t *testing.T) {
 		time.Sleep(36 * time.Hour)
 		second, err := s.AccessToken(r.Context())
 		if err != nil || second == first {
-			t.Errorf("after the token's life it is the same: %v (%v)", second == first, err)
+			t.Errorf("after the token's lifetime: the same token: %v, error %v", second == first, err)
 		}
 		for _, token := range []string{first, second} {
 			c, err := auth.ParseClaims(token, auth.ClaimNames{})
@@ -183,7 +182,7 @@ func TestDaysGoBy(t *testing.T) {
 	})
 }
 
-// managers are of all the kinds that there are.
+// managers returns a Manager of each kind.
 func managers(t *testing.T) map[string]*session.Manager {
 	return map[string]*session.Manager{
 		"cookies":  newManager(t, nil),
@@ -199,30 +198,30 @@ func TestSignedInTo(t *testing.T) {
 	for name, m := range managers(t) {
 		t.Run(name, func(t *testing.T) {
 			h := app(m)
-			ask := func() *http.Request { return httptest.NewRequest("GET", "/admin", nil) }
-			if status, body := serve(h, sessiontest.As("user-1", "user", "admin").SignedInTo(m, ask())); status != 200 || body != `user-1 [user admin] "user"` {
+			newRequest := func() *http.Request { return httptest.NewRequest("GET", "/admin", nil) }
+			if status, body := serve(h, sessiontest.As("user-1", "user", "admin").SignedInTo(m, newRequest())); status != 200 || body != `user-1 [user admin] "user"` {
 				t.Errorf("an admin gets %d %s", status, body)
 			}
-			if status, _ := serve(h, sessiontest.As("user-1", "user").SignedInTo(m, ask())); status != 403 {
+			if status, _ := serve(h, sessiontest.As("user-1", "user").SignedInTo(m, newRequest())); status != 403 {
 				t.Errorf("a user gets %d, want 403", status)
 			}
-			if status, _ := serve(h, ask()); status != 401 {
+			if status, _ := serve(h, newRequest()); status != 401 {
 				t.Errorf("a visitor gets %d, want 401", status)
 			}
-			plain := ask()
+			plain := newRequest()
 			sessiontest.As("user-1").SignedInTo(m, plain)
 			if len(plain.Header) > 0 {
-				t.Errorf("the request that was given is changed: %v", plain.Header)
+				t.Errorf("the original request has changed: %v", plain.Header)
 			}
-			// The session is one of this Manager and of no other.
-			if status, _ := serve(app(newManager(t, nil)), sessiontest.As("user-1", "admin").SignedInTo(m, ask())); status != 401 {
-				t.Errorf("another Manager's app answers %d, want 401", status)
+			// Another Manager does not accept the session.
+			if status, _ := serve(app(newManager(t, nil)), sessiontest.As("user-1", "admin").SignedInTo(m, newRequest())); status != 401 {
+				t.Errorf("the app of another Manager responds with %d, want 401", status)
 			}
 		})
 	}
 }
 
-// middleware.Sessions takes sessions from cookies alone.
+// middleware.Sessions reads sessions only from cookies.
 func TestSignedInDoesNotPassSessions(t *testing.T) {
 	r := sessiontest.SignedIn(httptest.NewRequest("GET", "/admin", nil), "user-1", "admin")
 	if status, _ := serve(app(newManager(t, nil)), r); status != 401 {
@@ -249,7 +248,7 @@ func TestClient(t *testing.T) {
 				if status, _ := get(t, srv.Client(), srv.URL+"/admin"); status != 401 {
 					t.Errorf("the server's own client gets %d", status)
 				}
-				// Cookies are kept as a browser does, and so they go.
+				// The client stores cookies like a browser, and removes them.
 				res, err := admin.Post(srv.URL+"/logout", "application/json", strings.NewReader("{}"))
 				if err != nil {
 					t.Fatal(err)
@@ -266,7 +265,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// A session that begins with the tokens of an auth service is renewed by it.
+// A session with the tokens of an auth service is refreshed by that service.
 func TestTokens(t *testing.T) {
 	service := authtest.NewServer(t, authtest.Options{
 		AccessLife: time.Minute,
@@ -290,13 +289,13 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// What can't be done is a mistake in the test, and says so.
+// Mistakes in a test panic with a message that names them.
 func TestPanics(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	m := newManager(t, nil)
 	many := slices.Repeat([]string{strings.Repeat("role", 100)}, 100)
 	for _, tt := range []struct {
-		name, says string
+		name, want string // part of the message
 		do         func()
 	}{
 		{"no ID", "no ID", func() { sessiontest.SignedIn(r, "") }},
@@ -304,7 +303,7 @@ func TestPanics(t *testing.T) {
 		{"claims without a JSON form", "claims", func() {
 			sessiontest.User{ID: "user-1", Claims: map[string]any{"x": func() {}}}.SignedIn(r)
 		}},
-		{"tokens that are none", "not a JSON Web Token", func() {
+		{"tokens that are not JWTs", "not a JSON Web Token", func() {
 			sessiontest.User{Tokens: auth.Tokens{AccessToken: "secret", RefreshToken: "secret"}}.SignedIn(r)
 		}},
 		{"more roles than cookies hold", "too large", func() { sessiontest.As("user-1", many...).SignedInTo(m, r) }},
@@ -321,8 +320,8 @@ func TestPanics(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			defer func() {
 				text, _ := recover().(string)
-				if !strings.HasPrefix(text, "sessiontest: ") || !strings.Contains(text, tt.says) || strings.Contains(text, "secret") {
-					t.Errorf("it panics with %q, want a text about %q", text, tt.says)
+				if !strings.HasPrefix(text, "sessiontest: ") || !strings.Contains(text, tt.want) || strings.Contains(text, "secret") {
+					t.Errorf("panic with %q, want a message with %q", text, tt.want)
 				}
 			}()
 			tt.do()
@@ -330,13 +329,13 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// A request that was signed in leaves nothing behind that runs.
-func TestNothingRuns(t *testing.T) {
+// SignedIn leaves no goroutines behind.
+func TestSignedInLeavesNoGoroutines(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 100 {
 		sessiontest.SignedIn(httptest.NewRequest("GET", "/", nil), "user-1")
 	}
 	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines, and there were %d", after, before)
+		t.Errorf("%d goroutines, %d before", after, before)
 	}
 }

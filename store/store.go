@@ -1,10 +1,10 @@
-// Package store is the contract between the session framework and the places
-// that keep sessions: the Store interface, the Record it moves and the two
-// errors that have a meaning of their own.
+// Package store defines the contract between the session framework and the stores
+// that keep sessions: the Store interface, the Record type, and the errors that are
+// part of the contract.
 //
-// A store knows nothing of users, tokens or cookies. It keeps opaque bytes
-// under a key, swaps them by version and forgets them when they expire.
-// Package storetest proves an implementation against this contract.
+// A store knows nothing about users, tokens or cookies. It stores opaque bytes under
+// a key, replaces them by version, and drops them when they expire. Package
+// storetest tests an implementation against this contract.
 package store
 
 import (
@@ -15,88 +15,87 @@ import (
 	"time"
 )
 
-// Errors that a Store returns for answers that are part of its contract. They
-// may be wrapped; callers test for them with errors.Is. Every other error
-// means that the store could not answer, and nothing about the record.
+// The errors that are part of the contract. They may be wrapped; test with
+// errors.Is. Any other error means that the call failed. It says nothing about the
+// record.
 var (
 	// ErrNotFound is returned by Get for a key that holds no record, or holds
 	// one that has expired.
 	ErrNotFound = errors.New("store: record not found")
 
-	// ErrConflict is returned by Put when the stored version is not the one
-	// that was expected. Nothing has been written.
+	// ErrConflict is returned by Put if the stored version is not the expected
+	// one. Put has written nothing.
 	ErrConflict = errors.New("store: version conflict")
 
-	// ErrFull is returned by Put for a new record where the store is bounded
-	// and has no room. Nothing has been written.
+	// ErrFull is returned by Put for a new record if the store has a limit and has
+	// reached it. Put has written nothing.
 	ErrFull = errors.New("store: full")
 )
 
-// Record is one session as a store keeps it. A store returns it exactly as it
-// was put, but for ExpiresAt, which it may round up by less than a second.
+// Record is a stored session. A store returns it exactly as it was put. Only
+// ExpiresAt may be rounded up, by less than a second.
 //
-// Data and Meta are sealed by the caller, but for a store in the caller's own
-// memory, from which they never leave it. A record's bytes are shared between the
-// store and its callers and must not be modified by either, once they have been
-// handed over.
+// The caller seals Data and Meta, unless the store is in the memory of its own
+// process. The store and its callers share the bytes of a record. Neither may modify
+// them after a call of Put, Get or List.
 //
 // A Record prints and logs without its contents.
 type Record struct {
-	// Key names the record. It is printable ASCII without spaces, at most 128
-	// bytes, and never reveals the session ID it was made from.
+	// Key identifies the record. It is printable ASCII without spaces, at most 128
+	// bytes, and does not reveal the session ID from which it is derived.
 	Key string
 
-	// Owner is a keyed hash of the user ID, at most 128 bytes of printable
-	// ASCII without spaces, or empty where the record is not to be listed.
+	// Owner is a keyed hash of the user ID, at most 128 bytes of printable ASCII
+	// without spaces. It is empty for records that List does not return.
 	Owner string
 
-	// Version identifies this state of the record. The writer picks it at
-	// random; it is never zero and says nothing about order.
+	// Version identifies this state of the record. The writer chooses it at
+	// random. It is never zero and does not express an order.
 	Version uint64
 
 	// Data is the session itself.
 	Data []byte
 
-	// Meta is what a list of sessions shows. It may be empty.
+	// Meta describes the session in a list of sessions. It may be empty.
 	Meta []byte
 
-	// ExpiresAt is when the record ceases to exist. It is never zero.
+	// ExpiresAt is when the record expires. It is never zero.
 	ExpiresAt time.Time
 }
 
-// Format prints the key, the version and how much there is, for every fmt verb.
+// Format prints the key, the version and the sizes for every verb.
 func (r Record) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "store.Record{%s %x, %d+%d bytes}", r.Key, r.Version, len(r.Data), len(r.Meta))
 }
 
-// LogValue returns what Format prints.
+// LogValue returns the text of Format.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
-// Store keeps records. All methods are safe for concurrent use, return when
-// ctx is done, and treat a record whose ExpiresAt has come as absent.
+// Store stores records. All methods are safe for concurrent use and return when ctx
+// is done. A record that has expired counts as absent.
 //
-// A Store must be linearizable for each key as seen from one process: a Get
-// never returns a state older than that process's own last successful Put or
-// ErrConflict for the key.
+// For each key, a Store must be linearizable within one process: Get never returns a
+// state older than the process's last successful Put, or than the state that
+// caused its last ErrConflict.
 type Store interface {
 	// Get returns the record stored under key. It returns ErrNotFound if there
 	// is none or if it has expired.
 	Get(ctx context.Context, key string) (Record, error)
 
-	// Put stores rec if the version now stored under rec.Key is prev, and
-	// returns ErrConflict otherwise. A prev of zero means that the key must
-	// hold no record; an expired record counts as none, both for prev zero
-	// and for any other prev. Compare and write are one atomic step.
+	// Put stores rec if the version stored under rec.Key is prev, and returns
+	// ErrConflict otherwise. A prev of zero means that the key must hold no record.
+	// An expired record counts as absent for every prev. Put compares and writes
+	// in one atomic step.
 	//
-	// A rec that breaks the rules of its fields is an error, and not stored.
-	// After any other error it is unknown whether rec has been stored.
+	// If a field of rec is invalid, Put returns an error and does not store rec.
+	// After any other error it is unknown whether rec was stored.
 	Put(ctx context.Context, rec Record, prev uint64) error
 
-	// Delete removes the record stored under key. Deleting a key that holds
-	// none is not an error.
+	// Delete removes the record stored under key. It returns no error if there is
+	// none.
 	Delete(ctx context.Context, key string) error
 
-	// List returns the records whose Owner is owner, in no particular order;
-	// none is an empty result, not an error. An empty owner owns nothing.
+	// List returns the records whose Owner is owner, in no particular order. If
+	// there are none, or owner is empty, it returns an empty slice and no error.
 	List(ctx context.Context, owner string) ([]Record, error)
 }

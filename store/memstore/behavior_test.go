@@ -22,7 +22,7 @@ func put(t *testing.T, s store.Store, rec store.Record, prev uint64) {
 	}
 }
 
-// key returns a name without spaces.
+// key returns the key of the record with number i.
 func key(i int) string { return fmt.Sprintf("key%d", i) }
 
 func owned(i int, expiresAt time.Time) store.Record {
@@ -39,7 +39,7 @@ func TestZeroStore(t *testing.T) {
 	}
 }
 
-// A record ends at its ExpiresAt, not a nanosecond before or after.
+// A record expires at its ExpiresAt, to the nanosecond.
 func TestExpiryIsExact(t *testing.T) {
 	ctx := context.Background()
 	c := newClock()
@@ -69,60 +69,60 @@ func TestExpiryIsExact(t *testing.T) {
 
 func TestMaxRecords(t *testing.T) {
 	ctx := context.Background()
-	const most = 100
+	const limit = 100
 	c := newClock()
-	s := &memstore.Store{MaxRecords: most, Now: c.Now}
-	for i := range most {
+	s := &memstore.Store{MaxRecords: limit, Now: c.Now}
+	for i := range limit {
 		put(t, s, owned(i, c.Now().Add(time.Duration(1+i%2)*time.Minute)), 0)
 	}
-	extra := owned(most, c.Now().Add(time.Hour))
+	extra := owned(limit, c.Now().Add(time.Hour))
 	full := func() {
 		t.Helper()
 		err := s.Put(ctx, extra, 0)
 		if !errors.Is(err, memstore.ErrFull) || errors.Is(err, store.ErrConflict) {
-			t.Errorf("Put at the bound: %v, want ErrFull", err)
+			t.Errorf("Put in a full store: %v, want ErrFull", err)
 		}
 		if _, err := s.Get(ctx, extra.Key); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("Get of what was refused: %v, want ErrNotFound", err)
+			t.Errorf("Get after ErrFull: %v, want ErrNotFound", err)
 		}
-		if s.Len() != most {
-			t.Errorf("Len() = %d, want %d", s.Len(), most)
+		if s.Len() != limit {
+			t.Errorf("Len() = %d, want %d", s.Len(), limit)
 		}
 	}
 	full()
-	// The others are all there and go on.
-	for i := range most {
+	// The other records still exist and can be updated.
+	for i := range limit {
 		rec := owned(i, c.Now().Add(time.Duration(1+i%2)*time.Minute))
 		put(t, s, rec, rec.Version)
 	}
 	full()
-	// An update of a missing record is a conflict, full or not.
+	// An update of a missing record is a conflict, also in a full store.
 	if err := s.Put(ctx, extra, 7); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("update of a missing record at the bound: %v, want ErrConflict", err)
+		t.Errorf("update of a missing record in a full store: %v, want ErrConflict", err)
 	}
-	// A record that goes makes room for one.
+	// A deleted record makes room for another one.
 	if err := s.Delete(ctx, key(0)); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, extra, 0)
-	// And so does every one that has expired, though nobody removed it yet.
+	// Expired records make room, even if they are not removed yet.
 	c.Advance(time.Minute + time.Second)
-	for i := range most/2 - 1 {
+	for i := range limit/2 - 1 {
 		put(t, s, owned(1000+i, c.Now().Add(time.Hour)), 0)
 	}
 	extra = owned(2000, c.Now().Add(time.Hour))
 	full()
 }
 
-func TestMaxRecordsHoldsUnderContention(t *testing.T) {
-	const most, workers = 50, 8
-	s := &memstore.Store{MaxRecords: most}
+func TestMaxRecordsConcurrently(t *testing.T) {
+	const limit, workers = 50, 8
+	s := &memstore.Store{MaxRecords: limit}
 	var stored, refused atomic.Int64
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := range most {
-				err := s.Put(context.Background(), owned(w*most+i, time.Now().Add(time.Hour)), 0)
+			for i := range limit {
+				err := s.Put(context.Background(), owned(w*limit+i, time.Now().Add(time.Hour)), 0)
 				switch {
 				case err == nil:
 					stored.Add(1)
@@ -135,12 +135,12 @@ func TestMaxRecordsHoldsUnderContention(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if stored.Load() != most || s.Len() != most || refused.Load() != most*(workers-1) {
-		t.Errorf("stored %d, refused %d, Len %d; the bound is %d", stored.Load(), refused.Load(), s.Len(), most)
+	if stored.Load() != limit || s.Len() != limit || refused.Load() != limit*(workers-1) {
+		t.Errorf("stored %d, refused %d, Len %d; the limit is %d", stored.Load(), refused.Load(), s.Len(), limit)
 	}
 }
 
-// Expired records go without any call, and with the last one the timer does.
+// Expired records are removed without a call of the store.
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New()
@@ -162,7 +162,7 @@ func TestSweep(t *testing.T) {
 				t.Errorf("%d records after %d hours, want %d", s.Len(), hour, want)
 			}
 		}
-		// The next record starts it anew.
+		// The next record starts the timer again.
 		put(t, s, owned(1, time.Now().Add(time.Second)), 0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -172,23 +172,23 @@ func TestSweep(t *testing.T) {
 	})
 }
 
-// Writing alone keeps the store from growing, whether or not a sweep runs.
-func TestPutsRemoveWhatExpired(t *testing.T) {
+// Put removes expired records, so that the store does not grow between sweeps.
+func TestPutRemovesExpiredRecords(t *testing.T) {
 	c := newClock()
 	s := &memstore.Store{Now: c.Now}
-	most := 0
+	largest := 0
 	for i := range 50_000 {
 		put(t, s, owned(i, c.Now().Add(time.Second)), 0)
-		c.Advance(time.Millisecond) // so 1,000 are alive at a time
-		most = max(most, s.Len())
+		c.Advance(time.Millisecond) // 1000 records are live at a time
+		largest = max(largest, s.Len())
 	}
-	if most > 1500 {
-		t.Errorf("up to %d records were held while about 1000 were alive", most)
+	if largest > 1500 {
+		t.Errorf("the store held up to %d records while about 1000 were live", largest)
 	}
 }
 
-// A store needs no Close: neither a goroutine nor its timer keeps it.
-func TestNothingToClose(t *testing.T) {
+// A store needs no Close: no goroutine and no timer keeps it from being collected.
+func TestStoreIsCollected(t *testing.T) {
 	before := runtime.NumGoroutine()
 	collected := make(chan struct{})
 	func() {

@@ -12,7 +12,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// filled returns a store of n records, and their keys.
+// filled returns a store with n records, and their keys.
 func filled(tb testing.TB, n int) (*memstore.Store, []string) {
 	tb.Helper()
 	s := memstore.New()
@@ -29,7 +29,7 @@ func filled(tb testing.TB, n int) (*memstore.Store, []string) {
 
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
-		t.Log("the race detector allocates: counts are checked without it")
+		t.Log("not measured: the race detector allocates memory")
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -135,7 +135,7 @@ func BenchmarkPutCreate(b *testing.B) {
 	}
 }
 
-// Nine reads for each write, as a site has whose sessions slide.
+// Nine reads for each write, as on a site with sliding sessions.
 func BenchmarkMixedParallel(b *testing.B) {
 	s, keys := filled(b, 100_000)
 	ctx := context.Background()

@@ -7,27 +7,27 @@ import (
 )
 
 const (
-	// purgePerPut is how many expired records a Put may remove besides its
-	// own work. With two for each new one, writing alone keeps the store from
-	// growing.
+	// purgePerPut is the maximum number of expired records that a Put removes. As
+	// this is more than one for each new record, expired records cannot pile up
+	// between sweeps.
 	purgePerPut = 2
 
-	// purgeBatch is how many the sweep removes under one hold of a lock. It
-	// takes some tens of microseconds.
+	// purgeBatch is the number of records that a sweep removes while it holds a
+	// lock, for some tens of microseconds.
 	purgeBatch = 32
 
-	// sweepEvery is the time between sweeps of a store that holds records. A
-	// sweep that finds nothing looks at the head of each shard's heap.
+	// sweepEvery is the time between sweeps of a store that holds records. A sweep
+	// is cheap if no record has expired: it looks at the first node of each heap.
 	sweepEvery = 10 * time.Second
 )
 
-// wake sets a timer for the next sweep, unless there is one. A goroutine
-// exists only while a sweep runs, and a store without records has no timer.
+// wake starts the timer for the next sweep, unless it is running. There is a
+// goroutine only during a sweep. A store without records has no timer.
 func (s *Store) wake() {
 	if s.awake.Load() || !s.awake.CompareAndSwap(false, true) {
 		return
 	}
-	// The timer does not keep the store from being collected.
+	// The weak pointer lets the store be collected while the timer runs.
 	p := weak.Make(s)
 	time.AfterFunc(sweepEvery, func() {
 		if s := p.Value(); s != nil {
@@ -44,21 +44,21 @@ func (s *Store) sweep() {
 			if large+small < purgeBatch {
 				break
 			}
-			// Whoever waits for this shard got the lock in between. Whoever
-			// waits for a processor gets it now.
+			// Goroutines that wait for this shard get the lock between two
+			// batches. This call lets others run that wait for a processor.
 			runtime.Gosched()
 		}
 	}
-	// In this order: a record inserted meanwhile is seen here, or its Put
-	// sees that nobody is awake.
+	// The order matters for a record that is inserted meanwhile: either Len counts
+	// it, or its Put sees awake == false and starts the timer.
 	s.awake.Store(false)
 	if s.Len() > 0 {
 		s.wake()
 	}
 }
 
-// purgeAny removes a few expired records, wherever they are. It reports
-// whether that made room for a record that counts.
+// purgeAny removes some expired records from any shard. It reports whether this made
+// room for a record that counts towards MaxRecords.
 func (s *Store) purgeAny() bool {
 	for i := range s.shards {
 		if large, _ := s.purgeShard(&s.shards[i], purgeBatch); large > 0 {
@@ -76,14 +76,14 @@ func (s *Store) purgeShard(sh *shard, limit int) (large, small int) {
 	found := sh.due.expired(now) || sh.smalls.expired(now)
 	sh.mu.RUnlock()
 	if !found {
-		return 0, 0 // without getting in the readers' way
+		return 0, 0 // without a lock that would block readers
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return s.purge(sh, now, limit)
 }
 
-// purge is purgeShard for a shard that is locked.
+// purge is like purgeShard. sh is locked.
 func (s *Store) purge(sh *shard, now time.Time, limit int) (large, small int) {
 	for large < limit && sh.due.expired(now) {
 		s.remove(sh.due[0].node)
@@ -96,20 +96,20 @@ func (s *Store) purge(sh *shard, now time.Time, limit int) (large, small int) {
 	return large, small
 }
 
-// dueHeap is a binary min-heap of a shard's nodes by the time that they
-// expire. It holds the times itself: to compare two of them touches no node.
+// dueHeap is a binary min-heap of a shard's nodes, ordered by expiry. It holds the
+// times itself, so that a comparison does not access the nodes.
 type dueHeap []dueNode
 
 type dueNode struct {
-	// at is when the node has expired for certain, in Unix milliseconds: its
-	// ExpiresAt, rounded up.
+	// at is a time when the node has certainly expired: its ExpiresAt in Unix
+	// milliseconds, rounded up.
 	at   int64
 	node *node
 }
 
 func dueAt(n *node) int64 { return n.rec.ExpiresAt.UnixMilli() + 1 }
 
-// expired reports whether the first node has.
+// expired reports whether the first node has expired.
 func (h dueHeap) expired(now time.Time) bool { return len(h) > 0 && now.UnixMilli() >= h[0].at }
 
 func (h *dueHeap) push(n *node) {
@@ -118,7 +118,7 @@ func (h *dueHeap) push(n *node) {
 	h.up(n.due)
 }
 
-// fix moves n to where its new ExpiresAt belongs.
+// fix restores the order after the ExpiresAt of n has changed.
 func (h dueHeap) fix(n *node) {
 	h[n.due].at = dueAt(n)
 	h.down(n.due)

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// sizes returns how many records the tests below use, and whether the figures
-// are the full ones that the documentation promises.
+// sizes returns the number of records for the tests below, and whether they run with the
+// full figures of the documentation.
 func sizes() (n int, long bool) {
 	return scale.Of(20_000, 50_000, 1_000_000), scale.Long()
 }
@@ -25,12 +25,12 @@ func sizes() (n int, long bool) {
 func heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // a second one finishes the sweep of the first
+	runtime.GC() // the second call completes the sweep of the first
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// session returns a record of the size of a real one, and that size.
+// session returns a record of realistic size, and its size.
 func session(i int, expiresAt time.Time) (store.Record, int) {
 	name := func(kind uint64) string {
 		b := make([]byte, 0, 32)
@@ -40,7 +40,7 @@ func session(i int, expiresAt time.Time) (store.Record, int) {
 		return hex.EncodeToString(b)
 	}
 	rec := store.Record{
-		Key:       fmt.Sprintf("%s%09d", name(1)[:55], i), // as long as a hash in hex
+		Key:       fmt.Sprintf("%s%09d", name(1)[:55], i), // the length of a hash in hex
 		Owner:     fmt.Sprintf("%s%09d", name(2)[:55], i),
 		Version:   rand.Uint64() | 1,
 		Data:      make([]byte, 1024),
@@ -50,11 +50,11 @@ func session(i int, expiresAt time.Time) (store.Record, int) {
 	return rec, len(rec.Key) + len(rec.Owner) + len(rec.Data) + len(rec.Meta)
 }
 
-// A record costs at most 300 bytes over its payload: in the worst case, where
-// each owner has one, and after it was updated.
+// A record takes at most 300 bytes more than its payload, also if every record has
+// another owner, and after an update.
 func TestMemory(t *testing.T) {
 	if raceEnabled {
-		t.Log("the race detector changes what memory is used: measured without it")
+		t.Log("not measured: the race detector uses memory itself")
 		return
 	}
 	n, _ := sizes()
@@ -83,11 +83,11 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	updated := each()
-	t.Logf("%d records of %d bytes: %.0f bytes more for each, %.0f after an update", n, payload/n, created, updated)
+	t.Logf("%d records of %d bytes: %.0f bytes of overhead each, %.0f after an update", n, payload/n, created, updated)
 	if created > 300 || updated > 300 {
-		t.Errorf("%.0f bytes over the payload, %.0f after an update; want at most 300", created, updated)
+		t.Errorf("%.0f bytes of overhead, %.0f after an update; want at most 300", created, updated)
 	}
-	// What is empty again gives the room back.
+	// An empty store releases its memory.
 	for i := range n {
 		rec, _ := session(i, expires)
 		if err := s.Delete(ctx, rec.Key); err != nil {
@@ -100,10 +100,10 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// A small record takes at most 150 bytes in all: key, expiry and index included.
+// A small record takes at most 150 bytes, including its key, expiry and index.
 func TestMemoryOfSmallRecords(t *testing.T) {
 	if raceEnabled {
-		t.Log("the race detector changes what memory is used: measured without it")
+		t.Log("not measured: the race detector uses memory itself")
 		return
 	}
 	n, _ := sizes()
@@ -140,29 +140,29 @@ func TestMemoryOfSmallRecords(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// No reader waits for the removal of what has expired, be it the whole store.
-func TestSweepStallsNobody(t *testing.T) {
+// Readers are not stalled while expired records are removed, even if all expire at once.
+func TestSweepDoesNotStallReaders(t *testing.T) {
 	t.Parallel() // it waits for the sweep
 	n, long := sizes()
 	target := 50 * time.Millisecond
 	if long && !raceEnabled {
 		target = time.Millisecond
 	}
-	// A busy machine stalls the reader, too. The store does so in every try, and
-	// the machine also without a store.
+	// A busy machine stalls the reader, too. So measure the machine as well, and accept
+	// one good try of several: a stall by the store would be in all of them.
 	const tries = 5
 	for range tries {
 		machine, store := longestPause(), longestStall(t, n)
-		t.Logf("%d records: the longest stall of a reader while all expired: %v, of the machine: %v", n, store, machine)
+		t.Logf("%d records: longest stall of a reader while all expired: %v, of the machine: %v", n, store, machine)
 		if store <= max(target, 4*machine) {
 			return
 		}
 	}
-	t.Errorf("a reader was stalled for longer than %v in each of %d tries", target, tries)
+	t.Errorf("a reader stalled for longer than %v in each of %d tries", target, tries)
 }
 
-// longestPause returns how late the machine lets a program go on that sleeps
-// briefly, at worst.
+// longestPause returns the longest duration of a short sleep, which depends on how busy
+// the machine is.
 func longestPause() time.Duration {
 	var longest time.Duration
 	for range 1000 {
@@ -173,8 +173,8 @@ func longestPause() time.Duration {
 	return longest
 }
 
-// longestStall fills a store, lets all records but one expire at once, and
-// reads that one until the others have been removed.
+// longestStall fills a store, lets all records except one expire at once, and reads that
+// one until the others are removed. It returns the longest duration of a read.
 func longestStall(t *testing.T, n int) time.Duration {
 	ctx := context.Background()
 	var offset atomic.Int64
@@ -204,8 +204,9 @@ func longestStall(t *testing.T, n int) time.Duration {
 			t.Fatalf("live record: error %v; expired record: error %v", err, missing)
 		}
 		longest = max(longest, took)
-		// One that spins is soon stopped by the operating system, which would
-		// be measured instead. A stall of the store outlasts this pause.
+		// Without a pause, the operating system would suspend this goroutine, which
+		// would be measured as a stall. A stall of the store lasts longer than this
+		// pause.
 		time.Sleep(200 * time.Microsecond)
 		if start.After(deadline) {
 			t.Fatalf("%d records left after a minute", s.Len())

@@ -2,15 +2,16 @@
 //
 //	m, err := session.New(session.Config{Auth: auth, Keys: keys, Store: memstore.New()})
 //
-// Nothing survives the process and no other process sees it: that fits a
-// program that runs once, and tests. It is linearizable over all keys, a read
-// allocates nothing, and expired records are removed a few at a time, so that
-// no call ever waits for a sweep over the whole store. There is nothing to
-// close: a store that is no longer referenced is collected like any value.
+// The sessions are lost when the process ends, and other processes do not see them.
+// So the store fits programs that run as a single process, and tests.
 //
-// A small record, such as the mark that a session has ended, takes about 100
-// bytes in all. It has no Owner and no Meta, at most 16 bytes of Data, and a Key
-// of 64 lower-case hexadecimal digits.
+// The store is linearizable over all keys. Reads do not allocate. Expired records are
+// removed a few at a time, so that no call waits for a sweep over the whole store. A
+// store needs no Close: the garbage collector frees it like any other value.
+//
+// A small record, such as the mark of an ended session, takes about 100 bytes. A
+// record is small if it has no Owner, no Meta, at most 16 bytes of Data, and a Key of
+// 64 lower-case hexadecimal digits.
 package memstore
 
 import (
@@ -26,51 +27,51 @@ import (
 )
 
 // ErrFull is returned by [Store.Put] for a record that would exceed
-// [Store.MaxRecords]. Nothing has been written, and no other record had to go.
+// [Store.MaxRecords]. Put has written nothing and removed no other record.
 var ErrFull = fmt.Errorf("memstore: %w", store.ErrFull)
 
-// shardCount is a power of two, large against the cores that contend for the
-// locks and small against the work of looking at every shard.
+// shardCount is a power of two. It is large compared to the number of cores, so that
+// they rarely contend for a lock, and small enough to visit all shards.
 const shardCount = 64
 
-// Store is a [store.Store] in memory. Its zero value is ready to use; it must
-// not be copied, nor its fields changed, once it is in use.
+// Store is a [store.Store] in memory. Its zero value is ready to use. Do not copy a
+// Store or change its fields after the first use.
 type Store struct {
-	// MaxRecords bounds the number of records. At the bound a Put of a new
-	// key fails with ErrFull, while all others go on: a live session is never
-	// dropped to make room. Zero means that there is no bound.
+	// MaxRecords is the maximum number of records. When it is reached, Put returns
+	// ErrFull for a new key. Other calls still work: the store never drops a live
+	// session to make room. Zero means no limit.
 	//
-	// Small records, which the package comment describes, do not count and are
-	// always stored: a session can be ended in a full store. Their number is
-	// bounded by that of the sign-ins in the time until they expire. A Put that
-	// replaces a small record by a larger one needs room for the larger one.
+	// Small records (see the package comment) do not count and are always stored,
+	// so that sessions can be ended in a full store. Their number is limited by the
+	// number of sign-ins during their lifetime. A Put that replaces a small record
+	// with a larger one needs room for the larger one.
 	MaxRecords int
 
-	// Now is the clock that decides what has expired. Nil means time.Now. It
-	// is called from several goroutines at once, and must not call the store.
+	// Now is the clock that determines what has expired. Nil means time.Now. It may
+	// be called concurrently, and must not call the store.
 	Now func() time.Time
 
-	count  atomic.Int64 // without small records
-	small  atomic.Int64
-	awake  atomic.Bool // a sweep is running, or a timer is set for one
+	count  atomic.Int64 // of records, without small ones
+	small  atomic.Int64 // of small records
+	awake  atomic.Bool  // a sweep is running or its timer is
 	shards [shardCount]shard
 	owners [shardCount]ownerShard
 }
 
 var _ store.Store = (*Store)(nil)
 
-// New returns an empty store without a bound. It is the same as new(Store).
+// New returns an empty store without a limit. It is the same as new(Store).
 func New() *Store { return new(Store) }
 
-// Format prints how many records there are, for every fmt verb, and nothing of
-// them: they are not sealed.
+// Format prints the number of records for every verb. It prints nothing of the records,
+// because they are not sealed.
 func (s *Store) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "memstore.Store{%d records}", s.Len())
 }
 
 // shard holds the records of the keys that hash to it.
 //
-// Lock order: a shard before an ownerShard, and never two of a kind.
+// Lock order: a shard before an ownerShard, and never two shards or two ownerShards.
 type shard struct {
 	mu    sync.RWMutex
 	nodes map[string]*node
@@ -82,20 +83,20 @@ type shard struct {
 	_      [64]byte // keeps neighbors' locks off this one's cache lines
 }
 
-// node is one key's place in its shard, in the expiry heap and in its owner's
-// list. It is changed in place, for as long as the key holds a record.
+// node holds the record of one key. It is in its shard's map, in the expiry heap and in
+// its owner's list. An update changes the node in place.
 type node struct {
 	shard *shard // never changes
 
 	// guarded by shard.mu
 	rec store.Record
-	due int // index in shard.due; removed when the node is
+	due int // index in shard.due, or removed
 
 	// guarded by the mu of the ownerShard of rec.Owner
 	next, prev *node
 }
 
-// removed is the heap index of a node that left its shard.
+// removed is the heap index of a node that was removed from its shard.
 const removed = -1
 
 func (n *node) expired(now time.Time) bool { return !now.Before(n.rec.ExpiresAt) }
@@ -120,8 +121,8 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-// Put implements [store.Store]. It returns [ErrFull] at the bound, if there is
-// one.
+// Put implements [store.Store]. It returns [ErrFull] if the store is full; see
+// [Store.MaxRecords].
 func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := ctx.Err(); err != nil {
 		return failed("put", err)
@@ -129,13 +130,13 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := check.Record(rec); err != nil {
 		return failed("put", err)
 	}
-	// A monotonic reading would make the record outlive its time by as long
-	// as the machine was suspended.
+	// With a monotonic reading the record would expire late, by as long as the
+	// machine was suspended.
 	rec.ExpiresAt = rec.ExpiresAt.Round(0)
 	for {
 		err := s.put(rec, prev)
-		// Expired records still take up room. The lock of this key's shard is
-		// not held here, so that they can be looked for in all of them.
+		// Expired records may take up the room. The lock of the key's shard is not
+		// held here, so that purgeAny can lock every shard.
 		if err == ErrFull && s.purgeAny() {
 			continue
 		}
@@ -147,8 +148,8 @@ func (s *Store) put(rec store.Record, prev uint64) error {
 	sh := s.shard(rec.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	// The time is read under the lock: an older reading could take a record
-	// for alive that another call has already reported as expired.
+	// Read the time under the lock. With an earlier reading, a record could count
+	// as live although another call has already reported it as expired.
 	now := s.now()
 	s.purge(sh, now, purgePerPut)
 
@@ -191,8 +192,8 @@ func (s *Store) insert(sh *shard, rec store.Record) error {
 
 // update replaces the record of n. Its shard is locked.
 func (s *Store) update(n *node, rec store.Record) {
-	// Equal strings are kept, since the maps refer to those of the first
-	// record: otherwise each name would be held twice.
+	// Keep equal strings: the maps refer to those of the first record, so that
+	// new ones would double the memory for names.
 	rec.Key = n.rec.Key
 	if rec.Owner == n.rec.Owner {
 		rec.Owner = n.rec.Owner
@@ -205,7 +206,7 @@ func (s *Store) update(n *node, rec store.Record) {
 	n.shard.due.fix(n)
 }
 
-// remove takes n out of the store. Its shard is locked.
+// remove removes n from the store. Its shard is locked.
 func (s *Store) remove(n *node) {
 	sh := n.shard
 	delete(sh.nodes, n.rec.Key)
@@ -213,12 +214,12 @@ func (s *Store) remove(n *node) {
 	s.unlink(n)
 	s.count.Add(-1)
 	if len(sh.nodes) == 0 && cap(sh.due) > keepRoom {
-		// Neither a map nor a slice shrinks by itself.
+		// Maps and slices do not shrink by themselves.
 		sh.nodes, sh.due = nil, nil
 	}
 }
 
-// keepRoom is the number of records up to which an empty shard keeps its room.
+// keepRoom is the size up to which an empty shard keeps its map and slice.
 const keepRoom = 256
 
 // Delete implements [store.Store].
@@ -240,8 +241,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Len returns the number of records that are held, small ones included. Records
-// that have expired count until they are removed, which takes some seconds.
+// Len returns the number of records, including small ones. An expired record counts
+// until it is removed, some seconds later.
 func (s *Store) Len() int { return int(s.count.Load() + s.small.Load()) }
 
 // reserve counts one more record, unless the store is full.
@@ -268,7 +269,7 @@ func (s *Store) now() time.Time {
 	return time.Now()
 }
 
-// seed is one for all stores, so that the zero Store works.
+// seed is shared by all stores, so that the zero Store works.
 var seed = maphash.MakeSeed()
 
 func (s *Store) shard(key string) *shard {

@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/store/storetest"
 )
 
-// clock is a time that a test moves.
+// clock is a clock that a test moves.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -45,7 +45,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// The suite must also prove stores whose clock nobody can move.
+// The suite also works with a store whose clock a test cannot move.
 func TestStoreInRealTime(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(testing.TB) store.Store { return memstore.New() })

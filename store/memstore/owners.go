@@ -8,14 +8,13 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// ownerShard is the part of the owner index for the owners that hash to it.
-// An owner's nodes form a doubly linked list, so that the index costs a record
-// two pointers.
+// ownerShard is the index for the owners that hash to it. An owner's nodes form a
+// doubly linked list, so that the index takes two pointers for each record.
 type ownerShard struct {
 	mu    sync.Mutex
 	heads map[string]*node
-	most  int // heads at most since the map was made
-	_     [104]byte
+	most  int       // largest length of heads since the map was created
+	_     [104]byte // keeps the locks of other shards off this cache line
 }
 
 func (s *Store) ownerShard(owner string) *ownerShard {
@@ -30,9 +29,10 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	if owner == "" {
 		return nil, nil
 	}
-	// The index says where to look, and only a look under the shard's lock
-	// says what is there. A node is linked and unlinked while its shard is
-	// locked, so whatever a finished call has done to it shows in both.
+	// The index returns candidates. Only under the lock of a node's shard is it
+	// known whether the node still belongs to the owner. Calls link and unlink a
+	// node while its shard is locked, so that the list reflects every call that has
+	// returned.
 	var recs []store.Record
 	now := s.now()
 	for _, n := range s.ownerShard(owner).list(owner) {
@@ -68,7 +68,7 @@ func (s *Store) link(n *node) {
 		o.heads = make(map[string]*node)
 	}
 	if head := o.heads[owner]; head != nil {
-		// Second place: the head stays, and with it the map's key.
+		// Insert n after the head, so that the map keeps its key string.
 		n.prev, n.next = head, head.next
 		head.next = n
 		if n.next != nil {
@@ -80,7 +80,7 @@ func (s *Store) link(n *node) {
 	o.most = max(o.most, len(o.heads))
 }
 
-// unlink takes n out of the index. Its shard is locked.
+// unlink removes n from the index. Its shard is locked.
 func (s *Store) unlink(n *node) {
 	owner := n.rec.Owner
 	if owner == "" {

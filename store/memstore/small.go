@@ -8,14 +8,14 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// maxSmallData is the most Data of a small record, in bytes.
+// maxSmallData is the maximum length of a small record's Data, in bytes.
 const maxSmallData = 16
 
 // smallID is the Key of a small record, decoded.
 type smallID [32]byte
 
-// smallIDOf decodes a key of 64 lower-case hexadecimal digits. It reports false
-// for every other key.
+// smallIDOf decodes a key of 64 lower-case hexadecimal digits. It returns false for
+// every other key.
 func smallIDOf(key string) (id smallID, ok bool) {
 	if len(key) != 2*len(id) {
 		return id, false
@@ -30,8 +30,8 @@ func smallIDOf(key string) (id smallID, ok bool) {
 	return id, true
 }
 
-// hexValue is the value of each lower-case hexadecimal digit, and 0xff for
-// every other byte.
+// hexValue maps each lower-case hexadecimal digit to its value, and every other byte to
+// 0xff.
 var hexValue = func() (values [256]byte) {
 	for c := range values {
 		values[c] = 0xff
@@ -42,18 +42,18 @@ var hexValue = func() (values [256]byte) {
 	return values
 }()
 
-// isSmall reports whether rec is a small record, given that smallIDOf decodes
-// its Key.
+// isSmall reports whether rec is a small record. The caller has decoded its Key with
+// smallIDOf.
 func isSmall(rec store.Record) bool {
 	return rec.Owner == "" && len(rec.Meta) == 0 && len(rec.Data) <= maxSmallData
 }
 
-// small is a small record. It takes a third of the memory that a node takes.
+// small is a small record. It takes a third of the memory of a node.
 type small struct {
 	id      smallID
 	version uint64
 	seconds int64               // of ExpiresAt, since 1970
-	data    *[maxSmallData]byte // never modified: callers of Get have it, too
+	data    *[maxSmallData]byte // never modified, because Get returns it
 	nanos   int32               // of ExpiresAt
 	due     int32               // index in smalls.due
 	next    int32               // the next link of its bucket
@@ -84,20 +84,20 @@ func (r *small) expired(now time.Time) bool { return !now.Before(r.expiresAt()) 
 // smallsPerChunk small records fill 1 KiB.
 const smallsPerChunk = 14
 
-// smalls holds the small records of a shard. The records lie side by side, in
-// chunks, and name each other by index: neither a pointer nor the allocator
-// costs them anything. The last record takes the place of one that is removed.
+// smalls holds the small records of a shard. The records are in an array of chunks and
+// refer to each other by index, so that they need no pointers and no allocation each.
+// When a record is removed, the last one moves to its place.
 //
-// The exported methods serve container/heap.
+// The exported methods implement heap.Interface.
 type smalls struct {
 	chunks  []*[smallsPerChunk]small
 	due     []int32 // a min-heap of all indexes, by the time that the records expire
 	buckets []int32 // a hash table of links; its size is a power of two
 }
 
-// A link is the index of a record plus one. The zero link ends a bucket.
+// A link is the index of a record plus one. A zero link is the end of a bucket.
 
-// none is the index of no record.
+// none is the index that find returns if there is no record.
 const none = -1
 
 func (s *smalls) at(i int32) *small { return &s.chunks[i/smallsPerChunk][i%smallsPerChunk] }
@@ -118,7 +118,7 @@ func (s *smalls) find(id *smallID) int32 {
 	return i
 }
 
-// link returns where the link to the record at i is.
+// link returns a pointer to the link to the record at i.
 func (s *smalls) link(i int32) *int32 {
 	p := s.bucket(&s.at(i).id)
 	for *p != i+1 {
@@ -127,7 +127,7 @@ func (s *smalls) link(i int32) *int32 {
 	return p
 }
 
-// insert adds rec under an ID that has no record.
+// insert adds rec. There must be no record with this ID.
 func (s *smalls) insert(id *smallID, rec store.Record) {
 	i := int32(len(s.due))
 	if int(i) == len(s.chunks)*smallsPerChunk {
@@ -144,7 +144,7 @@ func (s *smalls) insert(id *smallID, rec store.Record) {
 	heap.Push(s, i)
 }
 
-// rehash gives the hash table a new size.
+// rehash changes the size of the hash table.
 func (s *smalls) rehash(size int) {
 	s.buckets = make([]int32, size)
 	for i := range int32(len(s.due)) {
@@ -167,7 +167,7 @@ func (s *smalls) remove(i int32) {
 	heap.Remove(s, int(s.at(i).due))
 	last := int32(len(s.due))
 	if last == 0 {
-		*s = smalls{} // no slice shrinks by itself
+		*s = smalls{} // slices do not shrink by themselves
 		return
 	}
 	if i != last {
@@ -207,8 +207,8 @@ func (s *smalls) Pop() any {
 	return nil
 }
 
-// putSmall is put for a key where a small record is stored or is to be stored.
-// n is the node of the key, nil if it has none. The shard is locked.
+// putSmall is like put, if the stored record or the new one is small. n is the node of
+// the key, or nil. The shard is locked.
 func (s *Store) putSmall(sh *shard, n *node, id *smallID, rec store.Record, prev uint64, now time.Time) error {
 	i := sh.smalls.find(id)
 	if i != none && sh.smalls.at(i).expired(now) {

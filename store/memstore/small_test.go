@@ -25,20 +25,20 @@ func hexKey(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// smallRecord returns a record that the store keeps in its small form.
+// smallRecord returns a small record.
 func smallRecord(i int, expiresAt time.Time) store.Record {
 	return store.Record{Key: hexKey(key(i)), Version: rand.Uint64() | 1, Data: []byte("0123456789abcdef"), ExpiresAt: expiresAt}
 }
 
-// shrunk stores every record as a small one, or every second one if mixed is
-// set. The small record names the full one, which shrunk keeps.
+// shrunk stores every record as a small one, or every second record if mixed is set. It
+// keeps the full record itself, and stores its number in the Data of the small one.
 type shrunk struct {
 	store.Store
 	*clock
 	mixed bool
 
 	mu   sync.Mutex
-	full map[uint64]store.Record // by what the small record's Data says
+	full map[uint64]store.Record // by the number in the small record's Data
 	keys map[string]bool
 }
 
@@ -104,8 +104,8 @@ func (s *shrunk) List(ctx context.Context, owner string) ([]store.Record, error)
 	return recs, nil
 }
 
-// Small records keep the contract, alone and while they replace larger records
-// and are replaced by them.
+// Small records satisfy the contract, also if they replace larger records or are replaced
+// by them.
 func TestStoreOfSmallRecords(t *testing.T) {
 	for _, mixed := range []bool{false, true} {
 		t.Run(map[bool]string{false: "Small", true: "Mixed"}[mixed], func(t *testing.T) {
@@ -120,8 +120,8 @@ func TestStoreOfSmallRecords(t *testing.T) {
 	}
 }
 
-// A key that is only similar to that of a small record has a record too.
-func TestKeysLikeThoseOfSmallRecords(t *testing.T) {
+// Keys that are similar to that of a small record have their own records.
+func TestKeysSimilarToSmallRecords(t *testing.T) {
 	s := memstore.New()
 	small := smallRecord(1, time.Now().Add(time.Hour))
 	small.Key = "abcdef" + small.Key[6:]
@@ -146,7 +146,7 @@ func TestKeysLikeThoseOfSmallRecords(t *testing.T) {
 	}
 }
 
-// A random sequence of calls has the result that it has in a map.
+// A random sequence of calls has the same results as with a map.
 func TestManySmallRecords(t *testing.T) {
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -157,7 +157,7 @@ func TestManySmallRecords(t *testing.T) {
 		if step%100 == 0 {
 			c.Advance(time.Second)
 		}
-		// The store grows to thousands of records, and shrinks to none.
+		// The store grows to thousands of records and shrinks to nearly none.
 		deletes := 1 + step/10_000%2*8
 		key := hexKey(key(r.IntN(5000)))
 		old, found := model[key]
@@ -191,19 +191,19 @@ func TestManySmallRecords(t *testing.T) {
 	}
 }
 
-// A full store takes small records: what ends a session never fails for room.
+// A full store accepts small records, so that sessions can always be ended.
 func TestSmallRecordsInFullStore(t *testing.T) {
 	ctx := context.Background()
-	const most = 10
+	const limit = 10
 	c := newClock()
-	s := &memstore.Store{MaxRecords: most, Now: c.Now}
+	s := &memstore.Store{MaxRecords: limit, Now: c.Now}
 	large := func(i int) store.Record {
 		rec := smallRecord(i, c.Now().Add(time.Hour))
 		rec.Owner, rec.Data = "owner", make([]byte, 1000)
 		return rec
 	}
 	var first store.Record
-	for i := range most {
+	for i := range limit {
 		rec := large(i)
 		put(t, s, rec, 0)
 		if i == 0 {
@@ -213,33 +213,33 @@ func TestSmallRecordsInFullStore(t *testing.T) {
 	for i := range 100 {
 		put(t, s, smallRecord(1000+i, c.Now().Add(time.Hour)), 0)
 	}
-	if err := s.Put(ctx, large(most), 0); !errors.Is(err, memstore.ErrFull) {
+	if err := s.Put(ctx, large(limit), 0); !errors.Is(err, memstore.ErrFull) {
 		t.Errorf("a large record in a full store: %v, want ErrFull", err)
 	}
-	// A small record in the place of a large one makes room, which is taken.
+	// A small record that replaces a large one makes room for another large one.
 	mark := smallRecord(0, c.Now().Add(time.Hour))
 	put(t, s, mark, first.Version)
-	put(t, s, large(most), 0)
+	put(t, s, large(limit), 0)
 	back := large(0)
 	if err := s.Put(ctx, back, mark.Version); !errors.Is(err, memstore.ErrFull) {
-		t.Errorf("a large record for a small one in a full store: %v, want ErrFull", err)
+		t.Errorf("a large record that replaces a small one in a full store: %v, want ErrFull", err)
 	}
 	if got, err := s.Get(ctx, mark.Key); err != nil || got.Version != mark.Version {
 		t.Errorf("after ErrFull: %v, %v, want the small record", got, err)
 	}
-	if recs, err := s.List(ctx, "owner"); err != nil || len(recs) != most {
-		t.Errorf("List: %d records, error %v, want %d", len(recs), err, most)
+	if recs, err := s.List(ctx, "owner"); err != nil || len(recs) != limit {
+		t.Errorf("List: %d records, error %v, want %d", len(recs), err, limit)
 	}
-	if err := s.Delete(ctx, large(most).Key); err != nil {
+	if err := s.Delete(ctx, large(limit).Key); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, back, mark.Version)
-	if s.Len() != most+100 {
-		t.Errorf("Len() = %d, want %d", s.Len(), most+100)
+	if s.Len() != limit+100 {
+		t.Errorf("Len() = %d, want %d", s.Len(), limit+100)
 	}
-	// Records that expire make room, whatever the small ones do.
+	// Expired large records make room, also if small records expire first.
 	c.Advance(2 * time.Hour)
-	for i := range most {
+	for i := range limit {
 		put(t, s, large(100+i), 0)
 	}
 	if err := s.Put(ctx, large(200), 0); !errors.Is(err, memstore.ErrFull) {

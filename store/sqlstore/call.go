@@ -9,18 +9,16 @@ import (
 	"time"
 )
 
-// errPanicked replaces a driver's panic, whose value may quote what it was
-// sent.
+// errPanicked replaces the value of a driver's panic, which may quote arguments.
 var errPanicked = errors.New("the driver panicked")
 
-// do runs f for one call of the store: within the time that a call has, again
-// if the database rolled it back, and once the table is known to be right.
+// do runs f for one call of the store. It checks the table first, applies the
+// timeout, and retries f if the database has rolled it back.
 //
-// The statement gets a context of its own, so that it is not cut off when the
-// caller's is done. A query that is canceled while its rows are read has given
-// drivers, and database/sql itself, opportunity to mix up answers
-// (CVE-2025-47907). The caller is not kept waiting; what f still does, it does
-// within the time limit.
+// f runs with its own context, which is not canceled with ctx. Canceling a query
+// while its rows are read can mix up results, in drivers and in database/sql itself
+// (CVE-2025-47907). do still returns when ctx is done. f then continues in the
+// background, until the timeout at most.
 func do[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -32,7 +30,7 @@ func do[T any](s *Store, ctx context.Context, op string, f func(context.Context)
 		defer cancel()
 		var res result
 		defer func() {
-			// Nobody above this goroutine could recover.
+			// In its own goroutine, an unrecovered panic would end the process.
 			if recover() != nil {
 				res.err = errPanicked
 			}
@@ -48,8 +46,8 @@ func do[T any](s *Store, ctx context.Context, op string, f func(context.Context)
 	case <-ctx.Done():
 		res.err = ctx.Err()
 	case <-own.Done():
-		// The driver has a moment to say what was in its way. It may not care
-		// about contexts.
+		// Wait a little for the error of the driver, which says more than that of
+		// the context. The driver may ignore contexts, so do not wait for long.
 		select {
 		case res = <-done:
 		case <-time.After(s.timeout / 10):
@@ -64,8 +62,7 @@ func do[T any](s *Store, ctx context.Context, op string, f func(context.Context)
 	return res.value, nil
 }
 
-// retry runs f, and again as long as the database says that it has undone it
-// for the sake of others.
+// retry runs f, and runs it again as long as it returns a transient error.
 func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	const least, most = time.Millisecond, 50 * time.Millisecond
 	for pause := least; ; pause = min(2*pause, most) {
@@ -76,19 +73,19 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
-			return value, fmt.Errorf("given up after repeated tries: %w", err)
+			return value, fmt.Errorf("still failing after retries: %w", err)
 		}
 	}
 }
 
-// The package knows no driver, and the drivers agree on no way to say what an
-// error means. Those of PostgreSQL have a method for the SQLSTATE; those of
-// MySQL a field for the number; those of SQLite a method or a field for the
-// code. They are told apart by shape.
+// The package imports no driver, and the errors of the drivers have no common
+// interface. PostgreSQL drivers have a method for the SQLSTATE, MySQL drivers have a
+// field for the number, and SQLite drivers have a method or a field for the code.
+// errorCode tells them apart by these methods and fields.
 
-// isTransient reports whether err says that the statement was undone, and is
-// likely to succeed if it is repeated: a deadlock, a serialization failure, a
-// lock that was not to be had.
+// isTransient reports whether the statement was rolled back and is likely to succeed
+// if it is repeated: after a deadlock, a serialization failure, or a lock that was not
+// available.
 func isTransient(err error) bool {
 	switch errorCode(err) {
 	case "40001", "40P01", "55P03", // PostgreSQL: serialization, deadlock, lock not available
@@ -99,10 +96,10 @@ func isTransient(err error) bool {
 	return false
 }
 
-// isDuplicate reports whether err says that MySQL has a row of that key.
+// isDuplicate reports whether err means that MySQL already has a row with that key.
 func isDuplicate(err error) bool { return errorCode(err) == "mysql 1062" }
 
-// errorCode returns what a database calls the error, or "".
+// errorCode returns the database's code of the error, or "".
 func errorCode(err error) string {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {
@@ -130,5 +127,6 @@ func errorCode(err error) string {
 	return ""
 }
 
-// sqliteCode names a result code; its upper bits tell the case more closely.
+// sqliteCode returns the primary result code. The upper bits of code are the extended
+// one.
 func sqliteCode(code int64) string { return fmt.Sprintf("sqlite %d", code&0xff) }

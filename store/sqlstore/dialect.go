@@ -8,10 +8,10 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Dialect is the kind of a database.
+// Dialect is a kind of database.
 type Dialect int
 
-// The databases that a [Store] knows how to talk to.
+// The supported databases.
 const (
 	_          Dialect = iota
 	SQLite             // 3.24 or newer
@@ -32,20 +32,18 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// statement is a statement in a dialect's words and what its placeholders
-// stand for.
+// statement is an SQL statement and the names of its placeholders.
 type statement struct {
 	text  string
 	names []string
 }
 
-// statements is all that a store says to its database, but for the making of
-// the table.
+// statements are the statements of a store, except for those that set the table up.
 type statements struct {
 	get, list, create, replace, update, remove, purge statement
 }
 
-// args is what placeholders may stand for.
+// args are the values for the placeholders.
 type args struct {
 	key  string
 	rec  store.Record
@@ -57,15 +55,16 @@ const (
 	set     = "owner = {owner}, version = {version}, data = {data}, meta = {meta}, expires_at = {expires_at}"
 )
 
-// purgeBatch is how many rows are removed by one statement, which holds locks
-// for some milliseconds.
+// purgeBatch is the number of rows that one statement removes. It holds locks for some
+// milliseconds.
 const purgeBatch = 200
 
-// statements returns those for a table, if the dialect is one.
+// statements returns the statements for a table. It returns false for an unknown
+// dialect.
 func (d Dialect) statements(table string) (statements, bool) {
-	// In these texts {now} is the time in Unix milliseconds, and {start} is that
-	// at which the statement began. Each other placeholder becomes an argument:
-	// no value ever becomes part of a text.
+	// In these texts {now} is the current time in Unix milliseconds, and {start} the
+	// time when the statement started. Every other placeholder becomes an argument,
+	// so that no value is part of a statement.
 	insert := "INSERT INTO {table} (" + columns + ") VALUES ({key}, {owner}, {version}, {data}, {meta}, {expires_at})"
 	replace := "UPDATE {table} SET " + set + " WHERE session_key = {key} AND expires_at <= {now}"
 	purge := fmt.Sprintf("DELETE FROM {table} WHERE expires_at <= {start} ORDER BY expires_at LIMIT %d", purgeBatch)
@@ -74,8 +73,9 @@ func (d Dialect) statements(table string) (statements, bool) {
 		insert += " ON CONFLICT (session_key) DO UPDATE SET owner = excluded.owner, version = excluded.version," +
 			" data = excluded.data, meta = excluded.meta, expires_at = excluded.expires_at" +
 			" WHERE {table}.expires_at <= {now}"
-		// A row may have been put anew since the inner query saw it. One that
-		// another process is removing is left to it.
+		// The outer condition is needed because a row may have been replaced since
+		// the inner query read it. SKIP LOCKED leaves rows to another process that
+		// is removing them.
 		skip := ""
 		if d == PostgreSQL {
 			skip = " FOR UPDATE SKIP LOCKED"
@@ -115,14 +115,14 @@ func (d Dialect) compile(table, text string) statement {
 		case name == "table":
 			b.WriteString(d.quote(table))
 		case name == "now" && d == PostgreSQL:
-			// Read for each row, and again after a wait for its lock.
+			// Evaluated for each row, and again after waiting for the lock of a row.
 			b.WriteString("CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)")
 		case name == "start" && d == PostgreSQL:
-			// The same for all rows, so that an index can be used.
+			// Constant for the statement, so that it can use an index.
 			b.WriteString("CAST(FLOOR(EXTRACT(EPOCH FROM statement_timestamp()) * 1000) AS BIGINT)")
 		case (name == "now" || name == "start") && d == MySQL:
-			// UNIX_TIMESTAMP(NOW(3)) would be an hour off in the one that
-			// summer time repeats.
+			// UNIX_TIMESTAMP(NOW(3)) is ambiguous in the hour that is repeated when
+			// daylight saving time ends.
 			b.WriteString("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000")
 		default:
 			st.names = append(st.names, name)
@@ -135,7 +135,7 @@ func (d Dialect) compile(table, text string) statement {
 	}
 }
 
-// quote makes a name of it that may be a reserved word.
+// quote quotes a name, which may be a reserved word.
 func (d Dialect) quote(name string) string {
 	if d == MySQL {
 		return "`" + name + "`"
@@ -153,7 +153,7 @@ func (st statement) values(a args) []any {
 		case "owner":
 			values[i] = a.rec.Owner
 		case "version":
-			values[i] = int64(a.rec.Version) // no database has all of 64 bits without a sign
+			values[i] = int64(a.rec.Version) // the databases have no common unsigned type of 64 bits
 		case "prev":
 			values[i] = int64(a.prev)
 		case "data":

@@ -12,20 +12,19 @@ import (
 	"github.com/synmetrix/session/store/sqlstore"
 )
 
-// answer is what a statement of the store gets from a server that the test
-// plays.
-type answer struct {
+// response is the response of a fake server to a statement.
+type response struct {
 	rows     [][]driver.Value
 	affected int64
 	err      error
 }
 
-// server is a database as a function from statements to answers. Only what
-// begins with a word that the store's calls use reaches it; the questions for
-// the table are answered as they should be.
-type server func(ctx context.Context, text string, args []driver.NamedValue) answer
+// server is a fake database server: a function that returns the response to a
+// statement. It gets the statements of the store's calls. Queries for the columns of the
+// table get the right response without it.
+type server func(ctx context.Context, text string, args []driver.NamedValue) response
 
-// open returns a store that talks to the server.
+// open returns a store that uses the server.
 func open(t *testing.T, c sqlstore.Config, f server) *sqlstore.Store {
 	t.Helper()
 	if c.Dialect == 0 {
@@ -73,7 +72,7 @@ func (c conn) QueryContext(ctx context.Context, text string, args []driver.Named
 	return &rows{values: a.rows}, nil
 }
 
-// table returns the description of the right table.
+// table returns the columns of the right table.
 func table(d sqlstore.Dialect) [][]driver.Value {
 	types := map[sqlstore.Dialect][]string{
 		sqlstore.SQLite:     {"TEXT", "TEXT", "INTEGER", "BLOB", "BLOB", "INTEGER"},
@@ -87,7 +86,7 @@ func table(d sqlstore.Dialect) [][]driver.Value {
 	return columns
 }
 
-// row returns a row as it is stored.
+// row returns a stored row.
 func row(key, owner string) []driver.Value {
 	return []driver.Value{key, owner, int64(1), []byte("data"), []byte("meta"), time.Now().Add(time.Hour).UnixMilli()}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/store/sqlstore"
 )
 
-// The statements for whoever may make tables, where the app may not.
+// If the app has no permission to create tables, print the statements for an operator.
 func ExampleStore_Schema() {
 	db := sql.OpenDB(connector{}) // sql.Open("pgx", address) with a driver
 	defer db.Close()
@@ -25,24 +25,24 @@ func ExampleStore_Schema() {
 	// CREATE INDEX "web_sessions_expires_at" ON "web_sessions" (expires_at)
 }
 
-// A table that is wrong does not get right by waiting, so a program stops over
-// it at its start. A database that is down may come up.
+// A program should stop at startup if the table is wrong, and start anyway if the
+// database is down.
 func ExampleSchemaError() {
 	start := func(err error) string {
 		var wrong *sqlstore.SchemaError
 		switch {
 		case err == nil:
-			return "all is well"
+			return "started"
 		case errors.As(err, &wrong):
-			return "to be made right by hand: " + wrong.Problem
+			return "stopped, fix the table: " + wrong.Problem
 		}
-		return "started, and waiting for the database"
+		return "started without the database"
 	}
 	fmt.Println(start(nil))
 	fmt.Println(start(fmt.Errorf("setup: %w", &sqlstore.SchemaError{Table: "sessions", Problem: "column owner is missing"})))
 	fmt.Println(start(sql.ErrConnDone))
 	// Output:
-	// all is well
-	// to be made right by hand: column owner is missing
-	// started, and waiting for the database
+	// started
+	// stopped, fix the table: column owner is missing
+	// started without the database
 }

@@ -7,36 +7,35 @@ import (
 	"time"
 )
 
-// Purge removes rows that have expired and returns their number. It is for
-// jobs that clean up on their own schedule; a Store also does it by itself, as
-// [Config.PurgeEvery] says.
+// Purge removes expired rows and returns their number. Call it from a job with its own
+// schedule. A Store also removes expired rows by itself; see [Config.PurgeEvery].
 //
-// The rows are removed a few hundred at a time, with a pause after each, until
-// none is left or ctx is done. Each time has [Config.Timeout].
+// Purge removes the rows in batches of a few hundred, with pauses in between, until
+// none is left or ctx is done. [Config.Timeout] applies to each batch.
 func (s *Store) Purge(ctx context.Context) (int64, error) {
-	var all int64
+	var total int64
 	for {
 		n, err := do(s, ctx, "purge", func(ctx context.Context) (int64, error) {
 			return s.exec(ctx, s.stmts.purge, args{})
 		})
-		all += n
+		total += n
 		if err != nil || n < purgeBatch {
-			return all, err
+			return total, err
 		}
 		select {
 		case <-time.After(purgePause):
 		case <-ctx.Done():
-			return all, failed("purge", ctx.Err())
+			return total, failed("purge", ctx.Err())
 		}
 	}
 }
 
-// purgePause is the time for others between two batches.
+// purgePause is the pause between two batches, in which other statements get the locks.
 const purgePause = 10 * time.Millisecond
 
-// purgeSometimes begins a purge if the last was long ago. It is called after
-// calls that succeeded: a store that nobody uses does not grow, and one that
-// is down has other troubles.
+// purgeSometimes starts a purge if the last one was long ago. It is called after a
+// successful call: a store without calls does not grow, and while the database is down
+// a purge would fail.
 func (s *Store) purgeSometimes() {
 	if s.purgeEvery < 0 {
 		return
@@ -46,10 +45,10 @@ func (s *Store) purgeSometimes() {
 	if now < next {
 		return
 	}
-	// Several processes do not keep step.
+	// The random part keeps several processes from purging at the same time.
 	every := s.purgeEvery/2 + rand.N(s.purgeEvery)
 	if !s.purgeNext.CompareAndSwap(next, now+int64(every)) || next == 0 {
-		return // a store that was just opened has time
+		return // no purge at the first call of a store
 	}
 	go func() {
 		if !s.purging.TryLock() {

@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// SchemaError says that the table is there and is not as it must be. Waiting
-// does not help; somebody has to change or to move it.
+// SchemaError reports that the table exists but does not have the right columns. A
+// retry does not help: an operator has to alter or rename the table.
 type SchemaError struct {
 	// Table is the name of the table.
 	Table string
 
-	// Problem says what is wrong with it.
+	// Problem describes the difference.
 	Problem string
 
-	// Statement is what makes the right one.
+	// Statement creates the right table.
 	Statement string
 }
 
-// Error returns one line that holds all of it.
+// Error returns the fields in one line.
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("sqlstore: table %s: %s; it has to be as made by: %s", e.Table, e.Problem, e.Statement)
+	return fmt.Sprintf("sqlstore: table %s: %s; the right table is created by: %s", e.Table, e.Problem, e.Statement)
 }
 
-// Schema returns the statements that make the table, separated by semicolons.
+// Schema returns the statements that create the table, separated by semicolons.
 func (s *Store) Schema() string { return strings.Join(s.schema(), "; ") }
 
 func (s *Store) schema() []string {
@@ -42,7 +42,8 @@ func (s *Store) schema() []string {
 			" version BIGINT NOT NULL, data BYTEA NOT NULL, meta BYTEA NOT NULL, expires_at BIGINT NOT NULL)"
 		index = "CREATE INDEX %[3]s ON %[1]s (%[2]s)"
 	case MySQL:
-		// Names are bytes: every collation finds something equal that is not.
+		// Keys and owners are compared byte by byte. Every collation treats some
+		// different strings as equal.
 		create = "CREATE TABLE %[1]s (session_key VARBINARY(128) NOT NULL PRIMARY KEY, owner VARBINARY(128) NOT NULL," +
 			" version BIGINT NOT NULL, data LONGBLOB NOT NULL, meta LONGBLOB NOT NULL, expires_at BIGINT NOT NULL," +
 			" INDEX (owner), INDEX (expires_at)) ENGINE=InnoDB"
@@ -57,18 +58,18 @@ func (s *Store) schema() []string {
 	return statements
 }
 
-// Setup makes the table if it is not there, and checks it if it is. It returns
-// a [*SchemaError] for a table that is wrong; any other error may pass.
+// Setup creates the table if it does not exist, and checks it otherwise. It returns a
+// [*SchemaError] if the table is not the right one. Other errors may be temporary.
 //
-// There is no need to call it, since every call of the store does, until it
-// has once succeeded. An app may do so at its start, to fail at once over a
-// wrong table. Several processes may at the same time.
+// Calling Setup is optional: every method runs it until it has succeeded once. Call it
+// at startup to find a wrong table early. Several processes may call it at the same
+// time.
 func (s *Store) Setup(ctx context.Context) error {
 	_, err := do(s, ctx, "setup", func(context.Context) (struct{}, error) { return struct{}{}, nil })
 	return err
 }
 
-// ensure does the work of Setup, once.
+// ensure sets the table up, unless this has succeeded before.
 func (s *Store) ensure(ctx context.Context) error {
 	if s.ready.Load() {
 		return nil
@@ -89,26 +90,26 @@ func (s *Store) ensure(ctx context.Context) error {
 	return err
 }
 
-// prepare makes and checks the table, on one connection.
+// prepare creates and checks the table, on one connection.
 func (s *Store) prepare(ctx context.Context) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // gives it back to the pool
+	defer conn.Close() // returns it to the pool
 	found, err := s.inspect(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if found == nil {
-		// Another process may be doing the same, and one of the two fails.
-		// What counts is what is there afterwards.
+		// If another process creates the table at the same time, one of the two
+		// fails. So check the table again, whether or not this one failed.
 		failure := s.createTable(ctx, conn)
 		if found, err = s.inspect(ctx, conn); err != nil {
 			return err
 		}
 		if found == nil {
-			return fmt.Errorf("making the table %s: %w", s.table, failure)
+			return fmt.Errorf("creating the table %s: %w", s.table, failure)
 		}
 	}
 	if problem := s.problem(found); problem != "" {
@@ -120,15 +121,15 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// createTable runs the statements of schema as one.
+// createTable runs the statements of schema in one transaction.
 func (s *Store) createTable(ctx context.Context, conn *sql.Conn) (err error) {
 	begin := "BEGIN"
 	switch s.dialect {
-	case MySQL: // has one statement, and commits it in any case
+	case MySQL: // needs one statement, and commits it implicitly
 		_, err = conn.ExecContext(ctx, s.schema()[0])
 		return err
 	case SQLite:
-		begin = "BEGIN IMMEDIATE" // or it might find out half-way that another process writes
+		begin = "BEGIN IMMEDIATE" // fails at once, not halfway, if another process writes
 	}
 	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return err
@@ -140,15 +141,15 @@ func (s *Store) createTable(ctx context.Context, conn *sql.Conn) (err error) {
 	}
 	if err != nil {
 		if _, failure := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); failure != nil {
-			// The connection must not be used again with this open.
+			// Close the connection: it must not be reused in an open transaction.
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		}
 	}
 	return err
 }
 
-// useWAL puts an SQLite file in WAL mode, which it keeps. A database in memory
-// has no use for it.
+// useWAL switches an SQLite file to WAL mode permanently. It leaves a database in
+// memory as it is.
 func useWAL(ctx context.Context, conn *sql.Conn) error {
 	var mode string
 	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
@@ -160,11 +161,11 @@ func useWAL(ctx context.Context, conn *sql.Conn) error {
 	return conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
 }
 
-// column is one of a table that is there.
+// column is a column of the existing table.
 type column struct {
 	name, typ string
 	key       bool   // part of the primary key
-	flaw      string // what is wrong with it besides, if anything
+	flaw      string // another problem with it, or ""
 }
 
 // inspect returns the columns of the table, or nil if there is no table.
@@ -186,8 +187,8 @@ func (s *Store) inspect(ctx context.Context, conn *sql.Conn) ([]column, error) {
 	return found, rows.Err()
 }
 
-// inspections ask for what inspect returns. The name of the table is one that
-// needs no escaping.
+// inspections are the queries of inspect. The table name needs no escaping; see
+// tableName.
 var inspections = map[Dialect]string{
 	SQLite: `SELECT name, type, pk > 0,
 			CASE WHEN (SELECT sql FROM sqlite_master WHERE name = '%[1]s') LIKE '%%collate%%'
@@ -206,8 +207,8 @@ var inspections = map[Dialect]string{
 		ORDER BY c.ordinal_position`,
 }
 
-// problem says what is wrong with a table of these columns, "" if nothing is.
-// It may have columns besides, and indexes of its own.
+// problem describes what is wrong with a table of these columns, or returns "". The
+// table may have further columns and other indexes.
 func (s *Store) problem(found []column) string {
 	var keys []string
 	for _, c := range found {
@@ -233,8 +234,7 @@ func (s *Store) problem(found []column) string {
 	return ""
 }
 
-// columnTypes holds the types of the columns, in their order, as the database
-// itself calls them.
+// columnTypes are the types of the columns, in order, as the database reports them.
 var columnTypes = map[Dialect][]string{
 	SQLite:     {"text", "text", "integer", "blob", "blob", "integer"},
 	PostgreSQL: {"text", "text", "bigint", "bytea", "bytea", "bigint"},

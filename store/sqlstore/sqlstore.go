@@ -1,41 +1,39 @@
-// Package sqlstore keeps sessions in a table of an SQL database, by way of
-// database/sql and a driver that the app brings: SQLite, PostgreSQL, MySQL and
-// MariaDB.
+// Package sqlstore keeps sessions in a table of an SQL database: SQLite, PostgreSQL,
+// MySQL or MariaDB. It uses database/sql. The app imports the driver.
 //
 //	db, err := sql.Open("pgx", "postgres://...")
 //	...
 //	sessions, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
 //
-// The table is made with the first call, or by [Store.Setup], if it is not
-// there; [Store.Schema] shows the statements for whoever makes it by hand. Rows
-// that have expired are absent from that moment on, and are removed later, a
-// few hundred at a time, by whichever process is at work.
+// If the table does not exist, the first call or [Store.Setup] creates it. To create
+// it by hand, use the statements of [Store.Schema]. Expired rows are absent at once,
+// and are removed later, a few hundred at a time, by any process that uses the store.
 //
 // # Time
 //
-// With PostgreSQL and MySQL it is the database's clock that decides what has
-// expired, so that servers whose clocks differ agree. With SQLite it is that
-// of the process. ExpiresAt is kept in milliseconds, rounded up.
+// With PostgreSQL and MySQL, the clock of the database determines what has expired,
+// so that processes whose clocks differ agree. With SQLite, the clock of the process
+// does. ExpiresAt is stored in milliseconds, rounded up.
 //
-// # What is durable
+// # Durability
 //
-// A Put that has returned is as durable as the database makes a commit.
+// After Put returns, the record is as durable as any commit of the database.
 //
-// SQLite: the store puts the file in WAL mode, in which readers and a writer
-// do not wait for each other, and which needs a local file system. What was
-// acknowledged survives the death of the process. Whether it survives a power
-// failure is decided by "PRAGMA synchronous", which belongs to the connection
-// and so to the driver's settings: FULL, which is SQLite's own default, does;
-// NORMAL is faster and may lose the last commits, though never the file. A
-// busy time-out is not needed, as the store itself waits for other processes
-// until [Config.Timeout]; one in the driver's settings does no harm while it
-// is shorter. A database in memory works with one connection only
-// (db.SetMaxOpenConns(1)), since each connection has its own.
+// SQLite: the store switches the file to WAL mode, which requires a local file
+// system. In WAL mode readers and a writer do not block each other. Committed records
+// survive a crash of the process. Whether they survive a power failure depends on
+// "PRAGMA synchronous", a setting of the connection and so of the driver. With FULL,
+// which is SQLite's default, they do. NORMAL is faster and may lose the last commits,
+// but does not corrupt the file. A busy timeout of the driver is not needed, because
+// the store itself retries until [Config.Timeout]; a shorter one does no harm. With a
+// database in memory, use one connection (db.SetMaxOpenConns(1)), because each
+// connection has its own database.
 //
-// PostgreSQL and MySQL: the usual settings are durable (synchronous_commit,
-// innodb_flush_log_at_trx_commit). A fail-over to a replica that had not
-// received the last commits loses these: a session begun in that moment is
-// gone, and one renewed in it may hold a refresh token that was used.
+// PostgreSQL and MySQL: commits are durable with the default settings
+// (synchronous_commit, innodb_flush_log_at_trx_commit). A fail-over to a replica that
+// has not received the last commits loses them. A session that was started in these
+// commits is lost, and a session that was refreshed in them may hold a used refresh
+// token.
 package sqlstore
 
 import (
@@ -53,26 +51,25 @@ import (
 	"github.com/synmetrix/session/store/internal/check"
 )
 
-// Config is what a [Store] may be told. Only Dialect is required.
+// Config is the configuration of a [Store]. Only Dialect is required.
 type Config struct {
-	// Dialect is the kind of the database.
+	// Dialect is the kind of database.
 	Dialect Dialect
 
-	// Table is the name of the table: lower-case letters, digits and
-	// underscores, at most 48. Empty means "sessions".
+	// Table is the name of the table: lower-case letters, digits and underscores,
+	// at most 48. Empty means "sessions".
 	Table string
 
-	// Timeout bounds each call, with all that it takes: the wait for a
-	// connection, the repetition after a deadlock. Zero means 2 seconds.
+	// Timeout bounds each call, including the wait for a connection and retries
+	// after a deadlock. Zero means 2 seconds.
 	Timeout time.Duration
 
-	// PurgeEvery is the least time between two removals of expired rows by
-	// this Store. They are begun by its calls, and run beside them. Zero
-	// means a minute; below zero, nothing is removed but by [Store.Purge].
+	// PurgeEvery is the average time between two removals of expired rows by this
+	// Store. Calls of the store start them, and they run in the background. Zero
+	// means a minute. If it is negative, only [Store.Purge] removes rows.
 	PurgeEvery time.Duration
 
-	// Logger is told when a removal of expired rows fails. Nil means
-	// slog.Default().
+	// Logger logs failures to remove expired rows. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -86,13 +83,13 @@ type Store struct {
 	logger     *slog.Logger
 	stmts      statements
 
-	// writer is held by the one call that writes, where the database allows
-	// no more. Within a process nobody has to find out by being refused.
+	// writer is a lock for calls that write. It is nil unless the database is
+	// SQLite, which allows one writer at a time and reports others as busy.
 	writer chan struct{}
 
-	setup     chan struct{} // held by the call that looks after the table
-	ready     atomic.Bool   // the table has been found right
-	purgeNext atomic.Int64  // when to purge next, in Unix nanoseconds
+	setup     chan struct{} // a lock for the call that sets the table up
+	ready     atomic.Bool   // the table is set up
+	purgeNext atomic.Int64  // time of the next purge, in Unix nanoseconds
 	purging   sync.Mutex
 }
 
@@ -100,11 +97,11 @@ var _ store.Store = (*Store)(nil)
 
 var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
 
-// New returns a store in a table of db. It does not talk to the database: the
-// app may start before it does.
+// New returns a store in a table of db. It does not connect to the database, so that
+// the app may start first.
 //
-// db stays the app's: the store never closes it, and leaves its limits alone.
-// They should be set; db.SetMaxOpenConns(20) is a start for a server.
+// The app owns db: the store does not close it and does not change its limits. Set a
+// limit for its connections, for example db.SetMaxOpenConns(20) for a server.
 func New(db *sql.DB, c Config) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlstore: db is nil")
@@ -187,9 +184,10 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	})
 }
 
-// errForeignRow is the answer to somebody else's question. Drivers have given
-// one after a query was canceled; nobody must be signed in by it.
-var errForeignRow = errors.New("the database answered with a record that was not asked for")
+// errForeignRow reports a row with another key or owner than the query's. Drivers have
+// mixed up results after a query was canceled. Such a row would sign a visitor in as
+// another user.
+var errForeignRow = errors.New("the database returned a row of another query")
 
 // Put implements [store.Store].
 func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
@@ -215,8 +213,8 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	return nil
 }
 
-// update replaces the live record of a.key that has version a.prev. It reports
-// whether there was one.
+// update replaces the live record with key a.key and version a.prev. It reports whether
+// there was one.
 func (s *Store) update(ctx context.Context, a args) (bool, error) {
 	n, err := s.exec(ctx, s.stmts.update, a)
 	if err != nil || n > 0 {
@@ -225,8 +223,8 @@ func (s *Store) update(ctx context.Context, a args) (bool, error) {
 	if s.dialect != MySQL || a.rec.Version != a.prev {
 		return false, nil
 	}
-	// MySQL counts the rows that have changed, unless the driver is told
-	// otherwise. None has if the record is equal to the one it replaces.
+	// Unless the driver is configured otherwise, MySQL counts only rows that have
+	// changed. If the new record equals the old one, it counts none.
 	recs, err := s.query(ctx, s.stmts.get, args{key: a.key})
 	if err != nil || len(recs) == 0 {
 		return false, err
@@ -234,21 +232,21 @@ func (s *Store) update(ctx context.Context, a args) (bool, error) {
 	return equal(recs[0], a.rec), nil
 }
 
-// create stores the record if its key holds none that is alive. It reports
-// whether it did.
+// create stores the record if there is no live record with its key. It reports whether
+// it did.
 func (s *Store) create(ctx context.Context, a args) (bool, error) {
 	if s.dialect != MySQL {
 		n, err := s.exec(ctx, s.stmts.create, a)
 		return n > 0, err
 	}
-	// The one statement that MySQL has for this reports by a number whose
-	// meaning depends on a setting of the driver. Two are told apart safely.
+	// MySQL has a single statement for this, but the row count that it returns
+	// depends on a setting of the driver. The results of two statements do not.
 	for {
 		_, err := s.exec(ctx, s.stmts.create, a)
 		if err == nil || !isDuplicate(err) {
 			return err == nil, err
 		}
-		n, err := s.exec(ctx, s.stmts.replace, a) // if it has expired
+		n, err := s.exec(ctx, s.stmts.replace, a) // if the stored record has expired
 		if err != nil || n > 0 {
 			return n > 0, err
 		}
@@ -256,7 +254,7 @@ func (s *Store) create(ctx context.Context, a args) (bool, error) {
 		if err != nil || len(recs) > 0 {
 			return false, err
 		}
-		// It has expired, or was removed, between the statements.
+		// The stored record expired or was removed between the statements.
 	}
 }
 
@@ -298,8 +296,7 @@ func (s *Store) query(ctx context.Context, stmt statement, a args) (recs []store
 	return recs, rows.Err()
 }
 
-// exec runs a statement that writes, and returns the number of rows that it
-// reports.
+// exec runs a statement that writes, and returns its row count.
 func (s *Store) exec(ctx context.Context, stmt statement, a args) (int64, error) {
 	if s.writer != nil {
 		select {
@@ -316,8 +313,7 @@ func (s *Store) exec(ctx context.Context, stmt statement, a args) (int64, error)
 	return res.RowsAffected()
 }
 
-// equal reports whether a record that was read is the one that was to be
-// written.
+// equal reports whether the record that was read equals the record to be written.
 func equal(got, want store.Record) bool {
 	return got.Owner == want.Owner && got.Version == want.Version &&
 		string(got.Data) == string(want.Data) && string(got.Meta) == string(want.Meta) &&

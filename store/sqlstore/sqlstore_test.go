@@ -28,15 +28,15 @@ func TestConfig(t *testing.T) {
 		config sqlstore.Config
 		want   string // part of the error
 	}{
-		{"least", db, sqlstore.Config{Dialect: sqlstore.SQLite}, ""},
-		{"all", db, sqlstore.Config{Dialect: sqlstore.MySQL, Table: "web_sessions_2", Timeout: time.Second, PurgeEvery: -1}, ""},
+		{"minimal", db, sqlstore.Config{Dialect: sqlstore.SQLite}, ""},
+		{"all fields", db, sqlstore.Config{Dialect: sqlstore.MySQL, Table: "web_sessions_2", Timeout: time.Second, PurgeEvery: -1}, ""},
 		{"no database", nil, sqlstore.Config{Dialect: sqlstore.SQLite}, "db is nil"},
 		{"no dialect", db, sqlstore.Config{}, "Config.Dialect"},
 		{"unknown dialect", db, sqlstore.Config{Dialect: 9}, "Config.Dialect"},
 		{"negative timeout", db, sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: -1}, "Config.Timeout"},
 		{"table with a quote", db, sqlstore.Config{Dialect: sqlstore.SQLite, Table: `a"b`}, "Config.Table"},
 		{"table with a schema", db, sqlstore.Config{Dialect: sqlstore.SQLite, Table: "a.b"}, "Config.Table"},
-		{"table in capitals", db, sqlstore.Config{Dialect: sqlstore.SQLite, Table: "Sessions"}, "Config.Table"},
+		{"table in upper case", db, sqlstore.Config{Dialect: sqlstore.SQLite, Table: "Sessions"}, "Config.Table"},
 		{"long table", db, sqlstore.Config{Dialect: sqlstore.SQLite, Table: strings.Repeat("t", 49)}, "Config.Table"},
 	}
 	for _, tt := range tests {
@@ -49,16 +49,16 @@ func TestConfig(t *testing.T) {
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %v, want one that holds %q", err, tt.want)
+				t.Errorf("error %v, want an error with %q", err, tt.want)
 			}
 		})
 	}
 }
 
-// A database that answers another question must not sign anybody in.
-func TestForeignRowIsRefused(t *testing.T) {
-	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) answer {
-		return answer{rows: [][]driver.Value{row("other", "owner"), row("more", "else")}}
+// A row of another query is an error. It could sign a visitor in as another user.
+func TestForeignRowIsRejected(t *testing.T) {
+	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) response {
+		return response{rows: [][]driver.Value{row("other", "owner"), row("more", "else")}}
 	})
 	rec, err := s.Get(context.Background(), "key")
 	if err == nil || errors.Is(err, store.ErrNotFound) || rec.Key != "" {
@@ -70,13 +70,13 @@ func TestForeignRowIsRefused(t *testing.T) {
 	}
 }
 
-// A driver that ignores contexts, and hangs, keeps nobody longer than agreed.
-func TestTimeIsBounded(t *testing.T) {
+// Calls return after Config.Timeout, even if the driver hangs and ignores contexts.
+func TestCallsTimeOut(t *testing.T) {
 	release := make(chan struct{})
 	const timeout = 500 * time.Millisecond
-	s := open(t, sqlstore.Config{Timeout: timeout}, func(context.Context, string, []driver.NamedValue) answer {
+	s := open(t, sqlstore.Config{Timeout: timeout}, func(context.Context, string, []driver.NamedValue) response {
 		<-release
-		return answer{}
+		return response{}
 	})
 	calls := map[string]func(ctx context.Context) error{
 		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, "key"); return err },
@@ -93,7 +93,7 @@ func TestTimeIsBounded(t *testing.T) {
 			start := time.Now()
 			err := call(context.Background())
 			if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took < timeout || took > timeout+10*time.Second {
-				t.Errorf("error %v after %v, want the deadline after %v", err, took, timeout)
+				t.Errorf("error %v after %v, want DeadlineExceeded after %v", err, took, timeout)
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(timeout/10, cancel)
@@ -105,17 +105,17 @@ func TestTimeIsBounded(t *testing.T) {
 	}
 }
 
-// A statement is not cut off by its caller, who may be gone.
+// A statement is not canceled when its caller is.
 func TestStatementOutlivesItsCaller(t *testing.T) {
 	entered, finished := make(chan struct{}), make(chan error, 1)
-	s := open(t, sqlstore.Config{}, func(ctx context.Context, _ string, _ []driver.NamedValue) answer {
+	s := open(t, sqlstore.Config{}, func(ctx context.Context, _ string, _ []driver.NamedValue) response {
 		close(entered)
 		select {
 		case <-ctx.Done():
 		case <-time.After(200 * time.Millisecond):
 		}
 		finished <- ctx.Err()
-		return answer{affected: 1}
+		return response{affected: 1}
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -131,7 +131,7 @@ func TestStatementOutlivesItsCaller(t *testing.T) {
 }
 
 func TestDriverPanics(t *testing.T) {
-	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) answer {
+	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) response {
 		panic("with the secret in it")
 	})
 	_, err := s.Get(context.Background(), "key")
@@ -140,7 +140,7 @@ func TestDriverPanics(t *testing.T) {
 	}
 }
 
-// The errors of the drivers, by their shapes.
+// Errors with the methods and fields of the drivers' errors.
 type (
 	pgError     struct{ state string }
 	mysqlError  struct{ Number uint16 }
@@ -182,40 +182,39 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.err.Error(), func(t *testing.T) {
 			var tries atomic.Int32
-			s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) answer {
+			s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) response {
 				if tries.Add(1) <= 3 {
-					return answer{err: fmt.Errorf("wrapped: %w", tt.err)}
+					return response{err: fmt.Errorf("wrapped: %w", tt.err)}
 				}
-				return answer{affected: 1}
+				return response{affected: 1}
 			})
 			err := s.Put(context.Background(), record("key"), 1)
 			if tt.retry && (err != nil || tries.Load() != 4) {
-				t.Errorf("error %v after %d tries, want success with the fourth", err, tries.Load())
+				t.Errorf("error %v after %d tries, want success at the fourth", err, tries.Load())
 			}
 			if !tt.retry && (!errors.Is(err, tt.err) || tries.Load() != 1) {
-				t.Errorf("error %v after %d tries, want that of the first", err, tries.Load())
+				t.Errorf("error %v after %d tries, want the error of the first", err, tries.Load())
 			}
 		})
 	}
 }
 
-// A lock that is not given up is reported as such, in time.
-func TestTransientErrorsEnd(t *testing.T) {
+// A lock that is not released is an error after Config.Timeout.
+func TestRetriesTimeOut(t *testing.T) {
 	busy := &sqliteError{5}
-	s := open(t, sqlstore.Config{Timeout: 50 * time.Millisecond}, func(context.Context, string, []driver.NamedValue) answer {
-		return answer{err: busy}
+	s := open(t, sqlstore.Config{Timeout: 50 * time.Millisecond}, func(context.Context, string, []driver.NamedValue) response {
+		return response{err: busy}
 	})
 	if err := s.Put(context.Background(), record("key"), 1); !errors.Is(err, busy) || errors.Is(err, store.ErrConflict) {
-		t.Errorf("error %v, want the driver's", err)
+		t.Errorf("error %v, want that of the driver", err)
 	}
 }
 
-// What the database says about the wrong record is no answer about this one,
-// and what a name looks like is known without asking.
-func TestNamesThatCannotBe(t *testing.T) {
-	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) answer {
-		t.Error("the database was asked")
-		return answer{}
+// A record with an invalid name cannot exist, so that no query is sent.
+func TestInvalidNames(t *testing.T) {
+	s := open(t, sqlstore.Config{}, func(context.Context, string, []driver.NamedValue) response {
+		t.Error("a query was sent")
+		return response{}
 	})
 	ctx := context.Background()
 	for _, name := range []string{"", "a b", "a\x00", strings.Repeat("k", 129)} {
@@ -231,12 +230,12 @@ func TestNamesThatCannotBe(t *testing.T) {
 	}
 }
 
-// Values reach the database as arguments, never as part of a statement.
+// Values are sent as arguments and are never part of a statement.
 func TestNoValueInStatements(t *testing.T) {
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL, sqlstore.MySQL} {
 		t.Run(d.String(), func(t *testing.T) {
 			var texts []string
-			s := open(t, sqlstore.Config{Dialect: d}, func(_ context.Context, text string, args []driver.NamedValue) answer {
+			s := open(t, sqlstore.Config{Dialect: d}, func(_ context.Context, text string, args []driver.NamedValue) response {
 				texts = append(texts, text)
 				marks := strings.Count(text, "?")
 				if d == sqlstore.PostgreSQL {
@@ -245,7 +244,7 @@ func TestNoValueInStatements(t *testing.T) {
 				if marks != len(args) {
 					t.Errorf("%d arguments for %d placeholders in %s", len(args), marks, text)
 				}
-				return answer{affected: 1}
+				return response{affected: 1}
 			})
 			ctx := context.Background()
 			rec := record("thekey")
@@ -269,13 +268,13 @@ func TestNoValueInStatements(t *testing.T) {
 	}
 }
 
-func TestPurgeBeginsByItself(t *testing.T) {
+func TestCallsStartAPurge(t *testing.T) {
 	purged := make(chan string, 100)
-	s := open(t, sqlstore.Config{PurgeEvery: 20 * time.Millisecond}, func(_ context.Context, text string, _ []driver.NamedValue) answer {
+	s := open(t, sqlstore.Config{PurgeEvery: 20 * time.Millisecond}, func(_ context.Context, text string, _ []driver.NamedValue) response {
 		if strings.HasPrefix(text, "DELETE") && strings.Contains(text, "LIMIT") {
 			purged <- text
 		}
-		return answer{}
+		return response{}
 	})
 	deadline := time.After(10 * time.Second)
 	for n := 0; n < 2; {
@@ -290,12 +289,12 @@ func TestPurgeBeginsByItself(t *testing.T) {
 	}
 }
 
-func TestPurgeCanBeOff(t *testing.T) {
-	s := open(t, sqlstore.Config{PurgeEvery: -1}, func(_ context.Context, text string, _ []driver.NamedValue) answer {
+func TestNegativePurgeEvery(t *testing.T) {
+	s := open(t, sqlstore.Config{PurgeEvery: -1}, func(_ context.Context, text string, _ []driver.NamedValue) response {
 		if strings.HasPrefix(text, "DELETE") {
-			t.Errorf("unasked: %s", text)
+			t.Errorf("unexpected purge: %s", text)
 		}
-		return answer{}
+		return response{}
 	})
 	for range 50 {
 		if _, err := s.List(context.Background(), "owner"); err != nil {
@@ -305,13 +304,13 @@ func TestPurgeCanBeOff(t *testing.T) {
 	}
 }
 
-// Purge goes on batch by batch until there is less than a batch.
+// Purge removes batches until one is not full.
 func TestPurgeInBatches(t *testing.T) {
 	left := int64(1000)
-	s := open(t, sqlstore.Config{PurgeEvery: -1}, func(context.Context, string, []driver.NamedValue) answer {
+	s := open(t, sqlstore.Config{PurgeEvery: -1}, func(context.Context, string, []driver.NamedValue) response {
 		n := min(left, 200)
 		left -= n
-		return answer{affected: n}
+		return response{affected: n}
 	})
 	n, err := s.Purge(context.Background())
 	if n != 1000 || err != nil || left != 0 {

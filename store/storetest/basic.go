@@ -12,7 +12,7 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// printable is all that may stand in a Key or an Owner.
+// printable returns all characters that are allowed in a Key or an Owner.
 func printable() string {
 	var b strings.Builder
 	for c := '!'; c <= '~'; c++ {
@@ -21,8 +21,8 @@ func printable() string {
 	return b.String()
 }
 
-// neighbors returns names that a store may take for name, which has a letter
-// in it, if it compares carelessly: by collation, padding, pattern or prefix.
+// neighbors returns names that a store may confuse with name if it does not compare byte
+// by byte, but by collation, padding, pattern or prefix. The name must contain a letter.
 func neighbors(name string) []string {
 	return []string{
 		strings.ToUpper(name),
@@ -45,12 +45,12 @@ func neighbors(name string) []string {
 var getChecks = []check{
 	{
 		name: "Missing",
-		rule: "Get of a key that holds no record returns an error that is ErrNotFound to errors.Is.",
+		rule: "Get of a key without a record returns ErrNotFound, which may be wrapped.",
 		run:  func(t *tester) { t.absent("missing") },
 	},
 	{
 		name: "EveryField",
-		rule: "Get returns a record exactly as it was put; only ExpiresAt may be rounded up, by less than a second.",
+		rule: "Get returns a record exactly as it was put. Only ExpiresAt may be rounded up, by less than a second.",
 		run:  func(t *tester) { t.found(t.create("key")) },
 	},
 	{
@@ -67,7 +67,7 @@ var getChecks = []check{
 	},
 	{
 		name: "BinaryData",
-		rule: "Data and Meta are bytes: every value of a byte comes back, text or not.",
+		rule: "Data and Meta may contain all byte values, and are returned unchanged.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Data = nil
@@ -83,7 +83,7 @@ var getChecks = []check{
 	},
 	{
 		name: "AwkwardData",
-		rule: "Data and Meta are bytes: nothing is trimmed, cut at a zero byte, escaped or taken for text.",
+		rule: "Data and Meta are not trimmed, cut at a zero byte, escaped, or treated as text.",
 		run: func(t *tester) {
 			for i, data := range []string{
 				" ", "\x00", "a\x00b", "trailing \t\r\n ", "trailing\x00", `\x41`, `\\`, "'", `"`, "NULL", "\xff\xfe",
@@ -98,7 +98,7 @@ var getChecks = []check{
 	},
 	{
 		name: "EmptyData",
-		rule: "A record without Data or Meta, nil or of length zero, is a record.",
+		rule: "Data and Meta may be nil or have length zero.",
 		run: func(t *tester) {
 			for i, empty := range [][]byte{nil, {}} {
 				rec := t.record(fmt.Sprintf("key%d", i))
@@ -115,7 +115,7 @@ var getChecks = []check{
 	},
 	{
 		name: "LargeData",
-		rule: "A record of 1 MiB comes back whole, from Get and from List.",
+		rule: "Get and List return a record of 1 MiB unchanged.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Data = make([]byte, 1<<20)
@@ -129,7 +129,7 @@ var getChecks = []check{
 	},
 	{
 		name: "LongNames",
-		rule: "A Key and an Owner of 128 bytes are allowed, and count to their last byte.",
+		rule: "A Key and an Owner may have 128 bytes, and all of them are compared.",
 		run: func(t *tester) {
 			long := strings.Repeat("k", 127)
 			one, two := t.record(long+"1"), t.record(long+"2")
@@ -144,7 +144,7 @@ var getChecks = []check{
 	},
 	{
 		name: "PrintableNames",
-		rule: "Every printable ASCII character but the space is allowed in a Key and an Owner, and means itself.",
+		rule: "A Key and an Owner may contain every printable ASCII character except the space, and none has a special meaning.",
 		run: func(t *tester) {
 			rec := t.record(printable())
 			rec.Owner = printable()
@@ -157,7 +157,7 @@ var getChecks = []check{
 	},
 	{
 		name: "OneCharacterNames",
-		rule: "Any single printable character is a Key and an Owner of its own.",
+		rule: "A Key and an Owner may be a single printable character.",
 		run: func(t *tester) {
 			var recs []store.Record
 			for _, c := range printable() {
@@ -174,7 +174,7 @@ var getChecks = []check{
 	},
 	{
 		name: "SimilarKeys",
-		rule: "Keys are compared byte by byte: not by case, prefix or pattern.",
+		rule: "Keys are compared byte by byte, not by case, prefix or pattern.",
 		run: func(t *tester) {
 			rec := t.create("abc")
 			for _, key := range neighbors(rec.Key) {
@@ -192,7 +192,7 @@ var getChecks = []check{
 	},
 	{
 		name: "ExtremeVersions",
-		rule: "A Version is any number of 64 bits but zero, to its last bit.",
+		rule: "A Version may be any 64-bit number except zero, and all bits are compared.",
 		run: func(t *tester) {
 			versions := []uint64{
 				1, 2, 1<<31 - 1, 1 << 31, 1 << 32, 1<<53 - 1, 1 << 53, 1<<53 + 1,
@@ -219,7 +219,7 @@ var getChecks = []check{
 	},
 	{
 		name: "ExpiresAt",
-		rule: "ExpiresAt comes back as the same instant, whatever its location, its fraction of a second or its distance.",
+		rule: "Get returns ExpiresAt as the same instant, for any location, any fraction of a second and any distance.",
 		run: func(t *tester) {
 			now := t.now()
 			for i, at := range []time.Time{
@@ -240,7 +240,7 @@ var getChecks = []check{
 	},
 	{
 		name: "ManyKeys",
-		rule: "Records do not get into each other's way, however many there are.",
+		rule: "A store can hold 1000 records.",
 		run: func(t *tester) {
 			const n = 1000
 			recs := make([]store.Record, n)
@@ -256,7 +256,7 @@ var getChecks = []check{
 	},
 	{
 		name: "Separate",
-		rule: "What these tests open twice is two stores: a test that shares records proves nothing.",
+		rule: "The open function of the test returns a new store each time. (With shared records the checks would prove nothing.)",
 		run: func(t *tester) {
 			rec := t.create("key")
 			other := *t
@@ -267,7 +267,7 @@ var getChecks = []check{
 	},
 	{
 		name: "NotAliased",
-		rule: "What Get and List have returned stays as it is when the record changes or goes.",
+		rule: "A record that Get or List has returned does not change when the stored record is replaced or deleted.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			got, err := t.store.Get(t.ctx, rec.Key)
@@ -283,16 +283,16 @@ var getChecks = []check{
 			t.remove(rec.Key)
 			t.create("key")
 			if d := differ(got, rec); d != "" {
-				t.Errorf("a record that Get returned has changed: %s", d)
+				t.Errorf("a record returned by Get has changed: %s", d)
 			}
 			if d := differ(list[0], rec); d != "" {
-				t.Errorf("a record that List returned has changed: %s", d)
+				t.Errorf("a record returned by List has changed: %s", d)
 			}
 		},
 	},
 	{
 		name: "CallersBytes",
-		rule: "A store never modifies bytes that it was handed, up to their capacity.",
+		rule: "A store does not modify the bytes that it was given, including those up to their capacity.",
 		run: func(t *tester) {
 			buf := bytes.Repeat([]byte("x"), 64)
 			want := slices.Clone(buf)
@@ -304,7 +304,7 @@ var getChecks = []check{
 			t.put(t.successor(rec), rec.Version)
 			t.remove(rec.Key)
 			if !bytes.Equal(buf, want) {
-				t.Errorf("the caller's buffer has become %q", buf)
+				t.Errorf("the caller's buffer has changed to %q", buf)
 			}
 		},
 	},
@@ -313,7 +313,7 @@ var getChecks = []check{
 var deleteChecks = []check{
 	{
 		name: "Removes",
-		rule: "After Delete there is no record, for Get and for List.",
+		rule: "After Delete, Get and List do not return the record.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.remove("key")
@@ -323,7 +323,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "Missing",
-		rule: "Deleting a key that never held a record is not an error.",
+		rule: "Deleting a key that never had a record is not an error.",
 		run:  func(t *tester) { t.remove("missing") },
 	},
 	{
@@ -338,7 +338,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "OnlyThatKey",
-		rule: "Delete removes the record of its key and no other, similar as their names may be.",
+		rule: "Delete removes the record of its key and no record with a similar key.",
 		run: func(t *tester) {
 			var recs []store.Record
 			for _, key := range neighbors("abc") {
@@ -355,7 +355,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "PatternKey",
-		rule: "A key is not a pattern: Delete of one that looks like a pattern leaves what it would match.",
+		rule: "A key is not a pattern: Delete of a key that looks like a pattern does not delete matching keys.",
 		run: func(t *tester) {
 			rec := t.create("abc")
 			for _, key := range neighbors("abc") {
@@ -366,7 +366,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "ThenCreate",
-		rule: "A deleted key can be used anew, and the new record has nothing of the old.",
+		rule: "A deleted key can be used again, and the new record keeps nothing of the old one.",
 		run: func(t *tester) {
 			old := t.create("key")
 			t.remove("key")
@@ -380,7 +380,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "ThenUpdate",
-		rule: "An update never creates a record: after Delete, a Put with the version that was stored is ErrConflict.",
+		rule: "An update never creates a record: after Delete, Put with the deleted version as prev returns ErrConflict.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.remove("key")
@@ -391,7 +391,7 @@ var deleteChecks = []check{
 	},
 	{
 		name: "ThenCreateThenUpdate",
-		rule: "A version belongs to its record: one from before a Delete is no good for the record that came after it.",
+		rule: "After Delete and a new Put, the version from before is not valid as prev.",
 		run: func(t *tester) {
 			old := t.create("key")
 			t.remove("key")
@@ -424,7 +424,7 @@ var invalidChecks = func() []check {
 	for _, c := range cases {
 		checks = append(checks, check{
 			name: c.name,
-			rule: "Put refuses a record that breaks a rule of Record, by an error that is neither ErrConflict nor ErrNotFound, and writes nothing.",
+			rule: "For a record with an invalid field, Put returns an error other than ErrConflict and ErrNotFound, and writes nothing.",
 			run: func(t *tester) {
 				good := t.create("key")
 				for _, prev := range []uint64{0, good.Version} {
@@ -434,8 +434,8 @@ var invalidChecks = func() []check {
 					}
 					c.edit(&rec)
 					err := t.store.Put(t.ctx, rec, prev)
-					if err == nil || answer(err) {
-						t.Errorf("Put with prev %s: error %v, want one that is neither ErrConflict nor ErrNotFound", t.prev(prev), err)
+					if err == nil || aboutRecord(err) {
+						t.Errorf("Put with prev %s: error %v, want an error other than ErrConflict and ErrNotFound", t.prev(prev), err)
 					}
 				}
 				t.absent("new")
@@ -445,8 +445,8 @@ var invalidChecks = func() []check {
 		})
 	}
 	return append(checks, check{
-		name: "StrangeNames",
-		rule: "A name that no record can have finds nothing and harms nothing, in Get, Delete and List.",
+		name: "InvalidNames",
+		rule: "Get, Delete and List with an invalid name find nothing and change nothing.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			for _, name := range []string{
@@ -454,12 +454,12 @@ var invalidChecks = func() []check {
 				strings.Repeat("k", 129), strings.Repeat("k", 1<<16),
 			} {
 				if _, err := t.store.Get(t.ctx, name); err == nil || errors.Is(err, store.ErrConflict) {
-					t.Errorf("Get of %s: error %v, want one that is not ErrConflict", quote([]byte(name)), err)
+					t.Errorf("Get of %s: error %v, want an error other than ErrConflict", quote([]byte(name)), err)
 				}
-				if err := t.store.Delete(t.ctx, name); err != nil && answer(err) {
+				if err := t.store.Delete(t.ctx, name); err != nil && aboutRecord(err) {
 					t.Errorf("Delete of %s: error %v", quote([]byte(name)), err)
 				}
-				if recs, err := t.store.List(t.ctx, name); len(recs) > 0 || err != nil && answer(err) {
+				if recs, err := t.store.List(t.ctx, name); len(recs) > 0 || err != nil && aboutRecord(err) {
 					t.Errorf("List of %s: keys %s, error %v", quote([]byte(name)), keys(recs), err)
 				}
 			}
@@ -469,7 +469,8 @@ var invalidChecks = func() []check {
 	})
 }()
 
-// answer reports whether err says something about a record.
-func answer(err error) bool {
+// aboutRecord reports whether err is one of the errors that say something about the
+// record.
+func aboutRecord(err error) bool {
 	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
 }

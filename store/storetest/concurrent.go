@@ -14,11 +14,10 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// workers is how many goroutines contend in a check.
+// workers is the number of goroutines that run concurrently in a check.
 const workers = 8
 
-// stamped returns a successor of rec whose Data and Meta can be told from
-// those of every other version.
+// stamped returns a successor of rec. Its Data and Meta contain the key and the version.
 func stamped(rec store.Record) store.Record {
 	rec.Version = version()
 	rec.Data, rec.Meta = stamp("data", rec), stamp("meta", rec)
@@ -29,12 +28,12 @@ func stamp(field string, rec store.Record) []byte {
 	return fmt.Appendf(nil, "%s of %s, version %x", field, rec.Key, rec.Version)
 }
 
-// whole reports whether rec is what stamped made, all of one version.
+// whole reports whether all fields of a stamped record are of the same version.
 func whole(rec store.Record) bool {
 	return bytes.Equal(rec.Data, stamp("data", rec)) && bytes.Equal(rec.Meta, stamp("meta", rec))
 }
 
-// counted returns the number that a record's Data stands for.
+// counted returns the number in a record's Data.
 func counted(rec store.Record) int {
 	n, err := strconv.Atoi(string(rec.Data))
 	if err != nil {
@@ -43,7 +42,7 @@ func counted(rec store.Record) int {
 	return n
 }
 
-// withCount returns a successor of rec that stands for n.
+// withCount returns a successor of rec with the number n in its Data.
 func withCount(rec store.Record, n int) store.Record {
 	rec.Version = version()
 	rec.Data = strconv.AppendInt(nil, int64(n), 10)
@@ -53,7 +52,7 @@ func withCount(rec store.Record, n int) store.Record {
 var concurrentChecks = []check{
 	{
 		name: "Counter",
-		rule: "No update is lost: of the increments that many make by read and swap, each counts once.",
+		rule: "No update is lost: each of many concurrent increments, by Get and Put, counts once.",
 		run: func(t *tester) {
 			t.put(withCount(t.record("key"), 0), 0)
 			var done atomic.Int64
@@ -70,13 +69,13 @@ var concurrentChecks = []check{
 				t.Fatal(err)
 			}
 			if n := int64(counted(rec)); n != done.Load() {
-				t.Errorf("counted to %d by %d swaps that succeeded", n, done.Load())
+				t.Errorf("the count is %d after %d successful increments", n, done.Load())
 			}
 		},
 	},
 	{
 		name: "OneCreator",
-		rule: "Of many that create the same key at once, one succeeds, all others get ErrConflict, and the winner's record is there.",
+		rule: "If several callers create the same key at once, one succeeds and its record is stored, and the others get ErrConflict.",
 		run: func(t *tester) {
 			for i := range rounds(20) {
 				key := fmt.Sprintf("key%d", i)
@@ -88,7 +87,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "OneSwap",
-		rule: "Of many that replace the same version at once, one succeeds, all others get ErrConflict, and the winner's record is there.",
+		rule: "If several callers replace the same version at once, one succeeds and its record is stored, and the others get ErrConflict.",
 		run: func(t *tester) {
 			for i := range rounds(20) {
 				rec := t.create(fmt.Sprintf("key%d", i))
@@ -99,8 +98,8 @@ var concurrentChecks = []check{
 		},
 	},
 	{
-		name: "NoRevival",
-		rule: "Delete wins over updates that are under way: none of them brings the record back.",
+		name: "DeleteIsFinal",
+		rule: "After Delete, no concurrent update restores the record.",
 		run: func(t *tester) {
 			for i := range rounds(20) {
 				key := fmt.Sprintf("key%d", i)
@@ -125,7 +124,7 @@ var concurrentChecks = []check{
 							err = t.store.Put(t.ctx, t.successor(rec), rec.Version)
 						}
 						if late && err == nil {
-							t.Errorf("an update of %q succeeded after its Delete had returned", key)
+							t.Errorf("an update of %q succeeded after Delete had returned", key)
 							return
 						}
 						if err != nil && !errors.Is(err, store.ErrConflict) {
@@ -144,7 +143,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "NewestRead",
-		rule: "A Get never returns a state older than one that was acknowledged or read before it began.",
+		rule: "Get never returns a state older than a state that was stored or read before the call.",
 		run: func(t *tester) {
 			rec := withCount(t.record("key"), 0)
 			t.put(rec, 0)
@@ -173,7 +172,7 @@ var concurrentChecks = []check{
 						n = t.listCount("owner")
 					}
 					if n < floor {
-						t.Errorf("read state %d when state %d was known already", n, floor)
+						t.Errorf("read state %d after state %d was stored or read", n, floor)
 						return
 					}
 					last = n
@@ -183,7 +182,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "NewerThanConflict",
-		rule: "After ErrConflict, Get shows a state other than the one that was expected: a loop of read and swap makes headway.",
+		rule: "After ErrConflict, Get returns a state other than the expected one, so that a loop of Get and Put makes progress.",
 		run: func(t *tester) {
 			t.put(withCount(t.record("key"), 0), 0)
 			parallel(workers, func(int) {
@@ -203,7 +202,7 @@ var concurrentChecks = []check{
 						return
 					}
 					if again.Version == rec.Version {
-						t.Errorf("Get returned the version that Put had just called stale")
+						t.Errorf("Get returned the version for which Put has just returned ErrConflict")
 						return
 					}
 				}
@@ -212,7 +211,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "WholeRecords",
-		rule: "A record is read whole: its fields are all of one version, in Get and in List, while others replace it.",
+		rule: "While records are replaced, Get and List return records whose fields are all of the same version.",
 		run: func(t *tester) {
 			const keys = 4
 			for i := range keys {
@@ -260,7 +259,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "ListWhileWriting",
-		rule: "List never misses a record that exists all the while, shows none twice and none of another owner, whatever comes and goes beside it.",
+		rule: "While other records are written and deleted, List returns every record that exists all the time, none twice, and none of another owner.",
 		run: func(t *tester) {
 			lasting := []store.Record{t.create("lasting0"), t.create("lasting1"), t.create("lasting2")}
 			var finished atomic.Bool
@@ -268,7 +267,7 @@ var concurrentChecks = []check{
 				if worker < 4 {
 					defer finished.Store(true)
 					for i := range rounds(20) {
-						if !t.comeAndGo(worker, i) {
+						if !t.createAndDelete(worker, i) {
 							return
 						}
 					}
@@ -283,14 +282,14 @@ var concurrentChecks = []check{
 					seen := make(map[string]bool)
 					for _, rec := range recs {
 						if rec.Owner != "owner" || seen[rec.Key] {
-							t.Errorf("List of %q: key %q of owner %q, seen before: %t", "owner", rec.Key, rec.Owner, seen[rec.Key])
+							t.Errorf("List of %q: key %q of owner %q, returned before: %t", "owner", rec.Key, rec.Owner, seen[rec.Key])
 							return
 						}
 						seen[rec.Key] = true
 					}
 					for _, rec := range lasting {
 						if !seen[rec.Key] {
-							t.Errorf("List misses %q, which nobody has touched", rec.Key)
+							t.Errorf("List misses %q, which was not changed", rec.Key)
 							return
 						}
 					}
@@ -302,7 +301,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "SeparateKeys",
-		rule: "Writers of different keys do not disturb each other: none of them ever sees a conflict.",
+		rule: "Concurrent writers of different keys get no ErrConflict.",
 		run: func(t *tester) {
 			parallel(workers, func(worker int) {
 				rec := t.record(fmt.Sprintf("key%d", worker))
@@ -314,11 +313,11 @@ var concurrentChecks = []check{
 					if err == nil {
 						var got store.Record
 						if got, err = t.store.Get(t.ctx, rec.Key); err == nil && got.Version != rec.Version {
-							err = fmt.Errorf("version %#x read after %#x was written", got.Version, rec.Version)
+							err = fmt.Errorf("read version %#x after writing %#x", got.Version, rec.Version)
 						}
 					}
 					if err != nil {
-						t.Errorf("key %q, which one goroutine uses: %v", rec.Key, err)
+						t.Errorf("key %q, which only one goroutine uses: %v", rec.Key, err)
 						return
 					}
 					prev = rec.Version
@@ -328,7 +327,7 @@ var concurrentChecks = []check{
 	},
 	{
 		name: "Exclusion",
-		rule: "A key can be held by one at a time: who created it finds its own record there until it deletes it.",
+		rule: "A key works as a lock: the caller that creates it reads its own record until it deletes the key.",
 		run: func(t *tester) {
 			var inside atomic.Int32
 			parallel(workers, func(int) {
@@ -346,7 +345,7 @@ var concurrentChecks = []check{
 					got, err := t.store.Get(t.ctx, "lock")
 					inside.Add(-1)
 					if n != 1 || err != nil || got.Version != rec.Version {
-						t.Errorf("%d hold the key; Get: version %#x, error %v, want version %#x", n, got.Version, err, rec.Version)
+						t.Errorf("%d callers hold the key; Get: version %#x, error %v, want version %#x", n, got.Version, err, rec.Version)
 						return
 					}
 					if err := t.store.Delete(t.ctx, "lock"); err != nil {
@@ -359,8 +358,8 @@ var concurrentChecks = []check{
 	},
 }
 
-// increment adds one to the number under key. It reports false, and an error,
-// if the store fails.
+// increment adds one to the number under key. If the store fails, it reports the error
+// and returns false.
 func (t *tester) increment(key string) bool {
 	for {
 		rec, err := t.store.Get(t.ctx, key)
@@ -377,8 +376,8 @@ func (t *tester) increment(key string) bool {
 	}
 }
 
-// race has many put a record of their own over prev, and reports whether one
-// of them won and all agree on it.
+// race calls Put concurrently with different records and the same prev. It reports
+// whether exactly one call succeeds and its record is stored.
 func (t *tester) race(key string, make func() store.Record, prev uint64) bool {
 	var mu sync.Mutex
 	var winners []store.Record
@@ -394,16 +393,16 @@ func (t *tester) race(key string, make func() store.Record, prev uint64) bool {
 		}
 	})
 	if len(winners) != 1 {
-		t.Errorf("%d of %d that put %q over the same state succeeded, want 1", len(winners), workers, key)
+		t.Errorf("%d of %d calls of Put of %q succeeded, want 1", len(winners), workers, key)
 		return false
 	}
 	t.found(winners[0])
 	return !t.Failed()
 }
 
-// comeAndGo creates a record, moves it to another owner and back, and deletes
-// it.
-func (t *tester) comeAndGo(worker, i int) bool {
+// createAndDelete creates a record, changes its owner twice in every second round, and
+// deletes it.
+func (t *tester) createAndDelete(worker, i int) bool {
 	rec := t.record(fmt.Sprintf("passing%d", worker))
 	err := t.store.Put(t.ctx, rec, 0)
 	for _, owner := range []string{"another", "owner"} {
@@ -418,12 +417,12 @@ func (t *tester) comeAndGo(worker, i int) bool {
 		err = t.store.Delete(t.ctx, rec.Key)
 	}
 	if err != nil {
-		t.Errorf("key %q, which one goroutine uses: error %v", rec.Key, err)
+		t.Errorf("key %q, which only one goroutine uses: error %v", rec.Key, err)
 	}
 	return err == nil
 }
 
-// readCount returns the number under key, -1 if it can't be read.
+// readCount returns the number under key, or -1 if it cannot be read.
 func (t *tester) readCount(key string) int {
 	rec, err := t.store.Get(t.ctx, key)
 	if err != nil {
@@ -433,7 +432,7 @@ func (t *tester) readCount(key string) int {
 	return counted(rec)
 }
 
-// listCount is readCount by way of List, for an owner of one record.
+// listCount is like readCount, but uses List, for an owner with one record.
 func (t *tester) listCount(owner string) int {
 	recs, err := t.store.List(t.ctx, owner)
 	if err != nil || len(recs) != 1 {
@@ -443,31 +442,31 @@ func (t *tester) listCount(owner string) int {
 	return counted(recs[0])
 }
 
-// pauseBriefly lets others run, for a time that differs.
+// pauseBriefly sleeps for a random short time.
 func (t *tester) pauseBriefly() { time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond) }
 
 var contextChecks = []check{
 	{
 		name: "Canceled",
-		rule: "A call whose context is done fails, by an error that says nothing about the record: neither ErrNotFound nor ErrConflict.",
+		rule: "A call with a canceled context returns an error other than ErrNotFound and ErrConflict.",
 		run: func(t *tester) {
 			ctx, cancel := context.WithCancel(t.ctx)
 			cancel()
-			t.refused(ctx)
+			t.failsWith(ctx)
 		},
 	},
 	{
 		name: "DeadlinePassed",
-		rule: "A call whose deadline has passed fails, by an error that says nothing about the record: neither ErrNotFound nor ErrConflict.",
+		rule: "A call whose deadline has passed returns an error other than ErrNotFound and ErrConflict.",
 		run: func(t *tester) {
 			ctx, cancel := context.WithDeadline(t.ctx, time.Now().Add(-time.Second))
 			defer cancel()
-			t.refused(ctx)
+			t.failsWith(ctx)
 		},
 	},
 	{
-		name: "CanceledInMidCall",
-		rule: "Calls that are cut short harm no others: every answer is the right record, whole, and the store goes on.",
+		name: "CanceledDuringCall",
+		rule: "Canceling calls does not affect others: every call that succeeds returns the right record, and the store still works afterwards.",
 		run: func(t *tester) {
 			const n = 8
 			for i := range n {
@@ -490,14 +489,14 @@ var contextChecks = []check{
 					}
 					cancel()
 					if err != nil {
-						if answer(err) {
-							t.Errorf("a call that was cut short: error %v", err)
+						if aboutRecord(err) {
+							t.Errorf("a canceled call: error %v", err)
 							return
 						}
 						continue
 					}
 					if len(recs) != 1 || recs[0].Key != key || recs[0].Owner != owner || !whole(recs[0]) {
-						t.Errorf("asked for %q of %q, got %s", key, owner, keys(recs))
+						t.Errorf("read %q of %q, got %s", key, owner, keys(recs))
 						return
 					}
 				}
@@ -511,8 +510,8 @@ var contextChecks = []check{
 	},
 }
 
-// refused makes each call with ctx, which is done.
-func (t *tester) refused(ctx context.Context) {
+// failsWith checks that every call fails with ctx, which is done.
+func (t *tester) failsWith(ctx context.Context) {
 	t.Helper()
 	rec := t.create("key")
 	_, getErr := t.store.Get(ctx, rec.Key)
@@ -528,8 +527,8 @@ func (t *tester) refused(ctx context.Context) {
 		{"Get", getErr}, {"Get of a missing key", missErr}, {"List", listErr},
 		{"Put", createErr}, {"Put on an existing key", conflictErr}, {"Delete", deleteErr},
 	} {
-		if c.err == nil || answer(c.err) {
-			t.Errorf("%s: error %v, want one that is neither ErrNotFound nor ErrConflict", c.call, c.err)
+		if c.err == nil || aboutRecord(c.err) {
+			t.Errorf("%s: error %v, want an error other than ErrNotFound and ErrConflict", c.call, c.err)
 		}
 	}
 	t.found(rec)

@@ -19,13 +19,13 @@ func (t *tester) brief(key string) store.Record {
 var expiryChecks = []check{
 	{
 		name:  "OnTime",
-		rule:  "A record is there until its ExpiresAt, and gone less than a second after it.",
+		rule:  "Get returns a record until its ExpiresAt, and ErrNotFound from less than a second after it.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.ExpiresAt = t.now().Add(1500 * time.Millisecond)
 			t.put(rec, 0)
-			gone := rec.ExpiresAt.Add(time.Second)
+			absentAt := rec.ExpiresAt.Add(time.Second)
 			for {
 				before := t.now()
 				_, err := t.store.Get(t.ctx, rec.Key)
@@ -33,12 +33,12 @@ var expiryChecks = []check{
 				switch {
 				case errors.Is(err, store.ErrNotFound):
 					if after.Before(rec.ExpiresAt) {
-						t.Fatalf("gone %v before its ExpiresAt", rec.ExpiresAt.Sub(after))
+						t.Fatalf("absent %v before its ExpiresAt", rec.ExpiresAt.Sub(after))
 					}
 					return
 				case err != nil:
 					t.Fatal(err)
-				case !before.Before(gone):
+				case !before.Before(absentAt):
 					t.Fatalf("still found %v after its ExpiresAt", before.Sub(rec.ExpiresAt))
 				}
 				if t.clock == nil {
@@ -46,14 +46,14 @@ var expiryChecks = []check{
 				} else if before.Add(time.Nanosecond).Before(rec.ExpiresAt) {
 					t.clock.Advance(rec.ExpiresAt.Sub(before) - time.Nanosecond)
 				} else {
-					t.clock.Advance(gone.Sub(before))
+					t.clock.Advance(absentAt.Sub(before))
 				}
 			}
 		},
 	},
 	{
 		name:  "Get",
-		rule:  "Get of an expired record is ErrNotFound, as if it had never been.",
+		rule:  "Get of an expired record returns ErrNotFound.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.brief("key")
@@ -64,7 +64,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "List",
-		rule:  "An expired record is not listed; the owner's others are.",
+		rule:  "List does not return an expired record, and returns the owner's other records.",
 		waits: true,
 		run: func(t *tester) {
 			long := t.create("long")
@@ -76,7 +76,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "ListOfNone",
-		rule:  "An owner whose records have all expired has an empty list, which is not an error.",
+		rule:  "If all records of an owner have expired, List returns an empty slice and no error.",
 		waits: true,
 		run: func(t *tester) {
 			var last time.Time
@@ -91,7 +91,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "Create",
-		rule:  "An expired record counts as none: Put with a prev of zero takes its place, and nothing of it stays.",
+		rule:  "An expired record counts as absent: Put with a prev of zero replaces it completely.",
 		waits: true,
 		run: func(t *tester) {
 			old := t.brief("key")
@@ -108,7 +108,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "Update",
-		rule:  "An expired record counts as none: Put with its version is ErrConflict and does not bring it back.",
+		rule:  "An expired record counts as absent: Put with its version as prev returns ErrConflict and does not restore it.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.brief("key")
@@ -136,7 +136,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "Extended",
-		rule:  "The ExpiresAt of the newest state counts: a Put prolongs a record.",
+		rule:  "Put can extend the life of a record: the newest ExpiresAt applies.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.brief("key")
@@ -151,7 +151,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "Shortened",
-		rule:  "The ExpiresAt of the newest state counts: a Put can bring a record's end forward.",
+		rule:  "Put can shorten the life of a record: the newest ExpiresAt applies.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.create("key")
@@ -166,7 +166,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "NotByReading",
-		rule:  "Reading a record does not prolong it.",
+		rule:  "Reading a record does not extend its life.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.brief("key")
@@ -179,7 +179,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "NotByConflict",
-		rule:  "A Put that is refused does not prolong the record that it met.",
+		rule:  "A Put that returns ErrConflict does not extend the life of the stored record.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.brief("key")
@@ -194,7 +194,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "InThePast",
-		rule:  "A record may be put with an ExpiresAt that has come: it is absent at once, and its key is free.",
+		rule:  "Put accepts a record whose ExpiresAt is in the past. The record is absent at once, and its key is free.",
 		waits: true,
 		run: func(t *tester) {
 			rec := t.create("key")
@@ -209,7 +209,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "AfterDelete",
-		rule:  "The end of a deleted record is forgotten: it does not take away the one that came after it.",
+		rule:  "The ExpiresAt of a deleted record does not apply to a new record with the same key.",
 		waits: true,
 		run: func(t *tester) {
 			old := t.brief("key")
@@ -217,14 +217,14 @@ var expiryChecks = []check{
 			t.remove("key")
 			rec := t.create("key")
 			t.pass(old.ExpiresAt)
-			other := t.create("other") // stores may clean up as they write
+			other := t.create("other") // a store may remove expired records when it writes
 			t.found(rec)
 			t.listed("owner", rec, other)
 		},
 	},
 	{
 		name:  "Mixed",
-		rule:  "Every record lives as long as its own ExpiresAt says, however many end beside it.",
+		rule:  "Every record expires at its own ExpiresAt, also if many others expire at the same time.",
 		waits: true,
 		run: func(t *tester) {
 			const n = 120
@@ -249,7 +249,7 @@ var expiryChecks = []check{
 					t.absent(key)
 				}
 			}
-			for i := range n { // stores may clean up as they write
+			for i := range n { // a store may remove expired records when it writes
 				rec := t.record(fmt.Sprintf("new%d", i))
 				rec.Owner = "another"
 				t.put(rec, 0)
@@ -259,7 +259,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "ManyExtended",
-		rule:  "A store that cleans up goes by the newest ExpiresAt: it never takes a record that was prolonged.",
+		rule:  "A store that removes expired records does not remove a record whose life was extended.",
 		waits: true,
 		run: func(t *tester) {
 			const n = 120
@@ -274,7 +274,7 @@ var expiryChecks = []check{
 				last = rec.ExpiresAt
 			}
 			t.pass(last)
-			for i := range n { // stores may clean up as they write
+			for i := range n { // a store may remove expired records when it writes
 				rec := t.record(fmt.Sprintf("new%d", i))
 				rec.Owner = "another"
 				t.put(rec, 0)
@@ -284,7 +284,7 @@ var expiryChecks = []check{
 	},
 	{
 		name:  "OneCreator",
-		rule:  "Of many that create in place of an expired record, one succeeds and all others get ErrConflict.",
+		rule:  "If several callers create a record in place of an expired one, one succeeds and the others get ErrConflict.",
 		waits: true,
 		run: func(t *tester) {
 			const keys, n = 20, 8

@@ -9,16 +9,16 @@ import (
 var listChecks = []check{
 	{
 		name: "None",
-		rule: "An owner without records has an empty list, which is not an error.",
+		rule: "If an owner has no records, List returns an empty slice and no error.",
 		run: func(t *tester) {
-			t.listed("nobody")
+			t.listed("unknown")
 			t.create("key")
-			t.listed("nobody")
+			t.listed("unknown")
 		},
 	},
 	{
 		name: "One",
-		rule: "List returns records whole, as Get does.",
+		rule: "List returns all fields of a record, like Get.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.listed(rec.Owner, rec)
@@ -26,7 +26,7 @@ var listChecks = []check{
 	},
 	{
 		name: "OnlyThatOwner",
-		rule: "List returns all records of the owner and none of others.",
+		rule: "List returns all records of the owner and no records of other owners.",
 		run: func(t *tester) {
 			byOwner := make(map[string][]store.Record)
 			for i := range 20 {
@@ -42,7 +42,7 @@ var listChecks = []check{
 	},
 	{
 		name: "SimilarOwners",
-		rule: "Owners are compared byte by byte: not by case, prefix or pattern.",
+		rule: "Owners are compared byte by byte, not by case, prefix or pattern.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Owner = "abc"
@@ -61,7 +61,7 @@ var listChecks = []check{
 	},
 	{
 		name: "OwnerLikeKey",
-		rule: "Keys and owners are names of different kinds: equal ones have nothing to do with each other.",
+		rule: "Keys and owners are separate: an owner that equals a key does not refer to its record.",
 		run: func(t *tester) {
 			one, two := t.record("name"), t.record("other")
 			one.Owner, two.Owner = "other", "name"
@@ -76,7 +76,7 @@ var listChecks = []check{
 	},
 	{
 		name: "EmptyOwner",
-		rule: "An empty owner owns nothing: records without an owner are never listed.",
+		rule: "List does not return records without an owner.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Owner = ""
@@ -89,7 +89,7 @@ var listChecks = []check{
 	},
 	{
 		name: "NewestState",
-		rule: "List shows each record in its newest state, once.",
+		rule: "List returns each record once, in its newest state.",
 		run: func(t *tester) {
 			one, two := t.create("one"), t.create("two")
 			for range 10 {
@@ -102,7 +102,7 @@ var listChecks = []check{
 	},
 	{
 		name: "OwnerChanges",
-		rule: "A record is listed under the owner of its newest state and no other, there and back.",
+		rule: "List returns a record for the owner in its newest state only, also if the owner changes back.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			for _, owner := range []string{"another", "third", "owner", "another", "owner"} {
@@ -117,30 +117,30 @@ var listChecks = []check{
 	},
 	{
 		name: "OwnerComesAndGoes",
-		rule: "A record that loses its owner is listed no more, and one that gets an owner is.",
+		rule: "List does not return a record after its owner was removed, and returns it after an owner was set.",
 		run: func(t *tester) {
 			rec := t.create("key")
-			stray := t.successor(rec)
-			stray.Owner = ""
-			t.put(stray, rec.Version)
+			ownerless := t.successor(rec)
+			ownerless.Owner = ""
+			t.put(ownerless, rec.Version)
 			t.listed(rec.Owner)
 			t.listed("")
-			t.found(stray)
-			back := t.successor(rec)
-			t.put(back, stray.Version)
-			t.listed(rec.Owner, back)
+			t.found(ownerless)
+			owned := t.successor(rec)
+			t.put(owned, ownerless.Version)
+			t.listed(rec.Owner, owned)
 		},
 	},
 	{
 		name: "AfterDelete",
-		rule: "A deleted record is listed no more; the owner's others are, whichever was deleted.",
+		rule: "List does not return a deleted record, and returns the owner's other records.",
 		run: func(t *tester) {
 			const n = 6
 			var recs []store.Record
 			for i := range n {
 				recs = append(recs, t.create(fmt.Sprintf("key%d", i)))
 			}
-			for _, i := range []int{2, 0, 3, 1, 0} { // indexes into what is left
+			for _, i := range []int{2, 0, 3, 1, 0} { // indexes into the remaining records
 				t.remove(recs[i].Key)
 				recs = append(recs[:i:i], recs[i+1:]...)
 				t.listed("owner", recs...)
@@ -152,7 +152,7 @@ var listChecks = []check{
 	},
 	{
 		name: "AfterOwnersChangeInTurn",
-		rule: "Records that move between owners in any order leave nothing behind and miss nowhere.",
+		rule: "After many changes of owners, List returns exactly the records of each owner.",
 		run: func(t *tester) {
 			const n, owners = 12, 3
 			recs := make([]store.Record, n)
@@ -182,7 +182,7 @@ var listChecks = []check{
 	},
 	{
 		name: "Many",
-		rule: "List returns all records of an owner, however many there are: it has no pages.",
+		rule: "List returns all records of an owner, also if there are 500.",
 		run: func(t *tester) {
 			var recs []store.Record
 			for i := range 500 {
@@ -193,7 +193,7 @@ var listChecks = []check{
 	},
 	{
 		name: "CallersSlice",
-		rule: "The slice that List returns is the caller's: what becomes of it does not reach the store.",
+		rule: "The caller may change the slice that List returns. The store does not change.",
 		run: func(t *tester) {
 			one, two := t.create("one"), t.create("two")
 			recs, err := t.store.List(t.ctx, "owner")

@@ -1,14 +1,14 @@
-// Package storetest proves that an implementation of [store.Store] keeps the
-// contract. A store's own test is one call:
+// Package storetest tests whether an implementation of [store.Store] satisfies the
+// contract. The test of a store is one call:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t testing.TB) store.Store {
-//			return mystore.New(...) // empty, closed by t.Cleanup
+//			return mystore.New(...) // empty, closed with t.Cleanup
 //		})
 //	}
 //
-// Each check is a subtest of its own. One that fails says which rule of the
-// contract is broken, beside what was seen.
+// Each check is a subtest. If it fails, it reports which rule of the contract is broken
+// and what it has observed.
 package storetest
 
 import (
@@ -20,23 +20,22 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Clock is what a store may also implement, for these tests, if its clock can
-// be moved. Without it the checks of expiry wait in real time, some seconds
-// and all at once; the store's clock and time.Now must agree then.
+// Clock is an optional interface for a store whose clock a test can move. For a store
+// without it, the checks of expiry run concurrently and wait some seconds in real time.
+// The store's clock must then agree with time.Now.
 type Clock interface {
-	// Now returns the time by which the store judges what has expired.
+	// Now returns the time of the clock that determines what has expired.
 	Now() time.Time
 
-	// Advance moves that time forward.
+	// Advance moves the clock forward.
 	Advance(d time.Duration)
 }
 
 // Run runs all checks on stores that open returns.
 //
-// Each call of open is to return a store of its own that is empty. What it
-// holds open it gives back in a function that it hands to t.Cleanup. It may be
-// called from several goroutines at once, and again while stores that it
-// returned earlier are in use.
+// Each call of open must return a new, empty store, and must register a function with
+// t.Cleanup that releases the store's resources. Calls may be concurrent, and stores of
+// earlier calls may still be in use.
 func Run(t *testing.T, open func(t testing.TB) store.Store) {
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
@@ -45,7 +44,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 			for _, c := range g.checks {
 				run := func() { t.Run(c.name, func(t *testing.T) { c.exec(t, open) }) }
 				if c.waits {
-					wg.Go(run) // not t.Parallel: its limit is for work, not for waiting
+					wg.Go(run) // t.Parallel would limit how many checks wait at the same time
 				} else {
 					run()
 				}
@@ -54,7 +53,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 	}
 }
 
-// group is a set of checks of one subject.
+// group is a set of checks about one subject.
 type group struct {
 	name   string
 	checks []check
@@ -71,29 +70,29 @@ var groups = []group{
 	{"Context", contextChecks},
 }
 
-// check is one rule of the contract and the steps that prove it.
+// check is one rule of the contract and its test.
 type check struct {
 	name  string
-	rule  string // what must hold, as a sentence
-	waits bool   // records expire in it
+	rule  string // the rule as a sentence
+	waits bool   // waits until records expire
 	run   func(t *tester)
 }
 
-// limit bounds one check, so that a store that hangs is told from a slow one.
+// limit is the time limit of one check, for stores that hang.
 const limit = 2 * time.Minute
 
 func (c check) exec(t *testing.T, open func(t testing.TB) store.Store) {
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log("the rule: " + c.rule)
+			t.Log("rule: " + c.rule)
 		}
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	s := open(t)
 	if c.waits {
-		// What a store does at its first call is not to eat up the time that
-		// a record has.
+		// The first call of a store may be slow. Make it before records exist that
+		// expire soon.
 		_, _ = s.Get(ctx, "first")
 	}
 	clock, _ := s.(Clock)

@@ -9,7 +9,7 @@ import (
 var putChecks = []check{
 	{
 		name: "CreateOnMissing",
-		rule: "Put with a prev of zero creates a record where there is none.",
+		rule: "Put with a prev of zero creates a record if there is none.",
 		run: func(t *tester) {
 			t.absent("key")
 			t.found(t.create("key"))
@@ -17,7 +17,7 @@ var putChecks = []check{
 	},
 	{
 		name: "CreateOnExisting",
-		rule: "Put with a prev of zero is ErrConflict where there is a record, and changes nothing.",
+		rule: "Put with a prev of zero returns ErrConflict if there is a record, and changes nothing.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.conflict(t.successor(rec), 0)
@@ -26,7 +26,7 @@ var putChecks = []check{
 	},
 	{
 		name: "CreateTheSameAgain",
-		rule: "Put with a prev of zero is ErrConflict even for the very record that is stored.",
+		rule: "Put with a prev of zero returns ErrConflict even if the same record is stored.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.conflict(rec, 0)
@@ -35,7 +35,7 @@ var putChecks = []check{
 	},
 	{
 		name: "Update",
-		rule: "Put with the stored version as prev replaces the record, all of it.",
+		rule: "Put with the stored version as prev replaces all fields of the record.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			next := t.successor(rec)
@@ -47,7 +47,7 @@ var putChecks = []check{
 	},
 	{
 		name: "UpdateToLess",
-		rule: "A shorter record replaces a longer one: nothing of the old one stays behind.",
+		rule: "A shorter record replaces a longer one completely.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Data = []byte(strings.Repeat("long", 10_000))
@@ -60,7 +60,7 @@ var putChecks = []check{
 	},
 	{
 		name: "UpdateOnMissing",
-		rule: "An update never creates a record: Put with a prev is ErrConflict where there is none.",
+		rule: "An update never creates a record: Put with a prev other than zero returns ErrConflict if there is no record.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			t.conflict(rec, version())
@@ -71,7 +71,7 @@ var putChecks = []check{
 	},
 	{
 		name: "WrongPrev",
-		rule: "Put is ErrConflict unless prev is the stored version to the last bit, and changes nothing.",
+		rule: "Put returns ErrConflict and changes nothing if prev differs from the stored version in any bit.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			for bit := range 64 {
@@ -84,7 +84,7 @@ var putChecks = []check{
 	},
 	{
 		name: "OwnVersionAsPrev",
-		rule: "prev is compared with the stored version, not with that of the record to be written.",
+		rule: "Put compares prev with the stored version, not with the version of the new record.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			next := t.successor(rec)
@@ -94,7 +94,7 @@ var putChecks = []check{
 	},
 	{
 		name: "StalePrev",
-		rule: "Put is ErrConflict for a version that was replaced: the second of two writers that read the same state loses.",
+		rule: "Put returns ErrConflict for a version that was replaced: of two writers that have read the same state, the second gets it.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			first, second := t.successor(rec), t.successor(rec)
@@ -108,7 +108,7 @@ var putChecks = []check{
 	},
 	{
 		name: "SameVersion",
-		rule: "A record may be replaced by one of the same version, even by itself: versions say nothing about order.",
+		rule: "A new record may have the same version as the stored one, and may be equal to it.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			t.put(rec, rec.Version)
@@ -121,7 +121,7 @@ var putChecks = []check{
 	},
 	{
 		name: "SmallerVersion",
-		rule: "A version may be smaller than the one before, or one that was used before: it says nothing about order.",
+		rule: "A new version may be smaller than the stored one, and may have been used before.",
 		run: func(t *tester) {
 			rec := t.record("key")
 			rec.Version = 1000
@@ -138,7 +138,7 @@ var putChecks = []check{
 	},
 	{
 		name: "VersionOfAnotherKey",
-		rule: "A version counts for its key: that of another record is a wrong one.",
+		rule: "Put returns ErrConflict for the version of another record.",
 		run: func(t *tester) {
 			one, two := t.create("one"), t.create("two")
 			t.conflict(t.successor(one), two.Version)
@@ -148,7 +148,7 @@ var putChecks = []check{
 	},
 	{
 		name: "SharedVersion",
-		rule: "Two keys may have the same version; a swap of one leaves the other.",
+		rule: "Two records may have the same version, and updating one does not change the other.",
 		run: func(t *tester) {
 			one := t.create("one")
 			two := t.record("two")
@@ -164,7 +164,7 @@ var putChecks = []check{
 	},
 	{
 		name: "ManyUpdates",
-		rule: "Each of a long chain of swaps counts.",
+		rule: "A record can be updated many times.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			for range 100 {
@@ -179,7 +179,7 @@ var putChecks = []check{
 	},
 	{
 		name: "ConflictKeepsOwner",
-		rule: "A Put that is refused changes nothing, the owner neither.",
+		rule: "A Put that returns ErrConflict does not change the owner.",
 		run: func(t *tester) {
 			rec := t.create("key")
 			next := t.successor(rec)
@@ -192,7 +192,7 @@ var putChecks = []check{
 	},
 	{
 		name: "OtherKeysStay",
-		rule: "Put changes the record of its key and no other, similar as their names may be.",
+		rule: "Put changes the record of its key and no record with a similar key.",
 		run: func(t *tester) {
 			rec := t.create("abc")
 			others := neighbors("abc")

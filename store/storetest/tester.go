@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// tester is what a check works with: a store and the words to question it.
-// Its methods that end the test may only be called from the test's goroutine.
+// tester is a test with a store, and methods that call the store and check the results.
+// Methods that end the test must be called from the test's goroutine.
 type tester struct {
 	*testing.T
 	ctx   context.Context
@@ -25,7 +25,7 @@ type tester struct {
 	open  func(t testing.TB) store.Store
 }
 
-// record returns a record with something in every field, alive for an hour.
+// record returns a record that has a value in every field and expires in an hour.
 func (t *tester) record(key string) store.Record {
 	return store.Record{
 		Key:       key,
@@ -37,8 +37,8 @@ func (t *tester) record(key string) store.Record {
 	}
 }
 
-// successor returns a record that differs from rec in all that an update
-// changes, and has the same key and owner.
+// successor returns a record with the same key and owner as rec, and with other values
+// in the fields that an update changes.
 func (t *tester) successor(rec store.Record) store.Record {
 	rec.Version = version()
 	rec.Data = fmt.Appendf(nil, "data of version %x", rec.Version)
@@ -46,11 +46,11 @@ func (t *tester) successor(rec store.Record) store.Record {
 	return rec
 }
 
-// version returns a random version. The chance that two are equal is that of
-// real sessions: none.
+// version returns a random version. As with real sessions, two are never equal in
+// practice.
 func version() uint64 { return rand.Uint64() | 1 }
 
-// put stores rec, which the store has to accept.
+// put stores rec and checks that the store accepts it.
 func (t *tester) put(rec store.Record, prev uint64) {
 	t.Helper()
 	if err := t.store.Put(t.ctx, rec, prev); err != nil {
@@ -66,7 +66,7 @@ func (t *tester) create(key string) store.Record {
 	return rec
 }
 
-// conflict offers rec, which the store has to refuse.
+// conflict checks that Put of rec returns ErrConflict.
 func (t *tester) conflict(rec store.Record, prev uint64) {
 	t.Helper()
 	err := t.store.Put(t.ctx, rec, prev)
@@ -82,7 +82,7 @@ func (t *tester) prev(v uint64) string {
 	return fmt.Sprintf("%#x", v)
 }
 
-// remove deletes key without an error.
+// remove deletes key and checks that there is no error.
 func (t *tester) remove(key string) {
 	t.Helper()
 	if err := t.store.Delete(t.ctx, key); err != nil {
@@ -90,7 +90,7 @@ func (t *tester) remove(key string) {
 	}
 }
 
-// found reads want back.
+// found checks that Get returns want.
 func (t *tester) found(want store.Record) {
 	t.Helper()
 	got, err := t.store.Get(t.ctx, want.Key)
@@ -102,7 +102,7 @@ func (t *tester) found(want store.Record) {
 	}
 }
 
-// absent makes sure that key holds nothing.
+// absent checks that Get of key returns ErrNotFound.
 func (t *tester) absent(key string) {
 	t.Helper()
 	got, err := t.store.Get(t.ctx, key)
@@ -114,7 +114,7 @@ func (t *tester) absent(key string) {
 	}
 }
 
-// listed makes sure that owner has the records of want and no others.
+// listed checks that List of owner returns the records of want and no others.
 func (t *tester) listed(owner string, want ...store.Record) {
 	t.Helper()
 	got, err := t.store.List(t.ctx, owner)
@@ -136,22 +136,22 @@ func (t *tester) listed(owner string, want ...store.Record) {
 	}
 }
 
-// keys names the records, the first few of them.
+// keys returns the keys of the records, at most the first ten.
 func keys(recs []store.Record) string {
-	const most = 10
+	const limit = 10
 	var names []string
-	for _, rec := range recs[:min(len(recs), most)] {
+	for _, rec := range recs[:min(len(recs), limit)] {
 		names = append(names, rec.Key)
 	}
 	s := fmt.Sprintf("%q", names)
-	if len(recs) > most {
-		s += fmt.Sprintf(" and %d more", len(recs)-most)
+	if len(recs) > limit {
+		s += fmt.Sprintf(" and %d more", len(recs)-limit)
 	}
 	return s
 }
 
-// differ says how got differs from want, which is what was put, beyond what
-// the contract allows.
+// differ describes how got, which was read, differs from want, which was put. It
+// returns "" if the contract allows the difference.
 func differ(got, want store.Record) string {
 	switch {
 	case got.Key != want.Key:
@@ -167,17 +167,17 @@ func differ(got, want store.Record) string {
 	}
 	late := got.ExpiresAt.Sub(want.ExpiresAt)
 	if late < 0 || late >= time.Second {
-		return fmt.Sprintf("ExpiresAt moved by %v; it may be rounded up by less than a second", late)
+		return fmt.Sprintf("ExpiresAt differs by %v; it may be rounded up by less than a second", late)
 	}
 	return ""
 }
 
 func quote(b []byte) string {
-	const most = 48
-	if len(b) <= most {
+	const limit = 48
+	if len(b) <= limit {
 		return fmt.Sprintf("%q", b)
 	}
-	return fmt.Sprintf("%q... (%d bytes)", b[:most], len(b))
+	return fmt.Sprintf("%q... (%d bytes)", b[:limit], len(b))
 }
 
 func (t *tester) now() time.Time {
@@ -187,14 +187,13 @@ func (t *tester) now() time.Time {
 	return time.Now()
 }
 
-// soon returns a time at which a record of this check is to expire. Where the
-// check has to wait for it, it is as near as can be, and still far enough for
-// a few calls before it on a machine that is busy with other things.
+// soon returns an expiry time for records that a check waits for. It leaves enough time
+// for a few calls on a busy machine.
 func (t *tester) soon() time.Time { return t.now().Add(4 * time.Second) }
 
-// pass waits until a record that expires at "at" must be gone.
+// pass waits until a record with the given ExpiresAt must be absent.
 func (t *tester) pass(at time.Time) {
-	// A store may keep it for less than a second more.
+	// A store may round ExpiresAt up by less than a second.
 	wait := at.Add(time.Second).Sub(t.now())
 	if wait <= 0 {
 		return
@@ -206,7 +205,7 @@ func (t *tester) pass(at time.Time) {
 	time.Sleep(wait)
 }
 
-// parallel runs f n times at once and waits for all of them.
+// parallel runs f n times concurrently and waits until all have returned.
 func parallel(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -220,13 +219,13 @@ func parallel(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// rounds yields 0, 1, 2 ... as often as a race needs to show: least times on
-// any store, and on a fast one until some time has passed.
-func rounds(least int) func(yield func(int) bool) {
-	const enough = 150 * time.Millisecond
+// rounds yields 0, 1, 2 ... often enough to detect a race: at least n times, and on a
+// fast store for 150 ms.
+func rounds(n int) func(yield func(int) bool) {
+	const duration = 150 * time.Millisecond
 	return func(yield func(int) bool) {
 		start := time.Now()
-		for i := 0; i < least || time.Since(start) < enough; i++ {
+		for i := 0; i < n || time.Since(start) < duration; i++ {
 			if !yield(i) {
 				return
 			}

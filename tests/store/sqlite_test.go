@@ -276,7 +276,7 @@ func TestSQLiteReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := sqlite.store(t, openSQLite(t, "file:"+fresh+"?mode=ro"), sqlstore.Config{}).Setup(ctx)
-	if err == nil || !strings.Contains(err.Error(), "making the table") || !strings.Contains(err.Error(), "readonly") {
+	if err == nil || !strings.Contains(err.Error(), "creating the table") || !strings.Contains(err.Error(), "readonly") {
 		t.Errorf("Setup on an empty file that may only be read: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package check holds the rules that every store applies to a record before
-// it writes it.
+// Package check validates records and names. Every store checks a record before it
+// writes it.
 package check
 
 import (
@@ -12,8 +12,8 @@ import (
 // MaxName is the length of the longest Key or Owner, in bytes.
 const MaxName = 128
 
-// Record returns an error if rec breaks a rule of [store.Record]. The error
-// names the field and never quotes what it holds.
+// Record returns an error if a field of rec is invalid; see [store.Record]. The error
+// names the field and does not quote its value.
 func Record(rec store.Record) error {
 	switch {
 	case rec.Key == "":
@@ -29,8 +29,8 @@ func Record(rec store.Record) error {
 	return name("Owner", rec.Owner)
 }
 
-// Name reports whether s may be the Key or the Owner of a record that is found
-// by it. A store that asks a server need not ask for any other.
+// Name reports whether s is a valid Key, or a valid Owner that is not empty. Stores
+// need not send a query for any other name.
 func Name(s string) bool { return s != "" && name("", s) == nil }
 
 func name(field, s string) error {
