@@ -20,8 +20,14 @@ type ping func(context.Context) error
 type readiness struct {
 	auth, store ping
 
-	mu     sync.Mutex
-	until  time.Time
+	mu    sync.Mutex // not held during a check
+	last  *check
+	until time.Time // when the result of last is too old
+}
+
+// check is one check, whose report is set when done is closed.
+type check struct {
+	done   chan struct{}
 	report readyReport
 }
 
@@ -41,21 +47,32 @@ func (rd *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, report)
 }
 
+// check returns the result of a check that runs, or has ended a short time ago,
+// or of a new one.
 func (rd *readiness) check(ctx context.Context) readyReport {
 	rd.mu.Lock()
-	defer rd.mu.Unlock()
-	if time.Now().Before(rd.until) {
-		return rd.report
+	c := rd.last
+	if c == nil || !rd.until.IsZero() && !time.Now().Before(rd.until) {
+		c = &check{done: make(chan struct{})}
+		rd.last, rd.until = c, time.Time{}
+		// Other requests wait for the result, so it must not fail because this
+		// request is canceled.
+		go rd.run(context.WithoutCancel(ctx), c)
 	}
-	// The result is cached for other requests, so it must not fail because this
-	// request is canceled.
-	ctx = context.WithoutCancel(ctx)
+	rd.mu.Unlock()
+	<-c.done
+	return c.report
+}
+
+func (rd *readiness) run(ctx context.Context, c *check) {
 	var wg sync.WaitGroup
-	wg.Go(func() { rd.report.Store = okOrDown(rd.store(ctx)) })
-	wg.Go(func() { rd.report.Auth = okOrDown(rd.auth(ctx)) })
+	wg.Go(func() { c.report.Store = okOrDown(rd.store(ctx)) })
+	wg.Go(func() { c.report.Auth = okOrDown(rd.auth(ctx)) })
 	wg.Wait()
+	rd.mu.Lock()
 	rd.until = time.Now().Add(cachedFor)
-	return rd.report
+	rd.mu.Unlock()
+	close(c.done)
 }
 
 func okOrDown(err error) string {
