@@ -55,10 +55,9 @@ var (
 
 type contextKey struct{}
 
-// ContextName is under what an adapter keeps the request's context in that of
-// a framework whose values have strings for names. A context that has nothing
-// but this, such as Gin's, is as good as the request's to [FromContext] and to
-// the methods of a [Manager].
+// ContextName is the key under which an adapter stores the request's context, in
+// frameworks whose own contexts have string keys. [FromContext] and the methods of
+// a [Manager] accept such a context, for example Gin's, in place of the request's.
 const ContextName = "github.com/synmetrix/session"
 
 // FromContext returns the session of the request whose context ctx is. It is

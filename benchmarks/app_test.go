@@ -13,28 +13,28 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// library is a way to sign users in with one of the libraries. Every one of
-// them makes the same app, with these routes:
+// library is a way to sign users in with one of the libraries. Each makes the same
+// app, with these routes:
 //
-//	GET  /       for anybody; says whether somebody is signed in
+//	GET  /       a public page that shows whether a user is signed in
 //	GET  /admin  for users with the role admin; 403 for other users
 //	POST /login  e-mail address and password; 303 and a cookie, or 401
 type library struct {
 	name string
 
-	// open makes the app anew. It opens the cookies of the one before, unless
-	// it has a store. With tokens the session also keeps those of the auth
-	// service.
+	// open returns a new app. It accepts the cookies of earlier apps, unless it
+	// has a store. If tokens is true, the session also holds the tokens of the
+	// auth service.
 	open func(tokens bool) http.Handler
 
-	// unseen means that no cookie is to be presented twice to one app.
+	// unseen means that an app must not receive the same cookie twice.
 	unseen bool
 
-	// cannotKeep means that there is no place for the auth service's tokens
-	// but one that the browser can read.
+	// cannotKeep means that the library could store the auth service's tokens
+	// only where the browser can read them.
 	cannotKeep bool
 
-	// bare means that there is no login, and the page is for anybody.
+	// bare means that there is no login, and the page is public.
 	bare bool
 }
 
@@ -54,7 +54,7 @@ var libraries = []library{
 	{name: "jwtauth", open: chiJWTAuth, cannotKeep: true},
 }
 
-// routers are what the libraries work on, alone: the same pages, without a guard.
+// routers are the routers without a library: the same pages without a guard.
 var routers = []library{
 	{name: "none-http", open: bareHTTP, bare: true},
 	{name: "none-echo", open: bareEcho, bare: true},
@@ -64,7 +64,7 @@ var routers = []library{
 const (
 	adminPage     = "This is for admins.\n"
 	frontSignedIn = "Hello again.\n"
-	frontUnknown  = "Hello, whoever you are.\n"
+	frontUnknown  = "Hello, visitor.\n"
 
 	admin    = "ada@example.com"
 	member   = "grace@example.com"
@@ -92,7 +92,7 @@ func signedIn(w http.ResponseWriter, r *http.Request) {
 
 func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
 
-// guard lets users through to the page who have the role of admins.
+// guard writes the page for users with the role admin, and refuses other requests.
 func guard(w http.ResponseWriter, r *http.Request, signedIn bool, roles []string) {
 	switch {
 	case !signedIn:
@@ -104,8 +104,8 @@ func guard(w http.ResponseWriter, r *http.Request, signedIn bool, roles []string
 	}
 }
 
-// account is what the auth service knows of a user. The tokens are made
-// beforehand: that is the service's work, and not that of the app.
+// account is a user of the auth service. The tokens are prepared, because making
+// them is the work of the service and not of the app.
 type account struct {
 	userID string
 	roles  []string
@@ -136,19 +136,20 @@ func newAccount(userID string, roles ...string) account {
 	return account{userID, roles, auth.Tokens{AccessToken: access, RefreshToken: "b7e1c0de-3c5c-4b8e-8f0a-7f4b0d0b9d3c"}}
 }
 
-// lookUp is the whole check of a password: hashing would hide everything else.
+// lookUp compares the password without hashing, because hashing takes much
+// longer than all other work.
 func lookUp(email, pass string) (account, bool) {
 	a, ok := accounts[email]
 	return a, ok && pass == password
 }
 
-// claimedBy returns the account that a login names.
+// claimedBy returns the account of a login request.
 func claimedBy(r *http.Request) (account, bool) {
 	return lookUp(r.PostFormValue("email"), r.PostFormValue("password"))
 }
 
-// visitor sends one request after another to a handler and has a look at the
-// answers. It costs next to nothing and allocates nothing itself.
+// visitor sends requests to a handler and reads the responses. It is fast and does
+// not allocate.
 type visitor struct {
 	request http.Request
 	form    form
@@ -179,9 +180,8 @@ func (v *visitor) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// send sends r. Some libraries keep their session in the request itself, and
-// forms are parsed once: what h gets is a copy of it, the same as it comes from
-// a server.
+// send sends a copy of r. Some libraries store their session in the request, and a
+// request parses its form only once.
 func (v *visitor) send(h http.Handler, r *http.Request, body string) {
 	clear(v.header)
 	v.status, v.body = 0, v.body[:0]
@@ -202,8 +202,8 @@ func (v *visitor) signedIn() bool {
 	return v.status == http.StatusSeeOther && len(v.header["Set-Cookie"]) > 0
 }
 
-// newRequest is a request as a browser sends it. Its context can be canceled,
-// as a server's can.
+// newRequest returns a request with the header fields of a browser. Its context
+// can be canceled, as in a server.
 func newRequest(tb testing.TB, method, path string) *http.Request {
 	r := httptest.NewRequestWithContext(tb.Context(), method, "https://app.example.com"+path, nil)
 	r.Header = http.Header{
@@ -226,7 +226,7 @@ func loginForm(email, pass string) string {
 	return "email=" + strings.ReplaceAll(email, "@", "%40") + "&password=" + strings.ReplaceAll(pass, " ", "+")
 }
 
-// signIn signs a user in and returns the Cookie header of the browser.
+// signIn signs a user in and returns the browser's Cookie field.
 func signIn(tb testing.TB, h http.Handler, email string) string {
 	tb.Helper()
 	v := newVisitor()
@@ -243,7 +243,7 @@ func signIn(tb testing.TB, h http.Handler, email string) string {
 	return strings.Join(pairs, "; ")
 }
 
-// signedInRequest is a GET by a user who has just signed in.
+// signedInRequest signs a user in and returns a GET request by the user.
 func signedInRequest(tb testing.TB, h http.Handler, path, email string) *http.Request {
 	tb.Helper()
 	r := newRequest(tb, "GET", path)

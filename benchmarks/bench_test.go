@@ -1,5 +1,5 @@
-// Package benchmarks_test measures this library and others on the same work,
-// in one run. The README beside it says how to read the figures.
+// Package benchmarks_test measures this library and others with the same work, in
+// one run. README.md explains how to read the figures.
 package benchmarks_test
 
 import (
@@ -8,20 +8,19 @@ import (
 	"testing"
 )
 
-// batch is after how many requests an app is made anew where it must not
-// grow, or must not remember.
+// batch is the number of requests after which a new app replaces the app, so that
+// its stores do not grow and its caches stay empty.
 const batch = 1024
 
-// BenchmarkPage gets a page that is for one role, by a user who is signed in
-// and has it.
+// BenchmarkPage gets a page for one role, as a signed-in user with that role.
 func BenchmarkPage(b *testing.B) {
 	for _, l := range slices.Concat(routers, libraries) {
 		b.Run("library="+l.name, func(b *testing.B) { benchmarkPage(b, l, false) })
 	}
 }
 
-// BenchmarkPageTokens is BenchmarkPage with sessions that keep the auth
-// service's tokens, too, as an app needs them that calls an API as its user.
+// BenchmarkPageTokens is BenchmarkPage with sessions that also hold the auth
+// service's tokens. Apps need them to call an API as the user.
 func BenchmarkPageTokens(b *testing.B) {
 	for _, l := range libraries {
 		if !l.cannotKeep {
@@ -61,12 +60,12 @@ func benchmarkPage(b *testing.B, l library, tokens bool) {
 	}
 }
 
-// BenchmarkAnonymous gets the front page, which asks whether somebody is signed
-// in, without a cookie.
+// BenchmarkAnonymous gets the front page without a cookie. The page checks whether
+// a user is signed in.
 func BenchmarkAnonymous(b *testing.B) {
 	for _, l := range slices.Concat(routers, libraries) {
 		if l.unseen {
-			continue // there is no cookie
+			continue // the request has no cookie
 		}
 		b.Run("library="+l.name, func(b *testing.B) {
 			app := l.open(false)
@@ -87,7 +86,7 @@ func BenchmarkAnonymous(b *testing.B) {
 func BenchmarkLogin(b *testing.B) {
 	for _, l := range libraries {
 		if l.unseen {
-			continue // it is that of the others
+			continue // the same as without unseen
 		}
 		b.Run("library="+l.name, func(b *testing.B) {
 			app := l.open(false)
@@ -97,7 +96,7 @@ func BenchmarkLogin(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if n++; n%batch == 0 {
-					// Stores must not grow for as long as it is measured.
+					// Stores must not grow while the benchmark runs.
 					b.StopTimer()
 					app = l.open(false)
 					b.StartTimer()

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	tokenName = "jwt" // of the cookie; jwtauth takes no other
+	tokenName = "jwt" // of the cookie; jwtauth requires this name
 	tokenLife = time.Hour
 )
 
 var tokenKey = []byte("a secret of the app: 32 bytes or more of it")
 
-// setToken sets the token's cookie as safely as it can be.
+// setToken sets the token's cookie with the safest attributes.
 func setToken(w http.ResponseWriter, token string) {
 	http.SetCookie(w, &http.Cookie{
 		Name: tokenName, Value: token, Path: "/", MaxAge: int(tokenLife / time.Second),
@@ -28,7 +28,7 @@ func setToken(w http.ResponseWriter, token string) {
 	})
 }
 
-// userClaims is what the app has to know of its user.
+// userClaims are the claims that the app needs.
 type userClaims struct {
 	Roles []string `json:"roles"`
 	jwt.RegisteredClaims
@@ -36,7 +36,8 @@ type userClaims struct {
 
 func echoJWT(bool) http.Handler {
 	e := echo.New()
-	// Let through by an ErrorHandler: the front page is for anybody.
+	// The ErrorHandler accepts requests without a token, because the front page is
+	// public.
 	e.Use(echojwt.WithConfig(echojwt.Config{
 		SigningKey:             tokenKey,
 		TokenLookup:            "cookie:" + tokenName,
@@ -113,7 +114,8 @@ func ginJWT(bool) http.Handler {
 		panic(err)
 	}
 	e := newGin()
-	// The middleware refuses: it can't be around a page that is for anybody.
+	// The middleware rejects requests without a token, so it cannot be around a
+	// public page.
 	e.GET("/", func(c *gin.Context) {
 		_, err := auth.GetClaimsFromJWT(c)
 		front(c.Writer, err == nil)

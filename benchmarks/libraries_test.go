@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What is measured is the work that it is said to be: every app tells users
-// from each other and from visitors, and believes no cookie that it did not set.
+// Every app does the measured work: it distinguishes users from each other and
+// from visitors, and rejects forged cookies.
 func TestLibraries(t *testing.T) {
 	for _, l := range libraries {
 		for _, tokens := range []bool{false, true} {
@@ -49,7 +49,7 @@ func testLibrary(t *testing.T, app http.Handler) {
 
 	refused("without a cookie", "")
 	if len(v.header["Set-Cookie"]) > 0 {
-		t.Error("a visitor is given a cookie")
+		t.Error("the response to a visitor sets a cookie")
 	}
 
 	v.send(app, newRequest(t, "POST", "/login"), loginForm(admin, "wrong"))
@@ -68,7 +68,7 @@ func testLibrary(t *testing.T, app http.Handler) {
 		t.Errorf("another user: status %d, %q", v.status, v.body)
 	}
 
-	// One character in the middle of the cookie is another.
+	// Change one character in the middle of the cookie.
 	first, _, _ := strings.Cut(cookie, ";")
 	at := (strings.Index(first, "=") + len(first)) / 2
 	other := "A"
@@ -78,8 +78,8 @@ func testLibrary(t *testing.T, app http.Handler) {
 	refused("with a forged cookie", cookie[:at]+other+cookie[at+1:])
 }
 
-// An app that is made anew takes the cookies of the one before, and knows
-// nothing of a stored session.
+// A new app accepts the cookies of an earlier app, but not the ID of a session in
+// the earlier app's store.
 func TestOpenAgain(t *testing.T) {
 	for _, l := range libraries {
 		t.Run(l.name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 func init() { gin.SetMode(gin.ReleaseMode) }
 
-// newGin is Gin without its own logging and recovery, as the other routers are.
+// newGin returns a Gin without logging and recovery, like the other routers.
 func newGin() *gin.Engine { return gin.New() }
 
 func bareHTTP(bool) http.Handler {

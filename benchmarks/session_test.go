@@ -17,8 +17,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// authService answers at once, out of the same accounts that the other
-// libraries' apps look into themselves.
+// authService is a local auth service. It has the same accounts as the apps of the
+// other libraries.
 type authService struct{}
 
 func (authService) Login(_ context.Context, email, pass string) (auth.Grant, error) {

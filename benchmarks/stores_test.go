@@ -14,7 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// The session libraries write their values with encoding/gob.
+// The session libraries encode their values with encoding/gob.
 func init() { gob.Register([]string(nil)) }
 
 const sessionName = "session"
@@ -26,8 +26,8 @@ var (
 
 func scsInMemory(tokens bool) http.Handler {
 	m := scs.New()
-	// The store that New makes is held by a goroutine of its own until it is
-	// told to stop. Many apps are made here: theirs must go with them.
+	// The default store has a cleanup goroutine, which would keep the store of each
+	// discarded app alive.
 	m.Store = memstore.NewWithCleanupInterval(0)
 	m.Cookie.Secure = true
 
@@ -55,7 +55,7 @@ func scsInMemory(tokens bool) http.Handler {
 	return m.LoadAndSave(mux)
 }
 
-// keep puts into a session what the app has to know of its user.
+// keep stores in a session the values that the app needs.
 func (a account) keep(tokens bool, put func(name string, value any)) {
 	put("user", a.userID)
 	put("roles", a.roles)
@@ -88,7 +88,7 @@ func gorillaSealed(tokens bool) http.Handler {
 
 func gorillaApp(tokens bool, store gorilla.Store) http.Handler {
 	mux := http.NewServeMux()
-	// A cookie that does not open is an error, beside a new session.
+	// For an invalid cookie, Get returns an error and a new session.
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		s, _ := store.Get(r, sessionName)
 		front(w, s.Values["user"] != nil)

@@ -101,7 +101,7 @@ func (s *settings) hasLogin() bool {
 // logNoLogin logs, once, that the app has no login page. That is a mistake in the
 // app unless all its clients are programs.
 func (s *settings) logNoLogin() {
-	s.noLogin.Do(func() {
+	s.noLoginOnce.Do(func() {
 		s.log.Error("no login page is mounted, so guards cannot redirect visitors to it: call middleware.Mount, or set Config.LoginPath to the path of the app's own login page")
 	})
 }

@@ -28,9 +28,9 @@ const (
 // are case-sensitive. Unknown fields are ignored, because apps may add their own
 // to a form.
 type input struct {
-	form  url.Values
-	json  map[string]json.RawMessage
-	twice map[string]bool // names that occur more than once in the JSON object
+	form     url.Values
+	json     map[string]json.RawMessage
+	repeated map[string]bool // names that occur more than once in the JSON object
 }
 
 // readInput reads the body of r. Without a body, the input has no fields. The
@@ -144,7 +144,7 @@ func readJSON(body []byte) (input, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return input{}, badRequest("The request's body is not a JSON object.")
 	}
-	in := input{json: map[string]json.RawMessage{}, twice: map[string]bool{}}
+	in := input{json: map[string]json.RawMessage{}, repeated: map[string]bool{}}
 	for d.More() {
 		// The values stay undecoded, so that text and flag can check their types.
 		var value json.RawMessage
@@ -154,7 +154,7 @@ func readJSON(body []byte) (input, error) {
 			return input{}, badRequest("The request's body is not valid JSON.")
 		}
 		_, again := in.json[name]
-		in.json[name], in.twice[name] = value, again || in.twice[name]
+		in.json[name], in.repeated[name] = value, again || in.repeated[name]
 	}
 	if _, err := d.Token(); err != nil {
 		return input{}, badRequest("The request's body is not valid JSON.")
@@ -199,7 +199,7 @@ func validSurrogates(text []byte) bool {
 // text returns the value of a required string field. The error is a *Problem. A
 // second value is an error: another reader of the request might use that one.
 func (in input) text(name string) (string, error) {
-	if in.twice[name] {
+	if in.repeated[name] {
 		return "", fieldProblem(name, "is given more than once")
 	}
 	if raw, ok := in.json[name]; ok {
@@ -226,7 +226,7 @@ func (in input) text(name string) (string, error) {
 
 // flag returns the value of an optional boolean field. Its default is false.
 func (in input) flag(name string) (bool, error) {
-	if in.twice[name] {
+	if in.repeated[name] {
 		return false, fieldProblem(name, "is given more than once")
 	}
 	if raw, ok := in.json[name]; ok {

@@ -161,7 +161,7 @@ func cheapest(h http.Handler, r func() *http.Request, enoughBytes uint64, enough
 	return bytes, took
 }
 
-// Each run takes a different sample of the combinations. CI takes all.
+// Each run tests a different sample of the combinations. With CI=true it tests all.
 func TestHeadersAreCheap(t *testing.T) {
 	h := newGuarded(t)
 	values := hostile()

@@ -52,7 +52,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		current := session.FromContext(r.Context())
 		status := map[string]bool{"signed_in": current.SignedIn()}
 		if current.Err() != nil {
-			// Without this, a script would take an outage for a signed-out user.
+			// Without this field, a script would treat an outage as a sign-out.
 			status["session_unavailable"] = true
 		}
 		writeJSON(w, http.StatusOK, typeJSON, status)

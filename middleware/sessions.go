@@ -113,10 +113,10 @@ type settings struct {
 	home      string
 	api       []string
 
-	cleanPaths bool
-	pages      *pages
-	log        *slog.Logger
-	noLogin    sync.Once // for logNoLogin
+	cleanPaths  bool
+	pages       *pages
+	log         *slog.Logger
+	noLoginOnce sync.Once // for logNoLogin
 }
 
 type settingsKey struct{}

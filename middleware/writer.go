@@ -15,9 +15,9 @@ import (
 //
 // Handlers and libraries use type assertions to find out whether a
 // ResponseWriter can flush, hijack or read from a file. So a writer must have
-// exactly the optional methods of the server's writer. The types below have one
-// combination of them each. They consist of one pointer, which fits into an
-// interface value without an allocation.
+// exactly the optional methods of the server's writer. Each of the types below has
+// one combination of these methods. Each is a single pointer, so that converting it
+// to an interface does not allocate.
 type writer struct {
 	w http.ResponseWriter
 	r *http.Request
@@ -85,8 +85,8 @@ func (w *writer) wrapped() http.ResponseWriter {
 
 // commit commits the session, once, and reports whether the handler may write its
 // response. If the commit fails, commit writes a refusal and returns false. The
-// handler's response must not follow it: it would tell the user that a change is
-// saved, or a sign-in is complete, although the session is lost.
+// handler's response must not follow it: it would report a saved change
+// or a complete sign-in, although the session is lost.
 func (w *writer) commit() bool {
 	if w.committed {
 		return w.failed == nil
@@ -96,16 +96,16 @@ func (w *writer) commit() bool {
 		return true
 	}
 	h := w.w.Header()
-	for _, name := range aboutBody {
+	for _, name := range bodyFields {
 		delete(h, name)
 	}
 	Refuse(w.w, w.r, w.failed)
 	return false
 }
 
-// aboutBody has the header fields that describe the handler's body. They would be
+// bodyFields has the header fields that describe the handler's body. They would be
 // wrong for the body of a refusal that replaces it.
-var aboutBody = []string{
+var bodyFields = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
 	"Content-Location", "Content-Range", "Content-Type", "Etag", "Last-Modified", "Location", "Trailer",
 	"Transfer-Encoding",
@@ -213,25 +213,25 @@ func (w *writer) Unwrap() http.ResponseWriter {
 	_, flush := w.w.(http.Flusher)
 	_, hijack := w.w.(http.Hijacker)
 	if _, deeper := w.w.(unwrapper); deeper && !(flush && hijack) {
-		return below{w}
+		return unwrapped{w}
 	}
 	return w.w
 }
 
 type unwrapper interface{ Unwrap() http.ResponseWriter }
 
-// below commits the session before a ResponseController searches the underlying
+// unwrapped commits the session before a ResponseController searches the underlying
 // writers for Flush or Hijack; see writer.Unwrap.
-type below struct{ *writer }
+type unwrapped struct{ *writer }
 
-func (b below) Unwrap() http.ResponseWriter { return b.w }
+func (u unwrapped) Unwrap() http.ResponseWriter { return u.w }
 
-func (b below) FlushError() error {
-	return b.control(func(c *http.ResponseController) error { return c.Flush() })
+func (u unwrapped) FlushError() error {
+	return u.control(func(c *http.ResponseController) error { return c.Flush() })
 }
 
-func (b below) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
-	err = b.control(func(c *http.ResponseController) error {
+func (u unwrapped) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
+	err = u.control(func(c *http.ResponseController) error {
 		conn, rw, err = c.Hijack()
 		return err
 	})
@@ -239,9 +239,9 @@ func (b below) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
 }
 
 // control commits, and then calls do with a controller of the underlying writer.
-func (b below) control(do func(*http.ResponseController) error) error {
-	if !b.commit() {
-		return b.failed
+func (u unwrapped) control(do func(*http.ResponseController) error) error {
+	if !u.commit() {
+		return u.failed
 	}
-	return do(http.NewResponseController(b.w))
+	return do(http.NewResponseController(u.w))
 }

@@ -118,8 +118,8 @@ func HTTPErrorHandler(err error, c echo.Context) {
 	c.Echo().DefaultHTTPErrorHandler(err, c)
 }
 
-// refusal marks an error as returned by Refuse, so that HTTPErrorHandler can tell
-// it from other errors with the same status.
+// refusal marks an error as returned by Refuse, so that HTTPErrorHandler can
+// distinguish it from other errors with the same status.
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }

@@ -17,7 +17,7 @@ import (
 func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
 	for i, p := range places {
-		if i > 0 && !scale.CI() {
+		if i >= scale.Of(1, 2, len(places)) {
 			break // cookies show the differences between frameworks
 		}
 		t.Run(p.name, func(t *testing.T) {
