@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // TokenSource keeps the tokens of one user for a program without a browser, such
@@ -95,12 +95,8 @@ func lifetime(claims auth.Claims, received time.Time) time.Duration {
 }
 
 func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
-	before := s.cfg.RefreshBefore
-	if before <= 0 {
-		before = min(life/10, time.Minute)
-	}
 	s.expires = expires
-	s.renewAt = expires.Add(-min(before, life/2))
+	s.renewAt = expires.Add(-pacing.Before(s.cfg.RefreshBefore, life, 1))
 }
 
 // Token returns a valid access token. It refreshes the tokens first if they are
@@ -241,8 +237,8 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 		s.end(err)
 	default:
 		s.lastErr = err
-		s.retryAt = received.Add(pause(s.failures, err))
 		s.failures++
+		s.retryAt = received.Add(pause(s.failures, err))
 	}
 	s.mu.Unlock()
 
@@ -269,20 +265,15 @@ func (s *TokenSource) end(err error) {
 	}
 }
 
-// pause returns how long to wait after a failed refresh. The failures are those
-// before it, in a row.
+// pause returns how long to wait after failed refreshes in a row, the last of which
+// returned err.
 func pause(failures int, err error) time.Duration {
-	const first, longest = 250 * time.Millisecond, 10 * time.Second
-	d := longest
-	if failures < 6 {
-		d = min(first<<failures, longest)
-	}
-	d -= rand.N(d / 4)
+	d := pacing.Spread(pacing.Pause(failures), 0.75, 1)
 	var e *auth.Error
 	if errors.As(err, &e) {
 		retryAfter := e.RetryAfter
 		if !errors.Is(err, auth.ErrRateLimited) {
-			retryAfter = min(retryAfter, time.Minute)
+			retryAfter = min(retryAfter, pacing.MaxRetryAfter)
 		}
 		d = max(d, retryAfter)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // gate stands before every refresh of the process. It bounds how many are on
@@ -90,7 +91,7 @@ func (g *gate) note(err error, now time.Time) {
 
 func (g *gate) noteLocked(err error, now time.Time) {
 	if errors.Is(err, auth.ErrRateLimited) {
-		wait := backoffMax
+		wait := pacing.Max
 		if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
 			wait = min(ae.RetryAfter, rateLimitMax)
 		}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // A session's access token is renewed by one state machine, whether the
@@ -48,11 +48,9 @@ const (
 	// the refresh that it has begun.
 	validPatience = time.Second
 
-	// backoffMin doubles with every failure up to backoffMax; a Retry-After is
-	// obeyed up to retryAfterMax, the end of a rate limit up to rateLimitMax.
-	backoffMin    = 250 * time.Millisecond
-	backoffMax    = 10 * time.Second
-	retryAfterMax = time.Minute
+	// retryAfterMax is the longest Retry-After that is obeyed, and rateLimitMax
+	// the longest rate limit.
+	retryAfterMax = pacing.MaxRetryAfter
 	rateLimitMax  = 15 * time.Minute
 
 	// maxTries bounds how often a request whose token an API has rejected waits
@@ -107,14 +105,10 @@ func (f *flight) hasLanded() bool {
 // still good until then.
 func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 	left := r.Pair.Expires.Sub(now)
-	before := k.cfg.RefreshBefore
-	if before == 0 {
-		// A share between 0.8 and 1, the same in every process.
-		jitter := 0.8 + 0.2*float64(r.ID[0])/255
-		before = time.Duration(jitter * float64(min(r.Pair.Life/10, time.Minute)))
-	}
-	// A token is never renewed in the first half of its life.
-	return left <= min(before, r.Pair.Life/2), left > 0
+	// The share spreads the refreshes of sessions that began together. It depends on
+	// the ID, so that it is the same in every process.
+	share := 0.8 + 0.2*float64(r.ID[0])/255
+	return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0
 }
 
 // Fresh returns r, or its successor, with an access token that is valid. Its
@@ -545,12 +539,7 @@ func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) 
 
 // backoff is the pause after the given number of failures in a row.
 func (k *Keeper) backoff(failures int, cause error) time.Duration {
-	wait := backoffMax
-	if shift := failures - 1; shift < 6 {
-		wait = min(backoffMin<<shift, backoffMax)
-	}
-	// Between 0.75 and 1.25 of it, so that sessions do not return in step.
-	wait = time.Duration((0.75 + 0.5*rand.Float64()) * float64(wait))
+	wait := pacing.Spread(pacing.Pause(failures), 0.75, 1.25)
 	if ae := (*auth.Error)(nil); errors.As(cause, &ae) {
 		wait = max(wait, min(ae.RetryAfter, retryAfterMax))
 	}
@@ -559,7 +548,7 @@ func (k *Keeper) backoff(failures int, cause error) time.Duration {
 
 // pause waits a little longer each time.
 func (k *Keeper) pause(ctx context.Context, d *time.Duration) {
-	_ = sleep(ctx, time.Duration((0.5+rand.Float64())*float64(*d)))
+	_ = sleep(ctx, pacing.Spread(*d, 0.5, 1.5))
 	*d = min(2**d, pollMax)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // revocation is the work that is left to do at the auth service for tokens that
@@ -145,7 +146,7 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 		return false
 	}
 	defer k.unwritten.Add(-1)
-	t := time.NewTimer(min(max(d, backoffMin), retryAfterMax))
+	t := time.NewTimer(min(max(d, pacing.Min), retryAfterMax))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -17,7 +17,7 @@ type floor struct{ packages, ours, others []string }
 // The floors of the house. Imports point downwards only. The first floor that a
 // package fits is its own; a new package gets its place here.
 var floors = []floor{
-	{[]string{"internal/nostore"}, nil, nil},
+	{[]string{"internal/nostore", "internal/pacing"}, nil, nil},
 	{[]string{"internal/testkit/scale"}, nil, nil},
 	{[]string{"store"}, nil, nil},
 	{[]string{"store/..."}, []string{"store", "store/internal/..."}, nil},
@@ -25,11 +25,11 @@ var floors = []floor{
 	{[]string{"internal/cache", "internal/cookies"}, nil, nil},
 	{[]string{"internal/seal"}, nil, []string{"github.com/gorilla/securecookie"}},
 	{[]string{"internal/guard"}, []string{"auth", "store"}, nil},
-	{[]string{"internal/keeper"}, []string{"auth", "internal/cache", "internal/guard", "internal/seal", "store"}, nil},
+	{[]string{"internal/keeper"}, []string{"auth", "internal/cache", "internal/guard", "internal/pacing", "internal/seal", "store"}, nil},
 	{[]string{""}, []string{"auth", "internal/cache", "internal/cookies", "internal/guard", "internal/keeper", "internal/nostore", "internal/seal", "store", "store/memstore"}, nil},
 	{[]string{"internal/testkit"}, []string{"", "auth", "store", "store/memstore"}, nil},
 	{[]string{"middleware"}, []string{"", "auth", "internal/nostore"}, nil},
-	{[]string{"synmetrix"}, []string{"auth"}, nil},
+	{[]string{"synmetrix"}, []string{"auth", "internal/pacing"}, nil},
 	{[]string{"authtest"}, nil, []string{"github.com/golang-jwt/jwt/v5", "github.com/pquerna/otp/...", "golang.org/x/crypto/bcrypt"}},
 	{[]string{"sessiontest"}, []string{"", "auth"}, []string{"github.com/golang-jwt/jwt/v5"}},
 	{[]string{"adapters/internal/adaptertest"}, []string{"", "auth", "authtest", "middleware", "sessiontest", "store/...", "synmetrix"}, []string{"github.com/pquerna/otp/..."}},
