@@ -92,8 +92,8 @@ func (s *settings) isAPI(r *http.Request) bool {
 // a guard around its login page by mistake, a redirect would be an endless loop.
 func (s *settings) isLogin(r *http.Request) bool { return addressOf(r).Path == s.loginPath }
 
-// hasLogin reports whether the app has a login page. Outside Sessions, where no
-// Manager says so, it assumes one.
+// hasLogin reports whether the app has a login page. Outside Sessions there is no
+// Manager to check, and hasLogin returns true.
 func (s *settings) hasLogin() bool {
 	return s.manager == nil || s.manager.HasLoginPage()
 }
@@ -106,9 +106,10 @@ func (s *settings) logNoLogin() {
 	})
 }
 
-// loginURL returns the address of the login page, as the browser sees it. After
-// the sign-in, a GET or HEAD request leads back to its own address, and any other
-// to the page with its form, as a browser can only return with a GET.
+// loginURL returns the address of the login page, as the browser sees it, with the
+// address to return to. For a GET or HEAD request that is the request's address.
+// For any other request it is the page that sent the form, because the browser
+// returns with a GET.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
 	if !isSafe(r) {
@@ -145,9 +146,9 @@ func sourceOf(r *http.Request) string {
 func (s *settings) homeURL() string { return s.base + s.home }
 
 // returnTo returns the address that the value of a return_to parameter leads to.
-// It returns the empty string if that is not a page of this app. Below a
-// BasePath another app may share the host, and could receive the user after the
-// sign-in with its own login form.
+// It returns the empty string if that is not a page of this app. If the app has a
+// BasePath, other apps may share the host, and a redirect to one of them could
+// lead to a forged login form.
 func (s *settings) returnTo(value string) string {
 	to := ReturnTo(value)
 	path, _, _ := strings.Cut(to, "?")

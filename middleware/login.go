@@ -93,7 +93,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 
 // credentials returns the fields of a login. If only the password is invalid, it
 // returns the e-mail address with the error: the form shows the address again.
-// Spaces around an address are typing errors. Those of a password belong to it.
+// Spaces around an address are typing errors. Spaces in a password are part of it.
 func credentials(in input) (email, password string, err error) {
 	if email, err = in.text("email"); err != nil {
 		return "", "", err
@@ -169,8 +169,8 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 	redirect(w, returnTo)
 }
 
-// signInError returns the error to refuse a sign-in with, for an error of the
-// Manager. During a sign-in some errors mean something else than elsewhere.
+// signInError translates an error of Manager.Login for Refuse. Some errors have
+// another meaning during a sign-in.
 func signInError(err error) error {
 	switch {
 	case errors.Is(err, session.ErrTooLarge):
@@ -192,8 +192,8 @@ func signInError(err error) error {
 	return err
 }
 
-// codeError is signInError for the second factor. A rejected code has a text of
-// its own. A rejected ticket has not: another code would not help.
+// codeError is signInError for the second factor. A rejected code has its own
+// text, which suggests another code. For a rejected ticket that would not help.
 func codeError(err error) error {
 	if errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrTicketRefused) &&
 		!errors.Is(err, session.ErrTooLarge) && !errors.Is(err, session.ErrSessionUnavailable) {

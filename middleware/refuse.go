@@ -126,8 +126,8 @@ func isSafe(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// isNavigation reports whether a browser shows the response in a window of its
-// own. Only then is a redirect to the login page useful. A script would follow
+// isNavigation reports whether a browser shows the response as a page in a window
+// or tab. Only then is a redirect to the login page useful. A script would follow
 // the redirect and get a page in place of a status, and a frame would show the
 // login page inside another page.
 func isNavigation(r *http.Request) bool {
