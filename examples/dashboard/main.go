@@ -60,33 +60,35 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	log := s.logger(stderr)
-	cfg := s.config()
-	cfg.Logger = log
-	if len(cfg.Keys) == 0 {
-		cfg.Keys = []session.SecretKey{session.GenerateKey()}
-	}
-
-	authURL := s.authURL
-	if authURL == "" {
+	if s.authURL == "" {
 		own, err := authtest.Start(authtest.Options{Accounts: seed.Accounts()})
 		if err != nil {
 			printError(stderr, err)
 			return 1
 		}
 		defer own.Close()
-		authURL = own.URL
+		s.ownAuth, s.authURL = true, own.URL
 	}
-	auth := synmetrix.NewClient(authURL, synmetrix.WithTimeout(s.authTimeout), synmetrix.WithLogger(log))
+	return runApp(ctx, s, log, stdout, stderr)
+}
+
+// runApp runs the app with an auth service at s.authURL. It returns the exit
+// status, like run.
+func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io.Writer) int {
+	auth := synmetrix.NewClient(s.authURL, synmetrix.WithTimeout(s.authTimeout), synmetrix.WithLogger(log))
 	defer auth.CloseIdleConnections()
-	cfg.Auth = auth
 	st, err := openStores(s, log)
 	if err != nil {
 		printError(stderr, err)
 		return 1
 	}
 	defer st.close()
-	cfg.Store, cfg.Coordinator = st.sessions, st.coordinator
 
+	cfg := s.config()
+	cfg.Auth, cfg.Store, cfg.Coordinator, cfg.Logger = auth, st.sessions, st.coordinator, log
+	if len(cfg.Keys) == 0 {
+		cfg.Keys = []session.SecretKey{session.GenerateKey()}
+	}
 	manager, err := session.New(cfg)
 	if err != nil {
 		printError(stderr, errors.New(fieldNames.Replace(err.Error())))
@@ -101,7 +103,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		printError(stderr, err)
 		return 1
 	}
-	if s.authURL == "" {
+	if s.ownAuth {
 		seed.Print(stdout)
 	}
 	if len(s.keys) == 0 {

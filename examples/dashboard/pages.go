@@ -57,7 +57,7 @@ func newPages(s settings, base string) *pages {
 		templates: t,
 		policy:    stylePolicy(t),
 		base:      base,
-		running:   running{s.framework, s.store.kind, runtime.Version(), s.authURL == "", time.Now()},
+		running:   running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, time.Now()},
 	}
 }
 

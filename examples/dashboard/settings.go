@@ -56,6 +56,7 @@ var variables = []struct {
 type settings struct {
 	addr        string
 	authURL     string // empty: start a service in this process
+	ownAuth     bool   // the service at authURL is in this process
 	framework   string
 	store       place
 	coordinator place
