@@ -22,8 +22,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "an expired token is served",
 			File: "refresh.go",
-			Old:  "return left <= min(before, r.Pair.Life/2), left > 0",
-			New:  "return left <= min(before, r.Pair.Life/2), true",
+			Old:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0",
+			New:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), true",
 		},
 		// 1. One flight, that belongs to no request.
 		{
