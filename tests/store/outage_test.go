@@ -70,7 +70,7 @@ func (d database) testLock(t *testing.T) {
 func (d database) testStartsBefore(t *testing.T) {
 	ctx := context.Background()
 	d.server.Stop()
-	s := d.store(t, d.open(t), sqlstore.Config{Timeout: time.Second})
+	s := d.store(t, d.open(t), sqlstore.Config{})
 	if err := s.Setup(ctx); err == nil {
 		t.Error("Setup without a server succeeded")
 	} else if wrong := (*sqlstore.SchemaError)(nil); errors.As(err, &wrong) {
@@ -116,7 +116,7 @@ const busy = 3 * time.Second
 // recovers by itself.
 func (d database) testRestart(t *testing.T) {
 	ctx := context.Background()
-	s := d.store(t, d.open(t), sqlstore.Config{Timeout: time.Second})
+	s := d.store(t, d.open(t), sqlstore.Config{Timeout: 5 * time.Second})
 	for name, end := range map[string]func(){"stopped": d.server.Stop, "killed": d.server.Kill} {
 		t.Run(name, func(t *testing.T) {
 			const workers = 6
@@ -202,11 +202,13 @@ func (d database) testNetwork(t *testing.T) {
 		{name: "corrupt now and then", fault: proxy.Fault{Corrupt: 0.0005}, lies: true},
 		{name: "corrupt", fault: proxy.Fault{Corrupt: 0.02}, lies: true},
 	}
-	s := d.store(t, d.open(t), sqlstore.Config{Timeout: timeout})
+	table := dbtest.Table()
+	s := d.store(t, d.open(t), sqlstore.Config{Table: table, Timeout: timeout})
+	patient := d.store(t, d.open(t), sqlstore.Config{Table: table})
 	const keys = 8
 	var last [keys]atomic.Int64 // the last number acknowledged
 	for i := range keys {
-		if err := s.Put(context.Background(), owned(i, 0), 0); err != nil {
+		if err := patient.Put(context.Background(), owned(i, 0), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
