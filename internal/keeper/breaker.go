@@ -10,44 +10,53 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// A store that does not answer would have every request wait for its time-out.
-// So after a few failures in a row that had to be waited for the breaker
-// answers for it, and lets only one call in a while through to see whether it
-// is back. A probe that hangs does not keep the next from being made.
 const (
+	// breakAfter is how many slow failures in a row stop calls of the store.
 	breakAfter = 3
-	breakSlow  = 100 * time.Millisecond // a store that fails at once may be asked by all
+
+	// breakSlow is how long a failure lasts that counts. A store that fails at
+	// once delays no request, so the breaker lets all calls through.
+	breakSlow = 100 * time.Millisecond
+
+	// probeEvery is the pause between two probes.
 	probeEvery = 500 * time.Millisecond
 )
 
-// errBroken is the breaker's answer; it wraps the store's last.
-var errBroken = errors.New("store has not answered, and is not asked again yet")
+// errBroken is the breaker's error for a call that it has not let through. It
+// wraps the last error of the store.
+var errBroken = errors.New("store does not respond")
 
+// breaker is a store that stops calling the store behind it while that does not
+// respond. Without it each request would wait for StoreTimeout.
+//
+// While calls are stopped, the breaker lets one through every probeEvery, to see
+// whether the store responds again. It does not wait for the response to a probe
+// before the next one: a probe may hang on a dead connection.
 type breaker struct {
 	store   store.Store
 	outages *outages
 
 	mu       sync.Mutex
-	failures int // in a row
-	last     error
-	probeAt  time.Time // when one may ask again
+	failures int       // slow ones, in a row
+	last     error     // of the store
+	probeAt  time.Time // when the next probe may be made
 }
 
 var _ store.Store = (*breaker)(nil)
 
-// call asks the store, if it may be asked.
-func (b *breaker) call(ctx context.Context, ask func() error) error {
-	if err := b.mayAsk(); err != nil {
+// do makes a call of the store, if the breaker lets it through.
+func (b *breaker) do(ctx context.Context, call func() error) error {
+	if err := b.allow(); err != nil {
 		return err
 	}
 	start := time.Now()
-	err := ask()
+	err := call()
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
-		b.answered()
+		b.responded()
 		b.outages.worked()
 	case errors.Is(ctx.Err(), context.Canceled):
-		// Nobody has waited for the answer: it says nothing of the store.
+		// The caller has stopped waiting. This says nothing about the store.
 	default:
 		b.outages.failed()
 		if time.Since(start) >= breakSlow {
@@ -57,7 +66,8 @@ func (b *breaker) call(ctx context.Context, ask func() error) error {
 	return err
 }
 
-func (b *breaker) mayAsk() error {
+// allow returns an error if the store must not be called now.
+func (b *breaker) allow() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failures < breakAfter {
@@ -67,11 +77,11 @@ func (b *breaker) mayAsk() error {
 	if now.Before(b.probeAt) {
 		return fmt.Errorf("%w: %w", errBroken, b.last)
 	}
-	b.probeAt = now.Add(probeEvery)
+	b.probeAt = now.Add(probeEvery) // this call is the probe
 	return nil
 }
 
-func (b *breaker) answered() {
+func (b *breaker) responded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures, b.last = 0, nil
@@ -87,19 +97,19 @@ func (b *breaker) failed(err error) {
 }
 
 func (b *breaker) Get(ctx context.Context, key string) (rec store.Record, err error) {
-	err = b.call(ctx, func() error { rec, err = b.store.Get(ctx, key); return err })
+	err = b.do(ctx, func() error { rec, err = b.store.Get(ctx, key); return err })
 	return rec, err
 }
 
 func (b *breaker) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	return b.call(ctx, func() error { return b.store.Put(ctx, rec, prev) })
+	return b.do(ctx, func() error { return b.store.Put(ctx, rec, prev) })
 }
 
 func (b *breaker) Delete(ctx context.Context, key string) error {
-	return b.call(ctx, func() error { return b.store.Delete(ctx, key) })
+	return b.do(ctx, func() error { return b.store.Delete(ctx, key) })
 }
 
 func (b *breaker) List(ctx context.Context, owner string) (recs []store.Record, err error) {
-	err = b.call(ctx, func() error { recs, err = b.store.List(ctx, owner); return err })
+	err = b.do(ctx, func() error { recs, err = b.store.List(ctx, owner); return err })
 	return recs, err
 }

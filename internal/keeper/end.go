@@ -10,19 +10,22 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// The end of a session is final.
+// The end of a session is final (rule 7).
 //
-//  1. First the record is marked as ended. The mark of a cookie session stays
-//     until the end of the session's lifetime, since copies of its cookies may
-//     be of any generation, and the coordinator may have forgotten the newest.
-//     No later write revives a marked record.
-//  2. Then the tokens are revoked at the auth service. The mark keeps them, and
-//     whether the service must end all sessions of the user, until the service
-//     has done so. A failed attempt is repeated after a pause that the mark
-//     holds, so that all processes and requests together make one attempt.
-//  3. A refresh that is under way at the end leaves its new tokens in the mark.
+//  1. First the record is replaced by a mark that says why the session has
+//     ended. No later write revives a session with a mark. The mark of a cookie
+//     session stays until the end of the session's lifetime: copies of its
+//     cookies may be of any generation, and the coordinator may have lost the
+//     newest.
+//  2. Then the tokens are revoked at the auth service (rule 8); see revoke.go.
+//     The mark keeps them until the service has revoked them. It also notes
+//     whether the service must end all sessions of the user. A failed attempt is
+//     retried after a pause that is in the mark, so that all processes and
+//     requests together make one attempt at a time.
+//  3. A refresh that is under way adds its new tokens to the mark.
 
-// Reason says why a session has ended. Its text is stable: it stands in logs.
+// Reason says why a session has ended. Operators search logs for its text, so the
+// text does not change.
 type Reason string
 
 const (
@@ -34,72 +37,76 @@ const (
 	endedByOtherUser    Reason = "refresh_other_user"
 	endedByIdleTimeout  Reason = "idle_timeout"
 	endedByLifetime     Reason = "lifetime"
-	endedByStore        Reason = "revoked" // the store has no record of it any more
+	endedByStore        Reason = "revoked" // the store has no record of the session
 	EndedBeforeDelivery Reason = "login_not_delivered"
 )
 
-// reasons are all of them. A mark holds a reason by its index here: new ones are
-// added at the end.
+// reasons lists all reasons. A mark encodes a reason as its index here, so new
+// reasons are added at the end.
 var reasons = []Reason{
 	EndedByLogout, EndedByLogoutAll, EndedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
 	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery,
 }
 
-// ByBrowser reports whether the session ended at a request of its own browser,
-// and the response deleted or replaced its cookies. Late requests that still
-// carry those must not touch the cookies that the browser has by then, which
-// may be of another user's session.
+// ByBrowser reports whether a request of the session's own browser has ended it.
+// The response to that request has deleted or replaced the session's cookies. The
+// responses to late requests must leave the browser's cookies as they are: they
+// may belong to the next session, of another user.
 func (why Reason) ByBrowser() bool {
 	return why == EndedByLogout || why == EndedByLogoutAll || why == EndedByLogin
 }
 
-// byService reports whether the auth service has no refresh token of the session
-// any more.
+// byService reports whether the service has rejected the session's refresh token.
+// Then nothing is left to revoke.
 func (why Reason) byService() bool {
 	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
 }
 
-// unrevoked reports whether the mark has tokens whose revocation may be tried
-// now.
+// unrevoked reports whether the mark has tokens that are not revoked, and the
+// pause after the last attempt has ended.
 func (e *Error) unrevoked(now time.Time) bool {
 	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
-// ErrIncomplete is returned by [Keeper.End] where the session has ended, and the
+// ErrIncomplete is returned by [Keeper.End] if the session has ended, and the
 // auth service has not confirmed the end of the user's other sessions.
-var ErrIncomplete = errors.New("other sessions of the user may live on")
+var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 
-// End ends the session of which rec is a state, and all of its user's if all is
-// set. It revokes the tokens, for which it waits a little while. For a session
-// that had ended before, the error is an [*Error]. After any other error except
-// [ErrIncomplete] the session may live; that error has not been reported.
-func (k *Keeper) End(ctx context.Context, rec *Record, why Reason, all bool) error {
+// End ends the session of which r is a state. If all is set, it ends all sessions
+// of the user. It revokes the tokens and waits a few seconds for that, except
+// after a login, whose response does not depend on it.
+//
+// If the session had ended before, the error is an [*Error]. After any other error
+// except [ErrIncomplete] the session may not have ended, and End has not reported
+// the error.
+func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error {
+	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
-	l := k.ledger(rec)
+	l := k.ledger(r)
 	if all && k.cfg.Stored {
-		// The others first: if one of them cannot be ended, this one is not
-		// ended either, and its user can try again.
-		now, err := l.read(ctx)
+		// The other sessions first. If one of them cannot be ended, this session
+		// stays, and the user can try again.
+		newest, err := l.read(ctx)
 		if err != nil {
 			return err
 		}
-		if err := k.endOthers(ctx, now.UserID, l.key); err != nil {
+		if err := k.endOthers(ctx, newest.UserID, l.key); err != nil {
 			return err
 		}
 	}
-	last, err := l.end(ctx, why, all, nil)
+	mark, err := l.end(ctx, why, all, nil)
 	var ended *Error
 	switch {
 	case err == nil:
-		k.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
 	case errors.As(err, &ended) && ended.mark != nil:
-		// By another request, or by one of this process whose response was lost:
-		// there may be tokens left.
-		last = ended.mark
+		// Another request was faster, or an earlier write of this one was made and
+		// its response lost. The mark may have tokens that are not revoked.
+		mark = ended.mark
 	default:
 		return err
 	}
-	rev := k.revokeEnded(l, last, all, ended == nil)
+	rev := k.revokeEnded(l, mark, all, ended == nil)
 	if why != EndedByLogin {
 		waitFor(rev.tried, 2*logoutPatience)
 	}
@@ -112,23 +119,25 @@ func (k *Keeper) End(ctx context.Context, rec *Record, why Reason, all bool) err
 	return nil
 }
 
-// expire ends a session that has reached its idle timeout or its lifetime.
-// Where the store does not respond the session is refused all the same, by the
-// clock, and the next request ends it.
+// expire ends a session that has reached its idle timeout or its lifetime. If the
+// store does not respond, the session is not accepted either, because the clock
+// decides that. The next request tries again to end it.
 func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) {
 	ctx = context.WithoutCancel(ctx)
-	last, err := l.end(ctx, why, false, nil)
+	mark, err := l.end(ctx, why, false, nil)
 	if err != nil {
 		return
 	}
-	k.event(ctx, slog.LevelInfo, last, Event{Name: EventSessionEnded, Reason: string(why)})
-	k.revokeEnded(l, last, false, true)
+	k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
+	k.revokeEnded(l, mark, false, true)
 }
 
-// endOthers deletes the stored sessions of a user except one. Only the browser
-// of a session can open its tokens: the service ends those sessions by way of
-// the session that is kept.
+// endOthers deletes the stored sessions of a user except one. It cannot revoke
+// their tokens, which only their own browsers' cookies can open. The service ends
+// those sessions when the remaining one is logged out with all set.
 func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
+	// A record's owner is a hash keyed with the secret that the record was written
+	// with, which may be an older one.
 	for _, s := range k.cfg.Secrets {
 		listCtx, cancel := context.WithTimeout(ctx, k.cfg.StoreTimeout)
 		records, err := k.store.List(listCtx, s.Owner(userID))
@@ -153,23 +162,23 @@ func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
 	return nil
 }
 
-// Undelivered ends a session whose cookies no browser will ever have. If the
-// store does not accept the end, the tokens at least are revoked.
-func (k *Keeper) Undelivered(ctx context.Context, rec *Record) {
+// Undelivered ends a new session whose cookies did not reach the browser. No
+// request can ever use it. If the store fails, Undelivered revokes the tokens.
+func (k *Keeper) Undelivered(ctx context.Context, r *Record) {
 	k.background(func() {
-		if k.End(ctx, rec, EndedBeforeDelivery, false) != nil {
-			k.revokeTokens(rec.Pair.Tokens, true)
+		if k.End(ctx, r, EndedBeforeDelivery, false) != nil {
+			k.revokeTokens(r.Pair.Tokens, true)
 		}
 	})
 }
 
-// end marks the session as ended and returns the mark, which holds the tokens
-// that are left to revoke, and the first attempt to do so. A check that returns
-// an error stops it.
+// end replaces the record by a mark and returns it. The mark has the tokens that
+// are left to revoke, and says that this process makes the first attempt to do so.
+// If check returns an error, end writes nothing and returns that error.
 func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Record) error) (*Record, error) {
 	var full bool
 	var tokens auth.Tokens
-	mark := func(r *Record) error {
+	change := func(r *Record) error {
 		if check != nil {
 			if err := check(r); err != nil {
 				return err
@@ -187,11 +196,12 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		}
 		return nil
 	}
-	last, err := l.update(ctx, mark)
+	mark, err := l.update(ctx, change)
 	if errors.Is(err, store.ErrFull) {
-		// There is no room for the tokens, and always for a mark without them.
+		// A full coordinator has no room for the tokens. It always has room for a
+		// mark without tokens (rule 7).
 		full = true
-		last, err = l.update(ctx, mark)
+		mark, err = l.update(ctx, change)
 	}
 	if err != nil {
 		return nil, err
@@ -201,15 +211,15 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		l.forget(ctx, why)
 	}
 	if full {
-		last = last.Clone()
-		last.Pair.Tokens = tokens // only this process has them
+		mark = mark.Clone()
+		mark.Pair.Tokens = tokens // only this process has them
 	}
-	return last, nil
+	return mark, nil
 }
 
-// forget deletes the mark of a stored session, whose absence says the same,
-// unless late requests have to see why the session has ended. A failure costs
-// nothing but space.
+// forget deletes the mark of a stored session that has no tokens. Without a record
+// the session has ended, too. The mark stays if late requests need to see why the
+// session has ended. A failure only costs space until the mark expires.
 func (l *ledger) forget(ctx context.Context, why Reason) {
 	if l.base != nil || why.ByBrowser() {
 		return

@@ -11,44 +11,57 @@ import (
 	"github.com/synmetrix/session/internal/pacing"
 )
 
-// gate stands before every refresh of the process. It bounds how many are on
-// the wire, and closes for all sessions when the service limits the rate of
-// this client: until the service's own reset, and then for all but one, whose
-// answer opens or closes it again.
+const (
+	// maxFlights limits how many refreshes of all sessions wait for the service
+	// at one time (rule 2).
+	maxFlights = 64
+
+	// rateLimitMax is the longest rate limit of the service that is obeyed.
+	rateLimitMax = 15 * time.Minute
+)
+
+// gate limits the calls of this process to the auth service. A call needs a slot.
+//
+// After a 429 response the gate closes for all sessions until the service's rate
+// limit resets. Then it opens for one call, the probe. The response to the probe
+// opens the gate for all calls, or closes it again (rule 9). Without the probe all
+// waiting sessions would call at once and hit the limit again.
 type gate struct {
 	slots chan struct{}
 
 	mu      sync.Mutex
-	limited bool      // the last answer that counts was a 429
-	until   time.Time // when the limit is said to end
-	probing bool
+	limited bool      // the last response that counts was a 429
+	until   time.Time // when the service's rate limit resets
+	probing bool      // a probe is under way
 }
 
 func newGate() *gate { return &gate{slots: make(chan struct{}, maxFlights)} }
 
-// closedFor is how long the gate will stay closed.
+// closedFor returns how much longer the gate is closed.
 func (g *gate) closedFor(now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.limited {
 		return 0
 	}
-	// A clock that was set back holds nobody off for longer than a limit may last.
+	// If the clock was set back, until is too far away.
 	return max(min(g.until.Sub(now), rateLimitMax), 0)
 }
 
-// enter waits for a slot, patiently, and returns what to call with the
-// refresh's error. Its own error means that nothing may be sent.
+// enter waits up to patience for a slot. The caller may then make its call, and
+// calls leave with the error of the call, or with errNotSent. If enter returns an
+// error, the caller must not call the service.
 func (g *gate) enter(ctx context.Context, patience time.Duration, now func() time.Time) (leave func(error), err error) {
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
 	case g.slots <- struct{}{}:
 	case <-t.C:
-		return nil, fmt.Errorf("%w: %d refreshes are waiting for it", auth.ErrUnavailable, maxFlights)
+		return nil, fmt.Errorf("%w: %d calls wait for a response", auth.ErrUnavailable, maxFlights)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", auth.ErrUnavailable, ctx.Err())
 	}
+	// The gate may have closed while the caller waited for the slot.
 	if wait := g.closedFor(now()); wait > 0 {
 		<-g.slots
 		return nil, &auth.Error{Op: "refresh", RetryAfter: wait, Err: rateLimited}
@@ -68,7 +81,7 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 
 var rateLimited = errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 
-// errNotSent is for leave: the service has not been asked.
+// errNotSent is passed to leave if the caller has not called the service.
 var errNotSent = errors.New("not sent")
 
 func (g *gate) leave(err error, probe bool, now time.Time) {
@@ -76,13 +89,14 @@ func (g *gate) leave(err error, probe bool, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if probe {
+		// A probe that was not sent has tested nothing: the next call is the probe.
 		g.probing, g.limited = false, errors.Is(err, errNotSent)
 	}
 	g.noteLocked(err, now)
 }
 
-// note closes the gate if a call of another kind has hit the limit: it counts
-// them all.
+// note closes the gate if err is a rate limit. Calls that did not pass through
+// the gate, such as logins, count against the same limit.
 func (g *gate) note(err error, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

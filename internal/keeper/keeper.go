@@ -1,13 +1,25 @@
-// Package keeper keeps sessions alive: it holds their records, refreshes their
-// tokens once for any number of requests and processes, ends them for good and
-// revokes what is left. It knows nothing of HTTP, cookies or an app's handlers.
+// Package keeper keeps sessions alive. It holds their records, refreshes their
+// tokens once for any number of requests and processes, ends sessions for good
+// and revokes their tokens. It knows nothing about HTTP, cookies or handlers.
 //
+// docs/protocol.md describes the protocol. "Rule 3" in a comment of this package
+// is rule 3 of that page. A reader who follows a refresh starts at Renew in
+// refresh.go and reads downwards.
+//
+//   - keeper.go: the Keeper, its configuration, events and errors
 //   - record.go: the state of a session, and its encoding
+//   - tokens.go: the tokens of a session, and their claims
+//   - load.go: the newest state for a request; late requests
 //   - ledger.go: reads and swaps of one session's record
-//   - refresh.go: flights, and what a response of the auth service means
-//   - lease.go: the right to refresh among several processes
-//   - gate.go: how many refreshes are on the wire, and rate limits
-//   - end.go, revoke.go: the mark of an ended session, and its tokens
+//   - refresh.go: flights, from the request to the call of the auth service
+//   - response.go: what the response of the auth service means for the session
+//   - backoff.go: when a token is due, and the pauses after failures
+//   - lease.go: the right to refresh among several processes, and take-overs
+//   - gate.go: the number of concurrent refreshes, and rate limits
+//   - end.go: the end of a session, and its mark
+//   - revoke.go: the tokens that are left after the end
+//   - lifetime.go: timeouts, and how long a store keeps a record
+//   - watch.go: waiting for the end of a session
 //   - breaker.go, outage.go: a store that does not respond
 package keeper
 
@@ -27,39 +39,70 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Config is what a Keeper works with. Every field is required, except Claims.
+// Config configures a Keeper. All fields are required, except Claims.
 type Config struct {
-	// Store keeps the sessions or, if Stored is false, what cookie sessions need.
-	// Private says that it is this process's own memory: its records are not
-	// sealed, and no other process can have a hand in them.
-	Store           store.Store
-	Stored, Private bool
+	// Store keeps records.
+	Store store.Store
 
-	Auth    auth.Service
-	Claims  auth.ClaimNames
-	Secrets []seal.Secret // the newest first
+	// Stored says that Store keeps the sessions themselves. Otherwise the
+	// sessions are in cookies, and Store is their coordinator.
+	Stored bool
 
-	AuthTimeout, Grace, IdleTimeout, Lifetime, RefreshBefore, StoreTimeout time.Duration
+	// Private says that Store is the memory of this process. Its records are not
+	// sealed, and no other process can write to it.
+	Private bool
 
-	CacheBytes int // of decoded records
+	// Auth is the auth service that issues the tokens.
+	Auth auth.Service
 
+	// Claims names the claims of access tokens.
+	Claims auth.ClaimNames
+
+	// Secrets seal the records. The first one seals, and all of them open.
+	Secrets []seal.Secret
+
+	// AuthTimeout is how long a request waits for the auth service.
+	AuthTimeout time.Duration
+
+	// Grace is how long late requests with an older cookie are served after the
+	// browser has sent the newest.
+	Grace time.Duration
+
+	// IdleTimeout ends a session that was not used for so long, and Lifetime one
+	// that began so long ago.
+	IdleTimeout, Lifetime time.Duration
+
+	// RefreshBefore is how long before its expiry an access token is due for
+	// refresh. The zero value selects a part of the token's life; see
+	// [Keeper.Due].
+	RefreshBefore time.Duration
+
+	// StoreTimeout limits each call of Store.
+	StoreTimeout time.Duration
+
+	// CacheBytes is how much memory decoded records may use.
+	CacheBytes int
+
+	// Now returns the current time. Waits and leases use the clock of the system.
 	Now func() time.Time
-	Log *slog.Logger // of panics in code of the app
 
-	// Event is told what happens to sessions. r is a state of the session, nil if
-	// the event is about none.
+	// Log receives panics in code of the app. They are not events.
+	Log *slog.Logger
+
+	// Event receives what happens to sessions. r is a state of the session, or
+	// nil if the event is about no session.
 	Event func(ctx context.Context, level slog.Level, r *Record, e Event)
 }
 
-// Event is something that happened to a session.
+// Event is something that has happened to a session.
 type Event struct {
 	Name       string
-	Reason     string
-	RetryAfter time.Duration
-	Err        error
+	Reason     string        // why the session has ended, for EventSessionEnded
+	RetryAfter time.Duration // how long until the next attempt, 0 if there is none
+	Err        error         // the cause, nil if there is none
 }
 
-// The names of events.
+// The names of events. docs/events.md describes them.
 const (
 	EventClaimsUnreadable   = "claims_unreadable"
 	EventRecordCorrupt      = "record_corrupt"
@@ -73,19 +116,18 @@ const (
 	EventTokensUnwritten    = "tokens_unwritten"
 )
 
-// Error is why a session cannot be used: it has ended, or it is unavailable.
+// Error says why a session cannot be used: it has ended, or it is unavailable.
 type Error struct {
 	// Ended is why the session has ended, empty if it has not.
 	Ended Reason
 
-	// RetryAfter is when a session that is unavailable may be available again, 0
-	// if that is not known.
+	// RetryAfter is how long a session is unavailable at least, 0 if unknown.
 	RetryAfter time.Duration
 
 	// Err is why the session is unavailable.
 	Err error
 
-	mark *Record // of the end, nil where there is none
+	mark *Record // the mark of the ended session, nil if it has none
 }
 
 func (e *Error) Error() string {
@@ -101,36 +143,36 @@ func (e *Error) Unwrap() error { return e.Err }
 // isEnded reports whether err says that the session has ended.
 func isEnded(err error) bool {
 	if err == nil {
-		return false // and nothing is allocated
+		return false // errors.As would allocate
 	}
 	var e *Error
 	return errors.As(err, &e) && e.Ended != ""
 }
 
-// ErrShutdown is in the errors of a Keeper that was shut down.
+// ErrShutdown is wrapped by the errors of a Keeper that was shut down.
 var ErrShutdown = errors.New("shut down")
 
-// Keeper keeps sessions. Make one with [New]; its methods are safe for concurrent
-// use. No lock of it is held over a call of the store, the auth service, Event
-// or Log.
+// Keeper keeps sessions. Create one with [New]. Its methods are safe for
+// concurrent use. They hold no lock while they call the store, the auth service,
+// Config.Event or Config.Log: that code may be slow, or call the Keeper.
 type Keeper struct {
 	cfg     Config
 	auth    guard.Auth
 	store   store.Store
-	self    attempt // names this process in records
+	self    sender // names this process in records
 	records *cache.Cache[string, *Record]
 
-	ctx       context.Context // of all that outlives a request
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	gate      *gate
-	unwritten atomic.Int64 // what waits for the store, or for the service
-	endings   endings
-	outages   outages // of the store
+	ctx     context.Context // for work that continues after its request
+	cancel  context.CancelFunc
+	running sync.WaitGroup // work that Shutdown waits for
+	gate    *gate
+	waiting atomic.Int64 // tokens that wait for the store or the service
+	endings endings
+	outages outages // of the store
 
 	mu          sync.Mutex
-	closed      bool
-	stopping    chan struct{}          // closed with it
+	closed      bool                   // Shutdown was called
+	stopping    chan struct{}          // closed when closed is set
 	flights     map[string]*flight     // by the key of the record
 	revocations map[string]*revocation // by the key of the record
 }
@@ -141,7 +183,7 @@ func New(cfg Config) *Keeper {
 		cfg:         cfg,
 		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log},
 		store:       cfg.Store,
-		self:        attempt(max(newVersion(), 2)),
+		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
 		records:     cache.New[string, *Record](cfg.CacheBytes, cfg.CacheBytes/32),
 		gate:        newGate(),
 		stopping:    make(chan struct{}),
@@ -150,6 +192,7 @@ func New(cfg Config) *Keeper {
 	}
 	k.outages.now = cfg.Now
 	if !cfg.Private {
+		// The memory of the process neither panics nor fails to respond.
 		k.store = &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, outages: &k.outages}
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
@@ -162,168 +205,14 @@ func (k *Keeper) event(ctx context.Context, level slog.Level, r *Record, e Event
 	k.cfg.Event(ctx, level, r, e)
 }
 
-// Load returns the state of a session as it is now. r is the state that its
-// cookies say. The error is an [*Error] if the session has ended; after any other
-// error, which has not been reported, it is unknown whether it has. down is the
-// error of a coordinator that is not needed to load the session. It has not
-// been reported either.
-func (k *Keeper) Load(ctx context.Context, r *Record) (now *Record, down, err error) {
-	l := k.ledger(r)
-	now, err = l.read(ctx)
-	switch {
-	case isEnded(err):
-		k.resumeRevocation(l, err)
-		return nil, nil, err
-	case err != nil && k.cfg.Stored:
-		return nil, nil, err
-	case err != nil:
-		// The cookies alone tell whose session it is. Only the coordinator knows
-		// whether it was ended, or its tokens refreshed, elsewhere.
-		now, down = r, err
-	case now == l.base:
-		now = r
-	case !k.cfg.Stored:
-		if now.version != 0 && now.Pair.Gen == r.Pair.Gen && !now.shown && !now.busy() {
-			k.acknowledge(ctx, l, now)
-		}
-		// The coordinator has no values; those are in the state cookie.
-		c := *now
-		c.Values, c.LastSeen = r.Values, r.LastSeen
-		now = &c
-	}
-	if why := k.expired(now); why != "" {
-		k.expire(ctx, l, why)
-		return nil, down, &Error{Ended: why}
-	}
-	return now, down, nil
-}
-
-// acknowledge notes that a browser has shown the newest generation: late
-// requests with the one before may come for Config.Grace longer.
-func (k *Keeper) acknowledge(ctx context.Context, l *ledger, r *Record) {
-	_, _ = l.update(ctx, func(q *Record) error {
-		if q.version == 0 || q.Pair.Gen != r.Pair.Gen || q.shown || q.busy() {
-			return errChanged
-		}
-		q.shown = true
-		return nil
-	})
-}
-
-// Newest returns the newest tokens of a session, nil if only its cookies have
-// them. It reads what other requests and processes have written. Its errors are
-// those of Load.
-func (k *Keeper) Newest(ctx context.Context, r *Record) (*Record, error) {
-	l := k.ledger(r)
-	now, err := l.read(ctx)
-	if now == l.base {
-		now = nil
-	}
-	return now, err
-}
-
-// Create stores a new session. A cookie session has nothing to store.
-func (k *Keeper) Create(ctx context.Context, r *Record) error {
-	if !k.cfg.Stored {
-		return nil
-	}
-	r.version = newVersion()
-	l := k.ledger(r)
-	ctx = context.WithoutCancel(ctx)
-	err := l.put(ctx, r, 0)
-	if err != nil {
-		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
-			return nil
-		}
-		return k.Report(ctx, r, err)
-	}
-	return nil
-}
-
-// Update applies change to the newest state of a stored session and stores it.
-// It returns the error of change, an [*Error] if the session has ended, or an
-// error that has not been reported. change may be called several times.
-func (k *Keeper) Update(ctx context.Context, r *Record, change func(*Record) error) (*Record, error) {
-	return k.ledger(r).update(ctx, change)
-}
-
-// Report reports that the store did not respond, or not with the record, and
-// returns the error for requests.
-func (k *Keeper) Report(ctx context.Context, r *Record, err error) error {
-	name := EventStoreUnavailable
-	if errors.Is(err, errCorrupt) {
-		name = EventRecordCorrupt
-	}
-	if !errors.Is(err, context.Canceled) {
-		k.event(ctx, slog.LevelError, r, Event{Name: name, Err: err})
-	}
-	return &Error{RetryAfter: time.Second, Err: err}
-}
-
-// RateLimited notes that a call of the auth service has failed, which stops
-// refreshes if it was for a rate limit: the service counts all calls.
+// RateLimited notes the error of a call that another part of the program has made
+// to the auth service. A rate limit stops refreshes, too: the service counts all
+// calls together (rule 9).
 func (k *Keeper) RateLimited(err error) { k.gate.note(err, k.now()) }
 
-// EndOf is when a session ends unless its user comes back.
-func (k *Keeper) EndOf(r *Record) time.Time {
-	return earlier(r.Created.Add(k.cfg.Lifetime), r.LastSeen.Add(k.cfg.IdleTimeout))
-}
-
-func (k *Keeper) expired(r *Record) Reason {
-	now := k.now()
-	switch idle := r.LastSeen.Add(k.cfg.IdleTimeout); {
-	case !now.Before(r.Created.Add(k.cfg.Lifetime)):
-		return endedByLifetime
-	case !now.Before(idle) && !now.Before(idle.Add(k.uncounted(r))):
-		return endedByIdleTimeout
-	}
-	return ""
-}
-
-// uncounted is how much of the time since a session was last seen does not count
-// as idle, because its store was down. A cookie session notes its use all the
-// same.
-func (k *Keeper) uncounted(r *Record) time.Duration {
-	if !k.cfg.Stored {
-		return 0
-	}
-	return min(k.outages.since(r.LastSeen), k.outageSlack())
-}
-
-// watchEvery is how often Watch looks for the end of a session in its store.
-const watchEvery = 2 * time.Second
-
-// Watch waits for the end of a session and returns true, or false when ctx is
-// done.
-func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
-	here, stop := k.endings.wait(r.Key)
-	defer stop()
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		now, err := k.ledger(r).read(ctx)
-		if isEnded(err) {
-			return true
-		}
-		if err == nil && k.cfg.Stored {
-			r = now // the idle timeout moves when the user comes back
-		}
-		if why := k.expired(r); why == endedByLifetime || why != "" && k.cfg.Stored {
-			return true
-		}
-		select {
-		case <-here:
-			return true
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-}
-
-// Shutdown waits until all flights have landed and new tokens are written, or
-// until ctx is done; then it returns ctx's error and gives up. Nothing is
-// refreshed after it.
+// Shutdown waits until all flights have landed and new tokens are written. If ctx
+// is done before that, Shutdown gives up and returns the error of ctx. The Keeper
+// refreshes no session after Shutdown was called.
 func (k *Keeper) Shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	if !k.closed {

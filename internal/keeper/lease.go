@@ -7,70 +7,80 @@ import (
 )
 
 // A process may send a session's refresh token only while it holds the lease in
-// the session's record. It renews the lease while the call runs, and with every
-// other write to the record. Other processes take over a lease in two steps:
+// the session's record (rule 2). It renews the lease while the call runs, and
+// with every other write to the record. Another process takes a lease over in
+// two steps (rule 3):
 //
-//  1. They see the same lease unchanged for leaseTime, by their own monotonic
-//     clock and in minReads reads, each begun after the one before had ended and
-//     none of them slow. A store error begins the watch anew.
-//  2. They write a claim. Whoever holds the lease finds the claim at its next
-//     renewal and takes the lease back. Only when the claim has stood for
-//     claimWrites quick writes, claimPause apart, is the holder taken for dead:
-//     silence proves nothing to a process whose own writes do not get through.
+//  1. It watches the lease. The lease must be unchanged for leaseTime on this
+//     process's own monotonic clock, in at least minReads reads, each begun
+//     after the one before had ended and none of them slow. A store error
+//     restarts the watch. The wall clocks of machines are never compared.
+//  2. It writes a claim. If the holder is alive, it finds the claim at its next
+//     renewal and takes the lease back. The claim becomes the lease after
+//     claimWrites writes, claimPause apart, the last of them quick.
 //
-// A process that was paused for longer than leaseTime must not send the token.
+// The second step is needed because a silent holder may be alive, with its
+// renewals stuck in a store whose reads still work. Quick writes of the claim
+// prove that the store accepts writes, so the holder's would come through too.
 const (
 	leaseTime = 3 * time.Second
 	leaseBeat = time.Second
 
-	// claimPause lies between two writes of a claim: the claim stands for longer
-	// than the holder takes for a renewal.
+	// claimPause is the pause between two writes of a claim. With claimWrites of
+	// them the claim stands longer than the holder needs for a renewal.
 	claimPause = 3 * leaseBeat / 4
 
-	// takeOverTime is how long a take-over takes where the store is quick.
+	// takeOverTime is how long a take-over lasts if the store is quick.
 	takeOverTime = 2*leaseTime + claimWrites*claimPause
 
 	minReads    = 8
 	claimWrites = 3
 
-	// slowCall is how long a read or a write of the record may take to count.
+	// slowCall is how long a read or a write of the record may last to count.
 	slowCall = 500 * time.Millisecond
 )
 
-// silence is the watch over a lease that another process holds.
-type silence struct {
+// leaseWatch watches a lease that another process holds.
+type leaseWatch struct {
 	lease lease
-	since time.Time // when the lease was first seen,
-	quick time.Time // and from when all reads have been quick
-	reads int       // since then
+	since time.Time // when the lease was first seen
+	quick time.Time // since when all reads have been quick
+	reads int       // the number of reads since quick
 }
 
-// observe notes what a read that took so long has seen.
-func (s *silence) observe(l lease, took time.Duration) {
+// observe notes a read that returned the lease l and lasted took.
+func (w *leaseWatch) observe(l lease, took time.Duration) {
 	switch {
-	case l != s.lease || s.since.IsZero():
+	case l != w.lease || w.since.IsZero():
 		now := time.Now()
-		*s = silence{lease: l, since: now, quick: now}
+		*w = leaseWatch{lease: l, since: now, quick: now}
 	case took > slowCall:
-		s.quick, s.reads = time.Now(), 0
+		// While the store is slow, the holder's renewals may be late, too.
+		w.quick, w.reads = time.Now(), 0
 	default:
-		s.reads++
+		w.reads++
 	}
 }
 
-// long reports whether the holder may be dead.
-func (s *silence) long() bool { return s.reads >= minReads && time.Since(s.quick) >= leaseTime }
+// silent reports whether the holder may have died.
+//
+// The number of reads counts as well as the time: a process that was paused for
+// leaseTime between two reads has watched nothing.
+func (w *leaseWatch) silent() bool {
+	return w.reads >= minReads && time.Since(w.quick) >= leaseTime
+}
 
-// longestCall is how long a holder can be at work after it has last renewed its
-// lease: whoever is silent for longer has nothing on the wire.
+// longestCall returns how long the call of a holder can last after the last
+// renewal of its lease. A holder that was silent for longer waits for no
+// response of the service any more.
 func (k *Keeper) longestCall() time.Duration {
 	return refreshPatience*k.cfg.AuthTimeout + 2*leaseTime
 }
 
-// takeLease takes the lease of r, which is free or whose holder has been silent,
-// and returns the record as read after that, and when that read began. The
-// error is errChanged if another process was faster or is alive.
-func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record, s *silence) (*Record, time.Time, error) {
+// takeLease takes the lease of r, which is free or whose holder is silent. It
+// returns the record as read after that, and when that read began. The error is
+// errChanged if another process was faster, or if the holder is alive.
+func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record, watch *leaseWatch) (*Record, time.Time, error) {
 	var err error
 	if r.lease.nonce == 0 {
 		_, err = l.update(ctx, func(q *Record) error {
@@ -81,39 +91,45 @@ func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record,
 			return nil
 		})
 	} else {
-		err = k.claim(ctx, l, f, r, time.Since(s.since) > k.longestCall())
+		err = k.claim(ctx, l, f, r, time.Since(watch.since) > k.longestCall())
 	}
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	// The lease counts once it has been read.
-	began := time.Now()
+	// The lease counts only when a read has confirmed it: the write may have
+	// lasted long, and another process may have claimed the lease since. Time
+	// counts from the begin of that read.
+	readAt := time.Now()
 	got, err := l.read(ctx)
 	if err == nil && (got.lease.nonce != f.nonce || got.Pair.Gen != r.Pair.Gen) {
 		err = errChanged
 	}
-	return got, began, err
+	return got, readAt, err
 }
 
-// claim takes the lease of r over from a silent holder. If that certainly has
-// nothing on the wire any more, one write is enough.
+// claim takes over the lease of r from a silent holder. If the holder's call
+// has certainly ended, one write is enough.
 func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, certain bool) error {
 	for quick := 0; ; {
-		began := time.Now()
+		wroteAt := time.Now()
 		_, err := l.update(ctx, func(q *Record) error {
-			mine := q.lease.nonce == f.nonce && q.lease.claim
-			if q.Pair.Gen != r.Pair.Gen || q.lease != r.lease && !mine {
-				return errChanged
+			claimed := q.lease.nonce == f.nonce && q.lease.claim
+			if q.Pair.Gen != r.Pair.Gen || q.lease != r.lease && !claimed {
+				return errChanged // the holder is alive, or another process was faster
 			}
 			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: true}
-			q.unknown, q.shown = r.unknown.and(someAttempt), false
+			// The holder may have sent the refresh token. A refusal of this
+			// process's own call must then wait for the holder's write (rule 6).
+			q.unknown, q.shown = r.unknown.and(someSender), false
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		// The first write only announces the claim.
-		if quick == 0 || time.Since(began) <= slowCall {
+		// The first write only announces the claim, so its speed proves nothing
+		// about the time that the holder had to react. A slow write later
+		// restarts the count.
+		if quick == 0 || time.Since(wroteAt) <= slowCall {
 			quick++
 		} else {
 			quick = 1
@@ -127,23 +143,25 @@ func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, cer
 	}
 }
 
-// keepLease renews the lease of r, which was this process's at a time, until
-// stop is called. held reports whether it still is: whether no other process can
-// have taken it over since.
-func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, at time.Time) (held func() bool, stop func()) {
+// keepLease renews the lease of r, which this process had at readAt, until stop
+// is called. held reports whether the process still has it: whether no other
+// process can have taken it over since.
+func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, readAt time.Time) (held func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	var last atomic.Pointer[time.Time]
-	last.Store(&at)
-	own := *l // seals are made without a lock
-	own.seals = nil
+	last.Store(&readAt)
+	own := *l
+	own.seals = nil // a ledger makes its seals without a lock
 	go func() {
 		defer close(done)
 		for sleep(ctx, leaseBeat) == nil {
-			began := time.Now()
-			// An error is not the end of the lease: the next renewal may come through.
+			// The lease counts from before the write: a renewal that was stuck for
+			// long must not count as fresh.
+			wroteAt := time.Now()
+			// An error does not end the lease. The next renewal may succeed.
 			if _, err := own.update(ctx, renewLease(r)); err == nil {
-				last.Store(&began)
+				last.Store(&wroteAt)
 			}
 		}
 	}()
@@ -151,7 +169,8 @@ func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, at time.Ti
 	return held, func() { cancel(); <-done }
 }
 
-// renewLease renews the lease of r, or takes it back from a claim.
+// renewLease returns a change that renews the lease of r, or takes it back from
+// a claim.
 func renewLease(r *Record) func(*Record) error {
 	return func(q *Record) error {
 		switch {
@@ -161,6 +180,7 @@ func renewLease(r *Record) func(*Record) error {
 			q.lease.claim = false // update changes the beat
 		case q.lease.claim:
 			q.lease = lease{nonce: r.lease.nonce, beat: q.lease.beat + 1}
+			// The claiming process has not sent the refresh token.
 			q.unknown = r.unknown
 		default:
 			return errChanged
@@ -170,8 +190,9 @@ func renewLease(r *Record) func(*Record) error {
 }
 
 // beat renews the lease in r, which is about to be written, if a flight of this
-// process holds it: whoever writes, the process is alive. Where many values are
-// written at once the lease's own renewal may not get its turn for too long.
+// process holds it. Any write proves that the process is alive. Without this,
+// many concurrent writes of values could keep the lease's own renewal from
+// succeeding for too long.
 func (k *Keeper) beat(r *Record) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

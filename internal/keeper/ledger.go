@@ -6,43 +6,43 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/seal"
 	"github.com/synmetrix/session/store"
 )
 
-// errCorrupt: the store returned a record that does not open for the session
-// it was asked for.
+// errCorrupt is returned for a record that the store has returned and that does
+// not open for its session. It was damaged or moved, or its secret is missing.
 var errCorrupt = errors.New("record does not open")
 
 // ledger reads and writes the record of one session. Every write is a loop:
-// read, check, re-apply, swap.
+// read, check, apply, swap (rule 4).
 //
-// A stored session's record is made at login and its absence means that the
-// session has ended. A cookie session's record is made by the first write;
-// until then, and after it has expired, base stands for it: what the browser's
-// cookies say.
+// The record of a stored session is created at login. If it is absent, the
+// session has ended. The record of a cookie session is created by the first
+// write. Before that, and after the record has expired, base stands for it: the
+// state that the browser's cookies say.
 type ledger struct {
 	k    *Keeper
 	id   ID
 	key  string
 	base *Record // nil for a stored session
 
-	known *Record // what the caller knows of the session
+	origin *Record // the state of the session that the caller had
 
-	seals []seal.Sealer // by secret, made when needed
+	seals []seal.Sealer // one for each secret, made when needed
 }
 
-func (k *Keeper) ledger(base *Record) *ledger {
-	l := &ledger{k: k, id: base.ID, key: base.Key, known: base}
+// ledger returns the ledger of the session of which r is a state.
+func (k *Keeper) ledger(r *Record) *ledger {
+	l := &ledger{k: k, id: r.ID, key: r.Key, origin: r}
 	if !k.cfg.Stored {
-		l.base = &Record{ID: base.ID, Key: base.Key, UserID: base.UserID, Created: base.Created, Pair: base.Pair}
+		l.base = &Record{ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair}
 	}
 	return l
 }
 
-// read returns the record as it is now. It returns an *Error for a session
-// that has ended; after any other error it is unknown whether it has.
+// read returns the current record. The error is an [*Error] if the session has
+// ended. After any other error it is unknown whether the session has ended.
 func (l *ledger) read(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if err == nil && r.ended != "" {
@@ -51,8 +51,7 @@ func (l *ledger) read(ctx context.Context) (*Record, error) {
 	return r, err
 }
 
-// readMark returns the mark of a session that has ended. Its error is
-// errNoMark where there is none.
+// readMark returns the mark of a session that has ended, or errNoMark.
 func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if isEnded(err) || err == nil && r.ended == "" {
@@ -63,7 +62,8 @@ func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 
 var errNoMark = errors.New("the session has no mark of its end")
 
-// load returns the record, which may be a mark.
+// load returns the record, which may be a mark. It is the one place that reads
+// from the store.
 func (l *ledger) load(ctx context.Context) (*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
 	defer cancel()
@@ -82,18 +82,19 @@ func (l *ledger) load(ctx context.Context) (*Record, error) {
 		return nil, err
 	}
 	if r.ended == "" && l.base != nil && l.base.Pair.Gen > r.Pair.Gen {
-		// The coordinator has lost a generation that the browser has.
-		r, v := l.base.Clone(), r.version
-		r.version = v
-		return r, nil
+		// The coordinator has lost a generation that the browser has: it was
+		// restored from a backup, or lost a write. The browser's tokens are the
+		// valid ones. The version stays, because the next write replaces r.
+		newer := l.base.Clone()
+		newer.version = r.version
+		return newer, nil
 	}
 	return r, nil
 }
 
-// open returns the record that rec holds, which others may have, too.
+// open returns the state in rec. Requests share it and must not modify it.
 func (l *ledger) open(rec store.Record) (*Record, error) {
-	// A version is chosen at random for each state of a record: it stands for
-	// the bytes.
+	// Each write chooses a random version, so equal versions have equal bytes.
 	if r, ok := l.k.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
@@ -114,6 +115,8 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 	return r, nil
 }
 
+// unseal opens data with the first secret that fits. Older secrets stay
+// configured until all records have been written with the newest.
 func (l *ledger) unseal(data []byte) ([]byte, bool) {
 	for i := range l.k.cfg.Secrets {
 		if plain, ok := l.seal(i).Open(seal.Record, l.key, string(data)); ok {
@@ -123,6 +126,8 @@ func (l *ledger) unseal(data []byte) ([]byte, bool) {
 	return nil, false
 }
 
+// seal returns the sealer of secret i for this session. Deriving one is costly,
+// so the ledger keeps it.
 func (l *ledger) seal(i int) seal.Sealer {
 	if l.seals == nil {
 		l.seals = make([]seal.Sealer, len(l.k.cfg.Secrets))
@@ -137,7 +142,7 @@ func (l *ledger) seal(i int) seal.Sealer {
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
-		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID)
+		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for endOthers
 	}
 	rec.Data = r.encode()
 	if !l.k.cfg.Private {
@@ -152,73 +157,32 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	return l.k.store.Put(ctx, rec, prev)
 }
 
-// What a store forgets is later than what the record says itself: the clocks of
-// machines differ, and an outage of the store must not end sessions.
-const clockSlack = 5 * time.Minute
-
-// outageSlack is how much of an outage of the store does not count as idle time
-// at most.
-func (k *Keeper) outageSlack() time.Duration { return min(k.cfg.IdleTimeout, time.Hour) }
-
-// expiry is when the store may forget r.
-func (l *ledger) expiry(r *Record) time.Time {
-	now, cfg := l.k.now(), &l.k.cfg
-	end := r.Created.Add(cfg.Lifetime)
-	switch {
-	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
-		// Its absence would end the session, too. The mark says why.
-		end = now.Add(cfg.Grace)
-	case r.ended != "":
-		// Whatever is known of the session here, copies of its cookies may be
-		// newer: the mark stays as long as any of them could be accepted.
-		end = later(end, now.Add(cfg.Grace))
-	case l.base == nil:
-		end = earlier(end, r.LastSeen.Add(cfg.IdleTimeout+l.k.outageSlack()))
-	case r.shown:
-		end = now.Add(cfg.Grace)
-	default:
-		end = earlier(end, now.Add(cfg.IdleTimeout))
-	}
-	return end.Add(clockSlack)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// newVersion is random, so that a writer recognizes its own: no two writers
-// choose the same.
+// newVersion returns a random version. A writer whose response was lost
+// recognizes its own write by the version.
 func newVersion() uint64 {
 	for {
-		if v := rand.Uint64(); v != 0 {
+		if v := rand.Uint64(); v != 0 { // 0 is the version of a record that is not stored
 			return v
 		}
 	}
 }
 
-// maxLostPuts bounds how often update goes on after a put whose answer was
-// lost, while reads succeed; maxConflicts how often it is beaten by others.
 const (
-	maxLostPuts  = 3
+	// maxLostPuts limits how often update repeats a put whose response was lost,
+	// while reads succeed.
+	maxLostPuts = 3
+
+	// maxConflicts limits how often other writers may be faster than update.
 	maxConflicts = 100
 )
 
 // update applies change to the newest state of the record and stores it. It
-// never creates the record of a stored session. If change returns an error
-// nothing is written, and update returns that error beside the state that
-// change refused.
+// returns the stored state. If change returns an error, update writes nothing
+// and returns that error with the state that change has refused.
 //
-// change may be called several times and must judge the record it is given.
+// update may call change several times. change must check the record that it is
+// given, not one that the caller has read before. update never creates the record
+// of a stored session: that would revive a session that has ended (rule 7).
 func (l *ledger) update(ctx context.Context, change func(*Record) error) (*Record, error) {
 	return l.swap(ctx, l.read, change)
 }
@@ -254,11 +218,12 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 				l.k.pause(ctx, &poll)
 			}
 		default:
-			// The response is lost, the write perhaps not: its version tells.
+			// The response is lost, but the record may have been written. Its
+			// version shows that, unless another writer was faster since.
 			got, readErr := l.load(ctx)
 			switch {
 			case isEnded(readErr) && next.ended != "":
-				return next, nil
+				return next, nil // the session has ended, which is what next says
 			case readErr != nil:
 				return nil, errors.Join(err, readErr)
 			case got.version == next.version:

@@ -5,27 +5,31 @@ import (
 	"time"
 )
 
+const (
+	// maxOutages is how many past outages are remembered.
+	maxOutages = 16
+
+	// outageGap joins outages that are closer together. A request may not have
+	// been able to note the session's use in between.
+	outageGap = time.Minute
+)
+
 // outages remembers when the store did not respond, as far as this process has
-// seen it. While it is down nothing can note that a session is in use: the time
-// does not count as idle.
+// noticed. During an outage the use of a stored session cannot be noted, so that
+// time must not count as idle time; see Keeper.uncounted.
 type outages struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	from time.Time // the begin of the outage that goes on, zero if there is none
-	past []span    // the last ones, the newest last
+	from time.Time // when the current outage began, zero if there is none
+	past []span    // the newest last
 }
 
 type span struct{ from, to time.Time }
 
-const (
-	maxOutages = 16
-	// Between outages that are so close a request may not have had its turn.
-	outageGap = time.Minute
-)
-
+// failed notes that a call of the store has failed.
 func (o *outages) failed() {
-	now := o.now() // not under the lock: it is the app's clock
+	now := o.now() // before the lock: the app's clock may be slow
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.from.IsZero() {
@@ -33,18 +37,19 @@ func (o *outages) failed() {
 	}
 }
 
+// worked notes that a call of the store has succeeded.
 func (o *outages) worked() {
 	o.mu.Lock()
 	down := !o.from.IsZero()
 	o.mu.Unlock()
 	if !down {
-		return
+		return // nearly always: the clock is not read
 	}
 	now := o.now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.from.IsZero() {
-		return
+		return // another call was faster
 	}
 	s := span{o.from, now}
 	o.from = time.Time{}
@@ -57,7 +62,7 @@ func (o *outages) worked() {
 	}
 }
 
-// since is how much of the time from begin to now the store did not respond.
+// since returns for how much of the time since begin the store did not respond.
 func (o *outages) since(begin time.Time) time.Duration {
 	now := o.now()
 	o.mu.Lock()

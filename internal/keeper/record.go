@@ -14,17 +14,19 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// ID is 256 random bits, new at every login. Only the browser's cookie
-// holds it.
+// ID identifies a session. It has 256 random bits and is new at every login. Only
+// the browser's cookie has it. Whoever knows it can use the session, so it is in
+// no log and in no store.
 type ID [32]byte
 
+// NewID returns a new random ID.
 func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[:]) // never fails
 	return id
 }
 
-// Key is the name of the session's record: it reveals nothing of the ID.
+// Key returns the key of the session's record. It reveals nothing about the ID.
 func (id ID) Key() string {
 	sum := sha256.Sum256(id[:])
 	return hex.EncodeToString(sum[:])
@@ -41,74 +43,78 @@ func NewRecord(p Pair, now time.Time) *Record {
 type Pair struct {
 	Gen     uint64
 	Tokens  auth.Tokens
-	Expires time.Time     // of the access token, by our clock: when it was received, and its life
+	Expires time.Time     // of the access token, by this program's clock: its receipt plus Life
 	Life    time.Duration // of the access token
-	Forced  bool          // renewed because an API refused the one before
-	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or can't be
+	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
+	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
 }
 
-// Record is the state of a session: what a store keeps of it, and for a cookie
-// session what its two cookies and the coordinator's Record say together. It
-// is shared between requests and never modified; a change is made to a clone.
+// Record is the state of a session. For a stored session the store keeps it. For a
+// cookie session its two cookies and the coordinator's record have it together.
+//
+// Requests share a Record, so it is never modified. A change is made to a clone.
 type Record struct {
 	ID      ID
-	Key     string // of the record, made of the ID
+	Key     string // of the record; see ID.Key
 	UserID  string
 	Created time.Time // when the user signed in
 	Pair    Pair
 
 	// The state of a refresh; see refresh.go.
 	lease    lease
-	unknown  attempt   // that may have used up this generation's refresh token
-	failures int       // of refreshing this generation, or of revoking it after the end
-	retryAt  time.Time // when the next try may be made
-	shown    bool      // a browser has shown this generation's cookie
+	unknown  sender    // of this generation's refresh token, with an unknown outcome
+	failures int       // failed attempts to refresh this generation, or to revoke it after the end
+	retryAt  time.Time // when the next attempt may be made
+	shown    bool      // a browser has sent this generation's cookie
 
-	// A record that has ended is a mark; see end.go. Its tokens are those that
-	// the service has not been seen to revoke.
+	// A record with a reason is a mark; see end.go. Its tokens are those that the
+	// service has not confirmed to be revoked.
 	ended Reason
-	all   bool // the service must end every session of the user, too
+	all   bool // the service must end all sessions of the user
 
-	// Of a stored session. A cookie session has them in its state cookie.
+	// The store has these of a stored session. A cookie session has them in its
+	// state cookie.
 	Values   map[string][]byte
 	LastSeen time.Time
 
-	// version is the stored version this was read from, zero if it is not stored.
+	// version is the version in the store, 0 if the record is not stored.
 	version uint64
 }
 
-// lease is the right to refresh. Its holder chose the nonce and renews the lease
-// by changing beat. A claim is a lease taken from a holder that is silent, who
-// may still take it back.
+// lease is the right to refresh; see lease.go. Its holder has chosen the nonce, and
+// renews the lease by changing beat: the clocks of processes are not compared. A
+// claim is a lease that was taken from a silent holder, who may still take it back.
 type lease struct {
 	nonce, beat uint64
 	claim       bool
 }
 
-// attempt names the process whose refresh may have reached the service, by
-// Manager.self. Zero means that there is none.
-type attempt uint64
+// sender names a process that may have sent the refresh token, by Keeper.self. The
+// outcome of its call is unknown, so a later refusal may be due to that call. Zero
+// means that there is none.
+type sender uint64
 
-// someAttempt stands for the attempts of several processes, or of a process
-// that did not say which it is.
-const someAttempt attempt = 1
+// someSender stands for several processes, or for one that is not known.
+const someSender sender = 1
 
-// and adds another attempt whose outcome is unknown.
-func (a attempt) and(b attempt) attempt {
-	if a == 0 || a == b {
-		return b
+// and returns s with another sender added.
+func (s sender) and(other sender) sender {
+	if s == 0 || s == other {
+		return other
 	}
-	return someAttempt
+	return someSender
 }
 
+// Clone returns a copy of r that can be modified. The copies share their claims and
+// the bytes of their values.
 func (r *Record) Clone() *Record {
 	c := *r
 	c.Values = maps.Clone(r.Values)
 	return &c
 }
 
-// WithTokensOf returns r with the tokens of another of its states, which knows
-// nothing else of it.
+// WithTokensOf returns r with the tokens of another state of the session. A refresh
+// of a cookie session returns a state that has no values.
 func (r *Record) WithTokensOf(other *Record) *Record {
 	if other == r {
 		return r
@@ -118,35 +124,38 @@ func (r *Record) WithTokensOf(other *Record) *Record {
 	return c
 }
 
-// Seen notes that the session is in use.
+// Seen notes that the session was used. Times of machines differ, so it never moves
+// backwards.
 func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
 
-// renew replaces the tokens by the next generation and ends the attempt that
-// brought them.
+// renew replaces the tokens by the next generation, and clears the state of the
+// refresh, which is about one generation.
 func (r *Record) renew(p Pair) {
 	r.Pair = p
 	r.Pair.Gen++
 	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, 0, 0, time.Time{}, false
 }
 
-// busy reports whether the record says more than its tokens do.
+// busy reports whether the record has the state of a refresh that is under way or
+// has failed. Other processes need that state.
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
-// The formats of a stored record: of a session, and of the mark that is left of
-// an ended one when its tokens are revoked.
+// The formats of a stored record: of a session or a mark with tokens, and of a mark
+// without tokens.
 const (
 	recordFormat = 2
 	markFormat   = 3
 )
 
-// MaxValues bounds the number of a session's values.
+// MaxValues limits the number of values of a session.
 const MaxValues = 10_000
 
-// encode writes a record without its ID, which must not be in the store, but
-// with the key made of it, so that it proves whose it is.
+// encode returns the encoding of r. It has the key instead of the ID, which must not
+// be in the store. The key shows which session the record belongs to.
 //
-// The mark of an ended session is as short as can be: there may be as many as
-// there were sign-outs in a session's lifetime. The seal around it names its key.
+// A mark without tokens is as short as possible: the coordinator keeps one for each
+// sign-out of a whole Lifetime. It needs no key, because the seal around it is made
+// for that key.
 func (r *Record) encode() []byte {
 	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
 		e := seal.Encoder{B: make([]byte, 0, 2)}
@@ -176,6 +185,8 @@ func (r *Record) encode() []byte {
 
 var errBadEncoding = errors.New("not a session's encoding")
 
+// decodeRecord decodes the record of the session with this ID and key. It accepts
+// exactly what encode writes.
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
@@ -198,7 +209,7 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	r.Created = d.Time()
 	r.Pair = DecodePair(d)
 	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
-	r.unknown = attempt(d.Uint())
+	r.unknown = sender(d.Uint())
 	r.failures = d.Count(1 << 30)
 	r.retryAt = d.Time()
 	r.shown = d.Bool()
@@ -212,7 +223,7 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	return r, nil
 }
 
-// Encode writes p without its claims, which are in the access token.
+// Encode writes p without its claims, which can be read from the access token.
 func (p Pair) Encode(e *seal.Encoder) {
 	e.Uint(p.Gen)
 	e.Time(p.Expires)
@@ -234,8 +245,8 @@ func DecodePair(d *seal.Decoder) Pair {
 	return p
 }
 
-// EncodeValues writes values in the order of their names, so that equal values have
-// equal encodings.
+// EncodeValues writes values in the order of their names, so that equal values
+// have equal encodings.
 func EncodeValues(e *seal.Encoder, values map[string][]byte) {
 	e.Uint(uint64(len(values)))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -250,7 +261,7 @@ func DecodeValues(d *seal.Decoder) map[string][]byte {
 	if n == 0 || d.Bad() {
 		return nil
 	}
-	// The count is not trusted with an allocation.
+	// Nothing is allocated for the count, which may be wrong.
 	values := map[string][]byte{}
 	last := ""
 	for i := 0; i < n && !d.Bad(); i++ {
@@ -264,7 +275,7 @@ func DecodeValues(d *seal.Decoder) map[string][]byte {
 	return values
 }
 
-// ValuesSize is the length of what EncodeValues writes.
+// ValuesSize returns the length of what EncodeValues writes.
 func ValuesSize(values map[string][]byte) int {
 	n := uintSize(len(values))
 	for name, v := range values {
@@ -278,14 +289,14 @@ func uintSize(v int) int {
 	return binary.PutUvarint(b[:], uint64(v))
 }
 
-// What the parts of a record take beside the bytes of their texts, at most.
+// The memory that a record and a value use at most, without their texts.
 const (
 	recordBytes = 640 // with its claims
 	valueBytes  = 160
 )
 
-// Memory is how many bytes r takes, without the bytes of its values: those are
-// part of what r was decoded from.
+// Memory returns how many bytes r uses, without the bytes of its values. Those are
+// part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
 	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	for name := range r.Values {

@@ -12,25 +12,34 @@ import (
 	"github.com/synmetrix/session/internal/pacing"
 )
 
-// revocation is the work that is left to do at the auth service for tokens that
-// this process does not use any more. It is tried until it is done, until
-// nothing is left to do it with, or until the Manager is shut down.
+// This file revokes the tokens of sessions that have ended (rule 8). The session
+// ends without it, but whoever has a copy of its refresh token could use it.
+//
+// revokeEnded works on the tokens in a mark. revokeTokens works on tokens that no
+// mark has. Both run in the background until the service has revoked the tokens or
+// has rejected them, or until Shutdown.
+
+// logoutPatience is how long a logout waits for a flight, and for the service.
+const logoutPatience = 2 * time.Second
+
+// revocation is the work on the tokens of one session in this process.
 type revocation struct {
-	all   bool          // every session of the user
+	all   bool          // revoke the tokens of all sessions of the user
 	tried chan struct{} // closed after the first attempt
-	again bool          // there are newer tokens; guarded by Manager.mu
+	again bool          // the mark has newer tokens; guarded by Keeper.mu
 
 	mu   sync.Mutex
-	done bool // the service has confirmed it
+	done bool // the service has confirmed the revocation
 }
 
+// succeeded reports whether the service has confirmed the revocation.
 func (r *revocation) succeeded() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.done
 }
 
-// attempted notes what came of an attempt.
+// attempted notes the outcome of an attempt, and wakes whoever waits for the first.
 func (r *revocation) attempted(done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,11 +51,13 @@ func (r *revocation) attempted(done bool) {
 	}
 }
 
-// revokeEnded revokes the tokens of a session that has ended, in the
-// background. ours says that mark holds this process's first attempt.
+// revokeEnded revokes the tokens in the mark of a session, in the background. It
+// returns the revocation that is under way for the session, if that does as much.
+// ours says that the mark already notes an attempt of this process.
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
+		// Without tokens the user's other sessions cannot be ended at the service.
 		rev.attempted(!rev.all)
 		return rev
 	}
@@ -59,14 +70,17 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocatio
 	return rev
 }
 
+// startRevocationLocked starts rev. nested says that the caller is a flight or
+// other work that Shutdown waits for.
 func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, ours, nested bool) {
 	f := k.flights[l.key]
 	k.revocations[l.key] = rev
 	k.backgroundLocked(nested, func() {
 		if f != nil && !nested {
-			// Its new tokens will be in the mark.
+			// The flight adds its new tokens to the mark. The older ones are used up
+			// then, so this process does not start with those.
 			waitFor(f.landed, logoutPatience)
-			ours = false
+			ours = false // the mark may have other tokens now
 		}
 		for more := true; more; ours = false {
 			k.revokeMarked(l, mark, rev, ours)
@@ -76,7 +90,8 @@ func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation,
 	})
 }
 
-// finishRevocation takes rev off the list, unless newer tokens have come.
+// finishRevocation removes rev from the list. If newer tokens were added to the
+// mark meanwhile, it keeps rev and returns true.
 func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -92,14 +107,16 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 
 var (
 	errRevoked = errors.New("the tokens are revoked")
-	errNotYet  = errors.New("another attempt to revoke the tokens is recent")
+	errNotYet  = errors.New("the tokens were tried to revoke recently")
 )
 
-// attemptTime is how long others leave an attempt alone that this process has
-// begun.
+// attemptTime returns how long an attempt may last. Until then no other process
+// makes one.
 func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
 
-// revokeMarked makes attempts until the tokens in the mark are revoked.
+// revokeMarked makes attempts until the tokens in the mark are revoked. It notes
+// each attempt in the mark before it makes it, so that several processes do not
+// call the service for the same tokens.
 func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bool) {
 	end := k.now().Add(k.cfg.Lifetime)
 	for k.now().Before(end) {
@@ -116,7 +133,9 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 				continue
 			case err == nil:
 				mark = next
-			} // else the store does not respond, and the tokens are in hand
+			}
+			// After any other error the store does not respond. This process has the
+			// tokens and tries to revoke them without the note.
 		}
 		ours = false
 		p, err := k.revoke(k.ctx, mark.Pair, rev.all)
@@ -125,7 +144,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 			if l.confirmRevoked(k.ctx, mark.Pair.Tokens) {
 				return
 			}
-			continue // a refresh has left newer tokens
+			continue // a flight has added newer tokens
 		}
 		wait := k.backoff(mark.failures, err)
 		mark = mark.Clone()
@@ -138,14 +157,15 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 	}
 }
 
-// pauseRevocation waits before the next attempt. It returns false if there will
-// be none: the Manager is shut down, or too many revocations are waiting.
+// pauseRevocation waits before the next attempt. It returns false if this process
+// makes no further attempt: the Keeper is shut down, or too many revocations wait.
+// The mark still has the tokens, so a later request resumes the revocation.
 func (k *Keeper) pauseRevocation(d time.Duration) bool {
-	if k.unwritten.Add(1) > maxUnwritten {
-		k.unwritten.Add(-1)
+	if k.waiting.Add(1) > maxWaiting {
+		k.waiting.Add(-1)
 		return false
 	}
-	defer k.unwritten.Add(-1)
+	defer k.waiting.Add(-1)
 	t := time.NewTimer(min(max(d, pacing.Min), retryAfterMax))
 	defer t.Stop()
 	select {
@@ -157,14 +177,16 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 }
 
 // nextAttempt notes in the mark that this process tries to revoke its tokens.
-// known is the mark as of its last attempt.
-func (l *ledger) nextAttempt(ctx context.Context, known *Record, all bool) (*Record, error) {
+// last is the mark as this process has read it last. The error is errRevoked if
+// the mark has no tokens left, and errNotYet if another process has made an
+// attempt since.
+func (l *ledger) nextAttempt(ctx context.Context, last *Record, all bool) (*Record, error) {
 	return l.updateMark(ctx, func(q *Record) error {
 		now := l.k.now()
 		switch {
 		case q.Pair.Tokens == (auth.Tokens{}):
 			return errRevoked
-		case q.failures != known.failures && now.Before(q.retryAt):
+		case q.failures != last.failures && now.Before(q.retryAt):
 			return errNotYet
 		}
 		q.all = q.all || all
@@ -174,8 +196,9 @@ func (l *ledger) nextAttempt(ctx context.Context, known *Record, all bool) (*Rec
 	})
 }
 
-// attemptFailed notes when the next attempt may be made, and tokens that were
-// renewed for the one that failed.
+// attemptFailed notes in the mark when the next attempt may be made. It also writes
+// the tokens of mark, which the failed attempt may have renewed: the older ones are
+// used up then. If the write fails, the next attempt is made after attemptTime.
 func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
 	_, _ = l.updateMark(ctx, func(q *Record) error {
 		if q.failures != mark.failures || q.Pair.Tokens == (auth.Tokens{}) {
@@ -186,8 +209,8 @@ func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
 	})
 }
 
-// confirmRevoked removes tokens from the mark. It returns false if the mark has
-// other tokens by now.
+// confirmRevoked removes revoked tokens from the mark. It returns false if the mark
+// has other tokens, which are not revoked yet.
 func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
 		if q.Pair.Tokens != revoked {
@@ -205,8 +228,8 @@ func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
 	return true
 }
 
-// resumeRevocation tries again to revoke the tokens that the mark of an ended
-// session holds, unless another attempt is recent.
+// resumeRevocation continues to revoke the tokens of an ended session. The process
+// that began may have died. err is the error of a read, which has the mark.
 func (k *Keeper) resumeRevocation(l *ledger, err error) {
 	var e *Error
 	if errors.As(err, &e) && e.unrevoked(k.now()) {
@@ -214,17 +237,18 @@ func (k *Keeper) resumeRevocation(l *ledger, err error) {
 	}
 }
 
-// leave puts tokens that a refresh has brought after the session's end into the
-// mark, and has them revoked.
-func (l *ledger) leave(ctx context.Context, p Pair) {
+// addToMark adds the tokens p to the mark of the session and revokes them. They
+// come from a flight that landed after the end of the session.
+func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
-		if q.Created.IsZero() { // it had no tokens
-			q.UserID, q.Created = l.known.UserID, l.known.Created
+		if q.Created.IsZero() { // a mark without tokens encodes its reason only
+			q.UserID, q.Created = l.origin.UserID, l.origin.Created
 		}
 		q.Pair, q.failures, q.retryAt = p, 0, time.Time{}
 		return nil
 	})
 	if err != nil {
+		// No mark can keep the tokens, so this process has to revoke them.
 		l.k.revokeTokens(p.Tokens, true)
 		return
 	}
@@ -232,14 +256,14 @@ func (l *ledger) leave(ctx context.Context, p Pair) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if running := k.revocations[l.key]; running != nil {
-		running.again = true // it may have done its work before these tokens came
+		running.again = true // running may have read the mark before these tokens
 		return
 	}
 	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
 }
 
-// revokeTokens revokes tokens of which no mark knows. nested says that the
-// caller is work that Shutdown waits for.
+// revokeTokens revokes tokens that no mark has, in the background. nested says that
+// the caller is work that Shutdown waits for.
 func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	rev := &revocation{tried: make(chan struct{})}
 	k.mu.Lock()
@@ -257,14 +281,15 @@ func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	return rev
 }
 
-// RevokeSoon revokes tokens, for which it waits a little while. It may go on
-// when the request has ended, whose context a framework then uses for another.
+// RevokeSoon revokes tokens that belong to no session, and waits up to
+// logoutPatience for that. It takes no context, because the revocation may continue
+// after the request, when a framework may use the request's context for another.
 func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
 
-// revoke has the service revoke tokens, or with all every session of their user.
-// For that the service needs a valid access token: revoke returns the tokens,
-// which it may have renewed. The error is auth.ErrRefused if nothing is left to do it
-// with.
+// revoke makes one attempt to revoke tokens, or with all the tokens of all sessions
+// of their user. The service needs a valid access token for the latter, so revoke
+// may renew the tokens. It returns the newest ones. The error is auth.ErrRefused if
+// the service has rejected them: then no attempt can succeed.
 func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 	renewed := false
 	var err error
@@ -276,6 +301,8 @@ func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 		err = k.logoutAtService(ctx, p.Tokens, all)
 	}
 	if all && !renewed && errors.Is(err, auth.ErrRefused) {
+		// The access token may be invalid before its time: the service has changed
+		// its key. A refresh token may still be valid.
 		if p, err = k.renewToRevoke(ctx, p); err == nil {
 			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
@@ -290,7 +317,8 @@ func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) e
 	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
 }
 
-// renewToRevoke renews the tokens of a session that has ended.
+// renewToRevoke renews the tokens of a session that has ended. After an error it
+// returns the new refresh token, if there is one: the old one is used up.
 func (k *Keeper) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	var grant auth.Grant
 	err := k.throughGate(ctx, func(ctx context.Context) (err error) {
@@ -311,8 +339,8 @@ func (k *Keeper) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	return next, nil
 }
 
-// throughGate makes a call of the auth service that counts against its rate
-// limit as a refresh does.
+// throughGate makes a call of the auth service with a slot of the gate. The call
+// counts against the service's rate limit as a refresh does.
 func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) error) error {
 	leave, err := k.gate.enter(ctx, logoutPatience, k.now)
 	if err != nil {
@@ -325,16 +353,17 @@ func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) err
 	return err
 }
 
-// background does work that no request should lose by ending, and that
-// Shutdown waits for.
+// background runs work that must not end with the request. Shutdown waits for it.
 func (k *Keeper) background(work func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.backgroundLocked(false, work)
 }
 
-// backgroundLocked is background for a caller that holds k.mu. Work that other
-// such work has begun is waited for even after Shutdown was called.
+// backgroundLocked is background for a caller that holds k.mu.
+//
+// After Shutdown was called, it waits only for nested work, which other such work
+// has started. A WaitGroup must not grow from zero while Wait runs.
 func (k *Keeper) backgroundLocked(nested bool, work func()) {
 	waited := nested || !k.closed
 	if waited {
@@ -348,6 +377,7 @@ func (k *Keeper) backgroundLocked(nested bool, work func()) {
 	}()
 }
 
+// waitFor waits until done is closed, for patience at most.
 func waitFor(done <-chan struct{}, patience time.Duration) {
 	t := time.NewTimer(patience)
 	defer t.Stop()

@@ -16,21 +16,23 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	}
 	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, k.cfg.Claims)
 	if err == nil && c.UserID != r.UserID {
+		// A session never changes its user.
 		err = fmt.Errorf("session: %w: it is another user's", auth.ErrInvalidToken)
 	}
 	return &c, err
 }
 
-// ReadClaims sets the claims of a record that has just been decoded. Claims that
-// cannot be read stay nil; the method Claims returns why.
+// ReadClaims sets the claims of a record that was just decoded, so that requests
+// that share the record do not parse the token again. If the claims cannot be
+// read, they stay nil. [Keeper.Claims] returns the reason.
 func (k *Keeper) ReadClaims(r *Record) {
 	if c, err := k.Claims(r); err == nil {
 		r.Pair.Claims = c
 	}
 }
 
-// NewPair judges tokens that the service has just issued. old are those that
-// they replace.
+// NewPair checks tokens that the service has just issued in exchange for old, and
+// returns them with their life. The caller sets the generation.
 func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 	claims, err := auth.ParseClaims(t.AccessToken, k.cfg.Claims)
 	if err != nil {
@@ -39,22 +41,23 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 	now := k.now()
 	life := claims.ExpiresAt.Sub(now)
 	if !claims.IssuedAt.IsZero() {
-		// The service's clock may be off: the life of the token counts from when
-		// it was received.
+		// The service's clock may be wrong, so only the difference of its times is
+		// used. The life counts from the receipt of the token.
 		life = claims.ExpiresAt.Sub(claims.IssuedAt)
 	}
 	if life <= 0 {
-		return Pair{}, errors.New("the access token has expired at issue")
+		return Pair{}, errors.New("the access token expires no later than it was issued")
 	}
 	if t.RefreshToken == "" {
+		// A service that does not rotate refresh tokens returns none.
 		t.RefreshToken = old.RefreshToken
 	}
 	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
 }
 
-// callContext is for one call of the auth service. It is not canceled with the
-// request: the service would carry it out all the same, and the tokens in its
-// response would be lost.
+// callContext returns the context for one call of the auth service. The context
+// is not canceled with the request: the service would carry out the call all the
+// same, and the tokens in its response would be lost.
 func (k *Keeper) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), k.cfg.AuthTimeout)
 }

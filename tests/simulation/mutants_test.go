@@ -21,7 +21,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "an expired token is served",
-			File: "refresh.go",
+			File: "backoff.go",
 			Old:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0",
 			New:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), true",
 		},
@@ -29,8 +29,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a client that hangs up ends the refresh",
 			File: "refresh.go",
-			Old:  "func (k *Keeper) board(r *Record, rejected uint64) (f *flight, began bool) {",
-			New:  "func (k *Keeper) board(ctx context.Context, r *Record, rejected uint64) (f *flight, began bool) {",
+			Old:  "func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {",
+			New:  "func (k *Keeper) board(ctx context.Context, r *Record, rejected uint64) (f *flight, started bool) {",
 			And: []mutate.Edit{
 				{File: "refresh.go", Old: "k.board(r, rejected)", New: "k.board(ctx, r, rejected)"},
 				{File: "refresh.go", Old: "k.fly(k.ctx, f,", New: "k.fly(ctx, f,"},
@@ -40,7 +40,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "another's lease is not waited for",
 			File: "lease.go",
-			Old:  "return s.reads >= minReads && time.Since(s.quick) >= leaseTime",
+			Old:  "return w.reads >= minReads && time.Since(w.quick) >= leaseTime",
 			New:  "return true",
 			And: []mutate.Edit{
 				{File: "lease.go", Old: "if certain || quick == claimWrites {", New: "if true {"},
@@ -55,8 +55,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "slow writes count for a claim",
 			File: "lease.go",
-			Old:  "if quick == 0 || time.Since(began) <= slowCall {",
-			New:  "if quick == 0 || time.Since(began) >= 0 {",
+			Old:  "if quick == 0 || time.Since(wroteAt) <= slowCall {",
+			New:  "if quick == 0 || time.Since(wroteAt) >= 0 {",
 		},
 		{
 			Name: "a holder does not take its lease back from a claim",
@@ -82,8 +82,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a lease is watched without a heart-beat in it",
 			File: "lease.go",
-			Old:  "case l != s.lease || s.since.IsZero():",
-			New:  "case l.nonce != s.lease.nonce || s.since.IsZero():",
+			Old:  "case l != w.lease || w.since.IsZero():",
+			New:  "case l.nonce != w.lease.nonce || w.since.IsZero():",
 		},
 		{
 			Name: "the lease is not checked when it is taken",
@@ -100,19 +100,19 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		// 3. Writes.
 		{
 			Name: "new tokens are fenced by the lease",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 		},
 		{
 			Name: "new tokens are fenced by the record's version",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "if q.version != r.version {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 		},
 		{
 			Name: "new tokens are not fenced by the generation",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "p.Gen = q.Pair.Gen",
 		},
@@ -137,16 +137,16 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		// 4. Late-comers.
 		{
 			Name: "new tokens are kept for a time, shown or not",
-			File: "ledger.go",
+			File: "lifetime.go",
 			Old:  "case r.shown:",
 			New:  "default:",
-			And:  []mutate.Edit{{File: "ledger.go", Old: "\tdefault:\n\t\tend = earlier(end, now.Add(cfg.IdleTimeout))\n", New: ""}},
+			And:  []mutate.Edit{{File: "lifetime.go", Old: "\tdefault:\n\t\tend = earlier(end, now.Add(cfg.IdleTimeout))\n", New: ""}},
 		},
 		{
 			Name: "the old generation counts as shown",
-			File: "keeper.go",
-			Old:  "now.version != 0 && now.Pair.Gen == r.Pair.Gen && !now.shown",
-			New:  "now.version != 0 && !now.shown",
+			File: "load.go",
+			Old:  "r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown",
+			New:  "r.version != 0 && !r.shown",
 		},
 		{
 			Name: "a late-comer does not get the newest cookie",
@@ -157,26 +157,26 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		// 5. What an answer means.
 		{
 			Name: "every error of the service ends the session",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "case !errors.Is(err, auth.ErrRefused):",
 			New:  "case false:",
 		},
 		{
 			Name: "the new refresh token of a half answer is thrown away",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "case tokens.RefreshToken != \"\":",
 			New:  "case false:",
 		},
 		{
 			Name: "a refusal after a take-over counts at once",
-			File: "refresh.go",
+			File: "response.go",
 			Old:  "case r.unknown == 0:",
 			New:  "case true:",
 		},
 		{
 			Name: "a take-over is not marked",
 			File: "lease.go",
-			Old:  "q.unknown, q.shown = r.unknown.and(someAttempt), false",
+			Old:  "q.unknown, q.shown = r.unknown.and(someSender), false",
 			New:  "q.shown = false",
 		},
 		// 6. The end.
@@ -193,30 +193,30 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "if l.base == nil {\n\t\t\tif l.last.UserID == \"\" {\n\t\t\t\treturn nil, &Error{Ended: endedByStore}\n\t\t\t}\n\t\t\tagain := l.last.Clone()\n\t\t\tagain.version = 0\n\t\t\treturn again, nil\n\t\t}\n\t\treturn l.base, nil",
 			And: []mutate.Edit{
 				{File: "ledger.go", Old: "\tbase *Record // nil for a stored session\n", New: "\tbase *Record // nil for a stored session\n\tlast *Record\n"},
-				{File: "ledger.go", Old: "known: base}", New: "known: base, last: base}"},
+				{File: "ledger.go", Old: "origin: r}", New: "origin: r, last: r}"},
 			},
 		},
 		{
 			Name: "tokens that come after the end are not given back",
-			File: "refresh.go",
-			Old:  "case isEnded(err):\n\t\tl.leave(ctx, p)\n\t\treturn nil, err\n\t}\n\tnext := r.Clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{r: next, from: r, p: p, err: err}\n}\n\n// succeed",
-			New:  "case isEnded(err):\n\t\treturn nil, err\n\t}\n\tnext := r.Clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{r: next, from: r, p: p, err: err}\n}\n\n// succeed",
+			File: "response.go",
+			Old:  "\t\tl.addToMark(ctx, p)\n\t\treturn nil, err\n\t}\n\tnext := r.Clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{next: next, from: r, p: p, err: err}\n}\n\n// succeed returns",
+			New:  "\t\treturn nil, err\n\t}\n\tnext := r.Clone()\n\tnext.renew(p)\n\treturn nil, &unwrittenError{next: next, from: r, p: p, err: err}\n}\n\n// succeed returns",
 		},
 		{
 			Name: "the mark of the end is forgotten at once",
-			File: "ledger.go",
+			File: "lifetime.go",
 			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
 			New:  "\t\treturn now.Add(time.Millisecond)\n",
 		},
 		{
 			Name: "the mark of the end lives as long as the access token at hand",
-			File: "ledger.go",
+			File: "lifetime.go",
 			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
 			New:  "\t\tend = later(earlier(end, r.Pair.Expires), now.Add(cfg.Grace))\n",
 		},
 		{
 			Name: "what a store forgets is what the record says",
-			File: "ledger.go",
+			File: "lifetime.go",
 			Old:  "const clockSlack = 5 * time.Minute",
 			New:  "const clockSlack = 0 * time.Minute",
 		},
@@ -239,7 +239,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 			And: []mutate.Edit{
 				{File: "end.go", Old: "&& !now.Before(e.mark.retryAt)", New: ""},
-				{File: "revoke.go", Old: "case q.failures != known.failures && now.Before(q.retryAt):", New: "case false:"},
+				{File: "revoke.go", Old: "case q.failures != last.failures && now.Before(q.retryAt):", New: "case false:"},
 			},
 		},
 		{
@@ -251,10 +251,10 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a lease is taken by flights that wait for their turn",
 			File: "refresh.go",
-			Old:  "\theld, began, err := k.takeLease(ctx, l, f, r, watch)\n",
-			New:  "\theld, began, err := taken, at, takeErr\n",
+			Old:  "\tleased, readAt, err := k.takeLease(ctx, l, f, r, watch)\n",
+			New:  "\tleased, readAt, err := taken, at, takeErr\n",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, k.unavailableAuth(err)", New: "\ttaken, at, takeErr := k.takeLease(ctx, l, f, r, watch)\n\tif takeErr == nil {\n\t\t_, stop := k.keepLease(ctx, l, taken, at)\n\t\tdefer stop()\n\t}\n\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, k.unavailableAuth(err)"},
+				{File: "refresh.go", Old: "\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)", New: "\ttaken, at, takeErr := k.takeLease(ctx, l, f, r, watch)\n\tif takeErr == nil {\n\t\t_, stop := k.keepLease(ctx, l, taken, at)\n\t\tdefer stop()\n\t}\n\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)"},
 			},
 		},
 		{
@@ -278,13 +278,13 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		// 7. Pauses.
 		{
 			Name: "a failure is not paused after",
-			File: "refresh.go",
+			File: "backoff.go",
 			Old:  "wait := min(r.retryAt.Sub(now), retryAfterMax)",
 			New:  "wait := time.Duration(0)",
 		},
 		{
 			Name: "a Retry-After is not obeyed",
-			File: "refresh.go",
+			File: "backoff.go",
 			Old:  "wait = max(wait, min(ae.RetryAfter, retryAfterMax))",
 			New:  "_ = ae",
 		},
@@ -294,7 +294,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "g.limited, g.until = true, now.Add(wait)",
 			New:  "_ = wait",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "wait = max(wait, min(ae.RetryAfter, retryAfterMax))", New: "_ = ae"},
+				{File: "backoff.go", Old: "wait = max(wait, min(ae.RetryAfter, retryAfterMax))", New: "_ = ae"},
 			},
 		},
 		{

@@ -1,0 +1,70 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
+)
+
+const (
+	// pollMin and pollMax are the shortest and the longest pause between reads
+	// of a record that another process is about to change.
+	pollMin = 20 * time.Millisecond
+	pollMax = 250 * time.Millisecond
+
+	// retryAfterMax is the longest Retry-After of the service that is obeyed.
+	retryAfterMax = pacing.MaxRetryAfter
+)
+
+// Due reports whether the access token of r is due for refresh, and whether it
+// is still valid.
+func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
+	left := r.Pair.Expires.Sub(now)
+	// The share spreads the refreshes of sessions that began together. It depends
+	// on the ID, so that it is the same in every process.
+	share := 0.8 + 0.2*float64(r.ID[0])/255
+	return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0
+}
+
+// holdOff returns how long the session's next refresh has to wait: until the
+// pause in the record ends, and until the gate opens.
+func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
+	// Another process has written retryAt, and its clock may be wrong. No pause
+	// is longer than retryAfterMax.
+	wait := min(r.retryAt.Sub(now), retryAfterMax)
+	return max(wait, k.gate.closedFor(now), 0)
+}
+
+// backoff returns the pause after a number of failures in a row, the last of
+// which was cause.
+func (k *Keeper) backoff(failures int, cause error) time.Duration {
+	// Spread, so that the sessions that failed in one outage do not all retry at
+	// the same moment.
+	wait := pacing.Spread(pacing.Pause(failures), 0.75, 1.25)
+	if ae := (*auth.Error)(nil); errors.As(cause, &ae) {
+		wait = max(wait, min(ae.RetryAfter, retryAfterMax))
+	}
+	return wait
+}
+
+// pause sleeps for about d, and doubles d for the next call. The jitter keeps
+// processes that poll the same record apart.
+func (k *Keeper) pause(ctx context.Context, d *time.Duration) {
+	_ = sleep(ctx, pacing.Spread(*d, 0.5, 1.5))
+	*d = min(2**d, pollMax)
+}
+
+// sleep sleeps for d, or until ctx is done. Then it returns the error of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,120 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// This file has the reads and writes that a request makes outside of a refresh.
+// Load is where a late request gets the newest tokens (rule 5).
+
+// Load returns the newest state of a session. r is the state that the request's
+// cookies say. If r has an older generation than the record, because the request
+// is late, the newest tokens are returned, and the response carries their cookie.
+//
+// The error is an [*Error] if the session has ended. After any other error, which
+// Load has not reported, it is unknown whether the session has ended. down is the
+// error of a coordinator that Load could do without. Load has not reported it
+// either.
+func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err error) {
+	l := k.ledger(r)
+	newest, err = l.read(ctx)
+	switch {
+	case isEnded(err):
+		k.resumeRevocation(l, err)
+		return nil, nil, err
+	case err != nil && k.cfg.Stored:
+		return nil, nil, err
+	case err != nil:
+		// The cookies are enough to serve the request. Only the coordinator knows
+		// about ends and refreshes in other processes, so the process does without
+		// that knowledge during an outage.
+		newest, down = r, err
+	case newest == l.base:
+		newest = r // there is no record
+	case !k.cfg.Stored:
+		newest = k.withCookies(ctx, l, newest, r)
+	}
+	if why := k.expired(newest); why != "" {
+		k.expire(ctx, l, why)
+		return nil, down, &Error{Ended: why}
+	}
+	return newest, down, nil
+}
+
+// withCookies returns the coordinator's record of a cookie session with what only
+// the state cookie has: the values, and when the session was last used. cookies
+// is the state that the cookies say.
+func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record) *Record {
+	if r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown && !r.busy() {
+		k.acknowledge(ctx, l, r)
+	}
+	c := *r
+	c.Values, c.LastSeen = cookies.Values, cookies.LastSeen
+	return &c
+}
+
+// acknowledge notes in the record that a browser has sent the newest generation.
+// From now on the record is only kept for late requests, for Config.Grace (rule
+// 5). If the write fails, the record is kept longer.
+func (k *Keeper) acknowledge(ctx context.Context, l *ledger, r *Record) {
+	_, _ = l.update(ctx, func(q *Record) error {
+		if q.version == 0 || q.Pair.Gen != r.Pair.Gen || q.shown || q.busy() {
+			return errChanged
+		}
+		q.shown = true
+		return nil
+	})
+}
+
+// Newest returns the newest record of a session, or nil if only the cookies have
+// its state. Other requests and processes may have written to it since r was
+// loaded. The errors are those of Load.
+func (k *Keeper) Newest(ctx context.Context, r *Record) (*Record, error) {
+	l := k.ledger(r)
+	newest, err := l.read(ctx)
+	if newest == l.base {
+		newest = nil
+	}
+	return newest, err
+}
+
+// Create stores a new session. A cookie session has nothing to store.
+func (k *Keeper) Create(ctx context.Context, r *Record) error {
+	if !k.cfg.Stored {
+		return nil
+	}
+	r.version = newVersion()
+	l := k.ledger(r)
+	ctx = context.WithoutCancel(ctx) // a half-created session would need an end
+	err := l.put(ctx, r, 0)
+	if err != nil {
+		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
+			return nil // only the response was lost
+		}
+		return k.Report(ctx, r, err)
+	}
+	return nil
+}
+
+// Update applies change to the newest state of a stored session and stores it.
+// The error is that of change, an [*Error] if the session has ended, or an error
+// that Update has not reported. Update may call change several times.
+func (k *Keeper) Update(ctx context.Context, r *Record, change func(*Record) error) (*Record, error) {
+	return k.ledger(r).update(ctx, change)
+}
+
+// Report reports an error of the store or of a record, and returns the error for
+// the request. A canceled request says nothing about the store.
+func (k *Keeper) Report(ctx context.Context, r *Record, err error) error {
+	name := EventStoreUnavailable
+	if errors.Is(err, errCorrupt) {
+		name = EventRecordCorrupt
+	}
+	if !errors.Is(err, context.Canceled) {
+		k.event(ctx, slog.LevelError, r, Event{Name: name, Err: err})
+	}
+	return &Error{RetryAfter: time.Second, Err: err}
+}

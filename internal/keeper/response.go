@@ -1,0 +1,252 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+)
+
+// This file decides what a response to a refresh request means for the session
+// (the table "What a response means" in docs/protocol.md), and writes that to
+// the record. Every write goes through ledger.update, which reads the newest
+// state, lets a function check and change it, and swaps it in (rule 4).
+
+// maxWaiting limits how many sessions' new tokens wait for the store, and how
+// many ended sessions' tokens wait for the service, at one time.
+const maxWaiting = 10_000
+
+// settle handles the response to the refresh of r: tokens and err.
+func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, tokens auth.Tokens, err error) (*Record, error) {
+	switch {
+	case err == nil:
+		p, err := k.NewPair(tokens, r.Pair.Tokens)
+		if err != nil {
+			return k.halfRenewed(ctx, l, r, tokens, err)
+		}
+		p.Forced = r.Pair.Gen == f.rejected
+		if p.Claims.UserID != r.UserID {
+			// The service or a proxy has mixed up responses. The session must not
+			// become another user's.
+			k.revokeTokens(p.Tokens, true)
+			return k.refused(ctx, l, r, endedByOtherUser)
+		}
+		return k.renewed(ctx, l, r, p)
+	case tokens.RefreshToken != "":
+		return k.halfRenewed(ctx, l, r, tokens, err)
+	case !errors.Is(err, auth.ErrRefused):
+		// An outage ends no session (rule 6).
+		return nil, k.failed(ctx, l, r, err)
+	case r.unknown == 0:
+		// No other attempt can have used the refresh token: the session has ended
+		// at the service.
+		return k.refused(ctx, l, r, endedByRefusal)
+	case r.unknown == k.self || k.cfg.Private:
+		// The earlier attempt was this process's, and its response is lost. No
+		// other process can have new tokens to write.
+		return k.refused(ctx, l, r, endedByUnknown)
+	}
+	if q, err := k.awaitOther(ctx, l, r); q != nil || err != nil {
+		return q, err
+	}
+	return k.refused(ctx, l, r, endedByUnknown)
+}
+
+// awaitOther waits for another process to write new tokens (rule 6). That
+// process may have used the refresh token of r, which would explain the refusal
+// here. If it has new tokens, it writes them within the time of a call.
+// awaitOther returns nil, nil if no tokens came.
+func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record, error) {
+	poll := pollMin
+	for until := time.Now().Add(k.cfg.AuthTimeout); time.Now().Before(until) && ctx.Err() == nil; {
+		q, err := l.read(ctx)
+		if isEnded(err) {
+			return nil, err
+		}
+		if err == nil && q.Pair.Gen != r.Pair.Gen {
+			return q, nil
+		}
+		k.pause(ctx, &poll)
+	}
+	return nil, nil
+}
+
+// renewed writes p, the successor of the tokens of r. It revokes p if the record
+// must not get these tokens any more.
+func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Record, error) {
+	q, err := l.update(ctx, succeed(r, p))
+	switch {
+	case err == nil:
+		k.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
+		if p.Claims.Err() != nil {
+			k.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
+		}
+		return q, nil
+	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == p.Tokens.RefreshToken:
+		// An earlier try of this process has written p, and its response was lost.
+		return q, nil
+	case errors.Is(err, errChanged):
+		// Another process has written a newer generation. Its tokens stay.
+		k.revokeTokens(p.Tokens, true)
+		return q, nil
+	case isEnded(err):
+		// The end is final, also for a refresh that was under way (rule 7).
+		l.addToMark(ctx, p)
+		return nil, err
+	}
+	next := r.Clone()
+	next.renew(p)
+	return nil, &unwrittenError{next: next, from: r, p: p, err: err}
+}
+
+// succeed returns a change that makes p the successor of the tokens of r.
+//
+// It checks the generation and nothing else (rule 4): the tokens of r are used
+// up, so p must be written even if another process has changed a value or taken
+// the lease meanwhile.
+func succeed(r *Record, p Pair) func(*Record) error {
+	return func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen {
+			return errChanged
+		}
+		p.Gen = q.Pair.Gen
+		q.renew(p)
+		return nil
+	}
+}
+
+// halfRenewed handles a response with a new refresh token and without a usable
+// access token. The old refresh token is used up, so the session would be lost
+// without the new one.
+func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
+	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
+		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
+	}
+	p := r.Pair
+	p.Tokens.RefreshToken = got.RefreshToken
+	wait := k.backoff(r.failures+1, cause)
+	q, err := l.update(ctx, func(q *Record) error {
+		if err := succeed(r, p)(q); err != nil {
+			return err
+		}
+		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
+		return nil
+	})
+	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
+	switch {
+	case err == nil:
+		return nil, &Error{RetryAfter: wait, Err: cause}
+	case errors.Is(err, errChanged):
+		k.revokeTokens(got, true)
+		return q, nil
+	case isEnded(err):
+		l.addToMark(ctx, p)
+		return nil, err
+	}
+	next := r.Clone()
+	next.renew(p)
+	return nil, &unwrittenError{next: next, from: r, p: p, err: err}
+}
+
+// failed notes in the record that the service has not renewed the tokens of r,
+// and releases the lease. The note makes all processes pause before the next
+// attempt (rule 9). If it cannot be written, the lease expires later.
+func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
+	wait := k.backoff(r.failures+1, cause)
+	// The service may have used the refresh token before the response was lost.
+	// A later refusal then has another meaning; see settle.
+	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
+	_, err := l.update(ctx, func(q *Record) error {
+		// A claim of another process does not stop this: the call has ended, and
+		// that process may continue at once.
+		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce && !q.lease.claim {
+			return errChanged
+		}
+		q.lease = lease{}
+		q.unknown = r.unknown
+		if unknown {
+			q.unknown = r.unknown.and(k.self)
+		}
+		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
+		return nil
+	})
+	name := EventRefreshUnavailable
+	if unknown {
+		name = EventRefreshUnknown
+	}
+	k.event(ctx, slog.LevelWarn, r, Event{Name: name, RetryAfter: wait, Err: cause})
+	if isEnded(err) {
+		return err
+	}
+	return &Error{RetryAfter: wait, Err: cause}
+}
+
+// refused ends the session, because the service has rejected its refresh token
+// (rule 6). The session continues if another process has renewed the tokens
+// meanwhile. The error is errChanged if another process has taken the lease: it
+// may be about to renew them.
+func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
+	_, err := l.end(ctx, why, false, func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
+			return errChanged
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		level := slog.LevelInfo
+		if why == endedByOtherUser {
+			level = slog.LevelError
+		}
+		k.event(ctx, level, r, Event{Name: EventSessionEnded, Reason: string(why)})
+		return nil, &Error{Ended: why}
+	case errors.Is(err, errChanged):
+		if q, err := l.read(ctx); err == nil && q.Pair.Gen > r.Pair.Gen {
+			return q, nil
+		}
+		return nil, errChanged
+	case isEnded(err):
+		return nil, err
+	}
+	return nil, k.Report(ctx, r, err)
+}
+
+// unwrittenError says that the service has renewed the tokens of a session, and
+// that the store has not accepted them.
+type unwrittenError struct {
+	from, next *Record // before and after the refresh
+	p          Pair    // the new tokens
+	err        error   // of the store
+}
+
+func (e *unwrittenError) Error() string {
+	return fmt.Sprintf("session: new tokens not written: %v", e.err)
+}
+
+// writeLater retries to write new tokens until the session's end. The old refresh
+// token is used up, so the session is lost if the new one is. Meanwhile the
+// requests of this process are served from the flight.
+func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
+	if k.waiting.Add(1) > maxWaiting {
+		k.waiting.Add(-1)
+		k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
+		return
+	}
+	defer k.waiting.Add(-1)
+	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
+	end := earlier(u.from.Created.Add(k.cfg.Lifetime), k.now().Add(k.cfg.IdleTimeout))
+	poll := pollMin
+	for k.now().Before(end) {
+		k.pause(ctx, &poll)
+		if ctx.Err() != nil {
+			break
+		}
+		if _, err := k.renewed(ctx, l, u.from, u.p); !errors.As(err, new(*unwrittenError)) {
+			return
+		}
+	}
+	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
+}

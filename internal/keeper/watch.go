@@ -1,0 +1,88 @@
+package keeper
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// watchEvery is how often Watch reads the record. An end in another process is
+// found by that read only.
+const watchEvery = 2 * time.Second
+
+// Watch waits for the end of a session and returns true. It returns false when
+// ctx is done.
+func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
+	here, stop := k.endings.wait(r.Key)
+	defer stop()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		newest, err := k.ledger(r).read(ctx)
+		if isEnded(err) {
+			return true
+		}
+		if err == nil && k.cfg.Stored {
+			r = newest // other requests extend the idle timeout
+		}
+		// The idle timeout of a cookie session is in its cookies. Only the
+		// browser's next request can tell whether it has passed.
+		if why := k.expired(r); why == endedByLifetime || why != "" && k.cfg.Stored {
+			return true
+		}
+		select {
+		case <-here:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// endings wakes the calls of Watch in this process at once when a session ends in
+// it. The zero value is ready to use.
+type endings struct {
+	mu    sync.Mutex
+	waits map[string]*ending // by the key of the record
+}
+
+// ending is shared by all calls that wait for the end of one session.
+type ending struct {
+	n     int           // the number of calls
+	ended chan struct{} // closed when the session has ended
+}
+
+// wait returns a channel that is closed when the session of the record ends in
+// this process. The caller must call stop when it does not wait any more.
+func (e *endings) wait(key string) (ended <-chan struct{}, stop func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := e.waits[key]
+	if w == nil {
+		w = &ending{ended: make(chan struct{})}
+		if e.waits == nil {
+			e.waits = map[string]*ending{}
+		}
+		e.waits[key] = w
+	}
+	w.n++
+	return w.ended, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		// announce may have removed w, and a later call may have added another.
+		if w.n--; w.n == 0 && e.waits[key] == w {
+			delete(e.waits, key)
+		}
+	}
+}
+
+// announce wakes all calls that wait for the end of the session.
+func (e *endings) announce(key string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.waits[key]; w != nil {
+		close(w.ended)
+		delete(e.waits, key)
+	}
+}
