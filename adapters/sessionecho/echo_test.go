@@ -379,8 +379,8 @@ func TestNotFoundAndMethodNotAllowed(t *testing.T) {
 		b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
 	} {
 		// Echo's own responses do not depend on the user.
-		ours := strings.Contains(got.Body, `"code"`)
-		if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != ours {
+		isProblem := strings.Contains(got.Body, `"code"`)
+		if got.Header.Get("Vary") != "Cookie" || (got.Header.Get("Cache-Control") == "no-store") != isProblem {
 			t.Errorf("%s: %v", got.Request.URL, got.Header)
 		}
 	}

@@ -29,13 +29,13 @@ func newGateway(m *session.Manager, upstream *url.URL, role string) http.Handler
 			r.SetURL(upstream)
 			r.Out.Host = r.In.Host // services compare it with the Origin of a WebSocket
 			r.SetXForwarded()
-			removeOurCookies(r.Out.Header)
+			removeGatewayCookies(r.Out.Header)
 			// A client could name these fields in Connection, to have the proxy
 			// remove them. The proxy does so before it calls Rewrite.
 			identify(r.Out.Header, session.FromContext(r.In.Context()))
 		},
 		ModifyResponse: func(res *http.Response) error {
-			rejectOurCookies(res.Header)
+			rejectGatewayCookies(res.Header)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -90,31 +90,31 @@ func identify(h http.Header, s *session.Session) {
 	}
 }
 
-// isOurs reports whether a cookie is one of the gateway's own.
-func isOurs(name string) bool { return strings.HasPrefix(name, "__Host-"+cookieName) }
+// isGatewayCookie reports whether a cookie is one of the gateway's own.
+func isGatewayCookie(name string) bool { return strings.HasPrefix(name, "__Host-"+cookieName) }
 
-// removeOurCookies removes the gateway's cookies from a request to the service.
-func removeOurCookies(h http.Header) {
+// removeGatewayCookies removes the gateway's cookies from a request to the service.
+func removeGatewayCookies(h http.Header) {
 	lines := h["Cookie"]
 	h.Del("Cookie")
 	for _, line := range lines {
-		theirs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
+		kept := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
 			name, _, _ := strings.Cut(pair, "=")
-			return isOurs(strings.TrimSpace(name))
+			return isGatewayCookie(strings.TrimSpace(name))
 		})
-		if len(theirs) > 0 {
-			h.Add("Cookie", strings.TrimSpace(strings.Join(theirs, ";")))
+		if len(kept) > 0 {
+			h.Add("Cookie", strings.TrimSpace(strings.Join(kept, ";")))
 		}
 	}
 }
 
-// rejectOurCookies removes cookies of the service that would replace the
+// rejectGatewayCookies removes cookies of the service that would replace the
 // gateway's.
-func rejectOurCookies(h http.Header) {
+func rejectGatewayCookies(h http.Header) {
 	lines := h["Set-Cookie"]
 	h.Del("Set-Cookie")
 	for _, line := range lines {
-		if name, _, _ := strings.Cut(line, "="); !isOurs(strings.TrimSpace(name)) {
+		if name, _, _ := strings.Cut(line, "="); !isGatewayCookie(strings.TrimSpace(name)) {
 			h.Add("Set-Cookie", line)
 		}
 	}
