@@ -19,7 +19,7 @@ const (
 	maxBody = 1 << 20   // for forms, for which the real service has no limit
 )
 
-// call is one request on its way through the service.
+// call is one request and the state of its processing.
 type call struct {
 	server   *Server
 	req      *http.Request

@@ -204,8 +204,8 @@ func (s *Server) Requests(e Endpoint) int {
 	return s.faults.requests[e]
 }
 
-// take counts a request and returns the fault that applies to it.
-func (f *faults) take(e Endpoint) Fault {
+// next counts a request and returns the fault that applies to it.
+func (f *faults) next(e Endpoint) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.total++

@@ -378,5 +378,5 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.readBody()
 	endpoint, handle := route(r)
 	c.endpoint = endpoint
-	s.perform(w, c, handle, s.faults.take(endpoint))
+	s.perform(w, c, handle, s.faults.next(endpoint))
 }

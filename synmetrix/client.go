@@ -51,8 +51,8 @@ var (
 	_ auth.SecondFactor  = (*Client)(nil)
 )
 
-// Client calls one auth service. Create it with [NewClient]. Its only state are
-// idle connections, and it is safe for concurrent use.
+// Client calls one auth service. Create it with [NewClient]. It keeps no state
+// except idle connections, and is safe for concurrent use.
 type Client struct {
 	base      string // without a trailing slash; empty if err is set
 	err       error

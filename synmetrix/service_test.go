@@ -134,7 +134,7 @@ func TestService(t *testing.T) {
 		"logout everywhere": {run: func(b *bench) {
 			b.ok(b.Logout(b.ctx, b.tokens, true))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
-				b.Errorf("%d sessions live on", n)
+				b.Errorf("%d sessions are still valid", n)
 			}
 			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 			wantError(b.T, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
@@ -147,7 +147,7 @@ func TestService(t *testing.T) {
 			access, _ := b.srv.SignIn(email)
 			b.ok(b.Logout(b.ctx, auth.Tokens{AccessToken: access, RefreshToken: b.tokens.RefreshToken}, true))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
-				b.Errorf("%d sessions live on", n)
+				b.Errorf("%d sessions are still valid", n)
 			}
 		}},
 		"logout with an unknown token": {run: func(b *bench) {
@@ -156,7 +156,7 @@ func TestService(t *testing.T) {
 		"revoke": {run: func(b *bench) {
 			b.ok(b.Revoke(b.ctx, b.tokens.AccessToken))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
-				b.Errorf("%d sessions live on", n)
+				b.Errorf("%d sessions are still valid", n)
 			}
 		}},
 		"second factor": {run: func(b *bench) {
@@ -295,7 +295,7 @@ func TestService(t *testing.T) {
 		}},
 		"mail server down": {opts: authtest.Options{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("refused") }}, run: func(b *bench) {
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeServiceError, 500, serverError, unavailable)
-			// The account is made before the e-mail is sent.
+			// The account is created before the e-mail is sent.
 			_, err := b.Register(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "register", synmetrix.CodeServiceError, 500, serverError, unavailableUnk)
 			if _, exists := b.srv.Account("new@example.com"); !exists {

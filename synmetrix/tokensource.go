@@ -133,12 +133,16 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 		defer s.mu.Unlock()
 		return "", s.ended
 	case valid && (at.Before(s.renewAt) || s.flight != nil || at.Before(s.retryAt)):
+		// Not due, or another caller waits for the refresh, or it has just failed.
 		s.mu.Unlock()
 		return token, nil
 	case s.flight == nil && !s.unsaved && at.Before(s.retryAt):
+		// Tokens that are not saved yet need a renewal even during the pause.
 		defer s.mu.Unlock()
 		return "", s.lastErr
 	case s.flight == nil:
+		// The refresh token may be used up when ctx is canceled, so the renewal
+		// must continue.
 		s.flight = &renewal{done: make(chan struct{})}
 		go s.renew(context.WithoutCancel(ctx), s.flight, rejected)
 	}
@@ -155,6 +159,7 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// The refresh failed, but the current token may be valid for a while.
 	if token, valid := s.valid(now(), rejected); valid && s.ended == nil {
 		return token, nil
 	}
@@ -213,6 +218,7 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 
 	s.mu.Lock()
 	changed := err == nil && s.userID != "" && claims.UserID != s.userID
+	// Keep a new refresh token even if there was an error: the old one is used up.
 	if tokens.RefreshToken != "" && !changed {
 		s.tokens.RefreshToken = tokens.RefreshToken
 		s.unsaved = true

@@ -171,6 +171,7 @@ func (s *smalls) remove(i int32) {
 		return
 	}
 	if i != last {
+		// Move the last record to i, and update what refers to it.
 		*s.link(last) = i + 1
 		*s.at(i) = *s.at(last)
 		s.due[s.at(i).due] = i
