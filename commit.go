@@ -13,20 +13,25 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
+// This file writes a session to the response. The decision and its effects are
+// apart: plan and revise decide which cookies the response sets and read nothing
+// but their arguments; commitCookies and commitStored carry the plan out.
+
 // Commit writes the session's cookies and cache headers into h, the header of
 // the response, and saves changed values of a stored session. If the request has
 // signed in or out, the header also makes browsers drop the pages that they have
-// fetched ahead (Clear-Site-Data). Only the first call does anything.
+// prefetched (Clear-Site-Data). Only the first call has an effect.
 //
-// A response that sets one of our cookies must not be stored, nor must one to a
-// user whose session the handler has got by [FromContext]. Its header gets
-// "Cache-Control: no-store" and loses every other field that caches obey, such
-// as CDN-Cache-Control (RFC 9213). Other responses keep what the handler has
-// set.
+// Caches must not store a response that sets a session cookie, nor a response to
+// a signed-in user whose session the handler has read by [FromContext]. Commit
+// sets "Cache-Control: no-store" on these and removes every other field that
+// caches obey, such as CDN-Cache-Control (RFC 9213). Other responses keep the
+// fields that the handler has set.
 //
-// If it fails, changes have not been saved: the response must become a 503 or,
-// if the error is [ErrTooLarge], a 413, and what the handler writes must not be
-// sent. Every other error is an [*UnavailableError].
+// If Commit fails, changes have not been saved. The caller must respond with
+// status 413 if the error is [ErrTooLarge] and with 503 otherwise, and must
+// discard the handler's body. Every error except ErrTooLarge is an
+// [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) error {
 	x.mu.Lock()
 	if x.committed {
@@ -39,39 +44,43 @@ func (x *Exchange) Commit(h http.Header) error {
 	before := len(h["Set-Cookie"])
 	err := x.commitSession(h, s, &o)
 	if err != nil && o.fate == signsIn {
-		x.m.keeper.Undelivered(context.WithoutCancel(x.ctx), o.in)
+		// The browser never gets the cookies of the new session, so its tokens
+		// would stay valid at the service without a user.
+		x.m.keeper.Undelivered(context.WithoutCancel(x.ctx), o.current)
 	}
 	x.commitPending(h, o.pending)
 	if o.pending != nil {
-		// A login or a logout, or a step of one. Pages that the browser has
-		// fetched ahead show who was signed in before.
+		// A login, a logout, or the first step of a login. Prefetched pages show
+		// the user from before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
 	}
-	if s.m != nil && x.asked.Load() || len(h["Set-Cookie"]) > before {
+	if s.m != nil && x.accessed.Load() || len(h["Set-Cookie"]) > before {
 		nostore.Set(h)
 	}
 	return err
 }
 
-// sessionState is what Commit finds in a Session.
+// sessionState is the state of a Session at the time of Commit.
 type sessionState struct {
 	rec     *keeper.Record    // nil if there is nothing to write
-	present bool              // a session was presented or has begun, whatever has become of it
+	present bool              // the request presented a session or started one, even if it has ended since
 	values  map[string][]byte // of a cookie session, with the changes
-	changed bool
-	gone    bool
+	changed bool              // the handler has changed values
+	expire  bool              // the presented cookies are of no use
 }
 
-// commit returns what has to be committed. From now on a cookie session takes
-// no more values.
-func (s *Session) commit() sessionState {
+// commitState returns the state to commit. A cookie session accepts no more
+// values after it, because they would miss the response.
+func (s *Session) commitState() sessionState {
 	if s.m == nil {
 		return sessionState{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := sessionState{present: true, gone: s.gone, changed: len(s.changes) > 0}
+	c := sessionState{present: true, expire: s.expire, changed: len(s.changes) > 0}
 	if s.err == nil {
+		// A session that is unavailable is not written: its cookies stay as they
+		// are, and the next request may find it available again.
 		c.rec = s.rec
 	}
 	if !s.m.Stored() {
@@ -81,138 +90,151 @@ func (s *Session) commit() sessionState {
 	return c
 }
 
-// response is what the response has to do with the session's cookies.
-type response struct {
-	expire bool // the presented cookies
-	change bool // so that browsers drop the pages that they keep for going back
+// cookiePlan says what the response does about the session's cookies.
+type cookiePlan struct {
+	expire     bool // delete the presented cookies
+	evictPages bool // make browsers drop the pages that they keep for the back button
 
-	rec           *keeper.Record // whose cookies are set; nil: none
-	tokens, state bool           // of a cookie session
-	touch         bool           // note that the session is in use
-	changed       bool           // the handler has changed values
+	rec     *keeper.Record // whose cookies are set; nil: none
+	tokens  bool           // set the tokens cookie of a cookie session
+	state   bool           // set the state cookie of a cookie session
+	touch   bool           // record that the session is in use
+	changed bool           // the handler has changed values
 }
 
-// judge decides what the response does, before the store or the coordinator is
-// read. It has no effects.
-func (x *Exchange) judge(o *outcome, c sessionState, now time.Time) response {
-	nobody := c.rec == nil && !c.present
-	res := response{
-		expire: nobody && (o.fate == unusable || o.fate == signsOut) || c.gone,
-		change: nobody && o.fate == signsOut && x.navigates,
-		rec:    c.rec, changed: c.changed,
+// plan decides what the response does, before the store or the coordinator is
+// read. It has no side effects.
+func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
+	noSession := c.rec == nil && !c.present
+	p := cookiePlan{
+		expire:     noSession && (o.fate == unusable || o.fate == signsOut) || c.expire,
+		evictPages: noSession && o.fate == signsOut && x.navigates,
+		rec:        c.rec, changed: c.changed,
 	}
 	if c.rec == nil {
-		return res
+		return p
 	}
-	began := o.fate == signsIn
-	res.touch = !began && x.m.touchDue(c.rec, now)
-	res.tokens = began || x.reseal || c.rec.Pair.Gen > x.gen
-	res.state = began || x.reseal || c.changed || res.touch
-	return res
+	isNew := o.fate == signsIn
+	p.touch = !isNew && x.m.touchDue(c.rec, now)
+	// A late request presents older tokens than the record has. Its response
+	// carries the newest.
+	p.tokens = isNew || x.reseal || c.rec.Pair.Gen > x.gen
+	p.state = isNew || x.reseal || c.changed || p.touch
+	return p
 }
 
-// newest decides again, knowing the newest tokens of a cookie session that the
-// coordinator has, nil if there are none, or why they could not be read. A late
-// response must not bring back a session that has ended meanwhile, nor older
-// tokens than another response may have delivered. It has no effects.
-func (res response) newest(o *outcome, now *keeper.Record, err error, due bool) (response, error) {
+// revise returns the plan for a cookie session after the coordinator was read.
+// newest holds the newest tokens that the coordinator has, nil if it has none;
+// err is why they could not be read. due reports whether the plan's own tokens
+// are due for refresh.
+//
+// Without this step a late response could revive a session that has ended
+// meanwhile, or replace newer tokens that another response has delivered. revise
+// has no side effects.
+func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due bool) (cookiePlan, error) {
 	var why *keeper.Error
-	began := o.fate == signsIn
+	isNew := o.fate == signsIn
 	switch {
 	case errors.As(err, &why) && why.Ended != "":
-		res.tokens, res.state = false, false
-	case err != nil && began:
-		// The coordinator knows nothing that could stand against a new session.
-	case err != nil && res.changed:
-		return response{}, err
+		p.tokens, p.state = false, false
+	case err != nil && isNew:
+		// The coordinator cannot have newer tokens, or the end, of a session that
+		// starts with this response.
+	case err != nil && p.changed:
+		// Without its cookie the change would be lost silently.
+		return cookiePlan{}, err
 	case err != nil:
-		// A state cookie alone revives nothing, and without it an outage of the
-		// coordinator would count as idle time.
-		res.tokens, res.state = false, res.touch
-	case now != nil && now.Pair.Gen > res.rec.Pair.Gen:
-		res.rec = res.rec.Clone()
-		res.rec.Pair, res.tokens = now.Pair, true
-	case now == nil && res.tokens && !began:
-		// The coordinator forgets the newest tokens when a browser has had them
-		// for long enough. Ours, if they are due, may have had successors.
-		res.tokens = !due
+		// A state cookie alone revives nothing. It is set during an outage of the
+		// coordinator too, so that the outage does not count as idle time.
+		p.tokens, p.state = false, p.touch
+	case newest != nil && newest.Pair.Gen > p.rec.Pair.Gen:
+		p.rec = p.rec.Clone()
+		p.rec.Pair, p.tokens = newest.Pair, true
+	case newest == nil && p.tokens && !isNew:
+		// The coordinator forgets the newest tokens some time after a browser has
+		// presented them. If the plan's tokens are due, another process may have
+		// refreshed them, and the browser may have the successors.
+		p.tokens = !due
 	}
-	return res, nil
+	return p, nil
 }
 
+// commitSession plans the response for s and carries the plan out.
 func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	m, j := x.m, x.m.jar
-	c := s.commit()
-	res := x.judge(o, c, m.now())
-	if res.expire {
+	c := s.commitState()
+	p := x.plan(o, c, m.now())
+	if p.expire {
 		j.Expire(h, j.Tokens, x.presented)
 		j.Expire(h, j.State, x.presented)
 	}
-	if res.change {
-		// Browsers keep a page for going back in the history, whatever its
-		// Cache-Control says, and drop it when the cookies have changed. Chromium
-		// (as of version 156) takes a sign-out that deletes as many cookies as
-		// the sign-in has set for no change: this is one more.
+	if p.evictPages {
+		// Browsers keep pages for the back button, whatever their Cache-Control
+		// says, and drop them when the cookies have changed. Chromium (as of
+		// version 156) compares the number of cookies: a sign-out that deletes as
+		// many as the sign-in has set counts as no change. This cookie is one more.
 		j.Add(h, j.MFA, "0", time.Second)
 		j.Delete(h, j.MFA)
 	}
 	switch {
-	case res.rec == nil:
+	case p.rec == nil:
 		return nil
 	case m.Stored():
-		return x.commitStored(h, s, res, o.fate == signsIn)
-	case !res.tokens && !res.state:
+		return x.commitStored(h, s, p, o.fate == signsIn)
+	case !p.tokens && !p.state:
 		return nil
 	}
-	return x.commitCookies(h, s, c, res, o)
+	return x.commitCookies(h, s, c, p, o)
 }
 
-// context returns a context for what is done for the response. It has the
-// values of the request's and is not canceled with it: a client that leaves
-// loses nothing.
+// context returns a context for writes that belong to the response. It has the
+// values of the request's context and outlives it: a client that disconnects
+// must not lose changes.
 func (x *Exchange) context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
 }
 
-func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, res response, o *outcome) error {
+// commitCookies carries out the plan for a cookie session.
+func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p cookiePlan, o *outcome) error {
 	m := x.m
 	ctx, cancel := x.context()
 	defer cancel()
-	now, readErr := m.keeper.Newest(ctx, res.rec)
-	due, _ := m.keeper.Due(res.rec, m.now())
-	res, err := res.newest(o, now, readErr, due)
+	newest, readErr := m.keeper.Newest(ctx, p.rec)
+	due, _ := m.keeper.Due(p.rec, m.now())
+	p, err := p.revise(o, newest, readErr, due)
 	switch {
 	case err != nil:
-		return m.failure(ctx, c.rec, err)
+		return m.publicError(ctx, c.rec, err)
 	case readErr != nil && o.fate == signsIn:
-		_ = m.keeper.Report(ctx, res.rec, readErr)
+		_ = m.keeper.Report(ctx, p.rec, readErr)
 	}
-	if !res.tokens && !res.state {
+	if !p.tokens && !p.state {
 		return nil
 	}
-	rec := res.rec.Clone()
+	rec := p.rec.Clone()
 	rec.Values = c.values
-	if res.touch {
+	if p.touch {
 		rec.LastSeen = m.now()
 	}
-	if err := x.setCookies(ctx, h, rec, res.tokens, res.state); err != nil {
+	if err := x.setCookies(ctx, h, rec, p.tokens, p.state); err != nil {
 		return err
 	}
-	s.committed(rec)
+	s.noteCommitted(rec)
 	return nil
 }
 
-// setCookies sets the cookies of a cookie session: that of its tokens, that of
-// its state, or both.
+// setCookies sets the tokens cookie of a cookie session, its state cookie, or
+// both.
 func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Record, tokens, state bool) error {
 	m, j := x.m, x.m.jar
 	age := rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
 	if tokens {
 		switch err := x.set(h, j.Tokens, seal.Tokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
-			// They have grown at a refresh. The coordinator has them, and the
-			// browser's own are good enough to find them by.
-			if m.outgrown(rec) {
+			// The tokens have grown at a refresh. This ends no session: the
+			// coordinator has the new tokens, and the cookies that the browser has
+			// still lead to them.
+			if m.noteOutgrown(rec) {
 				m.event(ctx, slog.LevelError, rec, Event{Name: EventTokensUnwritten, Err: err})
 			}
 		case err != nil:
@@ -227,26 +249,27 @@ func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Re
 	return nil
 }
 
-// maxOutgrown bounds the sessions whose outgrown tokens are remembered.
+// maxOutgrown bounds the number of sessions in Manager.outgrown.
 const maxOutgrown = 4096
 
-// outgrown notes that the tokens of r fit no cookie. It reports whether that is
-// new in this process, which it is once for a generation.
-func (m *Manager) outgrown(r *keeper.Record) bool {
+// noteOutgrown records that the tokens of r fit no cookie. It reports whether
+// this process has not recorded it before for this generation, so that one
+// generation is logged once and not with each response.
+func (m *Manager) noteOutgrown(r *keeper.Record) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tooLarge[r.Key] >= r.Pair.Gen {
+	if m.outgrown[r.Key] >= r.Pair.Gen {
 		return false
 	}
-	if len(m.tooLarge) >= maxOutgrown {
-		clear(m.tooLarge) // to log twice is better than to remember all
+	if len(m.outgrown) >= maxOutgrown {
+		clear(m.outgrown) // some are logged twice, but the memory stays bounded
 	}
-	m.tooLarge[r.Key] = r.Pair.Gen
+	m.outgrown[r.Key] = r.Pair.Gen
 	return true
 }
 
-// committed notes what the cookies in the response say.
-func (s *Session) committed(rec *keeper.Record) {
+// noteCommitted stores in s the state that the cookies of the response hold.
+func (s *Session) noteCommitted(rec *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
@@ -258,33 +281,40 @@ func (s *Session) committed(rec *keeper.Record) {
 	s.rec, s.changes = rec, nil
 }
 
-func (x *Exchange) commitStored(h http.Header, s *Session, res response, began bool) error {
+// commitStored carries out the plan for a stored session. Its cookie holds the
+// session's ID alone, so only a new session or a new key needs a cookie.
+func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew bool) error {
 	m, j := x.m, x.m.jar
-	reseal := x.reseal && !began
-	if res.changed || res.touch || reseal {
+	reseal := x.reseal && !isNew
+	if p.changed || p.touch || reseal {
 		ctx, cancel := x.context()
 		defer cancel()
-		// The record is sealed anew together with the cookie: who takes an old
-		// key away takes it from both.
-		err := m.failure(ctx, res.rec, s.save(ctx, res.touch || reseal))
+		// Writing the record seals it with the newest key. The record and the
+		// cookie must change keys together: when the operator removes the old
+		// key, neither may still depend on it.
+		err := m.publicError(ctx, p.rec, s.save(ctx, p.touch || reseal))
 		switch {
 		case errors.Is(err, ErrEnded):
-			return nil // the late response of a session that is over
-		case err != nil && res.changed:
+			return nil // the response is late: the session has ended meanwhile
+		case err != nil && p.changed:
 			return err
 		case err != nil:
-			reseal = false
+			reseal = false // a later response tries again
 		}
 	}
-	if !began && !reseal {
+	if !isNew && !reseal {
 		return nil
 	}
-	age := res.rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := p.rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
+	// The browser may have a state cookie from before the app had a store.
 	j.Expire(h, j.State, x.presented)
-	id := res.rec.ID // a copy: sealing overwrites it
+	id := p.rec.ID // a copy: sealing overwrites it
 	return x.set(h, j.Tokens, seal.ID, id[:], age)
 }
 
+// set seals plain with the newest key and adds it to h, under one of names or
+// split over several. It fails with [ErrTooLarge] if the cookies would be too
+// many.
 func (x *Exchange) set(h http.Header, names []string, purpose string, plain []byte, age time.Duration) error {
 	sealed, err := x.m.secrets[0].Cookies.Seal(purpose, names[0], plain)
 	if err != nil {
@@ -296,26 +326,28 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 	return nil
 }
 
-// End saves what was changed in a stored session after Commit. From then on the
-// session takes no more values, so that none is lost. It is called once, after
-// the handler; its error is for the log.
+// End saves the values of a stored session that the handler has changed after
+// Commit. The session accepts no more values after it, so that none is lost. The
+// caller must call End once, after the handler. It is too late to report the
+// error to the client, so the caller logs it.
 func (x *Exchange) End() error {
 	s := x.session.Load()
 	if s.m == nil || !x.m.Stored() {
 		return nil
 	}
 	s.close(ErrCommitted)
-	c := s.commit()
+	c := s.commitState()
 	if c.rec == nil || !c.changed {
 		return nil
 	}
 	ctx, cancel := x.context()
 	defer cancel()
-	return x.m.failure(ctx, c.rec, s.save(ctx, false))
+	return x.m.publicError(ctx, c.rec, s.save(ctx, false))
 }
 
-// touchDue reports whether it is time to note that the session is in use: at
-// most once in a tenth of the idle timeout.
+// touchDue reports whether the use of a session must be recorded: a tenth of the
+// idle timeout has passed since the last time. Recording each request would cost
+// a cookie or a write to the store per request.
 func (m *Manager) touchDue(r *keeper.Record, now time.Time) bool {
 	return now.Sub(r.LastSeen) >= m.cfg.IdleTimeout/10
 }

@@ -17,101 +17,104 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Config is what a [Manager] is made of. Auth and Keys are required; the zero
-// value of every other field is right for most programs.
+// Config configures a [Manager]. Auth and Keys are required. The zero value of
+// every other field selects its default, which suits most programs.
 type Config struct {
 	// Auth is the auth service. Required.
 	Auth auth.Service
 
 	// AuthTimeout is how long a request waits for the auth service. A refresh
-	// goes on in the background for three times as long, so that new tokens that
-	// come late are not lost. Default: 10 s.
+	// continues in the background for three times as long, so that new tokens in
+	// a late response are not lost. Default (0): 10 s.
 	AuthTimeout time.Duration
 
-	// BasePath is the path by which browsers reach the app where a proxy in
-	// front of it strips it, such as "/app". It is put before every address
-	// that is sent to a browser, and every address that comes back must be
-	// below it. All other paths in settings are without it. Cookies keep the
-	// path "/". Default: none, the proxy strips nothing.
+	// BasePath is the path prefix, such as "/app", that a proxy in front of the
+	// app removes from requests. The Manager adds it to every address that it
+	// sends to a browser, and only accepts return addresses below it. All other
+	// paths in Config are without it. Cookies keep the path "/". Default (""):
+	// the proxy removes nothing.
 	BasePath string
 
-	// CacheBytes bounds the memory that the Manager takes to remember sessions
-	// in their decoded form, in bytes. Sessions that it does not remember are
-	// opened anew for each request; so is a session larger than a 64th of it.
-	// Default: 64 MiB.
+	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
+	// session that is not in the cache is decrypted for each request. Sessions
+	// larger than 1/64 of CacheBytes are not cached. Default (0): 64 MiB.
 	CacheBytes int
 
-	// Claims says where an access token has the user's ID and roles.
-	// Default: where Hasura's auth services put them.
+	// Claims names the claims of an access token that hold the user's ID and
+	// roles. Default: the names that Hasura's auth services use.
 	Claims auth.ClaimNames
 
-	// Cookie is how cookies are set. Default: as safely as can be.
+	// Cookie configures the cookies. Its zero value is the safest setting.
 	Cookie Cookie
 
-	// Coordinator is a store where cookie sessions keep their lease, newest
-	// tokens and end, for processes that share it. It needs a Manager without
-	// a Store. Default: the memory of this process, which is right for one.
+	// Coordinator is a store that the processes of an app share to coordinate
+	// the refreshes and ends of cookie sessions. It must be nil if Store is set.
+	// Default (nil): the memory of this process, for apps with one process.
 	Coordinator store.Store
 
-	// Grace is how long tokens are kept for late requests once a browser has
-	// shown newer ones. Default: 1 min.
+	// Grace is how long requests with older cookies are still served after a
+	// browser has sent newer ones. Default (0): 1 min.
 	Grace time.Duration
 
-	// IdleTimeout ends a session that is not used for so long. It is noted in
-	// steps of a tenth of it. While the store is down no use can be noted: as far
-	// as a process has seen the outage, up to an hour of it (or IdleTimeout, if
-	// that is shorter) does not count. Default: 24 h, or Lifetime if that is
-	// shorter.
+	// IdleTimeout ends a session that has not been used for this time. Use is
+	// recorded at most once per tenth of IdleTimeout. It cannot be recorded in a
+	// store that is down. The time of an outage that the process has noticed does
+	// therefore not count, up to an hour or IdleTimeout, whichever is shorter.
+	// Default (0): 24 h or Lifetime, whichever is shorter.
 	IdleTimeout time.Duration
 
-	// Keys are the secrets that seal cookies and records, the newest first:
-	// the first seals, every one opens. Required. See [ParseKeys].
+	// Keys are the secrets that encrypt and authenticate cookies and records,
+	// newest first: the first seals, and every key opens. Required. See
+	// [ParseKeys].
 	Keys []SecretKey
 
-	// Lifetime ends a session, counted from login, however much it is used.
-	// Default: 30 days, as long as the auth service's refresh tokens live. At
-	// most 400 days.
+	// Lifetime ends a session this long after its login, even if it is in use.
+	// The maximum is 400 days, the longest life of a cookie. Default (0): 30 days,
+	// the life of a refresh token of the Synmetrix auth service.
 	Lifetime time.Duration
 
-	// Logger gets the events of sessions; their names do not change. It never
-	// gets a secret. Default: slog.Default().
+	// Logger receives the events of sessions. Their names are stable, and they
+	// never contain a secret. Default (nil): slog.Default() at the call of New.
 	Logger *slog.Logger
 
-	// LoginPath is where guards send a visitor who is not signed in, without
-	// BasePath. An app with its own login page sets it, even to "/login".
-	// Default: "/login", if the ready-made routes are mounted; else there is
-	// no login page, and guards refuse with status 401.
+	// LoginPath is the path, without BasePath, to which guards redirect visitors
+	// who are not signed in. An app with its own login page must set it, even if
+	// it is "/login". Default (""): "/login" if the ready-made routes are mounted.
+	// If they are not, there is no login page, and guards respond with status 401.
 	LoginPath string
 
-	// MaxValueBytes bounds what the values of one stored session take, in bytes:
-	// their names, and the values as JSON. See [Key.Set]. Values in cookies
-	// are bounded by Cookie.MaxChunks. Default: 1 MiB.
+	// MaxValueBytes bounds the size of the values of one stored session, in
+	// bytes: the sum of their names and their JSON. See [Key.Set].
+	// Cookie.MaxChunks bounds values in cookies. Default (0): 1 MiB.
 	MaxValueBytes int
 
-	// Now is the clock, for tests. Default: time.Now.
+	// Now returns the current time. Tests set it to control time. Default (nil):
+	// time.Now.
 	Now func() time.Time
 
-	// OnEvent is called for every [Event], before it is logged: for counters,
-	// and for what an app does when a session starts or ends. It is called
-	// from many goroutines, within requests, and must be quick. Where there is
-	// a request the context is its own. Default: none.
+	// OnEvent is called for every [Event] before the event is logged, for example
+	// to count events, or to act on the start or end of a session. It is called
+	// from many goroutines and delays requests, so it must be safe for concurrent
+	// use and fast. The context is the request's, if the event belongs to one.
+	// Default (nil): events are only logged.
 	OnEvent func(context.Context, Event)
 
-	// RefreshBefore is how long before its expiry an access token is renewed;
-	// never in the first half of its life. Default: a tenth of its life, at
-	// most a minute, and for each session a little less than that.
+	// RefreshBefore is how long before its expiry an access token is refreshed. A
+	// token is never refreshed in the first half of its life. Default (0): a tenth
+	// of the token's life, at most a minute, and up to 20 percent less, so that
+	// sessions that began together do not refresh together.
 	RefreshBefore time.Duration
 
-	// Store keeps the sessions; the cookie then holds nothing but a session
-	// ID. Default: none, sessions are sealed into cookies.
+	// Store keeps the sessions, and the cookie holds only a session ID. Default
+	// (nil): sessions are sealed into cookies.
 	Store store.Store
 
-	// StoreTimeout bounds one call of the store. Default: 2 s.
+	// StoreTimeout bounds one call of Store or Coordinator. Default (0): 2 s.
 	StoreTimeout time.Duration
 
-	// TrustedOrigins are other origins whose pages may send requests with
-	// unsafe methods and open WebSockets, such as "https://app.example.org".
-	// Default: none.
+	// TrustedOrigins are other origins, such as "https://app.example.org", whose
+	// pages may send requests with unsafe methods and open WebSockets. Default
+	// (nil): only the app's own origin may.
 	TrustedOrigins []string
 }
 
@@ -126,6 +129,7 @@ const (
 	defaultMaxValueBytes = 1 << 20
 )
 
+// withDefaults returns c with defaults in place of zero values.
 func (c Config) withDefaults() Config {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -135,6 +139,7 @@ func (c Config) withDefaults() Config {
 	def(&c.AuthTimeout, defaultAuthTimeout)
 	def(&c.Grace, defaultGrace)
 	def(&c.Lifetime, defaultLifetime)
+	// After Lifetime: the default must not exceed a short lifetime.
 	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
 	def(&c.StoreTimeout, defaultStoreTimeout)
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
@@ -156,22 +161,23 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// invalid names the field and what it must be.
+// invalid returns an error that names a field of Config and what it must be.
 func invalid(field, format string, args ...any) error {
 	return fmt.Errorf("session: Config.%s %w", field, fmt.Errorf(format, args...))
 }
 
+// validate checks c after withDefaults. It does not check TrustedOrigins; New does.
 func (c Config) validate() error {
 	if c.Auth == nil {
 		return invalid("Auth", "is required")
 	}
 	if v, ok := c.Auth.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			return invalid("Auth", "can't be used: %w", err)
+			return invalid("Auth", "is invalid: %w", err)
 		}
 	}
 	if err := validateKeys(c.Keys); err != nil {
-		return invalid("Keys", "can't be used: %w", err)
+		return invalid("Keys", "is invalid: %w", err)
 	}
 	for _, d := range []struct {
 		field string
@@ -190,31 +196,34 @@ func (c Config) validate() error {
 	case c.MaxValueBytes < 0:
 		return invalid("MaxValueBytes", "is %d; it must not be negative", c.MaxValueBytes)
 	case c.Lifetime > cookies.MaxAge:
-		return invalid("Lifetime", "is %v; cookies live for %v at most", c.Lifetime, cookies.MaxAge)
+		return invalid("Lifetime", "is %v; at most %v are allowed, the longest life of a cookie", c.Lifetime, cookies.MaxAge)
 	case c.Lifetime < c.IdleTimeout:
 		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
-		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
+		return invalid("Coordinator", "is for cookie sessions; it must be nil if Store is set")
 	case c.BasePath != "" && !isPlainPath(c.BasePath):
-		return invalid("BasePath", "is %q; it must be a path such as /app, with no character that needs escaping", c.BasePath)
+		return invalid("BasePath", "is %q; it must be a path such as /app, without characters that need escaping", c.BasePath)
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
 		return invalid("LoginPath", "is %q; it must be a path that begins with one slash", c.LoginPath)
 	}
 	return c.Cookie.validate()
 }
 
-// isPlainPath reports whether a path begins with a slash and has one spelling.
+// isPlainPath reports whether a path begins with a slash and has only one spelling.
+// Return addresses are compared with BasePath, and a second spelling of the same
+// path would make the comparison fail, or succeed where it must not.
 func isPlainPath(p string) bool {
 	u := url.URL{Path: p}
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && u.EscapedPath() == p && !strings.Contains(p, ";")
 }
 
-// asSent returns an error for an origin that no browser ever sends in this
-// spelling (RFC 6454, section 6.2): it would be compared, and never be found.
-func asSent(origin string) error {
+// checkOriginSpelling returns an error for an origin that no browser sends in this
+// spelling (RFC 6454, section 6.2). Origins are compared as text, so such an entry
+// would never match, and its author would not notice.
+func checkOriginSpelling(origin string) error {
 	u, err := url.Parse(origin)
 	if err != nil || u.User != nil {
-		return errors.New("an origin is a scheme and a host") // what it is may hold a password
+		return errors.New("an origin is a scheme and a host") // not quoted: it may contain a password
 	}
 	host := strings.ToLower(u.Hostname())
 	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {

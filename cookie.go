@@ -8,38 +8,43 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Cookie is how the session's cookies are set. The zero value is the safest
-// there is: "__Host-session", Secure, HttpOnly, SameSite=Lax, Path=/
+// Cookie configures the session's cookies. The zero value is the safest setting:
+// the name "__Host-session", Secure, HttpOnly, SameSite=Lax and Path=/
 // (RFC 6265bis).
 type Cookie struct {
-	// Name is the name of the cookies without its prefix, which the library
-	// puts before it: "__Host-", or "__Secure-" with a Domain, or none if
-	// Insecure. Default: "session".
+	// Name is the name of the cookies without its prefix. The prefix is added:
+	// "__Host-", or "__Secure-" if Domain is set, or none if Insecure is set.
+	// Default (""): "session".
 	Name string
 
-	// Domain sends the cookies to all hosts below it, too. Default: the host
-	// that set them, alone.
+	// Domain makes browsers send the cookies to all hosts of this domain. All of
+	// these hosts must then be trusted. Default (""): only to the host that has
+	// set them.
 	Domain string
 
-	// SameSite is http.SameSiteLaxMode by default. With
-	// http.SameSiteStrictMode a visitor who follows a link from another site
-	// arrives signed out.
+	// SameSite is the SameSite attribute. With http.SameSiteStrictMode a user who
+	// follows a link from another site appears signed out. Default (0):
+	// http.SameSiteLaxMode.
 	SameSite http.SameSite
 
-	// Insecure sends the cookies over plain HTTP, too, for local work: on
-	// hosts other than localhost, and with Safari, which reportedly drops
-	// Secure cookies from http://localhost. See [Manager.DropsCookies].
+	// Insecure makes browsers send the cookies over plain HTTP, too. It is for
+	// local work on hosts other than localhost, and with Safari, which reportedly
+	// drops Secure cookies of http://localhost. See [Manager.DropsCookies].
+	// Default: false.
 	Insecure bool
 
-	// NonPersistent ends the session with the browser's. Default: the
-	// cookies last as long as the session's Lifetime.
+	// NonPersistent makes browsers delete the cookies when they are closed.
+	// Default (false): the cookies last as long as the session's Lifetime.
 	NonPersistent bool
 
-	// MaxChunks is over how many cookies a value that is longer than one
-	// cookie may be split. Default: 4; at most 10.
+	// MaxChunks is the maximum number of cookies over which the tokens, and
+	// likewise the values, may be split if they are too long for one cookie.
+	// The maximum is 10. Default (0): 4.
 	MaxChunks int
 }
 
+// validate checks c. Names and domains become part of a Set-Cookie header, so that
+// only characters without a meaning there are allowed.
 func (c Cookie) validate() error {
 	for i := range len(c.Name) {
 		if ch := c.Name[i]; !seal.InBase64URL[ch] && ch != '.' {
@@ -51,13 +56,13 @@ func (c Cookie) validate() error {
 	case len(c.Name) > maxNameSize/2:
 		return invalid("Cookie.Name", "has %d characters; at most %d are allowed", len(c.Name), maxNameSize/2)
 	case strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-"):
-		return invalid("Cookie.Name", "is %q; the prefix is added by itself", c.Name)
+		return invalid("Cookie.Name", "is %q; it must not have a prefix, which is added automatically", c.Name)
 	case c.Domain != "" && ((&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".")):
 		return invalid("Cookie.Domain", "is %q; it must be a domain of two labels or more, or empty", c.Domain)
 	case c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode:
 		return invalid("Cookie.SameSite", "is %d; it must be one of net/http's modes", c.SameSite)
 	case c.SameSite == http.SameSiteNoneMode && c.Insecure:
-		return invalid("Cookie.SameSite", "is None, which browsers refuse of a cookie that is Insecure")
+		return invalid("Cookie.SameSite", "is None; browsers reject such a cookie if it is Insecure")
 	case c.MaxChunks < 0 || c.MaxChunks > cookies.MaxChunks:
 		return invalid("Cookie.MaxChunks", "is %d; 1 to %d are allowed, 0 means %d", c.MaxChunks, cookies.MaxChunks, cookies.DefaultChunks)
 	}

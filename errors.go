@@ -8,54 +8,57 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Errors of this package; test with errors.Is. What an auth service's failure
-// means is in the sentinels beside [auth.Service].
+// Errors of this package. Test for them with errors.Is. Package auth defines the
+// errors of auth services, see [auth.Service].
 var (
-	// ErrUnauthenticated: nobody is signed in.
+	// ErrUnauthenticated: no user is signed in.
 	ErrUnauthenticated = errors.New("not signed in")
 
-	// ErrForbidden: the user is signed in, and may not do this.
+	// ErrForbidden: the user is signed in, but a [Policy] rejects the request.
 	ErrForbidden = errors.New("forbidden")
 
-	// ErrSessionUnavailable: a session was presented, and cannot be told or
-	// changed at the moment, because its store or the auth service does not
-	// answer. The session lives; ask again later. See [UnavailableError].
+	// ErrSessionUnavailable: the session that the request presents cannot be
+	// determined or changed, because the store or the auth service is down. The
+	// session has not ended, and the request can be retried later. See
+	// [UnavailableError].
 	ErrSessionUnavailable = errors.New("session unavailable")
 
-	// ErrNotLoaded: no session was loaded for this request, or it is another
-	// Manager's: the handler is not inside this Manager's middleware. It is a
+	// ErrNotLoaded: no session was loaded for the request, or another Manager has
+	// loaded it. The handler is not inside this Manager's middleware, which is a
 	// mistake in the program.
 	ErrNotLoaded = errors.New("no session was loaded for this request; is the handler inside middleware.Sessions?")
 
-	// ErrNoSession: nobody is signed in, and values need a session.
+	// ErrNoSession: values cannot be set, because no user is signed in.
 	ErrNoSession = errors.New("no session")
 
-	// ErrEnded: the session is over. It was logged out, revoked or refused,
-	// or has reached its idle timeout or the end of its lifetime.
+	// ErrEnded: the session has ended. The user has signed out or in again, the
+	// auth service has rejected the refresh token, the session was revoked, or it
+	// has reached its idle timeout or the end of its lifetime.
 	ErrEnded = errors.New("session has ended")
 
-	// ErrLogoutIncomplete: the session of the request is over, and the auth
-	// service has not confirmed the end of the user's other sessions yet. An
-	// error that wraps it wraps auth.ErrUnavailable, too.
-	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may live on: %w", auth.ErrUnavailable)
+	// ErrLogoutIncomplete: the session of the request has ended, but the auth
+	// service has not confirmed the end of the user's other sessions yet. An error
+	// that wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
+	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may not have ended: %w", auth.ErrUnavailable)
 
-	// ErrTooLarge: the session does not fit.
+	// ErrTooLarge: the session does not fit its cookies, or its values exceed a
+	// limit. See [Key.Set].
 	ErrTooLarge = errors.New("session too large")
 
-	// ErrCommitted: it is too late in the request. The response has begun and
-	// cookies can't be set any more, or the request is over.
+	// ErrCommitted: it is too late for the change. The response has begun, so
+	// cookies cannot be set any more, or the request has ended.
 	ErrCommitted = errors.New("response has begun")
 
-	// ErrNoPendingLogin: there is no login that waits for a second factor.
+	// ErrNoPendingLogin: no login waits for a one-time code.
 	ErrNoPendingLogin = errors.New("no pending login")
 
-	// ErrCrossOrigin: a request with an unsafe method comes from another
-	// origin.
+	// ErrCrossOrigin: a page of another origin has sent a request with an unsafe
+	// method. See [Manager.CheckOrigin].
 	ErrCrossOrigin = errors.New("cross-origin request")
 
-	// ErrBearer: the request carries a bearer token, which alone decides, and
-	// there is nothing to verify it with. An error that wraps it wraps
-	// ErrUnauthenticated, too.
+	// ErrBearer: the request carries a bearer token, and the Manager cannot verify
+	// it. Cookies of such a request are ignored. An error that wraps ErrBearer also
+	// wraps ErrUnauthenticated.
 	ErrBearer = errors.New("bearer tokens are not accepted")
 
 	// ErrShutdown: the Manager has been shut down.
@@ -64,17 +67,19 @@ var (
 
 var errCookiesFull = fmt.Errorf("%w: it does not fit its cookies; keep sessions in a store (Config.Store)", ErrTooLarge)
 
-// UnavailableError is a session that cannot be told or changed at the moment.
-// It is [ErrSessionUnavailable] to errors.Is.
+// UnavailableError reports that a session cannot be determined or changed, because
+// the store or the auth service is down. errors.Is reports it as
+// [ErrSessionUnavailable].
 type UnavailableError struct {
-	// RetryAfter is when it is worth to ask again, 0 if that is not known.
+	// RetryAfter is how long a client should wait before it retries the request,
+	// 0 if that is unknown.
 	RetryAfter time.Duration
 
-	// Err is the cause: of the store or of the auth service.
+	// Err is the error of the store or of the auth service.
 	Err error
 }
 
-// Error returns a text that is fit for a log.
+// Error returns a text without secrets.
 func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("session: %v: %v", ErrSessionUnavailable, e.Err)
 }

@@ -9,65 +9,69 @@ import (
 	"github.com/synmetrix/session/internal/keeper"
 )
 
-// The names of events. They are the messages of the Manager's log, and do not
-// change; neither do their levels, which docs/events.md tells.
+// The names of events. They are also the messages in the Manager's log. The names and
+// their levels, listed in docs/events.md, are stable.
 const (
 	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
-	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or its roles alone, could not be read
-	EventCookieRefused      = "cookie_refused"       // a presented session is none: Reason tells why
+	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
+	EventCookieRefused      = "cookie_refused"       // a presented cookie leads to no session: see Reason
 	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
-	EventLoginUnavailable   = "login_unavailable"    // a login was not carried out: the auth service failed, or the session could not be kept
-	EventRecordCorrupt      = "record_corrupt"       // the store returned what is not the session's record
-	EventRefreshUnavailable = "refresh_unavailable"  // the auth service did not renew; the refresh token is still good
-	EventRefreshUnknown     = "refresh_unknown"      // it cannot be told whether it renewed
-	EventRevokeFailed       = "revoke_failed"        // the auth service did not take tokens back
-	EventSessionEnded       = "session_ended"        // Reason tells why
-	EventSessionRefreshed   = "session_refreshed"    // new tokens
+	EventLoginUnavailable   = "login_unavailable"    // a login failed because of the auth service, or its session could not be kept
+	EventRecordCorrupt      = "record_corrupt"       // the store returned data that is not the session's record
+	EventRefreshUnavailable = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
+	EventRefreshUnknown     = "refresh_unknown"      // a refresh failed, and the service may have used up the refresh token
+	EventRevokeFailed       = "revoke_failed"        // the auth service did not revoke tokens
+	EventSessionEnded       = "session_ended"        // a session has ended: see Reason
+	EventSessionRefreshed   = "session_refreshed"    // a session has new tokens
 	EventSessionStarted     = "session_started"      // a user has signed in
-	EventStoreUnavailable   = "store_unavailable"    // the store did not answer
-	EventTokensLost         = "tokens_lost"          // new tokens could not be written until the end: an alarm
-	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be written yet, or not into cookies; they are kept
+	EventStoreUnavailable   = "store_unavailable"    // a call of the store failed
+	EventTokensLost         = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
+	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
 )
 
-// Event is something that an operator wants to see. It never holds a secret.
+// Event reports to the operator something that has happened. It never contains a
+// secret.
 type Event struct {
 	// Name is one of the Event constants.
 	Name string
 
-	// Reason tells apart what can have several causes: why a session ended
-	// ("logout", "logout_all", "replaced_by_login", "refresh_refused",
-	// "refresh_outcome_unknown", "refresh_other_user", "idle_timeout",
-	// "lifetime", "revoked", "login_not_delivered"), or why a cookie was
-	// refused: "unreadable", or one of those.
+	// Reason is why a session has ended: "logout", "logout_all",
+	// "replaced_by_login", "refresh_refused", "refresh_outcome_unknown",
+	// "refresh_other_user", "idle_timeout", "lifetime", "revoked" or
+	// "login_not_delivered". For EventCookieRefused it is one of these or
+	// "unreadable". It is empty for other events.
 	Reason string
 
-	// Session is a hash of the session's ID, the same in all of its events.
-	// Nothing can be opened or found with it. Empty where the event is about
-	// no session.
+	// Session identifies the session in all of its events. It is part of a hash
+	// of the session's ID, and gives no access to the session. It is empty if the
+	// event is not about a session.
 	Session string
 
-	// UserID is the user's whose session it is. Empty where the event is about
-	// no session, or where that could not be read. It is not logged.
+	// UserID is the ID of the session's user. It is empty if the event is not
+	// about a session, or if the user is unknown. It is not logged, because it is
+	// personal data.
 	UserID string
 
-	// RetryAfter is when the next try may be made, 0 where there is none.
+	// RetryAfter is how long the next attempt has to wait, 0 if there is none.
 	RetryAfter time.Duration
 
-	// Err is the cause, where there is one.
+	// Err is the cause, nil if there is none.
 	Err error
 }
 
-// event logs e and hands it to Config.OnEvent. r is a state of the session, nil
-// if e is about none.
+// event passes e to Config.OnEvent and logs it. r is a state of the session, nil if
+// the event is not about a session.
 //
-// The hook and the log may use the session that is in ctx: it must not be
-// locked, and must have changed already if the event says so.
+// The hook and the log may use the session in ctx. The caller must not hold a lock,
+// and must have made the change that it reports.
 func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
 	}
+	// guard.Call recovers panics: the code is the app's, and may run in a goroutine
+	// that belongs to no request, where a panic would end the process.
 	if m.cfg.OnEvent != nil {
 		guard.Call(m.cfg.Logger, "Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })
 	}
@@ -94,7 +98,7 @@ func (m *Manager) logEvent(ctx context.Context, level slog.Level, e Event) {
 	m.cfg.Logger.LogAttrs(ctx, level, e.Name, attrs...)
 }
 
-// keeperEvent is event for what the keeper reports.
+// keeperEvent is event for events of the keeper.
 func (m *Manager) keeperEvent(ctx context.Context, level slog.Level, r *keeper.Record, e keeper.Event) {
 	m.event(ctx, level, r, Event{Name: e.Name, Reason: e.Reason, RetryAfter: e.RetryAfter, Err: e.Err})
 }

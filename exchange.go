@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -14,20 +15,20 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Exchange is one request's hold on its session, from the cookies that the
-// request presents to the cookies that the response sets. Package middleware uses
+// Exchange connects one request and its response with a session: it reads the
+// cookies of the request and sets those of the response. Package middleware uses
 // it; most programs do not need it.
 type Exchange struct {
 	m         *Manager
-	ctx       context.Context // of the request; the session is in it
+	ctx       context.Context // of the request; it leads to this Exchange
 	session   atomic.Pointer[Session]
 	presented cookies.Presented
-	navigates bool        // a browser shows the response as a page
-	asked     atomic.Bool // the handler has got the session, and may show it
+	navigates bool        // the browser shows the response as a page
+	accessed  atomic.Bool // the handler has read the session, and may show its content
 
-	// Of the cookies, set by Begin.
+	// Set by Begin from the cookies.
 	gen    uint64 // the generation that the browser has
-	reseal bool   // a cookie was opened by an older key
+	reseal bool   // an older key opened a cookie
 
 	mu sync.Mutex // see the order of locks at Manager
 	outcome
@@ -37,24 +38,45 @@ type Exchange struct {
 type outcome struct {
 	fate      fate
 	committed bool
-	in        *keeper.Record // the session that was presented or began, also if it is unavailable
-	pending   *pendingLogin  // what to do about a pending login; nil: nothing
+	current   *keeper.Record // the session that was presented or started, even if it is unavailable
+	pending   *pendingLogin  // the change to a pending login; nil: none
 }
 
 // fate is what a request does to the browser's session.
 type fate int
 
 const (
-	keeps    fate = iota // it stays as it is
-	unusable             // the presented cookies are of no use
-	signsIn
-	signsOut
+	keeps    fate = iota // the session stays as it is
+	unusable             // the presented cookies cannot be opened
+	signsIn              // the browser gets a new session
+	signsOut             // the browser loses its session
 )
 
-// Begin loads the session that r presents and returns r with the session in
-// its context. It never fails: what stands in the way of the session is told
-// by [Session.Err] and [Session.Authorize]. Tokens that are due are renewed
-// when the session is first asked about its user.
+type contextKey struct{}
+
+// ContextName is the key under which an adapter stores the request's context, in
+// frameworks whose own contexts have string keys. [FromContext] and the methods of
+// a [Manager] accept such a context, for example Gin's, in place of the request's.
+const ContextName = "github.com/synmetrix/session"
+
+// exchangeFrom returns the exchange of the request with the context ctx, nil if
+// no session was loaded for the request.
+func exchangeFrom(ctx context.Context) *Exchange {
+	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
+		return x
+	}
+	if request, ok := ctx.Value(ContextName).(context.Context); ok {
+		if x, ok := request.Value(contextKey{}).(*Exchange); ok {
+			return x
+		}
+	}
+	return nil
+}
+
+// Begin loads the session that r presents and returns r with the session in its
+// context. Begin never fails: [Session.Err] and [Session.Authorize] report why a
+// session cannot be loaded. Tokens that are due are refreshed later, when the
+// handler first uses the session's user.
 //
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
@@ -63,51 +85,54 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x.session.Store(anonymous)
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
-		x.session.Store(bearer)
+		x.session.Store(bearerOnly)
 	} else {
 		x.presented = m.jar.Read(r.Header)
 		x.session.Store(x.load(x.ctx))
 	}
-	x.asked.Store(false) // a hook is no handler
+	// Loading may call Config.OnEvent, which may read the session. Only the
+	// handler's own use matters for caching.
+	x.accessed.Store(false)
 	return r.WithContext(x.ctx), x
 }
 
-// exchange returns the exchange of the request whose context ctx is, for the
-// methods of a Manager that begin, end or use its session. It fails with
-// [ErrNotLoaded] if that session is another Manager's, and with
-// [ErrUnauthenticated] and [ErrBearer] in a bearer request, which has none.
+// exchange returns the exchange of the request with the context ctx, for the
+// methods of a Manager that start, end or use the request's session. It fails
+// with [ErrNotLoaded] if the session belongs to another Manager, and with
+// [ErrUnauthenticated] and [ErrBearer] for a request with a bearer token, which
+// has no session.
 func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
 	x := exchangeFrom(ctx)
 	switch {
 	case x == nil || x.m != m:
 		return nil, notLoaded.err
-	case x.session.Load() == bearer:
-		return nil, bearer.err
+	case x.session.Load() == bearerOnly:
+		return nil, bearerOnly.err
 	}
-	x.asked.Store(true)
+	x.accessed.Store(true)
 	return x, nil
 }
 
-// replace gives the request another session. The one before, which a handler
-// may still hold, takes no more values: they would not be saved.
+// replace gives the request another session. A handler may still hold the
+// previous one, which accepts no more values: they would not be saved.
 func (x *Exchange) replace(s *Session) {
-	if before := x.session.Swap(s); before.m != nil {
-		before.close(ErrEnded)
+	if previous := x.session.Swap(s); previous.m != nil {
+		previous.close(ErrEnded)
 	}
 }
 
-// hasBearer reports whether a request carries a bearer token (RFC 6750), which
-// then decides alone.
+// hasBearer reports whether a request carries a bearer token (RFC 6750). Such a
+// request is an API client's: cookies that it may carry too are ignored.
 func hasBearer(h http.Header) bool {
 	const scheme = "Bearer"
-	value := h.Get("Authorization") // perhaps a long one, of which the start is enough
+	value := h.Get("Authorization") // may be long; the start is enough
 	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || value[len(scheme)] == ' ')
 }
 
-// CarriesCookie reports whether the request presented a cookie of ours.
+// CarriesCookie reports whether the request presented a cookie of the Manager.
 func (x *Exchange) CarriesCookie() bool { return len(x.presented) > 0 }
 
-// load makes the Session of the presented cookies.
+// load returns the Session of the presented cookies.
 func (x *Exchange) load(ctx context.Context) *Session {
 	m := x.m
 	if !x.presented.HasAny(m.jar.Tokens) && !x.presented.HasAny(m.jar.State) {
@@ -119,17 +144,18 @@ func (x *Exchange) load(ctx context.Context) *Session {
 		x.fate = unusable
 		return anonymous
 	}
-	x.in, x.gen = rec, rec.Pair.Gen
+	x.current, x.gen = rec, rec.Pair.Gen
 	s := &Session{m: m, ctx: ctx, unread: rec}
+	// Reading may call Config.OnEvent with ctx, which must find the session.
 	x.session.Store(s)
 	if rec, _ = s.read(ctx, rec); rec != nil {
-		x.in = rec
+		x.current = rec
 	}
 	return s
 }
 
-// openCookies returns the session that the presented cookies say, nil if they
-// don't open.
+// openCookies returns the session in the presented cookies, nil if they cannot
+// be opened.
 func (x *Exchange) openCookies() *keeper.Record {
 	j := x.m.jar
 	if x.m.Stored() {
@@ -143,31 +169,36 @@ func (x *Exchange) openCookies() *keeper.Record {
 	if c == nil {
 		return nil
 	}
+	// A browser may have the state cookie of an earlier session.
 	sameSession := func(s *stateCookie) bool { return s.id == c.id }
 	return c.record(open(x, j.State, seal.State, decodeState, sameSession))
 }
 
-// sealedCookie is a cookie as it was presented, openedCookie its content.
+// sealedCookie is a cookie as the browser presents it, openedCookie its content.
 type sealedCookie struct{ purpose, sealed string }
 
 type openedCookie struct {
-	content any  // *tokensCookie, *stateCookie or *idCookie; shared
-	old     bool // it was opened by an older key
+	content any  // *tokensCookie, *stateCookie or *idCookie; shared, never modified
+	old     bool // an older key opened it
 }
 
-// open returns the content of the first cookie under the given names that one of
-// the keys opens and accept accepts, nil if there is none. It is shared with other
-// requests.
+// open returns the content of the first cookie under names that one of the keys
+// opens and accept accepts, nil if there is none. Requests share the content, so
+// it must not be modified.
+//
+// A browser may present several cookies of one name, for example one that another
+// host of the domain has set. A cookie that cannot be opened must not hide one
+// that can.
 func open[T any](x *Exchange, names []string, purpose string, decode func([]byte) (*T, bool), accept func(*T) bool) *T {
 	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {
-		known := sealedCookie{purpose, sealed}
-		opened, ok := x.m.opened.Get(known)
+		key := sealedCookie{purpose, sealed}
+		opened, ok := x.m.opened.Get(key)
 		if !ok {
-			if opened, ok = openSealed(x.m, names[0], known, decode); !ok {
+			if opened, ok = openSealed(x.m, names[0], key, decode); !ok {
 				continue
 			}
-			known.sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.opened.Put(known, opened, memory(opened.content)+2*len(sealed))
+			key.sealed = strings.Clone(sealed) // it may be part of a large header
+			x.m.opened.Put(key, opened, memory(opened.content)+2*len(sealed))
 		}
 		if content := opened.content.(*T); accept == nil || accept(content) {
 			x.reseal = x.reseal || opened.old
@@ -177,6 +208,7 @@ func open[T any](x *Exchange, names []string, purpose string, decode func([]byte
 	return nil
 }
 
+// openSealed opens and decodes a cookie with the first key that fits.
 func openSealed[T any](m *Manager, name string, c sealedCookie, decode func([]byte) (*T, bool)) (openedCookie, bool) {
 	for i, s := range m.secrets {
 		plain, ok := s.Cookies.Open(c.purpose, name, c.sealed)
@@ -193,15 +225,16 @@ func openSealed[T any](m *Manager, name string, c sealedCookie, decode func([]by
 	return openedCookie{}, false
 }
 
-// readClaims reads the claims of a cookie's access token once for all requests.
+// readClaims parses the access token of a cookie, once for all requests that
+// present the cookie.
 func (m *Manager) readClaims(c *tokensCookie) {
 	r := c.record(nil)
 	m.keeper.ReadClaims(r)
 	c.pair = r.Pair
 }
 
-// memory is about how many bytes the content of a cookie takes beside the bytes
-// that it was decoded from.
+// memory estimates how many bytes the content of a cookie takes, without the
+// bytes that it was decoded from.
 func memory(content any) int {
 	switch c := content.(type) {
 	case *tokensCookie:
@@ -219,3 +252,6 @@ func (m *Manager) authentic(purpose, name string, parts []string) bool {
 		return s.Cookies.Authentic(purpose, name, parts...)
 	})
 }
+
+// Format keeps the cookies and tokens out of every fmt verb.
+func (x *Exchange) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Exchange" + redacted)) }

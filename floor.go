@@ -9,78 +9,80 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// An auth service refuses an unknown address sooner than a wrong password, which
-// it has to compare with a hash. The difference would show which accounts exist.
+// An auth service rejects an unknown address faster than a wrong password, because
+// it has no hash to compare with the password. The difference would show which
+// accounts exist.
 const (
-	// leastFloor is how long a refused sign-in takes at least. Synmetrix
-	// services need 130 ms to compare a password.
-	leastFloor = 300 * time.Millisecond
+	// minFloor is the least duration of a refused sign-in. Synmetrix services need
+	// 130 ms to compare a password.
+	minFloor = 300 * time.Millisecond
 
-	// mostFloor bounds how long a refusal is held because the service is slow.
-	mostFloor = 8 * leastFloor
+	// maxFloor bounds the duration of a refused sign-in if the service is slow.
+	maxFloor = 8 * minFloor
 
-	// floorMemory is how long the slowest response counts at least, and half of
-	// how long it counts at most.
-	floorMemory = time.Hour
+	// floorPeriod is the period over which the slowest response is kept. It counts
+	// in the next period too, so for one to two periods in total.
+	floorPeriod = time.Hour
 )
 
-// floor is how long refused sign-ins take: the same time for every reason, and
-// longer than the auth service needs for any. The zero value is ready to use.
+// floor makes all refused sign-ins take the same time, longer than the auth service
+// needs to refuse one for any reason. The zero value is ready to use.
 type floor struct {
-	mu      sync.Mutex
-	since   time.Time     // when the current period began
-	slowest time.Duration // response of the current period
-	before  time.Duration // response of the period before, the slowest
+	mu       sync.Mutex
+	began    time.Time     // start of the current period
+	slowest  time.Duration // slowest response of the current period
+	previous time.Duration // slowest response of the previous period
 }
 
-// note records how long the service took to judge credentials. Its failures
-// are not recorded: they do not depend on the account.
-func (f *floor) note(began time.Time, err error) {
+// note records how long the service took to check credentials, from start until
+// now. Failures of the service are not recorded, because they do not depend on the
+// account.
+func (f *floor) note(start time.Time, err error) {
 	if err != nil && !errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrSecondFactor) {
 		return
 	}
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.turn(now)
-	f.slowest = max(f.slowest, now.Sub(began))
+	f.advance(now)
+	f.slowest = max(f.slowest, now.Sub(start))
 }
 
-// turn begins a new period if the current one is over.
-func (f *floor) turn(now time.Time) {
-	periods := now.Sub(f.since) / floorMemory
+// advance begins a new period if the current one has ended.
+func (f *floor) advance(now time.Time) {
+	periods := now.Sub(f.began) / floorPeriod
 	if periods < 1 {
 		return
 	}
-	f.before = f.slowest
+	f.previous = f.slowest
 	if periods > 1 {
-		f.before = 0
+		f.previous = 0
 	}
-	f.since, f.slowest = now, 0
+	f.began, f.slowest = now, 0
 }
 
-// height returns how long a refusal takes now. It grows in large steps and with
-// a margin: a floor that followed each response would show which was slow.
-func (f *floor) height() time.Duration {
+// duration returns how long a refused sign-in takes. The result grows in large
+// steps and with a margin: if it followed each response, it would show which
+// responses were slow.
+func (f *floor) duration() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.turn(time.Now())
-	slowest := max(f.slowest, f.before)
-	height := leastFloor
-	for height < mostFloor && height < slowest+slowest/4 {
-		height *= 2
+	f.advance(time.Now())
+	slowest := max(f.slowest, f.previous)
+	d := minFloor
+	for d < maxFloor && d < slowest+slowest/4 {
+		d *= 2
 	}
-	return height
+	return d
 }
 
-// hold waits until a refused sign-in may be reported. began is when it began.
-// hold returns at once if err is not a refusal, and early if one of the contexts
-// ends.
-func (f *floor) hold(ctx, request context.Context, began time.Time, err error) {
+// hold waits until a sign-in that began at start may be refused. It returns at once
+// if err is not a refusal, and early if one of the contexts ends.
+func (f *floor) hold(ctx, request context.Context, start time.Time, err error) {
 	if !errors.Is(err, auth.ErrRefused) {
 		return
 	}
-	t := time.NewTimer(time.Until(began.Add(f.height())))
+	t := time.NewTimer(time.Until(start.Add(f.duration())))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -10,23 +10,24 @@ import (
 	"unique"
 )
 
-// minKeySize is the least number of bytes of a [SecretKey].
+// minKeySize is the least length of a [SecretKey] in bytes.
 const minKeySize = 32
 
-// SecretKey is a secret from which a [Manager] derives what it seals cookies and
-// records with. It is at least 32 bytes from a secure random source. A SecretKey
-// prints, logs and marshals without its secret; only Encode gives it away.
+// SecretKey is a secret of at least 32 bytes from a secure random source. A [Manager]
+// derives from it the keys that encrypt and authenticate cookies and records. A
+// SecretKey prints, logs and marshals without its secret; only Encode returns it.
 //
-// The zero SecretKey is not usable.
+// The zero SecretKey is invalid. Make one with [ParseKey] or [GenerateKey].
 type SecretKey struct {
-	// A handle, since fmt prints what is in the unexported fields of others, and
-	// asks no method of theirs: of a handle it knows but an address.
+	// fmt prints the unexported fields of a struct without calling their methods,
+	// so Format does not protect a SecretKey in an app's own unexported field. Of
+	// a handle fmt only prints an address. Equal secrets have equal handles.
 	secret unique.Handle[string]
 }
 
 func newSecretKey(secret []byte) SecretKey { return SecretKey{unique.Make(string(secret))} }
 
-// value returns the secret, empty for the zero SecretKey.
+// value returns the secret, "" for the zero SecretKey.
 func (k SecretKey) value() string {
 	if k == (SecretKey{}) {
 		return ""
@@ -37,16 +38,15 @@ func (k SecretKey) value() string {
 // GenerateKey returns a new SecretKey of 32 bytes from crypto/rand.
 func GenerateKey() SecretKey {
 	var b [minKeySize]byte
-	// crypto/rand.Read never fails: it ends the program instead.
-	_, _ = rand.Read(b[:])
+	_, _ = rand.Read(b[:]) // never returns an error
 	return newSecretKey(b[:])
 }
 
-// ParseKey reads a SecretKey from its base64 text (RFC 4648, standard or URL-safe
-// alphabet, with or without padding), as Encode writes it and as
-// "openssl rand -base64 32" does. It refuses a secret that is shorter than 32
-// bytes, and one that can be guessed: hexadecimal text, a repeated word, a
-// sequence, or a few different bytes. The error says how to make a good one.
+// ParseKey parses a SecretKey in base64 (RFC 4648, standard or URL-safe alphabet,
+// with or without padding), the format of Encode and of "openssl rand -base64 32".
+// It rejects secrets of less than 32 bytes, and secrets that can be guessed:
+// hexadecimal text, repetitions, sequences, and secrets of few different bytes. The
+// error never contains the text, and says how to generate a key.
 func ParseKey(text string) (SecretKey, error) {
 	k, err := parseKey(text)
 	if err != nil {
@@ -55,12 +55,13 @@ func ParseKey(text string) (SecretKey, error) {
 	return k, nil
 }
 
+// parseKey is ParseKey without the prefix in errors, for ParseKeys to add its own.
 func parseKey(text string) (SecretKey, error) {
 	text = strings.TrimRight(strings.TrimSpace(text), "=")
 	text = strings.NewReplacer("+", "-", "/", "_").Replace(text)
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
-		// The decoder's error would quote a position in the secret.
+		// The decoder's error names a position in the secret.
 		return SecretKey{}, badKey("is not base64")
 	}
 	k := newSecretKey(b)
@@ -70,13 +71,14 @@ func parseKey(text string) (SecretKey, error) {
 	return k, nil
 }
 
-// badKey says what is wrong with a key, and how to make a good one.
+// badKey returns an error that names what is wrong with a key and says how to
+// generate one.
 func badKey(format string, args ...any) error {
 	return fmt.Errorf("key "+format+"; make one with: openssl rand -base64 32", args...)
 }
 
-// ParseKeys reads a comma-separated list of keys, the newest first, as
-// ParseKey reads one.
+// ParseKeys parses a comma-separated list of keys, newest first. Each key has the
+// format that ParseKey parses. It is for Config.Keys.
 func ParseKeys(text string) ([]SecretKey, error) {
 	var keys []SecretKey
 	for i, part := range strings.Split(text, ",") {
@@ -92,10 +94,11 @@ func ParseKeys(text string) ([]SecretKey, error) {
 	return keys, nil
 }
 
-// Encode returns the secret as URL-safe base64 without padding, for a
-// configuration. The text is as secret as the key.
+// Encode returns the secret in URL-safe base64 without padding, which ParseKey
+// parses. The text is as secret as the key.
 func (k SecretKey) Encode() string { return base64.RawURLEncoding.EncodeToString([]byte(k.value())) }
 
+// validate rejects keys that are too short or can be guessed.
 func (k SecretKey) validate() error {
 	secret := k.value()
 	switch {
@@ -104,10 +107,10 @@ func (k SecretKey) validate() error {
 	case len(secret) < minKeySize:
 		return badKey("has %d bytes, at least %d are needed", len(secret), minKeySize)
 	}
-	// What people type shows in the bytes or in the text that they are read
-	// from. All these checks together refuse a random key with a probability
-	// of less than 2^-66. Most of that is hexadecimal text: 42 characters, each
-	// one of 22 among 64, and a last one of 6 among 16.
+	// A key that a person has typed has a pattern in its bytes or in their base64
+	// text. The checks together reject a random key with a probability of less
+	// than 2^-66. Most of that is the check for hexadecimal text: 42 characters
+	// that are each one of 22 among 64, and a last one of 6 among 16.
 	text := k.Encode()
 	switch {
 	case strings.Trim(text, "0123456789abcdefABCDEF") == "":
@@ -122,8 +125,8 @@ func (k SecretKey) validate() error {
 	return nil
 }
 
-// repeats reports whether s is one part repeated: twice or more, the last time
-// cut perhaps.
+// repeats reports whether s is a part of itself repeated, at least twice. The last
+// repetition may be incomplete.
 func repeats(s string) bool {
 	for period := 1; period <= len(s)/2; period++ {
 		if s[period:] == s[:len(s)-period] {
@@ -145,13 +148,15 @@ func counts(s string) bool {
 	return same >= (len(s)-2)/2
 }
 
-// Of 32 random bytes 30 are different, of the 43 characters of their text 31.
-// Fewer different ones than these have a probability of 2^-74 and 2^-76.
+// On average 30 of 32 random bytes are different, and 31 of the 43 characters of
+// their text. Fewer different ones than these constants have a probability of 2^-74
+// and 2^-76.
 const (
 	minDistinctBytes = 13
 	minDistinctChars = 11
 )
 
+// distinct returns the number of different bytes in s.
 func distinct(s string) int {
 	var seen [256]bool
 	n := 0
@@ -164,6 +169,7 @@ func distinct(s string) int {
 	return n
 }
 
+// validateKeys checks the keys of a Config.
 func validateKeys(keys []SecretKey) error {
 	if len(keys) == 0 {
 		return errors.New("at least one key is needed")
@@ -174,7 +180,7 @@ func validateKeys(keys []SecretKey) error {
 			return fmt.Errorf("key %d: %w", i+1, err)
 		}
 		if seen[k] {
-			return fmt.Errorf("key %d is a repetition", i+1)
+			return fmt.Errorf("key %d is a repetition of another key", i+1)
 		}
 		seen[k] = true
 	}
@@ -183,9 +189,6 @@ func validateKeys(keys []SecretKey) error {
 
 // String returns a text without the secret.
 func (k SecretKey) String() string { return "session.SecretKey" + redacted }
-
-// GoString returns a text without the secret.
-func (k SecretKey) GoString() string { return k.String() }
 
 // Format keeps the secret out of every fmt verb.
 func (k SecretKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }

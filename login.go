@@ -14,35 +14,38 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Login signs a user in with e-mail address and password. ctx is the context
-// of a request inside the session middleware; on success its session is the
-// new one, under a new ID, and a session that the browser had before has
-// ended. Blanks around the address are removed; the password is passed on as
-// it is.
+// Login signs a user in with an e-mail address and a password. ctx is the context
+// of a request inside the session middleware. On success the request has a new
+// session with a new ID, and the session that the browser had before has ended.
+// Login removes spaces around the address and passes the password on unchanged.
 //
-// A refusal ([auth.ErrRefused]) does not show whether the account exists: it is
-// returned no sooner than 300 ms after the call. Where the auth service is slow
-// this time doubles until it is a quarter longer than the slowest response to a
-// sign-in of the last hour, to 2.4 s at most. Other results are returned at
-// once, and so is a refusal if ctx or the request ends.
+// A refusal ([auth.ErrRefused]) does not show whether the account exists: Login
+// returns it no sooner than 300 ms after the call. If the auth service is slow,
+// this time doubles, to at most 2.4 s, until it is a quarter longer than the
+// slowest response to a sign-in of the last hour. Login returns other results at
+// once, and a refusal too if ctx or the request ends.
 //
-// An error is the auth service's (see [auth.Service]); or [auth.ErrSecondFactor]
-// where a code is needed: then the login is kept in a cookie of its own for
-// 15 minutes, for LoginTOTP; or [ErrTooLarge] where the tokens fit no cookie,
-// [ErrSessionUnavailable] where the store does not take the session, and the
-// context's error where the client has gone meanwhile: then they have been given
-// back to the service. In every case the session that the browser had is as it
-// was.
+// Other errors of Login are
+//   - those of the auth service, see [auth.Service],
+//   - [auth.ErrSecondFactor] if a one-time code is required: the browser then
+//     keeps the pending login in a cookie for 15 minutes, for LoginTOTP,
+//   - [ErrTooLarge] if the tokens do not fit the cookies,
+//   - [ErrSessionUnavailable] if the store does not store the session,
+//   - the context's error if the client has disconnected,
+//   - [ErrCommitted] if the response has begun.
+//
+// If Login fails after the service has issued tokens, it revokes them. The
+// session that the browser had before stays as it was.
 func (m *Manager) Login(ctx context.Context, email, password string) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
+	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
-	m.floor.note(began, err)
+	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
 		if !m.jar.FitsOne(seal.Size(len(encodePending(m.now(), factor.Ticket)))) {
 			err = errCookiesFull
@@ -53,36 +56,38 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	}
 	if err != nil {
 		err = m.loginFailed(ctx, "login", grant.Tokens, err)
-		m.floor.hold(ctx, x.ctx, began, err)
+		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	return m.begin(ctx, x, grant)
+	return m.startSession(ctx, x, grant)
 }
 
 // HasPasswordLogin reports whether the auth service signs users in with a
-// password: whether it is an [auth.PasswordLogin].
+// password, that is, whether Config.Auth is an [auth.PasswordLogin].
 func (m *Manager) HasPasswordLogin() bool {
 	_, ok := m.cfg.Auth.(auth.PasswordLogin)
 	return ok
 }
 
-// HasSecondFactor reports whether the auth service asks for second factors.
+// HasSecondFactor reports whether the auth service may require a one-time code,
+// that is, whether Config.Auth is an [auth.SecondFactor].
 func (m *Manager) HasSecondFactor() bool {
 	_, ok := m.cfg.Auth.(auth.SecondFactor)
 	return ok
 }
 
-// LoginPending reports whether the browser has a login that waits for its
-// second factor.
+// LoginPending reports whether the browser has a login that waits for its one-time
+// code.
 func (m *Manager) LoginPending(ctx context.Context) bool {
 	x, err := m.exchange(ctx)
 	return err == nil && x.pendingTicket() != ""
 }
 
-// LoginTOTP ends a login that Login found to need a second factor. It fails as
-// Login does, refusals no sooner, and with [ErrNoPendingLogin] if there is none. A wrong code
-// ([auth.ErrRefused]) can be tried again; after [auth.ErrTicketRefused], which is
-// auth.ErrRefused too, the login has to be begun anew.
+// LoginTOTP completes a login for which Login has returned [auth.ErrSecondFactor].
+// Its errors are those of Login, with the same delay for refusals, and
+// [ErrNoPendingLogin] if no login waits for a code. After a wrong code
+// ([auth.ErrRefused]) the user may try again, unless the error is also
+// [auth.ErrTicketRefused]: the user must then start again with the password.
 func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -92,41 +97,41 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if !m.HasSecondFactor() || ticket == "" {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
-	began := time.Now()
+	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.LoginTOTP(callCtx, ticket, code)
 	cancel()
-	m.floor.note(began, err)
+	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
 		_ = x.setPending(&pendingLogin{})
 	}
 	if err != nil {
 		err = m.loginFailed(ctx, "second factor", grant.Tokens, err)
-		m.floor.hold(ctx, x.ctx, began, err)
+		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	return m.begin(ctx, x, grant)
+	return m.startSession(ctx, x, grant)
 }
 
-// Start begins a session from what the auth service has granted the app in
-// another way than by Login. It fails as Login does.
+// Start starts a session from a grant that the app has received in another way
+// than by Login. Its errors are those of Login.
 func (m *Manager) Start(ctx context.Context, grant auth.Grant) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
-	return m.begin(ctx, x, grant)
+	return m.startSession(ctx, x, grant)
 }
 
-// authContext is for one call of the auth service. It is not canceled with the
-// request: the service would go on, and its answer would be lost with the
-// tokens in it.
+// authContext returns a context for one call of the auth service. The call does
+// not end with the request: the service would still issue the tokens, and
+// they could not be revoked if the response were lost.
 func (m *Manager) authContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
 }
 
-// loginFailed reports a login that has come to nothing, and gives back tokens
-// that came with it all the same.
+// loginFailed reports a failed login, revokes tokens that the service has issued
+// all the same, and returns the error for the app.
 func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Tokens, err error) error {
 	if tokens.RefreshToken != "" {
 		m.keeper.RevokeSoon(tokens)
@@ -140,8 +145,10 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 	return fmt.Errorf("session: %s: %w", step, err)
 }
 
-// begin makes a session of tokens and the request's session of that.
-func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) error {
+// startSession makes a session from grant and gives it to the request. It creates
+// the new session before it ends the previous one, so that a failure leaves the
+// browser with the session that it had.
+func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant) error {
 	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
@@ -149,8 +156,9 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 	if err != nil {
 		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err))
 	}
-	if gone := cmp.Or(ctx.Err(), x.ctx.Err()); gone != nil {
-		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client is gone: %w", gone))
+	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
+		// No browser would get the session's cookies.
+		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
 	rec := keeper.NewRecord(p, m.now())
 	if err := m.create(ctx, rec); err != nil {
@@ -160,9 +168,9 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 	}
 	x.mu.Lock()
-	previous, late := x.in, x.committed
+	previous, late := x.current, x.committed
 	if !late {
-		x.in, x.fate, x.pending = rec, signsIn, &pendingLogin{}
+		x.current, x.fate, x.pending = rec, signsIn, &pendingLogin{}
 		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
 	}
 	x.mu.Unlock()
@@ -171,37 +179,40 @@ func (m *Manager) begin(ctx context.Context, x *Exchange, grant auth.Grant) erro
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
 	if previous != nil {
-		// Its own browser has another session now: nothing depends on this.
+		// An error is no reason to fail: the response replaces the cookies of the
+		// previous session, and the keeper retries the revocation of its tokens.
 		_ = m.keeper.End(ctx, previous, keeper.EndedByLogin, false)
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
 }
 
-// create makes sure that the session can be kept.
+// create stores a new session, or checks that it fits its cookies. A session that
+// does not fit must fail the login, not the response.
 func (m *Manager) create(ctx context.Context, rec *keeper.Record) error {
 	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(rec)))) {
 		return errCookiesFull
 	}
-	return m.failure(ctx, rec, m.keeper.Create(ctx, rec))
+	return m.publicError(ctx, rec, m.keeper.Create(ctx, rec))
 }
 
-// Logout ends the request's session, here and at the auth service. Without a
-// session it does nothing, and a service that does not answer changes nothing:
-// the session here is over. It fails with [ErrSessionUnavailable] if the store
-// does not answer: then the session may live, and the cookie stays.
+// Logout ends the request's session, and revokes its tokens at the auth service.
+// Without a session it does nothing. If the service is down, the session has
+// ended here, and the tokens are revoked later. Logout fails with
+// [ErrSessionUnavailable] if the store is down: the session may then still exist,
+// and the cookie stays.
 func (m *Manager) Logout(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogout, false)
 }
 
-// LogoutAll ends every session of the user, as Logout ends one: those in the
-// store at once, and through the auth service those elsewhere, cookie sessions
-// by the end of their access tokens at the latest.
+// LogoutAll ends all sessions of the user as Logout ends one. Sessions in the store
+// end at once. The auth service ends all others: a cookie session ends at the
+// latest when its access token expires.
 //
-// Without a store it fails with [ErrLogoutIncomplete] if the auth service has
-// not confirmed the end of the other sessions within a few seconds. The
-// session of the request is over all the same, and the others are tried again
-// until the service has ended them.
+// Without a store LogoutAll fails with [ErrLogoutIncomplete] if the auth service
+// has not confirmed the end of the other sessions within a few seconds. The
+// session of the request has ended in this case too, and the request to the
+// service is retried until it succeeds.
 func (m *Manager) LogoutAll(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogoutAll, true)
 }
@@ -212,23 +223,25 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 		return err
 	}
 	x.mu.Lock()
-	in := x.in
+	current := x.current
 	x.mu.Unlock()
 	var ended *keeper.Error
 	var incomplete bool
-	if in != nil {
-		err := m.keeper.End(ctx, in, why, all)
+	if current != nil {
+		err := m.keeper.End(ctx, current, why, all)
 		incomplete = errors.Is(err, keeper.ErrIncomplete)
-		over := err == nil || incomplete || errors.As(err, &ended) && ended.Ended != ""
-		if !over {
-			return m.failure(ctx, in, err)
+		hasEnded := err == nil || incomplete || errors.As(err, &ended) && ended.Ended != ""
+		if !hasEnded {
+			return m.publicError(ctx, current, err)
 		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.in, x.fate, x.pending = nil, signsOut, &pendingLogin{}
+	x.current, x.fate, x.pending = nil, signsOut, &pendingLogin{}
 	if ended != nil && ended.Ended == keeper.EndedByLogin {
-		x.fate = keeps // a login that came first has given the browser other cookies
+		// Another request has signed the browser in again before this one. Its
+		// cookies must not be deleted.
+		x.fate = keeps
 	}
 	x.replace(anonymous)
 	if incomplete {

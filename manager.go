@@ -18,19 +18,22 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// The order of locks. Each of them is held for a few lines of this package, and
-// never while a store, the auth service, a hook, a log or anything else outside
-// of it is called, nor while anything is waited for. Of these two the first may
-// be held when the second is taken:
+// The order of locks. Every lock is held for a few lines of this module. Code that
+// holds a lock never waits, and never calls a store, the auth service, a hook or a
+// log: these may be slow, or use the session and so need the same lock. Code that
+// holds the first of these two may lock the second, not the other way round:
 //
 //	Exchange.mu
 //	Session.mu
 //
-// Every other lock of the package (Manager.mu and those of the gate, the breaker,
-// outages, caches and so on) is taken last: nothing that holds one takes another.
+// All other locks (Manager.mu and those of the floor, the caches and the keeper)
+// are innermost: code that holds one locks no other.
 
-// Manager signs users in, keeps their sessions and renews their tokens. Make
-// one with [New]; its methods are safe for concurrent use.
+// Manager signs users in, keeps their sessions and refreshes their tokens. Make
+// one with [New]. All methods are safe for concurrent use.
+//
+// Methods with a context work on the session of a request. The context must be
+// the request's, or one derived from it.
 type Manager struct {
 	cfg     Config
 	keeper  *keeper.Keeper
@@ -40,16 +43,16 @@ type Manager struct {
 	opened  *cache.Cache[sealedCookie, openedCookie]
 	origins *http.CrossOriginProtection
 
-	floor    floor  // under refused sign-ins
-	dropped  hourly // reports of dropped cookies
-	hasLogin atomic.Bool
+	floor         floor  // the least duration of refused sign-ins
+	cookieReports hourly // limits EventCookiesDropped
+	hasLogin      atomic.Bool
 
 	mu       sync.Mutex
-	tooLarge map[string]uint64 // the newest generation that fits no cookie, by the key of the record
+	outgrown map[string]uint64 // the newest generation that fits no cookie, by the key of the record
 }
 
-// New returns a Manager for cfg, or an error that names the field of cfg that
-// is wrong and what is allowed.
+// New returns a Manager for cfg. Its error names the field of cfg that is invalid,
+// and what is allowed. New does not call the auth service or the store.
 func New(cfg Config) (*Manager, error) {
 	ownLogin := cfg.LoginPath != ""
 	cfg = cfg.withDefaults()
@@ -61,14 +64,14 @@ func New(cfg Config) (*Manager, error) {
 		auth:     guard.Auth{Service: cfg.Auth, Log: cfg.Logger},
 		opened:   cache.New[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		origins:  http.NewCrossOriginProtection(),
-		tooLarge: map[string]uint64{},
+		outgrown: map[string]uint64{},
 	}
 	for _, o := range cfg.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(o); err != nil {
-			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
+			return nil, invalid("TrustedOrigins", "is invalid: %w", err)
 		}
-		if err := asSent(o); err != nil {
-			return nil, invalid("TrustedOrigins", "can't be used: %w", err)
+		if err := checkOriginSpelling(o); err != nil {
+			return nil, invalid("TrustedOrigins", "is invalid: %w", err)
 		}
 	}
 	for _, k := range cfg.Keys {
@@ -84,18 +87,21 @@ func New(cfg Config) (*Manager, error) {
 	return m, nil
 }
 
+// newKeeper returns the keeper of a Manager. Both kinds of sessions use the same
+// one: it keeps whole sessions in a Store, or the records of cookie sessions in a
+// Coordinator.
 func newKeeper(cfg Config, secrets []seal.Secret, event func(context.Context, slog.Level, *keeper.Record, keeper.Event)) *keeper.Keeper {
-	at := cfg.Store
+	records := cfg.Store
 	switch {
-	case at != nil:
+	case records != nil:
 	case cfg.Coordinator != nil:
-		at = cfg.Coordinator
+		records = cfg.Coordinator
 	default:
-		at = &memstore.Store{Now: cfg.Now}
+		records = &memstore.Store{Now: cfg.Now}
 	}
-	_, private := at.(*memstore.Store)
+	_, private := records.(*memstore.Store)
 	return keeper.New(keeper.Config{
-		Store: at, Stored: cfg.Store != nil, Private: private,
+		Store: records, Stored: cfg.Store != nil, Private: private,
 		Auth: cfg.Auth, Claims: cfg.Claims, Secrets: secrets,
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
 		RefreshBefore: cfg.RefreshBefore, StoreTimeout: cfg.StoreTimeout,
@@ -114,9 +120,9 @@ func (m *Manager) BasePath() string { return m.cfg.BasePath }
 // LoginPath returns Config.LoginPath, or its default.
 func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
 
-// AddLoginPage records that the app serves a login page at LoginPath. The
-// ready-made routes of package middleware do so themselves, and an app with its
-// own login page sets Config.LoginPath instead.
+// AddLoginPage records that the app serves a login page at LoginPath. Package
+// middleware calls it when it mounts the ready-made routes. An app with its own
+// login page sets Config.LoginPath instead.
 func (m *Manager) AddLoginPage() { m.hasLogin.Store(true) }
 
 // HasLoginPage reports whether guards can send visitors to LoginPath:
@@ -126,13 +132,14 @@ func (m *Manager) HasLoginPage() bool { return m.hasLogin.Load() }
 // Stored reports whether sessions are kept in a store.
 func (m *Manager) Stored() bool { return m.cfg.Store != nil }
 
-// CheckOrigin returns an error that is [ErrCrossOrigin] if a page of another
-// origin, also one of the same site, sends r with an unsafe method. A request to
-// switch protocols, as for a WebSocket, is judged as one with an unsafe method:
-// browsers send it by GET, with cookies, from any page.
+// CheckOrigin returns an error that is [ErrCrossOrigin] if r has an unsafe method
+// and a page of another origin has sent it, including other origins of the same
+// site. A request to switch protocols, for example to a WebSocket, counts as one
+// with an unsafe method: browsers send it with GET and cookies from any page.
 //
-// Requests of Config.TrustedOrigins, requests with a bearer token, and requests
-// of programs that are not browsers pass.
+// CheckOrigin accepts requests from Config.TrustedOrigins, requests with a bearer
+// token, which browsers never add by themselves, and requests of programs that are
+// not browsers.
 func (m *Manager) CheckOrigin(r *http.Request) error {
 	if hasBearer(r.Header) || m.sameOrigin(r) {
 		return nil
@@ -141,13 +148,15 @@ func (m *Manager) CheckOrigin(r *http.Request) error {
 	return fmt.Errorf("session: %w", ErrCrossOrigin)
 }
 
-// maxOrigin bounds an Origin field that is parsed: a scheme, a host's name of
-// 253 bytes and a port are shorter.
+// maxOrigin bounds the Origin fields that are parsed. A scheme, a host name of 253
+// bytes and a port are shorter.
 const maxOrigin = 512
 
+// sameOrigin reports whether r is safe, or comes from an allowed origin.
 func (m *Manager) sameOrigin(r *http.Request) bool {
 	switch {
 	case len(r.Header["Upgrade"]) > 0:
+		// net/http accepts all GET requests, so it checks a copy with POST.
 		unsafe := *r
 		unsafe.Method = http.MethodPost
 		r = &unsafe
@@ -157,16 +166,18 @@ func (m *Manager) sameOrigin(r *http.Request) bool {
 	return len(r.Header.Get("Origin")) <= maxOrigin && m.origins.Check(r) == nil
 }
 
-// failure returns the error for the app of one that a keeper has returned about
-// the session of which r is a state: nil, an *endedError, an *UnavailableError, or
-// what a change of values has returned. It reports errors of the store.
-func (m *Manager) failure(ctx context.Context, r *keeper.Record, err error) error {
+// publicError turns an error of the keeper about the session of r into the error
+// for the app: an *endedError, an *UnavailableError, or the [ErrTooLarge] that a
+// change of values has returned. It reports errors of the store that the keeper
+// has not reported yet. This is the only place where keeper errors become errors
+// of this package.
+func (m *Manager) publicError(ctx context.Context, r *keeper.Record, err error) error {
 	var e *keeper.Error
 	switch {
 	case err == nil || errors.Is(err, ErrTooLarge):
 		return err
 	case !errors.As(err, &e):
-		return m.failure(ctx, r, m.keeper.Report(ctx, r, err))
+		return m.publicError(ctx, r, m.keeper.Report(ctx, r, err))
 	case e.Ended != "":
 		return &endedError{why: e.Ended}
 	case errors.Is(e.Err, keeper.ErrShutdown):
@@ -184,12 +195,23 @@ func (e *endedError) Error() string {
 
 func (e *endedError) Is(target error) bool { return target == ErrEnded }
 
-// Shutdown waits until every refresh has ended and new tokens are written, or
-// until ctx is done; then it returns ctx's error and gives them up. Sessions
-// can't be renewed after it. Call it after the HTTP server's own Shutdown.
+// Shutdown waits until all refreshes have ended and their tokens are stored. Refresh
+// tokens work once, so tokens that are not stored are lost and their sessions end
+// early. If ctx ends first, Shutdown stops the work and returns ctx's error.
+//
+// After Shutdown tokens are not refreshed. Call Shutdown after the HTTP server's own
+// Shutdown.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	if err := m.keeper.Shutdown(ctx); err != nil {
 		return fmt.Errorf("session: shutdown: %w", err)
 	}
 	return nil
 }
+
+// redacted replaces a secret in text output. fmt prints the fields of structs,
+// also unexported ones, without calling their methods. Every type that holds a
+// secret at any depth therefore has a Format method.
+const redacted = "[redacted]"
+
+// Format keeps the keys and tokens out of every fmt verb.
+func (m *Manager) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Manager" + redacted)) }

@@ -8,20 +8,23 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// tokensCookie is the content of the tokens cookie: the session's ID, when it
-// began, and one generation of its tokens. It is set when the browser signs in
-// and when it gets newer tokens, never else: a late response with a value must
-// not bring old tokens back.
+// A cookie session has two cookies. Tokens and state are apart because responses
+// may arrive in another order than they were sent: a late response that sets a value
+// must not replace new tokens by old ones.
+
+// tokensCookie is the content of the tokens cookie: the session's ID, its start and
+// one generation of its tokens. The cookie is set only when the browser signs in and
+// when it receives newer tokens.
 type tokensCookie struct {
 	id      keeper.ID
-	key     string // of the ID; not encoded
+	key     string // of the session's record; made of the ID, not encoded
 	userID  string
 	created time.Time
 	pair    keeper.Pair
 }
 
 func encodeTokens(r *keeper.Record) []byte {
-	e := seal.Encoder{B: make([]byte, 0, 512)}
+	e := seal.Encoder{B: make([]byte, 0, 512)} // a guess that saves most allocations
 	e.Raw(r.ID[:])
 	e.Token(r.UserID)
 	e.Time(r.Created)
@@ -40,8 +43,9 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 	return c, d.Done()
 }
 
-// record returns the session that the cookies say. Without a state cookie of the
-// same session its user was last seen at sign-in, and has no values.
+// record returns the session in the cookies. A browser may lack the state cookie,
+// which expires or is dropped on its own. The session then has no values, and its
+// last use is its start.
 func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
 	r := &keeper.Record{ID: c.id, Key: c.key, UserID: c.userID, Created: c.created, Pair: c.pair, LastSeen: c.created}
 	if state != nil {
@@ -50,8 +54,8 @@ func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
 	return r
 }
 
-// stateCookie is the content of the state cookie: what handlers and the idle
-// timeout change. The ID binds it to the tokens cookie of the same session.
+// stateCookie is the content of the state cookie: the values and the time of the
+// last use. The ID binds the cookie to the tokens cookie of the same session.
 type stateCookie struct {
 	id       keeper.ID
 	lastSeen time.Time
@@ -66,7 +70,7 @@ func encodeState(r *keeper.Record) []byte {
 	return e.B
 }
 
-// stateSize is the most that encodeState writes for these values.
+// stateSize returns the greatest length of encodeState's result for values.
 func stateSize(values map[string][]byte) int {
 	return len(keeper.ID{}) + binary.MaxVarintLen64 + keeper.ValuesSize(values)
 }
@@ -80,8 +84,8 @@ func decodeState(b []byte) (*stateCookie, bool) {
 	return c, d.Done()
 }
 
-// idCookie is the content of a stored session's cookie: the session's ID alone,
-// by which the record is found.
+// idCookie is the content of a stored session's cookie. The cookie holds only the
+// session's ID, which leads to the record in the store.
 type idCookie struct{ record keeper.Record }
 
 func decodeID(b []byte) (*idCookie, bool) {
@@ -92,11 +96,12 @@ func decodeID(b []byte) (*idCookie, bool) {
 	return c, ok
 }
 
-// pendingLife is how long a login waits for its second factor.
+// pendingLife is how long a login waits for its one-time code.
 const pendingLife = 15 * time.Minute
 
-// The cookie of a pending login holds the ticket that the auth service has issued
-// for the right password. It has a purpose of its own: it opens as no session.
+// encodePending returns the content of the cookie of a pending login: the ticket
+// that the auth service has issued for the right password. The cookie is sealed for
+// another purpose than sessions are, so it cannot be presented as one.
 func encodePending(until time.Time, ticket string) []byte {
 	var e seal.Encoder
 	e.Time(until)
@@ -104,6 +109,7 @@ func encodePending(until time.Time, ticket string) []byte {
 	return e.B
 }
 
+// decodePending returns the ticket unless it has expired at now.
 func decodePending(b []byte, now time.Time) (ticket string, ok bool) {
 	d := seal.NewDecoder(b)
 	until := d.Time()

@@ -6,12 +6,13 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// pendingLogin is a login whose password was right and that waits for a second
-// factor. The browser keeps the ticket, sealed. Without a ticket it stands for the
-// end of the pending login.
+// pendingLogin is a login with the right password that waits for a one-time code.
+// The browser keeps the ticket in a sealed cookie, so that any process can complete
+// the login. A pendingLogin without a ticket ends a pending login.
 type pendingLogin struct{ ticket string }
 
-// setPending fails with [ErrCommitted] if the cookie can't be set any more.
+// setPending makes the response set or delete the cookie of a pending login. It
+// fails with [ErrCommitted] if the response has begun.
 func (x *Exchange) setPending(p *pendingLogin) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -22,6 +23,8 @@ func (x *Exchange) setPending(p *pendingLogin) error {
 	return nil
 }
 
+// pendingTicket returns the ticket of the pending login, "" if there is none. A login
+// step of the same request counts before the cookie.
 func (x *Exchange) pendingTicket() string {
 	x.mu.Lock()
 	pending := x.pending
@@ -32,8 +35,7 @@ func (x *Exchange) pendingTicket() string {
 	return x.openPending()
 }
 
-// openPending returns the ticket of the pending login that was presented,
-// empty if there is none.
+// openPending returns the ticket in the presented cookies, "" if there is none.
 func (x *Exchange) openPending() string {
 	now, name := x.m.now(), x.m.jar.MFA
 	for sealed := range x.m.jar.Candidates(x.presented, seal.MFA, []string{name}) {
@@ -48,8 +50,8 @@ func (x *Exchange) openPending() string {
 	return ""
 }
 
-// commitPending sets or deletes the cookie of a pending login. A cookie that does
-// not open is deleted, too.
+// commitPending sets or deletes the cookie of a pending login. It also deletes a
+// presented cookie that has expired or cannot be opened.
 func (x *Exchange) commitPending(h http.Header, pending *pendingLogin) {
 	m, name := x.m, x.m.jar.MFA
 	if pending == nil && (!x.presented.Has(name) || x.openPending() != "") {
@@ -61,6 +63,6 @@ func (x *Exchange) commitPending(h http.Header, pending *pendingLogin) {
 	}
 	plain := encodePending(m.now().Add(pendingLife), pending.ticket)
 	if sealed, err := m.secrets[0].Cookies.Seal(seal.MFA, name, plain); err == nil {
-		_ = m.jar.Set(h, []string{name}, sealed, pendingLife, x.presented) // it fits
+		_ = m.jar.Set(h, []string{name}, sealed, pendingLife, x.presented) // Login has checked that it fits
 	}
 }

@@ -11,21 +11,23 @@ import (
 )
 
 // DropsCookies reports whether the browser that sent r drops the Manager's
-// cookies, so that a sign-in does not last: they are Secure, and the request
-// came over plain HTTP from a host that is neither localhost nor a loopback
-// address. An app with its own login page says so there, as the ready-made one
-// does. DropsCookies also reports [EventCookiesDropped], once an hour at most.
+// cookies, so that a sign-in has no effect: the cookies are Secure, and the request
+// came over plain HTTP to a host that is neither localhost nor a loopback address.
+// The ready-made login page then shows a warning, and an app's own login page
+// should do the same. DropsCookies also reports [EventCookiesDropped], at most once
+// an hour.
 //
-// Where a proxy in front of the app accepts HTTPS, r itself came over plain
-// HTTP. DropsCookies then returns false if anything in r shows the browser's
-// scheme: a header field of the proxy such as X-Forwarded-Proto or Forwarded,
-// Sec-Fetch-Site, which browsers do not send over plain HTTP, or a cookie that
-// the browser has kept. Such fields are not trusted with anything else.
+// If a proxy in front of the app accepts HTTPS, r itself came over plain HTTP.
+// DropsCookies then returns false if r shows that the browser used HTTPS: by a
+// header field of the proxy such as X-Forwarded-Proto or Forwarded, by
+// Sec-Fetch-Site, which browsers do not send over plain HTTP, or by a cookie that
+// the browser has kept. Clients can forge these fields, so nothing else depends on
+// them.
 func (m *Manager) DropsCookies(r *http.Request) bool {
 	if m.cfg.Cookie.Insecure || !overPlainHTTP(r) || len(m.jar.Read(r.Header)) > 0 {
 		return false
 	}
-	if m.dropped.due(m.now()) {
+	if m.cookieReports.due(m.now()) {
 		m.event(r.Context(), slog.LevelWarn, nil, Event{Name: EventCookiesDropped, Err: errPlainHTTP})
 	}
 	return true
@@ -33,8 +35,8 @@ func (m *Manager) DropsCookies(r *http.Request) bool {
 
 var errPlainHTTP = errors.New("the request came over plain HTTP, and browsers drop Secure cookies there; serve HTTPS, or set Config.Cookie.Insecure for local work")
 
-// overPlainHTTP reports whether the browser that sent r has not used HTTPS, as
-// far as r shows, and treats the host as one that needs it.
+// overPlainHTTP reports whether the browser that sent r used plain HTTP, as far as
+// r shows, and drops Secure cookies of that host.
 func overPlainHTTP(r *http.Request) bool {
 	if r.TLS != nil || isLocal(r.Host) {
 		return false
@@ -61,8 +63,8 @@ const (
 	maxSchemeFields = 4
 )
 
-// schemeFields are the header fields by which proxies report the browser's
-// scheme, and what they hold for HTTPS.
+// schemeFields are the header fields in which proxies report the browser's scheme,
+// with a text that the field contains for HTTPS.
 var schemeFields = []struct{ name, secure string }{
 	{"Forwarded", "proto=https"}, {"Forwarded", `proto="https"`},
 	{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Protocol", "https"}, {"X-Forwarded-Scheme", "https"},
@@ -70,12 +72,12 @@ var schemeFields = []struct{ name, secure string }{
 	{"X-Forwarded-Ssl", "on"}, {"Front-End-Https", "on"}, {"X-Forwarded-Port", "443"},
 }
 
-// maxHost bounds a Host field that is parsed: a host's name of 253 bytes and a
+// maxHost bounds the Host fields that are parsed. A host name of 253 bytes and a
 // port are shorter.
 const maxHost = 512
 
-// isLocal reports whether browsers trust a host, with or without a port, over
-// plain HTTP.
+// isLocal reports whether browsers keep Secure cookies of host over plain HTTP.
+// host may have a port.
 func isLocal(host string) bool {
 	if len(host) > maxHost {
 		return false
@@ -87,15 +89,18 @@ func isLocal(host string) bool {
 	return isLoopback(host) || strings.HasSuffix(host, ".localhost")
 }
 
-// hourly lets a report through once an hour. The zero value is ready to use.
+// hourly limits a report to once an hour: anyone can request the login page, and
+// must not fill the log. The zero value is ready to use.
 type hourly struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
+// due reports whether an hour has passed since due last returned true.
 func (h *hourly) due(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// A clock that was set back must not stop the reports.
 	if since := now.Sub(h.last); since >= 0 && since < time.Hour {
 		return false
 	}

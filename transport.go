@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Transport is an [http.RoundTripper] that calls APIs as the user of the
-// request's context. Make one with [Manager.Transport]. It is safe for
-// concurrent use once it is in use.
+// Transport is an [http.RoundTripper] that calls APIs as the user who is signed in
+// to the session of the request's context. Make one with [Manager.Transport]. A
+// Transport is safe for concurrent use; set its fields before the first use.
 type Transport struct {
-	// Base sends the requests. Default: http.DefaultTransport.
+	// Base sends the requests. Default (nil): http.DefaultTransport.
 	Base http.RoundTripper
 
 	m       *Manager
-	origins map[string]bool
-	err     error
+	origins map[string]bool // that may receive the access token
+	err     error           // of Manager.Transport; all requests fail with it
 }
 
 // Transport returns a round tripper for an http.Client that calls APIs at the
@@ -30,23 +30,26 @@ type Transport struct {
 //	req, err := http.NewRequestWithContext(r.Context(), "GET", "https://api.example.org/orders", nil)
 //	resp, err := api.Do(req)
 //
-// A request to one of them, and to no other host, carries the session's access
-// token as a bearer token (RFC 6750), renewed before if it is due. If the API
-// answers 401 the token is renewed, and the request sent once more if its body
-// can be (see http.Request.GetBody); a token that was renewed for this reason
-// is not renewed again for it. Without a user the request is not sent, and its
-// error is [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded], as of
-// [Session.AccessToken], or [ErrNotLoaded] if the request's context has not come
-// through the session middleware of this Manager.
+// Requests to these hosts, and to no others, carry the session's access token as a
+// bearer token (RFC 6750). The token is refreshed first if it is due. If the API
+// responds with status 401, the token is refreshed and the request is sent once more,
+// provided that its body can be read again (see http.Request.GetBody). If the new
+// token is rejected too, the response with status 401 is returned, and later requests
+// do not refresh the token for this reason.
 //
-// A host is "name" or "name:port" and is called over https, or over http too
-// if it is a loopback address or localhost; "http://name:port" allows http
-// elsewhere. Without a port it is the scheme's own. A host that is none makes
-// every request fail.
+// If no user is signed in, the request is not sent. Its error is
+// [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded] as for
+// [Session.AccessToken], or [ErrNotLoaded] if the request's context has not passed
+// the session middleware of this Manager.
+//
+// A host is "name" or "name:port" and allows https, and for localhost and loopback
+// addresses also http. "http://name:port" allows http for other hosts. Without a port
+// the host allows the scheme's default port. If a host is invalid, every request
+// fails.
 func (m *Manager) Transport(hosts ...string) *Transport {
 	t := &Transport{m: m, origins: map[string]bool{}}
 	if len(hosts) == 0 {
-		t.err = errors.New("session: Transport: no host is named")
+		t.err = errors.New("session: Transport: at least one host is needed")
 	}
 	for _, h := range hosts {
 		scheme, host, ok := strings.Cut(h, "://")
@@ -72,7 +75,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// origin is the scheme, host and port of u, in one spelling.
+// origin returns the scheme, host and port of u. Different spellings of one origin
+// have the same result.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -89,6 +93,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	s, token, err := t.token(req.Context())
 	if err != nil {
+		// A RoundTripper closes the body, also on errors.
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
@@ -98,6 +103,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
+	// The retry needs a second copy of the body. Without one the response of the API
+	// stands.
 	again := req
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
@@ -110,14 +117,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		again = req.Clone(req.Context())
 		again.Body = body
 	}
-	newer, err := s.replace(req.Context(), token)
+	newer, err := s.replaceToken(req.Context(), token)
 	if err != nil || newer == token {
 		if again != req {
 			_ = again.Body.Close()
 		}
 		return resp, nil
 	}
-	// What is left of a short answer is read, so that the connection can be used again.
+	// A connection is reused only if the response has been read. A long response is
+	// not read to its end: a new connection costs less.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 	return base.RoundTrip(withBearer(again, newer))
@@ -144,13 +152,16 @@ func (t *Transport) base() http.RoundTripper {
 	return t.Base
 }
 
-// CloseIdleConnections closes those of Base, for http.Client.CloseIdleConnections.
+// CloseIdleConnections closes the idle connections of Base.
+// http.Client.CloseIdleConnections calls it.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
+// withBearer returns a copy of req with the token. A RoundTripper must not modify the
+// request.
 func withBearer(req *http.Request, token string) *http.Request {
 	r := req.Clone(req.Context())
 	r.Header.Set("Authorization", "Bearer "+token)

@@ -2,7 +2,9 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,25 +13,25 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Key names a value that an app keeps in its users' sessions, and gives it a
-// type. Make one with [NewKey], usually as a package variable. Two keys of one
-// name are the same value.
+// Key names a value that an app keeps in its users' sessions, and defines the
+// value's type. Make one with [NewKey], usually as a package variable. Two keys
+// with the same name refer to the same value.
 //
-// Values belong to a session: they are gone when it ends. In a stored session
-// changes of different values are merged, however many requests make them at
-// once; of two changes of one value the later stays. In a cookie session the
-// last answer that reaches the browser decides about all values.
+// The values of a session are deleted when the session ends. If requests change
+// different values of a stored session at the same time, all changes are kept; if
+// they change the same value, the last change is kept. In a cookie session the
+// response that the browser receives last decides about all values.
 type Key[T any] struct{ name string }
 
 // maxNameSize bounds the name of a value.
 const maxNameSize = 128
 
-// NewKey returns the key of the given name, of 1 to 128 bytes. Values are kept
-// as encoding/json writes a T.
+// NewKey returns the key with the given name, of 1 to 128 bytes. Values are
+// encoded by encoding/json.
 func NewKey[T any](name string) Key[T] { return Key[T]{name} }
 
-// Get returns the session's value for k. It reports false if there is none, or
-// if what is there is not a T.
+// Get returns the session's value for k. It reports false if there is none, or if
+// the stored value cannot be decoded into a T.
 func (k Key[T]) Get(s *Session) (T, bool) {
 	var v T
 	raw, ok := s.value(k.name)
@@ -40,32 +42,37 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 	return v, true
 }
 
-// Set changes the session's value for k. The change is saved with the response
-// to the request, or by [Session.Save].
+// Set changes the session's value for k. The change is saved with the response to
+// the request, or by [Session.Save]. If Set fails, the value is unchanged.
 //
-// It fails with [ErrNoSession] if nobody is signed in, with
-// [ErrSessionUnavailable] if that can't be told at the moment, and with
-// [ErrEnded] if the request has signed its user out, or in anew, after it got s.
-// When it is too late to save a change it fails with [ErrCommitted]: in a cookie
-// session once the response has begun, in a stored one once the request is over.
-// It fails with [ErrTooLarge] if a cookie session would not fit its cookies any
-// more, a stored session would exceed Config.MaxValueBytes, or either would have
-// more than 10,000 values. Then nothing is changed. Other requests may fill a
-// stored session meanwhile: then saving fails with [ErrTooLarge].
+// Set fails with
+//   - [ErrNoSession] if no user is signed in,
+//   - [ErrSessionUnavailable] if the session cannot be determined,
+//   - [ErrEnded] if the request has signed its user out, or in again, after the
+//     handler got s,
+//   - [ErrCommitted] if it is too late to save the change: in a cookie session
+//     after the response has begun, in a stored session after the request,
+//   - [ErrTooLarge] if the values of a cookie session would not fit its cookies,
+//     those of a stored session would exceed Config.MaxValueBytes, or either would
+//     be more than 10,000.
+//
+// Other requests may fill a stored session after Set. The save then fails with
+// [ErrTooLarge].
 func (k Key[T]) Set(s *Session, v T) error {
 	var raw bytes.Buffer
 	e := json.NewEncoder(&raw)
-	e.SetEscapeHTML(false) // what is shown on no page need not take six bytes for a "<"
+	e.SetEscapeHTML(false) // values are not put into pages, and "<" would take six bytes of a cookie
 	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("session: value %q: %w", k.name, err)
+		return fmt.Errorf("session: set value %q: %w", k.name, err)
 	}
-	return s.change(k.name, bytes.TrimSuffix(raw.Bytes(), []byte("\n")))
+	return s.setRaw("set value", k.name, bytes.TrimSuffix(raw.Bytes(), []byte("\n")))
 }
 
 // Delete removes the session's value for k. It fails as Set does.
-func (k Key[T]) Delete(s *Session) error { return s.change(k.name, nil) }
+func (k Key[T]) Delete(s *Session) error { return s.setRaw("delete value", k.name, nil) }
 
-// ValueNames returns the names of the session's values, sorted.
+// ValueNames returns the names of the session's values, sorted. It returns nil if
+// no user is signed in.
 func (s *Session) ValueNames() []string {
 	if s.user() == nil {
 		return nil
@@ -75,13 +82,93 @@ func (s *Session) ValueNames() []string {
 	return slices.Sorted(maps.Keys(s.valuesLocked()))
 }
 
-// change is a change of one value that has not been saved: the n-th of the
-// request, to raw, or a deletion if that is nil.
-type change struct {
-	raw []byte
-	n   uint64
+// Save writes the session's changed values at once instead of with the response,
+// so that the handler can handle an error. The values of a cookie session travel
+// in the response, so Save writes nothing there and only reports whether the
+// session has ended.
+//
+// Save fails with [ErrEnded] or [ErrSessionUnavailable]. It fails with
+// [ErrTooLarge] if other requests have filled the session meanwhile; the changes
+// are then discarded.
+func (s *Session) Save(ctx context.Context) error {
+	rec, err := s.resolve(ctx)
+	switch {
+	case err == nil && rec == nil && s.m != nil:
+		return fmt.Errorf("session: save: %w", ErrEnded)
+	case rec == nil:
+		return err
+	}
+	return s.m.publicError(ctx, rec, s.save(ctx, false))
 }
 
+// save writes the changed values of a stored session and, with touch, that the
+// session is in use. Its error is the keeper's and has not been reported yet.
+//
+// The session is not locked during the write, so several calls may save it at
+// once. Each writes the changes that are newest at its write, and the store
+// decides on the order.
+func (s *Session) save(ctx context.Context, touch bool) error {
+	s.mu.Lock()
+	rec, pending := s.rec, len(s.changes) > 0
+	s.mu.Unlock()
+	if rec == nil || !pending && !touch {
+		return nil
+	}
+	if !s.m.Stored() {
+		_, err := s.m.keeper.Newest(ctx, rec)
+		return err
+	}
+	now := s.m.now()
+	var upTo uint64 // the number of the newest change that is written
+	stored, err := s.m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
+		// Update calls this again after a conflict. The changes are merged into
+		// the values that the other writer has stored, so neither write is lost.
+		s.mu.Lock()
+		upTo = s.changed
+		merged := merge(r.Values, s.changes)
+		s.mu.Unlock()
+		if err := s.m.checkValues(r.Values, merged); err != nil {
+			return err
+		}
+		r.Values = merged
+		if touch {
+			r.Seen(now)
+		}
+		return nil
+	})
+	tooLarge := errors.Is(err, ErrTooLarge)
+	if err != nil && !tooLarge {
+		return err
+	}
+	if tooLarge {
+		err = fmt.Errorf("session: save values: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Changes that do not fit are discarded, too: each later save would fail on
+	// them again.
+	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
+	s.size = 0
+	if s.rec == nil || upTo < s.saved {
+		return err // a concurrent save has stored a later state in s
+	}
+	s.saved = upTo
+	if stored.Pair.Gen != s.rec.Pair.Gen {
+		// The claims of the stored tokens have not been read.
+		stored = stored.Clone()
+		stored.Pair = s.rec.Pair
+	}
+	s.rec = stored
+	return err
+}
+
+// change is a change of one value that has not been saved yet.
+type change struct {
+	raw []byte // the new value as JSON; nil deletes the value
+	n   uint64 // counts the changes of the request
+}
+
+// value returns the JSON of a value, with the request's own changes.
 func (s *Session) value(name string) ([]byte, bool) {
 	if s.user() == nil {
 		return nil, false
@@ -109,7 +196,8 @@ func (s *Session) valuesLocked() map[string][]byte {
 	return merge(s.rec.Values, s.changes)
 }
 
-// merge returns values with the changes applied.
+// merge returns values with the changes applied. It does not modify values, which
+// requests share.
 func merge(values map[string][]byte, changes map[string]change) map[string][]byte {
 	if len(changes) == 0 {
 		return values
@@ -128,17 +216,18 @@ func merge(values map[string][]byte, changes map[string]change) map[string][]byt
 	return merged
 }
 
-func (s *Session) change(name string, raw []byte) error {
+// setRaw changes a value to raw, or deletes the value if raw is nil.
+func (s *Session) setRaw(op, name string, raw []byte) error {
 	if name == "" || len(name) > maxNameSize {
-		return fmt.Errorf("session: the name of a value has %d bytes; 1 to %d are allowed", len(name), maxNameSize)
+		return fmt.Errorf("session: %s: the name of the value has %d bytes; 1 to %d are allowed", op, len(name), maxNameSize)
 	}
-	if err := s.tryChange(name, raw); err != nil {
-		return fmt.Errorf("session: set value %q: %w", name, err)
+	if err := s.trySetRaw(name, raw); err != nil {
+		return fmt.Errorf("session: %s %q: %w", op, name, err)
 	}
 	return nil
 }
 
-func (s *Session) tryChange(name string, raw []byte) error {
+func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.m == nil {
 		return ErrNoSession
 	}
@@ -146,7 +235,9 @@ func (s *Session) tryChange(name string, raw []byte) error {
 	closed := s.closed
 	s.mu.Unlock()
 	if closed != nil {
-		return closed // whoever is signed in
+		// Checked before resolve: a change that is too late must not wait for the
+		// network, and fails in the same way whoever is signed in.
+		return closed
 	}
 	if _, err := s.resolve(s.ctx); err != nil {
 		return err
@@ -156,7 +247,7 @@ func (s *Session) tryChange(name string, raw []byte) error {
 	if s.rec == nil {
 		return ErrNoSession
 	}
-	if err := s.takes(name, raw); err != nil {
+	if err := s.checkChange(name, raw); err != nil {
 		return err
 	}
 	if s.changes == nil {
@@ -167,13 +258,13 @@ func (s *Session) tryChange(name string, raw []byte) error {
 	return nil
 }
 
-// takes returns why the session can't take a change.
-func (s *Session) takes(name string, raw []byte) error {
+// checkChange returns why the session cannot accept a change, nil if it can.
+func (s *Session) checkChange(name string, raw []byte) error {
 	if s.closed != nil {
 		return s.closed
 	}
 	if s.m.Stored() {
-		return s.storeTakes(name, raw)
+		return s.checkStoredChange(name, raw)
 	}
 	values := merge(s.valuesLocked(), map[string]change{name: {raw: raw}})
 	switch {
@@ -185,11 +276,12 @@ func (s *Session) takes(name string, raw []byte) error {
 	return nil
 }
 
-// storeTakes returns why a stored session can't take a change, and counts the
-// change if it can. It counts all values once only: a handler may set many.
-func (s *Session) storeTakes(name string, raw []byte) error {
+// checkStoredChange is checkChange for a stored session. It keeps the size of the
+// values in s.size: a handler may set thousands of values, and adding up all of
+// them for each would take quadratic time.
+func (s *Session) checkStoredChange(name string, raw []byte) error {
 	if s.size == 0 {
-		s.size = bytesOf(s.valuesLocked())
+		s.size = valuesSize(s.valuesLocked())
 	}
 	size := s.size
 	old, had := s.valueLocked(name)
@@ -201,7 +293,7 @@ func (s *Session) storeTakes(name string, raw []byte) error {
 	}
 	switch {
 	case size > s.size && size > s.m.cfg.MaxValueBytes:
-		return s.m.valuesFull()
+		return s.m.errValuesFull()
 	case raw != nil && !had && len(s.rec.Values)+len(s.changes) >= keeper.MaxValues && len(s.valuesLocked()) >= keeper.MaxValues:
 		return errTooManyValues
 	}
@@ -209,12 +301,13 @@ func (s *Session) storeTakes(name string, raw []byte) error {
 	return nil
 }
 
-// takes returns why the values of a stored session can't be replaced: there are
-// too many of them, and more than before.
-func (m *Manager) takes(before, after map[string][]byte) error {
-	switch size := bytesOf(after); {
-	case size > m.cfg.MaxValueBytes && size > bytesOf(before):
-		return m.valuesFull()
+// checkValues returns why a stored session cannot change its values from before
+// to after, nil if it can. A change that makes values smaller is always accepted:
+// the limit may have been lowered since they were stored.
+func (m *Manager) checkValues(before, after map[string][]byte) error {
+	switch size := valuesSize(after); {
+	case size > m.cfg.MaxValueBytes && size > valuesSize(before):
+		return m.errValuesFull()
 	case len(after) > keeper.MaxValues && len(after) > len(before):
 		return errTooManyValues
 	}
@@ -223,12 +316,12 @@ func (m *Manager) takes(before, after map[string][]byte) error {
 
 var errTooManyValues = fmt.Errorf("%w: more than %d values", ErrTooLarge, keeper.MaxValues)
 
-func (m *Manager) valuesFull() error {
+func (m *Manager) errValuesFull() error {
 	return fmt.Errorf("%w: its values take more than %d bytes (Config.MaxValueBytes)", ErrTooLarge, m.cfg.MaxValueBytes)
 }
 
-// bytesOf is what values take of Config.MaxValueBytes.
-func bytesOf(values map[string][]byte) int {
+// valuesSize returns the size of values as Config.MaxValueBytes counts it.
+func valuesSize(values map[string][]byte) int {
 	n := 0
 	for name, raw := range values {
 		n += len(name) + len(raw)

@@ -130,7 +130,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "values are not merged",
-			File: "../../session.go",
+			File: "../../values.go",
 			Old:  "merged := merge(r.Values, s.changes)",
 			New:  "merged := merge(s.rec.Values, s.changes)",
 		},
@@ -151,8 +151,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a late-comer does not get the newest cookie",
 			File: "../../commit.go",
-			Old:  "res.tokens = began || x.reseal || c.rec.Pair.Gen > x.gen",
-			New:  "res.tokens = began || x.reseal",
+			Old:  "p.tokens = isNew || x.reseal || c.rec.Pair.Gen > x.gen",
+			New:  "p.tokens = isNew || x.reseal",
 		},
 		// 5. What an answer means.
 		{
