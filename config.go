@@ -200,7 +200,7 @@ func (c Config) validate() error {
 	case c.Lifetime < c.IdleTimeout:
 		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
-		return invalid("Coordinator", "is for cookie sessions; it must be nil if Store is set")
+		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
 	case c.BasePath != "" && !isPlainPath(c.BasePath):
 		return invalid("BasePath", "is %q; it must be a path such as /app, without characters that need escaping", c.BasePath)
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):

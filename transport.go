@@ -49,7 +49,7 @@ type Transport struct {
 func (m *Manager) Transport(hosts ...string) *Transport {
 	t := &Transport{m: m, origins: map[string]bool{}}
 	if len(hosts) == 0 {
-		t.err = errors.New("session: Transport: at least one host is needed")
+		t.err = errors.New("session: Transport: no host is given")
 	}
 	for _, h := range hosts {
 		scheme, host, ok := strings.Cut(h, "://")
