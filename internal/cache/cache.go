@@ -1,14 +1,16 @@
-// Package cache remembers what is costly to make, within a number of bytes.
+// Package cache keeps values that are costly to make, within a number of bytes.
 package cache
 
 import "sync"
 
-// Cache remembers what was made of bytes that do not change. It holds at most
-// the given number of bytes. Entries have two generations: those used last are
-// young, and when the young ones fill half of the Cache, the old ones go.
+// Cache maps keys to values and holds at most a number of bytes. It is safe for
+// concurrent use. It suits values that are made of bytes that do not change: a value
+// never becomes wrong, and the Cache may drop it at any time.
 //
-// An entry larger than largest is not kept: a few of them would displace all
-// others.
+// Entries are young or old. A new entry is young, and an old entry that is used
+// becomes young again. When the young entries fill half of the Cache, it drops the
+// old ones, and the young ones become old. This needs no list in the order of use,
+// so most calls of Get only take a read lock.
 type Cache[K comparable, V any] struct {
 	bytes, largest int
 
@@ -17,18 +19,19 @@ type Cache[K comparable, V any] struct {
 	youngBytes int
 }
 
+// cached is an entry.
 type cached[V any] struct {
 	value V
 	bytes int
 }
 
-// New returns an empty Cache for a number of bytes, which keeps no entry larger
-// than largest.
+// New returns an empty Cache for a number of bytes. It keeps no entry larger than
+// largest: a few of them would displace all others.
 func New[K comparable, V any](bytes, largest int) *Cache[K, V] {
 	return &Cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
 }
 
-// Get returns the value under k.
+// Get returns the value of k.
 func (c *Cache[K, V]) Get(k K) (V, bool) {
 	c.mu.RLock()
 	e, ok := c.young[k]
@@ -43,7 +46,8 @@ func (c *Cache[K, V]) Get(k K) (V, bool) {
 	return e.value, ok || aged
 }
 
-// keep makes an old entry young, unless it has been replaced meanwhile.
+// keep makes an old entry young. Get has released its lock before, so the entry may
+// have been replaced or dropped.
 func (c *Cache[K, V]) keep(k K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,8 +56,7 @@ func (c *Cache[K, V]) keep(k K) {
 	}
 }
 
-// Put stores v, which holds the given number of bytes, in the place of what is
-// stored under k.
+// Put stores v as the value of k. v uses the given number of bytes.
 func (c *Cache[K, V]) Put(k K, v V, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,6 +79,6 @@ func (c *Cache[K, V]) putLocked(k K, e cached[V]) {
 	c.youngBytes += e.bytes
 }
 
-// entryBytes is what an entry takes beside its value, at most: in a hash table
-// that may be half empty, and by the allocator's rounding.
+// entryBytes is how many bytes an entry uses at most in addition to its value: the
+// hash table may be half empty, and the allocator rounds sizes up.
 const entryBytes = 192

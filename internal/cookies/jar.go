@@ -1,5 +1,8 @@
-// Package cookies names, splits and formats the cookies of sessions, and finds
-// them again among those that a request presents.
+// Package cookies writes the cookies of sessions and reads them from requests. A
+// value that is too long for one cookie is split into chunks.
+//
+//   - jar.go: names, attributes, and writing
+//   - presented.go: reading, with bounds on what a client can make it cost
 package cookies
 
 import (
@@ -9,49 +12,58 @@ import (
 	"time"
 )
 
-// maxSetCookie is what browsers take of one Set-Cookie, name and attributes
-// counted (RFC 6265bis, section 5.6).
+// maxSetCookie is the longest Set-Cookie that browsers accept, with name and
+// attributes (RFC 6265bis, section 5.6).
 const maxSetCookie = 4096
 
-// MaxAge is what browsers cap a cookie's life at (RFC 6265bis, section 5.5).
+// MaxAge is the longest life of a cookie. Browsers shorten a longer one (RFC 6265bis,
+// section 5.5).
 const MaxAge = 400 * 24 * time.Hour
 
-// DefaultChunks is over how many cookies a value may be split, MaxChunks how many
-// may be configured.
+// DefaultChunks is the default limit of cookies for one value. MaxChunks is the
+// highest limit that can be configured.
 const (
 	DefaultChunks = 4
 	MaxChunks     = 10
 )
 
-// Config is how cookies are set. The zero value of a field is the default of the
-// field of the same name in the settings of an app.
+// Config says how cookies are set. The zero value of a field means the default of
+// the field of the same name in session.Cookie.
 type Config struct {
 	Name, Domain            string
 	SameSite                http.SameSite
 	Insecure, NonPersistent bool
 	MaxChunks               int
 
-	// Keys is the number of keys that a value is tried with, MinSize the length
-	// of the shortest sealed text.
-	Keys, MinSize int
+	// Keys is the number of keys that may have sealed a value. Opening a value
+	// costs as much for each of them.
+	Keys int
 
-	// Authentic reports whether one of the keys has sealed the parts of a value.
+	// MinSize is the length of the shortest sealed text.
+	MinSize int
+
+	// Authentic reports whether one of the keys has sealed the text that the parts
+	// form together.
 	Authentic func(purpose, name string, parts []string) bool
 }
 
 // Jar names and formats the cookies of one app. It is safe for concurrent use.
 type Jar struct {
-	// Tokens are the names of the tokens cookie and its further chunks; the ID of
-	// a stored session is in the first. State are those of the state cookie, and
+	// Tokens are the names of the tokens cookie and its further chunks. The first
+	// also names the cookie of a stored session, which holds its ID.
+	Tokens []string
+
+	// State are the names of the state cookie and its further chunks.
+	State []string
+
 	// MFA is the name of the cookie of a pending login.
-	Tokens, State []string
-	MFA           string
+	MFA string
 
 	cfg    Config
-	prefix string // that all names share
-	attrs  string // of every cookie, without Max-Age
-	room   int    // for a value or a chunk of one
-	budget int    // of bytes to open with every key; see Candidates
+	prefix string // shared by all names
+	attrs  string // the attributes of every cookie, without Max-Age
+	room   int    // the bytes for a value or a chunk in one cookie
+	budget int    // the bytes to open for one request with each key; see Candidates
 }
 
 // NewJar returns a Jar for cfg.
@@ -90,11 +102,13 @@ func NewJar(cfg Config) *Jar {
 		http.SameSiteStrictMode: "Strict",
 		http.SameSiteNoneMode:   "None",
 	}[cfg.SameSite]
+	// The room is the same for all cookies, so the longest name counts.
 	longest := j.State[len(j.State)-1]
 	j.room = maxSetCookie - len(longest) - len("=") - len(maxAgeAttr(MaxAge)) - len(j.attrs)
 	return j
 }
 
+// chunkNames returns the names of n cookies for one value.
 func chunkNames(name string, n int) []string {
 	names := []string{name}
 	for i := 1; i < n; i++ {
@@ -103,28 +117,34 @@ func chunkNames(name string, n int) []string {
 	return names
 }
 
-// maxAgeAttr rounds up: the session says itself when it is over.
+// maxAgeAttr returns the Max-Age attribute for d. It rounds up, so that a browser
+// never drops a cookie whose session has not ended. The session itself checks its
+// timeouts.
 func maxAgeAttr(d time.Duration) string {
 	return "; Max-Age=" + strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// A value that fits one cookie stands in it as it is. A longer one is cut into
-// chunks, "3.Tag4.part", "Tag4.part" and so on: the first has their number, and
-// all have a piece of the seal, which tells those of one write from those of
-// another. No sealed text contains a dot. The seal is over the whole, so chunks
-// of two writes never open together, whatever their tags say.
+// A value that fits into one cookie is written unchanged. A longer value is split
+// into chunks: "3.Tag4.part", "Tag4.part" and so on. The first chunk has the number of
+// chunks. All chunks have the same tag, a piece of the seal, which distinguishes the
+// chunks of one write from those of another. A sealed text contains no dot, so the
+// format is unambiguous.
+//
+// The tag only saves work. The seal covers the whole value, so chunks of two writes
+// never open together, even if their tags are equal.
 const (
 	tagSize     = 4
 	chunkHeader = len("10.") + tagSize + len(".")
 )
 
-// tag is a piece of a sealed text's MAC, which is before its last characters.
+// tag returns a piece of the MAC at the end of a sealed text. It leaves out the last
+// characters, which may be padding.
 func tag(sealed string) string {
 	end := len(sealed) - tagSize
 	return sealed[end-tagSize : end]
 }
 
-// chunks is the number of cookies that a sealed text of length n needs.
+// chunks returns the number of cookies that a sealed text of length n needs.
 func (j *Jar) chunks(n int) int {
 	if n <= j.room {
 		return 1
@@ -133,17 +153,18 @@ func (j *Jar) chunks(n int) int {
 	return (n + part - 1) / part
 }
 
-// Fits reports whether a sealed text of length n fits into cookies, FitsOne
-// whether it fits into one.
-func (j *Jar) Fits(n int) bool    { return j.chunks(n) <= len(j.Tokens) }
+// Fits reports whether a sealed text of length n fits into the cookies of a value.
+func (j *Jar) Fits(n int) bool { return j.chunks(n) <= len(j.Tokens) }
+
+// FitsOne reports whether a sealed text of length n fits into one cookie.
 func (j *Jar) FitsOne(n int) bool { return n <= j.room }
 
 // ErrTooLong is returned by [Jar.Set] for a text that does not fit.
 var ErrTooLong = errors.New("too long for its cookies")
 
-// Set adds the Set-Cookie fields for a sealed text to h, and expires the chunks
-// that the browser presented and the text does not need. It returns ErrTooLong,
-// and sets nothing, if the text needs more cookies than there are names.
+// Set adds the Set-Cookie fields for a sealed text to h. It deletes presented cookies
+// that the text does not need: the chunks of a longer value. If the text needs more
+// cookies than there are names, Set adds nothing and returns ErrTooLong.
 func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duration, presented Presented) error {
 	n := j.chunks(len(sealed))
 	if n > len(names) {
@@ -168,7 +189,7 @@ func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duratio
 	return nil
 }
 
-// Add adds the Set-Cookie field for a value that fits one cookie.
+// Add adds the Set-Cookie field for a value that fits into one cookie.
 func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
 	line := name + "=" + value
 	if !j.cfg.NonPersistent {
@@ -177,7 +198,7 @@ func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
 	h.Add("Set-Cookie", line+j.attrs)
 }
 
-// Expire deletes those of the named cookies that the browser presented.
+// Expire deletes the named cookies, if the browser presented them.
 func (j *Jar) Expire(h http.Header, names []string, presented Presented) {
 	for _, name := range names {
 		if presented.Has(name) {
@@ -186,7 +207,7 @@ func (j *Jar) Expire(h http.Header, names []string, presented Presented) {
 	}
 }
 
-// Delete deletes a cookie.
+// Delete adds the Set-Cookie field that deletes a cookie.
 func (j *Jar) Delete(h http.Header, name string) {
 	h.Add("Set-Cookie", name+"=; Max-Age=0"+j.attrs)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// A sealed text comes back from the chunks that it was cut into, whatever
-// stands beside them, and what does not fit together is never joined.
+// A sealed text is among the candidates, whatever other cookies the request has, and
+// the candidates stay within the budget.
 func FuzzJoinChunks(f *testing.F) {
 	f.Add(100, "")
 	f.Add(9000, "__Host-session=garbage; __Host-session-1=x")

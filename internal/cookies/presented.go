@@ -8,37 +8,44 @@ import (
 	"strings"
 )
 
+// Any client can send any cookies. These limits bound what reading them costs,
+// before anything is known about the client.
 const (
-	// maxPresented bounds how many cookies of ours are looked at, the last of
-	// them: there are 21 names at most, and a browser has few cookies of one name.
+	// maxPresented is how many cookies with names of the Jar are kept. The last
+	// ones count. There are at most 21 names, and a browser has few cookies of one
+	// name.
 	maxPresented = 64
 
-	// maxCookieHeader bounds how much of the Cookie field is looked at, the end
-	// of it. Few servers accept so much of it.
+	// maxCookieHeader is how many bytes of the Cookie field are read. The end of the
+	// field counts. Few servers accept a longer one.
 	maxCookieHeader = 128 << 10
 
-	// maxSeen bounds how many cookies are looked at whose names begin as ours.
+	// maxSeen is how many cookies are looked at whose names begin with the prefix of
+	// the Jar.
 	maxSeen = 400
 
-	// maxOpened bounds how many bytes are opened to find a value among several
-	// of one name, counted once for each key; anybody can send them. What is
-	// tried first is tried in any case.
+	// maxOpened is how many bytes are opened to find a value among several cookies
+	// of one name, multiplied by the number of keys. The first candidate is opened
+	// in any case.
 	maxOpened = 40 << 10
 
-	// minOpened is what opening costs at least.
+	// minOpened is how many bytes a candidate counts at least, because opening has
+	// a fixed cost.
 	minOpened = 512
 )
 
-// Presented are the cookies of a request that have the names of a Jar.
+// Presented holds the cookies of a request that have names of a Jar, in the order of
+// the request.
 type Presented []struct{ name, value string }
 
-// Read returns the cookies of a request that are the Jar's by their exact name.
+// Read returns the cookies of a request that have exactly a name of the Jar.
 func (j *Jar) Read(h http.Header) Presented {
 	var found Presented
 	seen := 0
 	for _, line := range last(h["Cookie"], maxCookieHeader) {
 		for {
-			// Most of a long header is not ours: it is searched, not parsed.
+			// Most cookies of a long header have other names. Searching for the prefix
+			// is faster than parsing them.
 			at := strings.Index(line, j.prefix)
 			if at < 0 {
 				break
@@ -46,6 +53,7 @@ func (j *Jar) Read(h http.Header) Presented {
 			if seen++; seen > maxSeen {
 				return found
 			}
+			// The prefix must be the begin of a name, not a part of another cookie.
 			before := strings.TrimRight(line[:at], " \t")
 			line = line[at:]
 			if before != "" && before[len(before)-1] != ';' {
@@ -67,7 +75,7 @@ func (j *Jar) Read(h http.Header) Presented {
 	return found
 }
 
-// last returns the end of what the lines hold together, size bytes at most.
+// last returns the end of the lines, at most size bytes in total.
 func last(lines []string, size int) []string {
 	first := len(lines)
 	for ; first > 0 && size > 0; first-- {
@@ -75,17 +83,18 @@ func last(lines []string, size int) []string {
 	}
 	lines = lines[first:]
 	if size < 0 {
-		_, end, _ := strings.Cut(lines[0][-size:], ";") // the cut may be in the middle of a cookie
+		_, end, _ := strings.Cut(lines[0][-size:], ";") // the first cookie may be cut
 		lines = append([]string{end}, lines[1:]...)
 	}
 	return lines
 }
 
+// owns reports whether name is one of the Jar's.
 func (j *Jar) owns(name string) bool {
 	return name == j.MFA || slices.Contains(j.Tokens, name) || slices.Contains(j.State, name)
 }
 
-// Has reports whether a cookie of that name was presented.
+// Has reports whether a cookie with this name was presented.
 func (c Presented) Has(name string) bool {
 	for _, p := range c {
 		if p.name == name {
@@ -98,21 +107,26 @@ func (c Presented) Has(name string) bool {
 // HasAny reports whether one of the named cookies was presented.
 func (c Presented) HasAny(names []string) bool { return slices.ContainsFunc(names, c.Has) }
 
-// Candidates yields the values that the presented cookies of these names can
-// be joined to, until the budget of bytes to open is used up.
+// Candidates yields the values that the presented cookies of these names can form.
+// The caller opens each value until one opens. Candidates stops when the bytes to
+// open exceed the budget.
 //
 // A browser presents several cookies of one name if a page of another path or
-// host has set one. The last are tried first: ours have the shortest path that
-// there is, and browsers order them by its length (RFC 6265, section 5.4).
+// subdomain has set one. Candidates yields the last cookies first: the Jar's have the
+// shortest path, and browsers send cookies with longer paths first (RFC 6265, section
+// 5.4).
 func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[string] {
 	room, budget := j.room, j.budget
 	return func(yield func(string) bool) {
 		spent := 0
+		// pay counts a candidate of n bytes, and reports whether it may be opened.
 		pay := func(n int) (first, ok bool) {
 			first = spent == 0
 			spent += max(n, minOpened)
 			return first, first || spent <= budget
 		}
+		// try yields a candidate that was split. There may be many combinations of
+		// chunks, so all but the first are checked before they are joined.
 		try := func(parts []string) (more bool) {
 			n := 0
 			for _, part := range parts {
@@ -120,7 +134,7 @@ func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[s
 			}
 			first, ok := pay(n)
 			if ok && !first && !j.cfg.Authentic(purpose, names[0], parts) {
-				return true // it is not worth the memory to join them
+				return true // joining the parts would waste memory
 			}
 			return ok && yield(strings.Join(parts, ""))
 		}
@@ -155,9 +169,9 @@ func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[s
 	}
 }
 
-// cutFirst returns how many cookies a value is in of which the first is given,
-// what its chunks begin with, and the rest of the first. It returns 0 chunks for
-// what is none.
+// cutFirst parses the value of the first cookie. It returns the number of chunks, the
+// header that the other chunks begin with, and the part of the first chunk. n is 1 for
+// a value that was not split, and 0 for a value that no Jar writes.
 func cutFirst(value string) (n int, header, part string) {
 	count, rest, chunked := strings.Cut(value, ".")
 	if !chunked {
@@ -173,8 +187,8 @@ func cutFirst(value string) (n int, header, part string) {
 	return n, rest[:tagSize+1], rest[tagSize+1:]
 }
 
-// chunksOf appends the chunks to list that are in cookies of a name and begin
-// as those of one write do.
+// chunksOf appends to list the parts of the presented chunks that have this name and
+// this header, the last cookie first.
 func (c Presented) chunksOf(list []string, name, header string, room int) []string {
 	for _, p := range slices.Backward(c) {
 		if p.name != name || len(p.value) > room {
@@ -187,8 +201,8 @@ func (c Presented) chunksOf(list []string, name, header string, room int) []stri
 	return list
 }
 
-// combine yields every way to join head and one part of each list, until it
-// may not pay for it or yield returns false.
+// combine calls try with head and one part of each list, for every combination. It
+// stops and returns false when try returns false.
 func combine(head []string, lists [][]string, try func(parts []string) bool) bool {
 	if len(lists) == 0 {
 		return try(head)

@@ -1,5 +1,6 @@
-// Package guard calls code of the app where a panic would end the process: in
-// goroutines that belong to no request.
+// Package guard calls code of the app and recovers its panics. The keeper calls that
+// code in its own goroutines, where a panic would end the process. net/http
+// recovers panics in the goroutines of requests only.
 package guard
 
 import (
@@ -14,13 +15,13 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// A panic of a store or an auth service counts as a failure of the call, one of a
-// hook or of a slog handler as none.
-
+// errPanic is wrapped by the error of a call of a store or an auth service that has
+// panicked. A panic of a hook or of a slog handler only is logged.
 var errPanic = errors.New("panic")
 
-// panicked makes an error of what recover has returned, and logs the stack. The
-// value is not logged unless the runtime made it: it may hold a secret.
+// panicked logs a panic with its stack and returns the error for it. value is what
+// recover has returned. panicked logs its type only, because the value may hold a
+// secret. A runtime error holds none.
 func panicked(log *slog.Logger, value any, where string) error {
 	what := fmt.Sprintf("%T", value)
 	if e, ok := value.(runtime.Error); ok {
@@ -28,13 +29,13 @@ func panicked(log *slog.Logger, value any, where string) error {
 	}
 	stack := string(debug.Stack())
 	func() {
-		defer func() { _ = recover() }() // it may be the logger's
+		defer func() { _ = recover() }() // the logger itself may have panicked
 		log.Error("panic", "in", where, "value", what, "stack", stack)
 	}()
 	return fmt.Errorf("%w in %s: %s", errPanic, where, what)
 }
 
-// Call calls code of the app that has nothing to return.
+// Call calls code of the app that returns nothing.
 func Call(log *slog.Logger, where string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -44,7 +45,7 @@ func Call(log *slog.Logger, where string, call func()) {
 	call()
 }
 
-// Store is a store of the app.
+// Store recovers the panics of a store. Its methods return them as errors.
 type Store struct {
 	store.Store
 	Log *slog.Logger
@@ -80,7 +81,9 @@ func (g Store) List(ctx context.Context, owner string) (recs []store.Record, err
 	return g.Store.List(ctx, owner)
 }
 
-// Auth is the auth service of the app.
+// Auth recovers the panics of an auth service. Its methods return them as errors
+// that are [auth.ErrOutcomeUnknown]: the service may have panicked after it has
+// used the refresh token.
 type Auth struct {
 	Service auth.Service
 	Log     *slog.Logger
@@ -92,18 +95,18 @@ func (s Auth) recovered(op string, err *error) {
 	}
 }
 
-// Login calls [auth.PasswordLogin]. Its error is [errors.ErrUnsupported] if Service has
-// no passwords.
+// Login calls [auth.PasswordLogin]. The error is [errors.ErrUnsupported] if Service
+// does not implement it.
 func (s Auth) Login(ctx context.Context, email, password string) (g auth.Grant, err error) {
 	defer s.recovered("login", &err)
 	service, ok := s.Service.(auth.PasswordLogin)
 	if !ok {
-		return auth.Grant{}, fmt.Errorf("the auth service has no passwords: %w", errors.ErrUnsupported)
+		return auth.Grant{}, fmt.Errorf("the auth service has no password login: %w", errors.ErrUnsupported)
 	}
 	return service.Login(ctx, email, password)
 }
 
-// LoginTOTP calls [auth.SecondFactor], which Service must be.
+// LoginTOTP calls [auth.SecondFactor]. Service must implement it.
 func (s Auth) LoginTOTP(ctx context.Context, ticket, code string) (g auth.Grant, err error) {
 	defer s.recovered("login_totp", &err)
 	return s.Service.(auth.SecondFactor).LoginTOTP(ctx, ticket, code)

@@ -1,4 +1,4 @@
-// Package nostore keeps a response out of every cache.
+// Package nostore makes a response that no cache may store.
 package nostore
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// others are fields that caches obey before Cache-Control, or beside it, and
-// whose names do not end as those of RFC 9213 do.
+// others are header fields that caches obey in place of Cache-Control or in
+// addition to it, and that do not follow the naming of RFC 9213.
 var others = map[string]bool{
 	"Edge-Control":      true, // Akamai
 	"Expires":           true,
@@ -15,13 +15,14 @@ var others = map[string]bool{
 	"X-Accel-Expires":   true, // nginx
 }
 
-// Set makes h the header of a response that must not be stored. It removes
-// every other field that tells a cache how long to keep a response: those that
-// are targeted at some caches (RFC 9213), such as CDN-Cache-Control, win over
-// Cache-Control there.
+// Set makes h the header of a response that must not be stored.
+//
+// It removes every other field that allows a cache to store a response. A field
+// that targets some caches (RFC 9213), such as CDN-Cache-Control, overrides
+// Cache-Control in these caches.
 func Set(h http.Header) {
 	for field := range h {
-		// A handler may have put a field into the map in another spelling.
+		// A handler may have written the field to the map in another spelling.
 		name := http.CanonicalHeaderKey(field)
 		if strings.HasSuffix(name, "Cache-Control") || others[name] {
 			delete(h, field)

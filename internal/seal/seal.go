@@ -1,5 +1,8 @@
-// Package seal encrypts and authenticates what leaves the process, in cookies or
-// in a store, and encodes it before.
+// Package seal encodes, encrypts and authenticates the data that leaves the process
+// in cookies or in a store.
+//
+//   - encode.go: the encoding
+//   - seal.go: keys, and the seal around an encoding
 package seal
 
 import (
@@ -16,31 +19,32 @@ import (
 	"github.com/gorilla/securecookie"
 )
 
-// formatVersion is bound into every seal, so that bytes of another layout are
-// refused as a forgery would be.
+// formatVersion is part of every seal. Data in the layout of another version is
+// rejected like a forgery.
 const formatVersion = "1"
 
-// What a sealed text is for. The purpose is bound into the seal together with
-// the name of the cookie or the key of the record: bytes that were sealed for one
-// purpose never open for another.
+// The purposes of sealed texts. The purpose is part of the seal, together with the
+// name of the cookie or the key of the record. A text that was sealed for one purpose
+// never opens for another, so a visitor cannot pass one cookie off as another.
 const (
-	Tokens = "tokens"
-	State  = "state"
-	ID     = "id"
-	MFA    = "mfa"
-	Record = "record"
+	Tokens = "tokens" // the tokens cookie
+	State  = "state"  // the state cookie
+	ID     = "id"     // the cookie of a stored session
+	MFA    = "mfa"    // the cookie of a pending login
+	Record = "record" // a record in a store
 )
 
-// Secret is a configured secret with all that is derived from it once.
+// Secret holds the keys that are derived from one configured secret. Each use has
+// its own key.
 type Secret struct {
 	// Cookies seals cookies.
 	Cookies Sealer
 
-	owner  []byte
-	record []byte
+	owner  []byte // for Owner
+	record []byte // for Records
 }
 
-// NewSecret derives the keys of a secret, which has 32 bytes or more.
+// NewSecret derives the keys of a secret of at least 32 bytes.
 func NewSecret(key string) Secret {
 	return Secret{
 		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
@@ -49,39 +53,41 @@ func NewSecret(key string) Secret {
 	}
 }
 
-// Records returns the sealer of one session's record. It needs the session ID,
-// which only the browser's cookie holds: neither the store nor the configured
-// secret opens a record alone.
+// Records returns the sealer for the record of one session. The sealer depends on the
+// session ID, which only the browser's cookie has. So a dump of the store cannot be
+// opened with the configured secret alone.
 func (s Secret) Records(id []byte) Sealer {
 	return newSealer(derive(string(s.record), id, "record hash"), derive(string(s.record), id, "record block"))
 }
 
-// Owner returns the keyed hash under which a user's records are listed.
+// Owner returns the name under which a store lists the records of a user. It is a
+// keyed hash, so the store does not reveal who its sessions belong to.
 func (s Secret) Owner(userID string) string {
 	mac := hmac.New(sha256.New, s.owner)
 	mac.Write([]byte(userID))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// derive is HKDF with SHA-256 (RFC 5869).
+// derive derives a key for one use from a secret, with HKDF and SHA-256 (RFC 5869).
 func derive(secret string, salt []byte, info string) []byte {
 	key, err := hkdf.Key(sha256.New, []byte(secret), salt, "synmetrix/session "+formatVersion+" "+info, sha256.Size)
 	if err != nil {
-		// Only a length over 255 hashes, or a FIPS mode that refuses short
-		// secrets, can fail; keys are validated before.
+		// HKDF only fails for a length over 255 hashes, or for a short secret in
+		// FIPS mode. The configured secrets were checked before.
 		panic("session: hkdf: " + err.Error())
 	}
 	return key
 }
 
-// Sealer seals by AES-256-CTR and HMAC-SHA-256. It is safe for concurrent use.
+// Sealer seals with AES-256-CTR and HMAC-SHA-256. It is safe for concurrent use. The
+// zero Sealer must not be used.
 type Sealer struct {
 	cookie *securecookie.SecureCookie
-	hash   []byte
+	hash   []byte // the key of the MAC, for Authentic
 }
 
-// newSealer leaves the judgement of age and length to the caller, who has rules
-// for both.
+// newSealer returns a Sealer that accepts texts of any age and length. The callers
+// have rules for both.
 func newSealer(hash, block []byte) Sealer {
 	return Sealer{
 		cookie: securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{}),
@@ -89,15 +95,15 @@ func newSealer(hash, block []byte) Sealer {
 	}
 }
 
-// IsZero reports whether s is the zero Sealer, which seals nothing.
+// IsZero reports whether s is the zero Sealer.
 func (s Sealer) IsZero() bool { return s.cookie == nil }
 
-// buffers are for the texts that Authentic reads.
+// buffers holds buffers for Authentic.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Authentic reports whether the MAC of a sealed text, given in one part or more,
-// is right. Anybody can send texts whose MAC is wrong: refusing them must not cost
-// memory.
+// Authentic reports whether the MAC of a sealed text is valid. The text may be given
+// in several parts. Any client can send texts with an invalid MAC, so rejecting them
+// must not allocate memory: Authentic uses pooled buffers.
 func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
 	return s.authentic(sealName(purpose, name), sealed...)
 }
@@ -124,15 +130,18 @@ func (s Sealer) authentic(name string, sealed ...string) bool {
 	return hmac.Equal(mac.Sum(sum[:0]), b[end+1:])
 }
 
+// sealName returns the name that is part of the seal.
 func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
 
-// Seal seals plain, which is overwritten: it is encrypted in place.
+// Seal seals plain for a purpose and a name. It encrypts plain in place.
 func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	return s.cookie.Encode(sealName(purpose, name), plain)
 }
 
-// Open returns what Seal has sealed for the same purpose and name. It reports
-// false for any other text.
+// Open returns the bytes that Seal has sealed for the same purpose and name. It
+// returns false for any other text.
+//
+// Open checks the MAC itself before it decodes, for the reason given at Authentic.
 func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
 	name = sealName(purpose, name)
 	if !canonical(sealed) || !s.authentic(name, sealed) {
@@ -145,9 +154,9 @@ func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
 	return plain, true
 }
 
-// Size is the length of a sealed text for plain bytes of length n:
-// the ciphertext after its initialization vector in base64, between a date and
-// a MAC, in base64 once more.
+// Size returns the length of the sealed text for n bytes. The text is the base64 of a
+// date, the body and a MAC. The body is the base64 of the initialization vector and
+// the ciphertext.
 func Size(n int) int {
 	const iv, date = 16, len("1700000000|")
 	inner := base64.URLEncoding.EncodedLen(iv + n)
@@ -156,8 +165,8 @@ func Size(n int) int {
 
 const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// InBase64URL tells for each byte whether it is in the alphabet. A table, since
-// cookies are long and every one is read.
+// InBase64URL reports for each byte whether it is in the URL alphabet of base64. It is
+// a table because every byte of every cookie is looked up.
 var InBase64URL = func() (table [256]bool) {
 	for i := range len(base64URL) {
 		table[base64URL[i]] = true
@@ -165,9 +174,10 @@ var InBase64URL = func() (table [256]bool) {
 	return table
 }()
 
-// canonical reports whether s is the one base64 text of its bytes. The
-// decoder behind a seal also takes line breaks and stray bits in the last
-// character: texts that differ from what was sealed.
+// canonical reports whether s is exactly the base64 text that an encoder writes. The
+// decoder also accepts line breaks and stray bits in the last character. Without this
+// check several texts would open to the same bytes, and a cookie could be altered
+// without being rejected.
 func canonical(s string) bool {
 	if s == "" || len(s)%4 != 0 {
 		return false

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// sealedTokens is a text of the size of a tokens cookie with tokens as Hasura's,
-// and what it was sealed with.
+// sealedTokens returns a sealed text as long as a tokens cookie with tokens of Hasura's
+// size, the bytes in it, and its secret.
 func sealedTokens(tb testing.TB) (s Secret, plain []byte, sealed string) {
 	tb.Helper()
 	s = NewSecret("a secret of 32 bytes or more, as it is configured")
@@ -25,7 +25,7 @@ func BenchmarkSeal(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(plain)))
 	for b.Loop() {
-		copy(buf, plain) // which is overwritten
+		copy(buf, plain) // Seal overwrites buf
 		if _, err := s.Cookies.Seal(Tokens, "__Host-session", buf); err != nil {
 			b.Fatal(err)
 		}
@@ -38,13 +38,12 @@ func BenchmarkOpen(b *testing.B) {
 	b.SetBytes(int64(len(plain)))
 	for b.Loop() {
 		if _, ok := s.Cookies.Open(Tokens, "__Host-session", sealed); !ok {
-			b.Fatal("it does not open")
+			b.Fatal("the text does not open")
 		}
 	}
 }
 
-// BenchmarkRecordSeal is the seal of one session's record, which is derived
-// from the secret and the session's ID.
+// BenchmarkRecordSeal measures the derivation of the sealer for one session's record.
 func BenchmarkRecordSeal(b *testing.B) {
 	s, _, _ := sealedTokens(b)
 	id := make([]byte, 32)
@@ -54,7 +53,7 @@ func BenchmarkRecordSeal(b *testing.B) {
 	}
 }
 
-// What was sealed for one purpose and name opens for no other.
+// A text that was sealed for one purpose and name opens for no other.
 func TestSealPurposes(t *testing.T) {
 	s := NewSecret("a secret of 32 bytes or more, as it is configured")
 	purposes := []string{Tokens, State, ID, MFA, Record}
@@ -67,15 +66,15 @@ func TestSealPurposes(t *testing.T) {
 			for _, name := range []string{"name", "name2", ""} {
 				plain, ok := s.Cookies.Open(other, name, sealed)
 				if want := other == purpose && name == "name"; ok != want || ok && string(plain) != "plain" {
-					t.Errorf("sealed for %s, opens for %s and %q: %v", purpose, other, name, ok)
+					t.Errorf("sealed for %s: Open for %s and %q returns %v, want %v", purpose, other, name, ok, want)
 				}
 			}
 		}
 	}
 }
 
-// What no encoder writes is refused, each piece of it.
-func TestDecoderRefuses(t *testing.T) {
+// The decoder rejects each kind of input that no encoder writes.
+func TestDecoderRejects(t *testing.T) {
 	written := func(write func(e *Encoder)) []byte {
 		var e Encoder
 		write(&e)
@@ -91,23 +90,23 @@ func TestDecoderRefuses(t *testing.T) {
 	}{
 		{"no number", nil, func(d *Decoder) { d.Uint() }},
 		{"a number in more bytes than it needs", []byte{0x81, 0}, func(d *Decoder) { d.Uint() }},
-		{"a number that is cut", []byte{0x81}, func(d *Decoder) { d.Uint() }},
+		{"a truncated number", []byte{0x81}, func(d *Decoder) { d.Uint() }},
 		{"a number over 64 bits", bytes.Repeat([]byte{0xff}, 11), func(d *Decoder) { d.Uint() }},
-		{"a truth of 2", []byte{2}, func(d *Decoder) { d.Bool() }},
-		{"a text that is cut", []byte{3, 'a', 'b'}, func(d *Decoder) { d.Text() }},
+		{"a boolean of 2", []byte{2}, func(d *Decoder) { d.Bool() }},
+		{"a truncated text", []byte{3, 'a', 'b'}, func(d *Decoder) { d.Text() }},
 		{"a text of 2^63 bytes", written(func(e *Encoder) { e.Uint(1 << 63) }), func(d *Decoder) { d.Text() }},
-		{"a time without end", written(func(e *Encoder) { e.Uint(math.MaxInt64) }), func(d *Decoder) { d.Time() }},
-		{"a duration without end", written(func(e *Encoder) { e.Uint(math.MaxUint64) }), func(d *Decoder) { d.Duration() }},
+		{"a time out of range", written(func(e *Encoder) { e.Uint(math.MaxInt64) }), func(d *Decoder) { d.Time() }},
+		{"a duration out of range", written(func(e *Encoder) { e.Uint(math.MaxUint64) }), func(d *Decoder) { d.Duration() }},
 		{"too many failures", written(func(e *Encoder) { e.Uint(1<<30 + 1) }), func(d *Decoder) { d.Count(1 << 30) }},
-		{"a token of no kind", []byte{3, 0}, func(d *Decoder) { d.Token() }},
+		{"a token of an unknown form", []byte{3, 0}, func(d *Decoder) { d.Token() }},
 		{"a JWT as text", asText("e30.e30.c2ln"), func(d *Decoder) { d.Token() }},
 		{"a UUID as text", asText("3c20645f-6716-4abc-8def-0123456789ab"), func(d *Decoder) { d.Token() }},
-		{"a UUID that is cut", append([]byte{tokenAsUUID}, make([]byte, 15)...), func(d *Decoder) { d.Token() }},
-		{"a JWT that is cut", []byte{tokenAsJWT, 1, 'a', 1, 'b'}, func(d *Decoder) { d.Token() }},
+		{"a truncated UUID", append([]byte{tokenAsUUID}, make([]byte, 15)...), func(d *Decoder) { d.Token() }},
+		{"a truncated JWT", []byte{tokenAsJWT, 1, 'a', 1, 'b'}, func(d *Decoder) { d.Token() }},
 	} {
 		d := NewDecoder(tt.b)
 		if tt.read(d); !d.Bad() || d.Done() {
-			t.Errorf("%s was read", tt.what)
+			t.Errorf("%s was accepted", tt.what)
 		}
 	}
 }

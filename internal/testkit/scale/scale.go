@@ -1,5 +1,6 @@
-// Package scale sizes the tests. By default they do what a developer waits
-// for. CI=true runs every combination, LONG=1 the full counts as well.
+// Package scale sets the size of tests. By default the tests are short enough for a
+// developer to wait for. CI=true runs every combination. LONG=1 runs the full counts
+// as well.
 package scale
 
 import "os"
@@ -10,8 +11,7 @@ func Long() bool { return os.Getenv("LONG") != "" }
 // CI reports whether the tests run every combination. LONG=1 includes it.
 func CI() bool { return os.Getenv("CI") != "" || Long() }
 
-// Of returns the first value by default, the second in CI and the third at full
-// length.
+// Of returns usual by default, ci with CI=true, and long with LONG=1.
 func Of[T any](usual, ci, long T) T {
 	switch {
 	case Long():
@@ -22,7 +22,7 @@ func Of[T any](usual, ci, long T) T {
 	return usual
 }
 
-// Turn reports whether combination i of a matrix runs: all of them in CI, one of
-// n otherwise. Tests add up the indexes of the matrix's axes, so that each value
-// of each axis has its turn.
+// Turn reports whether combination i of a matrix runs: every one with CI=true, one
+// of n otherwise. A test passes the sum of the indexes on the matrix's axes, so that
+// each value of each axis runs at least once.
 func Turn(i, n int) bool { return CI() || i%n == 0 }
