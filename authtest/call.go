@@ -47,12 +47,12 @@ func (c *call) lock() {
 
 // carryOut runs the handler. If the database is down, the handler runs up to its
 // first query.
-func (c *call) carryOut(handle handler) (a *Response) {
+func (c *call) carryOut(handle handler) (resp *Response) {
 	defer func() {
 		switch r := recover(); r {
 		case nil:
 		case errBackendDown:
-			a = c.backendDown()
+			resp = c.backendDown()
 		default:
 			panic(r)
 		}
@@ -115,8 +115,8 @@ func (c *call) readBody() {
 // nil if the server was closed meanwhile.
 func (c *call) respond(handle handler) *Response {
 	s, r := c.server, c.req
-	if a := s.limit.check(c); a != nil {
-		return c.with(a)
+	if resp := s.limit.check(c); resp != nil {
+		return c.with(resp)
 	}
 	secureHeaders(c.header)
 	if !c.parseJSON() {
@@ -142,19 +142,19 @@ func (c *call) respond(handle handler) *Response {
 			handle = disabled
 		}
 	}
-	a := c.carryOut(handle)
-	if a == nil {
+	resp := c.carryOut(handle)
+	if resp == nil {
 		return nil // the server was closed meanwhile
 	}
-	return c.with(a)
+	return c.with(resp)
 }
 
 // with adds the headers of the call to a response.
-func (c *call) with(a *Response) *Response {
+func (c *call) with(resp *Response) *Response {
 	for name, values := range c.header {
-		a.Header[name] = append(a.Header[name], values...)
+		resp.Header[name] = append(resp.Header[name], values...)
 	}
-	return a
+	return resp
 }
 
 // parseJSON parses an application/json body. Any other body, or none, counts as an

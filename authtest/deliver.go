@@ -16,23 +16,23 @@ func (s *Server) perform(w http.ResponseWriter, c *call, handle handler, f Fault
 	}
 	c.between = func() bool { return f.Between.pass(s.done) }
 	c.down, c.noToken = f.BackendDown, f.NoToken
-	var a *Response
+	var resp *Response
 	if f.carryOut() {
-		if a = c.respond(handle); a == nil {
+		if resp = c.respond(handle); resp == nil {
 			panic(http.ErrAbortHandler) // the server was closed meanwhile
 		}
-		s.finish(c.req, a)
+		s.finish(c.req, resp)
 	}
-	if f.Status != 0 || a == nil {
-		a = f.response()
+	if f.Status != 0 || resp == nil {
+		resp = f.response()
 	}
 	if !f.After.pass(s.done) {
 		panic(http.ErrAbortHandler)
 	}
 	if f.Edit != nil {
-		f.Edit(a)
+		f.Edit(resp)
 	}
-	s.deliver(w, c.req, a, f)
+	s.deliver(w, c.req, resp, f)
 }
 
 // sleep waits for d and returns true. It returns false if the server closes first.
@@ -50,7 +50,7 @@ func (s *Server) sleep(d time.Duration) bool {
 	}
 }
 
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Response, f Fault) {
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, resp *Response, f Fault) {
 	switch f.Deliver {
 	case Hang:
 		select {
@@ -65,11 +65,11 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Response, f 
 		return
 	}
 
-	for name, values := range a.Header {
+	for name, values := range resp.Header {
 		w.Header()[name] = values
 	}
-	body := a.Body
-	if a.Status != http.StatusNoContent && a.Status != http.StatusNotModified {
+	body := resp.Body
+	if resp.Status != http.StatusNoContent && resp.Status != http.StatusNotModified {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	if r.Method == http.MethodHead {
@@ -79,7 +79,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, a *Response, f 
 	if half {
 		body = body[:len(body)/2]
 	}
-	w.WriteHeader(a.Status)
+	w.WriteHeader(resp.Status)
 	if !s.write(w, body, f.Drip) {
 		panic(http.ErrAbortHandler)
 	}

@@ -85,8 +85,8 @@ func activate(c *call) *Response {
 		return serverError()
 	}
 	q := c.query()
-	if a := invalid(q, field{"ticket", ticketRule}); a != nil {
-		return a
+	if resp := invalid(q, field{"ticket", ticketRule}); resp != nil {
+		return resp
 	}
 	return c.activateAccount(q.text("ticket"), true, "Invalid or expired ticket.")
 }
@@ -95,12 +95,12 @@ func activate(c *call) *Response {
 // without a password.
 func magicLink(c *call) *Response {
 	q := c.query()
-	if a := invalid(q,
+	if resp := invalid(q,
 		field{"token", required(text())},
 		field{"action", required(oneOf("log-in", "register"))},
 		field{"cookie", boolean},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	s, token := c.server, q.text("token")
 	if q.text("action") == "register" {

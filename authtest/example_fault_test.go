@@ -26,7 +26,7 @@ func ExampleServer_Inject() {
 
 // The service rotates the token, and the response with the new token is lost. The
 // client does not know that its token is used up.
-func ExampleFault_lostAnswer() {
+func ExampleFault_lostResponse() {
 	srv := start(authtest.Options{})
 	defer srv.Close()
 	_, token := srv.SignIn("ada@example.com")

@@ -107,20 +107,20 @@ func (f *Fault) carryOut() bool {
 
 // response returns the response that replaces the service's.
 func (f *Fault) response() *Response {
-	a := &Response{Status: f.Status, Header: make(http.Header), Body: []byte(f.Body)}
+	resp := &Response{Status: f.Status, Header: make(http.Header), Body: []byte(f.Body)}
 	if f.Body != "" {
-		a.Header.Set("Content-Type", "application/json; charset=utf-8")
+		resp.Header.Set("Content-Type", "application/json; charset=utf-8")
 		if f.Body[0] == '<' {
-			a.Header.Set("Content-Type", "text/html; charset=utf-8")
+			resp.Header.Set("Content-Type", "text/html; charset=utf-8")
 		}
 	}
-	maps.Copy(a.Header, f.Header.Clone())
-	return a
+	maps.Copy(resp.Header, f.Header.Clone())
+	return resp
 }
 
 // DropTokens removes the tokens from a body, for [Fault.Edit].
-func DropTokens(a *Response) {
-	editBody(a, func(body map[string]json.RawMessage) {
+func DropTokens(resp *Response) {
+	editBody(resp, func(body map[string]json.RawMessage) {
 		delete(body, "jwt_token")
 		delete(body, "refresh_token")
 	})
@@ -128,30 +128,30 @@ func DropTokens(a *Response) {
 
 // SpoilAccessToken replaces the access token with a text that is not a JWT, and
 // keeps the refresh token, for [Fault.Edit].
-func SpoilAccessToken(a *Response) {
-	editBody(a, func(body map[string]json.RawMessage) {
+func SpoilAccessToken(resp *Response) {
+	editBody(resp, func(body map[string]json.RawMessage) {
 		body["jwt_token"] = json.RawMessage(`"unusable"`)
 	})
 }
 
-func editBody(a *Response, edit func(map[string]json.RawMessage)) {
+func editBody(resp *Response, edit func(map[string]json.RawMessage)) {
 	var body map[string]json.RawMessage
-	if json.Unmarshal(a.Body, &body) == nil && body != nil {
+	if json.Unmarshal(resp.Body, &body) == nil && body != nil {
 		edit(body)
-		a.Body = marshal(body)
+		resp.Body = marshal(body)
 	}
 }
 
 // Truncate removes the second half of the body, for [Fault.Edit]. The response is
 // still valid HTTP.
-func Truncate(a *Response) { a.Body = a.Body[:len(a.Body)/2] }
+func Truncate(resp *Response) { resp.Body = resp.Body[:len(resp.Body)/2] }
 
 // Enlarge makes a JSON body larger than 2 MiB, for [Fault.Edit]. It adds white space
 // before the last byte, so that the body stays valid JSON.
-func Enlarge(a *Response) {
-	if n := len(a.Body); n > 0 {
+func Enlarge(resp *Response) {
+	if n := len(resp.Body); n > 0 {
 		padding := bytes.Repeat([]byte(" "), 2<<20)
-		a.Body = append(append(append([]byte(nil), a.Body[:n-1]...), padding...), a.Body[n-1])
+		resp.Body = append(append(append([]byte(nil), resp.Body[:n-1]...), padding...), resp.Body[n-1])
 	}
 }
 

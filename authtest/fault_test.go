@@ -160,7 +160,7 @@ func (c *conn) whole(path string) (*response, error) {
 	return &response{c.T, res.StatusCode, res.Header, string(text)}, err
 }
 
-func TestInjectNoStatus(t *testing.T) {
+func TestInjectInvalidStatus(t *testing.T) {
 	c := serve(t)
 	for _, status := range []int{-1, 42, 100, 199, 600} {
 		func() {
@@ -429,7 +429,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatFaultsHold(t *testing.T) {
+func TestCloseAbortsHeldRequests(t *testing.T) {
 	c := serve(t, authtest.Options{Lax: true})
 	_, token := c.login("ada@example.com")
 	var before, between, after authtest.Gate

@@ -14,13 +14,13 @@ import (
 func login(c *call) *Response {
 	s := c.server
 	if s.opts.AnonymousUsers {
-		if a := invalid(c.body,
+		if resp := invalid(c.body,
 			field{"anonymous", boolean},
 			field{"email", text()},
 			field{"password", text()},
-		); a != nil {
+		); resp != nil {
 			// This also rejects the field "cookie", as the service does.
-			return a
+			return resp
 		}
 		if c.isTrue("anonymous") {
 			return c.anonymousLogin()
@@ -30,12 +30,12 @@ func login(c *call) *Response {
 	if !s.opts.NoMagicLink {
 		password = text()
 	}
-	if a := invalid(c.body,
+	if resp := invalid(c.body,
 		field{"email", s.emailRule()},
 		field{"password", password},
 		field{"cookie", boolean},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	if c.text("password") == "" {
 		return c.mailLoginLink()
@@ -149,12 +149,12 @@ func noAccount() *Response {
 
 // totpLogin handles POST /auth/mfa/totp, the second step of a login.
 func totpLogin(c *call) *Response {
-	if a := invalid(c.body,
+	if resp := invalid(c.body,
 		field{"code", codeRule},
 		field{"ticket", ticketRule},
 		field{"cookie", boolean},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	s := c.server
 	c.lock()

@@ -102,8 +102,8 @@ func (c *call) switchMFA(f func(*account) *Response) *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
-	if a := invalid(c.body, field{"code", codeRule}); a != nil {
-		return a
+	if resp := invalid(c.body, field{"code", codeRule}); resp != nil {
+		return resp
 	}
 	s := c.server
 	c.lock()

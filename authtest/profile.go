@@ -28,11 +28,11 @@ func changePassword(c *call) *Response {
 	if !c.user.known {
 		return notLoggedIn()
 	}
-	if a := invalid(c.body,
+	if resp := invalid(c.body,
 		field{"old_password", passwordRule},
 		field{"new_password", passwordRule},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	s := c.server
 	c.lock()
@@ -69,8 +69,8 @@ func lostPassword(c *call) *Response {
 	if !s.opts.LostPassword || s.opts.NoEmails {
 		return serverError()
 	}
-	if a := invalid(c.body, field{"email", s.emailRule()}); a != nil {
-		return a
+	if resp := invalid(c.body, field{"email", s.emailRule()}); resp != nil {
+		return resp
 	}
 	c.lock()
 	a := s.byEmail(c.text("email"))
@@ -94,11 +94,11 @@ func resetPassword(c *call) *Response {
 	if !s.opts.LostPassword {
 		return serverError()
 	}
-	if a := invalid(c.body,
+	if resp := invalid(c.body,
 		field{"ticket", ticketRule},
 		field{"new_password", passwordRule},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	if c.text("new_password") == "" {
 		return serverError()
@@ -144,8 +144,8 @@ func changeEmail(c *call) *Response {
 	if s.opts.VerifyEmails {
 		return serverError()
 	}
-	if a := c.checkAddress(); a != nil {
-		return a
+	if resp := c.checkAddress(); resp != nil {
+		return resp
 	}
 	c.lock()
 	defer s.mu.Unlock()
@@ -173,8 +173,8 @@ func requestEmailChange(c *call) *Response {
 	if !s.opts.VerifyEmails {
 		return serverError()
 	}
-	if a := c.checkAddress(); a != nil {
-		return a
+	if resp := c.checkAddress(); resp != nil {
+		return resp
 	}
 	c.lock()
 	a, refusal := c.newAddress()
@@ -202,8 +202,8 @@ func confirmEmailChange(c *call) *Response {
 	if !s.opts.VerifyEmails {
 		return serverError()
 	}
-	if a := invalid(c.body, field{"ticket", ticketRule}); a != nil {
-		return a
+	if resp := invalid(c.body, field{"ticket", ticketRule}); resp != nil {
+		return resp
 	}
 	c.lock()
 	defer s.mu.Unlock()

@@ -210,7 +210,7 @@ func TestChangeEmail(t *testing.T) {
 }
 
 // POST /auth/delete.
-func TestDelete(t *testing.T) {
+func TestDeleteAccount(t *testing.T) {
 	const path = "/auth/delete"
 	c := serve(t)
 	access, _ := c.login("ada@example.com")

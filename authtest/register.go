@@ -35,7 +35,7 @@ func register(c *call) *Response {
 	for _, name := range s.opts.RegisterFields {
 		userData = append(userData, field{name, notNull})
 	}
-	if a := invalid(c.body,
+	if resp := invalid(c.body,
 		field{"email", s.emailRule()},
 		field{"password", password},
 		field{"user_data", objectOf(userData...)},
@@ -44,8 +44,8 @@ func register(c *call) *Response {
 			field{"default_role", text()},
 		)},
 		field{"cookie", boolean},
-	); a != nil {
-		return a
+	); resp != nil {
+		return resp
 	}
 	address := c.text("email")
 	c.lock()

@@ -173,11 +173,11 @@ func etag(body []byte) string {
 }
 
 // finish adds the headers that every response has.
-func (s *Server) finish(r *http.Request, a *Response) {
-	h := a.Header
+func (s *Server) finish(r *http.Request, resp *Response) {
+	h := resp.Header
 	h.Set("Date", s.Now().UTC().Format(http.TimeFormat))
-	if len(a.Body) > 0 && h.Get("ETag") == "" && a.Status != http.StatusFound {
-		h.Set("ETag", etag(a.Body))
+	if len(resp.Body) > 0 && h.Get("ETag") == "" && resp.Status != http.StatusFound {
+		h.Set("ETag", etag(resp.Body))
 	}
 	if r.ProtoMajor == 1 && !r.Close {
 		h.Set("Connection", "keep-alive")

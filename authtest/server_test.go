@@ -356,7 +356,7 @@ func TestTokenStates(t *testing.T) {
 }
 
 // Many users at once get their own tokens, and the counts are right.
-func TestLoad(t *testing.T) {
+func TestManyUsers(t *testing.T) {
 	const users, rounds = 50, 10
 	c := serve(t)
 	var wg sync.WaitGroup

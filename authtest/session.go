@@ -99,8 +99,8 @@ func logout(c *call) *Response {
 	if c.refresh.fromCookie {
 		c.clearCookies()
 	}
-	if a := invalid(c.body, field{"all", boolean}); a != nil {
-		return a
+	if resp := invalid(c.body, field{"all", boolean}); resp != nil {
+		return resp
 	}
 	value, ok := parseUUID(c.refresh.value)
 	if !ok || c.refresh.malformed {

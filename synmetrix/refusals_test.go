@@ -226,7 +226,7 @@ func TestServiceRefusals(t *testing.T) {
 
 // If several registrations with one address find it free at the same time, one
 // succeeds.
-func TestRegisterAtOnce(t *testing.T) {
+func TestConcurrentRegistrations(t *testing.T) {
 	t.Parallel()
 	const several = 8
 	b := newBench(t, authtest.Options{})

@@ -490,7 +490,7 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 
 // If the clock of the service is behind, its tokens seem to be expired when they
 // arrive. Their lifetime counts from receipt.
-func TestTokenSourceGoesByLifetime(t *testing.T) {
+func TestTokenSourceCountsLifetimeFromReceipt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := &fakeService{refresh: func(_ context.Context, n int) (auth.Tokens, error) {

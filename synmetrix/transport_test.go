@@ -479,7 +479,7 @@ func clientCertificate(t *testing.T) tls.Certificate {
 }
 
 // A transport without tracing may have sent the request before it fails.
-func TestForeignTransport(t *testing.T) {
+func TestTransportWithoutTracing(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("lost GET " + oldRefresh)
 	c := newClient(t, "http://auth.example", synmetrix.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
@@ -630,7 +630,7 @@ func TestNoGoroutineLeaks(t *testing.T) {
 
 // The client does not use http.DefaultTransport, so that it shares no connections
 // with other code. (Not parallel: it changes a global variable.)
-func TestOwnTransport(t *testing.T) {
+func TestDefaultTransportIsNotUsed(t *testing.T) {
 	before := http.DefaultTransport
 	defer func() { http.DefaultTransport = before }()
 	http.DefaultTransport = roundTripper(func(*http.Request) (*http.Response, error) {

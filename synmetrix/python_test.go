@@ -11,7 +11,7 @@ import (
 
 // The tests of the Python client, for this client. The Python client keeps the
 // tokens itself; here a TokenSource does.
-func TestSeed(t *testing.T) {
+func TestPythonClient(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*bench){
 		"login": func(b *bench) {
@@ -106,7 +106,7 @@ func (b *bench) noRequest() {
 }
 
 // The tests of the Python client that need a service, for this client.
-func TestSeedLive(t *testing.T) {
+func TestPythonClientWithService(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*bench){
 		"login, refresh, logout": func(b *bench) {

@@ -220,7 +220,7 @@ func TestSlashes(t *testing.T) {
 }
 
 // GET /healthz, GET /version, POST /change-env and GET /auth/providers/….
-func TestOthers(t *testing.T) {
+func TestOtherEndpoints(t *testing.T) {
 	c := serve(t)
 	for path, body := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
 		a := c.get(path)
@@ -445,7 +445,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	}
 }
 
-func TestNoKeepAliveForThoseWhoClose(t *testing.T) {
+func TestNoKeepAliveOnClose(t *testing.T) {
 	c := serve(t)
 	req, _ := http.NewRequest("GET", c.srv.URL+"/healthz", nil)
 	req.Close = true
