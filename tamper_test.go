@@ -496,3 +496,17 @@ func TestRecordsOfOthers(t *testing.T) {
 	swapped.instead, swapped.alter = nil, nil
 	one.is(true)
 }
+
+// Cookies that are far too long are refused and deleted, each of them.
+func TestVeryLongCookies(t *testing.T) {
+	a := newApp(t)
+	b := a.signedIn()
+	for _, name := range b.names {
+		b.values[name] = strings.Repeat("A", 100_000)
+	}
+	names := len(b.names)
+	b.is(false)
+	if n := len(b.last.Values("Set-Cookie")); n != names || b.header() != "" {
+		t.Errorf("%d cookies deleted of %d", n, names)
+	}
+}

@@ -16,13 +16,12 @@ const (
 	// name.
 	maxPresented = 64
 
-	// maxCookieHeader is how many bytes of the Cookie field are read. The end of the
-	// field counts. Few servers accept a longer one.
-	maxCookieHeader = 128 << 10
+	// maxPairs is how many cookies are looked at, of any name. A browser has at most
+	// a few hundred for a site.
+	maxPairs = 1000
 
-	// maxSeen is how many cookies are looked at whose names begin with the prefix of
-	// the Jar.
-	maxSeen = 400
+	// maxBlanks is how many blanks may stand before a name.
+	maxBlanks = 8
 
 	// maxOpened is how many bytes are opened to find a value among several cookies
 	// of one name, multiplied by the number of keys. The first candidate is opened
@@ -41,29 +40,16 @@ type Presented []struct{ name, value string }
 // Read returns the cookies of a request that have exactly a name of the Jar.
 func (j *Jar) Read(h http.Header) Presented {
 	var found Presented
-	seen := 0
-	for _, line := range last(h["Cookie"], maxCookieHeader) {
-		for {
-			// Most cookies of a long header have other names. Searching for the prefix
-			// is faster than parsing them.
-			at := strings.Index(line, j.prefix)
-			if at < 0 {
-				break
-			}
-			if seen++; seen > maxSeen {
+	pairs := 0
+	for _, line := range h["Cookie"] {
+		for line != "" {
+			if pairs++; pairs > maxPairs {
 				return found
-			}
-			// The prefix must be the begin of a name, not a part of another cookie.
-			before := strings.TrimRight(line[:at], " \t")
-			line = line[at:]
-			if before != "" && before[len(before)-1] != ';' {
-				line = line[len(j.prefix):]
-				continue
 			}
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			name, value, ok := strings.Cut(strings.TrimRight(pair, " \t"), "=")
-			if !ok || !j.owns(name) {
+			name, value, ok := j.parse(pair)
+			if !ok {
 				continue
 			}
 			if len(found) == maxPresented {
@@ -75,18 +61,25 @@ func (j *Jar) Read(h http.Header) Presented {
 	return found
 }
 
-// last returns the end of the lines, at most size bytes in total.
-func last(lines []string, size int) []string {
-	first := len(lines)
-	for ; first > 0 && size > 0; first-- {
-		size -= len(lines[first-1])
+// parse returns the name and the value of a cookie whose name is one of the
+// Jar's. It reads a byte of a long value only if the name is right.
+func (j *Jar) parse(pair string) (name, value string, ok bool) {
+	for range maxBlanks {
+		if pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
+			pair = pair[1:]
+		}
 	}
-	lines = lines[first:]
-	if size < 0 {
-		_, end, _ := strings.Cut(lines[0][-size:], ";") // the first cookie may be cut
-		lines = append([]string{end}, lines[1:]...)
+	if !strings.HasPrefix(pair, j.prefix) {
+		return "", "", false
 	}
-	return lines
+	name, value, ok = strings.Cut(pair, "=")
+	if !ok || !j.owns(name) {
+		return "", "", false
+	}
+	if len(value) <= 2*maxSetCookie { // a longer one is refused in any case
+		value = strings.TrimRight(value, " \t")
+	}
+	return name, value, true
 }
 
 // owns reports whether name is one of the Jar's.

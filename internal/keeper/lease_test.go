@@ -247,3 +247,36 @@ func TestTakeOverAfterADeath(t *testing.T) {
 		stall.Start()
 	})
 }
+
+// A process that learns late that it has taken the lease finds that another one
+// holds it by now, and sends nothing.
+func TestLeaseCountsOnceItHasBeenRead(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, st *testkit.StallingStore) {
+		used := map[string]int{}
+		s.OnRefresh = func(_ context.Context, token string) (auth.Tokens, error) {
+			s.Mu.Lock()
+			used[token]++
+			s.Mu.Unlock()
+			time.Sleep(8 * time.Second)
+			return s.Issue("ada"), nil
+		}
+		c := testkit.SignedIn(t, a, 1)[0]
+		var once sync.Once
+		st.AfterPut = func() { once.Do(func() { time.Sleep(7 * time.Second) }) }
+		var wg sync.WaitGroup
+		for _, m := range []*session.Manager{a, b} {
+			wg.Go(func() {
+				if v := c.At(m).Get(); !v.SignedIn() {
+					t.Errorf("not signed in: %v", v.Err())
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		wg.Wait()
+		for token, n := range used {
+			if n > 1 {
+				t.Errorf("%s was used %d times", token, n)
+			}
+		}
+	})
+}

@@ -83,7 +83,11 @@ func (w *simWorld) mayPanic() {
 // stallFor is how long a write that begins now stalls. Stalls come one after
 // the other, with pauses between, and are the same for all processes.
 func (w *simWorld) stallFor() time.Duration {
-	pause, long := w.upTo(3*time.Second), w.upTo(8*time.Second)
+	most := 200 * time.Millisecond // hardly time for one write
+	if w.pick(2) == 0 {
+		most = 3 * time.Second
+	}
+	pause, long, queued := w.upTo(most), w.upTo(8*time.Second), w.upTo(300*time.Millisecond)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -94,7 +98,7 @@ func (w *simWorld) stallFor() time.Duration {
 	if w.calm || now.Before(w.stallAt) {
 		return 0
 	}
-	return w.stalled.Sub(now)
+	return w.stalled.Sub(now) + queued
 }
 
 // simStore is the shared store as one process reaches it.

@@ -38,8 +38,9 @@ func (s *FailingStore) Put(ctx context.Context, rec store.Record, prev uint64) e
 type StallingStore struct {
 	store.Store
 
-	still chan struct{}              // full while it stands still
-	Late  func(context.Context) bool // whose writes others are always ahead of
+	still    chan struct{}              // full while it stands still
+	Late     func(context.Context) bool // whose writes others are always ahead of
+	AfterPut func()                     // before the response to a write arrives
 }
 
 // Stop makes calls wait until Start.
@@ -59,5 +60,9 @@ func (s *StallingStore) Put(ctx context.Context, rec store.Record, prev uint64) 
 	if s.Late != nil && s.Late(ctx) {
 		return store.ErrConflict
 	}
-	return s.Store.Put(ctx, rec, prev)
+	err := s.Store.Put(ctx, rec, prev)
+	if s.AfterPut != nil {
+		s.AfterPut()
+	}
+	return err
 }
