@@ -66,7 +66,7 @@ func (c Claims) Size() int {
 func (c Claims) Get(name string, v any) (bool, error) {
 	_, raw, err := c.find(name)
 	if err != nil {
-		return true, fmt.Errorf("auth: several claims have the name %q in different case", name)
+		return true, fmt.Errorf("auth: claim %q occurs several times, in different capitalization", name)
 	}
 	if raw == nil {
 		return false, nil
@@ -204,7 +204,7 @@ func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 				continue
 			}
 			if found != nil {
-				return name, nil, fmt.Errorf("several claims have the name %s in different case", name)
+				return name, nil, fmt.Errorf("claim %s occurs several times, in different capitalization", name)
 			}
 			found = raw
 		}
