@@ -1,11 +1,11 @@
-// Package session keeps users signed in who authenticate against a service
-// that issues JSON Web Tokens.
+// Package session keeps users signed in who authenticate against a service that
+// issues JSON Web Tokens.
 //
-// The service's access and refresh token never reach the browser: they stay in
-// a session, sealed into cookies or kept in a store, and are renewed without
-// anybody noticing. Package middleware puts a [Manager] in front of net/http
-// handlers, mounts login and logout, and gates handlers by the roles that the
-// access token carries; package synmetrix is the client of the auth service.
+// The access token and the refresh token of the service never reach the browser.
+// They stay in a session, which is sealed into cookies or kept in a store, and are
+// refreshed without the user's notice. Package middleware connects a [Manager] with
+// net/http handlers, mounts login and logout, and restricts handlers to roles that
+// the access token carries. Package synmetrix is the client of the auth service.
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -18,58 +18,56 @@
 //
 // # In a handler
 //
-// [FromContext] returns the [Session] of a request. It is never nil, and for a
-// visitor it says that nobody is signed in:
+// [FromContext] returns the [Session] of a request. It never returns nil; for a
+// visitor who is not signed in it returns an anonymous session:
 //
 //	s := session.FromContext(r.Context())
 //	s.UserID()
 //	s.HasRole("admin")
 //	token, err := s.AccessToken(r.Context())
 //
-// The first question about the user is what renews an access token that is
-// due. A handler that asks nothing waits for nothing.
+// The first use of the session's user in a request refreshes an access token that is
+// due, and may wait for the network; see [Session]. A handler that does not use the
+// user does not wait.
 //
-// What the app itself wants to remember of a session goes into values, whose
-// type is in their [Key]:
+// An app may keep values of its own in a session. The [Key] of a value defines its
+// type:
 //
 //	var theme = session.NewKey[string]("theme")
 //	err := theme.Set(s, "dark")
 //
-// Changes are saved before the first byte of the response, or by
-// [Session.Save].
+// Changes are saved before the first byte of the response, or by [Session.Save].
 //
-// # Where sessions are
+// # Where sessions are kept
 //
-// By default a session is sealed into cookies, and there is nothing to run.
-// With Config.Store the cookie holds an ID and nothing else: sessions may then
-// be as large as the store allows, values that are changed at the same time are
-// merged, and [Manager.LogoutAll] ends those in other browsers at once.
+// By default a session is sealed into cookies, and the app needs no database. With
+// Config.Store the cookie holds only an ID. Sessions may then be as large as the
+// store allows, changes that requests make at the same time are merged, and
+// [Manager.LogoutAll] ends the sessions in other browsers at once.
 //
-// Several processes share the keys, and the store. If sessions are in cookies
-// they share a Config.Coordinator instead: a store that holds of a session what
-// a refresh needs to happen only once.
+// All processes of an app need the same keys and the same store. Without a store
+// they share a Config.Coordinator instead. It is a store that holds only what is
+// needed to refresh the tokens of a cookie session once.
 //
 // # When something fails
 //
-// A session ends when its user signs out or signs in anew, when the auth
-// service refuses its refresh token, and at its idle timeout or the end of its
-// lifetime. An outage ends none. Where the auth service or the store does not
-// answer, and whose session it is can't be told, [Session.SignedIn] is false
-// and [Session.Err] is an [*UnavailableError]; guards answer 503, and the
-// cookie stays.
+// A session ends when its user signs out or in again, when the auth service rejects
+// its refresh token, and at its idle timeout or the end of its lifetime. An outage
+// ends no session. If the store or the auth service is down and the session cannot
+// be determined, [Session.SignedIn] returns false and [Session.Err] an
+// [*UnavailableError]. Guards then respond with status 503, and the cookie stays.
 //
-// All errors can be told apart by errors.Is. What an auth service's failure
-// means is in the sentinels beside [auth.Service], as [auth.ErrRefused] and
-// [auth.ErrUnavailable]; the rest begins at [ErrUnauthenticated].
+// Test for all errors with errors.Is. Package auth defines the errors of auth
+// services, such as [auth.ErrRefused] and [auth.ErrUnavailable]. This package defines
+// all others, from [ErrUnauthenticated] on.
 //
 // # Secrets
 //
-// No token, password, cookie value, key or session ID is in an error, an
-// [Event] or a log line. Types that hold one print, log and marshal without it.
+// Errors, [Event] values and log lines contain no token, password, cookie value, key
+// or session ID. Types that hold a secret print, log and marshal without it.
 //
 // # Tests
 //
-// A Config.Now makes time a matter of the test. Package authtest is the auth
-// service inside a test's process, and package sessiontest signs users in
-// without one.
+// Set Config.Now to control time in tests. Package authtest runs an auth service in
+// the test's process. Package sessiontest signs users in without an auth service.
 package session

@@ -56,7 +56,7 @@ func TestRolesUnderAnotherName(t *testing.T) {
 		{"another name", `{"user_id":"u","roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
 		{"another name in capitals", `{"user_id":"u","X-Hasura-Roles":["admin"]}`, "no claim x-hasura-allowed-roles or allowed_roles"},
 		{"a default role alone", `{"user_id":"u","x-hasura-default-role":"user"}`, "no claim x-hasura-allowed-roles or allowed_roles"},
-		{"two cases", `{"user_id":"u","X-Hasura-Allowed-Roles":["admin"],"X-HASURA-ALLOWED-ROLES":["admin"]}`, "x-hasura-allowed-roles comes in several cases"},
+		{"two cases", `{"user_id":"u","X-Hasura-Allowed-Roles":["admin"],"X-HASURA-ALLOWED-ROLES":["admin"]}`, "x-hasura-allowed-roles occurs several times"},
 		{"a service without roles", `{"user_id":"u","x-hasura-org":"o"}`, ""},
 		{"an empty list", `{"user_id":"u","allowed_roles":[]}`, ""},
 	} {

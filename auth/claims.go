@@ -12,24 +12,24 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTokenSize bounds an access token before anything of it is parsed. It is
-// far above what fits any HTTP header.
+// maxTokenSize bounds the access tokens that are parsed. It is far above the size
+// that fits an HTTP header.
 const maxTokenSize = 64 << 10
 
-// Claims is what an access token says about its user. It comes from the token
-// alone; nothing in it is checked against the auth service again before the
+// Claims are the claims of an access token about its user. They come from the token
+// alone: a change at the auth service, for example of the roles, shows after the
 // next refresh.
 type Claims struct {
-	// UserID identifies the user at the auth service. It is never empty in
-	// the claims of a session.
+	// UserID identifies the user at the auth service. It is never empty in the
+	// claims of a session.
 	UserID string
 
 	// AllowedRoles are the roles that the user may act in. Roles are compared
 	// byte by byte.
 	AllowedRoles []string
 
-	// DefaultRole is the role that the user acts in unless another is asked
-	// for. It may be empty.
+	// DefaultRole is the role that the user acts in unless a request names
+	// another. It may be empty.
 	DefaultRole string
 
 	// IssuedAt and ExpiresAt are the token's iat and exp (RFC 7519), by the
@@ -38,16 +38,16 @@ type Claims struct {
 
 	roleErr error // see Err
 
-	namespace map[string]json.RawMessage
+	namespace map[string]json.RawMessage // the other claims, for Get
 }
 
-// Err returns why AllowedRoles or DefaultRole is empty although the token seems
-// to have a claim for it, nil if they were read.
+// Err returns why AllowedRoles or DefaultRole could not be read, although the token
+// seems to have a claim for it. It returns nil if there is no such problem.
 func (c Claims) Err() error { return c.roleErr }
 
-// Size is about how many bytes the claims take in memory, for caches.
+// Size estimates how many bytes the claims take in memory, for caches.
 func (c Claims) Size() int {
-	const perRole, perClaim = 32, 160 // headers of strings and slices, a place in a map
+	const perRole, perClaim = 32, 160 // headers of strings and slices, an entry of a map
 	n := len(c.UserID) + len(c.DefaultRole)
 	for _, role := range c.AllowedRoles {
 		n += perRole + len(role)
@@ -58,15 +58,15 @@ func (c Claims) Size() int {
 	return n
 }
 
-// Get decodes the claim of the token's namespace with the given name into v,
-// as encoding/json does. It reports false if the namespace has no such claim.
+// Get decodes the claim with the given name in the token's namespace into v, as
+// json.Unmarshal does. It returns false if the namespace has no such claim.
 //
-// If no claim has exactly that name, Get decodes the claim whose name differs
-// in case only. Several such claims are an error.
+// If no claim has exactly this name, Get decodes a claim whose name differs only in
+// case. It is an error if several claims do.
 func (c Claims) Get(name string, v any) (bool, error) {
 	_, raw, err := c.find(name)
 	if err != nil {
-		return true, fmt.Errorf("auth: claim %q comes in several cases", name)
+		return true, fmt.Errorf("auth: claim %q occurs several times, in different capitalization", name)
 	}
 	if raw == nil {
 		return false, nil
@@ -87,22 +87,22 @@ func (c Claims) Names() []string {
 	return names
 }
 
-// ClaimNames says where in an access token the claims are. The zero value
-// reads the tokens of Hasura's auth services.
+// ClaimNames names the claims of an access token that [ParseClaims] reads. The zero
+// value fits the tokens of Hasura's auth services.
 type ClaimNames struct {
-	// Namespaces are the top-level claims that may hold the others, an object
-	// or that object as a JSON string (Hasura's claims_format
-	// stringified_json). The first that the token has is read. The empty
-	// string stands for the token's top level.
-	// Default: "hasura", "https://hasura.io/jwt/claims".
+	// Namespaces are the names of top-level claims that may contain the others:
+	// as an object, or as a string that contains the object's JSON (Hasura's
+	// claims_format stringified_json). The first that the token has is read. The
+	// empty string means the top level of the token.
+	// Default (empty): "hasura", "https://hasura.io/jwt/claims".
 	Namespaces []string
 
-	// UserID, AllowedRoles and DefaultRole are the names under which the
-	// namespace may have these claims; the first that it has is read. If it has
-	// none of them, the first that it has in another case is read, unless
-	// several claims differ from that name in case only.
-	// Default: "x-hasura-user-id" or "user_id"; "x-hasura-allowed-roles" or
-	// "allowed_roles"; "x-hasura-default-role" or "default_role".
+	// UserID, AllowedRoles and DefaultRole are the names that these claims may
+	// have in the namespace. The first that the namespace has is read. If it has
+	// none of them, the first that it has in another case is read, unless several
+	// claims differ from that name only in case.
+	// Default (empty): "x-hasura-user-id", "user_id"; "x-hasura-allowed-roles",
+	// "allowed_roles"; "x-hasura-default-role", "default_role".
 	UserID, AllowedRoles, DefaultRole []string
 }
 
@@ -114,6 +114,7 @@ var (
 	defaultDefaultRole  = []string{"x-hasura-default-role", "default_role"}
 )
 
+// withDefaults returns n with defaults in place of empty lists.
 func (n ClaimNames) withDefaults() ClaimNames {
 	set := func(names *[]string, defaults []string) {
 		if len(*names) == 0 {
@@ -127,13 +128,13 @@ func (n ClaimNames) withDefaults() ClaimNames {
 	return n
 }
 
-// ParseClaims reads the claims of an access token without checking its
-// signature: only a token that has come straight from the auth service may be
-// read this way.
+// ParseClaims reads the claims of an access token. It does not check the signature,
+// so the token must come directly from the auth service and not from a client.
 //
-// The token must be a JWT of at most 64 KiB with an exp after its iat and a
-// user ID; everything else may be missing. A claim for the allowed roles that
-// is not an array of strings, or comes in several cases, gives no role at all.
+// The token must be a JWT of at most 64 KiB with a user ID and an exp, which must be
+// after its iat. Everything else may be missing. If the claim for the allowed roles
+// is not an array of strings, or if its name occurs in different case several times,
+// the user has no roles, and [Claims.Err] returns the reason.
 func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
 	c, err := parseClaims(accessToken, names.withDefaults())
 	if err != nil {
@@ -142,8 +143,8 @@ func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
 	return c, nil
 }
 
-// The errors of parseClaims name the claim and what is wrong with it and never
-// quote the token: golang-jwt's and encoding/json's own texts may.
+// parseClaims is ParseClaims with names that are not empty. Its errors name a claim
+// and never quote the token; those of golang-jwt and encoding/json may quote it.
 func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if len(token) > maxTokenSize {
 		return Claims{}, fmt.Errorf("longer than %d bytes", maxTokenSize)
@@ -175,7 +176,8 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if c.UserID == "" {
 		return Claims{}, fmt.Errorf("no claim %s", strings.Join(names.UserID, " or "))
 	}
-	// A role of another type is no role, and no reason to reject the user.
+	// Roles that cannot be read give the user no rights, but the user stays signed
+	// in: most pages of an app need no role.
 	c.DefaultRole, c.roleErr = c.text(names.DefaultRole)
 	roles, err := c.roles(names.AllowedRoles)
 	if err != nil {
@@ -185,9 +187,10 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	return c, nil
 }
 
-// find returns the claim of the first of names that the namespace has, and that
-// name. A claim with exactly one of the names comes before one in another case.
-// The claim is nil if there is none.
+// find returns the first of names that the namespace has, and its claim. Exact matches
+// have priority over names in another case. The claim is nil if there is none. Two
+// claims that differ from a name only in case are an error: either could be the one
+// that the service means.
 func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 	for _, name := range names {
 		if raw, ok := c.namespace[name]; ok {
@@ -201,7 +204,7 @@ func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 				continue
 			}
 			if found != nil {
-				return name, nil, fmt.Errorf("claim %s comes in several cases", name)
+				return name, nil, fmt.Errorf("claim %s occurs several times, in different capitalization", name)
 			}
 			found = raw
 		}
@@ -212,6 +215,8 @@ func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 	return "", nil, nil
 }
 
+// text returns the claim that has one of names and must be a string, "" if there is
+// none.
 func (c Claims) text(names []string) (string, error) {
 	name, raw, err := c.find(names...)
 	if raw == nil {
@@ -224,6 +229,7 @@ func (c Claims) text(names []string) (string, error) {
 	return *s, nil
 }
 
+// roles returns the claim that has one of names and must be an array of strings.
 func (c Claims) roles(names []string) ([]string, error) {
 	name, raw, err := c.find(names...)
 	if err != nil {
@@ -232,7 +238,8 @@ func (c Claims) roles(names []string) ([]string, error) {
 	if raw == nil {
 		return nil, c.misnamed(names)
 	}
-	// Pointers tell null from "": a null among the roles is no role.
+	// encoding/json decodes null into "", which would be a role. Into a pointer it
+	// decodes nil.
 	var ptrs []*string
 	if json.Unmarshal(raw, &ptrs) != nil || ptrs == nil || slices.Contains(ptrs, nil) {
 		return nil, fmt.Errorf("claim %s is not an array of strings", name)
@@ -244,9 +251,9 @@ func (c Claims) roles(names []string) ([]string, error) {
 	return roles, nil
 }
 
-// misnamed returns an error if the namespace has a claim about roles, although
-// it has none of the names for the allowed roles: users would have no roles, and
-// nobody would know why.
+// misnamed returns an error if the namespace has none of names for the allowed roles,
+// but another claim about roles. Without the error a wrong ClaimNames would show only
+// as users without roles.
 func (c Claims) misnamed(names []string) error {
 	for other := range c.namespace {
 		if strings.Contains(strings.ToLower(other), "role") {
@@ -256,8 +263,8 @@ func (c Claims) misnamed(names []string) error {
 	return nil
 }
 
-// rawClaims is a JWT's payload, undecoded. The jwt.Claims methods only serve
-// validation, which ParseUnverified leaves out.
+// rawClaims is the payload of a JWT. The parser requires the methods of jwt.Claims
+// and uses them only for validation, which ParseUnverified omits.
 type rawClaims map[string]json.RawMessage
 
 func (rawClaims) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
@@ -267,9 +274,11 @@ func (rawClaims) GetIssuer() (string, error)                   { return "", nil 
 func (rawClaims) GetSubject() (string, error)                  { return "", nil }
 func (rawClaims) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil }
 
-// maxDate keeps dates in the years that time.Time formats and compares safely.
+// maxDate bounds dates to the years that time.Time can format and compare.
 const maxDate = 253402300799 // 9999-12-31T23:59:59Z
 
+// date returns the claim name, a number of seconds since 1970 that may have a fraction.
+// It returns the zero time if there is no such claim.
 func (a rawClaims) date(name string) (time.Time, error) {
 	raw, ok := a[name]
 	if !ok {
@@ -283,6 +292,8 @@ func (a rawClaims) date(name string) (time.Time, error) {
 	return time.Unix(int64(whole), int64(frac*1e9)), nil
 }
 
+// namespace returns the first of names that the payload has. A namespace in the wrong
+// format is an error, so that a later name cannot replace it silently.
 func (a rawClaims) namespace(names []string) (map[string]json.RawMessage, error) {
 	for _, name := range names {
 		if name == "" {

@@ -44,7 +44,7 @@ func TestParseClaims(t *testing.T) {
 		{name: "the other spelling in other letters", payload: hasura(`{"User_ID":"u","Allowed_Roles":["a"],"Default_Role":"a"}`), roles: []string{"a"}, defaultRole: "a"},
 		{name: "names in the right and in other letters", payload: hasura(`{"X-Hasura-User-Id":"v","x-hasura-user-id":"u","X-Hasura-Allowed-Roles":["b"],"x-hasura-allowed-roles":["a"]}`), roles: []string{"a"}},
 		{name: "the other spelling is exact", payload: hasura(`{"X-Hasura-User-Id":"v","user_id":"u","X-Hasura-Allowed-Roles":["b"],"allowed_roles":["a"]}`), roles: []string{"a"}},
-		{name: "a user in two other cases", payload: hasura(`{"X-Hasura-User-Id":"u","X-HASURA-USER-ID":"u"}`), wrong: "claim x-hasura-user-id comes in several cases"},
+		{name: "a user in two other cases", payload: hasura(`{"X-Hasura-User-Id":"u","X-HASURA-USER-ID":"u"}`), wrong: "claim x-hasura-user-id occurs several times"},
 		{name: "roles in two other cases", payload: hasura(`{"user_id":"u","X-Hasura-Allowed-Roles":["a"],"X-HASURA-ALLOWED-ROLES":["a"]}`)},
 		{name: "a name that is only similar", payload: hasura(`{"user_id":"u","x_hasura_allowed_roles":["a"],"x-hasura-allowed-roles ":["a"]}`)},
 		{name: "a name twice", payload: `{"exp":2,"hasura":{"user_id":"v"},"hasura":{"user_id":"u"}}`},

@@ -9,68 +9,71 @@ import (
 	"time"
 )
 
-// The meaning of a failure. Errors of a [Service] wrap one of these, or two
-// where both apply; test with errors.Is.
+// The meanings of a failure. Errors of a [Service] wrap one of these, or two if both
+// apply. Test for them with errors.Is.
 var (
-	// ErrRefused: the service understood the request and rejected it for good.
-	// The credentials are wrong, or the refresh token is not valid any more.
+	// ErrRefused: the service understood the request and rejected it, and would
+	// reject it again. The credentials are wrong, or the refresh token is not
+	// valid any more.
 	ErrRefused = errors.New("refused by the auth service")
 
-	// ErrTicketRefused: a one-time ticket (of a login's second step, an activation
-	// or a password reset) is used up, expired or unknown. The step that issued it
-	// has to be repeated. An error that wraps it wraps ErrRefused, too.
+	// ErrTicketRefused: a one-time ticket (of the second step of a login, an
+	// activation or a password reset) is used up, expired or unknown. The step that
+	// issued the ticket must be repeated. An error that wraps ErrTicketRefused also
+	// wraps ErrRefused.
 	ErrTicketRefused = errors.New("ticket refused by the auth service")
 
-	// ErrUnavailable: the service did not carry out the request, and may do so
-	// later. It could not be reached, did not respond in time, or reported that
-	// it is failing or overloaded.
+	// ErrUnavailable: the request failed and can be retried later. The service
+	// could not be reached, did not respond in time, or reported that it is failing
+	// or overloaded.
 	ErrUnavailable = errors.New("auth service unavailable")
 
 	// ErrRateLimited: the service rejects requests of this client for a while
-	// (HTTP 429). An error that wraps it wraps ErrUnavailable, too.
+	// (HTTP 429). An error that wraps ErrRateLimited also wraps ErrUnavailable.
 	ErrRateLimited = errors.New("rate limited by the auth service")
 
-	// ErrInvalidAnswer: the response of the service cannot be used: a redirect,
-	// HTML, a body that is cut or too large, a success without usable tokens.
+	// ErrInvalidAnswer: the response of the service cannot be used. It is a
+	// redirect, HTML, incomplete or too large, or a success without usable tokens.
 	ErrInvalidAnswer = errors.New("invalid answer from the auth service")
 
-	// ErrOutcomeUnknown: the request may have reached the service, and it is
-	// unknown whether it was carried out. It comes with ErrUnavailable or
-	// ErrInvalidAnswer.
+	// ErrOutcomeUnknown: the service may have carried out the request, and may have
+	// used up its refresh token. An error that wraps ErrOutcomeUnknown also wraps
+	// ErrUnavailable or ErrInvalidAnswer.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 
 	// ErrSecondFactor: the password is right and a one-time code is required.
 	ErrSecondFactor = errors.New("second factor needed")
 )
 
-// ErrInvalidToken is wrapped by the errors of [ParseClaims].
+// ErrInvalidToken: the claims of an access token cannot be read. The errors of
+// [ParseClaims] wrap it.
 var ErrInvalidToken = errors.New("invalid access token")
 
-// Error is a failed call of an auth service.
+// Error is the failure of a call of an auth service.
 //
-// Its text names the call, the code and the status. It holds nothing that was
-// sent or received; Message does.
+// The text of Error names the call, the code and the status. It contains nothing else
+// of the request or the response. Only Message may.
 type Error struct {
 	// Op is the call that failed, such as "login" or "refresh".
 	Op string
 
 	// Code is a stable, machine-readable name of the failure. The implementation
-	// documents its codes.
+	// of the Service documents its codes.
 	Code string
 
-	// Message is the service's own text, written for people. It may quote
-	// internals of the service and must not be shown to users or logged.
+	// Message is the text in the service's response. It may contain internals of
+	// the service, and must not be shown to users or logged.
 	Message string
 
 	// StatusCode is the status of the HTTP response, 0 if there was none.
 	StatusCode int
 
-	// RetryAfter is how long the service asks callers to wait, 0 if it does not
-	// say.
+	// RetryAfter is how long callers must wait before the next request, 0 if the
+	// service does not specify it.
 	RetryAfter time.Duration
 
-	// Err is the meaning of the failure: it wraps one or more of this package's
-	// sentinels, and the cause if there is one.
+	// Err wraps one or more of this package's sentinels, and the cause if there is
+	// one.
 	Err error
 }
 
@@ -105,10 +108,11 @@ func (e Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 // MarshalJSON returns the text of Error, without Message.
 func (e Error) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
 
-// SecondFactorError is returned by [PasswordLogin] for the right password of an
-// account that has a second factor. errors.Is reports it as [ErrSecondFactor].
+// SecondFactorError is the error of [PasswordLogin] for the right password of an
+// account that also requires a one-time code. errors.Is reports it as
+// [ErrSecondFactor].
 type SecondFactorError struct {
-	// Ticket replaces the password at [SecondFactor]. It is a secret.
+	// Ticket replaces the password in the call of [SecondFactor]. It is a secret.
 	Ticket string
 }
 

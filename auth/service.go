@@ -1,7 +1,7 @@
-// Package auth is the port between the session framework and the auth service,
-// the service that knows the users and issues their tokens: interfaces that a
-// client of such a service implements, and the tokens, claims and errors that
-// pass through them. Package synmetrix holds a client.
+// Package auth defines the interface between the session framework and an auth
+// service, which knows the users and issues their tokens. A client of such a service
+// implements [Service]. The package also defines the tokens, claims and errors that
+// clients return. Package synmetrix is a client.
 package auth
 
 import (
@@ -9,36 +9,39 @@ import (
 	"time"
 )
 
-// Service refreshes and revokes the tokens of signed-in users. It is all that a
-// session manager needs of an auth service; the interfaces below are for
-// services that also sign users in. synmetrix.Client implements all of them.
+// Service refreshes and revokes the tokens of signed-in users. A session manager
+// requires only these methods. A service that also signs users in implements
+// [PasswordLogin] and [SecondFactor]. synmetrix.Client implements all three.
 //
-// All methods are safe for concurrent use and honor ctx. They report a failure
-// with an error that wraps one of this package's sentinels: [ErrRefused],
-// [ErrUnavailable], [ErrInvalidAnswer], [ErrOutcomeUnknown] or
-// [ErrSecondFactor], usually inside an [*Error]. An error that wraps none of
-// them counts as ErrUnavailable with an unknown outcome. Callers log the texts of
-// errors: they must not hold anything that was sent or received, such as a URL, a
-// token or a password.
+// All methods must be safe for concurrent use and must return when ctx ends. The
+// error of a failed call wraps one of this package's sentinels: [ErrRefused],
+// [ErrUnavailable], [ErrInvalidAnswer], [ErrOutcomeUnknown] or [ErrSecondFactor],
+// usually inside an [*Error]. An error that wraps none of them counts as
+// ErrUnavailable with an unknown outcome.
+//
+// Callers log the texts of errors. The texts must not contain parts of requests or
+// responses, such as a URL, a token or a password.
 type Service interface {
-	// Refresh exchanges a refresh token for new tokens. A service that does not
-	// rotate refresh tokens leaves RefreshToken of the grant empty: the old one
-	// stays in use. The implementation sends the request at most once and never
-	// repeats it.
+	// Refresh exchanges a refresh token for new tokens. If the service does not
+	// rotate refresh tokens, Refresh leaves RefreshToken of the grant empty, and the
+	// caller keeps the old token.
 	//
-	// ErrRefused means that the service itself has declared the refresh token
-	// invalid. It ends the session. If the response holds a new refresh token but
-	// no usable access token, Refresh returns that refresh token in the grant
-	// together with ErrInvalidAnswer, so that the caller can keep it.
+	// Refresh must send the request at most once. A refresh token usually works
+	// once, so a second request could end the session.
+	//
+	// Refresh must return ErrRefused only if the service itself has rejected the
+	// refresh token, because ErrRefused ends the session. If the response has a new
+	// refresh token but no usable access token, Refresh returns the refresh token in
+	// the grant together with ErrInvalidAnswer, so that the caller can keep it.
 	Refresh(ctx context.Context, tokens Tokens) (Grant, error)
 
-	// Logout revokes the refresh token. A token that is already revoked is not an
-	// error.
+	// Logout revokes the refresh token. It returns nil if the token is already
+	// revoked.
 	//
-	// With all set it revokes the refresh tokens of all of the user's sessions,
-	// and returns nil only if the service has confirmed that. ErrRefused means
-	// that the service does not accept these tokens for it, for example because
-	// the access token has expired: the caller may refresh them and try again.
+	// If all is set, Logout revokes the refresh tokens of all of the user's
+	// sessions, and returns nil only if the service has confirmed this. ErrRefused
+	// means that the service does not accept the tokens for this request, for example
+	// because the access token has expired. The caller may refresh them and retry.
 	Logout(ctx context.Context, tokens Tokens, all bool) error
 }
 
@@ -46,11 +49,10 @@ type Service interface {
 // address and a password.
 type PasswordLogin interface {
 	// Login exchanges an e-mail address and a password for tokens. It returns
-	// ErrRefused for wrong credentials, whichever part of them is wrong, and a
-	// [*SecondFactorError] if the account has a second factor. If the response
-	// holds a refresh token but no usable access token, Login returns that refresh
-	// token in the grant together with ErrInvalidAnswer, so that the caller can
-	// revoke it.
+	// ErrRefused both for an unknown address and for a wrong password, and a
+	// [*SecondFactorError] if the account requires a one-time code. If the response
+	// has a refresh token but no usable access token, Login returns the refresh token
+	// in the grant together with ErrInvalidAnswer, so that the caller can revoke it.
 	Login(ctx context.Context, email, password string) (Grant, error)
 }
 
@@ -58,21 +60,21 @@ type PasswordLogin interface {
 // code after the password.
 type SecondFactor interface {
 	// LoginTOTP exchanges the ticket of a [*SecondFactorError] and a one-time code
-	// for tokens, as Login does. It returns ErrRefused for a wrong code. Where the
-	// ticket is used up, expired or unknown, which a wrong code may cause at some
-	// services, the error is also [ErrTicketRefused].
+	// for tokens, as Login does. It returns ErrRefused for a wrong code. The error is
+	// also [ErrTicketRefused] if the ticket is used up, expired or unknown. At some
+	// services a wrong code uses up the ticket.
 	LoginTOTP(ctx context.Context, ticket, code string) (Grant, error)
 }
 
-// Grant is what a service issues when it signs a user in or refreshes tokens.
-// It prints, logs and marshals without its tokens.
+// Grant is the result of a sign-in or a refresh. It prints, logs and marshals without
+// its tokens.
 //
-// All fields but the tokens are optional. An empty field means what the access
-// token says, and at a refresh what the grant before said.
+// All fields except the tokens are optional. For an empty field the access token
+// counts, and at a refresh the previous grant.
 type Grant struct {
 	Tokens
 
-	// User is what the service says about the user beside the access token.
+	// User is what the response contains about the user outside the access token.
 	User User
 
 	// AuthenticatedAt is when the user proved who they are, by the service's
@@ -87,10 +89,10 @@ type Grant struct {
 	Claims *Claims
 }
 
-// User is what an auth service says about a user. Any field may be empty.
+// User describes a user of an auth service. Any field may be empty.
 type User struct {
 	ID      string // as in [Claims.UserID]
 	Email   string
-	Name    string // to be displayed
+	Name    string // for display
 	Picture string // a URL
 }

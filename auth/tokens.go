@@ -5,21 +5,21 @@ import (
 	"log/slog"
 )
 
-// redacted stands for a secret in text output.
+// redacted replaces a secret in text output.
 const redacted = "[redacted]"
 
 // Tokens are the tokens of one signed-in user: an access token that carries the
 // user's roles, and the refresh token that renews it.
 //
-// Both are secrets. Tokens print, log and marshal without them, with one
+// Both are secrets. A Tokens prints, logs and marshals without them, with one
 // exception: fmt prints the unexported fields of a struct without calling their
-// methods. Give a struct that holds Tokens in an unexported field a Format
+// methods. A struct with Tokens in an unexported field therefore needs a Format
 // method.
 type Tokens struct {
 	// AccessToken is a JWT (RFC 7519), sent as a bearer token (RFC 6750).
 	AccessToken string
 
-	// RefreshToken is opaque. Most services accept it once.
+	// RefreshToken is opaque. Most services accept it only once.
 	RefreshToken string
 }
 

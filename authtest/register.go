@@ -24,8 +24,8 @@ func (s *Server) emailRule() rule {
 // does not check them before it stores them.
 var storable = regexp.MustCompile(`^[A-Za-z0-9._+%-]+@[A-Za-z0-9.-]+[.][A-Za-z]+$`)
 
-// register handles POST /auth/register.
-func register(c *call) *Response {
+// checkRegistration returns the error response for an invalid body, or nil.
+func (c *call) checkRegistration() *Response {
 	s := c.server
 	password := required(passwordRule)
 	if !s.opts.NoMagicLink {
@@ -35,7 +35,7 @@ func register(c *call) *Response {
 	for _, name := range s.opts.RegisterFields {
 		userData = append(userData, field{name, notNull})
 	}
-	if resp := invalid(c.body,
+	return invalid(c.body,
 		field{"email", s.emailRule()},
 		field{"password", password},
 		field{"user_data", objectOf(userData...)},
@@ -44,9 +44,15 @@ func register(c *call) *Response {
 			field{"default_role", text()},
 		)},
 		field{"cookie", boolean},
-	); resp != nil {
+	)
+}
+
+// register handles POST /auth/register.
+func register(c *call) *Response {
+	if resp := c.checkRegistration(); resp != nil {
 		return resp
 	}
+	s := c.server
 	address := c.text("email")
 	c.lock()
 	taken := s.byEmail(address)

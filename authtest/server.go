@@ -100,14 +100,14 @@ type Options struct {
 	// parentheses. Their zero values are the settings of Synmetrix.
 
 	NoActivation   bool // registered accounts are not active at once (AUTO_ACTIVATE_NEW_USERS=false)
-	VerifyEmails   bool // addresses are confirmed by e-mail, new ones with NoActivation (VERIFY_EMAILS)
+	VerifyEmails   bool // changed addresses are confirmed by e-mail; with NoActivation also those of new accounts (VERIFY_EMAILS)
 	NoEmails       bool // no e-mails are sent (EMAILS_ENABLED=false)
 	NoMagicLink    bool // login and registration need a password (MAGIC_LINK_ENABLED=false)
 	LostPassword   bool // a password can be reset by e-mail (LOST_PASSWORD_ENABLED)
 	SelfDelete     bool // users can delete their account (ALLOW_USER_SELF_DELETE)
 	AnonymousUsers bool // users can sign in without an account (ANONYMOUS_USERS_ENABLED)
-	NoMFA          bool // there is no second factor (MFA_ENABLED=false)
-	NoAuth         bool // everything under /auth is 404 (AUTH_ENABLED=false)
+	NoMFA          bool // second factors are off (MFA_ENABLED=false)
+	NoAuth         bool // all paths under /auth return 404 (AUTH_ENABLED=false)
 
 	// AdminSecret allows logins without the right password if they carry it in
 	// X-Admin-Secret (USER_IMPERSONATION_ENABLED). Default: no such logins.
@@ -243,12 +243,40 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
+func invalidOption(field, problem string) error {
+	return fmt.Errorf("authtest: Options.%s %s", field, problem)
+}
+
+// setKey checks the key that signs access tokens, and generates a secret if there is
+// none.
+func (o *Options) setKey() error {
+	if o.RSAKey != nil && o.Secret != nil {
+		return invalidOption("Secret", "and RSAKey exclude each other")
+	}
+	if o.RSAKey != nil {
+		if _, err := jwt.SigningMethodRS256.Sign("", o.RSAKey); err != nil {
+			return invalidOption("RSAKey", "cannot sign: "+err.Error())
+		}
+	}
+	for _, name := range o.JWKSWithout {
+		if name != "alg" && name != "use" {
+			return invalidOption("JWKSWithout", `must contain only "alg" and "use"`)
+		}
+	}
+	if o.RSAKey == nil && o.Secret == nil {
+		o.Secret = make([]byte, 32)
+		_, _ = rand.Read(o.Secret) // never fails
+	}
+	if o.RSAKey == nil && len(o.Secret) == 0 {
+		return invalidOption("Secret", "must not be empty")
+	}
+	return nil
+}
+
 // withDefaults returns o with all defaults set, or an error that names an invalid
 // option.
 func (o Options) withDefaults() (Options, error) {
-	bad := func(field, allowed string) (Options, error) {
-		return Options{}, fmt.Errorf("authtest: Options.%s %s", field, allowed)
-	}
+	bad := func(field, problem string) (Options, error) { return Options{}, invalidOption(field, problem) }
 	o.Secret = bytes.Clone(o.Secret)
 	for _, list := range []*[]string{&o.JWKSWithout, &o.CustomFields, &o.EmailDomains, &o.RegisterRoles, &o.RegisterFields} {
 		*list = slices.Clone(*list)
@@ -266,25 +294,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.RefreshLife < 0 {
 		return bad("RefreshLife", "must not be negative")
 	}
-	if o.RSAKey != nil && o.Secret != nil {
-		return bad("Secret", "and RSAKey exclude each other")
-	}
-	if o.RSAKey != nil {
-		if _, err := jwt.SigningMethodRS256.Sign("", o.RSAKey); err != nil {
-			return bad("RSAKey", "cannot sign: "+err.Error())
-		}
-	}
-	for _, name := range o.JWKSWithout {
-		if name != "alg" && name != "use" {
-			return bad("JWKSWithout", `may have "alg" and "use"`)
-		}
-	}
-	if o.RSAKey == nil && o.Secret == nil {
-		o.Secret = make([]byte, 32)
-		_, _ = rand.Read(o.Secret) // never fails
-	}
-	if o.RSAKey == nil && len(o.Secret) == 0 {
-		return bad("Secret", "must not be empty")
+	if err := o.setKey(); err != nil {
+		return Options{}, err
 	}
 	if o.Namespace == "" {
 		o.Namespace = "hasura"

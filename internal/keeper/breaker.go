@@ -53,11 +53,14 @@ func (b *breaker) do(ctx context.Context, call func() error) error {
 	err := call()
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
+		// These errors are responses of a store that works.
 		b.responded()
 		b.outages.worked()
 	case errors.Is(ctx.Err(), context.Canceled):
 		// The caller has stopped waiting. This says nothing about the store.
 	default:
+		// Each failure may keep a session's use from being noted. Only slow ones make
+		// requests wait.
 		b.outages.failed()
 		if time.Since(start) >= breakSlow {
 			b.failed(err)
@@ -81,34 +84,41 @@ func (b *breaker) allow() error {
 	return nil
 }
 
+// responded notes a response of the store. One is enough to let all calls through.
 func (b *breaker) responded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures, b.last = 0, nil
 }
 
+// failed notes a slow failure.
 func (b *breaker) failed(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures, b.last = b.failures+1, err
+	// A failure of a probe changes nothing: allow has already set the time of the next.
 	if b.failures == breakAfter {
 		b.probeAt = time.Now().Add(probeEvery)
 	}
 }
 
+// Get implements [store.Store].
 func (b *breaker) Get(ctx context.Context, key string) (rec store.Record, err error) {
 	err = b.do(ctx, func() error { rec, err = b.store.Get(ctx, key); return err })
 	return rec, err
 }
 
+// Put implements [store.Store].
 func (b *breaker) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	return b.do(ctx, func() error { return b.store.Put(ctx, rec, prev) })
 }
 
+// Delete implements [store.Store].
 func (b *breaker) Delete(ctx context.Context, key string) error {
 	return b.do(ctx, func() error { return b.store.Delete(ctx, key) })
 }
 
+// List implements [store.Store].
 func (b *breaker) List(ctx context.Context, owner string) (recs []store.Record, err error) {
 	err = b.do(ctx, func() error { recs, err = b.store.List(ctx, owner); return err })
 	return recs, err

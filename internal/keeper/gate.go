@@ -35,6 +35,7 @@ type gate struct {
 	probing bool      // a probe is under way
 }
 
+// newGate returns an open gate.
 func newGate() *gate { return &gate{slots: make(chan struct{}, maxFlights)} }
 
 // closedFor returns how much longer the gate is closed.
@@ -69,6 +70,7 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	probe := g.limited
+	// Another call is the probe. Its response is expected soon.
 	if probe && g.probing {
 		<-g.slots
 		return nil, &auth.Error{Op: "refresh", RetryAfter: time.Second, Err: rateLimited}
@@ -76,14 +78,18 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 	if probe {
 		g.probing = true
 	}
+	// leave must know whether this call is the probe: calls that were on the wire when
+	// the limit was hit may return after the probe has begun.
 	return func(err error) { g.leave(err, probe, now()) }, nil
 }
 
+// rateLimited is wrapped by the error of enter while the gate is closed.
 var rateLimited = errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
 
 // errNotSent is passed to leave if the caller has not called the service.
 var errNotSent = errors.New("not sent")
 
+// leave frees the slot and notes the outcome of the call.
 func (g *gate) leave(err error, probe bool, now time.Time) {
 	<-g.slots
 	g.mu.Lock()
@@ -103,6 +109,8 @@ func (g *gate) note(err error, now time.Time) {
 	g.noteLocked(err, now)
 }
 
+// noteLocked is note for a caller that holds g.mu. Other errors change nothing: only
+// a probe opens the gate.
 func (g *gate) noteLocked(err error, now time.Time) {
 	if errors.Is(err, auth.ErrRateLimited) {
 		wait := pacing.Max

@@ -201,6 +201,7 @@ func New(cfg Config) *Keeper {
 
 func (k *Keeper) now() time.Time { return k.cfg.Now() }
 
+// event reports an event. The caller must not hold a lock.
 func (k *Keeper) event(ctx context.Context, level slog.Level, r *Record, e Event) {
 	k.cfg.Event(ctx, level, r, e)
 }
@@ -229,4 +230,28 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// background runs work that must not end with the request. Shutdown waits for it.
+func (k *Keeper) background(work func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.backgroundLocked(false, work)
+}
+
+// backgroundLocked is background for a caller that holds k.mu.
+//
+// After Shutdown was called, it waits only for nested work, which other such work
+// has started. A WaitGroup must not grow from zero while Wait runs.
+func (k *Keeper) backgroundLocked(nested bool, work func()) {
+	waited := nested || !k.closed
+	if waited {
+		k.running.Add(1)
+	}
+	go func() {
+		if waited {
+			defer k.running.Done()
+		}
+		work()
+	}()
 }

@@ -27,7 +27,9 @@ type ledger struct {
 	key  string
 	base *Record // nil for a stored session
 
-	origin *Record // the state of the session that the caller had
+	// origin is the state of the session that the caller had. It has the user and the
+	// begin of the session if the record is a mark that does not.
+	origin *Record
 
 	seals []seal.Sealer // one for each secret, made when needed
 }
@@ -60,6 +62,8 @@ func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 	return r, err
 }
 
+// errNoMark is returned by readMark. The session has not ended, or its mark has
+// expired.
 var errNoMark = errors.New("the session has no mark of its end")
 
 // load returns the record, which may be a mark. It is the one place that reads
@@ -69,7 +73,7 @@ func (l *ledger) load(ctx context.Context) (*Record, error) {
 	defer cancel()
 	rec, err := l.k.store.Get(ctx, l.key)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound): // see base
 		if l.base == nil {
 			return nil, &Error{Ended: endedByStore}
 		}
@@ -132,14 +136,18 @@ func (l *ledger) seal(i int) seal.Sealer {
 	if l.seals == nil {
 		l.seals = make([]seal.Sealer, len(l.k.cfg.Secrets))
 	}
+	// Most records open with the first secret, so the others are derived rarely.
 	if l.seals[i].IsZero() {
 		l.seals[i] = l.k.cfg.Secrets[i].Records(l.id[:])
 	}
 	return l.seals[i]
 }
 
-// put stores r if the stored version is prev.
+// put stores r if the stored version is prev. It is the one place that writes to the
+// store.
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
+	// A mark has no owner: endOthers looks for sessions that have not ended. Records of
+	// a coordinator have none either, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for endOthers
@@ -192,6 +200,7 @@ func (l *ledger) updateMark(ctx context.Context, change func(*Record) error) (*R
 	return l.swap(ctx, l.readMark, change)
 }
 
+// swap is update with a function that reads the record: read, or readMark.
 func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, error), change func(*Record) error) (*Record, error) {
 	lost, conflicts, poll := 0, 0, time.Millisecond
 	for {
@@ -203,7 +212,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 		if err := change(next); err != nil {
 			return old, err
 		}
-		l.k.beat(next)
+		l.k.beat(next) // every write of the lease's holder renews the lease
 		next.version = newVersion()
 		switch err := l.put(ctx, next, old.version); {
 		case err == nil:
@@ -214,6 +223,8 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
 				return nil, err
 			}
+			// The first conflicts are retried at once: the other writer is done. With
+			// more of them many writers compete, and a pause lets them finish.
 			if conflicts > 3 {
 				l.k.pause(ctx, &poll)
 			}

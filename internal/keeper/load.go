@@ -35,8 +35,10 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	case newest == l.base:
 		newest = r // there is no record
 	case !k.cfg.Stored:
+		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
 	}
+	// The clock decides after the record: another request may have used the session.
 	if why := k.expired(newest); why != "" {
 		k.expire(ctx, l, why)
 		return nil, down, &Error{Ended: why}

@@ -25,6 +25,7 @@ type outages struct {
 	past []span    // the newest last
 }
 
+// span is a past outage.
 type span struct{ from, to time.Time }
 
 // failed notes that a call of the store has failed.
@@ -53,6 +54,7 @@ func (o *outages) worked() {
 	}
 	s := span{o.from, now}
 	o.from = time.Time{}
+	// Without this, many short outages would push earlier ones out of past.
 	if n := len(o.past); n > 0 && s.from.Sub(o.past[n-1].to) < outageGap {
 		o.past[n-1].to = s.to
 		return
@@ -73,6 +75,8 @@ func (o *outages) since(begin time.Time) time.Duration {
 			sum += s.to.Sub(later(s.from, begin))
 		}
 	}
+	// The current outage counts, too. Its begin may be ahead of now if the app's clock
+	// was set back.
 	if !o.from.IsZero() {
 		sum += max(now.Sub(later(o.from, begin)), 0)
 	}

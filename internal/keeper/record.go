@@ -32,14 +32,16 @@ func (id ID) Key() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// NewRecord returns a new session of a user who has just signed in.
+// NewRecord returns a new session of the user of p, who has just signed in. Its
+// generations begin at 1, because 0 stands for no generation.
 func NewRecord(p Pair, now time.Time) *Record {
 	id := NewID()
 	p.Gen = 1
 	return &Record{ID: id, Key: id.Key(), UserID: p.Claims.UserID, Created: now, LastSeen: now, Pair: p}
 }
 
-// Pair is one generation of a session's tokens.
+// Pair is one generation of a session's tokens. The generation orders the pairs: of
+// two copies of a cookie, the one with the higher generation is newer.
 type Pair struct {
 	Gen     uint64
 	Tokens  auth.Tokens
@@ -77,7 +79,8 @@ type Record struct {
 	Values   map[string][]byte
 	LastSeen time.Time
 
-	// version is the version in the store, 0 if the record is not stored.
+	// version is the version in the store, 0 if the record is not stored. A swap
+	// succeeds only if the stored version is still this one.
 	version uint64
 }
 
@@ -128,8 +131,9 @@ func (r *Record) WithTokensOf(other *Record) *Record {
 // backwards.
 func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
 
-// renew replaces the tokens by the next generation, and clears the state of the
-// refresh, which is about one generation.
+// renew replaces the tokens by the next generation. It clears the state of the
+// refresh: lease, failures and senders are about one generation, and no browser has
+// sent the new cookie yet.
 func (r *Record) renew(p Pair) {
 	r.Pair = p
 	r.Pair.Gen++
@@ -164,7 +168,7 @@ func (r *Record) encode() []byte {
 		return e.B
 	}
 	e := seal.Encoder{B: make([]byte, 0, 512)}
-	e.Uint(recordFormat)
+	e.Uint(recordFormat) // first, so that a decoder can reject other formats
 	e.Text(r.Key)
 	e.Token(r.UserID)
 	e.Time(r.Created)
@@ -176,7 +180,7 @@ func (r *Record) encode() []byte {
 	e.Uint(uint64(r.failures))
 	e.Time(r.retryAt)
 	e.Bool(r.shown)
-	e.Text(string(r.ended))
+	e.Text(string(r.ended)) // the reason of a mark that has tokens
 	e.Bool(r.all)
 	e.Time(r.LastSeen)
 	EncodeValues(&e, r.Values)
@@ -191,7 +195,7 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
 	switch d.Uint() {
-	case recordFormat:
+	case recordFormat: // below
 	case markFormat:
 		why := d.Count(uint64(len(reasons) - 1))
 		if !d.Done() {
@@ -202,6 +206,8 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	default:
 		return nil, errBadEncoding
 	}
+	// The seal already binds a record to its key. In the memory of the process records
+	// are not sealed.
 	if d.Text() != key {
 		return nil, errors.New("the record of another session")
 	}
@@ -266,6 +272,7 @@ func DecodeValues(d *seal.Decoder) map[string][]byte {
 	last := ""
 	for i := 0; i < n && !d.Bad(); i++ {
 		name := d.Text()
+		// Another order, or a name twice, would be a second encoding of the values.
 		if i > 0 && name <= last {
 			d.Fail()
 		}
@@ -284,6 +291,7 @@ func ValuesSize(values map[string][]byte) int {
 	return n
 }
 
+// uintSize returns the length of what [seal.Encoder.Uint] writes for v.
 func uintSize(v int) int {
 	var b [binary.MaxVarintLen64]byte
 	return binary.PutUvarint(b[:], uint64(v))

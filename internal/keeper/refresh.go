@@ -47,7 +47,9 @@ type flight struct {
 	rejected uint64 // the generation whose access token an API has rejected, or 0
 	nonce    uint64 // identifies the lease that the flight takes
 
-	until atomic.Int64 // how long requests wait for the flight, in Unix nanoseconds
+	// until is when requests stop waiting for the flight, in Unix nanoseconds. The
+	// flight extends it when it has reason to: a take-over, or the begin of the call.
+	until atomic.Int64
 
 	landed chan struct{} // closed when result and err are set
 	result *Record
@@ -67,6 +69,7 @@ func (f *flight) land(r *Record, err error) {
 	close(f.landed)
 }
 
+// hasLanded reports whether the outcome of the flight is known.
 func (f *flight) hasLanded() bool {
 	select {
 	case <-f.landed:
@@ -95,6 +98,7 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 		if !due {
 			return r, nil
 		}
+		// During a pause after a failure no request starts a flight (rule 9).
 		if wait := k.holdOff(r, now); wait > 0 {
 			if valid {
 				return r, nil
@@ -254,6 +258,7 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			continue
 		}
 		failures = 0
+		// Each read may show that the work is done, or that the attempt must wait.
 		if k.refreshed(r, first, f) {
 			return r, nil
 		}
@@ -270,6 +275,7 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 				continue
 			}
 		}
+		// The lease is free, or its holder is silent.
 		r, err = k.turn(ctx, l, f, r, &watch)
 		if err == nil || !errors.Is(err, errChanged) {
 			return r, err
@@ -336,6 +342,8 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 		leave(errNotSent)
 		return nil, errChanged
 	}
+	// The flight may have waited long for its slot and the lease. Requests wait for the
+	// service for AuthTimeout from here.
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
 	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)

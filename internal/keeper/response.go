@@ -23,10 +23,13 @@ const maxWaiting = 10_000
 func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, tokens auth.Tokens, err error) (*Record, error) {
 	switch {
 	case err == nil:
+		// A successful response may still be unusable; NewPair checks it.
 		p, err := k.NewPair(tokens, r.Pair.Tokens)
 		if err != nil {
 			return k.halfRenewed(ctx, l, r, tokens, err)
 		}
+		// If the API rejects this token, too, another refresh would not help: see
+		// the caller of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not
@@ -36,6 +39,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, to
 		}
 		return k.renewed(ctx, l, r, p)
 	case tokens.RefreshToken != "":
+		// The client has reported an error, but the service has rotated the token.
 		return k.halfRenewed(ctx, l, r, tokens, err)
 	case !errors.Is(err, auth.ErrRefused):
 		// An outage ends no session (rule 6).
@@ -81,6 +85,7 @@ func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Re
 	switch {
 	case err == nil:
 		k.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
+		// The user is known, so the session continues without the unreadable roles.
 		if p.Claims.Err() != nil {
 			k.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 		}
@@ -97,9 +102,7 @@ func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Re
 		l.addToMark(ctx, p)
 		return nil, err
 	}
-	next := r.Clone()
-	next.renew(p)
-	return nil, &unwrittenError{next: next, from: r, p: p, err: err}
+	return nil, unwritten(r, p, err)
 }
 
 // succeed returns a change that makes p the successor of the tokens of r.
@@ -112,7 +115,7 @@ func succeed(r *Record, p Pair) func(*Record) error {
 		if q.Pair.Gen != r.Pair.Gen {
 			return errChanged
 		}
-		p.Gen = q.Pair.Gen
+		p.Gen = q.Pair.Gen // renew adds one
 		q.renew(p)
 		return nil
 	}
@@ -125,6 +128,8 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
 		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
 	}
+	// The new generation has the old access token, which may still be valid. The next
+	// refresh brings a new one.
 	p := r.Pair
 	p.Tokens.RefreshToken = got.RefreshToken
 	wait := k.backoff(r.failures+1, cause)
@@ -146,9 +151,7 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 		l.addToMark(ctx, p)
 		return nil, err
 	}
-	next := r.Clone()
-	next.renew(p)
-	return nil, &unwrittenError{next: next, from: r, p: p, err: err}
+	return nil, unwritten(r, p, err)
 }
 
 // failed notes in the record that the service has not renewed the tokens of r,
@@ -173,6 +176,8 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
 		return nil
 	})
+	// Operators see an unknown outcome apart: it may be followed by the one case in
+	// which a refresh token is sent twice.
 	name := EventRefreshUnavailable
 	if unknown {
 		name = EventRefreshUnknown
@@ -189,6 +194,8 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 // meanwhile. The error is errChanged if another process has taken the lease: it
 // may be about to renew them.
 func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
+	// The check runs against the newest state in each try of the swap. A refusal that
+	// was based on an older state ends nothing.
 	_, err := l.end(ctx, why, false, func(q *Record) error {
 		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
 			return errChanged
@@ -197,6 +204,7 @@ func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) 
 	})
 	switch {
 	case err == nil:
+		// Tokens of another user are a fault of the service that an operator must see.
 		level := slog.LevelInfo
 		if why == endedByOtherUser {
 			level = slog.LevelError
@@ -222,6 +230,14 @@ type unwrittenError struct {
 	err        error   // of the store
 }
 
+// unwritten returns the error for tokens p, the successor of those of r, that the store
+// has not accepted. It has the state with which fly serves requests meanwhile.
+func unwritten(r *Record, p Pair, err error) error {
+	next := r.Clone()
+	next.renew(p)
+	return &unwrittenError{next: next, from: r, p: p, err: err}
+}
+
 func (e *unwrittenError) Error() string {
 	return fmt.Sprintf("session: new tokens not written: %v", e.err)
 }
@@ -230,6 +246,8 @@ func (e *unwrittenError) Error() string {
 // token is used up, so the session is lost if the new one is. Meanwhile the
 // requests of this process are served from the flight.
 func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
+	// Each waiting session holds memory and retries. An outage of the store must not
+	// make both grow without limit.
 	if k.waiting.Add(1) > maxWaiting {
 		k.waiting.Add(-1)
 		k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensLost, Err: u.err})
@@ -238,11 +256,13 @@ func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
 	defer k.waiting.Add(-1)
 	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
 	end := earlier(u.from.Created.Add(k.cfg.Lifetime), k.now().Add(k.cfg.IdleTimeout))
+	// The retries go through renewed: it notices if the session has ended meanwhile,
+	// or if another process has written a newer generation.
 	poll := pollMin
 	for k.now().Before(end) {
 		k.pause(ctx, &poll)
 		if ctx.Err() != nil {
-			break
+			break // Shutdown has given up
 		}
 		if _, err := k.renewed(ctx, l, u.from, u.p); !errors.As(err, new(*unwrittenError)) {
 			return

@@ -12,12 +12,18 @@ import (
 	"github.com/synmetrix/session/internal/pacing"
 )
 
-// This file revokes the tokens of sessions that have ended (rule 8). The session
-// ends without it, but whoever has a copy of its refresh token could use it.
+// This file revokes the tokens of sessions that have ended (rule 8). A session ends
+// without it, but a copy of its refresh token could still be used at the service.
 //
-// revokeEnded works on the tokens in a mark. revokeTokens works on tokens that no
-// mark has. Both run in the background until the service has revoked the tokens or
-// has rejected them, or until Shutdown.
+//	RevokeSoon, revokeTokens             tokens that no mark has
+//	revokeEnded, resumeRevocation        tokens in the mark of a session
+//	addToMark                            tokens of a flight that landed late
+//	startRevocationLocked, revokeMarked  the attempts for one mark
+//	revoke                               one attempt: the calls of the service
+//
+// Attempts are made in the background until the service has revoked or rejected the
+// tokens, or until Shutdown. After a restart the next request with a cookie of the
+// session resumes them, because the mark has the tokens.
 
 // logoutPatience is how long a logout waits for a flight, and for the service.
 const logoutPatience = 2 * time.Second
@@ -51,6 +57,32 @@ func (r *revocation) attempted(done bool) {
 	}
 }
 
+// RevokeSoon revokes tokens that belong to no session, and waits up to
+// logoutPatience for that. It takes no context, because the revocation may continue
+// after the request, when a framework may use the request's context for another.
+func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
+
+// revokeTokens revokes tokens that no mark has, in the background. nested says that
+// the caller is work that Shutdown waits for.
+func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
+	// Without a mark, only this process knows these tokens. They are lost if it dies
+	// before it has revoked them.
+	rev := &revocation{tried: make(chan struct{})}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.backgroundLocked(nested, func() {
+		end := k.now().Add(k.cfg.Lifetime)
+		for failures := 1; k.now().Before(end); failures++ {
+			_, err := k.revoke(k.ctx, Pair{Tokens: t}, false)
+			rev.attempted(err == nil)
+			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
+				return
+			}
+		}
+	})
+	return rev
+}
+
 // revokeEnded revokes the tokens in the mark of a session, in the background. It
 // returns the revocation that is under way for the session, if that does as much.
 // ours says that the mark already notes an attempt of this process.
@@ -63,11 +95,48 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocatio
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	// Many requests may find the same mark. One revocation is enough for all of them,
+	// unless this one has to end more sessions.
 	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
 	k.startRevocationLocked(l, mark, rev, ours, false)
 	return rev
+}
+
+// resumeRevocation continues to revoke the tokens of an ended session. The process
+// that began may have died. err is the error of a read, which has the mark.
+func (k *Keeper) resumeRevocation(l *ledger, err error) {
+	var e *Error
+	if errors.As(err, &e) && e.unrevoked(k.now()) {
+		k.revokeEnded(l, e.mark, false, false)
+	}
+}
+
+// addToMark adds the tokens p to the mark of the session and revokes them. They
+// come from a flight that landed after the end of the session.
+func (l *ledger) addToMark(ctx context.Context, p Pair) {
+	mark, err := l.updateMark(ctx, func(q *Record) error {
+		if q.Created.IsZero() { // a mark without tokens encodes its reason only
+			q.UserID, q.Created = l.origin.UserID, l.origin.Created
+		}
+		// The older tokens in the mark are used up: the flight has exchanged them.
+		q.Pair, q.failures, q.retryAt = p, 0, time.Time{}
+		return nil
+	})
+	if err != nil {
+		// No mark can keep the tokens, so this process has to revoke them.
+		l.k.revokeTokens(p.Tokens, true)
+		return
+	}
+	k := l.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if running := k.revocations[l.key]; running != nil {
+		running.again = true // running may have read the mark before these tokens
+		return
+	}
+	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
 }
 
 // startRevocationLocked starts rev. nested says that the caller is a flight or
@@ -86,7 +155,7 @@ func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation,
 			k.revokeMarked(l, mark, rev, ours)
 			more = k.finishRevocation(l.key, rev)
 		}
-		rev.attempted(rev.succeeded())
+		rev.attempted(rev.succeeded()) // wakes the callers if no attempt was made
 	})
 }
 
@@ -105,15 +174,6 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 	return false
 }
 
-var (
-	errRevoked = errors.New("the tokens are revoked")
-	errNotYet  = errors.New("the tokens were tried to revoke recently")
-)
-
-// attemptTime returns how long an attempt may last. Until then no other process
-// makes one.
-func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
-
 // revokeMarked makes attempts until the tokens in the mark are revoked. It notes
 // each attempt in the mark before it makes it, so that several processes do not
 // call the service for the same tokens.
@@ -126,6 +186,8 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 			case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
 				return
 			case errors.Is(err, errNotYet):
+				// Another process makes the attempt. This one takes over if the mark
+				// still has tokens after the pause.
 				if !k.pauseRevocation(next.retryAt.Sub(k.now())) {
 					return
 				}
@@ -140,6 +202,8 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 		ours = false
 		p, err := k.revoke(k.ctx, mark.Pair, rev.all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
+			// The service has revoked the tokens, or it does not accept them any more.
+			// Nothing is left to do for them in either case.
 			rev.attempted(err == nil)
 			if l.confirmRevoked(k.ctx, mark.Pair.Tokens) {
 				return
@@ -155,6 +219,76 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 			return
 		}
 	}
+}
+
+var (
+	// errRevoked is returned by nextAttempt if the mark has no tokens.
+	errRevoked = errors.New("the tokens are revoked")
+
+	// errNotYet is returned by nextAttempt if another process makes an attempt.
+	errNotYet = errors.New("another process revokes the tokens")
+)
+
+// nextAttempt notes in the mark that this process tries to revoke its tokens.
+// last is the mark as this process has read it last. The error is errRevoked if
+// the mark has no tokens left, and errNotYet if another process has made an
+// attempt since.
+func (l *ledger) nextAttempt(ctx context.Context, last *Record, all bool) (*Record, error) {
+	return l.updateMark(ctx, func(q *Record) error {
+		now := l.k.now()
+		switch {
+		case q.Pair.Tokens == (auth.Tokens{}):
+			return errRevoked
+		// Each attempt changes failures, so the attempt of another process is visible.
+		// The pause after this process's own attempt has ended already.
+		case q.failures != last.failures && now.Before(q.retryAt):
+			return errNotYet
+		}
+		q.all = q.all || all
+		q.failures++
+		q.retryAt = now.Add(l.k.attemptTime())
+		return nil
+	})
+}
+
+// attemptTime returns how long an attempt may last. Until then no other process
+// makes one.
+func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
+
+// attemptFailed notes in the mark when the next attempt may be made. It also writes
+// the tokens of mark, which the failed attempt may have renewed: the older ones are
+// used up then. If the write fails, the next attempt is made after attemptTime.
+func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
+	_, _ = l.updateMark(ctx, func(q *Record) error {
+		// Another process may have begun the next attempt, with the same tokens.
+		if q.failures != mark.failures || q.Pair.Tokens == (auth.Tokens{}) {
+			return errChanged
+		}
+		q.Pair, q.retryAt = mark.Pair, mark.retryAt
+		return nil
+	})
+}
+
+// confirmRevoked removes revoked tokens from the mark. It returns false if the mark
+// has other tokens, which are not revoked yet.
+func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
+	mark, err := l.updateMark(ctx, func(q *Record) error {
+		if q.Pair.Tokens != revoked {
+			return errChanged
+		}
+		q.Pair, q.all = Pair{}, false
+		return nil
+	})
+	if errors.Is(err, errChanged) {
+		// A flight has added newer tokens, or another process was faster.
+		return mark.Pair.Tokens == (auth.Tokens{})
+	}
+	// If the store has failed, the mark keeps the revoked tokens. A later request has
+	// them revoked again, which is harmless.
+	if err == nil {
+		l.forget(ctx, mark.ended)
+	}
+	return true
 }
 
 // pauseRevocation waits before the next attempt. It returns false if this process
@@ -175,116 +309,6 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 		return false
 	}
 }
-
-// nextAttempt notes in the mark that this process tries to revoke its tokens.
-// last is the mark as this process has read it last. The error is errRevoked if
-// the mark has no tokens left, and errNotYet if another process has made an
-// attempt since.
-func (l *ledger) nextAttempt(ctx context.Context, last *Record, all bool) (*Record, error) {
-	return l.updateMark(ctx, func(q *Record) error {
-		now := l.k.now()
-		switch {
-		case q.Pair.Tokens == (auth.Tokens{}):
-			return errRevoked
-		case q.failures != last.failures && now.Before(q.retryAt):
-			return errNotYet
-		}
-		q.all = q.all || all
-		q.failures++
-		q.retryAt = now.Add(l.k.attemptTime())
-		return nil
-	})
-}
-
-// attemptFailed notes in the mark when the next attempt may be made. It also writes
-// the tokens of mark, which the failed attempt may have renewed: the older ones are
-// used up then. If the write fails, the next attempt is made after attemptTime.
-func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
-	_, _ = l.updateMark(ctx, func(q *Record) error {
-		if q.failures != mark.failures || q.Pair.Tokens == (auth.Tokens{}) {
-			return errChanged
-		}
-		q.Pair, q.retryAt = mark.Pair, mark.retryAt
-		return nil
-	})
-}
-
-// confirmRevoked removes revoked tokens from the mark. It returns false if the mark
-// has other tokens, which are not revoked yet.
-func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
-	mark, err := l.updateMark(ctx, func(q *Record) error {
-		if q.Pair.Tokens != revoked {
-			return errChanged
-		}
-		q.Pair, q.all = Pair{}, false
-		return nil
-	})
-	if errors.Is(err, errChanged) {
-		return mark.Pair.Tokens == (auth.Tokens{})
-	}
-	if err == nil {
-		l.forget(ctx, mark.ended)
-	}
-	return true
-}
-
-// resumeRevocation continues to revoke the tokens of an ended session. The process
-// that began may have died. err is the error of a read, which has the mark.
-func (k *Keeper) resumeRevocation(l *ledger, err error) {
-	var e *Error
-	if errors.As(err, &e) && e.unrevoked(k.now()) {
-		k.revokeEnded(l, e.mark, false, false)
-	}
-}
-
-// addToMark adds the tokens p to the mark of the session and revokes them. They
-// come from a flight that landed after the end of the session.
-func (l *ledger) addToMark(ctx context.Context, p Pair) {
-	mark, err := l.updateMark(ctx, func(q *Record) error {
-		if q.Created.IsZero() { // a mark without tokens encodes its reason only
-			q.UserID, q.Created = l.origin.UserID, l.origin.Created
-		}
-		q.Pair, q.failures, q.retryAt = p, 0, time.Time{}
-		return nil
-	})
-	if err != nil {
-		// No mark can keep the tokens, so this process has to revoke them.
-		l.k.revokeTokens(p.Tokens, true)
-		return
-	}
-	k := l.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if running := k.revocations[l.key]; running != nil {
-		running.again = true // running may have read the mark before these tokens
-		return
-	}
-	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
-}
-
-// revokeTokens revokes tokens that no mark has, in the background. nested says that
-// the caller is work that Shutdown waits for.
-func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
-	rev := &revocation{tried: make(chan struct{})}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.backgroundLocked(nested, func() {
-		end := k.now().Add(k.cfg.Lifetime)
-		for failures := 1; k.now().Before(end); failures++ {
-			_, err := k.revoke(k.ctx, Pair{Tokens: t}, false)
-			rev.attempted(err == nil)
-			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
-				return
-			}
-		}
-	})
-	return rev
-}
-
-// RevokeSoon revokes tokens that belong to no session, and waits up to
-// logoutPatience for that. It takes no context, because the revocation may continue
-// after the request, when a framework may use the request's context for another.
-func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
 
 // revoke makes one attempt to revoke tokens, or with all the tokens of all sessions
 // of their user. The service needs a valid access token for the latter, so revoke
@@ -313,6 +337,7 @@ func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 	return p, err
 }
 
+// logoutAtService makes the call that revokes tokens.
 func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) error {
 	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
 }
@@ -342,6 +367,7 @@ func (k *Keeper) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
 // throughGate makes a call of the auth service with a slot of the gate. The call
 // counts against the service's rate limit as a refresh does.
 func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) error) error {
+	// A logout waits for the first attempt, so it does not wait long for a slot.
 	leave, err := k.gate.enter(ctx, logoutPatience, k.now)
 	if err != nil {
 		return err
@@ -353,36 +379,9 @@ func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) err
 	return err
 }
 
-// background runs work that must not end with the request. Shutdown waits for it.
-func (k *Keeper) background(work func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.backgroundLocked(false, work)
-}
-
-// backgroundLocked is background for a caller that holds k.mu.
-//
-// After Shutdown was called, it waits only for nested work, which other such work
-// has started. A WaitGroup must not grow from zero while Wait runs.
-func (k *Keeper) backgroundLocked(nested bool, work func()) {
-	waited := nested || !k.closed
-	if waited {
-		k.running.Add(1)
-	}
-	go func() {
-		if waited {
-			defer k.running.Done()
-		}
-		work()
-	}()
-}
-
-// waitFor waits until done is closed, for patience at most.
-func waitFor(done <-chan struct{}, patience time.Duration) {
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	}
+// callContext returns the context for one call of the auth service. The context
+// is not canceled with the request: the service would carry out the call all the
+// same, and the tokens in its response would be lost.
+func (k *Keeper) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), k.cfg.AuthTimeout)
 }

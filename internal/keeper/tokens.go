@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -9,7 +8,8 @@ import (
 )
 
 // Claims returns the claims of a session's access token. The error is
-// [auth.ErrInvalidToken].
+// [auth.ErrInvalidToken]. Claims does not check a signature: the token came from the
+// auth service over its own connection, and the seal has protected it since.
 func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	if r.Pair.Claims != nil {
 		return r.Pair.Claims, nil
@@ -53,11 +53,4 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 		t.RefreshToken = old.RefreshToken
 	}
 	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
-}
-
-// callContext returns the context for one call of the auth service. The context
-// is not canceled with the request: the service would carry out the call all the
-// same, and the tokens in its response would be lost.
-func (k *Keeper) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), k.cfg.AuthTimeout)
 }

@@ -13,11 +13,14 @@ const watchEvery = 2 * time.Second
 // Watch waits for the end of a session and returns true. It returns false when
 // ctx is done.
 func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
+	// Wait first and read then. An end between the two would be missed otherwise.
 	here, stop := k.endings.wait(r.Key)
 	defer stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
+		// An error of the store ends nothing: the next read may succeed. The lifetime
+		// is checked by the clock even during an outage.
 		newest, err := k.ledger(r).read(ctx)
 		if isEnded(err) {
 			return true
@@ -58,6 +61,7 @@ type ending struct {
 func (e *endings) wait(key string) (ended <-chan struct{}, stop func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// A page may open many streams, so they share one channel.
 	w := e.waits[key]
 	if w == nil {
 		w = &ending{ended: make(chan struct{})}
