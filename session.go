@@ -22,8 +22,8 @@ import (
 // them in a request refreshes an access token that is due for refresh: at most a
 // second if the token is still valid, and Config.AuthTimeout if it has expired.
 // It may also have to read the store again, for Config.StoreTimeout per call, if
-// an outage has prevented that when the request began. After a failed attempt
-// the methods return its error for at least a second and do not wait again.
+// an outage has prevented that when the request began. After a failed attempt the
+// methods return its error without waiting, until the next attempt may be made.
 //
 // A method with a context waits as long as that context allows, and a method
 // without one as long as the request's context does. If the context ends, only
@@ -45,8 +45,8 @@ type Session struct {
 	retryAt  time.Time      // when the next attempt may be made
 	expire   bool           // the session has ended, and the response deletes its cookies
 	changes  map[string]change
-	changed  uint64 // the number of the newest change
-	saved    uint64 // the number of the newest change in rec
+	newest   uint64 // the number of the newest change
+	saved    uint64 // the number of the newest change that rec contains
 	size     int    // of a stored session's values, with the changes; 0 if not computed yet
 	closed   error  // why values cannot be changed any more; nil: they can
 	done     chan struct{}

@@ -61,7 +61,7 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 func (k Key[T]) Set(s *Session, v T) error {
 	var raw bytes.Buffer
 	e := json.NewEncoder(&raw)
-	e.SetEscapeHTML(false) // values are not put into pages, and "<" would take six bytes of a cookie
+	e.SetEscapeHTML(false) // the JSON is never part of a page, and an escaped "<" takes six bytes of a cookie
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("session: set value %q: %w", k.name, err)
 	}
@@ -124,7 +124,7 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		// Update calls this again after a conflict. The changes are merged into
 		// the values that the other writer has stored, so neither write is lost.
 		s.mu.Lock()
-		upTo = s.changed
+		upTo = s.newest
 		merged := merge(r.Values, s.changes)
 		s.mu.Unlock()
 		if err := s.m.checkValues(r.Values, merged); err != nil {
@@ -143,14 +143,20 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 	if tooLarge {
 		err = fmt.Errorf("session: save values: %w", err)
 	}
+	s.noteSaved(stored, upTo)
+	return err
+}
+
+// noteSaved adopts stored, the state in the store after a save of the changes up to
+// the number upTo, and forgets these changes. Changes that did not fit are forgotten,
+// too: each later save would fail on them again.
+func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Changes that do not fit are discarded, too: each later save would fail on
-	// them again.
 	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
 	s.size = 0
 	if s.rec == nil || upTo < s.saved {
-		return err // a concurrent save has stored a later state in s
+		return // the session has ended, or a concurrent save was later
 	}
 	s.saved = upTo
 	if stored.Pair.Gen != s.rec.Pair.Gen {
@@ -159,7 +165,6 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		stored.Pair = s.rec.Pair
 	}
 	s.rec = stored
-	return err
 }
 
 // change is a change of one value that has not been saved yet.
@@ -253,8 +258,8 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.changes == nil {
 		s.changes = map[string]change{}
 	}
-	s.changed++
-	s.changes[name] = change{raw, s.changed}
+	s.newest++
+	s.changes[name] = change{raw, s.newest}
 	return nil
 }
 
