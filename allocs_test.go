@@ -16,8 +16,8 @@ func TestAllocs(t *testing.T) {
 		want           float64
 	}{
 		{"no cookie", false, false, 3},
-		{"cookie session", false, true, 14},
-		{"stored session", true, true, 11},
+		{"cookie session", false, true, 10},
+		{"stored session", true, true, 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, in := benchManager(t, tt.stored)

@@ -25,8 +25,8 @@ func TestAllocs(t *testing.T) {
 		want float64
 	}{
 		{"no cookie", visitor, 5},
-		{"RequireRole, cookie session", user(nil), 16},
-		{"RequireRole, stored session", user(inMemory), 13},
+		{"RequireRole, cookie session", user(nil), 12},
+		{"RequireRole, stored session", user(inMemory), 9},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()

@@ -32,8 +32,12 @@ var errBroken = errors.New("store does not respond")
 // While calls are stopped, the breaker lets one through every probeEvery, to see
 // whether the store responds again. It does not wait for the response to a probe
 // before the next one: a probe may hang on a dead connection.
+//
+// The breaker is also the one place where StoreTimeout limits a call. The memory of
+// the process needs neither.
 type breaker struct {
 	store   store.Store
+	timeout time.Duration
 	outages *outages
 
 	mu       sync.Mutex
@@ -45,14 +49,16 @@ type breaker struct {
 var _ store.Store = (*breaker)(nil)
 
 // do makes a call of the store, if the breaker lets it through.
-func (b *breaker) do(ctx context.Context, call func() error) error {
+func (b *breaker) do(ctx context.Context, call func(context.Context) error) error {
 	if err := b.allow(); err != nil {
 		return err
 	}
 	start := time.Now()
-	err := call()
+	limited, cancel := context.WithTimeout(ctx, b.timeout)
+	err := call(limited)
+	cancel()
 	switch {
-	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
+	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrFull):
 		// These errors are responses of a store that works.
 		b.responded()
 		b.outages.worked()
@@ -104,22 +110,22 @@ func (b *breaker) failed(err error) {
 
 // Get implements [store.Store].
 func (b *breaker) Get(ctx context.Context, key string) (rec store.Record, err error) {
-	err = b.do(ctx, func() error { rec, err = b.store.Get(ctx, key); return err })
+	err = b.do(ctx, func(ctx context.Context) error { rec, err = b.store.Get(ctx, key); return err })
 	return rec, err
 }
 
 // Put implements [store.Store].
 func (b *breaker) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	return b.do(ctx, func() error { return b.store.Put(ctx, rec, prev) })
+	return b.do(ctx, func(ctx context.Context) error { return b.store.Put(ctx, rec, prev) })
 }
 
 // Delete implements [store.Store].
 func (b *breaker) Delete(ctx context.Context, key string) error {
-	return b.do(ctx, func() error { return b.store.Delete(ctx, key) })
+	return b.do(ctx, func(ctx context.Context) error { return b.store.Delete(ctx, key) })
 }
 
 // List implements [store.Store].
 func (b *breaker) List(ctx context.Context, owner string) (recs []store.Record, err error) {
-	err = b.do(ctx, func() error { recs, err = b.store.List(ctx, owner); return err })
+	err = b.do(ctx, func(ctx context.Context) error { recs, err = b.store.List(ctx, owner); return err })
 	return recs, err
 }

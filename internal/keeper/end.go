@@ -139,9 +139,7 @@ func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
 	// A record's owner is a hash keyed with the secret that the record was written
 	// with, which may be an older one.
 	for _, s := range k.cfg.Secrets {
-		listCtx, cancel := context.WithTimeout(ctx, k.cfg.StoreTimeout)
-		records, err := k.store.List(listCtx, s.Owner(userID))
-		cancel()
+		records, err := k.store.List(ctx, s.Owner(userID))
 		if err != nil {
 			return err
 		}
@@ -149,9 +147,7 @@ func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
 			if r.Key == except {
 				continue
 			}
-			delCtx, cancel := context.WithTimeout(ctx, k.cfg.StoreTimeout)
-			err := k.store.Delete(delCtx, r.Key)
-			cancel()
+			err := k.store.Delete(ctx, r.Key)
 			if err != nil {
 				return err
 			}
@@ -224,7 +220,5 @@ func (l *ledger) forget(ctx context.Context, why Reason) {
 	if l.base != nil || why.ByBrowser() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
-	defer cancel()
 	_ = l.k.store.Delete(ctx, l.key)
 }

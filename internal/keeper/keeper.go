@@ -193,7 +193,7 @@ func New(cfg Config) *Keeper {
 	k.outages.now = cfg.Now
 	if !cfg.Private {
 		// The memory of the process neither panics nor fails to respond.
-		k.store = &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, outages: &k.outages}
+		k.store = &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, timeout: cfg.StoreTimeout, outages: &k.outages}
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k

@@ -69,8 +69,6 @@ var errNoMark = errors.New("the session has no mark of its end")
 // load returns the record, which may be a mark. It is the one place that reads
 // from the store.
 func (l *ledger) load(ctx context.Context) (*Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
-	defer cancel()
 	rec, err := l.k.store.Get(ctx, l.key)
 	switch {
 	case errors.Is(err, store.ErrNotFound): // see base
@@ -160,8 +158,6 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 		}
 		rec.Data = []byte(sealed)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.k.cfg.StoreTimeout)
-	defer cancel()
 	return l.k.store.Put(ctx, rec, prev)
 }
 
