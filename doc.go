@@ -3,9 +3,9 @@
 //
 // The access token and the refresh token of the service never reach the browser.
 // They stay in a session, which is sealed into cookies or kept in a store, and are
-// refreshed without the user's notice. Package middleware connects a [Manager] with
-// net/http handlers, mounts login and logout, and restricts handlers to roles that
-// the access token carries. Package synmetrix is the client of the auth service.
+// refreshed in the background. Package middleware connects a [Manager] with net/http
+// handlers, mounts login and logout, and restricts handlers to roles that the access
+// token carries. Package synmetrix is the client of the auth service.
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),

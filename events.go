@@ -50,8 +50,7 @@ type Event struct {
 	Session string
 
 	// UserID is the ID of the session's user. It is empty if the event is not
-	// about a session, or if the user is unknown. It is not logged, because it is
-	// personal data.
+	// about a session, or if the user is unknown. It is not logged.
 	UserID string
 
 	// RetryAfter is how long the next attempt has to wait, 0 if there is none.

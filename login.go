@@ -14,16 +14,15 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Login signs a user in with an e-mail address and a password. ctx is the context
-// of a request inside the session middleware. On success the request has a new
-// session with a new ID, and the session that the browser had before has ended.
-// Login removes spaces around the address and passes the password on unchanged.
+// Login signs a user in with an e-mail address and a password. On success the request
+// has a new session with a new ID, and the session that the browser had before has
+// ended. Login removes spaces around the address and passes the password on unchanged.
 //
-// A refusal ([auth.ErrRefused]) does not show whether the account exists: Login
-// returns it no sooner than 300 ms after the call. If the auth service is slow,
-// this time doubles, to at most 2.4 s, until it is a quarter longer than the
-// slowest response to a sign-in of the last hour. Login returns other results at
-// once, and a refusal too if ctx or the request ends.
+// The time of a refusal ([auth.ErrRefused]) does not show whether the account exists:
+// Login waits until at least 300 ms have passed since the call. If the auth service is
+// slow, this time doubles until it is a quarter longer than the slowest response to a
+// sign-in in the last hour, up to 2.4 s. The wait ends early if ctx or the request
+// ends. Login returns other results at once.
 //
 // Other errors of Login are
 //   - those of the auth service, see [auth.Service],

@@ -18,8 +18,8 @@ import (
 // [FromContext]. All methods are safe for concurrent use, and work on the session
 // of a visitor who is not signed in, too.
 //
-// Methods that use the session's user may wait for the network. The first of
-// them in a request refreshes an access token that is due for refresh: at most a
+// Methods that use the session's user or values may wait for the network. The first
+// of them in a request refreshes an access token that is due for refresh: at most a
 // second if the token is still valid, and Config.AuthTimeout if it has expired.
 // It may also have to read the store again, for Config.StoreTimeout per call, if
 // an outage has prevented that when the request began. After a failed attempt the
@@ -233,7 +233,8 @@ func (s *Session) SignedIn() bool { return s.user() != nil }
 
 // Err returns an error that is [ErrSessionUnavailable] if the request presented a
 // session that cannot be determined, because the store or the auth service is
-// down. It returns nil for a visitor without a session.
+// down. It returns nil for a visitor without a session, and outside the session
+// middleware; Authorize reports that as [ErrNotLoaded].
 func (s *Session) Err() error {
 	if s == notLoaded || s == bearerOnly {
 		return nil
@@ -360,10 +361,12 @@ func (s *Session) ExpiresAt() time.Time {
 // An end in this process, such as a logout or a rejected refresh, closes the
 // channel at once. The channel is closed within about two seconds after an end in
 // another process that shares the store or the coordinator, and after the end of
-// the session's lifetime. During an outage of the store it is closed within about
-// two seconds after the outage. The idle timeout of a stored session closes the
-// channel, too; an open stream does not extend it. The idle timeout of a cookie
-// session does not: only the browser's next request shows it.
+// the session's lifetime. If the store is down at that time, the channel is closed
+// within about two seconds after the outage.
+//
+// The idle timeout of a stored session closes the channel in the same way, and an
+// open stream does not extend the idle timeout. The idle timeout of a cookie session
+// does not close the channel; it takes effect at the browser's next request.
 //
 // If no user is signed in, the channel is closed already. The session is watched
 // until the request's context ends. After that the channel does not change.

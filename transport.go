@@ -30,14 +30,14 @@ type Transport struct {
 //	req, err := http.NewRequestWithContext(r.Context(), "GET", "https://api.example.org/orders", nil)
 //	resp, err := api.Do(req)
 //
-// Requests to these hosts, and to no others, carry the session's access token as a
-// bearer token (RFC 6750). The token is refreshed first if it is due. If the API
-// responds with status 401, the token is refreshed and the request is sent once more,
-// provided that its body can be read again (see http.Request.GetBody). If the new
-// token is rejected too, the response with status 401 is returned, and later requests
-// do not refresh the token for this reason.
+// Requests to these hosts carry the session's access token as a bearer token
+// (RFC 6750); requests to other hosts are sent unchanged. The token is refreshed first
+// if it is due. If the API responds with status 401, the token is refreshed and the
+// request is sent once more, provided that its body can be read again (see
+// http.Request.GetBody). If the API rejects the new token, too, the response with
+// status 401 is returned, and later requests do not refresh the token for this reason.
 //
-// If no user is signed in, the request is not sent. Its error is
+// If no user is signed in, a request to these hosts is not sent. Its error is
 // [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded] as for
 // [Session.AccessToken], or [ErrNotLoaded] if the request's context has not passed
 // the session middleware of this Manager.

@@ -52,9 +52,9 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 //     handler got s,
 //   - [ErrCommitted] if it is too late to save the change: in a cookie session
 //     after the response has begun, in a stored session after the request,
-//   - [ErrTooLarge] if the values of a cookie session would not fit its cookies,
-//     those of a stored session would exceed Config.MaxValueBytes, or either would
-//     be more than 10,000.
+//   - [ErrTooLarge] if the values of a cookie session would not fit its cookies, if
+//     those of a stored session would exceed Config.MaxValueBytes, or if there would
+//     be more than 10,000 values.
 //
 // Other requests may fill a stored session after Set. The save then fails with
 // [ErrTooLarge].
