@@ -39,40 +39,6 @@ func testLogin(t *testing.T, tt target) {
 	}
 }
 
-// Whatever is wrong with the credentials, the answer is the same, says nothing
-// about the account, and makes no session.
-func testLoginRefused(t *testing.T, tt target) {
-	s := start(t, tt, authtest.Options{})
-	var texts []string
-	for _, who := range [][2]string{{viewer, "wrong"}, {"nobody@example.com", password}, {inactive, password}, {"no address", password}, {mfa, "wrong"}} {
-		began := time.Now()
-		form := s.browser(t).postForm("/login", "email", who[0], "password", who[1]).isPage(401)
-		if took := time.Since(began); took < 300*time.Millisecond {
-			t.Errorf("%s was refused after %v", who[0], took)
-		}
-		if !strings.Contains(form.body, `name="password"`) || strings.Contains(form.body, `value="`+who[1]) {
-			t.Errorf("%s: the refusal is not the login page, or has the password in it", who[0])
-		}
-		began = time.Now()
-		inJSON := s.browser(t).postJSON("/login", `{"email":"`+who[0]+`","password":"`+who[1]+`"}`)
-		inJSON.problem(401, "invalid_credentials")
-		if took := time.Since(began); took < 300*time.Millisecond {
-			t.Errorf("%s was refused after %v", who[0], took)
-		}
-		for _, a := range []*answer{form, inJSON} {
-			if cookies := a.header.Values("Set-Cookie"); len(cookies) > 0 {
-				t.Errorf("%s: %d cookies were set", who[0], len(cookies))
-			}
-			texts = append(texts, strings.ReplaceAll(a.body, who[0], ""))
-		}
-	}
-	for i := 2; i < len(texts); i++ {
-		if texts[i] != texts[i%2] {
-			t.Errorf("refusals differ:\n%s\n%s", texts[i%2], texts[i])
-		}
-	}
-}
-
 func testLoginInput(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b := s.browser(t)

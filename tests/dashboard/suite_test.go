@@ -90,7 +90,6 @@ var suite = []struct {
 	{"bearer", testBearer},
 
 	{"login", testLogin},
-	{"login refused", testLoginRefused},
 	{"login input", testLoginInput},
 	{"login again", testLoginAgain},
 	{"second factor", testSecondFactor},

@@ -1,6 +1,6 @@
 // Package scale sets the size of tests. By default the tests are short enough for a
-// developer to wait for. CI=true runs every combination. LONG=1 runs the full counts
-// as well.
+// developer to wait for. CI=true runs more combinations. LONG=1 runs all of them, and
+// the full counts.
 package scale
 
 import "os"
@@ -8,7 +8,7 @@ import "os"
 // Long reports whether the tests run at their full counts.
 func Long() bool { return os.Getenv("LONG") != "" }
 
-// CI reports whether the tests run every combination. LONG=1 includes it.
+// CI reports whether the tests run more than by default. LONG=1 includes it.
 func CI() bool { return os.Getenv("CI") != "" || Long() }
 
 // Of returns usual by default, ci with CI=true, and long with LONG=1.
