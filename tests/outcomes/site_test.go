@@ -43,7 +43,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests spend their time waiting for timeouts, not working.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
 	os.Exit(testkit.Run(m, nil))
