@@ -14,15 +14,15 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// hangingStore answers nothing while it hangs, and counts what it is asked.
+// hangingStore does not respond while it hangs. It counts the calls of Get.
 type hangingStore struct {
 	store.Store
 	hangs atomic.Bool
-	asked atomic.Int64
+	gets  atomic.Int64
 }
 
 func (h *hangingStore) Get(ctx context.Context, key string) (store.Record, error) {
-	h.asked.Add(1)
+	h.gets.Add(1)
 	if h.hangs.Load() {
 		<-ctx.Done()
 		return store.Record{}, ctx.Err()
@@ -30,7 +30,8 @@ func (h *hangingStore) Get(ctx context.Context, key string) (store.Record, error
 	return h.Store.Get(ctx, key)
 }
 
-func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
+// While the store hangs, few requests wait for it. The others fail at once.
+func TestFewRequestsWaitForAHangingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hangingStore{Store: memstore.New()}
 		s := &testkit.Service{Life: time.Hour}
@@ -53,8 +54,8 @@ func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n := h.asked.Load(); slow > 40 || n > 50 {
-			t.Errorf("%d requests waited, the store was asked %d times; want about one in 2.5 s", slow, n)
+		if n := h.gets.Load(); slow > 40 || n > 50 {
+			t.Errorf("%d requests waited and %d reached the store, want about one in 2.5 s", slow, n)
 		}
 		h.hangs.Store(false)
 		start = time.Now()
@@ -62,9 +63,9 @@ func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if d := time.Since(start); d > time.Second {
-			t.Errorf("signed in %v after the store was back", d)
+			t.Errorf("signed in %v after the store worked again", d)
 		}
-		// A caller who gives up says nothing about the store.
+		// A canceled request says nothing about the store.
 		for range 10 {
 			h.hangs.Store(true)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -73,7 +74,7 @@ func TestAStoreThatHangsIsNotWaitedForByEveryRequest(t *testing.T) {
 			h.hangs.Store(false)
 		}
 		if v := c.Get(); !v.SignedIn() {
-			t.Errorf("after cancelled requests: %v", v.Err())
+			t.Errorf("after canceled requests: %v", v.Err())
 		}
 	})
 }

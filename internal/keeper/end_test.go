@@ -17,8 +17,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// After a session's end no copy of its cookies is accepted, however new the
-// copy, however late, and whatever the coordinator has forgotten.
+// After the end of a session no copy of its cookies is accepted: not the newest, not
+// weeks later, and not after the coordinator has removed the record.
 func TestNoCopyIsAcceptedAfterTheEnd(t *testing.T) {
 	ends := map[string]func(c *testkit.Visitor){
 		"logout": func(c *testkit.Visitor) {
@@ -43,16 +43,16 @@ func TestNoCopyIsAcceptedAfterTheEnd(t *testing.T) {
 				c.Login("ada")
 				thief := c.Copy()
 				time.Sleep(31 * time.Minute)
-				thief.Get() // is renewed,
+				thief.Get() // refreshes the tokens
 				if !thief.Get().SignedIn() {
 					t.Fatal("the copy is not signed in before the end")
 				}
-				time.Sleep(20 * time.Minute) // and forgotten by the coordinator
+				time.Sleep(20 * time.Minute) // the coordinator removes the record
 				newest := thief.Copy()
 				end(c)
 				for _, later := range []time.Duration{0, 80 * time.Second, 10 * time.Minute, time.Hour, 20 * time.Hour, 24 * 24 * time.Hour} {
 					if later > 24*time.Hour && name != "logout" {
-						continue // weeks in a bubble take a while, and the first shows them
+						continue // weeks take long even in virtual time; one kind of end is enough
 					}
 					time.Sleep(later)
 					if v := newest.Copy().Get(); v.SignedIn() || v.Err() != nil {
@@ -64,7 +64,7 @@ func TestNoCopyIsAcceptedAfterTheEnd(t *testing.T) {
 	}
 }
 
-// sizes is a store that notes how large the records are that it is given.
+// sizes is a store that remembers the size of each record.
 type sizes struct {
 	store.Store
 	mu   sync.Mutex
@@ -81,8 +81,8 @@ func (s *sizes) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	return err
 }
 
-// What is left of an ended session has no tokens and no values once the tokens
-// are revoked.
+// The mark of an ended session has no tokens and no values when the tokens are
+// revoked.
 func TestMarkIsSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &sizes{Store: memstore.New(), last: map[string]int{}}
@@ -107,7 +107,7 @@ func TestMarkIsSmall(t *testing.T) {
 			}
 		}
 		if len(shared.last) != 1 {
-			t.Errorf("%d records, want the mark", len(shared.last))
+			t.Errorf("%d records, want one, the mark", len(shared.last))
 		}
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Error(err)
@@ -117,8 +117,8 @@ func TestMarkIsSmall(t *testing.T) {
 
 var errServiceDown = &auth.Error{Op: "logout", StatusCode: 503, Err: auth.ErrUnavailable}
 
-// A logout of all sessions that the service has not carried out is an error, and
-// is tried again until the service has done it.
+// If the service fails, a logout of all sessions returns an error and is retried until
+// it succeeds.
 func TestLogoutAllIsRetried(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		s.Strict()
@@ -127,7 +127,7 @@ func TestLogoutAllIsRetried(t *testing.T) {
 			s.Mu.Lock()
 			defer s.Mu.Unlock()
 			if !all {
-				t.Errorf("%s alone is logged out", tokens.RefreshToken)
+				t.Errorf("%s was logged out alone, want all", tokens.RefreshToken)
 			}
 			if down {
 				return errServiceDown
@@ -138,7 +138,7 @@ func TestLogoutAllIsRetried(t *testing.T) {
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
 			err := c.M.LogoutAll(ctx)
 			if c.M.Stored() && err != nil {
-				t.Errorf("every session of the user is over here: %v", err)
+				t.Errorf("logout: %v, but all sessions of the user in the store have ended", err)
 			}
 			if !c.M.Stored() && (!errors.Is(err, session.ErrLogoutIncomplete) || !errors.Is(err, auth.ErrUnavailable) || errors.Is(err, session.ErrSessionUnavailable)) {
 				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
@@ -158,8 +158,7 @@ func TestLogoutAllIsRetried(t *testing.T) {
 	})
 }
 
-// The service ends all sessions by an access token that is valid: an expired one
-// is renewed for it.
+// A logout of all sessions needs a valid access token, so an expired one is refreshed.
 func TestLogoutAllRenewsAnExpiredAccessToken(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Strict()
@@ -176,8 +175,8 @@ func TestLogoutAllRenewsAnExpiredAccessToken(t *testing.T) {
 	})
 }
 
-// Where the refresh token is refused, too, nothing is left to end the other
-// sessions with, and nothing is tried again.
+// If the service rejects the refresh token, too, the other sessions cannot be ended.
+// The logout is not retried.
 func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
@@ -195,9 +194,9 @@ func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 	})
 }
 
-// Requests with the cookie of a session that was logged out cause no calls of
-// their own while the service does not revoke its tokens.
-func TestRequestsDoNotDriveRevocations(t *testing.T) {
+// Late requests with the cookie of a session that was logged out cause no calls of the
+// service while the revocation is retried.
+func TestRequestsDoNotCauseRevocations(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		calls := 0
 		s.OnLogout = func(context.Context, auth.Tokens, bool) error {
@@ -220,13 +219,13 @@ func TestRequestsDoNotDriveRevocations(t *testing.T) {
 		s.Mu.Lock()
 		defer s.Mu.Unlock()
 		if calls > 10 {
-			t.Errorf("%d calls in 10 s, want as few as refreshes would make", calls)
+			t.Errorf("%d calls in 10 s, want at most 10", calls)
 		}
 	})
 }
 
-// A revocation asks the gate: while the service limits the rate it is not sent.
-func TestRevocationsHeedTheRateLimit(t *testing.T) {
+// While the service limits the rate, no revocation is sent.
+func TestRevocationsObeyTheRateLimit(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		calls := 0
 		s.OnLogout = func(context.Context, auth.Tokens, bool) error {
@@ -262,8 +261,8 @@ func TestRevocationsHeedTheRateLimit(t *testing.T) {
 	})
 }
 
-// A process that finds a mark with tokens, which another one has left, revokes
-// them.
+// A process that finds a mark with tokens revokes them, if the process that wrote the
+// mark does not.
 func TestAnotherProcessRevokes(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
 		down := true
@@ -300,7 +299,7 @@ func TestAnotherProcessRevokes(t *testing.T) {
 	})
 }
 
-// A coordinator that is full has room for the end of a session.
+// A full coordinator still stores the mark of an ended session.
 func TestFullCoordinator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &testkit.Service{}

@@ -19,12 +19,12 @@ import (
 
 var favorite = session.NewKey[string]("favorite")
 
-// atOnce is how many refreshes of one process are on the wire at one time.
+// atOnce is how many refreshes a process sends at one time.
 const atOnce = 64
 
-// A refresh that waits for its turn keeps its lease: nobody else sends the same
-// refresh token.
-func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
+// While refreshes of one process wait for a slot, another process does not send the
+// same refresh tokens as well.
+func TestWaitingRefreshesAreSentOnce(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
 			time.Sleep(8 * time.Second)
@@ -40,7 +40,7 @@ func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(time.Second) // so that all are the first process's
+			time.Sleep(time.Second) // the first process starts first
 		}
 		wg.Wait()
 		if n := s.Refreshed(); n != len(clients) {
@@ -49,8 +49,8 @@ func TestLeaseIsKeptWhileWaitingForItsTurn(t *testing.T) {
 	})
 }
 
-// Where so many values are written that the lease itself does not get its turn,
-// those that the same process writes renew it, too: it is alive.
+// If other writes keep the lease from being renewed, the writes of values by the same
+// process renew it.
 func TestLeaseIsKeptByOtherWrites(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, st *testkit.StallingStore) {
 		if !a.Stored() {
@@ -67,7 +67,7 @@ func TestLeaseIsKeptByOtherWrites(t *testing.T) {
 		}
 		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
 		c.Login("ada")
-		time.Sleep(testkit.Life - 4*time.Second) // the token is due, and still good
+		time.Sleep(testkit.Life - 4*time.Second) // the token is due and still valid
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			c.At(a).Do(t.Context(), func(ctx context.Context, s *session.Session) {
@@ -94,8 +94,8 @@ func TestLeaseIsKeptByOtherWrites(t *testing.T) {
 	})
 }
 
-// One that has lost its lease while it waited sends nothing.
-func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
+// A process that has lost its lease while its store stalled does not send the token.
+func TestLostLeaseIsNotUsed(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
 		used, release := map[string]int{}, make(chan struct{})
 		slow := true
@@ -113,7 +113,7 @@ func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, c := range clients {
 			if i == atOnce {
-				time.Sleep(time.Second) // the last one finds all places taken
+				time.Sleep(time.Second) // the last one finds no free slot
 			}
 			wg.Go(func() {
 				if v := c.At(a).Get(); !v.SignedIn() {
@@ -127,7 +127,7 @@ func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
 		slow = false
 		s.Mu.Unlock()
 		if v := clients[atOnce].At(b).Get(); !v.SignedIn() {
-			t.Errorf("not signed in where it was taken over: %v", v.Err())
+			t.Errorf("not signed in by the process that took over: %v", v.Err())
 		}
 		close(release)
 		stall.Start()
@@ -143,8 +143,7 @@ func TestLeaseThatWasLostIsNotUsed(t *testing.T) {
 	})
 }
 
-// stalledWrites is a store whose writes stall for a while now and then. Reads
-// go on.
+// stalledWrites is a store whose writes stall until a time. Its reads work.
 type stalledWrites struct {
 	store.Store
 	mu    sync.Mutex
@@ -159,9 +158,9 @@ func (s *stalledWrites) Put(ctx context.Context, rec store.Record, prev uint64) 
 	return s.Store.Put(ctx, rec, prev)
 }
 
-// No refresh token is used twice where the store's writes stall for longer than
-// a lease lasts: the silence of its holder proves nothing then.
-func TestStalledWritesAreNoDeath(t *testing.T) {
+// No refresh token is sent twice if the store's writes stall for longer than the lease.
+// The holder cannot renew its lease then, but it is alive.
+func TestStalledWritesCauseNoTakeOver(t *testing.T) {
 	for _, long := range []time.Duration{time.Second, 3500 * time.Millisecond, 5 * time.Second, 8 * time.Second} {
 		for at := range 16 {
 			synctest.Test(t, func(t *testing.T) {
@@ -216,8 +215,9 @@ func TestStalledWritesAreNoDeath(t *testing.T) {
 	}
 }
 
-// After a holder's death others go on within two leases and a claim.
-func TestTakeOverAfterADeath(t *testing.T) {
+// If the holder of a lease dies, another process takes over within two leases and a
+// claim.
+func TestTakeOverFromADeadProcess(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
 		calls := 0
 		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {

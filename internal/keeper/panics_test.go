@@ -16,8 +16,9 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// A panic in code of the app ends no process and no session.
-func TestPanicsOfTheApp(t *testing.T) {
+// A panic of the auth service ends neither the process nor the session, and its value
+// is in no error.
+func TestAuthServicePanics(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Strict()
 		works := s.OnRefresh
@@ -36,11 +37,12 @@ func TestPanicsOfTheApp(t *testing.T) {
 		panics = false
 		time.Sleep(time.Second)
 		if v := c.Get(); !v.SignedIn() {
-			t.Errorf("the auth service works again: %v", v.Err())
+			t.Errorf("after the panics of the auth service: %v", v.Err())
 		}
 	})
 }
 
+// brittleStore is a store that panics, and that lists a record of another program.
 type brittleStore struct {
 	store.Store
 	panics bool
@@ -58,7 +60,8 @@ func (s *brittleStore) List(ctx context.Context, owner string) ([]store.Record, 
 	return append(recs, store.Record{Key: "short", Owner: owner, Version: 1}), err
 }
 
-func TestPanicsOfHooksAndStores(t *testing.T) {
+// A panic of a hook or a store ends neither the process nor the session.
+func TestHooksAndStoresPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, shared := &testkit.Service{}, &brittleStore{Store: memstore.New()}
 		s.Strict()
@@ -84,9 +87,9 @@ func TestPanicsOfHooksAndStores(t *testing.T) {
 		shared.panics = false
 		time.Sleep(10 * time.Second)
 		if v := c.Get(); !v.SignedIn() {
-			t.Errorf("the store works again: %v", v.Err())
+			t.Errorf("after the panics of the store: %v", v.Err())
 		}
-		// A row that is none of the library's is in the user's list.
+		// The user's list has a record of another program.
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
 			if err := m.LogoutAll(ctx); err != nil {
 				t.Error(err)

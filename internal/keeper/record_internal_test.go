@@ -37,8 +37,8 @@ func testRecord() *Record {
 	}
 }
 
-// There is one encoding of a record, and it is that of one session.
-func TestDecodeRecordRefuses(t *testing.T) {
+// A record has one encoding, which decodes for its own session only.
+func TestDecodeRecordRejects(t *testing.T) {
 	r := testRecord()
 	good := r.encode()
 	got, err := decodeRecord(good, r.ID, r.Key)
@@ -55,7 +55,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		}
 	}
 	for what, b := range map[string][]byte{
-		"a byte more":    append(bytes.Clone(good), 0),
+		"one byte more":  append(bytes.Clone(good), 0),
 		"another format": append([]byte{recordFormat + 1}, good[1:]...),
 		"nothing":        nil,
 	} {
@@ -84,18 +84,18 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		if err != nil {
 			if r != nil {
-				t.Fatal("a record beside an error")
+				t.Fatal("decodeRecord returned a record and an error")
 			}
 			return
 		}
 		if !bytes.Equal(r.encode(), b) {
-			t.Fatal("decoded from what is not its encoding")
+			t.Fatal("decodeRecord accepted another encoding than that of the record")
 		}
 	})
 }
 
-// What EncodeValues does not write is refused.
-func TestDecodeValuesRefuses(t *testing.T) {
+// DecodeValues rejects what EncodeValues does not write.
+func TestDecodeValuesRejects(t *testing.T) {
 	names := func(list ...string) []byte {
 		return func() []byte {
 			var e seal.Encoder
@@ -108,22 +108,22 @@ func TestDecodeValuesRefuses(t *testing.T) {
 		}()
 	}
 	for what, b := range map[string][]byte{
-		"names out of order":     names("b", "a"),
-		"a name twice":           names("a", "a"),
-		"fewer values than said": names("a")[:1],
+		"names out of order":        names("b", "a"),
+		"a name twice":              names("a", "a"),
+		"fewer values than counted": names("a")[:1],
 	} {
 		d := seal.NewDecoder(b)
 		if DecodeValues(d); !d.Bad() {
-			t.Errorf("%s: read", what)
+			t.Errorf("%s: accepted", what)
 		}
 	}
 	var many seal.Encoder
 	many.Uint(MaxValues + 1)
 	if d := seal.NewDecoder(many.B); DecodeValues(d) != nil || !d.Bad() {
-		t.Error("too many values: read")
+		t.Error("too many values: accepted")
 	}
 	d := seal.NewDecoder(names("a", "b"))
 	if v := DecodeValues(d); !d.Done() || len(v) != 2 {
-		t.Errorf("two values in order were not read: %v", v)
+		t.Errorf("two values in order were rejected: %v", v)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit"
 )
 
+// A refresh that returns tokens of another user ends the session and revokes them.
 func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		c.Login("ada")
@@ -23,11 +24,11 @@ func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 			t.Errorf("signed in %v as %q, error %v; want signed out", v.SignedIn(), v.UserID(), v.Err())
 		}
 		if !e.Has(session.EventSessionEnded, "refresh_other_user") {
-			t.Error("no event for it")
+			t.Error("no event session_ended with the reason refresh_other_user")
 		}
 		synctest.Wait()
 		if single, _, _ := s.Revoked(); !slices.Equal(single, []string{"rt-2"}) {
-			t.Errorf("given back: %v; want the other user's token", single)
+			t.Errorf("revoked: %v; want the other user's token", single)
 		}
 		if len(c.Jar) != 0 {
 			t.Errorf("%d cookies left", len(c.Jar))
@@ -35,7 +36,8 @@ func TestRefreshForAnotherUserEndsTheSession(t *testing.T) {
 	})
 }
 
-func TestServiceThatDoesNotRotateKeepsTheRefreshToken(t *testing.T) {
+// If the service returns no new refresh token, the old one stays valid.
+func TestRefreshTokenStaysWithoutRotation(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
 		s.OnRefresh = func(_ context.Context, rt string) (auth.Tokens, error) {
@@ -58,7 +60,9 @@ func TestServiceThatDoesNotRotateKeepsTheRefreshToken(t *testing.T) {
 	})
 }
 
-func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
+// If the token is due and still valid, the request that starts the refresh waits a
+// second. The others do not wait.
+func TestOneRequestWaitsWhileTheTokenIsValid(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
 		release := make(chan struct{})
@@ -73,11 +77,11 @@ func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
 			return time.Since(start), signedIn
 		}
 		if d, ok := waits(); !ok || d != time.Second {
-			t.Errorf("the first waited %v, signed in %v; want a second", d, ok)
+			t.Errorf("the first request waited %v, signed in %v; want a second", d, ok)
 		}
 		for range 3 {
 			if d, ok := waits(); !ok || d != 0 {
-				t.Errorf("one more waited %v, signed in %v; want none", d, ok)
+				t.Errorf("another request waited %v, signed in %v; want no wait", d, ok)
 			}
 		}
 		close(release)
@@ -88,7 +92,9 @@ func TestWithinTheWindowOneWaitsAndTheOthersGoOn(t *testing.T) {
 	})
 }
 
-func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
+// If the response of the service is lost, the refresh token is sent once more. A refusal
+// then ends the session.
+func TestLostResponseIsRetriedOnce(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		c.Login("ada")
 		lost := &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
@@ -106,17 +112,16 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 			t.Fatalf("error %v; want unavailable, with a pause", v.Err())
 		}
 		if c.Get(); s.Refreshed() != 1 {
-			t.Error("tried again without a pause")
+			t.Error("retried without a pause")
 		}
 		time.Sleep(unavailable.RetryAfter)
 		start := time.Now()
 		if v := c.Get(); v.SignedIn() || v.Err() != nil {
 			t.Errorf("signed in %v, error %v; want signed out", v.SignedIn(), v.Err())
 		}
-		// The first attempt was this process's own: there is no other process
-		// whose write could still come.
+		// Both attempts were this process's own. No other process can write tokens.
 		if waited := time.Since(start); waited != 0 {
-			t.Errorf("refused after %v; want at once", waited)
+			t.Errorf("the session ended after %v; want at once", waited)
 		}
 		if !e.Has(session.EventSessionEnded, "refresh_outcome_unknown") || s.Refreshed() != 2 {
 			t.Errorf("%d refreshes, events %v", s.Refreshed(), e.All())
@@ -124,7 +129,9 @@ func TestLostAnswerIsTriedOnceMoreAndThenEndsTheSession(t *testing.T) {
 	})
 }
 
-func TestRefreshesOnTheWireAreBounded(t *testing.T) {
+// A process sends a limited number of refreshes at one time. Requests whose refresh does
+// not get a slot in time fail and can be retried.
+func TestConcurrentRefreshesAreLimited(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		var now, most int
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
@@ -146,7 +153,7 @@ func TestRefreshesOnTheWireAreBounded(t *testing.T) {
 		}
 		time.Sleep(2 * testkit.Life)
 		var wg sync.WaitGroup
-		var served, told int
+		var served, failed int
 		for _, one := range clients {
 			wg.Go(func() {
 				v := one.Get()
@@ -155,13 +162,13 @@ func TestRefreshesOnTheWireAreBounded(t *testing.T) {
 				if v.SignedIn() {
 					served++
 				} else if errors.Is(v.Err(), session.ErrSessionUnavailable) {
-					told++
+					failed++
 				}
 			})
 		}
 		wg.Wait()
-		if most != 64 || served < 128 || served+told != len(clients) {
-			t.Errorf("%d on the wire at once, %d served, %d told to come back; want 64 at once", most, served, told)
+		if most != 64 || served < 128 || served+failed != len(clients) {
+			t.Errorf("%d refreshes at one time, %d requests served, %d failed; want 64 at one time", most, served, failed)
 		}
 		time.Sleep(time.Minute)
 		for _, one := range clients {
@@ -172,7 +179,8 @@ func TestRefreshesOnTheWireAreBounded(t *testing.T) {
 	})
 }
 
-func TestAfterARateLimitOneProbes(t *testing.T) {
+// After a rate limit one refresh is sent first, and the others after its response.
+func TestOneProbeAfterARateLimit(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		limited := true
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
@@ -213,11 +221,11 @@ func TestAfterARateLimitOneProbes(t *testing.T) {
 		}
 		time.Sleep(5*time.Minute - time.Second)
 		if all(); s.Refreshed() != 1 {
-			t.Fatalf("%d refreshes before the limit's end, want 1", s.Refreshed())
+			t.Fatalf("%d refreshes before the limit resets, want 1", s.Refreshed())
 		}
 		time.Sleep(time.Second)
 		if all(); s.Refreshed() != 2 {
-			t.Fatalf("%d refreshes after the limit's end, want one probe", s.Refreshed())
+			t.Fatalf("%d refreshes after the limit has reset, want 2 with one probe", s.Refreshed())
 		}
 		limited = false
 		time.Sleep(5*time.Minute + time.Second)
@@ -231,7 +239,8 @@ func TestAfterARateLimitOneProbes(t *testing.T) {
 	})
 }
 
-func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
+// A logout waits for a refresh that is under way and revokes its tokens.
+func TestLogoutRevokesTheTokensOfALateRefresh(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
@@ -250,7 +259,7 @@ func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		// The logout does not wait for the refresh to know whose session it is.
+		// The session is known without the refresh, so only the revocation waits for it.
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
 			start := time.Now()
 			if err := c.M.LogoutAll(ctx); err != nil {
@@ -262,17 +271,17 @@ func TestLogoutTakesTheTokensOfALateRefresh(t *testing.T) {
 		})
 		wg.Wait()
 		if single, all, _ := s.Revoked(); !slices.Equal(all, []string{"rt-2"}) || len(single) != 0 {
-			t.Errorf("given back: all of %v, and %v; want all by the newest, rt-2", all, single)
+			t.Errorf("revoked: all by %v, and %v alone; want all by the newest, rt-2", all, single)
 		}
 	})
 }
 
-// A session that another one of its user has ended is not in the store any
-// more, and a late answer does not bring it back.
-func TestNoLateWriteRevives(t *testing.T) {
+// If another session of the user has ended this one, a late write of a value does not
+// revive it.
+func TestNoLateWriteRevivesASession(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		if !c.M.Stored() {
-			return // nothing to write; the mark is in the coordinator
+			return // values of a cookie session are not written to a store
 		}
 		c.Login("ada")
 		other := &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
@@ -294,6 +303,7 @@ func TestNoLateWriteRevives(t *testing.T) {
 	})
 }
 
+// Shutdown waits for a refresh whose client has disconnected.
 func TestShutdownWaitsForARefresh(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
@@ -304,7 +314,7 @@ func TestShutdownWaitsForARefresh(t *testing.T) {
 		time.Sleep(2 * testkit.Life)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		c.Do(ctx, nil) // the client leaves; the refresh goes on
+		c.Do(ctx, nil) // the client disconnects; the refresh continues
 		start := time.Now()
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -321,22 +331,22 @@ func TestShutdownWaitsForARefresh(t *testing.T) {
 	})
 }
 
-func TestWhoAsksNothingWaitsForNothing(t *testing.T) {
+// A handler that does not use the session, and a logout, cause no refresh.
+func TestRefreshOnlyIfTheUserIsNeeded(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
 		time.Sleep(2 * testkit.Life)
 		c.Do(t.Context(), func(context.Context, *session.Session) {})
 		if s.Refreshed() != 0 {
-			t.Error("a handler that asked nothing had the tokens renewed")
+			t.Error("a handler that does not use the session caused a refresh")
 		}
-		// Nor does a logout renew what it is about to give back.
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
 			if err := c.M.Logout(ctx); err != nil {
 				t.Error(err)
 			}
 		})
 		if single, _, n := s.Revoked(); n != 0 || len(single) != 1 || len(c.Jar) != 0 {
-			t.Errorf("%d refreshes, given back %v, %d cookies left", n, single, len(c.Jar))
+			t.Errorf("%d refreshes, revoked %v, %d cookies left", n, single, len(c.Jar))
 		}
 	})
 }

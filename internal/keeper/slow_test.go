@@ -16,9 +16,9 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Clocks a few minutes apart end nothing: a late request is served by what was
-// renewed, although the record was acknowledged by a clock that is behind.
-func TestClocksApart(t *testing.T) {
+// Clocks that differ by a few minutes end no session. A late request is served, although
+// the record expires by a clock that is ahead.
+func TestClocksDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &testkit.Service{Life: time.Hour}
 		s.Strict()
@@ -34,7 +34,7 @@ func TestClocksApart(t *testing.T) {
 		old := c.Copy()
 		time.Sleep(time.Hour)
 		c.Get()
-		c.Get() // shows the newest generation
+		c.Get() // sends the newest generation
 		if v := old.Get(); !v.SignedIn() || s.Refreshed() != 1 {
 			t.Errorf("a late request: signed in %v, %v, after %d refreshes", v.SignedIn(), v.Err(), s.Refreshed())
 		}
@@ -44,9 +44,8 @@ func TestClocksApart(t *testing.T) {
 	})
 }
 
-// An outage of the store or the coordinator ends no session of a user who is
-// there all the time.
-func TestOutageIsNotIdleness(t *testing.T) {
+// An outage of the store or the coordinator ends no session that is in use.
+func TestOutageDoesNotCountAsIdle(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,7 +74,7 @@ func TestOutageIsNotIdleness(t *testing.T) {
 					}
 					time.Sleep(time.Minute)
 					if stored && time.Now().Minute() >= 20 {
-						break // the bound is IdleTimeout
+						break // no more than IdleTimeout is not counted
 					}
 				}
 				shared.Down.Store(false)
@@ -85,7 +84,7 @@ func TestOutageIsNotIdleness(t *testing.T) {
 				}
 				time.Sleep(11 * time.Minute)
 				if v := c.Get(); v.SignedIn() {
-					t.Error("the idle timeout does not end the session any more")
+					t.Error("the idle timeout has not ended the session")
 				}
 				if err := m.Shutdown(t.Context()); err != nil {
 					t.Error(err)
@@ -95,14 +94,13 @@ func TestOutageIsNotIdleness(t *testing.T) {
 	}
 }
 
-// A service that is slower than requests wait for it loses no session: the
-// refresh is heard all the same.
-func TestSlowServiceIsHeard(t *testing.T) {
+// If a service responds later than requests wait, its response is still used.
+func TestLateResponseIsUsed(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Strict()
-		answer := s.OnRefresh
+		respond := s.OnRefresh
 		s.OnRefresh = func(ctx context.Context, rt string) (auth.Tokens, error) {
-			tokens, err := answer(ctx, rt) // carried out, whoever listens
+			tokens, err := respond(ctx, rt) // rotates the token at once
 			select {
 			case <-time.After(25 * time.Second):
 				return tokens, err
@@ -124,9 +122,8 @@ func TestSlowServiceIsHeard(t *testing.T) {
 	})
 }
 
-// A service that hangs for good does not hold a session back for longer than
-// three times AuthTimeout.
-func TestHangingServiceIsGivenUp(t *testing.T) {
+// A refresh that hangs delays the next one for no longer than three times AuthTimeout.
+func TestHangingRefreshTimesOut(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
 			if s.Refreshed() > 1 {
@@ -158,8 +155,8 @@ func (s *countingStore) Put(ctx context.Context, rec store.Record, prev uint64) 
 	return s.Store.Put(ctx, rec, prev)
 }
 
-// Sessions that wait for a hanging service cost the store nothing: they take no
-// lease before it is their turn.
+// Sessions that wait for a slot do not write to the store. They take the lease when
+// they have the slot.
 func TestWaitingSessionsDoNotWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &testkit.Service{}
@@ -181,7 +178,7 @@ func TestWaitingSessionsDoNotWrite(t *testing.T) {
 		}
 		time.Sleep(9*time.Second + time.Second/2)
 		if n, most := shared.puts.Load()-before, int64(atOnce*(1+10)); n > most {
-			t.Errorf("%d writes in 9 s, want at most the %d of those whose turn it is", n, most)
+			t.Errorf("%d writes in 9 s, want at most %d, those of the sessions with a slot", n, most)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
