@@ -23,10 +23,10 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// The simulation runs real Managers, as so many processes, over one store and
-// one auth service, with one browser in front of them, in the virtual time of
-// testing/synctest. Everything that can be late, lost, wrong or dead is so at
-// random; what must hold all the same is checked. A failure names the seed:
+// The simulation runs two or three real Managers, each as a process, with one store,
+// one auth service and one browser, in the virtual time of testing/synctest. It injects
+// random faults: delays, losses, crashes, wrong clocks. It checks that the promises of
+// docs/protocol.md hold. A failure names the seed, which repeats it:
 //
 //	go test -run TestSimulation -sim.seed 1234 ./internal/keeper
 
@@ -35,6 +35,7 @@ var (
 	simSeeds = flag.Int("sim.seeds", 0, "number of seeds of the simulation for each kind of trouble (or SIM_SEEDS)")
 )
 
+// simCount returns the number of seeds for each kind of trouble.
 func simCount() int {
 	n, _ := strconv.Atoi(os.Getenv("SIM_SEEDS"))
 	switch {
@@ -46,53 +47,53 @@ func simCount() int {
 	return scale.Of(8, 50, 2000)
 }
 
-// trouble is a kind of world.
+// trouble says which faults a world has.
 type trouble struct {
 	name string
 
-	skew      time.Duration // by which the clocks of the processes and the store may differ
-	offset    bool          // the service's clock is an hour off
-	slow      time.Duration // the service takes up to so long
-	laggard   time.Duration // every call of the store takes up to so long
-	stall     bool          // writes to the store stall for up to 8 s, and reads go on
-	panics    float64       // calls of hooks, the store and the service that panic
-	copies    bool          // others use copies of the browser's cookies, and the coordinator forgets
-	storeLoss float64
-	ackLoss   bool          // of the store's answers only those to a put that was carried out are lost
-	storeDown time.Duration // an outage of the store about the time of a refresh
-	storeHang bool          // in which calls hang instead of failing at once
-	refuseRT  float64       // answers that renew nothing: 5xx, 429, not sent
-	half      float64       // answers with a new refresh token and no usable access token
-	lost      float64       // renewed, and the answer lost
+	skew      time.Duration // the clocks of the processes and the store differ by up to this
+	offset    bool          // the service's clock is wrong by an hour
+	slow      time.Duration // the service takes up to this long
+	laggard   time.Duration // every call of the store takes up to this long
+	stall     bool          // writes to the store stall for up to 8 s, and reads work
+	panics    float64       // the share of calls of hooks, store and service that panic
+	copies    bool          // copies of the browser's cookies are used, and the coordinator loses records
+	storeLoss float64       // the share of lost calls and responses of the store
+	ackLoss   bool          // only responses to puts that were carried out are lost
+	storeDown time.Duration // the store has an outage about the time of a refresh
+	storeHang bool          // calls hang during the outage instead of failing at once
+	refuseRT  float64       // the share of refreshes that fail: 5xx, 429, not sent
+	half      float64       // the share of responses without a usable access token
+	lost      float64       // the share of lost responses of the service
 	crash     bool          // one process dies
-	pause     bool          // one process stands still for longer than a lease
-	lax       bool          // the service forgives a second use,
-	twice     bool          // and may even serve it
-	logout    bool
-	hang      float64 // answers that never reach the browser
-	leave     float64 // clients that hang up
+	pause     bool          // one process is paused for longer than a lease
+	lax       bool          // a second use of a refresh token ends no session at the service
+	twice     bool          // the service may even accept it
+	logout    bool          // the user signs out at the end
+	hang      float64       // the share of responses that do not reach the browser
+	leave     float64       // the share of clients that disconnect
 }
 
 var troubles = []trouble{
 	{name: "calm", skew: 5 * time.Second, hang: 0.1, leave: 0.2},
 	{name: "slow service", slow: 8 * time.Second, skew: 5 * time.Second, leave: 0.2},
-	{name: "service clock off", offset: true},
-	{name: "store loses answers", storeLoss: 0.1, skew: 5 * time.Second},
+	{name: "service clock wrong", offset: true},
+	{name: "store loses responses", storeLoss: 0.1, skew: 5 * time.Second},
 	{name: "store loses acknowledgements", storeLoss: 0.15, ackLoss: true},
 	{name: "store outage", storeDown: 6 * time.Second, skew: 5 * time.Second},
 	{name: "store hangs", storeDown: 4 * time.Second, storeHang: true, slow: 8 * time.Second},
 	{name: "service fails", refuseRT: 0.5, skew: 5 * time.Second},
-	{name: "half answers", half: 0.4},
-	{name: "lost answers", lost: 0.3},
+	{name: "half responses", half: 0.4},
+	{name: "lost refresh responses", lost: 0.3},
 	{name: "crash", crash: true, slow: 8 * time.Second},
 	{name: "pause", pause: true, lax: true},
-	{name: "pause, service serves twice", pause: true, lax: true, twice: true},
+	{name: "pause, service accepts twice", pause: true, lax: true, twice: true},
 	{name: "logout", logout: true, hang: 0.1, leave: 0.2},
 	{name: "logout, slow service", logout: true, slow: 8 * time.Second},
-	{name: "logout, store loses answers", logout: true, storeLoss: 0.1},
-	{name: "responses are lost", hang: 0.5},
-	{name: "service carries out late", slow: 25 * time.Second},
-	{name: "clocks apart", skew: 2 * time.Minute},
+	{name: "logout, store loses responses", logout: true, storeLoss: 0.1},
+	{name: "browser misses responses", hang: 0.5},
+	{name: "service responds late", slow: 25 * time.Second},
+	{name: "clocks differ", skew: 2 * time.Minute},
 	{name: "writes stall", stall: true, slow: 8 * time.Second},
 	{name: "all processes are slow", laggard: 900 * time.Millisecond, slow: 8 * time.Second},
 	{name: "panics", panics: 0.1},
@@ -126,7 +127,7 @@ func TestSimulation(t *testing.T) {
 					})
 				}
 				if *simSeed < 0 && total.refreshes == 0 {
-					t.Error("no session was ever refreshed: the simulation shows nothing")
+					t.Error("no session was refreshed, so the simulation proves nothing")
 				}
 				t.Logf("%d seeds: %+v", last-first, total)
 			})
@@ -134,6 +135,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// simStats counts what has happened in a world.
 type simStats struct{ requests, refreshes, uses, secondUses, unavailable, lost int }
 
 func (s *simStats) add(o simStats) {
@@ -145,33 +147,34 @@ func (s *simStats) add(o simStats) {
 	s.lost += o.lost
 }
 
+// simWorld is one run of the simulation.
 type simWorld struct {
 	t      *testing.T
 	tr     trouble
 	stored bool
 	start  time.Time
-	over   chan struct{} // releases what dead processes wait for
+	over   chan struct{} // closed at the end, when dead processes may return
 
 	mu       sync.Mutex
 	rnd      *rand.Rand
-	calm     bool // no more trouble: the end is near
+	calm     bool // no faults any more: the world is about to be checked
 	problems []string
 	log      []string
 	stats    simStats
 
 	store     *memstore.Store
 	downFrom  time.Time
-	stallAt   time.Time // when writes begin to stall,
-	stalled   time.Time // and until when
+	stallAt   time.Time // when writes begin to stall
+	stalled   time.Time // when they continue
 	keys      []session.SecretKey
 	service   simService
 	procs     []*simProc
 	browser   map[string]string
-	values    []string            // acknowledged
-	excused   bool                // something happened that may cost the session
+	values    []string            // names of values whose write has succeeded
+	excused   bool                // a fault has happened that may end the session
 	copies    []map[string]string // of the browser's cookies
 	loggedOut time.Time
-	bySystem  bool // the session is over at the service for a counted second use
+	bySystem  bool // the service has ended the session after a second use
 }
 
 func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
@@ -192,7 +195,7 @@ func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
 	return w
 }
 
-// clock returns a clock that may be off by as much as those of this world are.
+// clock returns a clock that is wrong by up to the skew of this world.
 func (w *simWorld) clock() func() time.Time {
 	var off time.Duration
 	if w.tr.skew > 0 {
@@ -231,42 +234,43 @@ func (w *simWorld) pick(n int) int {
 	return w.rnd.IntN(n)
 }
 
-// request sends the browser's cookies to a process and returns what came of
-// it. The answer's cookies reach the browser after a while, or never.
-type simAnswer struct {
+// simResult is the outcome of a request.
+type simResult struct {
 	signedIn bool
 	err      error // of the session
-	failed   error // of what the handler did, or the commit
-	gone     bool  // the process died, or the client left
+	failed   error // of the handler, or of the commit
+	gone     bool  // the process has died, or the client has disconnected
 	sentAt   time.Time
 }
 
-func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
+// request sends the browser's cookies to a process. The cookies of the response reach
+// the browser after a while, or never.
+func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *session.Manager) error) simResult {
 	return w.requestOf(w.browser, p, handler)
 }
 
-func (w *simWorld) requestOf(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
-	answered := make(chan simAnswer, 1)
-	go func() { answered <- w.serve(jar, p, handler) }()
+func (w *simWorld) requestOf(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simResult {
+	served := make(chan simResult, 1)
+	go func() { served <- w.serve(jar, p, handler) }()
 	patience := time.NewTimer(time.Minute)
 	defer patience.Stop()
 	select {
-	case a := <-answered:
+	case a := <-served:
 		return a
 	case <-patience.C:
 		if !p.isDead() {
-			w.problem("%s: a request was not answered in a minute", p.name)
+			w.problem("%s: a request had no response within a minute", p.name)
 			if *simSeed >= 0 {
 				buf := make([]byte, 1<<16)
 				println(string(buf[:runtime.Stack(buf, true)]))
 			}
 		}
-		return simAnswer{gone: true}
+		return simResult{gone: true}
 	}
 }
 
-func (w *simWorld) serve(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simAnswer {
-	a := simAnswer{sentAt: time.Now()}
+func (w *simWorld) serve(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simResult {
+	a := simResult{sentAt: time.Now()}
 	time.Sleep(w.upTo(50 * time.Millisecond))
 	r := httptest.NewRequest("GET", "/", nil)
 	w.mu.Lock()
@@ -318,14 +322,14 @@ func (w *simWorld) deliver(jar map[string]string, h http.Header) {
 	}
 }
 
-// checkToken: what a request is served with is good at the service.
+// checkToken checks that the access token of a request is valid at the service.
 func (w *simWorld) checkToken(p *simProc, token string) {
 	s := &w.service
 	s.mu.Lock()
 	until := s.access[token]
 	s.mu.Unlock()
-	// A token's life is counted from its receipt, some time after its issue, and
-	// the processes' clocks differ.
+	// A token's life counts from its receipt, some time after its issue, and the
+	// clocks of the processes differ.
 	slack := 9*time.Second + w.tr.skew + w.tr.slow
 	if w.tr.pause {
 		slack += 12 * time.Second
@@ -348,7 +352,7 @@ func (w *simWorld) run() {
 	for i := range rounds {
 		time.Sleep(w.upTo(2 * w.service.life))
 		if w.pick(4) == 0 {
-			time.Sleep(10 * time.Minute) // longer than records are kept that a browser has shown
+			time.Sleep(10 * time.Minute) // longer than Grace: the coordinator removes records
 		}
 		if w.tr.copies {
 			w.useCopies()
@@ -359,12 +363,12 @@ func (w *simWorld) run() {
 		w.checkCopies()
 		return
 	}
-	time.Sleep(30 * time.Second) // flights, pauses and leases are over
+	time.Sleep(30 * time.Second) // flights, pauses and leases end
 	w.mu.Lock()
 	w.calm = true
 	w.mu.Unlock()
 	time.Sleep(time.Duration(w.pick(2)) * 2 * w.service.life)
-	// What is renewed while one round is served reaches the browser with the next.
+	// Tokens that are refreshed in one round reach the browser in the next.
 	for before := -1; before != w.refreshes(); {
 		before = w.refreshes()
 		w.finish()
@@ -376,7 +380,7 @@ func (w *simWorld) run() {
 
 func (w *simWorld) shutdown() {
 	close(w.over)
-	time.Sleep(time.Minute) // the dead go, too
+	time.Sleep(time.Minute) // dead processes return, too
 	for _, p := range w.procs {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := p.m.Shutdown(ctx); err != nil {
@@ -388,8 +392,8 @@ func (w *simWorld) shutdown() {
 	}
 }
 
-// useCopies copies the browser's cookies, and has an older copy used. Then the
-// coordinator may forget what the browser has shown.
+// useCopies copies the browser's cookies and uses older copies. Then it waits, so that
+// the coordinator may remove the record.
 func (w *simWorld) useCopies() {
 	w.mu.Lock()
 	w.copies = append(w.copies, maps.Clone(w.browser))
@@ -404,8 +408,8 @@ func (w *simWorld) useCopies() {
 	time.Sleep(time.Duration(w.pick(3)) * 5 * time.Minute)
 }
 
-// checkCopies makes sure that no copy of the cookies is of use after the
-// session's end, however old or new it is, and however much later it is used.
+// checkCopies checks that no copy of the cookies is accepted after the end of the
+// session, of any age and at any time.
 func (w *simWorld) checkCopies() {
 	w.mu.Lock()
 	w.calm = true
@@ -420,17 +424,17 @@ func (w *simWorld) checkCopies() {
 	for _, later := range []time.Duration{0, 2 * time.Minute, 10 * time.Minute, 5 * time.Hour} {
 		time.Sleep(later)
 		for i, jar := range jars {
-			// A jar that has lost its cookies is used as it was.
+			// A response may delete cookies. The copy must stay as it is.
 			a := w.requestOf(maps.Clone(jar), w.procs[w.pick(len(w.procs))], nil)
 			if (out || refused) && a.signedIn {
-				w.problem("copy %d of the cookies is of use %v after the end", i, later)
+				w.problem("copy %d of the cookies is accepted %v after the end", i, later)
 			}
 		}
 	}
 	w.shutdown()
 }
 
-// round is a handful of requests that arrive within two seconds.
+// round sends a few requests within two seconds.
 func (w *simWorld) round(trouble, last bool) {
 	var wg sync.WaitGroup
 	if trouble && w.tr.storeDown > 0 {
@@ -454,6 +458,7 @@ func (w *simWorld) round(trouble, last bool) {
 	wg.Wait()
 }
 
+// strike kills or pauses a process.
 func (w *simWorld) strike() {
 	time.Sleep(w.upTo(2 * time.Second))
 	p := w.procs[w.pick(len(w.procs))]
@@ -462,7 +467,7 @@ func (w *simWorld) strike() {
 	if w.tr.crash {
 		p.dead = true
 		if time.Since(p.refreshed) < 10*time.Second {
-			w.excuse() // it may have died with the new tokens in its hands
+			w.excuse() // its new tokens may have been lost
 		}
 	} else {
 		p.frozen = time.Now().Add(long)
@@ -471,7 +476,7 @@ func (w *simWorld) strike() {
 	w.logf("%s: struck", p.name)
 }
 
-// visit is one page, on which a value may be written.
+// visit requests one page, which may write a value.
 func (w *simWorld) visit(value string) {
 	p := w.procs[w.pick(len(w.procs))]
 	w.mu.Lock()
@@ -499,25 +504,26 @@ func (w *simWorld) visit(value string) {
 	w.log = append(w.log, fmt.Sprintf("%8.3f %s: signed in %v, %v, %v", time.Since(w.start).Seconds(), p.name, a.signedIn, a.err, a.failed))
 	switch {
 	case !before.IsZero() && a.signedIn:
-		w.problems = append(w.problems, p.name+": signed in after the logout was answered")
+		w.problems = append(w.problems, p.name+": signed in after the response to the logout")
 	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused:
 		w.problems = append(w.problems, p.name+": signed out without a cause")
 	case a.err != nil && !w.mayFail():
-		w.problems = append(w.problems, p.name+": no answer without a cause: "+a.err.Error())
+		w.problems = append(w.problems, p.name+": unavailable without a cause: "+a.err.Error())
 	case a.failed != nil && write && a.signedIn && !w.tr.logout && w.tr.ackLoss:
-		w.problems = append(w.problems, p.name+": a write that was carried out was answered as failed: "+a.failed.Error())
+		w.problems = append(w.problems, p.name+": a write that was carried out was reported as failed: "+a.failed.Error())
 	}
 	if took := time.Since(a.sentAt); took > 50*time.Second {
 		w.problems = append(w.problems, fmt.Sprintf("%s: a request took %v", p.name, took))
 	}
 }
 
-// mayFail: in this world an answer of 503 can be right.
+// mayFail reports whether a request may be unavailable in this world.
 func (w *simWorld) mayFail() bool {
 	t := w.tr
 	return t.slow > 8*time.Second || t.skew > 5*time.Second || t.stall || t.laggard > 0 || t.panics > 0 || t.copies || t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout
 }
 
+// logoutNow signs the user out.
 func (w *simWorld) logoutNow() {
 	for try := 0; ; try++ {
 		a := w.request(w.procs[w.pick(len(w.procs))], func(ctx context.Context, m *session.Manager) error { return m.Logout(ctx) })
@@ -529,20 +535,20 @@ func (w *simWorld) logoutNow() {
 			return
 		}
 		if try > 50 {
-			w.problem("logout never succeeds: %v", a.failed)
+			w.problem("the logout does not succeed: %v", a.failed)
 			return
 		}
 		time.Sleep(w.upTo(100 * time.Millisecond))
 	}
 }
 
-// finish visits every process that lives, until the world has settled.
+// finish sends a request to every live process and checks the result.
 func (w *simWorld) finish() {
 	for i, p := range w.procs {
 		if p.isDead() {
 			continue
 		}
-		var a simAnswer
+		var a simResult
 		for try := 0; ; try++ {
 			if a = w.request(p, nil); a.err == nil || try > 100 {
 				break
@@ -569,6 +575,7 @@ func (w *simWorld) finish() {
 	}
 }
 
+// checkValues checks that no value is lost whose write has succeeded.
 func (w *simWorld) checkValues(p *simProc) {
 	var have []string
 	for try := 0; try < 10; try++ {
@@ -583,7 +590,7 @@ func (w *simWorld) checkValues(p *simProc) {
 	}
 	for _, v := range w.values {
 		if !slices.Contains(have, v) {
-			w.problem("the value %s was acknowledged and is lost", v)
+			w.problem("the write of the value %s has succeeded, and the value is lost", v)
 		}
 	}
 }
@@ -594,7 +601,7 @@ func (w *simWorld) refreshes() int {
 	return w.stats.refreshes
 }
 
-// checkEnd compares what the service and the browser hold at the end.
+// checkEnd checks the tokens at the service, and that the browser has the newest cookie.
 func (w *simWorld) checkEnd() {
 	time.Sleep(30 * time.Second)
 	s := &w.service
@@ -612,14 +619,14 @@ func (w *simWorld) checkEnd() {
 	switch {
 	case excused:
 	case out && live > 0:
-		w.problem("%d refresh tokens are alive after the logout", live)
+		w.problem("%d refresh tokens are valid after the logout", live)
 	case !out && live != 1:
-		w.problem("%d refresh tokens are alive", live)
+		w.problem("%d refresh tokens are valid, want 1", live)
 	}
 	if w.stored || out || excused {
 		return
 	}
-	// The browser's cookies must do without what the coordinator knew.
+	// A new coordinator has no records, so the browser's cookies must be enough.
 	w.store = memstore.New()
 	p := w.newProc(9)
 	w.procs = append(w.procs, p)
@@ -629,6 +636,6 @@ func (w *simWorld) checkEnd() {
 		a = w.request(p, nil)
 	}
 	if !a.signedIn {
-		w.problem("the browser was not given the newest cookie: %v", a.err)
+		w.problem("the browser does not have the newest cookie: %v", a.err)
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// The parts of the simulation's world: processes, their store and the auth
-// service, each of which can fail as the trouble says.
+// This file has the parts of the simulation's world: processes, their store and the
+// auth service. Each can fail as the trouble says.
 
-// simProc is a process: what it asks of store and service passes through it.
+// simProc is a process. Its calls of the store and the service pass through step.
 type simProc struct {
 	w    *simWorld
 	name string
@@ -25,8 +25,8 @@ type simProc struct {
 
 	mu        sync.Mutex
 	dead      bool
-	frozen    time.Time // until when it stands still
-	refreshed time.Time // when it last asked the service for new tokens
+	frozen    time.Time // when it continues after a pause
+	refreshed time.Time // when it last sent a refresh
 }
 
 func (w *simWorld) newProc(i int) *simProc {
@@ -49,7 +49,8 @@ func (w *simWorld) newProc(i int) *simProc {
 
 var errDead = errors.New("process is dead")
 
-// step is where a process can be found dead or frozen.
+// step blocks while the process is paused. If the process is dead, step returns
+// errDead at the end of the world.
 func (p *simProc) step() error {
 	for {
 		p.mu.Lock()
@@ -73,15 +74,15 @@ func (p *simProc) isDead() bool {
 	return p.dead
 }
 
-// mayPanic is in code of the app.
+// mayPanic panics now and then. It stands for code of the app.
 func (w *simWorld) mayPanic() {
 	if w.chance(w.tr.panics) {
 		panic("a mistake in the app")
 	}
 }
 
-// stallFor is how long a write that begins now stalls. Stalls come one after
-// the other, with pauses between, and are the same for all processes.
+// stallFor returns how long a write that begins now stalls. Stalls alternate with
+// pauses, at the same times for all processes.
 func (w *simWorld) stallFor() time.Duration {
 	most := 200 * time.Millisecond // hardly time for one write
 	if w.pick(2) == 0 {
@@ -101,12 +102,12 @@ func (w *simWorld) stallFor() time.Duration {
 	return w.stalled.Sub(now) + queued
 }
 
-// simStore is the shared store as one process reaches it.
+// simStore is the shared store of one process.
 type simStore struct{ p *simProc }
 
-var errStoreDown = errors.New("store does not answer")
+var errStoreDown = errors.New("store does not respond")
 
-// call carries do out, unless the way there or back fails.
+// call calls do, unless the call is lost. The response may be lost, too.
 func (s simStore) call(ctx context.Context, put bool, do func() error) error {
 	w := s.p.w
 	if err := s.p.step(); err != nil {
@@ -169,17 +170,18 @@ type simService struct {
 
 	mu      sync.Mutex
 	tokens  map[string]*simToken
-	access  map[string]time.Time // until when an access token is good, in true time
-	limited time.Time            // until when every request is a 429
+	access  map[string]time.Time // when an access token expires, in true time
+	limited time.Time            // when the rate limit resets
 }
 
+// simToken is a refresh token.
 type simToken struct {
 	live      bool
-	givenBack bool
+	revoked   bool
 	uses      int
-	open      int       // uses whose answer has not reached its process
-	failedAt  time.Time // the last time it was not renewed,
-	retryFrom time.Time // and from when it may be tried again
+	open      int       // uses whose response has not reached the process
+	failedAt  time.Time // the last failed refresh
+	retryFrom time.Time // when the next refresh may be sent
 }
 
 func (s *simService) issue() auth.Tokens {
@@ -199,7 +201,7 @@ func (s *simService) issue() auth.Tokens {
 	return t
 }
 
-// refresh is one use of a refresh token, when it arrives at the service.
+// refresh handles a refresh that has reached the service.
 func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,28 +209,28 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	tok := s.tokens[rt]
 	now := time.Now()
 	if now.Before(tok.retryFrom) {
-		w.problem("%s: a refresh was tried again %v too early", name, tok.retryFrom.Sub(now))
+		w.problem("%s: a refresh was retried %v too early", name, tok.retryFrom.Sub(now))
 	}
 	if now.Before(s.limited) {
-		w.problem("%s: a refresh was sent %v before the rate limit's end", name, s.limited.Sub(now))
+		w.problem("%s: a refresh was sent %v before the rate limit resets", name, s.limited.Sub(now))
 	}
 	if w.chance(w.tr.refuseRT) {
 		tok.failedAt = now
-		// The answer has to travel back; the shortest pause is 0.75 of 250 ms.
+		// The shortest pause is 75 percent of 250 ms, counted from the response.
 		tok.retryFrom = now.Add(180 * time.Millisecond)
 		e := &auth.Error{Op: "refresh", StatusCode: 503, Err: auth.ErrUnavailable}
 		switch w.pick(4) {
 		case 0:
 			e.StatusCode, e.RetryAfter = 429, 20*time.Second
 			e.Err = errors.Join(auth.ErrRateLimited, auth.ErrUnavailable)
-			// The limit is learnt by each process for itself.
+			// Each process has to learn about the rate limit itself.
 			tok.retryFrom = now.Add(19 * time.Second)
 		case 1:
 			e.RetryAfter = 15 * time.Second
 			tok.retryFrom = now.Add(14 * time.Second)
 		}
-		// A pause is kept in the record by the clock of the process that
-		// failed; another's may be ahead.
+		// The record has the end of the pause by the clock of one process. The
+		// clock of another may be ahead.
 		tok.retryFrom = tok.retryFrom.Add(-w.tr.skew)
 		w.logf("%s: %s -> %d", name, rt, e.StatusCode)
 		return auth.Tokens{}, e
@@ -241,15 +243,16 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 		out := !w.loggedOut.IsZero()
 		w.mu.Unlock()
 		if out || w.tr.copies {
-			// A copy of the cookies is older than what the processes remember.
+			// An old copy of the cookies may have a token that no process remembers.
 		} else if tok.open == 0 {
-			w.problem("%s: %s was used a second time, after its answer had arrived", name, rt)
+			w.problem("%s: %s was used a second time, after its response had arrived", name, rt)
 		} else if !w.excusable() {
-			w.problem("%s: %s was used a second time, its answer on the way", name, rt)
+			w.problem("%s: %s was used a second time, before its response had arrived", name, rt)
 		}
 	}
-	// The real service looks a token up and rotates it in two steps.
-	twice := w.tr.twice && tok.uses == 2 && !tok.givenBack && w.pick(2) == 0
+	// The real service looks up a token and rotates it in two steps, so two requests at
+	// the same time may both succeed.
+	twice := w.tr.twice && tok.uses == 2 && !tok.revoked && w.pick(2) == 0
 	if !tok.live && !twice {
 		w.logf("%s: %s -> refused", name, rt)
 		if tok.uses > 1 && !w.tr.lax {
@@ -273,12 +276,12 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	return t, nil
 }
 
-// excusable: in this world an attempt's outcome can be unknown to the others.
+// excusable reports whether the outcome of a refresh may be unknown in this world.
 func (w *simWorld) excusable() bool {
 	return w.tr.lost > 0 || w.tr.crash || w.tr.pause || w.tr.panics > 0
 }
 
-// simAuth is the service as one process reaches it.
+// simAuth is the auth service of one process.
 type simAuth struct{ p *simProc }
 
 func (a simAuth) Login(context.Context, string, string) (auth.Grant, error) {
@@ -301,12 +304,12 @@ func (a simAuth) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error)
 		w.excuse()
 		panic("a mistake in the service's client")
 	}
-	type answer struct {
+	type response struct {
 		t   auth.Tokens
 		err error
 	}
-	arrived := make(chan answer, 1)
-	go func() { // the service carries a request out whoever waits for it
+	arrived := make(chan response, 1)
+	go func() { // the service handles the request even if the client has disconnected
 		time.Sleep(w.upTo(50 * time.Millisecond))
 		w.service.mu.Lock()
 		w.service.tokens[rt].open++
@@ -318,10 +321,10 @@ func (a simAuth) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error)
 			time.Sleep(w.upTo(300 * time.Millisecond))
 		}
 		if err == nil && w.chance(w.tr.lost) {
-			w.logf("%s: the answer with %s is lost", a.p.name, t.RefreshToken)
+			w.logf("%s: the response with %s is lost", a.p.name, t.RefreshToken)
 			t, err = auth.Tokens{}, &auth.Error{Op: "refresh", Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown)}
 			w.excuse()
-			arrived <- answer{t, err}
+			arrived <- response{t, err}
 			return
 		}
 		if a.p.step() != nil {
@@ -330,7 +333,7 @@ func (a simAuth) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error)
 		w.service.mu.Lock()
 		w.service.tokens[rt].open--
 		w.service.mu.Unlock()
-		arrived <- answer{t, err}
+		arrived <- response{t, err}
 	}()
 	select {
 	case got := <-arrived:
@@ -340,6 +343,7 @@ func (a simAuth) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error)
 	}
 }
 
+// excuse notes a fault that may end the session.
 func (w *simWorld) excuse() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -352,12 +356,12 @@ func (a simAuth) Logout(_ context.Context, t auth.Tokens, all bool) error {
 	}
 	w := a.p.w
 	time.Sleep(w.upTo(100 * time.Millisecond))
-	w.logf("%s: %s is given back", a.p.name, t.RefreshToken)
+	w.logf("%s: %s is revoked", a.p.name, t.RefreshToken)
 	s := &w.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if tok := s.tokens[t.RefreshToken]; tok != nil {
-		tok.live, tok.givenBack = false, true
+		tok.live, tok.revoked = false, true
 	}
 	return nil
 }

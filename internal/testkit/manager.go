@@ -20,13 +20,13 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Service is an auth service that does what a test says.
+// Service is an auth service whose behavior a test sets.
 type Service struct {
 	Life      time.Duration // of access tokens; default Life
 	OnRefresh func(ctx context.Context, refreshToken string) (auth.Tokens, error)
-	OnLogout  func(ctx context.Context, t auth.Tokens, all bool) error // nil: done at once
+	OnLogout  func(ctx context.Context, t auth.Tokens, all bool) error // nil: succeeds at once
 
-	Mu        sync.Mutex // for the test's own counts, too
+	Mu        sync.Mutex // tests may use it for their own variables
 	issued    int
 	refreshes int
 	loggedOut []string
@@ -54,10 +54,12 @@ func (s *Service) Issue(user string) auth.Tokens {
 	}
 }
 
+// Login implements [auth.PasswordLogin]. It accepts any password.
 func (s *Service) Login(_ context.Context, email, _ string) (auth.Grant, error) {
 	return auth.Grant{Tokens: s.Issue(email)}, nil
 }
 
+// Refresh implements [auth.Service] with OnRefresh.
 func (s *Service) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error) {
 	s.Mu.Lock()
 	s.refreshes++
@@ -66,6 +68,7 @@ func (s *Service) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error
 	return auth.Grant{Tokens: next}, err
 }
 
+// Logout implements [auth.Service].
 func (s *Service) Logout(ctx context.Context, t auth.Tokens, all bool) error {
 	if s.OnLogout != nil {
 		if err := s.OnLogout(ctx, t, all); err != nil {
@@ -96,14 +99,15 @@ func (s *Service) Revoked() (single, all []string, refreshes int) {
 	return slices.Clone(s.loggedOut), slices.Clone(s.all), s.refreshes
 }
 
-// Visitor is a browser at a Manager, without a network between.
+// Visitor is a browser whose requests go to a Manager without a network.
 type Visitor struct {
 	T   testing.TB
 	M   *session.Manager
 	Jar map[string]string
 }
 
-// Do handles a request of the browser, in which handler runs.
+// Do sends a request of the browser and runs handler in it. A nil handler reads whether
+// a user is signed in.
 func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *session.Session)) *session.Session {
 	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 	for name, value := range c.Jar {
@@ -129,7 +133,7 @@ func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *s
 	return session.FromContext(r.Context())
 }
 
-// Get handles a request of the browser, in which a user is asked for.
+// Get sends a request whose handler reads whether a user is signed in.
 func (c *Visitor) Get() *session.Session { return c.Do(c.T.Context(), nil) }
 
 // Login signs the browser in.
@@ -148,14 +152,14 @@ type Events struct {
 	seen []session.Event
 }
 
-// Add is for Config.OnEvent.
+// Add records an event. It is a value for Config.OnEvent.
 func (e *Events) Add(_ context.Context, ev session.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.seen = append(e.seen, ev)
 }
 
-// Has reports whether there was an event.
+// Has reports whether an event with this name and reason was recorded.
 func (e *Events) Has(name, reason string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -167,7 +171,7 @@ func (e *Events) Has(name, reason string) bool {
 	return false
 }
 
-// Bubble runs a case for a session in cookies and for one in a store.
+// Bubble runs a test for a cookie session and for a stored session, in virtual time.
 func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Events)) {
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
@@ -193,7 +197,8 @@ func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Eve
 	}
 }
 
-// TwoProcesses runs a case with two Managers over one store.
+// TwoProcesses runs a test with two Managers that share a store, in virtual time. stall
+// is the store of the first.
 func TwoProcesses(t *testing.T, test func(t *testing.T, s *Service, a, b *session.Manager, stall *StallingStore)) {
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
@@ -229,7 +234,7 @@ func TwoProcesses(t *testing.T, test func(t *testing.T, s *Service, a, b *sessio
 	}
 }
 
-// SignedIn signs users in whose tokens have then expired.
+// SignedIn signs users in and waits until their tokens have expired.
 func SignedIn(t *testing.T, m *session.Manager, users int) []*Visitor {
 	t.Helper()
 	var all []*Visitor
@@ -242,7 +247,7 @@ func SignedIn(t *testing.T, m *session.Manager, users int) []*Visitor {
 	return all
 }
 
-// At is the same browser at another process.
+// At returns a copy of the browser whose requests go to another process.
 func (c *Visitor) At(m *session.Manager) *Visitor {
 	jar := map[string]string{}
 	for name, value := range c.Jar {
@@ -251,8 +256,8 @@ func (c *Visitor) At(m *session.Manager) *Visitor {
 	return &Visitor{T: c.T, M: m, Jar: jar}
 }
 
-// Strict makes the service accept each refresh token once, and revoke those that
-// are logged out.
+// Strict makes the service accept each refresh token once, and no token that was
+// revoked.
 func (s *Service) Strict() {
 	used := map[string]bool{}
 	s.OnRefresh = func(_ context.Context, rt string) (auth.Tokens, error) {
@@ -273,10 +278,10 @@ func (s *Service) Strict() {
 	}
 }
 
-// Copy is a copy of the browser with its cookies.
+// Copy returns a copy of the browser with its cookies.
 func (c *Visitor) Copy() *Visitor { return c.At(c.M) }
 
-// All returns the events so far.
+// All returns the recorded events.
 func (e *Events) All() []session.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()

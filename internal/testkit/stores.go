@@ -8,13 +8,13 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// FailingStore fails while it is down.
+// FailingStore is a store that fails while Down is set.
 type FailingStore struct {
 	store.Store
 	Down atomic.Bool
 }
 
-// ErrDown is what a FailingStore returns.
+// ErrDown is the error of a FailingStore.
 var ErrDown = errors.New("store: down")
 
 // Get implements [store.Store].
@@ -33,28 +33,32 @@ func (s *FailingStore) Put(ctx context.Context, rec store.Record, prev uint64) e
 	return s.Store.Put(ctx, rec, prev)
 }
 
-// StallingStore is the store as a process sees it that can be made to stand
-// still.
+// StallingStore is a store whose calls a test can suspend. It stands for the store of a
+// process that is paused.
 type StallingStore struct {
 	store.Store
 
-	still    chan struct{}              // full while it stands still
-	Late     func(context.Context) bool // whose writes others are always ahead of
-	AfterPut func()                     // before the response to a write arrives
+	still    chan struct{}              // full while calls are suspended
+	Late     func(context.Context) bool // reports calls of Put that return ErrConflict
+	AfterPut func()                     // called after a write, before its response
 }
 
-// Stop makes calls wait until Start.
+// Stop suspends calls until Start.
 func (s *StallingStore) Stop() { s.still <- struct{}{} }
 
-// Start lets calls go on.
+// Start resumes calls.
 func (s *StallingStore) Start() { <-s.still }
-func (s *StallingStore) pass()  { s.Stop(); s.Start() }
 
+// pass waits while calls are suspended.
+func (s *StallingStore) pass() { s.Stop(); s.Start() }
+
+// Get implements [store.Store].
 func (s *StallingStore) Get(ctx context.Context, key string) (store.Record, error) {
 	s.pass()
 	return s.Store.Get(ctx, key)
 }
 
+// Put implements [store.Store].
 func (s *StallingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	s.pass()
 	if s.Late != nil && s.Late(ctx) {

@@ -1,6 +1,6 @@
-// Package testkit is what tests share: an app with a Manager, an auth service that
-// does what the test says, browsers and their cookies, and stores that fail. What
-// waits runs in the virtual time of testing/synctest.
+// Package testkit has the code that tests share: an app with a Manager, an auth service
+// whose behavior the test sets, browsers and their cookies, and stores that fail. Tests
+// with waits run in the virtual time of testing/synctest.
 package testkit
 
 import (
@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// Jar is the cookies that a browser has for a site. It is never changed, so that
-// a test can deliver responses in every order.
+// Jar holds the cookies that a browser has for a site. It is never modified, so that a
+// test can deliver responses in any order.
 type Jar map[string]string
 
 // After returns the jar after a response has set or deleted cookies.
@@ -48,8 +48,8 @@ func (j Jar) String() string {
 	return strings.Join(pairs, "; ")
 }
 
-// Severally runs a test n times, atOnce at a time. The index of a run decides
-// everything that is random in it, and names it.
+// Severally runs a test n times, atOnce at a time. The index of a run is its name, and
+// the seed of its random choices.
 func Severally(t *testing.T, n, atOnce int, run func(t *testing.T, i int)) {
 	t.Helper()
 	slots := make(chan struct{}, atOnce)
@@ -67,9 +67,8 @@ func Severally(t *testing.T, n, atOnce int, run func(t *testing.T, i int)) {
 	wg.Wait()
 }
 
-// Run runs the tests between start, which may be nil, and the function that
-// start returns. It returns an exit status. Tests that leave goroutines running
-// have failed.
+// Run calls start, which may be nil, runs the tests, and calls the function that start
+// has returned. It returns the exit status. Tests that leave goroutines running fail.
 func Run(m *testing.M, start func() (stop func())) (status int) {
 	before := runtime.NumGoroutine()
 	stop := func() {}
@@ -81,7 +80,7 @@ func Run(m *testing.M, start func() (stop func())) (status int) {
 	if status != 0 {
 		return status
 	}
-	// A connection that is closed needs a moment to notice.
+	// The goroutines of closed connections end after a moment.
 	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			fmt.Println("the tests leave goroutines running:")

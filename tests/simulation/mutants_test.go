@@ -7,8 +7,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/mutate"
 )
 
-// TestSimulationFindsBrokenRules breaks, one after the other, each rule of the
-// refresh (see refresh.go), and makes sure that the simulation notices.
+// TestSimulationFindsBrokenRules breaks each rule of docs/protocol.md, one at a time,
+// and checks that a test fails.
 func TestSimulationFindsBrokenRules(t *testing.T) {
 	p := mutate.Package{Dir: "../../internal/keeper", Run: "^(TestSimulation|TestNoLateWriteRevivesASession|TestLeaseIsKeptByOtherWrites|TestStalledWritesCauseNoTakeOver|TestRequestsDoNotCauseRevocations|TestLogoutAllIsRetried|TestWaitingSessionsDoNotWrite|TestLateResponseIsUsed|TestOutageDoesNotCountAsIdle|TestFullCoordinator|TestClocksDiffer|TestLeaseCountsOnceItHasBeenRead)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
 	mutate.Run(t, p, []mutate.Mutant{
@@ -25,9 +25,9 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0",
 			New:  "return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), true",
 		},
-		// 1. One flight, that belongs to no request.
+		// One flight, which belongs to no request.
 		{
-			Name: "a client that hangs up ends the refresh",
+			Name: "a client that disconnects ends the refresh",
 			File: "refresh.go",
 			Old:  "func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {",
 			New:  "func (k *Keeper) board(ctx context.Context, r *Record, rejected uint64) (f *flight, started bool) {",
@@ -36,9 +36,9 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 				{File: "refresh.go", Old: "k.fly(k.ctx, f,", New: "k.fly(ctx, f,"},
 			},
 		},
-		// 2. The lease.
+		// The lease.
 		{
-			Name: "another's lease is not waited for",
+			Name: "the lease of another process is not waited for",
 			File: "lease.go",
 			Old:  "return w.reads >= minReads && time.Since(w.quick) >= leaseTime",
 			New:  "return true",
@@ -65,7 +65,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 		},
 		{
-			Name: "the lease is renewed by nothing but its own writes",
+			Name: "other writes do not renew the lease",
 			File: "lease.go",
 			Old:  "if f := k.flights[r.Key]; f != nil && r.lease.nonce == f.nonce {\n\t\tr.lease.beat++\n\t}",
 			New:  "",
@@ -74,7 +74,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			},
 		},
 		{
-			Name: "a lease is watched without a heart-beat in it",
+			Name: "a renewal does not restart the watch of a lease",
 			File: "lease.go",
 			Old:  "case l != w.lease || w.since.IsZero():",
 			New:  "case l.nonce != w.lease.nonce || w.since.IsZero():",
@@ -91,21 +91,21 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "if err == nil && (got.lease.nonce != f.nonce || got.Pair.Gen != r.Pair.Gen) {",
 			New:  "if err == nil && got.Pair.Gen != r.Pair.Gen {",
 		},
-		// 3. Writes.
+		// Writes.
 		{
-			Name: "new tokens are fenced by the lease",
+			Name: "new tokens are not written if the lease was taken",
 			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 		},
 		{
-			Name: "new tokens are fenced by the record's version",
+			Name: "new tokens are not written if the record has changed",
 			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "if q.version != r.version {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 		},
 		{
-			Name: "new tokens are not fenced by the generation",
+			Name: "new tokens are written over a newer generation",
 			File: "response.go",
 			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
 			New:  "p.Gen = q.Pair.Gen",
@@ -117,7 +117,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "return next, nil",
 		},
 		{
-			Name: "a put whose answer was lost is a failure",
+			Name: "a put whose response was lost is a failure",
 			File: "ledger.go",
 			Old:  "case got.version == next.version:\n\t\t\t\treturn next, nil",
 			New:  "case got.version == next.version:\n\t\t\t\treturn nil, err",
@@ -128,27 +128,27 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "merged := merge(r.Values, s.changes)",
 			New:  "merged := merge(s.rec.Values, s.changes)",
 		},
-		// 4. Late-comers.
+		// Late requests.
 		{
-			Name: "new tokens are kept for a time, shown or not",
+			Name: "new tokens are removed before a browser has sent them",
 			File: "lifetime.go",
 			Old:  "case r.shown:",
 			New:  "default:",
 			And:  []mutate.Edit{{File: "lifetime.go", Old: "\tdefault:\n\t\tend = earlier(end, now.Add(cfg.IdleTimeout))\n", New: ""}},
 		},
 		{
-			Name: "the old generation counts as shown",
+			Name: "a cookie of the old generation counts as the newest",
 			File: "load.go",
 			Old:  "r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown",
 			New:  "r.version != 0 && !r.shown",
 		},
 		{
-			Name: "a late-comer does not get the newest cookie",
+			Name: "a late request does not get the newest cookie",
 			File: "../../commit.go",
 			Old:  "p.tokens = isNew || x.reseal || c.rec.Pair.Gen > x.gen",
 			New:  "p.tokens = isNew || x.reseal",
 		},
-		// 5. What an answer means.
+		// What a response means.
 		{
 			Name: "every error of the service ends the session",
 			File: "response.go",
@@ -156,32 +156,32 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "case false:",
 		},
 		{
-			Name: "the new refresh token of a half answer is thrown away",
+			Name: "a new refresh token without a usable access token is lost",
 			File: "response.go",
 			Old:  "case tokens.RefreshToken != \"\":",
 			New:  "case false:",
 		},
 		{
-			Name: "a refusal after a take-over counts at once",
+			Name: "a refusal after a take-over takes effect at once",
 			File: "response.go",
 			Old:  "case r.unknown == 0:",
 			New:  "case true:",
 		},
 		{
-			Name: "a take-over is not marked",
+			Name: "a take-over is not noted",
 			File: "lease.go",
 			Old:  "q.unknown, q.shown = r.unknown.and(someSender), false",
 			New:  "q.shown = false",
 		},
-		// 6. The end.
+		// The end.
 		{
-			Name: "an ended session is read as one that lives",
+			Name: "a session with a mark is accepted",
 			File: "ledger.go",
 			Old:  "if err == nil && r.ended != \"\" {",
 			New:  "if false {",
 		},
 		{
-			Name: "an update makes a record that is gone",
+			Name: "an update creates a deleted record",
 			File: "ledger.go",
 			Old:  "if l.base == nil {\n\t\t\treturn nil, &Error{Ended: endedByStore}\n\t\t}\n\t\treturn l.base, nil",
 			New:  "if l.base == nil {\n\t\t\tif l.last.UserID == \"\" {\n\t\t\t\treturn nil, &Error{Ended: endedByStore}\n\t\t\t}\n\t\t\tagain := l.last.Clone()\n\t\t\tagain.version = 0\n\t\t\treturn again, nil\n\t\t}\n\t\treturn l.base, nil",
@@ -191,43 +191,43 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			},
 		},
 		{
-			Name: "tokens that come after the end are not given back",
+			Name: "tokens that come after the end are not revoked",
 			File: "response.go",
 			Old:  "\t\tl.addToMark(ctx, p)\n\t\treturn nil, err\n\t}\n\treturn nil, unwritten(r, p, err)\n}\n\n// succeed returns",
 			New:  "\t\treturn nil, err\n\t}\n\treturn nil, unwritten(r, p, err)\n}\n\n// succeed returns",
 		},
 		{
-			Name: "the mark of the end is forgotten at once",
+			Name: "the mark is removed at once",
 			File: "lifetime.go",
 			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
 			New:  "\t\treturn now.Add(time.Millisecond)\n",
 		},
 		{
-			Name: "the mark of the end lives as long as the access token at hand",
+			Name: "the mark is removed with the known access token",
 			File: "lifetime.go",
 			Old:  "\t\tend = later(end, now.Add(cfg.Grace))\n",
 			New:  "\t\tend = later(earlier(end, r.Pair.Expires), now.Add(cfg.Grace))\n",
 		},
 		{
-			Name: "what a store forgets is what the record says",
+			Name: "a store keeps no record longer than needed",
 			File: "lifetime.go",
 			Old:  "const clockSlack = 5 * time.Minute",
 			New:  "const clockSlack = 0 * time.Minute",
 		},
 		{
-			Name: "a full coordinator has no room for the end",
+			Name: "a full coordinator stores no mark",
 			File: "end.go",
 			Old:  "if errors.Is(err, store.ErrFull) {",
 			New:  "if errors.Is(err, store.ErrFull) && full {",
 		},
 		{
-			Name: "tokens that are not revoked are forgotten",
+			Name: "a failed revocation is not retried",
 			File: "revoke.go",
 			Old:  "\t\tif !k.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\nvar (",
 			New:  "\t\treturn\n\t}\n}\n\nvar (",
 		},
 		{
-			Name: "every request has tokens revoked",
+			Name: "every late request revokes the tokens",
 			File: "revoke.go",
 			Old:  "if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {\n\t\treturn running\n\t}",
 			New:  "",
@@ -243,7 +243,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "refreshPatience = 1",
 		},
 		{
-			Name: "a lease is taken by flights that wait for their turn",
+			Name: "a flight takes the lease before it has a slot",
 			File: "refresh.go",
 			Old:  "\tleased, readAt, err := k.takeLease(ctx, l, f, r, watch)\n",
 			New:  "\tleased, readAt, err := taken, at, takeErr\n",
@@ -264,14 +264,14 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 		},
 		{
-			Name: "tokens are wiped from the mark before they are given back",
+			Name: "a mark has no tokens",
 			File: "end.go",
 			Old:  "if tokens = r.Pair.Tokens; full {",
 			New:  "if full = true; full {",
 		},
-		// 7. Pauses.
+		// Pauses.
 		{
-			Name: "a failure is not paused after",
+			Name: "a failed refresh is retried without a pause",
 			File: "backoff.go",
 			Old:  "wait := min(r.retryAt.Sub(now), retryAfterMax)",
 			New:  "wait := time.Duration(0)",
@@ -283,7 +283,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "_ = ae",
 		},
 		{
-			Name: "a rate limit holds back nobody",
+			Name: "a rate limit does not stop other sessions",
 			File: "gate.go",
 			Old:  "g.limited, g.until = true, now.Add(wait)",
 			New:  "_ = wait",
@@ -292,7 +292,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			},
 		},
 		{
-			Name: "new tokens that cannot be written are dropped",
+			Name: "new tokens that cannot be written are lost",
 			File: "refresh.go",
 			Old:  "k.writeLater(ctx, l, unwritten)",
 			New:  "_ = k.writeLater",
