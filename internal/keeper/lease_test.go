@@ -248,8 +248,8 @@ func TestTakeOverFromADeadProcess(t *testing.T) {
 	})
 }
 
-// A process that learns late that it has taken the lease finds that another one
-// holds it by now, and sends nothing.
+// A process takes the lease, and the response to its write is late. Another process has
+// taken the lease over meanwhile. The first one reads that and does not send the token.
 func TestLeaseCountsOnceItHasBeenRead(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, st *testkit.StallingStore) {
 		used := map[string]int{}
