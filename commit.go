@@ -187,17 +187,17 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	return x.commitCookies(h, s, c, p, o)
 }
 
-// context returns a context for writes that belong to the response. It has the
+// writeContext returns a context for writes that belong to the response. It has the
 // values of the request's context and outlives it: a client that disconnects
 // must not lose changes.
-func (x *Exchange) context() (context.Context, context.CancelFunc) {
+func (x *Exchange) writeContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
 }
 
 // commitCookies carries out the plan for a cookie session.
 func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p cookiePlan, o *outcome) error {
 	m := x.m
-	ctx, cancel := x.context()
+	ctx, cancel := x.writeContext()
 	defer cancel()
 	newest, readErr := m.keeper.Newest(ctx, p.rec)
 	due, _ := m.keeper.Due(p.rec, m.now())
@@ -287,7 +287,7 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	m, j := x.m, x.m.jar
 	reseal := x.reseal && !isNew
 	if p.changed || p.touch || reseal {
-		ctx, cancel := x.context()
+		ctx, cancel := x.writeContext()
 		defer cancel()
 		// Writing the record seals it with the newest key. The record and the
 		// cookie must change keys together: when the operator removes the old
@@ -340,7 +340,7 @@ func (x *Exchange) End() error {
 	if c.rec == nil || !c.changed {
 		return nil
 	}
-	ctx, cancel := x.context()
+	ctx, cancel := x.writeContext()
 	defer cancel()
 	return x.m.publicError(ctx, c.rec, s.save(ctx, false))
 }

@@ -109,9 +109,9 @@ func (s *Session) Save(ctx context.Context) error {
 // decides on the order.
 func (s *Session) save(ctx context.Context, touch bool) error {
 	s.mu.Lock()
-	rec, pending := s.rec, len(s.changes) > 0
+	rec, changed := s.rec, len(s.changes) > 0
 	s.mu.Unlock()
-	if rec == nil || !pending && !touch {
+	if rec == nil || !changed && !touch {
 		return nil
 	}
 	if !s.m.Stored() {
