@@ -16,11 +16,11 @@ const (
 	// name.
 	maxPresented = 64
 
-	// maxPairs is how many cookies are looked at, of any name. A browser has at most
-	// a few hundred for a site.
+	// maxPairs is how many cookies of any name are read. A browser has at most a few
+	// hundred for a site.
 	maxPairs = 1000
 
-	// maxBlanks is how many blanks may stand before a name.
+	// maxBlanks is how many blanks may precede a name.
 	maxBlanks = 8
 
 	// maxOpened is how many bytes are opened to find a value among several cookies
@@ -61,8 +61,8 @@ func (j *Jar) Read(h http.Header) Presented {
 	return found
 }
 
-// parse returns the name and the value of a cookie whose name is one of the
-// Jar's. It reads a byte of a long value only if the name is right.
+// parse returns the name and the value of a cookie, if the name is one of the Jar's. It
+// does not read the value otherwise: the cookies of other programs may be long.
 func (j *Jar) parse(pair string) (name, value string, ok bool) {
 	for range maxBlanks {
 		if pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
@@ -76,7 +76,7 @@ func (j *Jar) parse(pair string) (name, value string, ok bool) {
 	if !ok || !j.owns(name) {
 		return "", "", false
 	}
-	if len(value) <= 2*maxSetCookie { // a longer one is refused in any case
+	if len(value) <= 2*maxSetCookie { // a longer one is rejected later
 		value = strings.TrimRight(value, " \t")
 	}
 	return name, value, true

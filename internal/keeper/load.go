@@ -90,7 +90,7 @@ func (k *Keeper) Create(ctx context.Context, r *Record) error {
 	}
 	r.version = newVersion()
 	l := k.ledger(r)
-	ctx = context.WithoutCancel(ctx) // a half-created session would need an end
+	ctx = context.WithoutCancel(ctx) // otherwise it would be unknown whether the session exists
 	err := l.put(ctx, r, 0)
 	if err != nil {
 		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {

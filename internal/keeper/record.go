@@ -15,8 +15,8 @@ import (
 )
 
 // ID identifies a session. It has 256 random bits and is new at every login. Only
-// the browser's cookie has it. Whoever knows it can use the session, so it is in
-// no log and in no store.
+// the browser's cookie has it. A client that knows the ID of a stored session can use
+// the session, so logs and stores have only its hash.
 type ID [32]byte
 
 // NewID returns a new random ID.

@@ -82,8 +82,9 @@ func (f *flight) hasLanded() bool {
 // Fresh returns r, or a newer state of the session, with a valid access token.
 // The error is an [*Error].
 //
-// Fresh waits for the auth service if the token has expired: for AuthTimeout, or
-// somewhat longer than the lease of another process that has died.
+// If the token has expired, Fresh waits for the session's flight: up to AuthTimeout
+// until the flight makes its call, or takeOverTime if that is longer, and up to
+// AuthTimeout for the response. Fresh also returns when ctx is done.
 func (k *Keeper) Fresh(ctx context.Context, r *Record) (*Record, error) {
 	return k.Renew(ctx, r, 0)
 }

@@ -176,8 +176,8 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
 		return nil
 	})
-	// Operators see an unknown outcome apart: it may be followed by the one case in
-	// which a refresh token is sent twice.
+	// An unknown outcome has its own event. Only after that event may a refresh token be
+	// sent twice.
 	name := EventRefreshUnavailable
 	if unknown {
 		name = EventRefreshUnknown

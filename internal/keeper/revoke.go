@@ -45,7 +45,7 @@ func (r *revocation) succeeded() bool {
 	return r.done
 }
 
-// attempted notes the outcome of an attempt, and wakes whoever waits for the first.
+// attempted notes the outcome of an attempt. The first one wakes the callers that wait.
 func (r *revocation) attempted(done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,8 +85,8 @@ func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 
 // revokeEnded revokes the tokens in the mark of a session, in the background. It
 // returns the revocation that is under way for the session, if that does as much.
-// ours says that the mark already notes an attempt of this process.
-func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocation {
+// noted says that the mark already has the note of this process's first attempt.
+func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
 		// Without tokens the user's other sessions cannot be ended at the service.
@@ -100,7 +100,7 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, ours bool) *revocatio
 	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
-	k.startRevocationLocked(l, mark, rev, ours, false)
+	k.startRevocationLocked(l, mark, rev, noted, false)
 	return rev
 }
 
@@ -141,7 +141,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 
 // startRevocationLocked starts rev. nested says that the caller is a flight or
 // other work that Shutdown waits for.
-func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, ours, nested bool) {
+func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, noted, nested bool) {
 	f := k.flights[l.key]
 	k.revocations[l.key] = rev
 	k.backgroundLocked(nested, func() {
@@ -149,10 +149,10 @@ func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation,
 			// The flight adds its new tokens to the mark. The older ones are used up
 			// then, so this process does not start with those.
 			waitFor(f.landed, logoutPatience)
-			ours = false // the mark may have other tokens now
+			noted = false // the mark may have other tokens now
 		}
-		for more := true; more; ours = false {
-			k.revokeMarked(l, mark, rev, ours)
+		for more := true; more; noted = false {
+			k.revokeMarked(l, mark, rev, noted)
 			more = k.finishRevocation(l.key, rev)
 		}
 		rev.attempted(rev.succeeded()) // wakes the callers if no attempt was made
@@ -177,10 +177,10 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 // revokeMarked makes attempts until the tokens in the mark are revoked. It notes
 // each attempt in the mark before it makes it, so that several processes do not
 // call the service for the same tokens.
-func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours bool) {
+func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bool) {
 	end := k.now().Add(k.cfg.Lifetime)
 	for k.now().Before(end) {
-		if !ours {
+		if !noted {
 			next, err := l.nextAttempt(k.ctx, mark, rev.all)
 			switch {
 			case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
@@ -199,7 +199,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, ours boo
 			// After any other error the store does not respond. This process has the
 			// tokens and tries to revoke them without the note.
 		}
-		ours = false
+		noted = false
 		p, err := k.revoke(k.ctx, mark.Pair, rev.all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
 			// The service has revoked the tokens, or it does not accept them any more.
