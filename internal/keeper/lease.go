@@ -118,8 +118,8 @@ func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, cer
 				return errChanged // the holder is alive, or another process was faster
 			}
 			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: true}
-			// The holder may have sent the refresh token. A refusal of this
-			// process's own call must then wait for the holder's write (rule 6).
+			// The holder may have sent the refresh token. If the service
+			// rejects this process's call, the holder's write is waited for (rule 6).
 			q.unknown, q.shown = r.unknown.and(someSender), false
 			return nil
 		})

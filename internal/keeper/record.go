@@ -93,7 +93,7 @@ type lease struct {
 }
 
 // sender names a process that may have sent the refresh token, by Keeper.self. The
-// outcome of its call is unknown, so a later refusal may be due to that call. Zero
+// outcome of its call is unknown, so a later rejection may be due to that call. Zero
 // means that there is none.
 type sender uint64
 

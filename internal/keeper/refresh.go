@@ -260,7 +260,7 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		}
 		failures = 0
 		// Each read may show that the work is done, or that the attempt must wait.
-		if k.refreshed(r, first, f) {
+		if k.upToDate(r, first, f) {
 			return r, nil
 		}
 		if wait := k.holdOff(r, k.now()); wait > 0 {
@@ -286,11 +286,11 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 	return nil, &Error{RetryAfter: time.Second, Err: auth.ErrUnavailable}
 }
 
-// refreshed reports whether the tokens of r need no refresh by the flight f.
+// upToDate reports whether the tokens of r need no refresh by the flight f.
 // Another request or process may have refreshed them since the state first. A
 // newer token that is due again is good enough while it is valid: the next
 // request starts a flight for it.
-func (k *Keeper) refreshed(r, first *Record, f *flight) bool {
+func (k *Keeper) upToDate(r, first *Record, f *flight) bool {
 	due, valid := k.Due(r, k.now())
 	return r.Pair.Gen != f.rejected && (!due || valid && r.Pair.Gen > first.Pair.Gen)
 }
@@ -322,8 +322,8 @@ func (k *Keeper) turn(ctx context.Context, l *ledger, f *flight, r *Record, watc
 	return k.call(ctx, l, f, leased, readAt, leave)
 }
 
-// unavailableAuth returns the error for requests if the gate has refused the
-// flight.
+// unavailableAuth returns the error for requests if the gate has not let the
+// flight through.
 func unavailableAuth(err error) error {
 	wait := time.Second
 	if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {

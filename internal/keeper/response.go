@@ -60,7 +60,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, to
 }
 
 // awaitOther waits for another process to write new tokens (rule 6). That
-// process may have used the refresh token of r, which would explain the refusal
+// process may have used the refresh token of r, which would explain the rejection
 // here. If it has new tokens, it writes them within the time of a call.
 // awaitOther returns nil, nil if no tokens came.
 func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record, error) {
@@ -154,13 +154,13 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 	return nil, unwritten(r, p, err)
 }
 
-// failed notes in the record that the service has not renewed the tokens of r,
+// failed notes in the record that the service has not refreshed the tokens of r,
 // and releases the lease. The note makes all processes pause before the next
 // attempt (rule 9). If it cannot be written, the lease expires later.
 func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
 	wait := k.backoff(r.failures+1, cause)
 	// The service may have used the refresh token before the response was lost.
-	// A later refusal then has another meaning; see settle.
+	// A later rejection then has another meaning; see settle.
 	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
 	_, err := l.update(ctx, func(q *Record) error {
 		// A claim of another process does not stop this: the call has ended, and
@@ -190,12 +190,12 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 }
 
 // refused ends the session, because the service has rejected its refresh token
-// (rule 6). The session continues if another process has renewed the tokens
+// (rule 6). The session continues if another process has refreshed the tokens
 // meanwhile. The error is errChanged if another process has taken the lease: it
-// may be about to renew them.
+// may be about to refresh them.
 func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
-	// The check runs against the newest state in each try of the swap. A refusal that
-	// was based on an older state ends nothing.
+	// The check runs against the newest state in each try of the swap. A rejection
+	// of older tokens ends nothing.
 	_, err := l.end(ctx, why, false, func(q *Record) error {
 		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
 			return errChanged
@@ -222,7 +222,7 @@ func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) 
 	return nil, k.Report(ctx, r, err)
 }
 
-// unwrittenError says that the service has renewed the tokens of a session, and
+// unwrittenError says that the service has refreshed the tokens of a session, and
 // that the store has not accepted them.
 type unwrittenError struct {
 	from, next *Record // before and after the refresh

@@ -256,7 +256,7 @@ func (l *ledger) nextAttempt(ctx context.Context, last *Record, all bool) (*Reco
 func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
 
 // attemptFailed notes in the mark when the next attempt may be made. It also writes
-// the tokens of mark, which the failed attempt may have renewed: the older ones are
+// the tokens of mark, which the failed attempt may have refreshed: the older ones are
 // used up then. If the write fails, the next attempt is made after attemptTime.
 func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
 	_, _ = l.updateMark(ctx, func(q *Record) error {
@@ -312,22 +312,22 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 
 // revoke makes one attempt to revoke tokens, or with all the tokens of all sessions
 // of their user. The service needs a valid access token for the latter, so revoke
-// may renew the tokens. It returns the newest ones. The error is auth.ErrRefused if
+// may refresh the tokens. It returns the newest ones. The error is auth.ErrRefused if
 // the service has rejected them: then no attempt can succeed.
 func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
-	renewed := false
+	refreshed := false
 	var err error
 	if all && !k.now().Before(p.Expires) {
-		p, err = k.renewToRevoke(ctx, p)
-		renewed = true
+		p, err = k.refreshToRevoke(ctx, p)
+		refreshed = true
 	}
 	if err == nil {
 		err = k.logoutAtService(ctx, p.Tokens, all)
 	}
-	if all && !renewed && errors.Is(err, auth.ErrRefused) {
+	if all && !refreshed && errors.Is(err, auth.ErrRefused) {
 		// The access token may be invalid before its time: the service has changed
 		// its key. A refresh token may still be valid.
-		if p, err = k.renewToRevoke(ctx, p); err == nil {
+		if p, err = k.refreshToRevoke(ctx, p); err == nil {
 			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
 	}
@@ -342,9 +342,9 @@ func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) e
 	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
 }
 
-// renewToRevoke renews the tokens of a session that has ended. After an error it
+// refreshToRevoke refreshes the tokens of a session that has ended. After an error it
 // returns the new refresh token, if there is one: the old one is used up.
-func (k *Keeper) renewToRevoke(ctx context.Context, p Pair) (Pair, error) {
+func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	var grant auth.Grant
 	err := k.throughGate(ctx, func(ctx context.Context) (err error) {
 		grant, err = k.auth.Refresh(ctx, p.Tokens)
