@@ -98,7 +98,7 @@ func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record,
 	}
 	// The lease counts only when a read has confirmed it: the write may have
 	// lasted long, and another process may have claimed the lease since. Time
-	// counts from the begin of that read.
+	// counts from the start of that read.
 	readAt := time.Now()
 	got, err := l.read(ctx)
 	if err == nil && (got.lease.nonce != f.nonce || got.Pair.Gen != r.Pair.Gen) {

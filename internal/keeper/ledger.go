@@ -28,7 +28,7 @@ type ledger struct {
 	base *Record // nil for a stored session
 
 	// origin is the state of the session that the caller had. It has the user and the
-	// begin of the session if the record is a mark that does not.
+	// start of the session, which a mark without tokens does not have.
 	origin *Record
 
 	seals []seal.Sealer // one for each secret, made when needed

@@ -75,7 +75,7 @@ func (o *outages) since(begin time.Time) time.Duration {
 			sum += s.to.Sub(later(s.from, begin))
 		}
 	}
-	// The current outage counts, too. Its begin may be ahead of now if the app's clock
+	// The current outage counts, too. It may begin after now if the app's clock
 	// was set back.
 	if !o.from.IsZero() {
 		sum += max(now.Sub(later(o.from, begin)), 0)

@@ -48,7 +48,7 @@ type flight struct {
 	nonce    uint64 // identifies the lease that the flight takes
 
 	// until is when requests stop waiting for the flight, in Unix nanoseconds. The
-	// flight extends it when it has reason to: a take-over, or the begin of the call.
+	// flight extends it when it has reason to: a take-over, or the start of the call.
 	until atomic.Int64
 
 	landed chan struct{} // closed when result and err are set

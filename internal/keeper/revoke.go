@@ -58,8 +58,8 @@ func (r *revocation) attempted(done bool) {
 }
 
 // RevokeSoon revokes tokens that belong to no session, and waits up to
-// logoutPatience for that. It takes no context, because the revocation may continue
-// after the request, when a framework may use the request's context for another.
+// logoutPatience for that. It takes no context: the revocation may outlive the request,
+// and some frameworks reuse the contexts of requests.
 func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
 
 // revokeTokens revokes tokens that no mark has, in the background. nested says that
@@ -83,8 +83,9 @@ func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	return rev
 }
 
-// revokeEnded revokes the tokens in the mark of a session, in the background. It
-// returns the revocation that is under way for the session, if that does as much.
+// revokeEnded revokes the tokens in the mark of a session, in the background. If a
+// revocation of the session is under way that covers the same tokens, revokeEnded
+// returns that one.
 // noted says that the mark already has the note of this process's first attempt.
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
