@@ -76,7 +76,7 @@ func TestNobodyWaitsForAnothersStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 				if name == "End" && !stored {
-					t.Skip("it writes nothing")
+					return // the end of the request writes nothing
 				}
 				hung := newStuckStore()
 				a := newApp(t, func(c *session.Config) {
