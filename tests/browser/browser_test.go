@@ -83,7 +83,7 @@ func (b *tab) signIn(email, password string) int {
 func TestEveryUser(t *testing.T) {
 	overSites(t, 0, func(t *testing.T, site string) {
 		b := open(t, site)
-		for _, user := range scale.Of(users[1:3], users, users) {
+		for _, user := range scale.Of(users[1:3], users[1:3], users) {
 			// A page that is not for everybody leads to the login page, and
 			// from there back.
 			b.visit("/dashboard")
@@ -183,7 +183,7 @@ func TestStaysSignedIn(t *testing.T) {
 func TestBackAfterSignOut(t *testing.T) {
 	overSites(t, 1, func(t *testing.T, site string) {
 		b := open(t, site)
-		for _, user := range scale.Of(users[3:], users, users) {
+		for _, user := range scale.Of(users[3:], users[3:], users) {
 			b.visit("/dashboard")
 			b.signIn(user.email, password)
 			b.is("/dashboard", "Dashboard")
