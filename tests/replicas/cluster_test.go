@@ -96,7 +96,7 @@ func (c *cluster) start(t *testing.T, env ...string) *process {
 	})
 	p.Process = proc.Start(t, "dashboard", append([]string{
 		"AUTH_URL=" + c.service.url, "UPSTREAM_URL=" + c.service.upstream, "SESSION_KEYS=" + c.keys.String(), place,
-		"STORE_TIMEOUT=20s", // a busy machine is no outage
+		"STORE_TIMEOUT=20s", "AUTH_TIMEOUT=30s", // a busy machine is no outage
 		"LOG_LEVEL=debug",
 	}, env...))
 	transport := &http.Transport{MaxIdleConnsPerHost: 300, ExpectContinueTimeout: tooLong}
