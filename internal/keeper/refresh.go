@@ -267,8 +267,12 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		if r.lease.nonce != 0 {
-			// Another process refreshes the session. Requests wait longer than
-			// AuthTimeout if a take-over makes that useful.
+			// Another process refreshes the session. Its call may have begun when the
+			// lease was first seen. Requests wait for that call as for one of their own
+			// process, and longer if a take-over makes that useful.
+			if r.lease.nonce != watch.lease.nonce {
+				f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+			}
 			f.waitUntil(start.Add(takeOverTime))
 			watch.observe(r.lease, time.Since(readAt))
 			if !watch.silent() && time.Since(watch.since) < k.longestCall() {
