@@ -141,7 +141,11 @@ func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[s
 				if len(part) < j.cfg.MinSize {
 					continue
 				}
-				if _, ok := pay(len(part)); !ok || !yield(part) {
+				first, ok := pay(len(part))
+				if ok && !first && !j.cfg.Authentic(purpose, names[0], []string{part}) {
+					continue // opening it would cost memory
+				}
+				if !ok || !yield(part) {
 					return
 				}
 				continue
