@@ -17,8 +17,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// request begins a request of the browser whose client can leave. over ends it
-// as a server does.
+// request starts a request of the browser whose client can disconnect. over
+// ends the request as a server does.
 func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) {
 	b.t.Helper()
 	ctx, leave := context.WithCancel(context.Background())
@@ -37,8 +37,8 @@ func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) 
 	}
 }
 
-// A goroutine that goes on after its request, with a context of its own, gets a
-// token that is renewed, even if it is the first to use the session.
+// A goroutine that continues after its request with its own context gets a
+// refreshed token, even if it is the first to use the session.
 func TestTokenAfterTheRequest(t *testing.T) {
 	for _, first := range []string{"the token", "the user"} {
 		t.Run(first, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestTokenAfterTheRequest(t *testing.T) {
 	}
 }
 
-// So does one whose client had left before the session could be read.
+// The same holds if the client disconnected before the session could be read.
 func TestTokenOfAClientThatLeftAtOnce(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		b := newApp(t, kind).signedIn()
@@ -90,7 +90,7 @@ func TestTokenOfAClientThatLeftAtOnce(t *testing.T) {
 	})
 }
 
-// A client that leaves does not make a token invalid that is due.
+// If a client disconnects, a due token that is still valid stays valid.
 func TestTokenIsValidWhenTheClientLeaves(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.RefreshBefore = 10 * time.Minute })
 	b := a.signedIn()
@@ -102,7 +102,7 @@ func TestTokenIsValidWhenTheClientLeaves(t *testing.T) {
 	}
 }
 
-// A value whose change is not refused is kept, whenever the request ends.
+// A change that Set accepts is saved, whenever the request ends.
 func TestValuesAtTheEndOfTheRequest(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		b := newApp(t, kind).withTheme("dark")
@@ -166,7 +166,7 @@ func TestValuesAtTheEndOfTheRequest(t *testing.T) {
 	})
 }
 
-// What was saved last is what is kept, however many save at once.
+// If several calls save at once, the last save is kept.
 func TestSavesAtOnce(t *testing.T) {
 	a := newApp(t, inMemory)
 	b := a.signedIn()
@@ -211,8 +211,8 @@ func TestSavesAtOnce(t *testing.T) {
 	})
 }
 
-// A failure is not tried again for each method that meets it, and does not hold
-// for the rest of the request.
+// After a failure, later method calls do not retry at once, and the failure
+// does not last for the whole request.
 func TestUnavailableForAWhile(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -251,7 +251,7 @@ func TestUnavailableForAWhile(t *testing.T) {
 	})
 }
 
-// The same, where the store was down when the request came.
+// The same, if the store was down when the request began.
 func TestStoreBackWithinARequest(t *testing.T) {
 	down := &testkit.FailingStore{}
 	a := newApp(t, func(c *session.Config) { down.Store, c.Store = &memstore.Store{Now: c.Now}, down })
@@ -277,8 +277,7 @@ func TestStoreBackWithinARequest(t *testing.T) {
 	})
 }
 
-// Save does not report success for changes that the end of the session has
-// undone.
+// Save does not report success for changes of a session that has ended.
 func TestSaveAfterTheEnd(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -298,8 +297,8 @@ func TestSaveAfterTheEnd(t *testing.T) {
 	})
 }
 
-// A session that the request has replaced or ended takes no values: nobody
-// would save them.
+// A session that the request has replaced or ended accepts no values, because
+// they would not be saved.
 func TestValuesOfAReplacedSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -325,8 +324,9 @@ func TestValuesOfAReplacedSession(t *testing.T) {
 	})
 }
 
-// A login that needs a code and comes too late for its cookie has failed.
-func TestSecondFactorAfterTheAnswer(t *testing.T) {
+// A login that needs a code fails if the response has begun, because its cookie
+// cannot be set.
+func TestSecondFactorAfterTheResponse(t *testing.T) {
 	a := newApp(t)
 	a.auth.mfa = true
 	r, x := a.Begin(httptest.NewRequest("POST", "/login", nil))
@@ -341,8 +341,8 @@ func TestSecondFactorAfterTheAnswer(t *testing.T) {
 	}
 }
 
-// A session that turns out to be over while a request is at work is over for
-// the rest of it, and its answer takes the cookies away.
+// If a session is found to have ended during a request, it stays ended for the
+// rest of the request, and the response deletes its cookies.
 func TestSessionEndsWithinARequest(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -361,7 +361,7 @@ func TestSessionEndsWithinARequest(t *testing.T) {
 			if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrNoSession) {
 				t.Errorf("set: %v, want ErrNoSession", err)
 			}
-			called := func(*session.Session) bool { t.Error("a policy is asked about nobody"); return true }
+			called := func(*session.Session) bool { t.Error("a policy is called without a signed-in user"); return true }
 			if err := s.Authorize(called); !errors.Is(err, session.ErrUnauthenticated) {
 				t.Errorf("authorized: %v", err)
 			}
@@ -375,7 +375,7 @@ func TestSessionEndsWithinARequest(t *testing.T) {
 	})
 }
 
-// The same, where it is the policy of a guard that finds out.
+// The same, if the policy of a guard finds the end.
 func TestSessionEndsWithinAPolicy(t *testing.T) {
 	a := newApp(t)
 	b := a.signedIn()
@@ -392,8 +392,9 @@ func TestSessionEndsWithinAPolicy(t *testing.T) {
 	})
 }
 
-// To log a session asks nobody, however old its token is.
-func TestLoggingASessionAsksNobody(t *testing.T) {
+// Logging a session calls neither the store nor the service, even if its token
+// has expired.
+func TestLoggingASessionDoesNotRefresh(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
 		b := a.signedIn()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What a request allocates. The race detector allocates, too: this is counted
-// without.
+// Counts the allocations of a request. The race detector allocates, too, so
+// this test runs without it.
 func TestAllocs(t *testing.T) {
 	for _, tt := range []struct {
 		name           string

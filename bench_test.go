@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// benchManager is a Manager whose service answers at once, and the cookies of
-// a user who has signed in with it.
+// benchManager returns a Manager whose service responds at once, and the
+// cookies of a signed-in user.
 func benchManager(tb testing.TB, stored bool) (*session.Manager, http.Header) {
 	tb.Helper()
 	s := &testkit.Service{Life: time.Hour}
@@ -28,7 +28,7 @@ func benchManager(tb testing.TB, stored bool) (*session.Manager, http.Header) {
 	return m, freshCookies(tb, m, 1)[0]
 }
 
-// request is what the middleware does for one request that asks for a role.
+// request does the middleware's work for one request that requires a role.
 func request(m *session.Manager, r *http.Request, out http.Header, want bool) bool {
 	clear(out)
 	r2, x := m.Begin(r)

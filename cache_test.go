@@ -53,8 +53,8 @@ func set[T any](t *testing.T, k session.Key[T], v T) func(context.Context, *sess
 	}
 }
 
-// A user who changes a large value again and again takes the memory of the
-// newest one.
+// If a user changes a large value repeatedly, only the newest value stays in
+// memory.
 func TestMemoryOfLargeValues(t *testing.T) {
 	a := newApp(t, inMemory)
 	b := a.signedIn()
@@ -159,7 +159,7 @@ func TestCacheBytes(t *testing.T) {
 	})
 }
 
-// A record that the cache has no room for is read and changed all the same.
+// A record that does not fit into the cache can still be read and changed.
 func TestWithoutRoomInCache(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind, func(c *session.Config) { c.CacheBytes = 1 })
@@ -174,7 +174,8 @@ func TestWithoutRoomInCache(t *testing.T) {
 	})
 }
 
-// A stored session's values have a limit; what is over it changes nothing.
+// The values of a stored session have a limit. A change beyond the limit has no
+// effect.
 func TestMaxValueBytes(t *testing.T) {
 	for _, kind := range []func(*session.Config){inMemory, outside} {
 		a := newApp(t, kind, func(c *session.Config) { c.MaxValueBytes = 1000 })
@@ -197,7 +198,7 @@ func TestMaxValueBytes(t *testing.T) {
 			if err := favorite.Set(s, "darker"); !errors.Is(err, session.ErrTooLarge) {
 				t.Errorf("a longer value: %v, want ErrTooLarge", err)
 			}
-			// There is always room for less, which makes room for others.
+			// A smaller value is always accepted, and makes room for others.
 			if err := errors.Join(favorite.Set(s, ""), counter.Set(s, 1)); !errors.Is(err, session.ErrTooLarge) {
 				t.Errorf("a shorter value and another one: %v, want ErrTooLarge", err)
 			}
@@ -213,8 +214,7 @@ func TestMaxValueBytes(t *testing.T) {
 	}
 }
 
-// Requests at the same time can't exceed the limit together, which the value that
-// comes last would.
+// Concurrent requests cannot exceed the limit together.
 func TestMaxValueBytesOfConcurrentRequests(t *testing.T) {
 	for _, save := range []bool{true, false} {
 		a := newApp(t, inMemory, func(c *session.Config) { c.MaxValueBytes = 1000 })
@@ -260,8 +260,8 @@ func TestMaxValueBytesOfConcurrentRequests(t *testing.T) {
 	}
 }
 
-// The number of values has a limit, too, which requests at the same time can't
-// exceed together: the record would not be readable.
+// The number of values has a limit, too. Concurrent requests cannot exceed it
+// together, because the record would become unreadable.
 func TestNumberOfValuesOfConcurrentRequests(t *testing.T) {
 	a := newApp(t, inMemory)
 	b := a.signedIn()

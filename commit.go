@@ -329,7 +329,7 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 // End saves the values of a stored session that the handler has changed after
 // Commit. The session accepts no more values after it, so that none is lost. The
 // caller must call End once, after the handler. It is too late to report the
-// error to the client, so the caller logs it.
+// error to the client. Errors of the store have been reported as events.
 func (x *Exchange) End() error {
 	s := x.session.Load()
 	if s.m == nil || !x.m.Stored() {

@@ -11,13 +11,13 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// notReadyAuth is an auth service that knows that it cannot be used.
+// notReadyAuth is an auth service whose Validate method returns an error.
 type notReadyAuth struct{ *stubAuth }
 
 func (notReadyAuth) Validate() error { return errors.New("no address") }
 
-// A setting that can't be used is an error at the start, which names the field
-// and what is allowed.
+// An invalid setting is an error of New, which names the field and the allowed
+// values.
 func TestWrongConfig(t *testing.T) {
 	key := session.GenerateKey()
 	for _, tt := range []struct {
@@ -102,7 +102,7 @@ func TestWrongConfig(t *testing.T) {
 	}
 }
 
-// What is at the edge of what is allowed works.
+// Settings at the limits are accepted.
 func TestConfigAtTheEdges(t *testing.T) {
 	for _, set := range []func(*session.Config){
 		func(c *session.Config) { c.Lifetime = 400 * 24 * time.Hour },
@@ -123,7 +123,7 @@ func TestConfigAtTheEdges(t *testing.T) {
 	}
 }
 
-// A slash at the end of the base path means nothing.
+// A slash at the end of the base path has no effect.
 func TestBasePath(t *testing.T) {
 	for given, want := range map[string]string{"": "", "/": "", "/app": "/app", "/app/": "/app", "/a/b-c_d.e~f": "/a/b-c_d.e~f"} {
 		m, err := session.New(session.Config{Auth: &stubAuth{clock: &clock{}}, Keys: []session.SecretKey{session.GenerateKey()}, BasePath: given})

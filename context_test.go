@@ -45,8 +45,8 @@ func TestContextName(t *testing.T) {
 	}
 }
 
-// callsOf returns what every call of m that takes a request's context does in
-// the request of ctx. api is a server that Transport may call.
+// callsOf returns the error of each method of m that takes a request's context,
+// called with ctx. api is a server that Transport may call.
 func callsOf(m *session.Manager, ctx context.Context, tokens auth.Tokens, api *httptest.Server) map[string]error {
 	call := func() error {
 		req, err := http.NewRequestWithContext(ctx, "GET", api.URL, http.NoBody)
@@ -104,7 +104,7 @@ func TestAnotherManagersRequest(t *testing.T) {
 	})
 }
 
-// Nor does it see that Manager's pending login.
+// The pending login of another Manager is not visible either.
 func TestAnotherManagersPendingLogin(t *testing.T) {
 	staff, public := newApp(t), newApp(t)
 	staff.auth.mfa, public.auth.mfa = true, true
@@ -121,7 +121,8 @@ func TestAnotherManagersPendingLogin(t *testing.T) {
 	})
 }
 
-// A bearer token decides alone: such a request begins and ends no session.
+// A request with a bearer token starts and ends no session, even if it has
+// cookies.
 func TestBearerRequest(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		api, requests := newCountingAPI(t)

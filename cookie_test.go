@@ -89,8 +89,8 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
-// checkLines checks the names of the cookies that an answer sets, and that all
-// have the same attributes.
+// checkLines checks the names of the cookies that a response sets, and that all
+// of them have the same attributes.
 func checkLines(t *testing.T, h http.Header, names []string, attributes string) {
 	t.Helper()
 	var got []string
@@ -105,7 +105,7 @@ func checkLines(t *testing.T, h http.Header, names []string, attributes string) 
 		t.Errorf("cookies %q, want %q", got, names)
 	}
 	if h.Get("Cache-Control") != "no-store" {
-		t.Errorf("Cache-Control: %q on an answer that sets cookies", h.Get("Cache-Control"))
+		t.Errorf("Cache-Control: %q in a response that sets cookies", h.Get("Cache-Control"))
 	}
 }
 
@@ -125,8 +125,8 @@ func TestMaxAgeIsWhatIsLeft(t *testing.T) {
 	}
 }
 
-// Tokens of every size come back as they were, over as many cookies as needed,
-// none of them too long; those that would need too many are refused.
+// Tokens of every size are restored exactly, from as many cookies as needed,
+// and no cookie is too long. Tokens that need too many cookies are rejected.
 func TestCookieSizes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -172,8 +172,8 @@ func TestCookieSizes(t *testing.T) {
 	}
 }
 
-// Tokens that fit no cookie sign nobody in, say what to do about it, and are
-// given back.
+// If the tokens fit no cookie, the login fails, the error names the solution,
+// and the tokens are revoked.
 func TestTokensThatFitNoCookie(t *testing.T) {
 	a := newApp(t)
 	b := a.signedIn()
@@ -199,7 +199,8 @@ func TestTokensThatFitNoCookie(t *testing.T) {
 	a.signedIn().is(true)
 }
 
-// Shorter tokens expire the cookies that they leave over, in the same answer.
+// A response with shorter tokens also deletes the cookies that are not needed
+// any more.
 func TestShrinkingTokens(t *testing.T) {
 	a := newApp(t)
 	roles := []string{"user"}
@@ -231,7 +232,7 @@ func TestShrinkingTokens(t *testing.T) {
 	}
 	b.is(true)
 	if n := len(b.last.Values("Set-Cookie")); n != 0 {
-		t.Errorf("%d cookies set by an answer that changes nothing", n)
+		t.Errorf("%d cookies set by a response that changes nothing", n)
 	}
 }
 
@@ -262,8 +263,8 @@ func TestStateOverChunks(t *testing.T) {
 	}
 }
 
-// A key that comes to stand first seals anew what others have sealed, with the
-// next answer; a key that is gone opens nothing.
+// If a new key is first, the next response seals the cookies again. A removed
+// key opens nothing.
 func TestKeyRotation(t *testing.T) {
 	k1, k2, k3 := session.GenerateKey(), session.GenerateKey(), session.GenerateKey()
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
@@ -309,7 +310,7 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
-// signedOut is a handler that wants nobody to be signed in, for sure.
+// signedOut is a handler that fails the test if a user is signed in.
 func signedOut(t *testing.T) func(context.Context, *session.Session) {
 	return func(_ context.Context, s *session.Session) {
 		t.Helper()
@@ -319,7 +320,7 @@ func signedOut(t *testing.T) func(context.Context, *session.Session) {
 	}
 }
 
-// What is ours is told by the exact name.
+// Only cookies with exactly the Manager's names are read.
 func TestCookiesOfOtherNames(t *testing.T) {
 	a := newApp(t)
 	b := a.signedIn()
@@ -346,9 +347,9 @@ func TestCookiesOfOtherNames(t *testing.T) {
 	}
 }
 
-// Tokens that have grown too large at a refresh cannot be brought to the
-// browser. The session goes on from what this process knows, and the operator
-// is told; nothing that the browser has is lost.
+// Tokens that have grown too large at a refresh cannot be sent to the browser.
+// The session continues with the tokens in this process, and an event reports
+// it. The browser keeps its cookies.
 func TestTokensThatOutgrowTheirCookies(t *testing.T) {
 	a := newApp(t)
 	b := a.withTheme("dark")
@@ -365,7 +366,7 @@ func TestTokensThatOutgrowTheirCookies(t *testing.T) {
 		t.Errorf("%d refreshes, want 1", n)
 	}
 	if a.log.count(session.EventTokensUnwritten, "Config.Store") == 0 {
-		t.Error("the operator was not told what to do")
+		t.Error("the log does not name the solution")
 	}
 	// When they fit again they are delivered.
 	a.auth.pad = ""
@@ -380,7 +381,8 @@ func TestTokensThatOutgrowTheirCookies(t *testing.T) {
 	})
 }
 
-// Where less fits than did before, what is there stays and can be read.
+// If fewer chunks are allowed than before, existing cookies stay and can be
+// read.
 func TestFewerChunksThanBefore(t *testing.T) {
 	key := session.GenerateKey()
 	with := func(chunks int) *app {
@@ -403,7 +405,7 @@ func TestFewerChunksThanBefore(t *testing.T) {
 	})
 }
 
-// A ticket that fits no cookie is no panic: the sign-in has to begin anew.
+// A ticket that fits no cookie causes no panic. The sign-in has to start again.
 func TestTicketThatFitsNoCookie(t *testing.T) {
 	a := newApp(t)
 	a.auth.mfa, a.auth.ticket = true, strings.Repeat("t", 5000)

@@ -13,8 +13,8 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// What anybody can send must not cost much to refuse. The race detector makes
-// everything slower and larger: this is measured without.
+// Rejecting input of unknown clients must be cheap. The race detector makes
+// everything slower and larger, so this test runs without it.
 const (
 	maxRejectTime  = 100 * time.Microsecond
 	maxRejectBytes = 32 << 10

@@ -1,5 +1,5 @@
-// Package session keeps users signed in who authenticate against a service that
-// issues JSON Web Tokens.
+// Package session manages the sessions of web apps whose users sign in with a service
+// that issues JSON Web Tokens.
 //
 // The access token and the refresh token of the service never reach the browser.
 // They stay in a session, which is sealed into cookies or kept in a store, and are
@@ -30,7 +30,7 @@
 // due, and may wait for the network; see [Session]. A handler that does not use the
 // user does not wait.
 //
-// An app may keep values of its own in a session. The [Key] of a value defines its
+// An app may keep its own values in a session. The [Key] of a value defines its
 // type:
 //
 //	var theme = session.NewKey[string]("theme")

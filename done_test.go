@@ -51,7 +51,7 @@ func TestDone(t *testing.T) {
 	})
 }
 
-func TestDoneOfARequestThatIsOver(t *testing.T) {
+func TestDoneAfterTheRequest(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
 		ctx, leave := context.WithCancel(t.Context())

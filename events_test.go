@@ -27,7 +27,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// stage is where an event is provoked, in virtual time.
+// stage provokes events, in virtual time.
 type stage struct {
 	*testkit.Visitor
 	service *stageService
@@ -59,7 +59,7 @@ func (s *stageService) Logout(ctx context.Context, t auth.Tokens, all bool) erro
 	return s.Service.Logout(ctx, t, all)
 }
 
-// sightings are events as the app and the log get them.
+// sightings are the events that the app and the log have received.
 type sightings struct {
 	mu     sync.Mutex
 	hooked []session.Event
@@ -67,7 +67,7 @@ type sightings struct {
 }
 
 func (s *sightings) hook(ctx context.Context, e session.Event) {
-	// Whoever is told may ask the session.
+	// The hook may use the session.
 	_ = session.FromContext(ctx).UserID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *sightings) of(t *testing.T, name, reason string) (events []session.Even
 	return events, levels
 }
 
-// ask asks who is signed in.
+// ask sends a request that reads the user.
 func (st *stage) ask() { st.Get() }
 
 // with asks as the same browser does, of a Manager with other settings.
@@ -151,7 +151,7 @@ func (st *stage) fails(errs ...error) {
 // expire waits until the access token has expired, and every pause is over.
 func (st *stage) expire() { time.Sleep(20 * time.Minute) }
 
-// odd is tokens whose roles are no list.
+// odd returns tokens whose roles are not a list.
 func (st *stage) odd() (auth.Tokens, error) {
 	t := st.service.Issue("u1")
 	parts := strings.Split(t.AccessToken, ".")
@@ -168,7 +168,7 @@ func (st *stage) refused() {
 	st.ask()
 }
 
-// unknown has it refuse the token after an answer that was lost.
+// unknown makes the service reject the refresh token after a lost response.
 func (st *stage) unknown() {
 	st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 	st.expire()
@@ -178,7 +178,7 @@ func (st *stage) unknown() {
 	st.ask()
 }
 
-// otherUser has it renew somebody else's tokens.
+// otherUser makes the service return another user's tokens.
 func (st *stage) otherUser() {
 	st.refreshes(func() (auth.Tokens, error) { return st.service.Issue("u2"), nil })
 	st.expire()
@@ -345,14 +345,14 @@ var eventCases = []struct {
 	}},
 }
 
-// tries signs in, which fails.
+// tries sends a login that fails.
 func (st *stage) tries() (err error) {
 	st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) { err = st.M.Login(ctx, "u1", "password") })
 	return err
 }
 
-// Every event is told to the app and to the log, under its name, with its
-// reason, at its level, and says whose session it is about.
+// The hook and the log receive every event, with its name, reason, level and
+// session.
 func TestEvents(t *testing.T) {
 	for i, c := range eventCases {
 		for _, kind := range []string{storedKind, cookieKind} {
@@ -417,7 +417,7 @@ func newStage(t *testing.T, kind string) *stage {
 	return st
 }
 
-// There is a case for every event and every reason that there is.
+// Every event and every reason has a case.
 func TestEventsHaveCases(t *testing.T) {
 	cases := map[string]bool{}
 	for _, c := range eventCases {
@@ -471,8 +471,8 @@ func constants(t *testing.T, file, prefix string) []string {
 // traced is a key of the context of a request, such as tracing uses.
 type traced struct{}
 
-// What happens while the response is committed happens in the request: its
-// context has the request's values, and is alive when the client has left.
+// Events while the response is committed have the request's context values.
+// Their context is not canceled when the client disconnects.
 func TestEventsAtCommit(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 		type told struct {
@@ -534,8 +534,8 @@ func TestEventsAtCommit(t *testing.T) {
 	})
 }
 
-// Values that are saved at the end of a stored session's request are part of
-// the request, too.
+// The same holds for values that are saved at the end of a stored session's
+// request.
 func TestEventsAtEnd(t *testing.T) {
 	down := &testkit.FailingStore{}
 	var value any
@@ -560,8 +560,8 @@ func TestEventsAtEnd(t *testing.T) {
 	}
 }
 
-// Tokens that have outgrown their cookies are reported once for a generation,
-// and not once for a request.
+// Tokens that have outgrown their cookies are reported once per generation, not
+// once per request.
 func TestTokensThatFitNoCookieAreReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, cookieKind)

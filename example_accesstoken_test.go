@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// startAPI starts an API elsewhere that takes the auth service's access tokens.
+// startAPI starts an API that accepts the auth service's access tokens.
 func startAPI(auth *authtest.Server) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -28,7 +28,7 @@ func startAPI(auth *authtest.Server) *httptest.Server {
 	}))
 }
 
-// A page that calls an API as the user who looks at it.
+// A page calls an API as its user.
 func ExampleSession_AccessToken() {
 	auth := startAuth(authtest.Options{AccessLife: 15 * time.Minute})
 	defer auth.Close()
@@ -72,7 +72,7 @@ func ExampleSession_AccessToken() {
 	ada := newGuest(app)
 	ada.signIn("ada@example.com")
 	fmt.Println(ada.get("/report"))
-	auth.Advance(time.Hour) // the token has expired, and is renewed unseen
+	auth.Advance(time.Hour) // the token has expired and is refreshed
 	fmt.Println(ada.get("/report"))
 	fmt.Println("refreshes:", auth.Refreshes())
 	// Output:

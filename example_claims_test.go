@@ -7,8 +7,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Tokens that keep the user's ID and roles elsewhere than Hasura's do: at the
-// top, under names of their own. The names go into Config.Claims.
+// Tokens have the user's ID and roles at the top level, under other names than
+// Hasura's. Set these names in Config.Claims.
 func ExampleParseClaims() {
 	names := auth.ClaimNames{
 		Namespaces:   []string{""},
@@ -27,7 +27,7 @@ func ExampleParseClaims() {
 	found, err := claims.Get("org", &org)
 	fmt.Println(found, org, err)
 
-	// A string where an array is due is no role at all.
+	// A string in place of an array is not a role.
 	token = b64([]byte(`{"alg":"ES256"}`)) + "." + b64([]byte(`{"sub":"u-17","exp":1800000000,"groups":"admin"}`)) + "."
 	claims, err = auth.ParseClaims(token, names)
 	fmt.Println(claims.UserID, claims.AllowedRoles, err)

@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Cookies are as safe as can be unless they are told otherwise: here to go to
-// all hosts below a domain, and to end with the browser.
+// The default cookies are the safest. The second cookies are sent to all hosts
+// of a domain, and are deleted when the browser is closed.
 func ExampleConfig_cookie() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

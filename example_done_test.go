@@ -12,7 +12,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// A stream ends when its user signs out, in whichever window.
+// A stream ends when its user signs out in any window.
 func ExampleSession_Done() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// An app that counts what happens to sessions. The names of events do not
-// change; see the constants.
+// An app counts the events of sessions. The names of events are stable; see the
+// constants.
 func ExampleConfig_onEvent() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()
@@ -49,10 +49,10 @@ func ExampleConfig_onEvent() {
 	// session_ended logout
 }
 
-// The same events in a log. No line holds a token, a password, a cookie or a
-// session's ID, at any level; what stands for the session is a hash.
+// The log has the same events. No line contains a token, a password, a cookie
+// or a session ID, at any level. A hash identifies the session.
 func ExampleConfig_logger() {
-	// What changes from run to run is left out for the example's sake.
+	// The example omits the parts that differ between runs.
 	replace := func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Key {
 		case slog.TimeKey:

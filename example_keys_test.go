@@ -13,8 +13,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Keys come from the environment or a file of secrets: text as Encode and
-// "openssl rand -base64 32" write it, several of them separated by commas.
+// Load keys from the environment or from a file of secrets. Their format is
+// that of Encode and of "openssl rand -base64 32", separated by commas.
 func ExampleParseKeys() {
 	secrets := session.GenerateKey().Encode() + "," + session.GenerateKey().Encode() // os.Getenv("SESSION_KEYS")
 	keys, err := session.ParseKeys(secrets)
@@ -27,15 +27,15 @@ func ExampleParseKeys() {
 	// session: key 1: key has 6 bytes, at least 32 are needed; make one with: openssl rand -base64 32
 }
 
-// A key is replaced without anybody being signed out. The first key seals,
-// every key opens, so the new one is first added behind the old one, in every
-// process, then moved to the front, and the old one is dropped when all its
-// cookies have been renewed: after the session's Lifetime at the latest.
+// A key is replaced, and no user is signed out. The first key seals, and every
+// key opens. First add the new key last, in every process. Then move the new
+// key first. Remove the old key after the session's Lifetime, when all of its
+// cookies have been sealed again.
 func ExampleConfig_keys() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()
 
-	var running atomic.Value // the app as it runs at the moment
+	var running atomic.Value // the app with its current keys
 	deploy := func(keys ...session.SecretKey) {
 		m, err := session.New(session.Config{Auth: synmetrix.NewClient(auth.URL), Keys: keys})
 		if err != nil {
@@ -65,7 +65,7 @@ func ExampleConfig_keys() {
 	fmt.Println("Ada:", ada.get("/")) // with new cookies
 	deploy(newer)
 	fmt.Println("Ada:", ada.get("/"))
-	fmt.Println("Bob:", bob.get("/")) // has not been here meanwhile
+	fmt.Println("Bob:", bob.get("/")) // sent no request in the meantime
 	// Output:
 	// Ada: 200 signed in: true
 	// Ada: 200 signed in: true

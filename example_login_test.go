@@ -15,24 +15,24 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// ownLogin has pages of its own for signing in, in place of those that
-// middleware.Mount adds.
+// ownLogin has the app's own login pages, in place of those that middleware.Mount
+// adds.
 type ownLogin struct{ m *session.Manager }
 
 func (l ownLogin) password(w http.ResponseWriter, r *http.Request) {
-	// Nobody is to be signed in by the page of another site, as somebody else.
-	// Sessions sees to it where there is a session already; here there is none.
+	// A page of another site must not sign the user in with another account.
+	// Sessions only checks requests that carry a session cookie.
 	if err := l.m.CheckOrigin(r); err != nil {
 		middleware.Refuse(w, r, err)
 		return
 	}
 	err := l.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password"))
 	if errors.Is(err, auth.ErrSecondFactor) {
-		// Whose code is asked for is in a sealed cookie.
+		// A sealed cookie holds the pending login.
 		http.Redirect(w, r, "/sign-in/code", http.StatusSeeOther)
 		return
 	}
-	l.answer(w, r, err)
+	l.respond(w, r, err)
 }
 
 func (l ownLogin) code(w http.ResponseWriter, r *http.Request) {
@@ -40,19 +40,19 @@ func (l ownLogin) code(w http.ResponseWriter, r *http.Request) {
 		middleware.Refuse(w, r, err)
 		return
 	}
-	l.answer(w, r, l.m.LoginTOTP(r.Context(), r.PostFormValue("code")))
+	l.respond(w, r, l.m.LoginTOTP(r.Context(), r.PostFormValue("code")))
 }
 
-func (l ownLogin) answer(w http.ResponseWriter, r *http.Request, err error) {
+func (l ownLogin) respond(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case err == nil:
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	case errors.Is(err, auth.ErrTicketRefused), errors.Is(err, session.ErrNoPendingLogin):
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther) // from the start
 	case errors.Is(err, auth.ErrRefused):
-		http.Error(w, "That is not right.", http.StatusUnauthorized) // one text, whatever was wrong
+		http.Error(w, "The credentials are wrong.", http.StatusUnauthorized) // the same text for every reason
 	default:
-		middleware.Refuse(w, r, err) // an outage, most likely
+		middleware.Refuse(w, r, err) // usually an outage
 	}
 }
 
@@ -88,7 +88,7 @@ func ExampleManager_Login() {
 	fmt.Println("Eve:", eve.get("/"))
 	// Output:
 	// Ada: 303 to /sign-in?return_to=%2F
-	// Ada: 401 That is not right.
+	// Ada: 401 The credentials are wrong.
 	// Ada: 303 to /
 	// Ada: 200 Hello
 	// Eve: 303 to /sign-in/code

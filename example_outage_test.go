@@ -14,8 +14,9 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// The auth service fails, and nobody is signed out. A page that is for
-// everybody is shown, one that is for users says that it can't tell.
+// The auth service fails, and no user is signed out. The public page is still
+// served. The page for users returns 503, because the session cannot be
+// determined.
 func ExampleSession_Err() {
 	auth := startAuth(authtest.Options{AccessLife: 15 * time.Minute})
 	defer auth.Close()
@@ -36,7 +37,7 @@ func ExampleSession_Err() {
 		case s.SignedIn():
 			fmt.Fprintln(w, "Welcome back")
 		case errors.As(s.Err(), &outage):
-			fmt.Fprintln(w, "Welcome (who you are can't be told just now)")
+			fmt.Fprintln(w, "Welcome (your session cannot be reached at the moment)")
 		default:
 			fmt.Fprintln(w, "Welcome")
 		}
@@ -50,14 +51,14 @@ func ExampleSession_Err() {
 	ada := newGuest(app)
 	ada.signIn("ada@example.com")
 	auth.Inject(authtest.Any, authtest.Fault{Status: http.StatusBadGateway})
-	fmt.Println(ada.get("/"), "-", ada.get("/mine")) // with a token that is good, nobody notices
+	fmt.Println(ada.get("/"), "-", ada.get("/mine")) // the access token is still valid
 	auth.Advance(time.Hour)
 	fmt.Println(ada.get("/"), "-", ada.get("/mine"))
 	auth.Clear()
-	auth.Advance(time.Minute) // tries are spaced
+	auth.Advance(time.Minute) // the refresh is retried after a pause
 	fmt.Println(ada.get("/"), "-", ada.get("/mine"))
 	// Output:
 	// 200 Welcome back - 200 Yours
-	// 200 Welcome (who you are can't be told just now) - 503 Service Unavailable
+	// 200 Welcome (your session cannot be reached at the moment) - 503 Service Unavailable
 	// 200 Welcome back - 200 Yours
 }

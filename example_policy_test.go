@@ -13,16 +13,16 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// owner lets the owner of a document pass, and every admin. It is asked about
-// users who are signed in and about nobody else.
+// owner accepts the owner of a document and every admin. It is called for
+// signed-in users only.
 func owner(userID string) session.Policy {
 	return func(s *session.Session) bool {
 		return s.UserID() == userID || s.HasRole("admin")
 	}
 }
 
-// A policy that depends on what is asked for. One that does not is best put in
-// front of a handler, by middleware.Require.
+// A policy that depends on the requested document. Use middleware.Require for a
+// policy that does not depend on the request.
 func ExampleSession_Authorize() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()
@@ -42,10 +42,10 @@ func ExampleSession_Authorize() {
 	mux.HandleFunc("GET /documents/{name}", func(w http.ResponseWriter, r *http.Request) {
 		err := session.FromContext(r.Context()).Authorize(owner(ownerOf[r.PathValue("name")]))
 		if errors.Is(err, session.ErrForbidden) {
-			http.NotFound(w, r) // whether there is such a document is nobody else's business
+			http.NotFound(w, r) // does not show other users that the document exists
 			return
 		}
-		if err != nil { // not signed in, or that can't be told at the moment
+		if err != nil { // not signed in, or the session cannot be determined
 			middleware.Refuse(w, r, err)
 			return
 		}

@@ -16,13 +16,13 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// What the examples share: an auth service, and somebody at a browser.
+// The examples share an auth service and a simple browser.
 
 const totpSecretOfExamples = "JBSWY3DPEHPK3PXP"
 
-// startAuth starts an auth service in the process, in place of the real one.
-// It knows Ada, who is an admin, Bob, who is not, and Eve, whose password is
-// not enough.
+// startAuth starts an auth service in this process. It has three users: Ada, an
+// admin; Bob, who has no special role; and Eve, whose account has a second
+// factor.
 func startAuth(opts authtest.Options) *authtest.Server {
 	opts.Accounts = []authtest.Account{
 		{ID: "328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11", Email: "ada@example.com", Password: "correct horse", Roles: []string{"user", "admin"}},
@@ -37,7 +37,7 @@ func startAuth(opts authtest.Options) *authtest.Server {
 	return srv
 }
 
-// guest is somebody who looks at a server with a browser of their own.
+// guest is a person with a browser.
 type guest struct {
 	client *http.Client
 	url    string
@@ -55,8 +55,8 @@ func newGuest(srv *httptest.Server) *guest {
 	}}
 }
 
-// get follows a link and tells what is seen: the status and, of an answer that
-// is short, the text.
+// get follows a link. It returns the status and, if the response is short, its
+// text.
 func (g *guest) get(path string) string {
 	req, err := http.NewRequest("GET", g.url+path, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func (g *guest) get(path string) string {
 	return g.send(req)
 }
 
-// post sends a form. fields are names and values in turn.
+// post sends a form. fields has alternating names and values.
 func (g *guest) post(path string, fields ...string) string {
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -87,12 +87,12 @@ func (g *guest) signIn(email string) string {
 func (g *guest) send(req *http.Request) string {
 	res, err := g.client.Do(req)
 	if err != nil {
-		return "no answer"
+		return "no response"
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return "half an answer"
+		return "incomplete response"
 	}
 	switch text := string(body); {
 	case res.Header.Get("Location") != "":
@@ -104,7 +104,7 @@ func (g *guest) send(req *http.Request) string {
 	}
 }
 
-// codeOf is what Eve's phone shows at a time.
+// codeOf returns the one-time code that Eve's authenticator app shows at a time.
 func codeOf(at time.Time) string {
 	code, err := totp.GenerateCode(totpSecretOfExamples, at)
 	if err != nil {

@@ -14,9 +14,10 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// The end of a program: first the server, which lets requests finish, then the
-// Manager, which lets refreshes finish. They belong to no request, and one that
-// is cut off may have used up a refresh token without anybody having the next.
+// At its end, a program first shuts down the server, which waits for requests,
+// and then the Manager, which waits for refreshes. Refreshes do not belong to a
+// request. If a refresh is cut off, its refresh token may be used up and the
+// new one lost.
 func ExampleManager_Shutdown() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

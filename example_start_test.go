@@ -12,7 +12,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Tokens that come by another way than a password: here by a registration.
+// The app receives tokens in another way than by Manager.Login, here by a
+// registration.
 func ExampleManager_Start() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -13,9 +13,9 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Sessions in a store. The cookie holds nothing but a session's ID, values can
-// be as large as the store allows, and all sessions of a user can be ended at
-// once.
+// Sessions are kept in a store. The cookie holds only the session ID, values
+// can be as large as the store allows, and Manager.LogoutAll ends all sessions
+// of a user at once.
 func ExampleConfig_store() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()
@@ -34,7 +34,7 @@ func ExampleConfig_store() {
 	})
 	mux.HandleFunc("POST /sign-out-everywhere", func(w http.ResponseWriter, r *http.Request) {
 		if err := m.LogoutAll(r.Context()); err != nil {
-			middleware.Refuse(w, r, err) // the store does not answer: she may still be signed in
+			middleware.Refuse(w, r, err) // the store is down, and the user may still be signed in
 			return
 		}
 		http.Redirect(w, r, "/", http.StatusSeeOther)

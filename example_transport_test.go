@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// An http.Client that calls an API as whoever looks at the page. Requests to
-// other hosts carry no token.
+// An http.Client calls an API as the user of the page. Requests to other hosts
+// carry no token.
 func ExampleManager_Transport() {
 	auth := startAuth(authtest.Options{AccessLife: 15 * time.Minute})
 	defer auth.Close()
@@ -44,7 +44,7 @@ func ExampleManager_Transport() {
 		}
 		res, err := client.Do(req)
 		if err != nil {
-			middleware.Refuse(w, r, err) // not signed in, for one
+			middleware.Refuse(w, r, err) // for example, no user is signed in
 			return
 		}
 		defer res.Body.Close()

@@ -13,25 +13,25 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// basket is what the app keeps in its users' sessions. The type of a value is
-// in its key.
+// basket is a value that the app keeps in its users' sessions. The key has the
+// type of the value.
 var basket = session.NewKey[[]string]("basket")
 
-// putIntoBasket is a handler that changes a value. Values belong to a session:
-// nothing can be kept for a visitor who is not signed in.
+// putIntoBasket is a handler that changes a value. Values belong to a session,
+// so a visitor who is not signed in cannot have any.
 func putIntoBasket(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
-	items, _ := basket.Get(s) // none yet: the zero value
+	items, _ := basket.Get(s) // the zero value if there is none
 	err := basket.Set(s, append(items, r.PostFormValue("item")))
 	switch {
 	case errors.Is(err, session.ErrNoSession):
 		http.Error(w, "sign in first", http.StatusUnauthorized)
-	case errors.Is(err, session.ErrTooLarge): // of a session in cookies
+	case errors.Is(err, session.ErrTooLarge): // the cookies are full
 		http.Error(w, "the basket is full", http.StatusUnprocessableEntity)
 	case err != nil:
 		middleware.Refuse(w, r, err)
 	default:
-		w.WriteHeader(http.StatusNoContent) // with this the change is saved
+		w.WriteHeader(http.StatusNoContent) // saves the change
 	}
 }
 

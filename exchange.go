@@ -208,14 +208,14 @@ func open[T any](x *Exchange, names []string, purpose string, decode func([]byte
 	return nil
 }
 
-// maxUnchecked is the length of one cookie: a value of several is checked before
-// it is opened.
+// maxUnchecked is the length of the longest cookie. The MAC of a longer text,
+// which was split over several cookies, is checked before the text is opened.
 const maxUnchecked = 4096
 
 // openSealed opens and decodes a cookie with the first key that fits.
 func openSealed[T any](m *Manager, name string, c sealedCookie, decode func([]byte) (*T, bool)) (openedCookie, bool) {
 	for i, s := range m.secrets {
-		// To open a long text costs memory, which a forged one must not.
+		// Opening a long text costs memory. A forged text must not cost any.
 		if len(c.sealed) > maxUnchecked && !s.Cookies.Authentic(c.purpose, name, c.sealed) {
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// slowAuth is an auth service that compares passwords slowly, and so refuses a
-// known address later than an unknown one.
+// slowAuth is an auth service that compares passwords slowly, so that it
+// rejects a known address later than an unknown one.
 type slowAuth struct {
 	*stubAuth
 	unknown, known time.Duration
@@ -98,8 +98,8 @@ func TestRefusedLoginTakesAsLongForEveryAddress(t *testing.T) {
 	})
 }
 
-// A service may need longer than any fixed floor. What it needed shows how long
-// the next refusals have to take.
+// A service may be slower than any fixed floor. Its slowest response determines
+// how long later rejections take.
 func TestRefusedLoginTakesAsLongAsASlowService(t *testing.T) {
 	answers := map[string]func(s signInSite){
 		"a refusal":       func(s signInSite) { s.refused("user@example.com") },
@@ -123,7 +123,7 @@ func TestRefusedLoginTakesAsLongAsASlowService(t *testing.T) {
 	}
 }
 
-// The floor is bounded, and comes down when the service is fast again.
+// The floor is bounded, and becomes shorter when the service is fast again.
 func TestRefusedLoginIsNotHeldForLong(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 9*time.Second, func(t *testing.T, s signInSite) {
 		s.refused("user@example.com")
@@ -142,8 +142,8 @@ func TestRefusedLoginIsNotHeldForLong(t *testing.T) {
 	})
 }
 
-// A right password is not held up, and neither is a client that has gone or a
-// failure of the service.
+// A right password, a failure of the service and a client that has disconnected
+// are not delayed.
 func TestOnlyRefusalsAreHeld(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 40*time.Millisecond, func(t *testing.T, s signInSite) {
 		if took, err := s.login("user@example.com", "right"); err != nil || took != 40*time.Millisecond {
@@ -172,7 +172,7 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 	})
 }
 
-// goneAfter checks how long a refusal takes whose client does not wait for it.
+// goneAfter checks how long a rejection takes if its client disconnects.
 func (s signInSite) goneAfter(ctx context.Context, want time.Duration) {
 	s.t.Helper()
 	began := time.Now()
@@ -207,8 +207,8 @@ func TestRefusedCodeIsHeld(t *testing.T) {
 	})
 }
 
-// Blanks around an address are no part of it. A password is passed on as it is.
-func TestLoginRemovesBlanksAroundTheAddress(t *testing.T) {
+// Spaces around an address are removed. A password is passed on unchanged.
+func TestLoginRemovesSpacesAroundTheAddress(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 40*time.Millisecond, func(t *testing.T, s signInSite) {
 		for _, email := range []string{" user@example.com", "user@example.com ", "\t\u00a0user@example.com\r\n"} {
 			if _, err := s.login(email, "right"); err != nil || s.auth.email != "user@example.com" {

@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Whatever a Cookie header says, it is not an error, and signs in only with
-// every byte of a genuine session in it.
+// A Cookie header never causes an error, and signs in only if it contains every
+// byte of a genuine session.
 func FuzzCookieHeader(f *testing.F) {
 	quiet := func(c *session.Config) { c.Logger = slog.New(slog.DiscardHandler) }
 	apps := []*app{newApp(f, quiet), newApp(f, quiet), newApp(f, quiet, inMemory)}
@@ -77,8 +77,8 @@ func FuzzCookieHeader(f *testing.F) {
 	})
 }
 
-// Whatever a store returns for a session's record, it is that session or an
-// outage, never another one.
+// If a store returns any bytes for a session's record, the result is that
+// session or an outage, never another session.
 func FuzzStoredRecord(f *testing.F) {
 	swapped := &swappingStore{}
 	a := newApp(f, func(c *session.Config) {

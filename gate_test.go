@@ -10,8 +10,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// However long an auth service asks for, a rate limit keeps nobody away for
-// more than 15 minutes, and any other failure for more than one.
+// A rate limit stops refreshes for at most 15 minutes, and any other failure
+// for at most a minute, even if the service specifies more.
 func TestLongestPauses(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

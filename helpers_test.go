@@ -30,8 +30,8 @@ var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 func (c *clock) Now() time.Time          { return epoch.Add(time.Duration(c.moved.Load())) }
 func (c *clock) Advance(d time.Duration) { c.moved.Add(int64(d)) }
 
-// stubAuth is an auth service that says yes. Its refresh tokens are UUIDs and
-// good for one use.
+// stubAuth is an auth service that accepts all credentials. Its refresh tokens
+// are UUIDs and can be used once.
 type stubAuth struct {
 	clock *clock
 	life  time.Duration
@@ -60,8 +60,8 @@ func (a *stubAuth) issue() auth.Tokens {
 	return t
 }
 
-// accessToken is a JWT as the auth service makes it; nobody looks at the
-// signature of a session's own.
+// accessToken has the form of the auth service's JWTs. The signature of a
+// session's token is not checked.
 func accessToken(now time.Time, life time.Duration, roles any, pad string) string {
 	payload, err := json.Marshal(map[string]any{
 		"iat": now.Unix(), "exp": now.Add(life).Unix(), "pad": pad,
@@ -136,7 +136,7 @@ func (a *stubAuth) liveTokens() int {
 	return len(a.live)
 }
 
-// events is a log that can be asked what has happened.
+// events is a log that tests can search for events.
 type events struct {
 	mu    sync.Mutex
 	lines []string
@@ -162,7 +162,7 @@ func (e *events) count(texts ...string) int {
 	return n
 }
 
-// app is a Manager with what is around it.
+// app is a Manager with its auth service, clock and log.
 type app struct {
 	*session.Manager
 	t     testing.TB
@@ -281,7 +281,8 @@ func (b *browser) is(signedIn bool) *browser {
 	})
 }
 
-// parseSetCookie takes a line apart and holds it to what is true of every one.
+// parseSetCookie parses a Set-Cookie line and checks the attributes that all
+// lines have.
 func parseSetCookie(t testing.TB, line string) (name, value, maxAge string) {
 	t.Helper()
 	if len(line) > 4096 {
@@ -300,8 +301,8 @@ func parseSetCookie(t testing.TB, line string) (name, value, maxAge string) {
 	return name, value, maxAge
 }
 
-// swappingStore returns other records than those asked for, as drivers have
-// done whose connections got mixed up.
+// swappingStore returns the records of other keys, as database drivers have
+// done after a mix-up of connections.
 type swappingStore struct {
 	store.Store
 

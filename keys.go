@@ -149,8 +149,8 @@ func counts(s string) bool {
 }
 
 // On average 30 of 32 random bytes are different, and 31 of the 43 characters of
-// their text. Fewer different ones than these constants have a probability of 2^-74
-// and 2^-76.
+// their text. The probability of fewer different bytes or characters than these
+// constants is 2^-74 and 2^-76.
 const (
 	minDistinctBytes = 13
 	minDistinctChars = 11

@@ -38,7 +38,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-func TestParseKeyRefuses(t *testing.T) {
+func TestParseKeyRejects(t *testing.T) {
 	b64 := base64.RawURLEncoding.EncodeToString
 	secret := random(32)
 	for what, text := range map[string]string{
@@ -123,7 +123,7 @@ func random(n int) []byte {
 	return b
 }
 
-// weakKeys are secrets that have the size of good ones, as base64 text.
+// weakKeys are secrets of sufficient length in base64 that can be guessed.
 func weakKeys() map[string]string {
 	b64 := base64.StdEncoding.EncodeToString
 	lower := "abcdefghijklmnopqrstuvwxyz"
@@ -160,7 +160,7 @@ func weakKeys() map[string]string {
 	}
 }
 
-// A key that can be guessed is refused, with the way to make a good one.
+// A key that can be guessed is rejected, and the error says how to make a key.
 func TestWeakKeys(t *testing.T) {
 	for what, text := range weakKeys() {
 		k, err := session.ParseKey(text)
@@ -182,7 +182,7 @@ func TestWeakKeys(t *testing.T) {
 	}
 }
 
-// Keys that look odd, and are random all the same, are accepted.
+// Random keys are accepted, even if they look regular.
 func TestStrongKeys(t *testing.T) {
 	b64 := base64.StdEncoding.EncodeToString
 	for what, text := range map[string]string{
@@ -211,9 +211,8 @@ func ExampleParseKey() {
 	// Output: session: key is a repetition of one part; make one with: openssl rand -base64 32
 }
 
-// While keys are rolled over several processes, each seals anew what another
-// one has sealed, as often as the browser goes from one to the other. It stays
-// the same session.
+// During a key rotation, each process seals the cookies of the others again,
+// each time the browser changes the process. The session stays the same.
 func TestKeysAreRolledOverProcesses(t *testing.T) {
 	keys := []session.SecretKey{session.GenerateKey(), session.GenerateKey()}
 	turned := slices.Clone(keys)
@@ -243,10 +242,10 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 	}
 }
 
-// A browser that has come back once since the new key seals is not signed out
-// when the old key is taken away, early though that may be: its cookies and its
-// record are the new key's.
-func TestOldKeyIsTakenAway(t *testing.T) {
+// If a browser has sent one request since the new key became the first, it
+// stays signed in when the old key is removed: its cookies and its record are
+// sealed with the new key.
+func TestOldKeyIsRemoved(t *testing.T) {
 	older, newer := session.GenerateKey(), session.GenerateKey()
 	for _, stored := range []bool{true, false} {
 		shared := struct{ store.Store }{memstore.New()}

@@ -61,8 +61,8 @@ func (s *stuckStore) Put(ctx context.Context, rec store.Record, prev uint64) err
 	return s.Store.Put(ctx, rec, prev)
 }
 
-// While the store hangs, whoever does not need it does not wait for it.
-func TestNobodyWaitsForAnothersStore(t *testing.T) {
+// While the store hangs, calls that do not need it do not wait.
+func TestHangingStoreBlocksOnlyItsCallers(t *testing.T) {
 	type request struct {
 		ctx context.Context
 		s   *session.Session

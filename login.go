@@ -129,8 +129,8 @@ func (m *Manager) authContext(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
 }
 
-// loginFailed reports a failed login, revokes tokens that the service has issued
-// all the same, and returns the error for the app.
+// loginFailed reports a failed login, revokes the tokens that the service has
+// issued nevertheless, and returns the error for the app.
 func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Tokens, err error) error {
 	if tokens.RefreshToken != "" {
 		m.keeper.RevokeSoon(tokens)

@@ -15,8 +15,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// A coordinator that does not answer keeps nobody from signing in: of a new
-// session it could not know anything.
+// A login does not need the coordinator: it has no record of a new session.
 func TestLoginWithoutCoordinator(t *testing.T) {
 	shared := &testkit.FailingStore{Store: memstore.New()}
 	shared.Down.Store(true)
@@ -34,8 +33,8 @@ func TestLoginWithoutCoordinator(t *testing.T) {
 	}
 }
 
-// A session that could be begun and then not be saved, so that its cookie has
-// not been sent, is nobody's: its tokens are given back.
+// If a new session cannot be saved, its cookie is not sent and its tokens are
+// revoked.
 func TestLoginIsNotDelivered(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		shared := &testkit.FailingStore{Store: memstore.New()}
@@ -55,7 +54,7 @@ func TestLoginIsNotDelivered(t *testing.T) {
 		if back {
 			shared.Down.Store(false)
 		}
-		_ = x.End()                                              // its failure has been told
+		_ = x.End()                                              // its error has been reported
 		if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on
 			t.Error(err)
 		}
@@ -65,10 +64,9 @@ func TestLoginIsNotDelivered(t *testing.T) {
 	}
 }
 
-// A login that waits for its second factor is over when the browser has signed
-// in in another way, or out; and what does not open is taken away, as any other
-// cookie of ours.
-func TestPendingLoginIsOver(t *testing.T) {
+// A pending login ends when the browser signs in in another way or signs out. A
+// cookie of a pending login that does not open is deleted.
+func TestPendingLoginEnds(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
 		pending := func() *browser {
@@ -114,9 +112,9 @@ func TestPendingLoginIsOver(t *testing.T) {
 	})
 }
 
-// A response that changes the identity of a browser makes it drop the pages that
-// it has fetched ahead. Other responses do not.
-func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
+// A response that changes the browser's user makes the browser drop prefetched
+// pages. Other responses do not.
+func TestChangeOfUserDropsPrefetchedPages(t *testing.T) {
 	const drops = `"prefetchCache", "prerenderCache"`
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -145,7 +143,7 @@ func TestChangeOfIdentityDropsPagesFetchedAhead(t *testing.T) {
 		step("LoginTOTP", drops, func(ctx context.Context) error { return a.LoginTOTP(ctx, "123456") })
 		step("a change of a value", "", func(ctx context.Context) error { return favorite.Set(session.FromContext(ctx), "dark") })
 
-		// What an app has to say about its own data stays.
+		// The app's own Clear-Site-Data stays.
 		r, x := a.Begin(httptest.NewRequest("POST", "/logout", nil))
 		if err := a.Logout(r.Context()); err != nil {
 			t.Fatal(err)

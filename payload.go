@@ -17,7 +17,7 @@ import (
 // when it receives newer tokens.
 type tokensCookie struct {
 	id      keeper.ID
-	key     string // of the session's record; made of the ID, not encoded
+	key     string // of the session's record; derived from the ID, not encoded
 	userID  string
 	created time.Time
 	pair    keeper.Pair

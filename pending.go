@@ -24,7 +24,7 @@ func (x *Exchange) setPending(p *pendingLogin) error {
 }
 
 // pendingTicket returns the ticket of the pending login, "" if there is none. A login
-// step of the same request counts before the cookie.
+// step of the same request has priority over the cookie.
 func (x *Exchange) pendingTicket() string {
 	x.mu.Lock()
 	pending := x.pending

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// However large the header fields are that DropsCookies reads, it reads little
-// of them.
+// DropsCookies reads only a bounded part of the header fields.
 func TestDropsCookiesReadsLittle(t *testing.T) {
 	a := newApp(t)
 	const size = 1 << 20

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Types that hold something secret keep it to themselves however they are
-// printed, logged or marshaled: alone, by pointer, and inside of others.
+// Types that hold a secret redact it whenever they are printed, logged or
+// marshaled: alone, by pointer, and inside other types.
 func TestRedaction(t *testing.T) {
 	key := session.GenerateKey()
 	raw, err := base64.RawURLEncoding.DecodeString(key.Encode())
@@ -118,7 +118,7 @@ func noSecrets(t *testing.T, what, text string, secrets []string) {
 	}
 }
 
-// What is left of an error is of use.
+// The redacted error still has the useful parts.
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
 		&auth.SecondFactorError{Ticket: "t"}:                                             "second factor needed",

@@ -11,9 +11,9 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Roles of a strange type are no role, from the login on and from a refresh on,
-// and the operator is told; the user stays signed in.
-func TestOddRoles(t *testing.T) {
+// Roles of an unknown type count as no role, from a login and from a refresh.
+// The log reports it, and the user stays signed in.
+func TestRolesOfAnUnknownType(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		for _, odd := range []any{"admin", nil, 7, map[string]string{"0": "admin"}, []any{"admin", nil}, [][]string{{"admin"}}} {
 			for _, atLogin := range []bool{true, false} {
@@ -46,8 +46,8 @@ func TestOddRoles(t *testing.T) {
 	})
 }
 
-// A user who has no roles because their claim has another name is signed in, and
-// the operator is told.
+// If the claim for the roles has another name, the user is signed in without
+// roles, and the log reports it.
 func TestRolesUnderAnotherName(t *testing.T) {
 	for _, tt := range []struct {
 		name, namespace string

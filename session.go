@@ -18,12 +18,14 @@ import (
 // [FromContext]. All methods are safe for concurrent use, and work on the session
 // of a visitor who is not signed in, too.
 //
-// Methods that use the session's user or values may wait for the network. The first
-// of them in a request refreshes an access token that is due for refresh: at most a
-// second if the token is still valid, and Config.AuthTimeout if it has expired.
-// It may also have to read the store again, for Config.StoreTimeout per call, if
-// an outage has prevented that when the request began. After a failed attempt the
-// methods return its error without waiting, until the next attempt may be made.
+// Methods that use the session's user or values may wait for the network. The
+// first of them in a request refreshes an access token that is due for refresh.
+// If the token is still valid, the method waits at most a second. If the token
+// has expired, the method waits up to Config.AuthTimeout until the refresh is
+// sent, and up to Config.AuthTimeout for the response. The method may also have
+// to read the store again, for Config.StoreTimeout per call, if an outage has
+// prevented that when the request began. After a failed attempt the methods
+// return its error without waiting, until the next attempt may be made.
 //
 // A method with a context waits as long as that context allows, and a method
 // without one as long as the request's context does. If the context ends, only
@@ -53,8 +55,9 @@ type Session struct {
 }
 
 // All visitors without a session share one Session, so that they cost no
-// allocation. So do all requests without a loaded session, and all requests with
-// a bearer token; guards report a different error for each.
+// allocation. All requests without a loaded session share another, and all
+// requests with a bearer token a third, because guards report a different error
+// for each.
 var (
 	anonymous  = &Session{}
 	notLoaded  = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}

@@ -119,12 +119,12 @@ func (s *story) run() {
 		return string(body)
 	}
 
-	// A visitor may not enter, and wrong credentials change nothing.
+	// A visitor is not accepted, and wrong credentials change nothing.
 	s.send("GET", "/me", "", 401)
 	s.send("POST", "/login", login("ada@example.com", "wrong"), 401)
 	s.send("GET", "/me", "", 401)
 
-	// After the sign-in the browser has a session, and neither of the tokens.
+	// After the sign-in the browser has a session and no token.
 	s.send("POST", "/login", login("ada@example.com", storyPassword), 200)
 	s.send("GET", "/admin", "", 200)
 	address, err := url.Parse(s.app.URL)
@@ -142,10 +142,10 @@ func (s *story) run() {
 		}
 	}
 
-	// The session keeps what the app wants to remember.
+	// The session keeps the app's values.
 	s.send("POST", "/theme", "theme=dark", 200)
 
-	// When the access token expires it is refreshed unseen.
+	// An access token that has expired is refreshed.
 	s.service.Advance(20 * time.Minute)
 	s.send("GET", "/me", "", 200)
 	if n := s.service.Refreshes(); n != 1 {
@@ -155,7 +155,7 @@ func (s *story) run() {
 		t.Errorf("the theme is %q", theme)
 	}
 
-	// An outage of the auth service signs nobody out.
+	// An outage of the auth service signs no user out.
 	s.service.Inject(authtest.Any, authtest.Fault{Status: 503})
 	s.service.Advance(20 * time.Minute)
 	s.send("GET", "/me", "", 503)
@@ -163,7 +163,8 @@ func (s *story) run() {
 	s.service.Advance(time.Minute)
 	s.send("GET", "/me", "", 200)
 
-	// Another user signs in and has other roles, and nothing of the first one.
+	// Another user signs in, has other roles, and sees no value of the first
+	// user.
 	s.send("POST", "/login", login("ben@example.com", storyPassword), 200)
 	s.send("GET", "/admin", "", 403)
 	if theme := s.send("GET", "/theme", "", 200); theme != "" {

@@ -30,8 +30,8 @@ func (a *app) withTheme(value string) *browser {
 // pairs are the cookies of a browser as they stand in its header.
 func (b *browser) pairs() []string { return strings.Split(b.header(), "; ") }
 
-// refuses checks that a header signs nobody in, is no error, and that all of
-// our cookies in it are expired, once each, while others are left alone.
+// refuses checks that a header signs no user in, causes no error, and that each
+// of our cookies in it is deleted once. Other cookies stay.
 func (a *app) refuses(what, header string) {
 	a.t.Helper()
 	h := a.visit(header, func(_ context.Context, s *session.Session) {
@@ -106,8 +106,8 @@ func TestEveryBitFlipped(t *testing.T) {
 	})
 }
 
-// Over several cookies it is the same: all bits of what their chunks begin
-// with, and a bit of each byte behind, or all of those too with LONG.
+// The same for several cookies: each bit at the start of their chunks, and one
+// bit of each byte after it, or all bits with LONG.
 func TestEveryBitOfChunksFlipped(t *testing.T) {
 	a := newApp(t)
 	a.auth.pad = strings.Repeat("x", 5500)
@@ -142,8 +142,8 @@ func TestEveryBitOfChunksFlipped(t *testing.T) {
 	a.accepts("unflipped", string(header))
 }
 
-// Each text has one encoding; what decodes to the same bytes in a lenient
-// reader is refused.
+// Each text has one encoding. Other encodings of the same bytes, which a
+// lenient decoder accepts, are rejected.
 func TestNonCanonicalEncodings(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	// strayBits changes the bits of the last character that mean nothing.
@@ -326,8 +326,8 @@ func TestMixedChunks(t *testing.T) {
 	}
 }
 
-// A genuine cookie works beside any others of its name, wherever it stands,
-// and none is expired for it.
+// A genuine cookie is found among other cookies of the same name, in any
+// position, and none of them is deleted.
 func TestGenuineBesideGarbage(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -374,7 +374,7 @@ func TestGenuineBesideGarbage(t *testing.T) {
 	})
 }
 
-// Any number of cookies that do not open is refused like one.
+// Rejecting many invalid cookies costs no more than rejecting one.
 func TestManyBadCookies(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -398,7 +398,8 @@ func TestManyBadCookies(t *testing.T) {
 	})
 }
 
-// What was sealed for one purpose, name or kind of session opens for no other.
+// A text that was sealed for one purpose, name or kind of session does not open
+// for another.
 func TestPurposes(t *testing.T) {
 	key := session.GenerateKey()
 	withKey := func(c *session.Config) { c.Keys = []session.SecretKey{key} }
@@ -462,8 +463,7 @@ func TestPurposes(t *testing.T) {
 	})
 }
 
-// A record that the store has returned for another key is no session, whatever
-// the store says it is.
+// If the store returns a record of another key, the session is not accepted.
 func TestRecordsOfOthers(t *testing.T) {
 	swapped := &swappingStore{}
 	a := newApp(t, func(c *session.Config) {
@@ -490,7 +490,7 @@ func TestRecordsOfOthers(t *testing.T) {
 			}
 		}
 		if a.log.count(session.EventRecordCorrupt) != before+2 {
-			t.Error("the operator was not told")
+			t.Error("the log does not report it")
 		}
 	}
 	swapped.instead, swapped.alter = nil, nil

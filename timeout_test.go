@@ -10,8 +10,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// The idle timeout is exact to the millisecond, counted from the last time
-// that was noted.
+// The idle timeout is exact to the millisecond. It counts from the last
+// recorded use.
 func TestIdleTimeout(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind, func(c *session.Config) { c.IdleTimeout = time.Hour })
@@ -45,7 +45,7 @@ func (a *app) endedBy(reason string) {
 	}
 }
 
-// The lifetime is exact, and nothing moves it.
+// The lifetime is exact, and use does not extend it.
 func TestLifetime(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*time.Hour, time.Hour })
@@ -92,7 +92,8 @@ func TestExpiresAt(t *testing.T) {
 	})
 }
 
-// The idle timeout costs a write in a tenth of it, whatever comes between.
+// Use is written once per tenth of the idle timeout, however many requests
+// come.
 func TestSlidingIsWrittenRarely(t *testing.T) {
 	t.Run("cookie", func(t *testing.T) {
 		a := newApp(t, func(c *session.Config) { c.IdleTimeout = time.Hour })
@@ -142,7 +143,7 @@ func TestSlidingIsWrittenRarely(t *testing.T) {
 	})
 }
 
-// A refresh is not the user's doing: it moves no clock and writes no state.
+// A refresh is not use: it extends no timeout and writes no state.
 func TestRefreshIsNotActivity(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		a := newApp(t, kind, func(c *session.Config) { c.IdleTimeout = 20 * time.Hour })
@@ -161,8 +162,7 @@ func TestRefreshIsNotActivity(t *testing.T) {
 	})
 }
 
-// A session without its state, or with one that does not open, is as idle as
-// if nothing had happened since the login.
+// Without a readable state cookie, the idle timeout counts from the login.
 func TestIdleWithoutState(t *testing.T) {
 	for _, state := range []string{"", "; __Host-session-state=garbage"} {
 		a := newApp(t, func(c *session.Config) { c.IdleTimeout = time.Hour })

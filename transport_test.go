@@ -25,7 +25,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// api is an API that takes some tokens and refuses others.
+// api is an API that accepts some tokens and rejects others.
 type api struct {
 	*httptest.Server
 
@@ -63,7 +63,7 @@ func (a *api) requests() []string {
 	return slices.Clone(a.seen)
 }
 
-// apiCaller is an app one of whose pages calls an API as its user.
+// apiCaller is an app with a page that calls an API as its user.
 type apiCaller struct {
 	auth   *authtest.Server
 	config session.Config
@@ -71,10 +71,10 @@ type apiCaller struct {
 	client *http.Client
 }
 
-// apiLife is that of an access token.
+// apiLife is the life of an access token.
 const apiLife = 15 * time.Minute
 
-// newAPICaller serves call at /call. Its answer is what call returns.
+// newAPICaller serves call at /call. The response is the result of call.
 func newAPICaller(t *testing.T, call func(r *http.Request, m *session.Manager) (int, error), set ...func(*session.Config)) *apiCaller {
 	t.Helper()
 	c := &apiCaller{auth: authtest.NewServer(t, authtest.Options{
@@ -173,9 +173,9 @@ func TestTransportSendsTheTokenToNamedHostsOnly(t *testing.T) {
 	}
 }
 
-// A token that is due is renewed before the API sees anything, and it is saved by
-// then: whichever process is asked meanwhile, with the cookies that the browser
-// had before, knows the new one.
+// A token that is due is refreshed and saved before the API receives a request.
+// Every process then knows the new token, even for a request with the browser's
+// older cookies.
 func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 		shared := &testkit.FailingStore{} // is not the process's own memory
@@ -229,7 +229,8 @@ func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
 	})
 }
 
-// An API that refuses the token of many calls at once has it renewed once.
+// If an API rejects the token of many concurrent calls, the token is refreshed
+// once.
 func TestTransportRenewsOnceForMany(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		srv := newAPI(t)
@@ -248,7 +249,7 @@ func TestTransportRenewsOnceForMany(t *testing.T) {
 	})
 }
 
-func TestTransportRenewsARefusedToken(t *testing.T) {
+func TestTransportRefreshesARejectedToken(t *testing.T) {
 	srv := newAPI(t)
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
 		return send(m, r, srv.URL, nil, srv.host())
@@ -259,7 +260,7 @@ func TestTransportRenewsARefusedToken(t *testing.T) {
 	srv.mu.Lock()
 	srv.refuses[strings.TrimPrefix(first, "Bearer ")] = true
 	srv.mu.Unlock()
-	// The API refuses what the session holds: one renewal, one more request.
+	// The API rejects the session's token: one refresh, one more request.
 	if got := c.call(t); got != "200 <nil>" {
 		t.Errorf("call: %s", got)
 	}
@@ -316,7 +317,7 @@ func TestTransportSendsTheBodyAgainIfItCan(t *testing.T) {
 	}
 }
 
-func TestTransportKeepsTheAnswerWhenRenewingFails(t *testing.T) {
+func TestTransportKeepsTheResponseIfTheRefreshFails(t *testing.T) {
 	srv := newAPI(t)
 	srv.refuses["*"] = true
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
@@ -325,11 +326,11 @@ func TestTransportKeepsTheAnswerWhenRenewingFails(t *testing.T) {
 	c.signIn(t)
 	c.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503})
 	if got := c.call(t); got != "401 <nil>" {
-		t.Errorf("call: %s; want the API's answer", got)
+		t.Errorf("call: %s; want the API's response", got)
 	}
 }
 
-// What the app gets where there is no token to be had, and nothing is sent.
+// Without a token, no request is sent, and the app gets the reason.
 func TestTransportWithoutAToken(t *testing.T) {
 	srv := newAPI(t)
 	var got error
@@ -371,7 +372,7 @@ func TestTransportWithoutAToken(t *testing.T) {
 	}
 }
 
-// closing is a body that tells whether it was closed.
+// closing is a body that records whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -379,9 +380,9 @@ type closing struct {
 
 func (c *closing) Close() error { c.closed = true; return nil }
 
-// A session that the service refuses while a call is repeated is over, and the
-// API's own answer is what the app gets.
-func TestTransportRefusedWhileRepeating(t *testing.T) {
+// If the service rejects the session's refresh token during the retry of a
+// call, the session ends, and the app gets the API's own response.
+func TestTransportRejectedDuringTheRetry(t *testing.T) {
 	srv := newAPI(t)
 	srv.refuses["*"] = true
 	var after bool
@@ -396,7 +397,8 @@ func TestTransportRefusedWhileRepeating(t *testing.T) {
 	}
 }
 
-// A redirect elsewhere and back: the token goes to the named host alone.
+// If an API redirects to another host and back, only the named host receives
+// the token.
 func TestTransportRedirects(t *testing.T) {
 	named, other := newAPI(t), newAPI(t)
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
@@ -419,7 +421,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Hosts are compared as they are meant, in whichever letters.
+// Hosts are compared without regard to case.
 func TestTransportHostNames(t *testing.T) {
 	for _, c := range []struct {
 		host, address string

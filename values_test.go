@@ -17,7 +17,7 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// A value comes back as it was, in its type.
+// A value is restored exactly, with its type.
 func TestValuesByType(t *testing.T) {
 	type cart struct {
 		Items []string
@@ -89,7 +89,8 @@ func TestDeletedValues(t *testing.T) {
 			if _, ok := favorite.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
 				t.Errorf("values %q in the next request", s.ValueNames())
 			}
-			// Set, deleted, and set again: the last word counts.
+			// If a value is set, deleted and set again, the last change
+			// applies.
 			_, _, _ = favorite.Set(s, "a"), favorite.Delete(s), favorite.Set(s, "b")
 		})
 		b.visit(func(_ context.Context, s *session.Session) {
@@ -100,7 +101,7 @@ func TestDeletedValues(t *testing.T) {
 	})
 }
 
-// What is under the name in another type is not there.
+// A value of another type under the same name counts as missing.
 func TestValueOfAnotherType(t *testing.T) {
 	b := newApp(t).withTheme("dark")
 	b.visit(func(_ context.Context, s *session.Session) {
@@ -113,7 +114,7 @@ func TestValueOfAnotherType(t *testing.T) {
 		if v, ok := session.NewKey[any]("theme").Get(s); !ok || v != "dark" {
 			t.Errorf("a text as anything: %v (%v)", v, ok)
 		}
-		// A half that fits is not taken for a whole.
+		// A value that can be decoded only in part counts as missing.
 		if err := session.NewKey[map[string]any]("half").Set(s, map[string]any{"A": 1, "B": "x"}); err != nil {
 			t.Error(err)
 		}
@@ -145,7 +146,7 @@ func TestValuesThatCannotBeSet(t *testing.T) {
 	})
 }
 
-// Nothing can be set for a visitor, nor is there anything to get.
+// A visitor without a session has no values and cannot set any.
 func TestValuesWithoutSession(t *testing.T) {
 	a := newApp(t)
 	for what, s := range map[string]*session.Session{
@@ -179,7 +180,8 @@ func sessionOf(a *app, h http.Header) *session.Session {
 	return session.FromContext(r.Context())
 }
 
-// A cookie session has room for so much; what is over it changes nothing.
+// The values of a cookie session have a limit. A change beyond the limit has no
+// effect.
 func TestValuesTooLarge(t *testing.T) {
 	a := newApp(t)
 	b := a.withTheme("dark")
@@ -191,7 +193,8 @@ func TestValuesTooLarge(t *testing.T) {
 		if v, _ := favorite.Get(s); v != "dark" {
 			t.Errorf("the value is %.20q now", v)
 		}
-		// Up to the last byte that is accepted, the answer takes it.
+		// The response carries every value that Set accepts, up to the last
+		// byte.
 		n := 0
 		for ; favorite.Set(s, strings.Repeat("x", n+7)) == nil; n += 7 {
 		}
@@ -203,7 +206,7 @@ func TestValuesTooLarge(t *testing.T) {
 		if v, _ := favorite.Get(s); len(v) < 7000 {
 			t.Errorf("%d bytes arrived", len(v))
 		}
-		// There is always room for less.
+		// A smaller value is always accepted.
 		if err := favorite.Delete(s); err != nil {
 			t.Error(err)
 		}
@@ -225,9 +228,9 @@ func TestValuesTooLarge(t *testing.T) {
 	})
 }
 
-// A cookie session's values travel with the answer; a stored session's do not
-// depend on it.
-func TestValuesAfterTheAnswer(t *testing.T) {
+// The values of a cookie session are in the response, so they cannot change
+// after its start. Those of a stored session can.
+func TestValuesAfterTheResponse(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		a := newApp(t, kind)
 		b := a.withTheme("dark")
@@ -240,7 +243,7 @@ func TestValuesAfterTheAnswer(t *testing.T) {
 		}
 		err := favorite.Set(s, "light")
 		if stored && err != nil || !stored && !errors.Is(err, session.ErrCommitted) {
-			t.Errorf("set after the answer has begun: %v", err)
+			t.Errorf("set after the response has begun: %v", err)
 		}
 		if err := x.End(); err != nil {
 			t.Error(err)
@@ -254,8 +257,8 @@ func TestValuesAfterTheAnswer(t *testing.T) {
 	})
 }
 
-// Save writes a stored session's values at once, and says whether a session
-// has ended.
+// Save writes a stored session's values at once, and reports whether the
+// session has ended.
 func TestSave(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		a := newApp(t, kind)
@@ -296,7 +299,8 @@ func TestSave(t *testing.T) {
 	})
 }
 
-// Requests that change different values of a stored session all win.
+// If requests change different values of a stored session, all changes are
+// kept.
 func TestValuesAreMerged(t *testing.T) {
 	a := newApp(t, inMemory)
 	b := a.signedIn()

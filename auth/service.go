@@ -69,8 +69,9 @@ type SecondFactor interface {
 // Grant is the result of a sign-in or a refresh. It prints, logs and marshals without
 // its tokens.
 //
-// All fields except the tokens are optional. For an empty field the access token
-// counts, and at a refresh the previous grant.
+// All fields except the tokens are optional. If a field is empty, the value in the
+// access token applies, and at a refresh that of the previous grant. session.Manager
+// does not use these fields yet: it reads the access token, which must be a JWT.
 type Grant struct {
 	Tokens
 

@@ -133,9 +133,9 @@ func readMultipart(body []byte, boundary string) (input, error) {
 }
 
 // readJSON reads a JSON object. It is stricter than json.Unmarshal, which uses the
-// last of several values of a name, and replaces invalid UTF-8. A proxy in front
-// of the app that checks the first value would check another one than the app
-// uses, and a password must arrive exactly as the client has sent it.
+// last of several values of a name, and replaces invalid UTF-8. If a proxy in
+// front of the app checked the first value, the app would use another value than
+// the checked one. And a password must arrive exactly as the client has sent it.
 func readJSON(body []byte) (input, error) {
 	if !utf8.Valid(body) || !validSurrogates(body) {
 		return input{}, badRequest("The request's body is not valid UTF-8.")

@@ -85,8 +85,8 @@ func (s *Scope) Check() error {
 // then its first byte has already committed. Call it after the handler returns,
 // but not after a panic.
 //
-// Commit returns the error of the first attempt. If it is not nil, Commit has
-// written a response with status 503.
+// Commit returns the error of the first attempt. If it is not nil, the
+// response is a refusal with status 503, or with 413 for session.ErrTooLarge.
 func (s *Scope) Commit() error {
 	s.writer.commit()
 	return s.writer.failed
@@ -103,6 +103,7 @@ func (s *Scope) End() {
 		// so the recovering middleware may write its own response.
 		w.failed = nil
 	}
-	// The response is complete, so an error has no recipient. The Manager logs it.
+	// It is too late to report the error to the client. The Manager has reported
+	// errors of the store as events.
 	_ = s.writer.x.End()
 }

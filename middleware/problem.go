@@ -115,7 +115,7 @@ var texts = map[string]struct{ title, detail string }{
 	codeCrossSite:          {"Request blocked", "The request came from another site."},
 	codeNotFound:           {"Page not found", "There is no page at this address."},
 	codeMethodNotAllowed:   {"Not possible", "This address does not accept this kind of request."},
-	codeTooLarge:           {"Too large", "That does not fit into your session."},
+	codeTooLarge:           {"Too large", "Your session has no room for this change."},
 	codeTooMany:            {"Too many attempts", "Please wait a moment before you try again."},
 	codeInternal:           {"Something went wrong", "The error is on our side. Please try again later."},
 	codeNotLoaded:          {"Not set up", "No session was loaded for this request. Its handler is not inside middleware.Sessions."},

@@ -8,7 +8,7 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Refuse writes the response to a request that err prevents. All guards and
+// Refuse writes the response to a request that has failed with err. All guards and
 // routes of this package call it. Apps should call it for their own refusals,
 // too, so that all refusals look alike.
 //

@@ -18,7 +18,8 @@ import (
 // Sessions saves the session and sets its cookies before the first byte of the
 // response: when the handler writes, flushes or hijacks, or when it returns
 // without any of these. If saving fails, the response is a refusal with status
-// 503, and the handler's Write returns the error. A handler that needs the error
+// 503, or with 413 if the values are too large, and the handler's Write returns
+// the error. A handler that needs the error
 // before it writes calls Session.Save. The values of a stored session may still
 // change while the handler writes; Sessions saves them when the handler returns.
 // If a handler panics, Sessions sets the cookies in the header for an outer
@@ -64,7 +65,8 @@ type Option func(*settings)
 
 // WithAPI names path prefixes, such as "/api/". Under them every refusal is JSON,
 // whatever the request accepts, and none is a redirect to the login page. The
-// prefixes are as browsers see them, without session.Config.BasePath.
+// prefixes are compared with the path that the server receives, which does not
+// have session.Config.BasePath.
 // Default: none.
 func WithAPI(prefixes ...string) Option {
 	return func(s *settings) { s.api = append(s.api, prefixes...) }
@@ -72,8 +74,8 @@ func WithAPI(prefixes ...string) Option {
 
 // WithHome sets the path of the start page. Browsers are redirected there after
 // signing out, and after signing in if no other page was requested. Refusal
-// pages link to it. The path is as browsers see it, without
-// session.Config.BasePath. Default: "/".
+// pages link to it. session.Config.BasePath is added to the
+// path. Default: "/".
 func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
 }

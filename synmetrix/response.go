@@ -89,7 +89,7 @@ func (resp response) invalid(code string) *auth.Error {
 	return resp.fail(code, auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown)
 }
 
-// retryAfter returns how long the service asks callers to wait. For a 429,
+// retryAfter returns how long callers have to wait, as the service reports. For a 429,
 // X-RateLimit-Reset (in Unix seconds) takes precedence: the service sets
 // Retry-After to the length of the whole window, however little of it is left.
 // Dates are compared with the Date header, because the service's clock may
@@ -203,8 +203,8 @@ func (resp response) secondFactor(m members) error {
 	return &auth.SecondFactorError{Ticket: ticket}
 }
 
-// noContent accepts an empty body, which is what calls without a result return,
-// and a body in JSON. Anything else, such as a page, comes from a proxy.
+// noContent accepts an empty body, as the service sends it for calls without a
+// result, and a body in JSON. Anything else, such as a page, comes from a proxy.
 func (resp response) noContent() error {
 	if body := bytes.TrimSpace(resp.body); len(body) != 0 && !json.Valid(body) {
 		return resp.invalid(CodeNotJSON)

@@ -105,7 +105,7 @@ func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
 // If the refresh fails, Token returns the current access token until it expires,
 // and then the error of [Client.Refresh] or Save. After a failure the source waits
 // before it tries again: 0.25 s at first, up to 10 s, or as long as the service
-// asks for.
+// specifies.
 //
 // A refusal ends the source: every later call returns the same error. If a refresh
 // returns the tokens of another user, the source revokes them and ends with

@@ -125,7 +125,7 @@ func timeout(d time.Duration) echo.MiddlewareFunc {
 
 // A panic, a timeout and an error after a refresh: the response delivers the new
 // tokens, and the next request is served with them.
-func TestTroubleAfterRefresh(t *testing.T) {
+func TestFailuresAfterRefresh(t *testing.T) {
 	trouble := map[string]struct {
 		around echo.MiddlewareFunc
 		handle echo.HandlerFunc

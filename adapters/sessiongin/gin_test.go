@@ -155,7 +155,7 @@ func TestGinContextIsAContext(t *testing.T) {
 
 // A panic and an error after a refresh: the response delivers the new tokens, and
 // the next request is served with them.
-func TestTroubleAfterRefresh(t *testing.T) {
+func TestFailuresAfterRefresh(t *testing.T) {
 	pass := func(*gin.Context) {}
 	trouble := map[string]struct {
 		around gin.HandlerFunc

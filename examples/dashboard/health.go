@@ -47,8 +47,8 @@ func (rd *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, report)
 }
 
-// check returns the result of a check that runs, or has ended a short time ago,
-// or of a new one.
+// check returns the result of the check in progress, or of the last check if that
+// is recent. Otherwise it starts a new check.
 func (rd *readiness) check(ctx context.Context) readyReport {
 	rd.mu.Lock()
 	c := rd.last

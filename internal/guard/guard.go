@@ -16,7 +16,7 @@ import (
 )
 
 // errPanic is wrapped by the error of a call of a store or an auth service that has
-// panicked. A panic of a hook or of a slog handler only is logged.
+// panicked. Panics of hooks and slog handlers are only logged.
 var errPanic = errors.New("panic")
 
 // panicked logs a panic with its stack and returns the error for it. value is what

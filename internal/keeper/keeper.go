@@ -68,8 +68,8 @@ type Config struct {
 	// browser has sent the newest.
 	Grace time.Duration
 
-	// IdleTimeout ends a session that was not used for so long, and Lifetime one
-	// that began so long ago.
+	// IdleTimeout ends a session that was not used for this time. Lifetime ends a
+	// session this long after its login.
 	IdleTimeout, Lifetime time.Duration
 
 	// RefreshBefore is how long before its expiry an access token is due for
@@ -121,7 +121,8 @@ type Error struct {
 	// Ended is why the session has ended, empty if it has not.
 	Ended Reason
 
-	// RetryAfter is how long a session is unavailable at least, 0 if unknown.
+	// RetryAfter is the shortest time for which the session stays unavailable, 0 if
+	// unknown.
 	RetryAfter time.Duration
 
 	// Err is why the session is unavailable.

@@ -36,7 +36,8 @@ const (
 	minReads    = 8
 	claimWrites = 3
 
-	// slowCall is how long a read or a write of the record may last to count.
+	// slowCall is the longest duration of a read or a write of the record that counts
+	// as quick.
 	slowCall = 500 * time.Millisecond
 )
 

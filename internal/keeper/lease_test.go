@@ -217,7 +217,7 @@ func TestStalledWritesCauseNoTakeOver(t *testing.T) {
 
 // If the holder of a lease dies, another process takes over within two leases and a
 // claim.
-func TestTakeOverFromADeadProcess(t *testing.T) {
+func TestTakeOverFromACrashedProcess(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
 		calls := 0
 		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {

@@ -20,7 +20,7 @@ var errCorrupt = errors.New("record does not open")
 // The record of a stored session is created at login. If it is absent, the
 // session has ended. The record of a cookie session is created by the first
 // write. Before that, and after the record has expired, base stands for it: the
-// state that the browser's cookies say.
+// state in the browser's cookies.
 type ledger struct {
 	k    *Keeper
 	id   ID

@@ -10,8 +10,8 @@ import (
 // This file has the reads and writes that a request makes outside of a refresh.
 // Load is where a late request gets the newest tokens (rule 5).
 
-// Load returns the newest state of a session. r is the state that the request's
-// cookies say. If r has an older generation than the record, because the request
+// Load returns the newest state of a session. r is the state in the request's
+// cookies. If r has an older generation than the record, because the request
 // is late, the newest tokens are returned, and the response carries their cookie.
 //
 // The error is an [*Error] if the session has ended. After any other error, which
@@ -48,7 +48,7 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 
 // withCookies returns the coordinator's record of a cookie session with what only
 // the state cookie has: the values, and when the session was last used. cookies
-// is the state that the cookies say.
+// is the state in the cookies.
 func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record) *Record {
 	if r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown && !r.busy() {
 		k.acknowledge(ctx, l, r)

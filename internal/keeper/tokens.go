@@ -17,7 +17,7 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, k.cfg.Claims)
 	if err == nil && c.UserID != r.UserID {
 		// A session never changes its user.
-		err = fmt.Errorf("session: %w: it is another user's", auth.ErrInvalidToken)
+		err = fmt.Errorf("session: %w: it belongs to another user", auth.ErrInvalidToken)
 	}
 	return &c, err
 }

@@ -29,7 +29,7 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 			r = newest // other requests extend the idle timeout
 		}
 		// The idle timeout of a cookie session is in its cookies. Only the
-		// browser's next request can tell whether it has passed.
+		// browser's next request shows whether it has passed.
 		if why := k.expired(r); why == endedByLifetime || why != "" && k.cfg.Stored {
 			return true
 		}

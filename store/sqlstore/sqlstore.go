@@ -25,7 +25,7 @@
 // "PRAGMA synchronous", a setting of the connection and so of the driver. With FULL,
 // which is SQLite's default, they do. NORMAL is faster and may lose the last commits,
 // but does not corrupt the file. A busy timeout of the driver is not needed, because
-// the store itself retries until [Config.Timeout]; a shorter one does no harm. With a
+// the store itself retries until [Config.Timeout]; a shorter busy timeout does no harm. With a
 // database in memory, use one connection (db.SetMaxOpenConns(1)), because each
 // connection has its own database.
 //

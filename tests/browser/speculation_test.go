@@ -101,7 +101,7 @@ func (b *tab) signOutByForm() {
 // A page that the browser has fetched ahead shows who was signed in at that
 // time. It is not shown when that has changed, in the same window or in
 // another one.
-func TestPagesFetchedAhead(t *testing.T) {
+func TestPrefetchedPages(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"prefetch", "prerender"} {
 		for _, elsewhere := range []bool{false, true} {

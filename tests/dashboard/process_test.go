@@ -222,7 +222,7 @@ func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 
 // What does not end is cut off after ten seconds, and the status is 0 all the
 // same.
-func TestSIGTERMIsPatientOnlySoLong(t *testing.T) {
+func TestSIGTERMWaitsForALimitedTime(t *testing.T) {
 	t.Parallel()
 	for _, framework := range frameworks {
 		t.Run(framework, func(t *testing.T) {

@@ -79,7 +79,7 @@ func TestClientGoneMidRefresh(t *testing.T) {
 // more before it answers. Its answer comes last, soon after the browser has
 // shown the newest cookies or long after; it must not bring back what was good
 // before them.
-func TestSlowAnswerBringsNothingOld(t *testing.T) {
+func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
 	for i, k := range slices.Concat(kinds, kinds) {
 		late := i/2 == 1
 		t.Run(fmt.Sprintf("%s/late %v", k, late), func(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// An access token has expired, and the browser asks for twenty things at once.
-// One refresh serves them all; nobody notices.
+// An access token has expired, and the browser sends twenty requests at once.
+// One refresh serves all of them.
 func Example_renewal() {
 	auth := startAuth(authtest.Options{AccessLife: 15 * time.Minute})
 	defer auth.Close()
@@ -41,15 +41,15 @@ func Example_renewal() {
 	// refreshes: 1
 }
 
-// Several processes behind one address. Sessions are sealed into cookies, and
-// the processes share what a refresh needs to happen only once: a store, which
-// holds nothing of a session until its first refresh.
+// Several processes serve one address. Sessions are sealed into cookies, and
+// the processes share a store, so that they refresh each session once. The
+// store holds nothing about a session before its first refresh.
 func ExampleConfig_coordinator() {
 	auth := startAuth(authtest.Options{AccessLife: 15 * time.Minute})
 	defer auth.Close()
 
 	keys := []session.SecretKey{session.GenerateKey()} // the same for all
-	shared := memstore.New()                           // a store in a database, if these were processes
+	shared := memstore.New()                           // for real processes, a store in a database
 	var replicas []http.Handler
 	for range 3 {
 		m, err := session.New(session.Config{
@@ -96,17 +96,17 @@ func guarded(m *session.Manager) http.Handler {
 
 // inParallel counts what n calls return.
 func inParallel(n int, call func(i int) string) map[string]int {
-	answers := map[string]int{}
+	results := map[string]int{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			answer := call(i)
+			result := call(i)
 			mu.Lock()
 			defer mu.Unlock()
-			answers[answer]++
+			results[result]++
 		})
 	}
 	wg.Wait()
-	return answers
+	return results
 }
