@@ -153,7 +153,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		err = errors.New("no refresh token")
 	}
 	if err != nil {
-		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err))
+		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err))
 	}
 	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
 		// No browser would get the session's cookies.

@@ -32,13 +32,13 @@ var (
 	// (HTTP 429). An error that wraps ErrRateLimited also wraps ErrUnavailable.
 	ErrRateLimited = errors.New("rate limited by the auth service")
 
-	// ErrInvalidAnswer: the response of the service cannot be used. It is a
+	// ErrInvalidResponse: the response of the service cannot be used. It is a
 	// redirect, HTML, incomplete or too large, or a success without usable tokens.
-	ErrInvalidAnswer = errors.New("invalid answer from the auth service")
+	ErrInvalidResponse = errors.New("invalid response from the auth service")
 
 	// ErrOutcomeUnknown: the service may have carried out the request, and may have
 	// used up its refresh token. An error that wraps ErrOutcomeUnknown also wraps
-	// ErrUnavailable or ErrInvalidAnswer.
+	// ErrUnavailable or ErrInvalidResponse.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 
 	// ErrSecondFactor: the password is right and a one-time code is required.

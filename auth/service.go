@@ -15,7 +15,7 @@ import (
 //
 // All methods must be safe for concurrent use and must return when ctx ends. The
 // error of a failed call wraps one of this package's sentinels: [ErrRefused],
-// [ErrUnavailable], [ErrInvalidAnswer], [ErrOutcomeUnknown] or [ErrSecondFactor],
+// [ErrUnavailable], [ErrInvalidResponse], [ErrOutcomeUnknown] or [ErrSecondFactor],
 // usually inside an [*Error]. An error that wraps none of them counts as
 // ErrUnavailable with an unknown outcome.
 //
@@ -32,7 +32,7 @@ type Service interface {
 	// Refresh must return ErrRefused only if the service itself has rejected the
 	// refresh token, because ErrRefused ends the session. If the response has a new
 	// refresh token but no usable access token, Refresh returns the refresh token in
-	// the grant together with ErrInvalidAnswer, so that the caller can keep it.
+	// the grant together with ErrInvalidResponse, so that the caller can keep it.
 	Refresh(ctx context.Context, tokens Tokens) (Grant, error)
 
 	// Logout revokes the refresh token. It returns nil if the token is already
@@ -52,7 +52,7 @@ type PasswordLogin interface {
 	// ErrRefused both for an unknown address and for a wrong password, and a
 	// [*SecondFactorError] if the account requires a one-time code. If the response
 	// has a refresh token but no usable access token, Login returns the refresh token
-	// in the grant together with ErrInvalidAnswer, so that the caller can revoke it.
+	// in the grant together with ErrInvalidResponse, so that the caller can revoke it.
 	Login(ctx context.Context, email, password string) (Grant, error)
 }
 

@@ -178,7 +178,7 @@ func classify(err error) Problem {
 		p.Detail = tookTooLong
 	case errors.Is(err, auth.ErrRefused):
 		set(http.StatusUnauthorized, codeInvalidCredentials)
-	case errors.Is(err, auth.ErrInvalidAnswer):
+	case errors.Is(err, auth.ErrInvalidResponse):
 		set(http.StatusBadGateway, codeAuthInvalid)
 	case errors.Is(err, auth.ErrUnavailable):
 		// This includes a 429 of the auth service. Its rate limit counts

@@ -174,7 +174,7 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 			return err
 		},
 		decode: func(resp response, _ members) error {
-			return resp.invalid(CodeUnexpectedAnswer)
+			return resp.invalid(CodeUnexpectedResponse)
 		},
 	})
 	if err != nil {
@@ -234,7 +234,7 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 			if isTrue(m["magicLink"]) {
 				return nil
 			}
-			return resp.invalid(CodeUnexpectedAnswer)
+			return resp.invalid(CodeUnexpectedResponse)
 		},
 	})
 }

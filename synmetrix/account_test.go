@@ -108,7 +108,7 @@ func TestUnexpectedResponses(t *testing.T) {
 		"activation with a malformed token": {activate, found("http://localhost/callback?refresh_token=abc"), "activate", synmetrix.CodeNoRefreshToken, 302, "", invalidUnk},
 		"activation with an empty token":    {activate, found("http://localhost/callback?refresh_token="), "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket},
 		"activation moved permanently":      {activate, reply(301, "", "", "Location: /?refresh_token="+newRefresh), "activate", synmetrix.CodeRedirect, 301, "", invalidUnk},
-		"activation with tokens":            {activate, ok(tokensBody(validAccess, newRefresh)), "activate", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"activation with tokens":            {activate, ok(tokensBody(validAccess, newRefresh)), "activate", synmetrix.CodeUnexpectedResponse, 200, "", invalidUnk},
 		"ticket that is not a UUID":         {activate, refusal(400, `"ticket" must be a valid GUID`), "activate", synmetrix.CodeTicketRefused, 400, `"ticket" must be a valid GUID`, refusedTicket},
 		"registration in cookie mode":       {register, ok(fmt.Sprintf(`{"jwt_token":%q,"user":{}}`, validAccess)), "register", synmetrix.CodeNoRefreshToken, 200, "", invalidUnk},
 		"registration, no access token":     {register, ok(fmt.Sprintf(`{"jwt_token":null,"user":{},"refresh_token":%q}`, newRefresh)), "register", synmetrix.CodeNoAccessToken, 200, "", invalid},
@@ -122,11 +122,11 @@ func TestUnexpectedResponses(t *testing.T) {
 		"registration, taken":               {register, refusal(400, "Account already exists."), "register", synmetrix.CodeAccountExists, 400, "Account already exists.", "refused"},
 		"registration, invalid address":     {register, refusal(400, `"email" must be a valid email`), "register", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused"},
 		"registration, password too short":  {register, refusal(400, `"password" length must be at least 6 characters long`), "register", synmetrix.CodeInvalidPassword, 400, `"password" length must be at least 6 characters long`, "refused"},
-		"link, tokens instead":              {magic, ok(tokensBody(validAccess, newRefresh)), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"link, magicLink a string":          {magic, ok(`{"magicLink":"true"}`), "send_magic_link", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"link, tokens instead":              {magic, ok(tokensBody(validAccess, newRefresh)), "send_magic_link", synmetrix.CodeUnexpectedResponse, 200, "", invalidUnk},
+		"link, magicLink a string":          {magic, ok(`{"magicLink":"true"}`), "send_magic_link", synmetrix.CodeUnexpectedResponse, 200, "", invalidUnk},
 		"new address, ticket refused":       {confirm, refusal(401, invalidTicket), "confirm_email_change", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket},
-		"key without a secret":              {generate, ok(`{"image_url":"data:image/png;base64,AA=="}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
-		"key with an image on another host": {generate, ok(`{"image_url":"https://evil.example/x.png","otp_secret":"JBSWY3DPEHPK3PXP"}`), "generate_mfa", synmetrix.CodeUnexpectedAnswer, 200, "", invalidUnk},
+		"key without a secret":              {generate, ok(`{"image_url":"data:image/png;base64,AA=="}`), "generate_mfa", synmetrix.CodeUnexpectedResponse, 200, "", invalidUnk},
+		"key with an image on another host": {generate, ok(`{"image_url":"https://evil.example/x.png","otp_secret":"JBSWY3DPEHPK3PXP"}`), "generate_mfa", synmetrix.CodeUnexpectedResponse, 200, "", invalidUnk},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -401,7 +401,7 @@ func TestLogger(t *testing.T) {
 		{"DEBUG", "login", "ok", 200, 0},
 		{"DEBUG", "login", "second_factor", 200, 0},
 		{"DEBUG", "login_totp", synmetrix.CodeWrongCode, 401, 0},
-		{"DEBUG", "refresh", synmetrix.CodeNoAnswer, 0, 0},
+		{"DEBUG", "refresh", synmetrix.CodeNoResponse, 0, 0},
 	}
 	if fmt.Sprint(lines) != fmt.Sprint(want) {
 		t.Errorf("logged %v, want %v", lines, want)

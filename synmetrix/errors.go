@@ -25,22 +25,22 @@ const (
 
 	// There was no response.
 	CodeUnreachable = "unreachable" // no connection; the service has not received the request (ErrUnavailable)
-	CodeNoAnswer    = "no_answer"   // no response, or none in time (ErrUnavailable, ErrOutcomeUnknown)
+	CodeNoResponse  = "no_response" // no response, or none in time (ErrUnavailable, ErrOutcomeUnknown)
 
 	// The response is not from the service, or not one that the call expects.
-	// ErrInvalidAnswer, and also ErrOutcomeUnknown except for CodeNoAccessToken
+	// ErrInvalidResponse, and also ErrOutcomeUnknown except for CodeNoAccessToken
 	// and CodeUserChanged.
-	CodeRedirect         = "redirect"          // a status from 300 to 399, or below 200
-	CodeNotJSON          = "not_json"          // HTML, or JSON that is not in the service's format
-	CodeBodyTooLarge     = "body_too_large"    // over 1 MiB
-	CodeBodyCut          = "body_cut"          // the connection broke before the end of the body
-	CodeNoTokens         = "no_tokens"         // a success without tokens
-	CodeNoAccessToken    = "no_access_token"   // a refresh token, but no usable access token
-	CodeNoRefreshToken   = "no_refresh_token"  // an access token, but no usable refresh token
-	CodeNoTicket         = "no_ticket"         // a second factor is required, but the ticket is missing
-	CodeMagicLink        = "magic_link"        // the service sent a login link by e-mail instead of returning tokens
-	CodeUnexpectedAnswer = "unexpected_answer" // a success that does not fit the request
-	CodeUserChanged      = "user_changed"      // a refresh of a TokenSource returned the tokens of another user
+	CodeRedirect           = "redirect"            // a status from 300 to 399, or below 200
+	CodeNotJSON            = "not_json"            // HTML, or JSON that is not in the service's format
+	CodeBodyTooLarge       = "body_too_large"      // over 1 MiB
+	CodeBodyCut            = "body_cut"            // the connection broke before the end of the body
+	CodeNoTokens           = "no_tokens"           // a success without tokens
+	CodeNoAccessToken      = "no_access_token"     // a refresh token, but no usable access token
+	CodeNoRefreshToken     = "no_refresh_token"    // an access token, but no usable refresh token
+	CodeNoTicket           = "no_ticket"           // a second factor is required, but the ticket is missing
+	CodeMagicLink          = "magic_link"          // the service sent a login link by e-mail instead of returning tokens
+	CodeUnexpectedResponse = "unexpected_response" // a success that does not fit the request
+	CodeUserChanged        = "user_changed"        // a refresh of a TokenSource returned the tokens of another user
 
 	// The service cannot carry out the request, or cannot do so now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)

@@ -45,7 +45,7 @@ func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, 
 		decode: func(resp response, m members) error {
 			k := TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
 			if k.Secret == "" || !strings.HasPrefix(k.ImageURL, "data:image/png;base64,") {
-				return resp.invalid(CodeUnexpectedAnswer)
+				return resp.invalid(CodeUnexpectedResponse)
 			}
 			key = k
 			return nil

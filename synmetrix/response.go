@@ -46,10 +46,10 @@ func (resp response) result(r request) error {
 		return resp.invalid(CodeBodyTooLarge)
 
 	case errors.Is(resp.readErr, context.DeadlineExceeded), errors.Is(resp.readErr, context.Canceled):
-		return resp.fail(CodeNoAnswer, auth.ErrUnavailable, auth.ErrOutcomeUnknown, resp.readErr)
+		return resp.fail(CodeNoResponse, auth.ErrUnavailable, auth.ErrOutcomeUnknown, resp.readErr)
 
 	case resp.readErr != nil:
-		return resp.fail(CodeBodyCut, auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, resp.readErr)
+		return resp.fail(CodeBodyCut, auth.ErrInvalidResponse, auth.ErrOutcomeUnknown, resp.readErr)
 
 	case resp.status >= 400 && !own:
 		return resp.invalid(CodeNotJSON)
@@ -86,7 +86,7 @@ func (resp response) fail(code string, wraps ...error) *auth.Error {
 // invalid is like fail, for a response that does not show whether the service
 // carried out the request.
 func (resp response) invalid(code string) *auth.Error {
-	return resp.fail(code, auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown)
+	return resp.fail(code, auth.ErrInvalidResponse, auth.ErrOutcomeUnknown)
 }
 
 // retryAfter returns how long callers have to wait, as the service reports. For a 429,
@@ -172,7 +172,7 @@ func (resp response) grant(m members) (auth.Grant, error) {
 		return auth.Grant{Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}, User: user(m)}, nil
 	case hasRefresh:
 		// The outcome is known: the old token is used up, and this one replaces it.
-		return auth.Grant{Tokens: auth.Tokens{RefreshToken: refresh}}, resp.fail(CodeNoAccessToken, auth.ErrInvalidAnswer)
+		return auth.Grant{Tokens: auth.Tokens{RefreshToken: refresh}}, resp.fail(CodeNoAccessToken, auth.ErrInvalidResponse)
 	case hasAccess:
 		return auth.Grant{}, resp.invalid(CodeNoRefreshToken)
 	case isTrue(m["magicLink"]):

@@ -44,8 +44,8 @@ const (
 	refusedTicket  = "refused, ticket refused"
 	unavailable    = "unavailable"
 	unavailableUnk = "outcome unknown, unavailable"
-	invalid        = "invalid answer"
-	invalidUnk     = "invalid answer, outcome unknown"
+	invalid        = "invalid response"
+	invalidUnk     = "invalid response, outcome unknown"
 )
 
 func TestResponses(t *testing.T) {
@@ -117,8 +117,8 @@ func TestResponses(t *testing.T) {
 		{"cut", allCalls, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", synmetrix.CodeBodyCut, 200, "", invalidUnk},
 		{"cut in a chunk", allCalls, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", synmetrix.CodeBodyCut, 200, "", invalidUnk},
 		{"another protocol", allCalls, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", synmetrix.CodeRedirect, 101, "", invalidUnk},
-		{"not HTTP", allCalls, "quoted-by-the-service " + oldRefresh + "\r\n\r\n", synmetrix.CodeNoAnswer, 0, "", unavailableUnk},
-		{"bad header", allCalls, "HTTP/1.1 200 OK\r\nquoted-by-the-service " + oldRefresh + "\r\n\r\n", synmetrix.CodeNoAnswer, 0, "", unavailableUnk},
+		{"not HTTP", allCalls, "quoted-by-the-service " + oldRefresh + "\r\n\r\n", synmetrix.CodeNoResponse, 0, "", unavailableUnk},
+		{"bad header", allCalls, "HTTP/1.1 200 OK\r\nquoted-by-the-service " + oldRefresh + "\r\n\r\n", synmetrix.CodeNoResponse, 0, "", unavailableUnk},
 		{"empty", issuing, ok(""), synmetrix.CodeNotJSON, 200, "", invalidUnk},
 		{"204", issuing, reply(204, "", ""), synmetrix.CodeNotJSON, 204, "", invalidUnk},
 		{"null", issuing, ok("null"), synmetrix.CodeNotJSON, 200, "", invalidUnk},

@@ -483,9 +483,9 @@ func TestServiceFaults(t *testing.T) {
 		message string
 		means   string
 	}{
-		"reset":             {authtest.Fault{Deliver: authtest.Reset}, synmetrix.CodeNoAnswer, 0, "", unavailableUnk},
-		"carried out, lost": {authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, synmetrix.CodeNoAnswer, 0, "", unavailableUnk},
-		"closed":            {authtest.Fault{Deliver: authtest.Close}, synmetrix.CodeNoAnswer, 0, "", unavailableUnk},
+		"reset":             {authtest.Fault{Deliver: authtest.Reset}, synmetrix.CodeNoResponse, 0, "", unavailableUnk},
+		"carried out, lost": {authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, synmetrix.CodeNoResponse, 0, "", unavailableUnk},
+		"closed":            {authtest.Fault{Deliver: authtest.Close}, synmetrix.CodeNoResponse, 0, "", unavailableUnk},
 		"500":               {authtest.Fault{Status: 500, Body: `{"statusCode":500,"error":"Internal Server Error","message":"` + serverError + `"}`}, synmetrix.CodeServiceError, 500, serverError, unavailable},
 		"bad gateway":       {authtest.Fault{Status: 502, Body: "<h1>Bad gateway</h1>"}, synmetrix.CodeServiceError, 502, "", unavailableUnk},
 		"proxy's 401":       {authtest.Fault{Status: 401, Body: "<h1>Sign in</h1>"}, synmetrix.CodeNotJSON, 401, "", invalidUnk},

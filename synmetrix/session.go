@@ -124,7 +124,7 @@ var totpRefusals = refusals{
 // other error the token may still be valid; if the error is also
 // [auth.ErrOutcomeUnknown], it may have been used. If the response holds a new
 // refresh token but no access token, Refresh returns the refresh token together
-// with [auth.ErrInvalidAnswer].
+// with [auth.ErrInvalidResponse].
 //
 // If ctx ends before the response arrives, the service may have rotated the
 // token, and the new token is lost. Pass a context that is not canceled with the

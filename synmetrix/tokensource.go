@@ -210,9 +210,9 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	if err == nil {
 		var unreadable error
 		if claims, unreadable = auth.ParseClaims(tokens.AccessToken, s.cfg.Claims); unreadable != nil {
-			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidAnswer, unreadable)
+			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, unreadable)
 		} else if lifetime(claims, received) <= 0 {
-			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidAnswer, auth.ErrInvalidToken)
+			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, auth.ErrInvalidToken)
 		}
 	}
 
@@ -225,7 +225,7 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	}
 	switch {
 	case changed:
-		err = newError("refresh", CodeUserChanged, auth.ErrInvalidAnswer)
+		err = newError("refresh", CodeUserChanged, auth.ErrInvalidResponse)
 		s.end(err)
 		if tokens.RefreshToken == "" {
 			// The service did not rotate the refresh token, so the present one

@@ -310,7 +310,7 @@ func TestTokenSourceEnds(t *testing.T) {
 		want   error
 	}{
 		"refused":      {auth.Tokens{}, outage(0, auth.ErrRefused), auth.ErrRefused},
-		"another user": {auth.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}, nil, auth.ErrInvalidAnswer},
+		"another user": {auth.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}, nil, auth.ErrInvalidResponse},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -364,7 +364,7 @@ func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 	gate.Open()
 	for range 2 {
 		_, err := s.Renew(testContext(t), tokens.AccessToken)
-		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid response")
 	}
 	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
 		t.Errorf("%d sessions of the other user, want only the one from before", len(live))
@@ -404,7 +404,7 @@ func TestTokenSourceBoundsARevocation(t *testing.T) {
 		s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expired, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		start := time.Now()
 		_, err := s.Token(t.Context())
-		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid response")
 		if took := time.Since(start); took != synmetrix.DefaultTimeout {
 			t.Errorf("took %v, want %v", took, synmetrix.DefaultTimeout)
 		}
@@ -425,7 +425,7 @@ func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 		tokens auth.Tokens
 		err    error
 	}{
-		"no access token":         {auth.Tokens{RefreshToken: "refresh-1"}, outage(0, auth.ErrInvalidAnswer)},
+		"no access token":         {auth.Tokens{RefreshToken: "refresh-1"}, outage(0, auth.ErrInvalidResponse)},
 		"unreadable access token": {auth.Tokens{AccessToken: "a.b.c", RefreshToken: "refresh-1"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -444,8 +444,8 @@ func TestTokenSourceKeepsARotatedToken(t *testing.T) {
 						return nil
 					},
 				})
-				if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidAnswer) {
-					t.Errorf("error = %v, want ErrInvalidAnswer", err)
+				if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidResponse) {
+					t.Errorf("error = %v, want ErrInvalidResponse", err)
 				}
 				time.Sleep(time.Second)
 				mustToken(t, s)
@@ -466,7 +466,7 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := &fakeService{refresh: func(context.Context, int) (auth.Tokens, error) {
-			return auth.Tokens{RefreshToken: "refresh-1"}, outage(time.Minute, auth.ErrInvalidAnswer)
+			return auth.Tokens{RefreshToken: "refresh-1"}, outage(time.Minute, auth.ErrInvalidResponse)
 		}}
 		saves := 0
 		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
@@ -478,7 +478,7 @@ func TestTokenSourcePausesAfterAFailedSave(t *testing.T) {
 			},
 		})
 		for range 3 {
-			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidAnswer) {
+			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrInvalidResponse) {
 				t.Errorf("error = %v, want that of the refresh", err)
 			}
 		}
@@ -520,7 +520,7 @@ func TestTokenSourceWithoutIssuedAt(t *testing.T) {
 		}}
 		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
 		_, err := s.Token(t.Context())
-		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "", "invalid answer")
+		wantError(t, err, "refresh", synmetrix.CodeNoAccessToken, 0, "", "invalid response")
 		expired = false
 		time.Sleep(time.Second)
 		token := mustToken(t, s)

@@ -134,7 +134,7 @@ func (c *Client) send(ctx context.Context, r request) (response, error) {
 	case err != nil && w.unsent():
 		return none, newError(r.op, CodeUnreachable, auth.ErrUnavailable, cause(ctx, err))
 	case err != nil || httpResp == nil || httpResp.Body == nil:
-		return none, newError(r.op, CodeNoAnswer, auth.ErrUnavailable, auth.ErrOutcomeUnknown, cause(ctx, err))
+		return none, newError(r.op, CodeNoResponse, auth.ErrUnavailable, auth.ErrOutcomeUnknown, cause(ctx, err))
 	}
 	defer httpResp.Body.Close()
 

@@ -88,7 +88,7 @@ func TestCallsAreSentOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				err := call(c, testContext(t))
-				wantError(t, err, op, synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+				wantError(t, err, op, synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 
 				seen := srv.requests()
 				if len(seen) != 2 || seen[0].conn != 1 || seen[1].conn != 1 {
@@ -135,9 +135,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			srv := serve(t, responding(reply(status, "text/plain", "", "Location: "+elsewhere.URL+"/auth/token/refresh?refresh_token="+oldRefresh)))
 			c := newClient(t, srv.URL)
 			_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
+			wantError(t, err, "refresh", synmetrix.CodeRedirect, status, "", "invalid response, outcome unknown")
 			_, err = c.Login(testContext(t), email, password)
-			wantError(t, err, "login", synmetrix.CodeRedirect, status, "", "invalid answer, outcome unknown")
+			wantError(t, err, "login", synmetrix.CodeRedirect, status, "", "invalid response, outcome unknown")
 			if n := len(elsewhere.requests()); n != 0 {
 				t.Errorf("%d requests followed the redirect", n)
 			}
@@ -186,8 +186,8 @@ func TestBodyIsLimited(t *testing.T) {
 		}), sent
 	}
 	for status, want := range map[int]struct{ code, means string }{
-		200: {synmetrix.CodeBodyTooLarge, "invalid answer, outcome unknown"},
-		401: {synmetrix.CodeBodyTooLarge, "invalid answer, outcome unknown"},
+		200: {synmetrix.CodeBodyTooLarge, "invalid response, outcome unknown"},
+		401: {synmetrix.CodeBodyTooLarge, "invalid response, outcome unknown"},
 		500: {synmetrix.CodeServiceError, "outcome unknown, unavailable"},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestHeaderIsLimited(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, responding(reply(200, jsonType, tokensBody(validAccess, newRefresh), "X-Long: "+strings.Repeat("x", 1<<20))))
 	_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 }
 
 // The deadline bounds the whole call, also while the response arrives slowly.
@@ -243,7 +243,7 @@ func TestDeadline(t *testing.T) {
 			start := time.Now()
 			_, err := newClient(t, srv.URL, synmetrix.WithTimeout(300*time.Millisecond)).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
 			took := time.Since(start)
-			wantError(t, err, "refresh", synmetrix.CodeNoAnswer, test.status, "", "outcome unknown, unavailable")
+			wantError(t, err, "refresh", synmetrix.CodeNoResponse, test.status, "", "outcome unknown, unavailable")
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not a DeadlineExceeded", err)
 			}
@@ -286,7 +286,7 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 				c := newClient(t, srv.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(5*time.Second))
 				start := time.Now()
 				tokens, err := test.call(c, t.Context())
-				wantError(t, err, test.op, synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+				wantError(t, err, test.op, synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
 				}
@@ -317,7 +317,7 @@ func TestDeadlineOfTransport(t *testing.T) {
 			}
 			t.TLSHandshakeTimeout = time.Second
 		}, synmetrix.CodeUnreachable, "unavailable"},
-		"response header": {"http:", func(t *http.Transport) { t.ResponseHeaderTimeout = time.Second }, synmetrix.CodeNoAnswer, "outcome unknown, unavailable"},
+		"response header": {"http:", func(t *http.Transport) { t.ResponseHeaderTimeout = time.Second }, synmetrix.CodeNoResponse, "outcome unknown, unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -351,7 +351,7 @@ func TestCallIsCanceled(t *testing.T) {
 	}()
 	c := newClient(t, srv.URL)
 	_, err := c.Refresh(ctx, auth.Tokens{RefreshToken: oldRefresh})
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
 	}
@@ -486,7 +486,7 @@ func TestTransportWithoutTracing(t *testing.T) {
 		return nil, broken
 	})))
 	_, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 	if errors.Is(err, broken) {
 		t.Error("an error with unknown content is passed on")
 	}
@@ -495,7 +495,7 @@ func TestTransportWithoutTracing(t *testing.T) {
 		return nil, nil
 	})))
 	_, err = c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-	wantError(t, err, "refresh", synmetrix.CodeNoAnswer, 0, "", "outcome unknown, unavailable")
+	wantError(t, err, "refresh", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 
 	c = newClient(t, "http://auth.example", synmetrix.WithTimeout(time.Millisecond), synmetrix.WithTransport(roundTripper(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
@@ -519,7 +519,7 @@ func TestUpgradeIsNotAwaited(t *testing.T) {
 	})
 	start := time.Now()
 	_, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "", "invalid answer, outcome unknown")
+	wantError(t, err, "refresh", synmetrix.CodeRedirect, 101, "", "invalid response, outcome unknown")
 	if took := time.Since(start); took > synmetrix.DefaultTimeout/2 {
 		t.Errorf("took %v", took)
 	}

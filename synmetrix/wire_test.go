@@ -239,13 +239,13 @@ func newClient(t *testing.T, base string, opts ...synmetrix.Option) *synmetrix.C
 }
 
 var sentinels = map[string]error{
-	"refused":         auth.ErrRefused,
-	"ticket refused":  auth.ErrTicketRefused,
-	"unavailable":     auth.ErrUnavailable,
-	"rate limited":    auth.ErrRateLimited,
-	"invalid answer":  auth.ErrInvalidAnswer,
-	"outcome unknown": auth.ErrOutcomeUnknown,
-	"second factor":   auth.ErrSecondFactor,
+	"refused":          auth.ErrRefused,
+	"ticket refused":   auth.ErrTicketRefused,
+	"unavailable":      auth.ErrUnavailable,
+	"rate limited":     auth.ErrRateLimited,
+	"invalid response": auth.ErrInvalidResponse,
+	"outcome unknown":  auth.ErrOutcomeUnknown,
+	"second factor":    auth.ErrSecondFactor,
 }
 
 // meanings lists the sentinels that err wraps, sorted.

@@ -126,7 +126,7 @@ func succeed(r *Record, p Pair) func(*Record) error {
 // without the new one.
 func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
 	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
-		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidAnswer, auth.ErrOutcomeUnknown, cause))
+		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidResponse, auth.ErrOutcomeUnknown, cause))
 	}
 	// The new generation has the old access token, which may still be valid. The next
 	// refresh brings a new one.

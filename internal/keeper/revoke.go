@@ -360,7 +360,7 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	}
 	next, err := k.NewPair(tokens, p.Tokens)
 	if err != nil {
-		return p, fmt.Errorf("%w: %w", auth.ErrInvalidAnswer, err)
+		return p, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
 	}
 	return next, nil
 }

@@ -271,7 +271,7 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	w.logf("%s: %s -> %s", name, rt, t.RefreshToken)
 	if w.chance(w.tr.half) {
 		t.AccessToken = "half"
-		return t, &auth.Error{Op: "refresh", StatusCode: 200, Err: errors.Join(auth.ErrInvalidAnswer)}
+		return t, &auth.Error{Op: "refresh", StatusCode: 200, Err: errors.Join(auth.ErrInvalidResponse)}
 	}
 	return t, nil
 }
