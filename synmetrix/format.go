@@ -1,11 +1,6 @@
 package synmetrix
 
-import (
-	"encoding/base64"
-	"encoding/json"
-	"strings"
-	"time"
-)
+import "strings"
 
 // isJWT reports whether s has the form of a signed JWT (RFC 7515, compact
 // serialization): three parts in base64url. It does not decode the parts.
@@ -24,24 +19,6 @@ func isJWT(s string) bool {
 
 func notBase64URL(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-}
-
-// isUnexpired reports whether s is a JWT whose exp is after the time now.
-func isUnexpired(s string, now time.Time) bool {
-	if !isJWT(s) {
-		return false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s, ".")[1])
-	if err != nil {
-		return false
-	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return false
-	}
-	return claims.Exp > float64(now.Unix())
 }
 
 // isUUID reports whether s has the form of a UUID (RFC 9562). The service's

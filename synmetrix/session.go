@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/synmetrix/session/auth"
 )
@@ -164,10 +163,11 @@ var refreshRefusals = refusals{
 //
 // With all set, Logout ends every session of the user at the service. It sends
 // the access token with [Client.Revoke], because the service confirms a logout of
-// all sessions by refresh token even if it has not carried it out. If the access
-// token has expired or the service does not accept it, no session ends and the
-// error is [auth.ErrRefused] with CodeNotSignedIn: refresh the tokens and try
-// again. Access tokens stay valid until they expire.
+// all sessions by refresh token even if it has not carried it out. If there is no
+// access token, or the service does not accept it, for example because it has
+// expired, no session ends and the error is [auth.ErrRefused] with
+// CodeNotSignedIn: refresh the tokens and try again. Access tokens stay valid until
+// they expire.
 //
 // Without all, the service confirms nearly every logout, including those of
 // unknown tokens and those that it could not carry out.
@@ -195,7 +195,7 @@ func (c *Client) logoutAll(ctx context.Context, tokens auth.Tokens) error {
 	switch {
 	case tokens == (auth.Tokens{}):
 		return newError("logout", CodeMissingToken, auth.ErrRefused)
-	case !isUnexpired(tokens.AccessToken, time.Now()):
+	case !isJWT(tokens.AccessToken):
 		return newError("logout", CodeNotSignedIn, auth.ErrRefused)
 	}
 	return c.Revoke(ctx, tokens.AccessToken)

@@ -1,6 +1,7 @@
 package outcomes_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -61,5 +62,28 @@ func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
 			}
 			there.get("/me").is(http.StatusUnauthorized, "unauthenticated")
 		})
+	}
+}
+
+// The clock of the service may differ from this one by more than the life of an access
+// token. Its tokens then seem to have expired when they arrive.
+func TestLogoutEverywhereWithClocksApart(t *testing.T) {
+	for _, kind := range kindsFor(t.Name(), 2) {
+		for _, skew := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+			for _, later := range []time.Duration{0, accessLife} {
+				t.Run(fmt.Sprintf("%v, %v later/%s", skew, later, kind), func(t *testing.T) {
+					t.Parallel()
+					s := newSite(t, kind)
+					s.auth.Advance(skew)
+					here := s.signedIn(user)
+					s.signedIn(user)
+					s.clock.advance(later)
+					here.post("/logout", `{"all":true}`).is(http.StatusNoContent, "")
+					if n := len(s.auth.LiveTokens(user)); n != 0 {
+						t.Errorf("%d refresh tokens are still valid", n)
+					}
+				})
+			}
+		}
 	}
 }
