@@ -36,8 +36,7 @@ type input struct {
 // readInput reads the body of r. Without a body, the input has no fields. The
 // error is a *Problem.
 func readInput(r *http.Request) (input, error) {
-	if r.PostForm != nil {
-		// An outer middleware has parsed the form, and the body is consumed.
+	if isParsed(r) {
 		return input{form: r.PostForm}, nil
 	}
 	if !hasBody(r) {
@@ -74,6 +73,19 @@ func readInput(r *http.Request) (input, error) {
 		return input{}, err
 	}
 	return read(body)
+}
+
+// isParsed reports whether an outer middleware has consumed the body and parsed it
+// into r.PostForm. ParseForm and FormValue set r.PostForm for every request, and
+// leave a body that they do not parse unread.
+func isParsed(r *http.Request) bool {
+	switch typ, _ := contentType(r.Header); typ {
+	case typeForm:
+		return r.PostForm != nil
+	case typeMultipart:
+		return r.PostForm != nil && r.MultipartForm != nil
+	}
+	return false
 }
 
 // isIdentity reports whether a Content-Encoding leaves the body unchanged.

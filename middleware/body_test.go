@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -230,26 +229,51 @@ func TestCompressedBody(t *testing.T) {
 	b.postJSON("/login", `{"email":"a@example.com","password":"p"}`, "Content-Encoding", "identity").is(t, 503, "")
 }
 
-// An outer middleware has limited the body, or has read it.
-func TestBodyBehindOtherMiddleware(t *testing.T) {
+// newAppInside starts an app with the ready-made routes inside an outer middleware.
+func newAppInside(t *testing.T, outer func(http.ResponseWriter, *http.Request)) *app {
+	t.Helper()
 	a := newApp(t, nil)
 	sessions := middleware.Sessions(a.m)(a.mux)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.Header.Get("X-Outer") {
-		case "limit":
-			r.Body = http.MaxBytesReader(w, r.Body, 10)
-		case "parse":
-			if err := r.ParseForm(); err != nil {
-				t.Error(err)
-			}
-		}
+		outer(w, r)
 		sessions.ServeHTTP(w, r)
 	}))
-	form := url.Values{"email": {"admin@example.com"}, "password": {password}}.Encode()
-	b := a.browser()
-	b.do("POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "limit").isPage(t, 413, "")
-	b.do("POST", "/login?email=other", form, "Content-Type", "application/x-www-form-urlencoded", "X-Outer", "parse").isRedirect(t, "/")
-	b.do("POST", "/logout", "", "X-Outer", "limit").is(t, 204, "")
+	return a
+}
+
+func TestBodyIsLimitedByOtherMiddleware(t *testing.T) {
+	b := newAppInside(t, func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 10)
+	}).browser()
+	b.submit("/login", "email", "admin@example.com", "password", password).isPage(t, 413, "")
+	b.do("POST", "/logout", "").is(t, 204, "")
+}
+
+// An outer middleware that parses forms consumes some bodies, and leaves others
+// unread. The routes use the fields of both.
+func TestBodyBehindFormParser(t *testing.T) {
+	for name, parse := range map[string]func(*http.Request) error{
+		"ParseForm": (*http.Request).ParseForm,
+		"FormValue": func(r *http.Request) error { _ = r.FormValue("_method"); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAppInside(t, func(_ http.ResponseWriter, r *http.Request) {
+				if err := parse(r); err != nil {
+					t.Error(err)
+				}
+			})
+			b, other := a.browser(), a.browser()
+			other.signIn("admin@example.com")
+			b.postJSON("/login", jsonObject("email", "admin@example.com", "password", password)).is(t, 200, "")
+			multipartForm(t, b, "/login", "email", "admin@example.com", "password", password).isRedirect(t, "/")
+			b.submit("/login?email=other", "email", "admin@example.com", "password", password).isRedirect(t, "/")
+			b.postJSON("/logout", `{"all":`).is(t, 400, "invalid_request")
+			b.postJSON("/logout", `{"all":true}`).is(t, 204, "")
+			if n := len(a.auth.LiveTokens("admin@example.com")); n != 0 {
+				t.Errorf("%d tokens are still valid after a logout everywhere", n)
+			}
+		})
+	}
 }
 
 // An incomplete body is rejected.
