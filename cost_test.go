@@ -59,35 +59,89 @@ func TestRejectedCookieIsCheap(t *testing.T) {
 			}
 		}
 	}
-	for _, setup := range []struct {
-		name string
-		set  func(*session.Config)
-	}{
-		{"one key", func(*session.Config) {}},
-		{"three keys", func(c *session.Config) {
-			c.Keys = []session.SecretKey{session.GenerateKey(), session.GenerateKey(), session.GenerateKey()}
-		}},
-	} {
-		a := newApp(t, setup.set)
+	for keys := range keysOf {
+		a := newApp(t, keysOf[keys])
 		for what, header := range headers {
-			t.Run(setup.name+"/"+what, func(t *testing.T) {
-				request := func() {
-					a.visit(header, func(_ context.Context, s *session.Session) {
-						if s.SignedIn() {
-							t.Error("signed in")
-						}
-					})
-				}
-				allocated, took := cost(request)
-				t.Logf("%v, %d bytes", took, allocated)
-				if allocated > maxRejectBytes {
-					t.Errorf("%d bytes allocated, want at most %d", allocated, maxRejectBytes)
-				}
-				if took > maxRejectTime {
-					t.Errorf("%v, want at most %v", took, maxRejectTime)
-				}
-			})
+			t.Run(keys+"/"+what, func(t *testing.T) { a.isCheap(t, header, false) })
 		}
+	}
+}
+
+// Another Manager's cookies have the form of genuine ones. Only their MAC is invalid.
+func TestForeignCookieIsCheap(t *testing.T) {
+	for keys := range keysOf {
+		a, other := newApp(t, keysOf[keys]), newApp(t)
+		genuine, _, _ := strings.Cut(a.signedIn().header(), ";")
+		for _, size := range []int{750, 1000, 1100, 4000} {
+			sealed := other.sealed(size)
+			session, state, mfa := "__Host-session="+sealed, "__Host-session-state="+sealed, "__Host-session-mfa="+sealed
+			for what, header := range map[string]string{
+				"session":       session,
+				"state":         genuine + "; " + state,
+				"mfa":           mfa,
+				"session, mfa":  session + "; " + mfa,
+				"state, mfa":    genuine + "; " + state + "; " + mfa,
+				"two of each":   strings.Repeat(session+"; "+mfa+"; ", 2),
+				"ten of states": genuine + strings.Repeat("; "+state, 10),
+			} {
+				t.Run(fmt.Sprintf("%s/%d bytes/%s", keys, size, what), func(t *testing.T) {
+					a.isCheap(t, header, strings.HasPrefix(header, genuine))
+				})
+			}
+		}
+	}
+}
+
+// keysOf has configurations that differ in the number of keys. Each key may have to be
+// tried.
+var keysOf = map[string]func(*session.Config){
+	"one key":    withKeys(1),
+	"three keys": withKeys(3),
+}
+
+func withKeys(n int) func(*session.Config) {
+	return func(c *session.Config) {
+		c.Keys = nil
+		for range n {
+			c.Keys = append(c.Keys, session.GenerateKey())
+		}
+	}
+}
+
+// sealed returns a tokens cookie of n bytes or slightly less.
+func (a *app) sealed(n int) string {
+	a.t.Helper()
+	sealed := ""
+	for pad := 0; ; pad++ {
+		a.auth.pad = strings.Repeat("x", pad)
+		next := a.signedIn().values["__Host-session"]
+		if len(next) > n || strings.Contains(next, ".") {
+			break
+		}
+		sealed = next
+	}
+	if len(sealed) < n-20 {
+		a.t.Fatalf("a cookie of %d bytes, want %d", len(sealed), n)
+	}
+	return sealed
+}
+
+// isCheap checks the cost of a request with the given Cookie header.
+func (a *app) isCheap(t *testing.T, header string, signedIn bool) {
+	request := func() {
+		a.visit(header, func(ctx context.Context, s *session.Session) {
+			if s.SignedIn() != signedIn || a.LoginPending(ctx) {
+				t.Errorf("signed in: %v, want %v; login pending: %v", s.SignedIn(), signedIn, a.LoginPending(ctx))
+			}
+		})
+	}
+	allocated, took := cost(request)
+	t.Logf("%v, %d bytes", took, allocated)
+	if allocated > maxRejectBytes {
+		t.Errorf("%d bytes allocated, want at most %d", allocated, maxRejectBytes)
+	}
+	if took > maxRejectTime {
+		t.Errorf("%v, want at most %v", took, maxRejectTime)
 	}
 }
 

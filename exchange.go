@@ -208,29 +208,42 @@ func open[T any](x *Exchange, names []string, purpose string, decode func([]byte
 	return nil
 }
 
-// maxUnchecked is the length of the longest cookie. The MAC of a longer text,
-// which was split over several cookies, is checked before the text is opened.
-const maxUnchecked = 4096
-
-// openSealed opens and decodes a cookie with the first key that fits.
+// openSealed opens and decodes a cookie.
 func openSealed[T any](m *Manager, name string, c sealedCookie, decode func([]byte) (*T, bool)) (openedCookie, bool) {
+	plain, old, ok := m.openText(c.purpose, name, c.sealed)
+	if !ok {
+		return openedCookie{}, false
+	}
+	content, ok := decode(plain)
+	if !ok {
+		return openedCookie{}, false
+	}
+	if t, ok := any(content).(*tokensCookie); ok {
+		m.readClaims(t)
+	}
+	return openedCookie{content, old}, true
+}
+
+// maxUnchecked is the length of the longest text that is opened without a check of its
+// MAC first. Opening allocates a multiple of the length. Most cookies are shorter than
+// maxUnchecked, and need no second computation of the MAC.
+const maxUnchecked = 1024
+
+// openText opens a sealed text with the first key that fits. old reports that this is
+// not the newest key.
+//
+// Any client can send texts that no key opens. They must not allocate memory for each
+// key, so only the newest key opens a text unchecked.
+func (m *Manager) openText(purpose, name, text string) (plain []byte, old, ok bool) {
 	for i, s := range m.secrets {
-		// Opening a long text costs memory. A forged text must not cost any.
-		if len(c.sealed) > maxUnchecked && !s.Cookies.Authentic(c.purpose, name, c.sealed) {
+		if (i > 0 || len(text) > maxUnchecked) && !s.Cookies.Authentic(purpose, name, text) {
 			continue
 		}
-		plain, ok := s.Cookies.Open(c.purpose, name, c.sealed)
-		if !ok {
-			continue
-		}
-		if content, ok := decode(plain); ok {
-			if t, ok := any(content).(*tokensCookie); ok {
-				m.readClaims(t)
-			}
-			return openedCookie{content, i > 0}, true
+		if plain, ok := s.Cookies.Open(purpose, name, text); ok {
+			return plain, i > 0, true
 		}
 	}
-	return openedCookie{}, false
+	return nil, false, false
 }
 
 // readClaims parses the access token of a cookie, once for all requests that

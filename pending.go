@@ -39,11 +39,9 @@ func (x *Exchange) pendingTicket() string {
 func (x *Exchange) openPending() string {
 	now, name := x.m.now(), x.m.jar.MFA
 	for sealed := range x.m.jar.Candidates(x.presented, seal.MFA, []string{name}) {
-		for _, s := range x.m.secrets {
-			if plain, ok := s.Cookies.Open(seal.MFA, name, sealed); ok {
-				if ticket, ok := decodePending(plain, now); ok {
-					return ticket
-				}
+		if plain, _, ok := x.m.openText(seal.MFA, name, sealed); ok {
+			if ticket, ok := decodePending(plain, now); ok {
+				return ticket
 			}
 		}
 	}
