@@ -37,7 +37,8 @@ var variables = []struct {
 	{name: "GRACE", usage: "how long requests with older tokens are accepted (default 1m)"},
 	{name: "IDLE_TIMEOUT", usage: "how long a session may be unused (default 24h)"},
 	{name: "LIFETIME", usage: "how long a session lasts after login (default 720h)"},
-	{name: "AUTH_TIMEOUT", usage: "how long one request to the auth service may take (default 10s)"},
+	{name: "MAX_TOKEN_AGE", usage: "not supported yet"},
+	{name: "AUTH_TIMEOUT", usage: "how long a request waits for the auth service (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
 	{name: "BASE_PATH", usage: "path prefix that a proxy strips, such as /app (default none)"},
 	{name: "JWT_KEY", usage: "not supported yet", secret: true},
@@ -112,7 +113,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
 	p.choice("REGISTER", []string{"verify"}, "direct", "off")
-	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "TRUSTED_PROXIES", "METRICS"} {
+	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "MAX_TOKEN_AGE", "TRUSTED_PROXIES", "METRICS"} {
 		if p.get(name) != "" {
 			p.fail(name, "is not supported yet")
 		}

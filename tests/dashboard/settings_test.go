@@ -83,6 +83,7 @@ func TestBadSettings(t *testing.T) {
 		{"default lifetime under idle timeout", []string{"IDLE_TIMEOUT=1000h"}, []string{"LIFETIME", "IDLE_TIMEOUT"}},
 		{"auth timeout", []string{"AUTH_TIMEOUT=0"}, []string{"AUTH_TIMEOUT"}},
 		{"store timeout", []string{"STORE_TIMEOUT=x"}, []string{"STORE_TIMEOUT"}},
+		{"token age to come", []string{"MAX_TOKEN_AGE=1h"}, []string{"MAX_TOKEN_AGE", "not supported yet"}},
 		{"jwt key to come", []string{"JWT_KEY=" + secret}, []string{"JWT_KEY", "not supported yet"}},
 		{"jwt key as a flag", []string{"-jwt-key=" + secret}, []string{"-jwt-key"}},
 		{"jwks to come", []string{"JWKS_URL=https://auth.example.org/auth/jwks"}, []string{"JWKS_URL", "not supported yet"}},
@@ -155,7 +156,7 @@ func TestGoodSettings(t *testing.T) {
 	}{
 		{"empty variables", []string{
 			"AUTH_URL=", "FRAMEWORK=", "STORE=", "COORDINATOR=", "COOKIE_NAME=", "COOKIE_INSECURE=", "REGISTER=",
-			"SESSION_KEYS=", "REFRESH_BEFORE=", "GRACE=", "IDLE_TIMEOUT=", "LIFETIME=", "AUTH_TIMEOUT=", "STORE_TIMEOUT=",
+			"SESSION_KEYS=", "REFRESH_BEFORE=", "GRACE=", "IDLE_TIMEOUT=", "LIFETIME=", "MAX_TOKEN_AGE=", "AUTH_TIMEOUT=", "STORE_TIMEOUT=",
 			"JWT_KEY=", "JWKS_URL=", "JWT_PUBLIC_KEY_FILE=", "UPSTREAM_URL=", "TRUSTED_ORIGINS=", "TRUSTED_PROXIES=",
 			"LOG_LEVEL=", "LOG_FORMAT=", "METRICS=",
 		}, nil},
