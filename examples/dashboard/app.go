@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
 )
 
 // app is the web app, independent of the framework.
@@ -24,7 +26,7 @@ func newApp(s settings, m *session.Manager, auth, store ping) *app {
 		settings: s,
 		manager:  m,
 		pages:    newPages(s, m.BasePath()),
-		ready:    &readiness{auth: auth, store: store},
+		ready:    &readiness{auth: auth.within(cmp.Or(s.authTimeout, synmetrix.DefaultTimeout)), store: store},
 		upstream: newUpstream(s.upstreamURL, m.Logger()),
 	}
 }

@@ -15,18 +15,27 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 // ping returns an error if a service is not available.
 type ping func(context.Context) error
 
+// within returns p with a time limit.
+func (p ping) within(limit time.Duration) ping {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return p(ctx)
+	}
+}
+
 // readiness reports whether the services that the app depends on are available.
 // It calls them at most once a second and caches the result.
 type readiness struct {
 	auth, store ping
 
 	mu    sync.Mutex // not held during a check
-	last  *check
-	until time.Time // when the result of last is too old
+	last  *probe
+	until time.Time // when the result of last expires; zero while the check runs
 }
 
-// check is one check, whose report is set when done is closed.
-type check struct {
+// probe is one check, whose report is set when done is closed.
+type probe struct {
 	done   chan struct{}
 	report readyReport
 }
@@ -39,7 +48,7 @@ type readyReport struct {
 const cachedFor = time.Second
 
 func (rd *readiness) serve(w http.ResponseWriter, r *http.Request) {
-	report := rd.check(r.Context())
+	report := rd.report(r.Context())
 	status := http.StatusOK
 	if report != (readyReport{Store: "ok", Auth: "ok"}) {
 		status = http.StatusServiceUnavailable
@@ -47,32 +56,32 @@ func (rd *readiness) serve(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, report)
 }
 
-// check returns the result of the check in progress, or of the last check if that
-// is recent. Otherwise it starts a new check.
-func (rd *readiness) check(ctx context.Context) readyReport {
+// report returns the result of the last check if it is at most cachedFor old.
+// Otherwise it waits for the running check, or starts one.
+func (rd *readiness) report(ctx context.Context) readyReport {
 	rd.mu.Lock()
-	c := rd.last
-	if c == nil || !rd.until.IsZero() && !time.Now().Before(rd.until) {
-		c = &check{done: make(chan struct{})}
-		rd.last, rd.until = c, time.Time{}
+	p := rd.last
+	if p == nil || !rd.until.IsZero() && !time.Now().Before(rd.until) {
+		p = &probe{done: make(chan struct{})}
+		rd.last, rd.until = p, time.Time{}
 		// Other requests wait for the result, so it must not fail because this
 		// request is canceled.
-		go rd.run(context.WithoutCancel(ctx), c)
+		go rd.run(context.WithoutCancel(ctx), p)
 	}
 	rd.mu.Unlock()
-	<-c.done
-	return c.report
+	<-p.done
+	return p.report
 }
 
-func (rd *readiness) run(ctx context.Context, c *check) {
+func (rd *readiness) run(ctx context.Context, p *probe) {
 	var wg sync.WaitGroup
-	wg.Go(func() { c.report.Store = okOrDown(rd.store(ctx)) })
-	wg.Go(func() { c.report.Auth = okOrDown(rd.auth(ctx)) })
+	wg.Go(func() { p.report.Store = okOrDown(rd.store(ctx)) })
+	wg.Go(func() { p.report.Auth = okOrDown(rd.auth(ctx)) })
 	wg.Wait()
 	rd.mu.Lock()
 	rd.until = time.Now().Add(cachedFor)
 	rd.mu.Unlock()
-	close(c.done)
+	close(p.done)
 }
 
 func okOrDown(err error) string {

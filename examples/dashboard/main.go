@@ -75,7 +75,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // runApp runs the app with an auth service at s.authURL. It returns the exit
 // status, like run.
 func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io.Writer) int {
-	auth := synmetrix.NewClient(s.authURL, synmetrix.WithTimeout(s.authTimeout), synmetrix.WithLogger(log))
+	// The client has no WithTimeout: a refresh may take longer than AUTH_TIMEOUT, the
+	// time that a request waits for it.
+	auth := synmetrix.NewClient(s.authURL, synmetrix.WithLogger(log))
 	defer auth.CloseIdleConnections()
 	st, err := openStores(s, log)
 	if err != nil {

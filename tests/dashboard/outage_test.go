@@ -81,6 +81,26 @@ func testStartsWithoutAuthService(t *testing.T, tt target) {
 	b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).problem(503, "auth_unavailable")
 }
 
+// A refresh that takes longer than a request waits for it still counts. An auth
+// service that is slow, but responds, signs no user out.
+func TestSlowAuthService(t *testing.T) {
+	t.Parallel()
+	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{AccessLife: time.Second}, "AUTH_TIMEOUT=2s")
+	b := s.signedIn(t, viewer)
+	var gate authtest.Gate
+	defer gate.Open()
+	s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
+	eventually(t, "the token expires", func() bool { return b.get("/api/me").status == http.StatusServiceUnavailable })
+	gate.Open()
+	eventually(t, "the refresh is complete", func() bool {
+		a := b.get("/api/me")
+		if a.status != http.StatusServiceUnavailable {
+			a.is(http.StatusOK)
+		}
+		return a.status == http.StatusOK
+	})
+}
+
 // hanging is an API that lets its callers wait.
 func hanging(t *testing.T) (api *upstream, arrived <-chan struct{}, release func()) {
 	in, out := make(chan struct{}, 100), make(chan struct{})
