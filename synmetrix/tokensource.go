@@ -12,6 +12,10 @@ import (
 	"github.com/synmetrix/session/internal/pacing"
 )
 
+// refreshTimeout bounds a refresh of a [TokenSource]. It is longer than
+// DefaultTimeout, because the tokens in a late response would be lost.
+const refreshTimeout = 3 * DefaultTimeout
+
 // TokenSource keeps the tokens of one user for a program without a browser, such
 // as a command or a worker, and refreshes them when they are due. Create it with
 // [NewTokenSource]. It is safe for concurrent use. It prints, logs and marshals
@@ -19,7 +23,7 @@ import (
 //
 // A TokenSource sends one refresh at a time, however many goroutines wait for a
 // token. The refresh continues if its caller gives up, because the refresh token
-// may be used up already. Do not use the same refresh token in two sources or two
+// may be used up already. Its context ends after three times [DefaultTimeout]. Do not use the same refresh token in two sources or two
 // processes.
 type TokenSource struct {
 	service auth.Service
@@ -31,11 +35,13 @@ type TokenSource struct {
 	renewAt  time.Time // when the access token is due for refresh
 	expires  time.Time // when the access token expires
 	unsaved  bool      // Save has not stored tokens yet
-	flight   *renewal  // the renewal in progress, or nil
+	flight   *renewal  // the renewal or logout in progress, or nil
 	ended    error     // not nil once the source returns no more tokens
 	lastErr  error     // of the last refresh
 	failures int       // failed refreshes in a row
 	retryAt  time.Time // no refresh before this time
+
+	revoked, revokedAll bool // a logout has succeeded, one of all sessions
 }
 
 // TokenSourceConfig is the configuration of a [TokenSource]. With the zero value
@@ -61,11 +67,22 @@ type TokenSourceConfig struct {
 	Claims auth.ClaimNames
 }
 
-// renewal is one refresh. Any number of callers may wait for it.
+// renewal is one refresh or logout. Any number of callers may wait for it.
 type renewal struct {
 	done  chan struct{} // closed when token and err are set
-	token string
+	token string        // empty after a logout
 	err   error
+}
+
+// wait waits until f has ended or ctx is done. It returns an error in the second
+// case only.
+func (f *renewal) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("synmetrix: waiting for the auth service: %w", ctx.Err())
+	}
 }
 
 // NewTokenSource returns a source that starts with the given tokens, from
@@ -149,10 +166,8 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 	flight := s.flight
 	s.mu.Unlock()
 
-	select {
-	case <-flight.done:
-	case <-ctx.Done():
-		return "", fmt.Errorf("synmetrix: waiting for a token: %w", ctx.Err())
+	if err := flight.wait(ctx); err != nil {
+		return "", err
 	}
 	if flight.err == nil {
 		return flight.token, nil
@@ -181,14 +196,13 @@ func (s *TokenSource) renew(ctx context.Context, f *renewal, rejected string) {
 		s.mu.Lock()
 		at := now()
 		_, valid := s.valid(at, rejected)
-		old := s.tokens.RefreshToken
 		due, paused := !valid || !at.Before(s.renewAt), at.Before(s.retryAt)
 		if due && paused {
 			err = s.lastErr
 		}
 		s.mu.Unlock()
 		if due && !paused {
-			err = s.refresh(ctx, old)
+			err = s.refresh(ctx)
 		}
 	}
 	s.mu.Lock()
@@ -201,9 +215,20 @@ func (s *TokenSource) renew(ctx context.Context, f *renewal, rejected string) {
 	close(f.done)
 }
 
-// refresh exchanges the refresh token and saves the new pair.
-func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
-	grant, err := s.service.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
+// refresh refreshes the tokens and saves the new pair.
+func (s *TokenSource) refresh(ctx context.Context) error {
+	err := s.exchange(ctx)
+	if saveErr := s.save(ctx); err == nil {
+		err = saveErr
+	}
+	return err
+}
+
+// exchange refreshes the tokens and keeps the new pair. If the pair belongs to
+// another user, exchange revokes it. Only the flight calls exchange.
+func (s *TokenSource) exchange(ctx context.Context) error {
+	old := s.Tokens().RefreshToken
+	grant, err := s.callRefresh(ctx, auth.Tokens{RefreshToken: old})
 	tokens := grant.Tokens
 	received := now()
 	var claims auth.Claims
@@ -230,7 +255,7 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 		if tokens.RefreshToken == "" {
 			// The service did not rotate the refresh token, so the present one
 			// now belongs to the other user.
-			tokens.RefreshToken, s.tokens.RefreshToken = refreshToken, ""
+			tokens.RefreshToken, s.tokens.RefreshToken = old, ""
 		}
 	case err == nil:
 		life := lifetime(claims, received)
@@ -251,17 +276,41 @@ func (s *TokenSource) refresh(ctx context.Context, refreshToken string) error {
 	if changed {
 		s.revoke(ctx, tokens)
 	}
-	if saveErr := s.save(ctx); err == nil {
-		err = saveErr
-	}
 	return err
 }
 
+// callRefresh calls the service. The call is not canceled with ctx, because the
+// tokens in the response would be lost.
+func (s *TokenSource) callRefresh(ctx context.Context, tokens auth.Tokens) (grant auth.Grant, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	defer recovered("refresh", &err)
+	return s.service.Refresh(ctx, tokens)
+}
+
+func (s *TokenSource) callLogout(ctx context.Context, tokens auth.Tokens, all bool) (err error) {
+	defer recovered("logout", &err)
+	return s.service.Logout(ctx, tokens, all)
+}
+
+// recovered sets err if the service has panicked. A panic in a goroutine of the
+// source would end the process. Before it panicked, the service may have sent the
+// request.
+func recovered(op string, err *error) {
+	if v := recover(); v != nil {
+		*err = newError(op, CodeNoResponse, auth.ErrUnavailable, auth.ErrOutcomeUnknown, panicked(v))
+	}
+}
+
+// panicked returns the error for a panic. It names the type of the value only,
+// because the value may hold a secret.
+func panicked(v any) error { return fmt.Errorf("synmetrix: panic of type %T", v) }
+
 // revoke ends the session of tokens that belong to another user.
 func (s *TokenSource) revoke(ctx context.Context, tokens auth.Tokens) {
-	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
 	defer cancel()
-	_ = s.service.Logout(ctx, tokens, false) // the caller gets the CodeUserChanged error
+	_ = s.callLogout(ctx, tokens, false) // the caller gets the CodeUserChanged error
 }
 
 // end makes all later calls of Token return err. s.mu is held.
@@ -293,7 +342,7 @@ func (s *TokenSource) save(ctx context.Context) error {
 	tokens, due := s.tokens, s.unsaved && s.ended == nil
 	s.mu.Unlock()
 	if due && s.cfg.Save != nil {
-		if err := s.cfg.Save(ctx, tokens); err != nil {
+		if err := s.callSave(ctx, tokens); err != nil {
 			return fmt.Errorf("synmetrix: saving tokens: %w", err)
 		}
 	}
@@ -301,6 +350,16 @@ func (s *TokenSource) save(ctx context.Context) error {
 	s.unsaved = false
 	s.mu.Unlock()
 	return nil
+}
+
+// callSave calls Save, and returns a panic of it as an error.
+func (s *TokenSource) callSave(ctx context.Context, tokens auth.Tokens) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	return s.cfg.Save(ctx, tokens)
 }
 
 // Tokens returns the current pair of tokens. It does not refresh them.
@@ -311,45 +370,58 @@ func (s *TokenSource) Tokens() auth.Tokens {
 }
 
 // Logout ends the source and revokes its refresh token. With all set, it ends
-// every session of the user at the service. It first waits for a refresh in
-// progress, so that no new token survives. Saved tokens are revoked, too.
+// every session of the user at the service, and refreshes the tokens first if the
+// service does not accept the access token. Logout waits for a refresh in progress,
+// so that no new token survives. Saved tokens are revoked, too.
 //
-// After an error, which is that of [Client.Logout], Logout can be called again.
+// The error is that of [Client.Logout] or [Client.Refresh], or wraps that of ctx.
+// After an error Logout can be called again. If ctx ends during a refresh, the
+// refresh continues, and the next call uses its tokens.
 func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 	s.mu.Lock()
 	s.end(newError("token", CodeMissingToken, auth.ErrRefused))
-	flight := s.flight
+	for s.flight != nil {
+		flight := s.flight
+		s.mu.Unlock()
+		if err := flight.wait(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+	}
+	if s.revokedAll || s.revoked && !all {
+		s.mu.Unlock()
+		return nil
+	}
+	flight := &renewal{done: make(chan struct{})}
+	s.flight = flight
 	s.mu.Unlock()
-	if flight != nil {
-		select {
-		case <-flight.done:
-		case <-ctx.Done():
-			return fmt.Errorf("synmetrix: waiting for a renewal: %w", ctx.Err())
-		}
-	}
-	tokens := s.Tokens()
-	err := s.service.Logout(ctx, tokens, all)
-	if all && errors.Is(err, auth.ErrRefused) && tokens.RefreshToken != "" {
-		// The service needs an access token that has not expired.
-		var grant auth.Grant
-		if grant, err = s.service.Refresh(ctx, tokens); grant.RefreshToken != "" {
-			s.setTokens(grant.Tokens)
-		}
-		if err == nil {
-			err = s.service.Logout(ctx, grant.Tokens, true)
-		}
-	}
-	if err != nil {
+	// The flight lasts until a refresh in it has ended, even if ctx ends before.
+	go s.logout(ctx, flight, all)
+	if err := flight.wait(ctx); err != nil {
 		return err
 	}
-	s.setTokens(auth.Tokens{})
-	return nil
+	return flight.err
 }
 
-func (s *TokenSource) setTokens(t auth.Tokens) {
+// logout runs the flight f of Logout.
+func (s *TokenSource) logout(ctx context.Context, f *renewal, all bool) {
+	tokens := s.Tokens()
+	err := s.callLogout(ctx, tokens, all)
+	if all && errors.Is(err, auth.ErrRefused) && tokens.RefreshToken != "" {
+		// The service needs an access token that has not expired.
+		if err = s.exchange(ctx); err == nil {
+			err = s.callLogout(ctx, s.Tokens(), true)
+		}
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tokens = t
+	if err == nil {
+		s.tokens = auth.Tokens{}
+		s.revoked, s.revokedAll = true, all
+	}
+	f.err = err
+	s.flight = nil
+	s.mu.Unlock()
+	close(f.done)
 }
 
 // Format prints a text without the tokens for every verb.

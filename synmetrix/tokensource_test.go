@@ -24,6 +24,9 @@ type fakeService struct {
 	// refresh, if set, returns the result of the nth refresh, from 1.
 	refresh func(ctx context.Context, n int) (auth.Tokens, error)
 
+	// logout, if set, returns the result of a logout.
+	logout func(tokens auth.Tokens, all bool) error
+
 	mu        sync.Mutex
 	refreshed []string // the refresh tokens that were used
 	loggedOut []auth.Tokens
@@ -48,10 +51,13 @@ func (f *fakeService) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, e
 	return auth.Grant{Tokens: pair(n)}, nil
 }
 
-func (f *fakeService) Logout(_ context.Context, tokens auth.Tokens, _ bool) error {
+func (f *fakeService) Logout(_ context.Context, tokens auth.Tokens, all bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loggedOut = append(f.loggedOut, tokens)
+	if f.logout != nil {
+		return f.logout(tokens, all)
+	}
 	return f.logoutErr
 }
 
@@ -602,6 +608,184 @@ func TestTokenSourceLogout(t *testing.T) {
 		}
 		if n := service.refreshes(); n != 1 {
 			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+// refusesExpired ends all sessions of a user only for an access token other than
+// expiredAccess, as the service does.
+func refusesExpired(tokens auth.Tokens, all bool) error {
+	if all && tokens.AccessToken == expiredAccess {
+		return outage(0, auth.ErrRefused)
+	}
+	return nil
+}
+
+// A logout that needs a refresh keeps the new tokens if its caller gives up: the
+// old ones are used up.
+func TestTokenSourceLogoutOutlivesItsCaller(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{logout: refusesExpired}
+		service.refresh = func(ctx context.Context, n int) (auth.Tokens, error) {
+			select {
+			case <-ctx.Done():
+				return auth.Tokens{}, ctx.Err()
+			case <-time.After(time.Second):
+				return pair(n), nil
+			}
+		}
+		s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expiredAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := s.Logout(ctx, true); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v, want DeadlineExceeded", err)
+		}
+		if err := s.Logout(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+		if want := []string{"refresh-0"}; !slices.Equal(service.refreshed, want) {
+			t.Errorf("used %q, want %q", service.refreshed, want)
+		}
+		if last := service.loggedOut[len(service.loggedOut)-1]; last.RefreshToken != "refresh-1" || s.Tokens() != (auth.Tokens{}) {
+			t.Errorf("logged out %s, want the newest token", last.RefreshToken)
+		}
+	})
+}
+
+// Logouts at the same time share a refresh, too.
+func TestTokenSourceLogoutRefreshesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{logout: refusesExpired}
+		service.refresh = func(_ context.Context, n int) (auth.Tokens, error) {
+			time.Sleep(time.Second)
+			return pair(n), nil
+		}
+		s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expiredAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := s.Logout(t.Context(), true); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if want := []string{"refresh-0"}; !slices.Equal(service.refreshed, want) {
+			t.Errorf("used %q, want %q", service.refreshed, want)
+		}
+		if n := len(service.loggedOut); n != 2 {
+			t.Errorf("%d logouts, want one before the refresh and one after", n)
+		}
+	})
+}
+
+// A logout never ends the sessions of another user.
+func TestTokenSourceLogoutWithAnotherUsersTokens(t *testing.T) {
+	t.Parallel()
+	theirs := auth.Tokens{AccessToken: jwtOf("u2", time.Now().Add(time.Hour)), RefreshToken: "refresh-1"}
+	service := &fakeService{refresh: func(context.Context, int) (auth.Tokens, error) { return theirs, nil }}
+	service.logout = func(tokens auth.Tokens, all bool) error {
+		if all && tokens == theirs {
+			t.Error("all sessions of the other user have ended")
+		}
+		return refusesExpired(tokens, all)
+	}
+	s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expiredAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+	wantError(t, s.Logout(t.Context(), true), "refresh", synmetrix.CodeUserChanged, 0, "", "invalid response")
+	if last := service.loggedOut[len(service.loggedOut)-1]; last != theirs {
+		t.Error("the other user's new tokens are not revoked")
+	}
+	if s.Tokens().RefreshToken == theirs.RefreshToken {
+		t.Error("the source keeps the other user's token")
+	}
+}
+
+// If the service does not rotate refresh tokens, the logout after a refresh uses the
+// old one.
+func TestTokenSourceLogoutWithoutRotation(t *testing.T) {
+	t.Parallel()
+	service := &fakeService{logout: refusesExpired}
+	service.refresh = func(context.Context, int) (auth.Tokens, error) {
+		return auth.Tokens{AccessToken: validAccess}, nil
+	}
+	s := synmetrix.NewTokenSource(service, auth.Tokens{AccessToken: expiredAccess, RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+	if err := s.Logout(t.Context(), true); err != nil {
+		t.Error(err)
+	}
+	if last := service.loggedOut[len(service.loggedOut)-1]; last != (auth.Tokens{AccessToken: validAccess, RefreshToken: "refresh-0"}) {
+		t.Errorf("logged out %s, want refresh-0 with the new access token", last.RefreshToken)
+	}
+}
+
+// A service that hangs does not block the source for ever.
+func TestTokenSourceBoundsARefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{logout: refusesExpired}
+		service.refresh = func(ctx context.Context, n int) (auth.Tokens, error) {
+			if n > 1 {
+				return pair(n), nil
+			}
+			select {
+			case <-ctx.Done():
+				return auth.Tokens{}, ctx.Err()
+			case <-time.After(time.Hour):
+				return auth.Tokens{}, errors.New("no deadline")
+			}
+		}
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+		start := time.Now()
+		if _, err := s.Token(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v, want DeadlineExceeded", err)
+		}
+		if took := time.Since(start); took != 3*synmetrix.DefaultTimeout {
+			t.Errorf("took %v, want %v", took, 3*synmetrix.DefaultTimeout)
+		}
+		time.Sleep(time.Second)
+		mustToken(t, s)
+	})
+}
+
+// A panic of the app's own code is an error, and the source continues.
+func TestTokenSourceRecoversPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "refresh_token=secret"
+		panics := true
+		fail := func() {
+			if panics {
+				panic(secret)
+			}
+		}
+		service := &fakeService{
+			refresh: func(_ context.Context, n int) (auth.Tokens, error) { fail(); return pair(n), nil },
+			logout:  func(auth.Tokens, bool) error { fail(); return nil },
+		}
+		s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{
+			Save: func(context.Context, auth.Tokens) error { fail(); return nil },
+		})
+		_, err := s.Token(t.Context())
+		wantError(t, err, "refresh", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
+		time.Sleep(time.Second)
+		service.refresh = nil
+		for range 2 {
+			if _, err = s.Token(t.Context()); err == nil {
+				t.Error("Save has panicked: no error")
+			}
+			noSecrets(t, err)
+		}
+		panics = false
+		mustToken(t, s)
+		if n := service.refreshes(); n != 2 {
+			t.Errorf("%d refreshes, want 2", n)
+		}
+		panics = true
+		wantError(t, s.Logout(t.Context(), false), "logout", synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
+		panics = false
+		if err := s.Logout(t.Context(), false); err != nil {
+			t.Error(err)
 		}
 	})
 }
