@@ -60,9 +60,11 @@ func FuzzCookieHeader(f *testing.F) {
 					return
 				}
 				for _, value := range genuine[i] {
-					// A chunk stands behind its name, whole.
-					_, rest, _ := strings.Cut(value, ".")
-					if !strings.Contains(header, rest) {
+					// The number of chunks before the first dot is not part of the seal.
+					if _, rest, split := strings.Cut(value, "."); split {
+						value = rest
+					}
+					if !strings.Contains(header, value) {
 						t.Error("signed in without all of a genuine session")
 					}
 				}
