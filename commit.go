@@ -28,10 +28,10 @@ import (
 // caches obey, such as CDN-Cache-Control (RFC 9213). Other responses keep the
 // fields that the handler has set.
 //
-// If Commit fails, changes have not been saved. The caller must respond with
-// status 413 if the error is [ErrTooLarge] and with 503 otherwise, and must
-// discard the handler's body. Every error except ErrTooLarge is an
-// [*UnavailableError].
+// If Commit fails, changes have not been saved and are not saved later, so that the
+// client can repeat the request. The caller must respond with status 413 if the
+// error is [ErrTooLarge] and with 503 otherwise, and must discard the handler's
+// body. Every error except ErrTooLarge is an [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) error {
 	x.mu.Lock()
 	if x.committed {
@@ -43,6 +43,9 @@ func (x *Exchange) Commit(h http.Header) error {
 	x.mu.Unlock()
 	before := len(h["Set-Cookie"])
 	err := x.commitSession(h, s, &o)
+	if err != nil {
+		s.discardChanges()
+	}
 	if err != nil && o.fate == signsIn {
 		// The browser never gets the cookies of the new session, so its tokens
 		// would stay valid at the service without a user.
@@ -329,7 +332,7 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 // End saves the values of a stored session that the handler has changed after
 // Commit. The session accepts no more values after it, so that none is lost. The
 // caller must call End once, after the handler. It is too late to report the
-// error to the client. Errors of the store have been reported as events.
+// error to the client, so End reports it as [EventValuesLost].
 func (x *Exchange) End() error {
 	s := x.session.Load()
 	if s.m == nil || !x.m.Stored() {
@@ -342,7 +345,11 @@ func (x *Exchange) End() error {
 	}
 	ctx, cancel := x.writeContext()
 	defer cancel()
-	return x.m.publicError(ctx, c.rec, s.save(ctx, false))
+	err := x.m.publicError(ctx, c.rec, s.save(ctx, false))
+	if err != nil && !errors.Is(err, ErrEnded) {
+		x.m.event(ctx, slog.LevelError, c.rec, Event{Name: EventValuesLost, Err: err})
+	}
+	return err
 }
 
 // touchDue reports whether the use of a session must be recorded: a tenth of the

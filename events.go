@@ -18,7 +18,7 @@ const (
 	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
-	EventLoginUnavailable   = "login_unavailable"    // a login failed because of the auth service, or its session could not be kept
+	EventLoginUnavailable   = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
 	EventRecordCorrupt      = "record_corrupt"       // the store returned data that is not the session's record
 	EventRefreshUnavailable = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
 	EventRefreshUnknown     = "refresh_unknown"      // a refresh failed, and the service may have used up the refresh token
@@ -29,6 +29,7 @@ const (
 	EventStoreUnavailable   = "store_unavailable"    // a call of the store failed
 	EventTokensLost         = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
 	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
+	EventValuesLost         = "values_lost"          // values that a handler changed after the response had begun could not be saved
 )
 
 // Event reports to the operator something that has happened. It never contains a

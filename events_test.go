@@ -343,6 +343,37 @@ var eventCases = []struct {
 		time.Sleep(2 * time.Hour)
 		st.down.Down.Store(false)
 	}},
+	{name: "values_lost", level: slog.LevelError, kind: storedKind, provoke: func(st *stage) { // too large
+		st.changesLate(func() {
+			st.Do(st.T.Context(), func(_ context.Context, s *session.Session) {
+				if err := session.NewKey[string]("other").Set(s, strings.Repeat("x", 600_000)); err != nil {
+					st.T.Error(err)
+				}
+			})
+		}, session.ErrTooLarge)
+	}},
+	{name: "values_lost", level: slog.LevelError, kind: storedKind, provoke: func(st *stage) { // the store is down
+		st.changesLate(func() { st.down.Down.Store(true) }, session.ErrSessionUnavailable)
+		st.down.Down.Store(false)
+	}},
+}
+
+// changesLate sends a request that changes a value after the start of the response.
+// meanwhile happens before the end of the request, which fails with want.
+func (st *stage) changesLate(meanwhile func(), want error) {
+	r := httptest.NewRequest("GET", "/", nil)
+	for name, value := range st.Jar {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	r, x := st.M.Begin(r)
+	err := errors.Join(x.Commit(http.Header{}), favorite.Set(session.FromContext(r.Context()), strings.Repeat("x", 600_000)))
+	if err != nil {
+		st.T.Fatal(err)
+	}
+	meanwhile()
+	if err := x.End(); !errors.Is(err, want) {
+		st.T.Errorf("end: %v, want %v", err, want)
+	}
 }
 
 // tries sends a login that fails.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,8 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 //   - [ErrEnded] if the request has signed its user out, or in again, after the
 //     handler got s,
 //   - [ErrCommitted] if it is too late to save the change: in a cookie session
-//     after the response has begun, in a stored session after the request,
+//     after the response has begun, in a stored session after the request or a
+//     failed [Exchange.Commit],
 //   - [ErrTooLarge] if the values of a cookie session would not fit its cookies, if
 //     those of a stored session would exceed Config.MaxValueBytes, or if there would
 //     be more than 10,000 values.
@@ -165,6 +167,15 @@ func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 		stored.Pair = s.rec.Pair
 	}
 	s.rec = stored
+}
+
+// discardChanges drops the changes that could not be saved with the response, and
+// rejects later ones. The client repeats the request, and then changes them again.
+func (s *Session) discardChanges() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = cmp.Or(s.closed, ErrCommitted)
+	s.changes, s.size = nil, 0
 }
 
 // change is a change of one value that has not been saved yet.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/store/memstore"
 )
 
 // A value is restored exactly, with its type.
@@ -254,6 +256,38 @@ func TestValuesAfterTheResponse(t *testing.T) {
 				t.Errorf("value %q, want %q", v, want)
 			}
 		})
+	})
+}
+
+// Changes whose commit failed are not saved later. The client has received status 503
+// and retries the request, which would make the changes twice.
+func TestFailedCommitSavesNothing(t *testing.T) {
+	down := &testkit.FailingStore{}
+	a := newApp(t, func(c *session.Config) {
+		down.Store = &memstore.Store{Now: c.Now}
+		c.Store = down
+	})
+	b := a.withTheme("dark")
+	r, x, _ := b.request()
+	s := session.FromContext(r.Context())
+	if err := favorite.Set(s, "light"); err != nil {
+		t.Fatal(err)
+	}
+	down.Down.Store(true)
+	if err := x.Commit(http.Header{}); !errors.Is(err, session.ErrSessionUnavailable) {
+		t.Errorf("commit: %v", err)
+	}
+	down.Down.Store(false)
+	if err := favorite.Set(s, "bright"); !errors.Is(err, session.ErrCommitted) {
+		t.Errorf("set after a failed commit: %v, want ErrCommitted", err)
+	}
+	if err := errors.Join(s.Save(r.Context()), x.End()); err != nil {
+		t.Error(err)
+	}
+	b.visit(func(_ context.Context, s *session.Session) {
+		if v, _ := favorite.Get(s); v != "dark" {
+			t.Errorf("value %q, want %q", v, "dark")
+		}
 	})
 }
 

@@ -103,7 +103,7 @@ func (s *Scope) End() {
 		// so the recovering middleware may write its own response.
 		w.failed = nil
 	}
-	// It is too late to report the error to the client. The Manager has reported
-	// errors of the store as events.
+	// It is too late to report the error to the client. The Manager has reported it
+	// as an event.
 	_ = s.writer.x.End()
 }
