@@ -194,6 +194,28 @@ func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 	})
 }
 
+// If the refresh for a logout of all sessions returns the tokens of another user, only
+// these tokens are revoked.
+func TestLogoutAllWithAnotherUsersTokens(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("grace"), nil }
+		c.Login("ada")
+		time.Sleep(2 * testkit.Life)
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.M.LogoutAll(ctx); !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
+				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		if single, all, n := s.Revoked(); !slices.Equal(single, []string{"rt-2"}) || len(all) != 0 || n != 1 {
+			t.Errorf("logged out: %v, for all: %v, after %d refreshes; want rt-2 alone after one", single, all, n)
+		}
+		if !e.Has(session.EventRevokeFailed, "") {
+			t.Errorf("events %v, want one of the failed revocation", e.All())
+		}
+	})
+}
+
 // Late requests with the cookie of a session that was logged out cause no calls of the
 // service while the revocation is retried.
 func TestRequestsDoNotCauseRevocations(t *testing.T) {

@@ -73,7 +73,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 	k.backgroundLocked(nested, func() {
 		end := k.now().Add(k.cfg.Lifetime)
 		for failures := 1; k.now().Before(end); failures++ {
-			_, err := k.revoke(k.ctx, Pair{Tokens: t}, false)
+			_, err := k.revoke(k.ctx, &Record{Pair: Pair{Tokens: t}}, false)
 			rev.attempted(err == nil)
 			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
 				return
@@ -201,7 +201,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			// tokens and tries to revoke them without the note.
 		}
 		noted = false
-		p, err := k.revoke(k.ctx, mark.Pair, rev.all)
+		p, err := k.revoke(k.ctx, mark, rev.all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
 			// The service has revoked the tokens, or it does not accept them any more.
 			// Nothing is left to do for them in either case.
@@ -311,15 +311,15 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 	}
 }
 
-// revoke makes one attempt to revoke tokens, or with all the tokens of all sessions
-// of their user. The service needs a valid access token for the latter, so revoke
+// revoke makes one attempt to revoke the tokens of r, or with all the tokens of all
+// sessions of their user. The service needs a valid access token for the latter, so revoke
 // may refresh the tokens. It returns the newest ones. The error is auth.ErrRefused if
 // the service has rejected them: then no attempt can succeed.
-func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
-	refreshed := false
+func (k *Keeper) revoke(ctx context.Context, r *Record, all bool) (Pair, error) {
+	p, refreshed := r.Pair, false
 	var err error
 	if all && !k.now().Before(p.Expires) {
-		p, err = k.refreshToRevoke(ctx, p)
+		p, err = k.refreshToRevoke(ctx, p, r.UserID)
 		refreshed = true
 	}
 	if err == nil {
@@ -328,7 +328,7 @@ func (k *Keeper) revoke(ctx context.Context, p Pair, all bool) (Pair, error) {
 	if all && !refreshed && errors.Is(err, auth.ErrRefused) {
 		// The access token may be invalid before its time: the service has changed
 		// its key. A refresh token may still be valid.
-		if p, err = k.refreshToRevoke(ctx, p); err == nil {
+		if p, err = k.refreshToRevoke(ctx, p, r.UserID); err == nil {
 			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
 	}
@@ -343,9 +343,9 @@ func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) e
 	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
 }
 
-// refreshToRevoke refreshes the tokens of a session that has ended. After an error it
-// returns the new refresh token, if there is one: the old one is used up.
-func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair) (Pair, error) {
+// refreshToRevoke refreshes the tokens of a user's session that has ended. After an
+// error it returns the new refresh token, if there is one: the old one is used up.
+func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pair, error) {
 	var grant auth.Grant
 	err := k.throughGate(ctx, func(ctx context.Context) (err error) {
 		grant, err = k.auth.Refresh(ctx, p.Tokens)
@@ -361,6 +361,11 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair) (Pair, error) {
 	next, err := k.NewPair(tokens, p.Tokens)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
+	}
+	if next.Claims.UserID != userID {
+		// With these tokens the sessions of another user would end.
+		k.revokeTokens(next.Tokens, true)
+		return p, fmt.Errorf("%w: the tokens of another user: %w", auth.ErrInvalidResponse, auth.ErrRefused)
 	}
 	return next, nil
 }
