@@ -215,8 +215,7 @@ const tookTooLong = "The sign-in took too long. Please sign in again."
 // again if another attempt may succeed, and page is that form. All other
 // responses are those of Refuse.
 func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err error) {
-	// A request with a bearer token is never signed in by a form.
-	if !WantsPage(r) || errors.Is(err, session.ErrBearer) {
+	if !WantsPage(r) {
 		Refuse(w, r, err)
 		return
 	}

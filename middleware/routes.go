@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,7 +32,8 @@ var methods = []string{
 //	POST /logout     all: "true" to end all sessions of the user
 //
 // The routes of /login exist only if the auth service has a password login, and
-// those of /login/mfa only if it has second factors. HEAD is handled like GET.
+// those of /login/mfa only if it has second factors. Requests with a bearer
+// token are refused, except for the login page. HEAD is handled like GET.
 // The list has every path with every method, so that all routers respond in the
 // same way, with status 405, to a method that the path does not support.
 //
@@ -62,12 +64,12 @@ func Routes(m *session.Manager) []Route {
 	var routes []Route
 	if m.HasPasswordLogin() {
 		m.AddLoginPage()
-		routes = h.path(routes, loginPath, h.loginPage, h.login)
+		routes = h.path(routes, loginPath, h.loginPage, noBearer(h.login))
 	}
 	if m.HasSecondFactor() {
-		routes = h.path(routes, codePath, h.codePage, h.code)
+		routes = h.path(routes, codePath, noBearer(h.codePage), noBearer(h.code))
 	}
-	return h.path(routes, logoutPath, nil, h.logout)
+	return h.path(routes, logoutPath, nil, noBearer(h.logout))
 }
 
 // Mux is an http.ServeMux, or another router that accepts the same patterns, such
@@ -124,4 +126,26 @@ func (h *handlers) guarded(next http.HandlerFunc) http.Handler {
 		}
 		next(w, r)
 	})
+}
+
+// noBearer refuses requests with a bearer token before their body is read. They
+// have no session that next could begin or end.
+func noBearer(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if hasBearer(r.Header) {
+			if err := session.FromContext(r.Context()).Authorize(nil); errors.Is(err, session.ErrBearer) {
+				Refuse(w, r, err)
+				return
+			}
+		}
+		next(w, r)
+	}
+}
+
+// hasBearer reports whether a request may carry a bearer token. Authorize decides,
+// but for other requests it would load the session.
+func hasBearer(h http.Header) bool {
+	const scheme = "Bearer"
+	value := h.Get("Authorization")
+	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme)
 }

@@ -412,6 +412,22 @@ func TestBearerAtTheRoutes(t *testing.T) {
 			got := b.do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Authorization", "Bearer abc", "Accept", asPage)
 			got.isPage(t, 401, "signed in").has(t, "Www-Authenticate", `Bearer error="invalid_token"`).has(t, "Set-Cookie", "")
 		}
+		// The body is not read, so it cannot be the reason of the refusal.
+		for _, path := range []string{"/login", "/login/mfa", "/logout"} {
+			for _, typ := range []string{"application/json", "application/x-www-form-urlencoded", "text/plain"} {
+				for _, body := range []string{"", "{", `{"all":1}`, "all=x", "%"} {
+					got := b.do("POST", path, body, "Content-Type", typ, "Authorization", "Bearer abc")
+					if got.StatusCode != 401 || got.Header.Get("Www-Authenticate") != `Bearer error="invalid_token"` {
+						t.Errorf("%s with %s %q: status %d, %v", path, typ, body, got.StatusCode, got.Header)
+					}
+				}
+			}
+		}
+		for _, header := range []string{"Bearer abc", "bearer abc", "Bearer"} {
+			b.get("/login/mfa", "Authorization", header, "Accept", asPage).isPage(t, 401, "signed in").has(t, "Www-Authenticate", `Bearer error="invalid_token"`)
+			b.get("/login", "Authorization", header).is(t, 200, "")
+		}
+		b.get("/login/mfa", "Authorization", "Basic abc", "Accept", asPage).is(t, 303, "")
 		me(t, b, "user", "admin")
 	}
 }
