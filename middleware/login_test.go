@@ -397,13 +397,29 @@ type passwordOnly struct {
 // refreshOnly is a service without a login.
 type refreshOnly struct{ auth.Service }
 
-// Without a password login there is no login form, but users can sign out.
+// codeOnly is a service with second factors, but without a password login.
+type codeOnly struct {
+	auth.Service
+	auth.SecondFactor
+}
+
+// Without a password login there is no login form, and no form for a code, since no
+// login can wait for one. But users can sign out.
 func TestWithoutPasswordLogin(t *testing.T) {
-	a := newApp(t, func(c *session.Config) { c.Auth = refreshOnly{c.Auth} })
-	b := a.browser()
-	b.open("/login").is(t, 404, "")
-	b.postJSON("/login", `{"email":"admin@example.com","password":"secret"}`).is(t, 404, "")
-	b.postJSON("/logout", `{}`).is(t, 204, "")
+	for name, without := range map[string]func(auth.Service) auth.Service{
+		"refresh only": func(s auth.Service) auth.Service { return refreshOnly{s} },
+		"code only":    func(s auth.Service) auth.Service { return codeOnly{s, s.(auth.SecondFactor)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, func(c *session.Config) { c.Auth = without(c.Auth) })
+			b := a.browser()
+			b.open("/login").is(t, 404, "")
+			b.postJSON("/login", `{"email":"admin@example.com","password":"secret"}`).is(t, 404, "")
+			b.open("/login/mfa").is(t, 404, "")
+			b.postJSON("/login/mfa", `{"code":"123456"}`).is(t, 404, "")
+			b.postJSON("/logout", `{}`).is(t, 204, "")
+		})
+	}
 }
 
 func TestWithoutSecondFactor(t *testing.T) {

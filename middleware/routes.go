@@ -32,7 +32,7 @@ var methods = []string{
 //	POST /logout     all: "true" to end all sessions of the user
 //
 // The routes of /login exist only if the auth service has a password login, and
-// those of /login/mfa only if it has second factors. Requests with a bearer
+// those of /login/mfa only if it also has second factors. Requests with a bearer
 // token are refused, except for the login page. HEAD is handled like GET.
 // The list has every path with every method, so that all routers respond in the
 // same way, with status 405, to a method that the path does not support.
@@ -66,7 +66,7 @@ func Routes(m *session.Manager) []Route {
 		m.AddLoginPage()
 		routes = h.path(routes, loginPath, h.loginPage, noBearer(h.login))
 	}
-	if m.HasSecondFactor() {
+	if m.HasPasswordLogin() && m.HasSecondFactor() {
 		routes = h.path(routes, codePath, noBearer(h.codePage), noBearer(h.code))
 	}
 	return h.path(routes, logoutPath, nil, noBearer(h.logout))
