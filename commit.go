@@ -14,8 +14,8 @@ import (
 )
 
 // This file writes a session to the response. The decision and its effects are
-// apart: plan and revise decide which cookies the response sets and read nothing
-// but their arguments; commitCookies and commitStored carry the plan out.
+// apart: plan and revise decide which cookies the response sets. They have no side
+// effects and do no I/O. commitCookies and commitStored carry the plan out.
 
 // Commit writes the session's cookies and cache headers into h, the header of
 // the response, and saves changed values of a stored session. If the request has
@@ -108,7 +108,7 @@ type cookiePlan struct {
 // plan decides what the response does, before the store or the coordinator is
 // read. It has no side effects.
 func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
-	noSession := c.rec == nil && !c.present
+	noSession := !c.present
 	p := cookiePlan{
 		expire:     noSession && (o.fate == unusable || o.fate == signsOut) || c.expire,
 		evictPages: noSession && o.fate == signsOut && x.navigates,
@@ -208,8 +208,8 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 	switch {
 	case err != nil:
 		return m.publicError(ctx, c.rec, err)
-	case readErr != nil && o.fate == signsIn:
-		_ = m.keeper.Report(ctx, p.rec, readErr)
+	case readErr != nil:
+		_ = m.publicError(ctx, p.rec, readErr) // reports it, if it is no end
 	}
 	if !p.tokens && !p.state {
 		return nil

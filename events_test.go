@@ -565,6 +565,62 @@ func TestEventsAtCommit(t *testing.T) {
 	})
 }
 
+// A response that only records the use of a cookie session needs no coordinator.
+// Its outage is reported.
+func TestCoordinatorFailsAtCommit(t *testing.T) {
+	down := &testkit.FailingStore{}
+	a := newApp(t, func(c *session.Config) { down.Store, c.Coordinator = &memstore.Store{Now: c.Now}, down })
+	a.auth.life = 10 * time.Hour
+	b := a.signedIn()
+	a.clock.Advance(3 * time.Hour)
+	b.visit(func(context.Context, *session.Session) { down.Down.Store(true) })
+	if n := a.log.count(session.EventStoreUnavailable, "level=ERROR"); n != 1 {
+		t.Errorf("%d events store_unavailable, want 1", n)
+	}
+	if lines := b.last["Set-Cookie"]; len(lines) != 1 || !strings.HasPrefix(lines[0], "__Host-session-state=") {
+		t.Errorf("cookies %q, want the state cookie", lines)
+	}
+}
+
+// endingStore ends a session while the response is committed.
+type endingStore struct {
+	store.Store
+	end func()
+}
+
+func (s *endingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	if end := s.end; end != nil {
+		s.end = nil
+		end()
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// A new session may end before its response is committed. That is no outage.
+func TestNewSessionEndsAtCommit(t *testing.T) {
+	shared := &endingStore{}
+	a := newApp(t, func(c *session.Config) { shared.Store, c.Coordinator = &memstore.Store{Now: c.Now}, shared })
+	b := a.browser().visit(func(ctx context.Context, _ *session.Session) {
+		if err := a.Login(ctx, "user@example.com", "password"); err != nil {
+			t.Fatal(err)
+		}
+		shared.end = func() {
+			if err := a.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if shared.end != nil || a.log.count(session.EventSessionEnded, "reason=logout") != 1 {
+		t.Fatal("the session has not ended")
+	}
+	if n := a.log.count(session.EventStoreUnavailable); n != 0 {
+		t.Errorf("%d events store_unavailable, want none", n)
+	}
+	if b.header() != "" {
+		t.Errorf("cookies %q of a session that has ended", b.names)
+	}
+}
+
 // The same holds for values that are saved at the end of a stored session's
 // request.
 func TestEventsAtEnd(t *testing.T) {
