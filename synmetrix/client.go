@@ -34,7 +34,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -117,14 +116,9 @@ func NewClient(baseURL string, opts ...Option) *Client {
 }
 
 // parseBase checks a base URL and returns it without its trailing slash. Its
-// errors do not quote a URL that may hold a password.
+// errors do not quote the URL, which may hold a password or a key.
 func parseBase(raw string) (string, error) {
-	fault := func(what string) (string, error) {
-		if strings.Contains(raw, "@") {
-			return "", errors.New("auth service address: " + what)
-		}
-		return "", fmt.Errorf("auth service address %s: %s", strconv.Quote(raw), what)
-	}
+	fault := func(what string) (string, error) { return "", errors.New("auth service address: " + what) }
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:

@@ -35,6 +35,7 @@ func TestNewClientAddress(t *testing.T) {
 		"http://:3000":                          "host",
 		"http://auth.example?x=1":               "query",
 		"http://auth.example?":                  "query",
+		"https://auth.example/?key=pw":          "query",
 		"http://auth.example#x":                 "fragment",
 		"http://auth.example:port":              "not a URL",
 		"http://auth .example":                  "not a URL",
@@ -58,9 +59,12 @@ func TestNewClientAddress(t *testing.T) {
 		_, callErr := c.Refresh(t.Context(), auth.Tokens{RefreshToken: oldRefresh})
 		wantError(t, callErr, "refresh", synmetrix.CodeInvalidAddress, 0, "", "unavailable")
 		for _, text := range []string{err.Error(), callErr.Error(), fmt.Sprintf("%+v %#v", c, *c)} {
+			if address != "" && strings.Contains(text, address) {
+				t.Errorf("the text contains the address: %s", text)
+			}
 			for _, part := range []string{"pw", "pa:", "ss/", "wo%"} {
 				if strings.Contains(text, part) {
-					t.Errorf("%q: the text contains the password: %s", address, text)
+					t.Errorf("%q: the text contains the secret: %s", address, text)
 				}
 			}
 		}
