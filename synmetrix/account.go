@@ -54,7 +54,9 @@ func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]
 // with CodeAccountNotActivated if the address is not confirmed yet.
 //
 // A service that fails halfway may have created the account. Such errors wrap
-// [auth.ErrOutcomeUnknown], and a second call may find the address taken.
+// [auth.ErrOutcomeUnknown], and a second call may find the address taken. If the
+// response has a refresh token but no usable access token, Register returns the
+// refresh token together with [auth.ErrInvalidResponse].
 func (c *Client) Register(ctx context.Context, email, password string) (auth.Grant, error) {
 	return c.RegisterWith(ctx, Registration{Email: email, Password: password})
 }
@@ -110,10 +112,7 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, 
 			return err
 		},
 	})
-	if err != nil {
-		return auth.Grant{}, err
-	}
-	return grant, nil
+	return grant, err
 }
 
 var registerRefusals = refusals{
