@@ -64,7 +64,7 @@ func (c *Client) Register(ctx context.Context, email, password string) (auth.Gra
 // RegisterPasswordless is like [Client.Register] for an account without a
 // password, which signs in with links in e-mails; see [Client.SendMagicLink]. A
 // service that activates accounts at once signs the user in without sending an
-// e-mail, so that it is unproven that the address belongs to the user.
+// e-mail. Nothing then proves that the address belongs to the user.
 //
 // If the service has no magic links, the error is [auth.ErrUnavailable] with
 // CodeUnsupported.
@@ -136,8 +136,8 @@ var registerRefusals = refusals{
 // [auth.ErrRefused] and [auth.ErrTicketRefused]. The service reports the same
 // while its backend is failing.
 //
-// Activate fetches the tokens with a second request. If this request fails and is
-// not refused, the account is active, and Activate returns its refresh token
+// Activate fetches the tokens with a second request. If that request fails without a
+// refusal, the account is active all the same, and Activate returns the refresh token
 // together with the error.
 func (c *Client) Activate(ctx context.Context, ticket string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate", ticket, "/auth/activate", url.Values{"ticket": {ticket}})

@@ -153,12 +153,15 @@ func TestLogin(t *testing.T) {
 	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
 	c := newClient(t, srv.URL)
 	for _, password := range []string{"plain", "", "  spaces \t\r\n", `"quotes" \ & <tags>`, "naïve 日本語 👩‍👩‍👧", "e\u0301 \u00e9", "a\x00b", "\u2028", strings.Repeat("x", 200)} {
-		tokens, err := c.Login(testContext(t), " "+email, password)
+		grant, err := c.Login(testContext(t), " "+email, password)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
+		if want := (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}); grant.Tokens != want {
 			t.Error("the tokens are not those of the response")
+		}
+		if want := (auth.User{ID: "u1", Email: email, Name: email}); grant.User != want {
+			t.Errorf("user %+v, want %+v", grant.User, want)
 		}
 		seen := srv.requests()
 		x := seen[len(seen)-1]

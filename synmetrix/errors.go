@@ -44,13 +44,14 @@ const (
 
 	// The service cannot carry out the request, or cannot do so now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
-	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown unless the body is the service's own JSON)
+	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown for a 502 or 504, for a body that is not the service's own JSON, and for every registration)
 	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off (ErrUnavailable)
 	CodeUnsupported      = "unsupported"       // the settings of the service exclude the call (ErrUnavailable). With anonymous users on, the service rejects logins that request a refresh token; with them off, anonymous logins; without magic links, logins and registrations without a password
 
 	// CodeUnclear: a 400 without a known message. The service sends it while its
 	// backend is failing, and also for a login with a password to an account that
-	// has none. ErrRefused for a login, ErrUnavailable for every other call.
+	// has none. ErrRefused for Login, ErrUnavailable for every other call. For a
+	// registration also ErrOutcomeUnknown.
 	CodeUnclear = "unclear"
 
 	// The service has rejected the request for good. ErrRefused.

@@ -16,14 +16,13 @@ import (
 // maxRetryAfter is the length of the service's own rate-limit window.
 const maxRetryAfter = 15 * time.Minute
 
-// result returns the error that the response to r stands for, or nil after it
-// has decoded the response.
+// result returns the error for the response to r, or nil after it has decoded the
+// response.
 //
-// The order of the cases matters: a status of 429 or 500 and up counts whatever
-// the body holds, and a refusal counts only if the body was read to its end and
-// is an error of the service itself.
+// The order of the cases matters. A status of 429, or of 500 or more, counts
+// whatever the body holds. A refusal counts only if the whole body was read and is
+// an error in the service's format.
 func (resp response) result(r request) error {
-	own, message := resp.serviceError()
 	switch {
 	case resp.status == http.StatusTooManyRequests:
 		return resp.fail(CodeRateLimited, auth.ErrRateLimited, auth.ErrUnavailable)
@@ -31,7 +30,7 @@ func (resp response) result(r request) error {
 	case resp.status >= 500:
 		// A proxy may not know whether the service carried out the request.
 		// The service itself never sends 502 or 504.
-		if own && !r.partial && resp.status != http.StatusBadGateway && resp.status != http.StatusGatewayTimeout {
+		if resp.own && !r.partial && resp.status != http.StatusBadGateway && resp.status != http.StatusGatewayTimeout {
 			return resp.fail(CodeServiceError, auth.ErrUnavailable)
 		}
 		return resp.fail(CodeServiceError, auth.ErrUnavailable, auth.ErrOutcomeUnknown)
@@ -51,11 +50,11 @@ func (resp response) result(r request) error {
 	case resp.readErr != nil:
 		return resp.fail(CodeBodyCut, auth.ErrInvalidResponse, auth.ErrOutcomeUnknown, resp.readErr)
 
-	case resp.status >= 400 && !own:
+	case resp.status >= 400 && !resp.own:
 		return resp.invalid(CodeNotJSON)
 
 	case resp.status >= 400:
-		v := r.refusals.verdict(resp.status, message)
+		v := r.refusals.verdict(resp.status, resp.message)
 		if v.code == CodeUnclear && r.partial {
 			return resp.fail(v.code, append([]error{auth.ErrOutcomeUnknown}, v.wraps...)...)
 		}
@@ -77,7 +76,7 @@ func (resp response) fail(code string, wraps ...error) *auth.Error {
 	e := newError(resp.op, code, wraps...)
 	e.StatusCode = resp.status
 	if resp.status >= 400 {
-		_, e.Message = resp.serviceError()
+		e.Message = resp.message
 		e.RetryAfter = resp.retryAfter()
 	}
 	return e
@@ -90,8 +89,8 @@ func (resp response) invalid(code string) *auth.Error {
 }
 
 // retryAfter returns how long callers have to wait, as the service reports. For a 429,
-// X-RateLimit-Reset (in Unix seconds) takes precedence: the service sets
-// Retry-After to the length of the whole window, however little of it is left.
+// X-RateLimit-Reset (in Unix seconds) takes precedence. The service always sets
+// Retry-After to the length of the whole window.
 // Dates are compared with the Date header, because the service's clock may
 // differ from the local one.
 func (resp response) retryAfter() time.Duration {
@@ -148,8 +147,11 @@ func str(raw json.RawMessage) string {
 // and statusCode must equal the status of the response: the 401 of a proxy must
 // not count as a refusal, which would end a session.
 func (resp response) serviceError() (own bool, message string) {
+	if resp.status < 400 || resp.readErr != nil {
+		return false, ""
+	}
 	media, _, err := mime.ParseMediaType(resp.header.Get("Content-Type"))
-	if err != nil || media != "application/json" || resp.readErr != nil || resp.status < 400 {
+	if err != nil || media != "application/json" {
 		return false, ""
 	}
 	m, ok := resp.object()
@@ -203,8 +205,8 @@ func (resp response) secondFactor(m members) error {
 	return &auth.SecondFactorError{Ticket: ticket}
 }
 
-// noContent accepts an empty body, as the service sends it for calls without a
-// result, and a body in JSON. Anything else, such as a page, comes from a proxy.
+// noContent accepts an empty body, as calls without a result return, or a JSON body.
+// Anything else, such as a page, comes from a proxy.
 func (resp response) noContent() error {
 	if body := bytes.TrimSpace(resp.body); len(body) != 0 && !json.Valid(body) {
 		return resp.invalid(CodeNotJSON)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +35,7 @@ var calls = map[string]func(*synmetrix.Client, context.Context) (auth.Grant, err
 }
 
 // allCalls are the keys of calls.
-var allCalls = []string{"login", "login_totp", "refresh", "logout", "revoke"}
+var allCalls = slices.Sorted(maps.Keys(calls))
 
 // issuing are the calls that return tokens.
 var issuing = []string{"login", "login_totp", "refresh"}

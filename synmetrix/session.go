@@ -136,7 +136,7 @@ func (c *Client) Refresh(ctx context.Context, tokens auth.Tokens) (auth.Grant, e
 		return auth.Grant{}, newError(op, CodeMissingToken, auth.ErrRefused)
 	case !isUUID(refreshToken):
 		// The service would respond with 400, as it does while its backend is
-		// failing. This check keeps the two apart.
+		// failing. This check distinguishes a malformed token from an outage.
 		return auth.Grant{}, newError(op, CodeMalformedToken, auth.ErrRefused)
 	}
 	var grant auth.Grant

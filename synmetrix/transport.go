@@ -86,6 +86,9 @@ type response struct {
 	header  http.Header
 	body    []byte
 	readErr error // why the body was not read to its end, or nil
+
+	own     bool   // the body is an error in the service's format
+	message string // of the service's error
 }
 
 var (
@@ -94,7 +97,7 @@ var (
 	errTransport = errors.New("the exchange failed")
 )
 
-// call sends r once and returns the error that the response stands for.
+// call sends r once and returns the error for the response.
 func (c *Client) call(ctx context.Context, r request) error {
 	if err := c.Validate(); err != nil {
 		return newError(r.op, CodeInvalidAddress, auth.ErrUnavailable, err)
@@ -150,6 +153,7 @@ func (c *Client) send(ctx context.Context, r request) (response, error) {
 	case len(resp.body) > maxBody:
 		resp.readErr = errTooLarge
 	}
+	resp.own, resp.message = resp.serviceError()
 	return resp, nil
 }
 
@@ -203,7 +207,7 @@ type onceBody struct{}
 func (onceBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (onceBody) Close() error             { return nil }
 
-// watch records how far a transport came with a request.
+// watch records how far a transport got with a request.
 type watch struct {
 	connecting, connected atomic.Bool
 }
@@ -217,12 +221,12 @@ func (w *watch) trace() *httptrace.ClientTrace {
 
 // unsent reports whether the request was certainly not sent: the transport tried
 // to get a connection and got none. Once it has a connection, it may have written
-// to it. A transport without tracing may always have sent the request.
+// to it. A transport that ignores httptrace counts as having sent the request.
 func (w *watch) unsent() bool { return w.connecting.Load() && !w.connected.Load() }
 
 // cause returns the part of a transport error that may be logged. The texts of
-// transport errors can quote URLs, headers and bytes that the peer sent. So cause
-// keeps only the kinds of errors that are known not to quote any.
+// transport errors can quote URLs, headers and bytes that the peer sent. cause
+// therefore returns only errors whose texts quote none of these.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
