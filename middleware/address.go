@@ -64,16 +64,32 @@ func isClean(u *url.URL) bool {
 		return false
 	}
 	p := u.EscapedPath()
-	// Decoding must not add a slash: readers would split the path differently.
+	// Decoding must not add a slash. Otherwise routers and file servers would split
+	// the path differently.
 	return strings.HasPrefix(p, "/") && !strings.Contains(p, "//") && plainPath(p) &&
-		strings.Count(decode(p), "/") == strings.Count(p, "/") && !needlessEscape.MatchString(p)
+		strings.Count(decode(p), "/") == strings.Count(p, "/") && !hasNeedlessEscape(p)
 }
 
-// needlessEscape matches an escape that no path needs: that of a character that
-// RFC 3986 never reserves, or one with a hexadecimal digit in lower case. Some
-// routers compare paths undecoded. They would not recognize "/%61dmin" as
-// "/admin", and would route it past the guard.
-var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|.?[a-f])`)
+// hasNeedlessEscape reports whether a path has a needless escape, in any layer of
+// encoding. plainPath must have accepted the path.
+func hasNeedlessEscape(p string) bool {
+	for {
+		if needlessEscape.MatchString(p) {
+			return true
+		}
+		decoded := unescape(p)
+		if decoded == p {
+			return false
+		}
+		p = decoded
+	}
+}
+
+// needlessEscape matches escapes of unreserved characters (RFC 3986, section 2.3)
+// and escapes with lower-case hexadecimal digits. Some routers compare paths
+// undecoded. Such a router does not recognize "/%61dmin" as "/admin", and sends the
+// request to an unguarded handler.
+var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|[a-f][0-9A-Fa-f]|[0-9A-F][a-f])`)
 
 func (s *settings) isAPI(r *http.Request) bool {
 	if len(s.api) == 0 {

@@ -82,8 +82,9 @@ func WithHome(path string) Option {
 
 // WithCleanPaths refuses, with status 404, requests whose paths routers and file
 // servers may interpret differently. These are paths of more than 2 KiB, and
-// paths with dot segments, empty segments ("//"), backslashes or encoded slashes,
-// in any encoding. See "Guards on paths" in the package documentation. Sessions
+// paths with dot segments, empty segments ("//"), backslashes, encoded slashes, and
+// escapes that are unnecessary or have lower-case digits, in any encoding. So it
+// also refuses "/caf%c3%a9" and "/%7Euser", but not "/caf%C3%A9" and "/~user". See "Guards on paths" in the package documentation. Sessions
 // must be around all handlers that serve files. Default: all paths are accepted.
 func WithCleanPaths() Option {
 	return func(s *settings) { s.cleanPaths = true }

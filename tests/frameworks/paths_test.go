@@ -27,6 +27,7 @@ var files = fstest.MapFS{
 	"a b.txt":          {Data: []byte("public")},
 	"report (1).txt":   {Data: []byte("public")},
 	"100%.txt":         {Data: []byte("public")},
+	"100%fun.txt":      {Data: []byte("public")},
 	"ü/x..y/.z.txt":    {Data: []byte("public")},
 }
 
@@ -69,7 +70,8 @@ var detours = []string{
 	"/x/%2e%2e/admin/secret.txt", "/x/%2E./admin/secret.txt", "/x/.%2e/admin%2fsecret.txt", "/x/%252e%252e/admin/secret.txt", "/x%2f../admin/secret.txt",
 	"/x%2f%2e%2e%2fadmin%2fsecret.txt", "/x/../admin/secret.txt", "/./admin/secret.txt", "/%2e/admin/secret.txt", "//admin/secret.txt",
 	"/%2fadmin/secret.txt", "/x/..//admin/secret.txt", "/x/..%5cadmin/secret.txt", "/x/..;/admin/secret.txt", "/admin/..%2fadmin/secret.txt",
-	"/x//../admin/secret.txt", "/admin%00/secret.txt",
+	"/x//../admin/secret.txt", "/admin%00/secret.txt", "/%61dmin/secret.txt", "/adm%69n/secret.txt", "/admi%6e/secret.txt",
+	"/%2561dmin/secret.txt", "/admi%256e/secret.txt", "/%252561dmin/secret.txt",
 }
 
 // raw sends a request whose address no client has cleaned, and returns the
@@ -121,12 +123,16 @@ func TestCleanPaths(t *testing.T) {
 					if strings.Contains(text, secret) || status != 404 && status != 400 {
 						t.Errorf("%s %s: %d %q", method, path, status, text)
 					}
+					// A file server that finds no file has been reached.
+					if status == 404 && method != "HEAD" && !strings.Contains(text, "not_found") {
+						t.Errorf("%s %s reaches a handler: %q", method, path, text)
+					}
 				}
 			}
 			if status, _ := s.raw("GET", "/admin/secret.txt"); status != 401 {
 				t.Errorf("the path itself: %d", status)
 			}
-			for _, path := range []string{"/a%20b.txt", "/100%25.txt", "/%C3%BC/x..y/.z.txt", "/a%20b.txt?x=../%2f//", "/report%20(1).txt"} {
+			for _, path := range []string{"/a%20b.txt", "/100%25.txt", "/100%25fun.txt", "/%C3%BC/x..y/.z.txt", "/a%20b.txt?x=../%2f//", "/report%20(1).txt"} {
 				if status, text := s.raw("GET", path); status != 200 || !strings.Contains(text, "public") {
 					t.Errorf("GET %s: %d %q", path, status, text)
 				}
