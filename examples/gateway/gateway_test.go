@@ -195,7 +195,7 @@ func (s *site) dial(client *http.Client, header ...string) (net io.ReadWriteClos
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	req, _ := http.NewRequest("GET", s.srv.URL+"/live", nil)
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "echo")

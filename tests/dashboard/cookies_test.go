@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func setCookies(a *answer) map[string][]string {
 }
 
 func testCookieAttributes(t *testing.T, tt target) {
+	const life = 48 * 60 * 60 // in seconds; a busy machine may take some of them
 	for _, test := range []struct {
 		env    []string
 		name   string
@@ -35,6 +37,11 @@ func testCookieAttributes(t *testing.T, tt target) {
 	} {
 		s := start(t, tt, authtest.Options{}, append(test.env, "LIFETIME=48h")...)
 		a := s.browser(t).postForm("/login", "email", viewer, "password", password).is(303)
+		for _, c := range (&http.Response{Header: a.header}).Cookies() {
+			if c.MaxAge > life || c.MaxAge < life-60 {
+				t.Errorf("%s: Max-Age is %d, want %d", c.Name, c.MaxAge, life)
+			}
+		}
 		cookies := setCookies(a)
 		want := []string{test.name}
 		if tt.inCookies() {
@@ -51,9 +58,6 @@ func testCookieAttributes(t *testing.T, tt target) {
 			}
 			if slices.Contains(parts[1:], "Secure") != test.secure {
 				t.Errorf("%s: %q", name, parts[1:])
-			}
-			if !slices.ContainsFunc(parts[1:], func(p string) bool { return p == "Max-Age=172800" || p == "Max-Age=172799" }) {
-				t.Errorf("%s: %q, want a life of 48 hours", name, parts[1:])
 			}
 			for _, part := range parts[1:] {
 				if strings.HasPrefix(part, "Domain") || strings.HasPrefix(part, "Expires") {
@@ -102,35 +106,9 @@ func TestSessionKeys(t *testing.T) {
 	a.problem(401, "unauthenticated")
 }
 
-// A session ends when it is not used for so long, and at the end of its life
-// however much it is used.
-func testSessionEnds(t *testing.T, tt target) {
-	for _, env := range [][]string{{"IDLE_TIMEOUT=4s"}, {"LIFETIME=4s"}} {
-		s := start(t, tt, authtest.Options{}, env...)
-		b := s.signedIn(t, viewer)
-		b.get("/api/me").is(200)
-		time.Sleep(4*time.Second + 100*time.Millisecond)
-		b.get("/api/me").problem(401, "unauthenticated")
-		if left := b.cookies(); len(left) > 0 {
-			t.Errorf("%s: %d cookies are left", env, len(left))
-		}
-		if tt.inCookies() && env[0] == "IDLE_TIMEOUT=4s" {
-			// Whoever comes back too late brings the tokens along.
-			eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
-		}
-	}
-
-	// Use moves the idle timeout on.
-	s := start(t, tt, authtest.Options{}, "IDLE_TIMEOUT=4s", "LIFETIME=10m")
-	b := s.signedIn(t, viewer)
-	for end := time.Now().Add(7 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		b.get("/api/me").is(200)
-	}
-}
-
 // A token is renewed as long before its expiry as it is told.
 func testRefreshBefore(t *testing.T, tt target) {
-	const life, before = 10 * time.Second, 5 * time.Second
+	const life, before = time.Minute, 50 * time.Second
 	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
 	b := s.signedIn(t, viewer)
 	at := time.Now()
@@ -138,8 +116,8 @@ func testRefreshBefore(t *testing.T, tt target) {
 		b.get("/api/me").is(200)
 		return s.auth.Refreshes() > 0
 	})
-	// By itself it would be renewed in the last second.
-	if age := time.Since(at); age < life-before-time.Second || age > life-2*time.Second {
+	// Without the setting it would be renewed in the last tenth of its life.
+	if age := time.Since(at); age < life-before-time.Second || age > life*8/10 {
 		t.Errorf("the token was renewed after %v", age)
 	}
 }

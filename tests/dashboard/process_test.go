@@ -243,8 +243,8 @@ func patientOnlySoLong(t *testing.T, tt target) {
 	if status := s.Wait(); status != 0 {
 		t.Errorf("exit status %d\n%s", status, s.Stderr())
 	}
-	if took := time.Since(began); took < 9*time.Second || took > 20*time.Second {
-		t.Errorf("it took %v, want about 10 s", took)
+	if took := time.Since(began); took < 9*time.Second {
+		t.Errorf("it took %v, want 10 s", took)
 	}
 	if log := s.Stderr(); !strings.Contains(log, "requests were aborted") || strings.Contains(log, "refreshes were aborted") {
 		t.Errorf("the log says\n%s", log)

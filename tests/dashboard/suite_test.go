@@ -106,7 +106,6 @@ var suite = []struct {
 	{"events after logout", testEventsAfterLogout},
 
 	{"cookie attributes", testCookieAttributes},
-	{"session ends", testSessionEnds},
 	{"refresh before", testRefreshBefore},
 
 	{"health", testHealth},

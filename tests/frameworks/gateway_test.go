@@ -54,7 +54,7 @@ func TestGateway(t *testing.T) {
 		}
 		return cookies
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dial := func(email, origin string) (*websocket.Conn, *http.Response, error) {
 		return websocket.Dial(ctx, gateway.URL+"/live", &websocket.DialOptions{

@@ -120,38 +120,6 @@ func TestServeMux(t *testing.T) {
 	user.ask("PUT", "/account/logout", 405, "method_not_allowed")
 }
 
-// The handler is late, and its tokens are not.
-func TestTimeoutHandler(t *testing.T) {
-	for _, store := range []string{"cookie", "memory"} {
-		for _, where := range []string{"inside", "outside"} {
-			t.Run(store+"/"+where, func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t, store, time.Second)
-				mux := http.NewServeMux()
-				middleware.Mount(mux, s.m)
-				mux.HandleFunc("/user", whoami)
-				mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
-					whoami(w, r)
-					<-r.Context().Done()
-				})
-				const limit = 500 * time.Millisecond
-				if where == "inside" {
-					s.serve(middleware.Sessions(s.m)(http.TimeoutHandler(mux, limit, "too slow")))
-				} else {
-					s.serve(http.TimeoutHandler(middleware.Sessions(s.m)(mux), limit, "too slow"))
-				}
-				b := s.signedIn(viewer)
-				time.Sleep(1100 * time.Millisecond) // the token's life
-				b.get("/slow", 503, "too slow")
-				b.get("/user", 200, "0000000b")
-				if s.auth.Reuses() > 0 || s.auth.Refreshes() == 0 {
-					t.Errorf("%d refreshes, %d reuses", s.auth.Refreshes(), s.auth.Reuses())
-				}
-			})
-		}
-	}
-}
-
 // An app behind a proxy, and one before it.
 func TestReverseProxy(t *testing.T) {
 	s := newSite(t, "cookie", time.Minute)

@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 					{Email: mfa, Password: password, TOTPSecret: totpSecret},
 				},
 			})
-			s := start(t, tt, auth.URL, "AUTH_TIMEOUT=1s")
+			s := start(t, tt, auth.URL, "AUTH_TIMEOUT=5s")
 			s.signedIn(t, admin)              // whose tokens are those of another user
 			t.Run("logout", s.faultsAtLogout) // these two before a rate limit closes the gate
 			t.Run("refresh", s.faultsAtRefresh)

@@ -138,7 +138,7 @@ var faults = []fault{
 	{name: "carried out, then reset", Fault: authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then closed", Fault: authtest.Fault{Deliver: authtest.Close, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then hanging", Fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, refresh: lost, login: down, slow: true},
-	{name: "carried out, answered too late", Fault: authtest.Fault{Delay: flightTime + 200*time.Millisecond}, refresh: lost, login: down, slow: true},
+	{name: "carried out, answered too late", Fault: authtest.Fault{Delay: 2 * flightTime}, refresh: lost, login: down, slow: true},
 	{name: "carried out, dripping", Fault: authtest.Fault{Drip: 3 * flightTime}, refresh: lost, login: down, slow: true},
 	{name: "carried out, reset within", Fault: authtest.Fault{Deliver: authtest.HalfThenReset}, refresh: lost, login: nonsense},
 	{name: "carried out, closed within", Fault: authtest.Fault{Deliver: authtest.HalfThenClose}, refresh: lost, login: nonsense},

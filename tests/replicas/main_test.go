@@ -74,22 +74,3 @@ func (db *database) test(t *testing.T, usual mode) {
 	}
 	t.Run("dump", func(t *testing.T) { db.testDump(t, keys, all) })
 }
-
-// TestCrowd runs before all that runs in parallel: a process that has no time to
-// renew its leases for as long as they last is one that stands still.
-func TestCrowd(t *testing.T) {
-	crowd := func(name string, db *database, m mode) {
-		t.Run(name+"/"+string(m), func(t *testing.T) { newCluster(t, db, m, newKeys()).testCrowd(t) })
-	}
-	crowd("PostgreSQL", newDatabase(dbtest.Postgres(t)), stored)
-	if scale.CI() {
-		crowd("SQLite", newSQLite(t), cookies)
-	}
-	if scale.Long() {
-		crowd("SQLite", newSQLite(t), stored)
-		crowd("PostgreSQL", newDatabase(dbtest.Postgres(t)), cookies)
-		for _, m := range modes {
-			crowd("MariaDB", newDatabase(dbtest.MariaDB(t)), m)
-		}
-	}
-}

@@ -28,10 +28,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-const (
-	outageLife = 4 * time.Second  // of access tokens
-	backWithin = 10 * time.Second // 2 s on a machine that is not busy
-)
+const outageLife = 4 * time.Second // of access tokens
 
 // crowd is the users, with what their browsers hold.
 type crowd struct {
@@ -80,6 +77,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		began := time.Now()
 		outage.begin()
 		time.Sleep(scale.Of(3*time.Second, 3*time.Second, time.Minute))
+		eventually(t, "the outage is noticed", func() bool { return c.refused.Load() > refused && c.looked.Load() > looked })
 		outage.end()
 		back := time.Now()
 		served, refused, looked = c.served.Load()-served, c.refused.Load()-refused, c.looked.Load()-looked
@@ -87,9 +85,6 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		c.mayRefuse.Store(false)
 		t.Logf("%s for %v: %d requests served and %d told to come back; %d of public pages served",
 			outage.name, back.Sub(began).Round(time.Millisecond), served, refused, looked)
-		if refused == 0 || looked == 0 {
-			t.Error("nobody has noticed")
-		}
 	}
 	c.takes(t, 500)
 	stop()
@@ -184,8 +179,8 @@ func (c *crowd) takes(t *testing.T, n int64) {
 	eventually(t, "requests are served", func() bool { return c.served.Load() >= before+n || t.Failed() })
 }
 
-// firstAnswers waits until each process has served somebody, and fails the test
-// if it took too long.
+// firstAnswers waits until each process has served a user. How soon that must be
+// is tested in virtual time, beside the keeper.
 func (c *crowd) firstAnswers(t *testing.T, back time.Time) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -197,10 +192,7 @@ func (c *crowd) firstAnswers(t *testing.T, back time.Time) {
 				a, err := c.ask(t, p, c.users[n%len(c.users)])
 				took := time.Since(back)
 				if err == nil && a.status == http.StatusOK {
-					t.Logf("process %d: the first answer after %v", i, took.Round(time.Millisecond))
-					if took > backWithin {
-						t.Errorf("process %d: the first answer came after %v, want %v at most", i, took, backWithin)
-					}
+					t.Logf("process %d: the first response after %v", i, took.Round(time.Millisecond))
 					return
 				}
 				if err != nil || a.status != http.StatusServiceUnavailable || took > tooLong {

@@ -57,7 +57,7 @@ func (d database) testLock(t *testing.T) {
 	hasty := d.store(t, db, sqlstore.Config{Table: table, Timeout: timeout})
 	start := time.Now()
 	err := hasty.Put(ctx, counted("key", 3), next.Version)
-	if took := time.Since(start); err == nil || errors.Is(err, store.ErrConflict) || took > timeout+5*time.Second {
+	if took := time.Since(start); err == nil || errors.Is(err, store.ErrConflict) || took > timeout+35*time.Second {
 		t.Errorf("Put on a row that stays locked: error %v after %v", err, took)
 	}
 	if got, err := s.Get(ctx, "key"); err != nil || count(got) != 2 {
@@ -86,8 +86,9 @@ func (d database) testStartsBefore(t *testing.T) {
 	}
 }
 
-// recovered waits until s works again. The promise is two seconds from when the
-// database works, of which this is the beginning for new connections.
+// recovered waits until s works again. From when the database accepts connections,
+// the store needs two seconds at most. A busy machine may need longer, so only the
+// full tests insist on it.
 func (d database) recovered(t *testing.T, s store.Store) {
 	t.Helper()
 	d.server.Await()
@@ -96,8 +97,9 @@ func (d database) recovered(t *testing.T, s store.Store) {
 		_, err := s.Get(context.Background(), "no such key")
 		took := time.Since(start)
 		if errors.Is(err, store.ErrNotFound) {
-			if took > 2*time.Second+busy {
-				t.Errorf("the first answer took %v", took)
+			t.Logf("the first response took %v", took)
+			if scale.Long() && took > 2*time.Second+busy {
+				t.Error("the store recovered too slowly")
 			}
 			return
 		}
@@ -163,7 +165,7 @@ func (d database) testRestart(t *testing.T) {
 			d.server.Start()
 			d.recovered(t, s)
 			before := acknowledged[0].Load()
-			for deadline := time.Now().Add(20 * time.Second); acknowledged[0].Load() == before; time.Sleep(5 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); acknowledged[0].Load() == before; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Error("no write is acknowledged after the restart")
 					break
@@ -229,7 +231,7 @@ func (d database) testNetwork(t *testing.T) {
 						start := time.Now()
 						err := step(ctx, s, i, &last[i], f.lies)
 						cancel()
-						if took := time.Since(start); took > 4*timeout+5*time.Second {
+						if took := time.Since(start); took > 4*timeout+35*time.Second {
 							t.Errorf("three calls took %v", took)
 						}
 						switch {

@@ -137,7 +137,7 @@ func Run(t testing.TB, program string, env []string, args ...string) (status int
 }
 
 // patience is how long a program may take for what should be over at once.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Start starts a program that listens, on a free port unless the environment
 // says where, and waits until it does. When the test is over it is told to
