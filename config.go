@@ -202,9 +202,11 @@ func (c Config) validate() error {
 	case c.Store != nil && c.Coordinator != nil:
 		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
 	case c.BasePath != "" && !isPlainPath(c.BasePath):
-		return invalid("BasePath", "is %q; it must be a path such as /app, without characters that need escaping", c.BasePath)
+		// BasePath and LoginPath are not quoted. A URL with a password may have been
+		// set by mistake.
+		return invalid("BasePath", "must be a path such as /app, without characters that need escaping")
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
-		return invalid("LoginPath", "is %q; it must be a path that begins with one slash", c.LoginPath)
+		return invalid("LoginPath", "must be a path that begins with one slash")
 	}
 	return c.Cookie.validate()
 }
@@ -222,7 +224,7 @@ func isPlainPath(p string) bool {
 // would never match, and its author would not notice.
 func checkOriginSpelling(origin string) error {
 	u, err := url.Parse(origin)
-	if err != nil || u.User != nil {
+	if err != nil || u.User != nil || u.Host == "" {
 		return errors.New("an origin is a scheme and a host") // not quoted: it may contain a password
 	}
 	host := strings.ToLower(u.Hostname())

@@ -47,6 +47,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a relative base path", func(c *session.Config) { c.BasePath = "app" }, "BasePath", "/app"},
 		{"a base path elsewhere", func(c *session.Config) { c.BasePath = "//evil.example" }, "BasePath", "path"},
 		{"a base address", func(c *session.Config) { c.BasePath = "https://a.example/app" }, "BasePath", "path"},
+		{"a base address with a user", func(c *session.Config) { c.BasePath = "https://me:secret@a.example/app" }, "BasePath", "path"},
 		{"a base path with a backslash", func(c *session.Config) { c.BasePath = `/\evil.example` }, "BasePath", "escaping"},
 		{"a base path with dots", func(c *session.Config) { c.BasePath = "/app/.." }, "BasePath", "path"},
 		{"a base path with a query", func(c *session.Config) { c.BasePath = "/app?x" }, "BasePath", "escaping"},
@@ -55,15 +56,18 @@ func TestWrongConfig(t *testing.T) {
 		{"a relative login path", func(c *session.Config) { c.LoginPath = "login" }, "LoginPath", "slash"},
 		{"a login path elsewhere", func(c *session.Config) { c.LoginPath = "//evil.example/login" }, "LoginPath", "slash"},
 		{"a login address", func(c *session.Config) { c.LoginPath = "https://a.example/login" }, "LoginPath", "slash"},
+		{"a login address with a user", func(c *session.Config) { c.LoginPath = "https://me:secret@a.example/login" }, "LoginPath", "slash"},
 		{"a login path with a query", func(c *session.Config) { c.LoginPath = "/login?a=b" }, "LoginPath", "path"},
 		{"a login path with a backslash", func(c *session.Config) { c.LoginPath = `/\evil.example` }, "LoginPath", "path"},
-		{"an origin without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"app.example.org"} }, "TrustedOrigins", "app.example.org"},
+		{"an origin without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"https://a.example", "app.example.org"} }, "TrustedOrigins", "origin 2: an origin is a scheme and a host"},
 		{"an origin with a wildcard", func(c *session.Config) { c.TrustedOrigins = []string{"https://*.example.org"} }, "TrustedOrigins", "one host"},
 		{"an origin in capitals", func(c *session.Config) { c.TrustedOrigins = []string{"https://App.example.org"} }, "TrustedOrigins", "browsers send it: https://app.example.org"},
 		{"an origin with its scheme's port", func(c *session.Config) { c.TrustedOrigins = []string{"http://app.example.org:80"} }, "TrustedOrigins", "browsers send it: http://app.example.org"},
 		{"an origin with a port too high", func(c *session.Config) { c.TrustedOrigins = []string{"http://app.example.org:65536"} }, "TrustedOrigins", "65535"},
 		{"an origin with a user", func(c *session.Config) { c.TrustedOrigins = []string{"https://me:secret@app.example.org"} }, "TrustedOrigins", "a scheme and a host"},
-		{"an origin with a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://app.example.org/x"} }, "TrustedOrigins", "path"},
+		{"an origin with a user and a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://me:secret@app.example.org/"} }, "TrustedOrigins", "a scheme and a host"},
+		{"an origin with a user, without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"me:secret@app.example.org"} }, "TrustedOrigins", "a scheme and a host"},
+		{"an origin with a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://app.example.org/x"} }, "TrustedOrigins", "browsers send it: https://app.example.org"},
 		{"a cookie name with a space", func(c *session.Config) { c.Cookie.Name = "a b" }, "Cookie.Name", "allowed"},
 		{"a cookie name with an equal sign", func(c *session.Config) { c.Cookie.Name = "a=b" }, "Cookie.Name", "allowed"},
 		{"a cookie name with a line break", func(c *session.Config) { c.Cookie.Name = "a\r\nSet-Cookie: x" }, "Cookie.Name", "allowed"},
@@ -76,6 +80,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a domain with a port", func(c *session.Config) { c.Cookie.Domain = "example.org:8080" }, "Cookie.Domain", "domain"},
 		{"a domain with a semicolon", func(c *session.Config) { c.Cookie.Domain = "example.org; Path=/x" }, "Cookie.Domain", "domain"},
 		{"an address for a domain", func(c *session.Config) { c.Cookie.Domain = "https://example.org" }, "Cookie.Domain", "domain"},
+		{"an address with a user for a domain", func(c *session.Config) { c.Cookie.Domain = "https://me:secret@example.org" }, "Cookie.Domain", "domain"},
 		{"an unknown mode", func(c *session.Config) { c.Cookie.SameSite = http.SameSiteNoneMode + 1 }, "Cookie.SameSite", "modes"},
 		{"a negative mode", func(c *session.Config) { c.Cookie.SameSite = -1 }, "Cookie.SameSite", "modes"},
 		{"None without Secure", func(c *session.Config) { c.Cookie.SameSite, c.Cookie.Insecure = http.SameSiteNoneMode, true }, "Cookie.SameSite", "Insecure"},
@@ -95,7 +100,7 @@ func TestWrongConfig(t *testing.T) {
 			if !strings.HasPrefix(err.Error(), "session: Config."+tt.field+" ") || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%q, want it to name Config.%s and say %q", err, tt.field, tt.says)
 			}
-			if strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), key.Encode()) {
+			if strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), key.Encode()) || strings.Contains(err.Error(), "me:secret") {
 				t.Errorf("%q is not fit for a log", err)
 			}
 		})

@@ -43,6 +43,9 @@ type Cookie struct {
 	MaxChunks int
 }
 
+// maxCookieName bounds the length of Cookie.Name.
+const maxCookieName = 64
+
 // validate checks c. Names and domains become part of a Set-Cookie header, so that
 // only characters without a meaning there are allowed.
 func (c Cookie) validate() error {
@@ -53,12 +56,12 @@ func (c Cookie) validate() error {
 	}
 	lower := strings.ToLower(c.Name)
 	switch {
-	case len(c.Name) > maxNameSize/2:
-		return invalid("Cookie.Name", "has %d characters; at most %d are allowed", len(c.Name), maxNameSize/2)
+	case len(c.Name) > maxCookieName:
+		return invalid("Cookie.Name", "has %d characters; at most %d are allowed", len(c.Name), maxCookieName)
 	case strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-"):
 		return invalid("Cookie.Name", "is %q; it must not have a prefix, which is added automatically", c.Name)
 	case c.Domain != "" && ((&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".")):
-		return invalid("Cookie.Domain", "is %q; it must be a domain of two labels or more, or empty", c.Domain)
+		return invalid("Cookie.Domain", "must be a domain of two labels or more, or empty")
 	case c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode:
 		return invalid("Cookie.SameSite", "is %d; it must be one of net/http's modes", c.SameSite)
 	case c.SameSite == http.SameSiteNoneMode && c.Insecure:

@@ -68,12 +68,15 @@ func New(cfg Config) (*Manager, error) {
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}
-	for _, o := range cfg.TrustedOrigins {
-		if err := m.origins.AddTrustedOrigin(o); err != nil {
-			return nil, invalid("TrustedOrigins", "is invalid: %w", err)
+	for i, o := range cfg.TrustedOrigins {
+		// The spelling first: net/http's error quotes the text, which may contain a
+		// password.
+		err := checkOriginSpelling(o)
+		if err == nil {
+			err = m.origins.AddTrustedOrigin(o)
 		}
-		if err := checkOriginSpelling(o); err != nil {
-			return nil, invalid("TrustedOrigins", "is invalid: %w", err)
+		if err != nil {
+			return nil, invalid("TrustedOrigins", "is invalid: origin %d: %w", i+1, err)
 		}
 	}
 	for _, k := range cfg.Keys {

@@ -51,14 +51,15 @@ func (m *Manager) Transport(hosts ...string) *Transport {
 	if len(hosts) == 0 {
 		t.err = errors.New("session: Transport: no host is given")
 	}
-	for _, h := range hosts {
+	for i, h := range hosts {
 		scheme, host, ok := strings.Cut(h, "://")
 		if !ok {
 			scheme, host = "https", h
 		}
 		u, err := url.Parse(scheme + "://" + host)
 		if err != nil || u.Host != host || u.Hostname() == "" || scheme != "https" && scheme != "http" {
-			t.err = fmt.Errorf("session: Transport: %q is not a host", h)
+			// Not quoted: a URL with a password may have been set by mistake.
+			t.err = fmt.Errorf("session: Transport: host %d is not a host", i+1)
 			continue
 		}
 		t.origins[origin(u)] = true
