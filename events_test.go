@@ -52,6 +52,10 @@ func (s *stageService) Login(ctx context.Context, email, password string) (auth.
 	return s.Service.Login(ctx, email, password)
 }
 
+func (s *stageService) LoginTOTP(context.Context, string, string) (auth.Grant, error) {
+	return auth.Grant{}, auth.ErrTicketRefused
+}
+
 func (s *stageService) Logout(ctx context.Context, t auth.Tokens, all bool) error {
 	if s.logout != nil {
 		return s.logout
@@ -289,6 +293,20 @@ var eventCases = []struct {
 		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrUnavailable }
 		_ = st.tries()
 	}},
+	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) { // too long a ticket
+		st.service.login = secondFactor(strings.Repeat("x", 4096))
+		if err := st.tries(); !errors.Is(err, session.ErrTooLarge) {
+			st.T.Errorf("login: %v, want ErrTooLarge", err)
+		}
+	}},
+	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) { // too late a ticket
+		st.service.login = secondFactor("ticket")
+		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
+		_ = x.Commit(http.Header{})
+		if err := st.M.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
+			st.T.Errorf("login: %v, want ErrCommitted", err)
+		}
+	}},
 	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.ask() }},
 	{name: "refresh_unknown", level: slog.LevelWarn, provoke: func(st *stage) {
 		st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
@@ -374,6 +392,11 @@ func (st *stage) changesLate(meanwhile func(), want error) {
 	if err := x.End(); !errors.Is(err, want) {
 		st.T.Errorf("end: %v, want %v", err, want)
 	}
+}
+
+// secondFactor is a login that requires a one-time code.
+func secondFactor(ticket string) func() (auth.Tokens, error) {
+	return func() (auth.Tokens, error) { return auth.Tokens{}, &auth.SecondFactorError{Ticket: ticket} }
 }
 
 // tries sends a login that fails.

@@ -46,10 +46,8 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	cancel()
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		if !m.jar.FitsOne(seal.Size(len(encodePending(m.now(), factor.Ticket)))) {
-			err = errCookiesFull
-		} else if late := x.setPending(&pendingLogin{factor.Ticket}); late != nil {
-			err = late
+		if failed := m.awaitCode(x, factor.Ticket); failed != nil {
+			return m.loginFailed(ctx, "login", grant.Tokens, failed)
 		}
 		return fmt.Errorf("session: login: %w", err)
 	}
@@ -59,6 +57,14 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		return err
 	}
 	return m.startSession(ctx, x, grant)
+}
+
+// awaitCode makes the login with this ticket the browser's pending login.
+func (m *Manager) awaitCode(x *Exchange, ticket string) error {
+	if !m.jar.FitsOne(seal.Size(len(encodePending(m.now(), ticket)))) {
+		return errCookiesFull
+	}
+	return x.setPending(&pendingLogin{ticket})
 }
 
 // HasPasswordLogin reports whether the auth service signs users in with a
