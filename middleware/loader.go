@@ -85,8 +85,9 @@ func (s *Scope) Check() error {
 // then its first byte has already committed. Call it after the handler returns,
 // but not after a panic.
 //
-// Commit returns the error of the first attempt. If it is not nil, the
-// response is a refusal with status 503, or with 413 for session.ErrTooLarge.
+// Commit returns the error of the first attempt. If it is not nil, the response is
+// a refusal, with status 413 if the values no longer fit (session.ErrTooLarge), and
+// otherwise 503.
 func (s *Scope) Commit() error {
 	s.writer.commit()
 	return s.writer.failed
@@ -98,9 +99,9 @@ func (s *Scope) Commit() error {
 func (s *Scope) End() {
 	if w := &s.writer; !w.committed {
 		w.prepare()
-		// The writer blocks everything after a failed commit, to keep the
-		// handler's output from following the 503. No 503 has been written here,
-		// so the recovering middleware may write its own response.
+		// After a failed commit the writer discards all output, which would
+		// otherwise follow the refusal. After a panic no refusal has been written,
+		// so the recovering middleware may respond.
 		w.failed = nil
 	}
 	// It is too late to report the error to the client. The Manager has reported it

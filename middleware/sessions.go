@@ -17,22 +17,21 @@ import (
 //
 // Sessions saves the session and sets its cookies before the first byte of the
 // response: when the handler writes, flushes or hijacks, or when it returns
-// without any of these. If saving fails, the response is a refusal with status
-// 503, or with 413 if the values are too large, and the handler's Write returns
-// the error. A handler that needs the error
-// before it writes calls Session.Save. The values of a stored session may still
-// change while the handler writes; Sessions saves them when the handler returns.
-// If a handler panics, Sessions sets the cookies in the header for an outer
-// middleware that recovers and responds.
+// without any of these. If saving fails, the response is a refusal, with status 413
+// if the values no longer fit, and otherwise 503. The handler's Write then returns
+// the error. A handler that needs the error before it writes calls Session.Save.
+// The values of a stored session may still change while the handler writes;
+// Sessions saves them when the handler returns. If a handler panics, Sessions sets
+// the cookies in the header for an outer middleware that recovers and responds.
 //
 // Sessions refuses a cross-origin request that carries a session cookie if its
 // method is unsafe (POST, PUT, DELETE and so on), or if it switches protocols, as
 // for a WebSocket; see session.Config.TrustedOrigins.
 //
 // All responses have "Vary: Cookie". A response gets "Cache-Control: no-store",
-// in place of the handler's own caching fields, if it sets a session cookie, or
-// if the handler has got the session of a user before the first byte. Other
-// responses, such as files, keep the handler's caching fields.
+// in place of the handler's own caching fields, if it sets a session cookie, or if
+// the handler called session.FromContext for a signed-in user before the first
+// byte. Other responses, such as files, keep the handler's caching fields.
 //
 // The ResponseWriter of the handler is an http.Flusher, http.Hijacker or
 // io.ReaderFrom if the server's is one, and works with an
@@ -125,8 +124,8 @@ type settings struct {
 type settingsKey struct{}
 
 // settingsOf returns the settings of the Sessions around a request, or the
-// default settings if there is none. Refuse must work without Sessions, because
-// its absence is one of the errors that Refuse reports.
+// default settings if there is none. Refuse must work outside Sessions, because a
+// missing Sessions is one of the errors that it reports.
 func settingsOf(ctx context.Context) *settings {
 	if s := settingsIn(ctx); s != nil {
 		return s

@@ -333,6 +333,23 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
+// If the values of a session no longer fit, the response is a 413, and outer
+// middleware receives that status.
+func TestFullSession(t *testing.T) {
+	var log bytes.Buffer
+	var b *adaptertest.Browser
+	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) { e.Use(logger(&log)) }, func(_ *adaptertest.App, e *echo.Echo) {
+		for _, r := range adaptertest.FillRoute(t, &b) {
+			e.Add(r.Method, r.Path, echo.WrapHandler(r.Handler))
+		}
+	})
+	b = a.SignedIn(adaptertest.Viewer)
+	b.Do("POST", "/fill", "").Says(413, "session_too_large")
+	if !strings.Contains(log.String(), "/fill 413 ") {
+		t.Errorf("logged %q", log.String())
+	}
+}
+
 func logger(w io.Writer) echo.MiddlewareFunc {
 	return echomw.RequestLoggerWithConfig(echomw.RequestLoggerConfig{
 		LogURI: true, LogStatus: true, LogResponseSize: true, LogError: true, HandleError: true,

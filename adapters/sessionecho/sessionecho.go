@@ -12,7 +12,6 @@ package sessionecho
 
 import (
 	"errors"
-	"net/http"
 	"reflect"
 
 	"github.com/labstack/echo/v4"
@@ -38,8 +37,8 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 				return next(c)
 			}
 			defer scope.End()
-			// The writer is not restored at the end: if Echo's timeout middleware
-			// has ended the request, the response may belong to another one by then.
+			// The writer is not restored at the end: if Echo's timeout middleware has
+			// ended the request, the response may belong to another request by then.
 			res.Writer = scope.Writer()
 			c.SetRequest(scope.Request())
 			err := scope.Check()
@@ -48,12 +47,12 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 			} else {
 				err = next(c)
 			}
-			// The 503 has been written. Echo must not write another response, but
-			// its log middleware must see the status and the error. If the client
-			// has disconnected, the error is not the app's.
+			// The refusal has been written. Echo must not write another response, but
+			// its log middleware must see the status and the error. If the request's
+			// context has ended, Echo may have given res to another request.
 			if failed := scope.Commit(); failed != nil && scope.Request().Context().Err() == nil {
-				res.Committed, res.Status = true, http.StatusServiceUnavailable
-				err = newError(failed)
+				refused := newError(failed)
+				res.Committed, res.Status, err = true, refused.Code, refused
 			}
 			return err
 		}

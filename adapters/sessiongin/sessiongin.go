@@ -27,8 +27,9 @@ import (
 // or a group that contains all handlers that use sessions.
 //
 // Handlers wrapped by gin.WrapH get the session from the context of their
-// request. If the session cannot be saved, the response has status 503, and
-// Sessions adds the error to Context.Errors.
+// request. If the session cannot be saved, the response has status 413 if its
+// values no longer fit, and otherwise 503. Sessions adds the error to
+// Context.Errors.
 func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(c *gin.Context) {
@@ -104,7 +105,7 @@ func Mount(r gin.IRoutes, m *session.Manager) {
 }
 
 // writer is the gin.ResponseWriter of handlers inside Sessions. All methods that
-// send something call w, the writer of package middleware, which commits the
+// write to the client call w, the writer of package middleware, which commits the
 // session and then calls Gin's writer. The other methods, such as WriteHeader and
 // Status, are those of Gin's writer: Gin's WriteHeader only notes the status.
 type writer struct {

@@ -57,6 +57,10 @@ func Run(t *testing.T, build Build) {
 		o := Options{Stored: true}
 		compare(t, failedCommit(newTrial(t, NetHTTP, o)), failedCommit(newTrial(t, build, o)))
 	})
+	t.Run("full session", func(t *testing.T) {
+		o := Options{Stored: true}
+		compare(t, fullSession(newTrial(t, NetHTTP, o)), fullSession(newTrial(t, build, o)))
+	})
 	t.Run("outage", func(t *testing.T) {
 		o := Options{Stored: true}
 		compare(t, outage(newTrial(t, NetHTTP, o)), outage(newTrial(t, build, o)))
@@ -388,6 +392,35 @@ func failedCommit(a *trial) []*Response {
 	if strings.Contains(a.Log(), "superfluous") {
 		a.T.Errorf("the server logged an error: %s", a.Log())
 	}
+	return b.Responses
+}
+
+// FillRoute returns a route at /fill whose response cannot be saved: while its
+// handler runs, another request of the browser fills the session. The second route
+// is that of the other request.
+func FillRoute(t testing.TB, b **Browser) []Route {
+	const most = 600 << 10 // bytes; more than half of what a session may hold
+	set := func(r *http.Request, name string) {
+		if err := session.NewKey[string](name).Set(session.FromContext(r.Context()), strings.Repeat("x", most)); err != nil {
+			t.Error(err)
+		}
+	}
+	return []Route{
+		{"POST", "/fill", Guard{}, func(_ http.ResponseWriter, r *http.Request) {
+			set(r, "this")
+			other := Browser{T: t, URL: (*b).URL, Client: (*b).Client}
+			other.Do("POST", "/other", "").Is(200)
+		}},
+		{"POST", "/other", Guard{}, func(_ http.ResponseWriter, r *http.Request) { set(r, "other") }},
+	}
+}
+
+// fullSession tests a session that has no room for the changes of a request,
+// because other requests have filled it meanwhile.
+func fullSession(a *trial) []*Response {
+	var b *Browser
+	_, b, _ = a.serve(Spec{Routes: FillRoute(a.T, &b)})
+	b.Do("POST", "/fill", "").Says(413, "session_too_large")
 	return b.Responses
 }
 
