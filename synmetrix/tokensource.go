@@ -48,7 +48,7 @@ type TokenSource struct {
 // the tokens are kept in memory only.
 type TokenSourceConfig struct {
 	// Save stores a new pair of tokens, so that the program can continue with
-	// it after a restart. The pair before it is revoked. The TokenSource calls
+	// it after a restart. The previous pair is used up. The TokenSource calls
 	// Save before it returns the new access token. If Save fails, Token returns
 	// the error, and the next call of Token calls Save again.
 	//
@@ -94,7 +94,7 @@ func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceCon
 	s := &TokenSource{service: service, cfg: cfg, tokens: tokens}
 	if claims, err := auth.ParseClaims(tokens.AccessToken, cfg.Claims); err == nil {
 		s.userID = claims.UserID
-		s.setExpiry(claims.ExpiresAt, lifetime(claims, now()))
+		s.setExpiry(claims.ExpiresAt, pacing.Life(claims.IssuedAt, claims.ExpiresAt, now()))
 	}
 	return s
 }
@@ -102,14 +102,6 @@ func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceCon
 // now returns the time without its monotonic reading: the monotonic clock may stop
 // while the machine is suspended, but tokens expire meanwhile.
 func now() time.Time { return time.Now().Round(0) }
-
-// lifetime returns for how long an access token is valid after it was received.
-func lifetime(claims auth.Claims, received time.Time) time.Duration {
-	if claims.IssuedAt.IsZero() {
-		return claims.ExpiresAt.Sub(received)
-	}
-	return claims.ExpiresAt.Sub(claims.IssuedAt)
-}
 
 func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
 	s.expires = expires
@@ -120,9 +112,9 @@ func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
 // due.
 //
 // If the refresh fails, Token returns the current access token until it expires,
-// and then the error of [Client.Refresh] or Save. After a failure the source waits
-// before it tries again: 0.25 s at first, up to 10 s, or as long as the service
-// specifies.
+// and then the error. If Save fails, Token returns that error at once. After a failed
+// refresh the source waits 0.25 s at first and up to 10 s, or for the Retry-After of
+// the service: at most a minute, unless the service has limited its requests.
 //
 // A refusal ends the source: every later call returns the same error. If a refresh
 // returns the tokens of another user, the source revokes them and ends with
@@ -135,8 +127,8 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 }
 
 // Renew is like [TokenSource.Token], for use after an API has rejected an access
-// token that has not expired. It never returns the rejected token, and refreshes
-// it unless the source has done so already.
+// token that has not expired. It refreshes the rejected token unless the source has
+// done so already. A token issued in the same second can have the same text.
 func (s *TokenSource) Renew(ctx context.Context, rejected string) (string, error) {
 	return s.token(ctx, rejected)
 }
@@ -154,7 +146,7 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 		s.mu.Unlock()
 		return token, nil
 	case s.flight == nil && !s.unsaved && at.Before(s.retryAt):
-		// Tokens that are not saved yet need a renewal even during the pause.
+		// Unsaved tokens must be saved even during the pause.
 		defer s.mu.Unlock()
 		return "", s.lastErr
 	case s.flight == nil:
@@ -232,11 +224,15 @@ func (s *TokenSource) exchange(ctx context.Context) error {
 	tokens := grant.Tokens
 	received := now()
 	var claims auth.Claims
+	var life time.Duration
 	if err == nil {
 		var unreadable error
-		if claims, unreadable = auth.ParseClaims(tokens.AccessToken, s.cfg.Claims); unreadable != nil {
+		claims, unreadable = auth.ParseClaims(tokens.AccessToken, s.cfg.Claims)
+		life = pacing.Life(claims.IssuedAt, claims.ExpiresAt, received)
+		switch {
+		case unreadable != nil:
 			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, unreadable)
-		} else if lifetime(claims, received) <= 0 {
+		case life <= 0:
 			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, auth.ErrInvalidToken)
 		}
 	}
@@ -258,7 +254,6 @@ func (s *TokenSource) exchange(ctx context.Context) error {
 			tokens.RefreshToken, s.tokens.RefreshToken = old, ""
 		}
 	case err == nil:
-		life := lifetime(claims, received)
 		s.tokens.AccessToken = tokens.AccessToken
 		s.userID = claims.UserID
 		s.setExpiry(received.Add(life), life)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // Claims returns the claims of a session's access token. The error is
@@ -39,12 +40,7 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 		return Pair{}, err
 	}
 	now := k.now()
-	life := claims.ExpiresAt.Sub(now)
-	if !claims.IssuedAt.IsZero() {
-		// The service's clock may be wrong, so only the difference of its times is
-		// used. The life counts from the receipt of the token.
-		life = claims.ExpiresAt.Sub(claims.IssuedAt)
-	}
+	life := pacing.Life(claims.IssuedAt, claims.ExpiresAt, now)
 	if life <= 0 {
 		return Pair{}, errors.New("the access token expires no later than it was issued")
 	}

@@ -33,6 +33,16 @@ func Spread(d time.Duration, low, high float64) time.Duration {
 	return time.Duration((low + (high-low)*rand.Float64()) * float64(d))
 }
 
+// Life returns for how long an access token is valid after it was received. Its dates
+// are by the clock of the service, which may be wrong, so only their difference is used.
+// A token without an iat expires when the local clock reaches exp.
+func Life(iat, exp, received time.Time) time.Duration {
+	if iat.IsZero() {
+		return exp.Sub(received)
+	}
+	return exp.Sub(iat)
+}
+
 // Before returns how long before its expiry an access token is due for refresh. It is
 // configured, or, if that is zero or less, the given share of the default: a tenth of
 // the token's life, at most a minute. A token is never due in the first half of its

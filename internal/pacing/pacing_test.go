@@ -30,6 +30,17 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestLife(t *testing.T) {
+	t.Parallel()
+	received := time.Unix(1e9, 0)
+	if life := pacing.Life(received.Add(time.Hour), received.Add(3*time.Hour), received); life != 2*time.Hour {
+		t.Errorf("Life = %v, want the difference of exp and iat, 2h", life)
+	}
+	if life := pacing.Life(time.Time{}, received.Add(3*time.Hour), received); life != 3*time.Hour {
+		t.Errorf("without iat: Life = %v, want the time until exp, 3h", life)
+	}
+}
+
 func TestBefore(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
