@@ -201,10 +201,6 @@ func (s service) Refresh(context.Context, auth.Tokens) (auth.Grant, error) {
 	return auth.Grant{Tokens: s.user.tokens()}, nil
 }
 
-func (service) Login(context.Context, string, string) (auth.Grant, error) {
-	return auth.Grant{}, fmt.Errorf("sessiontest: there is no auth service: %w", auth.ErrRefused)
-}
-
 func (service) Logout(context.Context, auth.Tokens, bool) error { return nil }
 
 // jar treats every URL as https, so that Secure cookies are sent.
