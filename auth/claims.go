@@ -16,9 +16,9 @@ import (
 // that fits an HTTP header.
 const maxTokenSize = 64 << 10
 
-// Claims are the claims of an access token about its user. They come from the token
-// alone: a change at the auth service, for example of the roles, shows after the
-// next refresh.
+// Claims are the claims of an access token about its user. They come only from the
+// token. A change at the auth service, such as new roles, takes effect with the next
+// refresh.
 type Claims struct {
 	// UserID identifies the user at the auth service. It is never empty in the
 	// claims of a session.
@@ -98,9 +98,9 @@ type ClaimNames struct {
 	Namespaces []string
 
 	// UserID, AllowedRoles and DefaultRole are the names that these claims may
-	// have in the namespace. The first that the namespace has is read. If it has
-	// none of them, the first that it has in another case is read, unless several
-	// claims differ from that name only in case.
+	// have in the namespace. The first that the namespace has is read. If the
+	// namespace has none of these names, case is ignored. Several claims that match
+	// one name only when case is ignored are an error.
 	// Default (empty): "x-hasura-user-id", "user_id"; "x-hasura-allowed-roles",
 	// "allowed_roles"; "x-hasura-default-role", "default_role".
 	UserID, AllowedRoles, DefaultRole []string
@@ -133,7 +133,7 @@ func (n ClaimNames) withDefaults() ClaimNames {
 //
 // The token must be a JWT of at most 64 KiB with a user ID and an exp, which must be
 // after its iat. Everything else may be missing. If the claim for the allowed roles
-// is not an array of strings, or if its name occurs in different case several times,
+// is not an array of strings, or if several claims match its name when case is ignored,
 // the user has no roles, and [Claims.Err] returns the reason.
 func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
 	c, err := parseClaims(accessToken, names.withDefaults())
@@ -189,8 +189,8 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 
 // find returns the first of names that the namespace has, and its claim. Exact matches
 // have priority over names in another case. The claim is nil if there is none. Two
-// claims that differ from a name only in case are an error: either could be the one
-// that the service means.
+// claims that differ from a name only in case are an error: find cannot know which of
+// them the service means.
 func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 	for _, name := range names {
 		if raw, ok := c.namespace[name]; ok {
@@ -215,8 +215,8 @@ func (c Claims) find(names ...string) (string, json.RawMessage, error) {
 	return "", nil, nil
 }
 
-// text returns the claim that has one of names and must be a string, "" if there is
-// none.
+// text returns the first of names that the namespace has. It must be a string. text
+// returns "" if the namespace has none.
 func (c Claims) text(names []string) (string, error) {
 	name, raw, err := c.find(names...)
 	if raw == nil {
@@ -229,7 +229,8 @@ func (c Claims) text(names []string) (string, error) {
 	return *s, nil
 }
 
-// roles returns the claim that has one of names and must be an array of strings.
+// roles returns the first of names that the namespace has. It must be an array of
+// strings.
 func (c Claims) roles(names []string) ([]string, error) {
 	name, raw, err := c.find(names...)
 	if err != nil {
@@ -252,8 +253,8 @@ func (c Claims) roles(names []string) ([]string, error) {
 }
 
 // misnamed returns an error if the namespace has none of names for the allowed roles,
-// but another claim about roles. Without the error a wrong ClaimNames would show only
-// as users without roles.
+// but another claim about roles. Otherwise users without roles would be the only sign of
+// wrong ClaimNames.
 func (c Claims) misnamed(names []string) error {
 	for other := range c.namespace {
 		if strings.Contains(strings.ToLower(other), "role") {

@@ -51,8 +51,7 @@ var ErrInvalidToken = errors.New("invalid access token")
 
 // Error is the failure of a call of an auth service.
 //
-// The text of Error names the call, the code and the status. It contains nothing else
-// of the request or the response. Only Message may.
+// Its text consists of Op, Code, StatusCode and the text of Err, and omits Message.
 type Error struct {
 	// Op is the call that failed, such as "login" or "refresh".
 	Op string

@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// Whatever an access token says, it is claims of a user or an error, which
-// does not quote it.
+// For any token, ParseClaims returns the claims of a user, or an error that does not
+// quote the token.
 func FuzzParseClaims(f *testing.F) {
 	for _, payload := range []string{
 		`{"exp":2,"iat":1,"hasura":{"x-hasura-user-id":"u","x-hasura-allowed-roles":["a","b"],"x-hasura-default-role":"a"}}`,

@@ -78,8 +78,7 @@ type Grant struct {
 	// User is what the response contains about the user outside the access token.
 	User User
 
-	// AuthenticatedAt is when the user proved who they are, by the service's
-	// clock.
+	// AuthenticatedAt is when the user last authenticated, by the service's clock.
 	AuthenticatedAt time.Time
 
 	// ExpiresAt is when the access token expires, by the service's clock. It is

@@ -37,7 +37,7 @@ type call struct {
 }
 
 // lock locks the server's mutex where the real service would query its database. If
-// the database is down, lock panics and carryOut recovers.
+// the database is down, lock panics and run recovers.
 func (c *call) lock() {
 	if c.down {
 		panic(errBackendDown)
@@ -45,9 +45,9 @@ func (c *call) lock() {
 	c.server.mu.Lock()
 }
 
-// carryOut runs the handler. If the database is down, the handler runs up to its
+// run runs the handler. If the database is down, the handler runs up to its
 // first query.
-func (c *call) carryOut(handle handler) (resp *Response) {
+func (c *call) run(handle handler) (resp *Response) {
 	defer func() {
 		switch r := recover(); r {
 		case nil:
@@ -142,7 +142,7 @@ func (c *call) respond(handle handler) *Response {
 			handle = disabled
 		}
 	}
-	resp := c.carryOut(handle)
+	resp := c.run(handle)
 	if resp == nil {
 		return nil // the server was closed meanwhile
 	}

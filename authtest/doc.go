@@ -15,9 +15,9 @@
 // # Strict and lax
 //
 // The real service protects its refresh tokens poorly. It rejects a second use
-// only if the first one has finished, and the second use has no consequences. A
-// client that uses a refresh token twice fails with it only now and then. So this
-// service is strict by default: exactly one use of a refresh token succeeds. Any
+// only if the first one has finished, and the second use has no consequences. Against
+// the real service, a client that uses a refresh token twice fails only occasionally.
+// So this service is strict by default: exactly one use of a refresh token succeeds. Any
 // other use is counted (see [Server.Reuses]) and revokes every token
 // that descends from the same login. [Options.Lax] selects the behavior of the real
 // service.
@@ -30,7 +30,7 @@
 //
 //	var gate authtest.Gate
 //	srv.Inject(authtest.Refresh, authtest.Fault{After: &gate})
-//	go client.Refresh(ctx, tokens.RefreshToken)
+//	go client.Refresh(ctx, tokens)
 //	<-gate.Arrived(1) // the token is rotated, the response not sent yet
 //	client.Logout(ctx, tokens, false)
 //	gate.Open()
@@ -38,8 +38,9 @@
 // [Server.Requests], [Server.Refreshes], [Server.Reuses], [Server.Token] and
 // [Server.LiveTokens] report which requests arrived and what the service did.
 //
-// While its database is down, the real service usually reports another error. A
-// client that trusts these errors signs its users out. To test for this:
+// While its database is down, the real service usually reports a different error, for
+// example that the account does not exist. A client that trusts such an error signs
+// its users out. To test for this:
 //
 //	srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 //
@@ -55,7 +56,7 @@
 // [Server.Advance] moves the clock of the service. The clock determines when tokens
 // and tickets expire, the one-time codes, the rate limits, the dates in tokens and
 // the Date header. No other clock moves, so Advance(time.Hour) also simulates a
-// service whose clock is an hour off.
+// service whose clock is an hour fast.
 //
 // # Speed
 //
@@ -74,7 +75,7 @@
 //
 //   - Settings are Go values instead of environment variables, and the lifetimes of
 //     tokens are durations. The real service counts in whole minutes, and in whole
-//     days for refresh tokens. A shorter lifetime means there that tokens have
+//     days for refresh tokens. There, tokens with a shorter lifetime have already
 //     expired when they are issued.
 //   - As in the real service, an e-mail address under a reserved top-level domain,
 //     such as ".test" or ".internal", is invalid. This service accepts every other

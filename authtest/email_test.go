@@ -25,8 +25,8 @@ func (a *response) redirects(to string) (rest string) {
 	return rest
 }
 
-// sentBack checks for a redirect to a URL, without a token in the URL or in a cookie.
-func (a *response) sentBack(to string) {
+// redirectsWithoutToken checks for a redirect to a URL, without a token in the URL or in a cookie.
+func (a *response) redirectsWithoutToken(to string) {
 	a.Helper()
 	if rest := a.noCookies().redirects(to); rest != "" {
 		a.Errorf("the URL continues with %q", rest)
@@ -41,7 +41,7 @@ func (a *response) linkRefused(failure, message string) {
 		a.noCookies().wantError(401, message)
 		return
 	}
-	a.sentBack(failure)
+	a.redirectsWithoutToken(failure)
 }
 
 // path returns a link of the service without its base URL.
@@ -63,7 +63,7 @@ func TestHeadOnActivationLink(t *testing.T) {
 	if location := a.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
 		t.Errorf("HEAD leads to %q", location)
 	}
-	c.get(link).sentBack(callback)
+	c.get(link).redirectsWithoutToken(callback)
 }
 
 // POST /auth/login without a password, and its link: GET

@@ -89,7 +89,7 @@ func TestLogin(t *testing.T) {
 	})
 }
 
-// With the default cost, logins hash passwords one at a time.
+// With the default cost, logins hash passwords.
 func TestLoginWithBcrypt(t *testing.T) {
 	t.Parallel()
 	const n = 10

@@ -110,8 +110,8 @@ func (c *call) registerRoles() (roles []string, defaultRole string) {
 	return roles, defaultRole
 }
 
-// insertAccount adds the account. It returns nil if the database would reject it:
-// the address was taken meanwhile or is not storable, a role occurs twice, or a
+// insertAccount adds the account. It returns nil if the database would reject the
+// account: the address was taken meanwhile or is not storable, a role occurs twice, or a
 // value in user_data is not a string.
 func (c *call) insertAccount(address string, roles []string, defaultRole string) *account {
 	s := c.server

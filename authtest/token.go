@@ -149,8 +149,8 @@ func (s *Server) useToken(value string) (*refreshToken, *account) {
 	return t, a
 }
 
-// rotate replaces a token with a new one. The caller has checked that it is usable; in
-// lax mode it may have been used since. s.mu is held.
+// rotate replaces a token with a new one. The caller has checked that t is usable. In
+// lax mode another request may have used t since. s.mu is held.
 func (s *Server) rotate(t *refreshToken, a *account) *refreshToken {
 	if t.State == TokenUsed {
 		s.reuses++

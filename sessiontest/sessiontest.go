@@ -19,8 +19,8 @@
 // Manager cannot be refreshed. For tests of refreshing, run an auth service of package
 // authtest and start the session with its tokens; see [User.Tokens].
 //
-// Like those of net/http/httptest, the functions panic on a failure, which is a mistake
-// in the test. The package is for tests only.
+// The functions panic on failure, as those of net/http/httptest do. A failure is a
+// mistake in the test. The package is for tests only.
 package sessiontest
 
 import (
