@@ -85,8 +85,8 @@ func (w *writer) wrapped() http.ResponseWriter {
 
 // commit commits the session, once, and reports whether the handler may write its
 // response. If the commit fails, commit writes a refusal and returns false. The
-// handler's response must not follow it: it would report a saved change
-// or a complete sign-in, although the session is lost.
+// handler's response must not follow the refusal. It could report a saved change or
+// a sign-in that did not happen.
 func (w *writer) commit() bool {
 	if w.committed {
 		return w.failed == nil
@@ -103,12 +103,12 @@ func (w *writer) commit() bool {
 	return false
 }
 
-// bodyFields has the header fields that describe the handler's body. They would be
-// wrong for the body of a refusal that replaces it.
+// bodyFields has the header fields that describe the handler's body or lead to
+// another page. They would be wrong for a refusal that replaces the response.
 var bodyFields = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
-	"Content-Location", "Content-Range", "Content-Type", "Etag", "Last-Modified", "Location", "Trailer",
-	"Transfer-Encoding",
+	"Content-Location", "Content-Range", "Content-Type", "Etag", "Last-Modified", "Location", "Refresh",
+	"Trailer", "Transfer-Encoding",
 }
 
 // prepare saves the session and completes the header, without writing it.
@@ -206,9 +206,9 @@ func (w *writer) readFrom(src io.Reader) (int64, error) {
 //
 // Flush and Hijack must not bypass w: they send the header, and it would have no
 // cookies. If w has both of them, a ResponseController does not search further
-// for them. If w lacks one, so does the server's writer, but that writer may wrap
-// another one that has it. Then Unwrap returns a writer in between that commits
-// first.
+// for them. If w lacks Flush or Hijack, the server's writer lacks it too, but may
+// wrap a writer that has it. In this case Unwrap returns a writer that commits
+// before it flushes or hijacks.
 func (w *writer) Unwrap() http.ResponseWriter {
 	_, flush := w.w.(http.Flusher)
 	_, hijack := w.w.(http.Hijacker)

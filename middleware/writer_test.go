@@ -489,6 +489,7 @@ func TestFailedCommit(t *testing.T) {
 			h.Set("Content-Type", "image/png")
 			h.Set("Content-Encoding", "br")
 			h.Set("Etag", `"1"`)
+			h.Set("Refresh", "0; url=/saved")
 			h.Set("X-Frame-Options", "DENY")
 			committed <- write(w)
 			w.Header().Set("Etag", `"2"`)
@@ -521,7 +522,7 @@ func TestFailedCommit(t *testing.T) {
 			if got.StatusCode != 503 || strings.Contains(got.body, "secret") || len(got.Trailer) > 0 {
 				t.Errorf("%s: %d %q, trailer %v", path, got.StatusCode, got.body, got.Trailer)
 			}
-			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").
+			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").has(t, "Refresh", "").
 				has(t, "X-Frame-Options", "DENY").has(t, "Vary", "Cookie").has(t, "Set-Cookie", "").has(t, "Cache-Control", "no-store")
 			if err := <-committed; !errors.Is(err, session.ErrSessionUnavailable) {
 				t.Errorf("%s: the handler received the error %v", path, err)
