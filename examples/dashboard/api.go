@@ -29,6 +29,7 @@ const (
 	maxBody    = 64 << 10 // bytes of the request body
 
 	maxContentType = 256 // bytes of the field that are parsed
+	maxQuery       = 256 // bytes of the query that are parsed
 )
 
 var prefName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
@@ -113,12 +114,17 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 // token. A token that is due for refresh is renewed while the response is being
 // written.
 func serveEvents(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("n"), "10"))
+	if len(r.URL.RawQuery) > maxQuery {
+		middleware.Refuse(w, r, invalid("", "The query is longer than 256 bytes."))
+		return
+	}
+	query := r.URL.Query()
+	n, err := strconv.Atoi(cmp.Or(query.Get("n"), "10"))
 	if err != nil || n < 1 || n > 1000 {
 		middleware.Refuse(w, r, invalid("n", "n must be a number from 1 to 1000."))
 		return
 	}
-	every, err := time.ParseDuration(cmp.Or(r.URL.Query().Get("every"), "1s"))
+	every, err := time.ParseDuration(cmp.Or(query.Get("every"), "1s"))
 	if err != nil || every < 0 || every > time.Minute {
 		middleware.Refuse(w, r, invalid("every", "every must be a duration of at most 1m, such as 500ms."))
 		return

@@ -312,7 +312,7 @@ func testEvents(t *testing.T, tt target) {
 		t.Errorf("%d refresh tokens were used twice", s.auth.Reuses())
 	}
 
-	for _, query := range []string{"n=0", "n=-1", "n=x", "n=1001", "every=1", "every=-1s", "every=2m", "n=1&every=x"} {
+	for _, query := range []string{"n=0", "n=-1", "n=x", "n=1001", "every=1", "every=-1s", "every=2m", "n=1&every=x", "n=1&x=" + strings.Repeat("x", 256)} {
 		b.get("/api/events?"+query).problem(422, "invalid_request")
 	}
 	if a := b.get("/api/events?n=3&every=0s").is(200); strings.Count(a.body, "data:") != 3 {
