@@ -3,6 +3,7 @@ package sessionecho_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -131,12 +132,22 @@ func TestFailuresAfterRefresh(t *testing.T) {
 		handle echo.HandlerFunc
 		status int
 	}{
-		"panic":  {echomw.Recover(), func(echo.Context) error { panic("boom") }, 500},
-		"error":  {echomw.RequestID(), func(echo.Context) error { return errors.New("boom") }, 500},
-		"status": {echomw.RequestID(), func(echo.Context) error { return echo.ErrTeapot }, 418},
-		"context timeout": {echomw.ContextTimeout(500 * time.Millisecond), func(c echo.Context) error {
+		"panic":           {echomw.Recover(), func(echo.Context) error { panic("boom") }, 500},
+		"error":           {echomw.RequestID(), func(echo.Context) error { return errors.New("boom") }, 500},
+		"status":          {echomw.RequestID(), func(echo.Context) error { return echo.ErrTeapot }, 418},
+		"context timeout": {echomw.ContextTimeout(time.Minute), func(echo.Context) error { return context.DeadlineExceeded }, 503},
+		"canceled": {func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				ctx, cancel := context.WithCancel(c.Request().Context())
+				defer cancel()
+				c.SetRequest(c.Request().WithContext(ctx))
+				c.Set("cancel", cancel)
+				return next(c)
+			}
+		}, func(c echo.Context) error {
+			c.Get("cancel").(context.CancelFunc)()
 			<-c.Request().Context().Done()
-			return c.Request().Context().Err()
+			return echo.ErrServiceUnavailable
 		}, 503},
 		"timeout": {timeout(time.Minute), func(echo.Context) error { return echo.ErrTeapot }, 418},
 	}
@@ -608,27 +619,5 @@ func TestTimeout(t *testing.T) {
 				t.Errorf("%d refreshes", n)
 			}
 		})
-	}
-}
-
-// An http.TimeoutHandler around the whole app.
-func TestTimeoutHandler(t *testing.T) {
-	a := adaptertest.NewApp(t, adaptertest.Options{})
-	e := echo.New()
-	e.Use(sessionecho.Sessions(a.Manager))
-	sessionecho.Mount(e, a.Manager)
-	e.GET("/slow", func(c echo.Context) error {
-		_ = sessionecho.FromContext(c).UserID()
-		<-c.Request().Context().Done()
-		return c.String(200, "late")
-	})
-	e.GET("/user", whoami, sessionecho.RequireUser)
-	a.Serve(http.TimeoutHandler(e, 100*time.Millisecond, "too slow"), adaptertest.Options{})
-	b := a.SignedIn(adaptertest.Viewer)
-	a.Expire()
-	b.Get("/slow").Says(503, "too slow")
-	b.Get("/user").Says(200, "0000000b")
-	if n := a.Auth.Refreshes(); n != 1 {
-		t.Errorf("%d refreshes", n)
 	}
 }

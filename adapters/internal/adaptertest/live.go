@@ -266,3 +266,31 @@ func upgrade(a *trial) {
 		t.Errorf("the server logged an error: %s", log)
 	}
 }
+
+// timeoutHandler tests an http.TimeoutHandler around the whole app. The limit of
+// /slow ends its request.
+func timeoutHandler(a *trial) {
+	app := a.build(Spec{Manager: a.Manager, Routes: []Route{
+		{"GET", "/slow", Guard{}, func(w http.ResponseWriter, r *http.Request) {
+			_ = session.FromContext(r.Context()).UserID()
+			<-r.Context().Done()
+			_, _ = io.WriteString(w, "late")
+		}},
+		{"GET", "/user", Guard{User: true}, Whoami},
+	}})
+	short, long := http.TimeoutHandler(app, 100*time.Millisecond, "too slow"), http.TimeoutHandler(app, time.Minute, "too slow")
+	a.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			short.ServeHTTP(w, r)
+		} else {
+			long.ServeHTTP(w, r)
+		}
+	}), a.opts)
+	b := a.SignedIn(Viewer)
+	a.Expire()
+	b.Get("/slow").Says(503, "too slow")
+	b.Get("/user").Says(200, "0000000b")
+	if n := a.Auth.Refreshes(); n != 1 {
+		a.T.Errorf("%d refreshes, want 1", n)
+	}
+}

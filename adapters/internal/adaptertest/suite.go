@@ -48,6 +48,7 @@ func Run(t *testing.T, build Build) {
 				"leaving":    leaving,
 				"pool":       pool,
 				"upgrade":    upgrade,
+				"timeout":    timeoutHandler,
 			} {
 				t.Run(name, func(t *testing.T) { test(newTrial(t, build, o)) })
 			}
