@@ -358,8 +358,8 @@ func TestSessionEndsWithinARequest(t *testing.T) {
 					t.Errorf("access token: %v", err)
 				}
 			}
-			if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrNoSession) {
-				t.Errorf("set: %v, want ErrNoSession", err)
+			if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrUnauthenticated) {
+				t.Errorf("set: %v, want ErrUnauthenticated", err)
 			}
 			called := func(*session.Session) bool { t.Error("a policy is called without a signed-in user"); return true }
 			if err := s.Authorize(called); !errors.Is(err, session.ErrUnauthenticated) {

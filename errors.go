@@ -28,9 +28,6 @@ var (
 	// mistake in the program.
 	ErrNotLoaded = errors.New("no session was loaded for this request; is the handler inside middleware.Sessions?")
 
-	// ErrNoSession: values cannot be set, because no user is signed in.
-	ErrNoSession = errors.New("no session")
-
 	// ErrEnded: the session has ended. The user has signed out or in again, the
 	// auth service has rejected the refresh token, the session was revoked, or it
 	// has reached its idle timeout or the end of its lifetime.

@@ -24,7 +24,7 @@ func putIntoBasket(w http.ResponseWriter, r *http.Request) {
 	items, _ := basket.Get(s) // the zero value if there is none
 	err := basket.Set(s, append(items, r.PostFormValue("item")))
 	switch {
-	case errors.Is(err, session.ErrNoSession):
+	case errors.Is(err, session.ErrUnauthenticated):
 		http.Error(w, "sign in first", http.StatusUnauthorized)
 	case errors.Is(err, session.ErrTooLarge): // the cookies are full
 		http.Error(w, "the basket is full", http.StatusUnprocessableEntity)

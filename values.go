@@ -47,7 +47,7 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // the request, or by [Session.Save]. If Set fails, the value is unchanged.
 //
 // Set fails with
-//   - [ErrNoSession] if no user is signed in,
+//   - [ErrUnauthenticated] if no user is signed in,
 //   - [ErrSessionUnavailable] if the session cannot be determined,
 //   - [ErrEnded] if the request has signed its user out, or in again, after the
 //     handler got s,
@@ -245,7 +245,7 @@ func (s *Session) setRaw(op, name string, raw []byte) error {
 
 func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.m == nil {
-		return ErrNoSession
+		return ErrUnauthenticated
 	}
 	s.mu.Lock()
 	closed := s.closed
@@ -261,7 +261,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil {
-		return ErrNoSession
+		return ErrUnauthenticated
 	}
 	if err := s.checkChange(name, raw); err != nil {
 		return err

@@ -157,11 +157,11 @@ func TestValuesWithoutSession(t *testing.T) {
 		"a bad cookie":  sessionOf(a, http.Header{"Cookie": {"__Host-session=garbage"}}),
 		"a bearer":      sessionOf(a, http.Header{"Authorization": {"Bearer abc"}}),
 	} {
-		if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrNoSession) {
-			t.Errorf("%s: set: %v, want ErrNoSession", what, err)
+		if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrUnauthenticated) {
+			t.Errorf("%s: set: %v, want ErrUnauthenticated", what, err)
 		}
-		if err := favorite.Delete(s); !errors.Is(err, session.ErrNoSession) {
-			t.Errorf("%s: delete: %v, want ErrNoSession", what, err)
+		if err := favorite.Delete(s); !errors.Is(err, session.ErrUnauthenticated) {
+			t.Errorf("%s: delete: %v, want ErrUnauthenticated", what, err)
 		}
 		if v, ok := favorite.Get(s); ok || v != "" || s.ValueNames() != nil {
 			t.Errorf("%s: value %q", what, v)

@@ -169,7 +169,7 @@ func classify(err error) Problem {
 		}
 	case errors.Is(err, session.ErrForbidden):
 		set(http.StatusForbidden, codeForbidden)
-	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded), errors.Is(err, session.ErrNoSession):
+	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):
 		set(http.StatusUnauthorized, codeUnauthenticated)
 	case errors.Is(err, session.ErrTooLarge):
 		set(http.StatusRequestEntityTooLarge, codeTooLarge)

@@ -362,7 +362,6 @@ func TestResponsesToErrors(t *testing.T) {
 		{session.ErrForbidden, 403, "forbidden", ""},
 		{session.ErrUnauthenticated, 401, "unauthenticated", ""},
 		{session.ErrEnded, 401, "unauthenticated", ""},
-		{session.ErrNoSession, 401, "unauthenticated", ""},
 		{session.ErrNoPendingLogin, 401, "unauthenticated", ""},
 		{fmt.Errorf("%w: %w", auth.ErrTicketRefused, auth.ErrRefused), 401, "unauthenticated", ""},
 		{auth.ErrRefused, 401, "invalid_credentials", ""},
