@@ -13,6 +13,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -263,17 +264,19 @@ func TestStateOverChunks(t *testing.T) {
 	}
 }
 
-// If a new key is first, the next response seals the cookies again. A removed
-// key opens nothing.
+// If a new key is first, the next response seals the cookies and the record again. A
+// removed key opens nothing.
 func TestKeyRotation(t *testing.T) {
 	k1, k2, k3 := session.GenerateKey(), session.GenerateKey(), session.GenerateKey()
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
-		store := &memstore.Store{Now: (&clock{}).Now}
+		shared := struct{ store.Store }{&memstore.Store{Now: (&clock{}).Now}} // a *memstore.Store's records are not sealed
 		with := func(keys ...session.SecretKey) *app {
 			return newApp(t, kind, func(c *session.Config) {
 				c.Keys = keys
 				if stored {
-					c.Store = store
+					c.Store = shared
+				} else {
+					c.Coordinator = shared
 				}
 			})
 		}

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -239,40 +238,5 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 				t.Errorf("stored %v, visit %d: the cookie was not sealed anew", stored, i)
 			}
 		}
-	}
-}
-
-// If a browser has sent one request since the new key became the first, it
-// stays signed in when the old key is removed: its cookies and its record are
-// sealed with the new key.
-func TestOldKeyIsRemoved(t *testing.T) {
-	older, newer := session.GenerateKey(), session.GenerateKey()
-	for _, stored := range []bool{true, false} {
-		shared := struct{ store.Store }{memstore.New()}
-		process := func(keys ...session.SecretKey) *app {
-			return newApp(t, func(cfg *session.Config) {
-				cfg.Keys = keys
-				cfg.Now = nil
-				if stored {
-					cfg.Store = shared
-				} else {
-					cfg.Coordinator = shared
-				}
-			})
-		}
-		b := process(older).signedIn()
-		b.visit(func(_ context.Context, s *session.Session) {
-			if err := favorite.Set(s, "dark"); err != nil {
-				t.Fatal(err)
-			}
-		})
-		b.app = process(newer, older)
-		b.is(true)
-		b.app = process(newer)
-		b.visit(func(_ context.Context, s *session.Session) {
-			if v, _ := favorite.Get(s); !s.SignedIn() || v != "dark" {
-				t.Errorf("stored %v: signed in: %v (%v), value %q", stored, s.SignedIn(), s.Err(), v)
-			}
-		})
 	}
 }
