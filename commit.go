@@ -323,7 +323,7 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 	if err != nil {
 		return err
 	}
-	if x.m.jar.Set(h, names, sealed, age, x.presented) != nil {
+	if !x.m.jar.Set(h, names, sealed, age, x.presented) {
 		return errCookiesFull
 	}
 	return nil

@@ -6,7 +6,6 @@
 package cookies
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -159,16 +158,13 @@ func (j *Jar) Fits(n int) bool { return j.chunks(n) <= len(j.Tokens) }
 // FitsOne reports whether a sealed text of length n fits into one cookie.
 func (j *Jar) FitsOne(n int) bool { return n <= j.room }
 
-// ErrTooLong is returned by [Jar.Set] for a text that does not fit.
-var ErrTooLong = errors.New("too long for its cookies")
-
 // Set adds the Set-Cookie fields for a sealed text to h. It deletes presented cookies
 // that the text does not need: the chunks of a longer value. If the text needs more
-// cookies than there are names, Set adds nothing and returns ErrTooLong.
-func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duration, presented Presented) error {
+// cookies than there are names, Set adds nothing and returns false.
+func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duration, presented Presented) bool {
 	n := j.chunks(len(sealed))
 	if n > len(names) {
-		return ErrTooLong
+		return false
 	}
 	if n == 1 {
 		j.Add(h, names[0], sealed, age)
@@ -186,7 +182,7 @@ func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duratio
 		}
 	}
 	j.Expire(h, names[n:], presented)
-	return nil
+	return true
 }
 
 // Add adds the Set-Cookie field for a value that fits into one cookie.
