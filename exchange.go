@@ -30,7 +30,8 @@ type Exchange struct {
 	gen    uint64 // the generation that the browser has
 	reseal bool   // an older key opened a cookie
 
-	mu sync.Mutex // see the order of locks at Manager
+	mu             sync.Mutex    // see the order of locks at Manager
+	presentedLogin *pendingLogin // in the presented cookies; nil: not opened yet
 	outcome
 }
 
@@ -165,7 +166,7 @@ func (x *Exchange) openCookies() *keeper.Record {
 		}
 		return &c.record
 	}
-	c := open(x, j.Tokens, seal.Tokens, decodeTokens, nil)
+	c := open(x, j.Tokens, seal.Tokens, x.m.decodeTokens, nil)
 	if c == nil {
 		return nil
 	}
@@ -178,8 +179,8 @@ func (x *Exchange) openCookies() *keeper.Record {
 type sealedCookie struct{ purpose, sealed string }
 
 type openedCookie struct {
-	content any  // *tokensCookie, *stateCookie or *idCookie; shared, never modified
-	old     bool // an older key opened it
+	content cookieContent // shared, never modified
+	old     bool          // an older key opened it
 }
 
 // open returns the content of the first cookie under names that one of the keys
@@ -189,7 +190,7 @@ type openedCookie struct {
 // A browser may present several cookies of one name, for example one that another
 // host of the domain has set. A cookie that cannot be opened must not hide one
 // that can.
-func open[T any](x *Exchange, names []string, purpose string, decode func([]byte) (*T, bool), accept func(*T) bool) *T {
+func open[C cookieContent](x *Exchange, names []string, purpose string, decode func([]byte) (C, bool), accept func(C) bool) (content C) {
 	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {
 		key := sealedCookie{purpose, sealed}
 		opened, ok := x.m.opened.Get(key)
@@ -198,30 +199,24 @@ func open[T any](x *Exchange, names []string, purpose string, decode func([]byte
 				continue
 			}
 			key.sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.opened.Put(key, opened, memory(opened.content)+2*len(sealed))
+			x.m.opened.Put(key, opened, opened.content.memory()+2*len(sealed))
 		}
-		if content := opened.content.(*T); accept == nil || accept(content) {
+		if c := opened.content.(C); accept == nil || accept(c) {
 			x.reseal = x.reseal || opened.old
-			return content
+			return c
 		}
 	}
-	return nil
+	return content
 }
 
 // openSealed opens and decodes a cookie.
-func openSealed[T any](m *Manager, name string, c sealedCookie, decode func([]byte) (*T, bool)) (openedCookie, bool) {
+func openSealed[C cookieContent](m *Manager, name string, c sealedCookie, decode func([]byte) (C, bool)) (openedCookie, bool) {
 	plain, old, ok := m.openText(c.purpose, name, c.sealed)
 	if !ok {
 		return openedCookie{}, false
 	}
 	content, ok := decode(plain)
-	if !ok {
-		return openedCookie{}, false
-	}
-	if t, ok := any(content).(*tokensCookie); ok {
-		m.readClaims(t)
-	}
-	return openedCookie{content, old}, true
+	return openedCookie{content, old}, ok
 }
 
 // maxUnchecked is the length of the longest text that is opened without a check of its
@@ -246,24 +241,17 @@ func (m *Manager) openText(purpose, name, text string) (plain []byte, old, ok bo
 	return nil, false, false
 }
 
-// readClaims parses the access token of a cookie, once for all requests that
-// present the cookie.
-func (m *Manager) readClaims(c *tokensCookie) {
+// decodeTokens decodes a tokens cookie and reads the claims of its access token, once
+// for all requests that present the cookie.
+func (m *Manager) decodeTokens(b []byte) (*tokensCookie, bool) {
+	c, ok := decodeTokens(b)
+	if !ok {
+		return nil, false
+	}
 	r := c.record(nil)
 	m.keeper.ReadClaims(r)
 	c.pair = r.Pair
-}
-
-// memory estimates how many bytes the content of a cookie takes, without the
-// bytes that it was decoded from.
-func memory(content any) int {
-	switch c := content.(type) {
-	case *tokensCookie:
-		return c.record(nil).Memory()
-	case *stateCookie:
-		return (&keeper.Record{Values: c.values}).Memory()
-	}
-	return (&keeper.Record{}).Memory()
+	return c, true
 }
 
 // authentic reports whether one of the keys has sealed the parts of a cookie's

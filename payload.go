@@ -12,6 +12,14 @@ import (
 // may arrive in another order than they were sent: a late response that sets a value
 // must not replace new tokens by old ones.
 
+// cookieContent is the decoded content of a cookie: a *tokensCookie, a *stateCookie or
+// an *idCookie.
+type cookieContent interface {
+	// memory estimates how many bytes the content takes, without the bytes that it
+	// was decoded from.
+	memory() int
+}
+
 // tokensCookie is the content of the tokens cookie: the session's ID, its start and
 // one generation of its tokens. The cookie is set only when the browser signs in and
 // when it receives newer tokens.
@@ -54,6 +62,8 @@ func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
 	return r
 }
 
+func (c *tokensCookie) memory() int { return c.record(nil).Memory() }
+
 // stateCookie is the content of the state cookie: the values and the time of the
 // last use. The ID binds the cookie to the tokens cookie of the same session.
 type stateCookie struct {
@@ -61,6 +71,8 @@ type stateCookie struct {
 	lastSeen time.Time
 	values   map[string][]byte
 }
+
+func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
 
 func encodeState(r *keeper.Record) []byte {
 	e := seal.Encoder{B: make([]byte, 0, 256)}
@@ -87,6 +99,8 @@ func decodeState(b []byte) (*stateCookie, bool) {
 // idCookie is the content of a stored session's cookie. The cookie holds only the
 // session's ID, which leads to the record in the store.
 type idCookie struct{ record keeper.Record }
+
+func (c *idCookie) memory() int { return c.record.Memory() }
 
 func decodeID(b []byte) (*idCookie, bool) {
 	c := &idCookie{}

@@ -35,8 +35,26 @@ func (x *Exchange) pendingTicket() string {
 	return x.openPending()
 }
 
-// openPending returns the ticket in the presented cookies, "" if there is none.
+// openPending returns the ticket in the presented cookies, "" if there is none. It
+// opens the cookies once: the handler and Commit may both need the ticket.
 func (x *Exchange) openPending() string {
+	if !x.presented.Has(x.m.jar.MFA) {
+		return ""
+	}
+	x.mu.Lock()
+	p := x.presentedLogin
+	x.mu.Unlock()
+	if p == nil {
+		p = &pendingLogin{x.readPending()}
+		x.mu.Lock()
+		x.presentedLogin = p
+		x.mu.Unlock()
+	}
+	return p.ticket
+}
+
+// readPending is openPending without its memory.
+func (x *Exchange) readPending() string {
 	now, name := x.m.now(), x.m.jar.MFA
 	for sealed := range x.m.jar.Candidates(x.presented, seal.MFA, []string{name}) {
 		if plain, _, ok := x.m.openText(seal.MFA, name, sealed); ok {
