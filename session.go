@@ -311,12 +311,12 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
 	if rec.Pair.Tokens.AccessToken == rejected && !rec.Pair.Forced {
-		renewed, err := s.m.keeper.Renew(ctx, rec, rec.Pair.Gen)
+		refreshed, err := s.m.keeper.Renew(ctx, rec, rec.Pair.Gen)
 		if err != nil {
 			return "", s.refreshFailed(ctx, rec, err)
 		}
-		s.adoptTokens(renewed)
-		rec = renewed
+		s.adoptTokens(refreshed)
+		rec = refreshed
 	}
 	return rec.Pair.Tokens.AccessToken, nil
 }

@@ -176,7 +176,7 @@ func TestTransportSendsTheTokenToNamedHostsOnly(t *testing.T) {
 // A token that is due is refreshed and saved before the API receives a request.
 // Every process then knows the new token, even for a request with the browser's
 // older cookies.
-func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
+func TestTransportRefreshesAndSavesBeforeTheCall(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 		shared := &testkit.FailingStore{} // is not the process's own memory
 		var old string                    // the browser's cookies
@@ -231,7 +231,7 @@ func TestTransportRenewsAndSavesBeforeTheCall(t *testing.T) {
 
 // If an API rejects the token of many concurrent calls, the token is refreshed
 // once.
-func TestTransportRenewsOnceForMany(t *testing.T) {
+func TestTransportRefreshesOnceForMany(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		srv := newAPI(t)
 		c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
@@ -277,7 +277,7 @@ func TestTransportRefreshesARejectedToken(t *testing.T) {
 	}
 }
 
-func TestTransportDoesNotRenewForEver(t *testing.T) {
+func TestTransportDoesNotRefreshForEver(t *testing.T) {
 	srv := newAPI(t)
 	srv.refuses["*"] = true
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {
