@@ -218,18 +218,6 @@ func TestSecondFactor(t *testing.T) {
 	}
 }
 
-func TestRefresh(t *testing.T) {
-	t.Parallel()
-	srv := serve(t, responding(ok(tokensBody(validAccess, newRefresh))))
-	tokens, err := newClient(t, srv.URL).Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}); tokens.Tokens != want {
-		t.Error("the tokens are not those of the response")
-	}
-}
-
 func TestLogout(t *testing.T) {
 	t.Parallel()
 	const (
@@ -326,19 +314,6 @@ func TestEmptyAndMalformedTokens(t *testing.T) {
 	}
 	if err := refresh(strings.ToUpper(oldRefresh)); errors.Is(err, auth.ErrRefused) {
 		t.Error("a UUID in upper case was not sent")
-	}
-}
-
-func TestRevokeOnTheWire(t *testing.T) {
-	t.Parallel()
-	srv := serve(t, responding(reply(204, "", "")))
-	if err := newClient(t, srv.URL).Revoke(testContext(t), validAccess); err != nil {
-		t.Fatal(err)
-	}
-	x := srv.requests()[0]
-	if x.req.Method != http.MethodPost || x.req.RequestURI != "/auth/token/revoke" ||
-		x.req.Header.Get("Authorization") != "Bearer "+validAccess || x.req.Header.Get("Content-Length") != "0" {
-		t.Errorf("sent\n%s", x.raw)
 	}
 }
 

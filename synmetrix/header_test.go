@@ -1,20 +1,11 @@
 package synmetrix_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
-	"encoding/json"
-	"io"
-	"math/big"
 	"net/http"
 	"net/netip"
 	"testing"
 
-	gojwt "github.com/golang-jwt/jwt/v5"
-
 	"github.com/synmetrix/session/auth"
-	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -53,80 +44,6 @@ func TestAddresses(t *testing.T) {
 	unusable := synmetrix.NewClient("app.example")
 	if unusable.JWKSURL() != "" || unusable.ProviderURL("github") != "" {
 		t.Error("a client with an invalid base URL returns addresses")
-	}
-}
-
-// get requests an address as an app or a browser would.
-func get(t *testing.T, address string) (status int, body string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(raw)
-}
-
-func TestJWKSURL(t *testing.T) {
-	t.Parallel()
-	t.Run("shared secret", func(t *testing.T) {
-		t.Parallel()
-		b := newBench(t, authtest.Options{})
-		status, body := get(t, b.JWKSURL())
-		if want := `{"statusCode":501,"error":"Not Implemented","message":"JWKS is not implemented on this server."}`; status != 501 || body != want {
-			t.Errorf("response %d %s, want 501 %s", status, body, want)
-		}
-	})
-	t.Run("public key", func(t *testing.T) {
-		t.Parallel()
-		private, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newBench(t, authtest.Options{RSAKey: private})
-		status, body := get(t, b.JWKSURL())
-		var set struct {
-			Keys []struct{ Kid, Kty, N, E string }
-		}
-		if err := json.Unmarshal([]byte(body), &set); err != nil || status != 200 || len(set.Keys) != 1 {
-			t.Fatalf("response %d %s, error %v", status, body, err)
-		}
-		key := set.Keys[0]
-		number := func(encoded string) *big.Int {
-			raw, err := base64.RawURLEncoding.DecodeString(encoded)
-			b.ok(err)
-			return new(big.Int).SetBytes(raw)
-		}
-		public := &rsa.PublicKey{N: number(key.N), E: int(number(key.E).Int64())}
-		tokens, err := b.Login(b.ctx, email, password)
-		b.ok(err)
-		token, err := gojwt.Parse(tokens.AccessToken, func(*gojwt.Token) (any, error) { return public, nil }, gojwt.WithValidMethods([]string{"RS256"}))
-		if err != nil || token.Header["kid"] != key.Kid || key.Kty != "RSA" {
-			t.Errorf("key %s does not verify a token signed with key %v: %v", key.Kid, token.Header["kid"], err)
-		}
-	})
-}
-
-// The service reports different errors for a provider that is not configured and
-// for one that does not exist.
-func TestProviderURL(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, authtest.Options{})
-	for provider, want := range map[string]string{
-		"github":  `{"statusCode":500,"error":"Internal Server Error","message":"` + serverError + `"}`,
-		"unknown": `{"statusCode":404,"error":"Not Found","message":"Not Found"}`,
-	} {
-		if _, body := get(t, b.ProviderURL(provider)); body != want {
-			t.Errorf("%s: response %s, want %s", provider, body, want)
-		}
 	}
 }
 

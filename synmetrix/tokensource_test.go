@@ -804,39 +804,3 @@ func TestTokenSourceWithoutTokens(t *testing.T) {
 		t.Errorf("%d requests were sent", n)
 	}
 }
-
-// The source works with a service on a socket that ends a session if a refresh
-// token is used twice.
-func TestTokenSourceAgainstTheService(t *testing.T) {
-	t.Parallel()
-	srv := authtest.NewServer(t, authtest.Options{PasswordCost: -1, AccessLife: time.Second})
-	srv.AddAccount(authtest.Account{Email: email, Password: password})
-	c := newClient(t, srv.URL)
-	tokens, err := c.Login(testContext(t), email, password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := synmetrix.NewTokenSource(c, tokens.Tokens, synmetrix.TokenSourceConfig{})
-	var wg sync.WaitGroup
-	end := time.Now().Add(3 * time.Second)
-	for range 20 {
-		wg.Go(func() {
-			for time.Now().Before(end) {
-				if _, err := s.Token(testContext(t)); err != nil {
-					t.Error(err)
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-		})
-	}
-	wg.Wait()
-	if srv.Reuses() != 0 || srv.Refreshes() < 2 || srv.Refreshes() > 6 {
-		t.Errorf("%d refreshes, %d of them with used tokens", srv.Refreshes(), srv.Reuses())
-	}
-	if err := s.Logout(testContext(t), false); err != nil {
-		t.Error(err)
-	}
-	if live := srv.LiveTokens(email); len(live) != 0 {
-		t.Errorf("%d tokens are valid after the logout, want 0", len(live))
-	}
-}

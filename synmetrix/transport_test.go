@@ -571,32 +571,6 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// The default transport closes idle connections, too. On a busy machine it may do
-// so late, so that there is no upper limit here.
-func TestIdleConnectionsByDefault(t *testing.T) {
-	t.Parallel()
-	closed := make(chan time.Duration, 1)
-	srv := serve(t, func(x *received) bool {
-		responded := time.Now()
-		x.respond(ok(tokensBody(validAccess, newRefresh)))
-		_, _ = x.Read(make([]byte, 1))
-		closed <- time.Since(responded)
-		return false
-	})
-	c := newClient(t, srv.URL)
-	if _, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: oldRefresh}); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case idle := <-closed:
-		if idle < 3*time.Second {
-			t.Errorf("the client closed the connection after %v, want 4 s", idle)
-		}
-	case <-testContext(t).Done():
-		t.Error("the client did not close the connection")
-	}
-}
-
 // Calls that fail, are canceled or time out leave no goroutines behind. (Not
 // parallel: it counts goroutines.)
 func TestNoGoroutineLeaks(t *testing.T) {
