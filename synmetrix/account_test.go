@@ -162,9 +162,9 @@ func TestActivationRefused(t *testing.T) {
 		}
 		return true
 	})
-	tokens, err := newClient(t, srv.URL).Activate(testContext(t), ticket)
+	grant, err := newClient(t, srv.URL).Activate(testContext(t), ticket)
 	wantError(t, err, "refresh", synmetrix.CodeRefreshTokenRefused, 401, invalidToken, "refused")
-	if tokens.Tokens != (auth.Tokens{}) {
+	if grant.Tokens != (auth.Tokens{}) {
 		t.Error("a refused token is returned")
 	}
 }

@@ -199,14 +199,14 @@ func TestSecondFactor(t *testing.T) {
 		return true
 	})
 	c := newClient(t, srv.URL)
-	tokens, err := c.Login(testContext(t), email, password)
+	grant, err := c.Login(testContext(t), email, password)
 	var second *auth.SecondFactorError
-	if !errors.As(err, &second) || !errors.Is(err, auth.ErrSecondFactor) || tokens.Tokens != (auth.Tokens{}) {
+	if !errors.As(err, &second) || !errors.Is(err, auth.ErrSecondFactor) || grant.Tokens != (auth.Tokens{}) {
 		t.Fatalf("error = %v, want a second factor", err)
 	}
 	noSecrets(t, err)
-	tokens, err = c.LoginTOTP(testContext(t), second.Ticket, "012345")
-	if err != nil || tokens.Tokens != (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}) {
+	grant, err = c.LoginTOTP(testContext(t), second.Ticket, "012345")
+	if err != nil || grant.Tokens != (auth.Tokens{AccessToken: validAccess, RefreshToken: newRefresh}) {
 		t.Fatalf("error = %v", err)
 	}
 	x := srv.requests()[1]
@@ -410,8 +410,8 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			token := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
 			for range 5 {
-				tokens, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: token})
-				if err != nil || tokens.RefreshToken[:35] != token[:35] {
+				grant, err := c.Refresh(testContext(t), auth.Tokens{RefreshToken: token})
+				if err != nil || grant.RefreshToken[:35] != token[:35] {
 					t.Errorf("error %v, or the response of another call", err)
 				}
 			}

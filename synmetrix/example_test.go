@@ -36,24 +36,24 @@ func Example() {
 	ctx := context.Background()
 
 	client := synmetrix.NewClient(srv.URL)
-	tokens, err := client.Login(ctx, "ada@example.com", "correct horse")
+	grant, err := client.Login(ctx, "ada@example.com", "correct horse")
 	if err != nil {
 		log.Fatal(err)
 	}
-	claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
+	claims, err := synmetrix.ParseAccessToken(grant.AccessToken)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(claims.UserID, claims.AllowedRoles, claims.DefaultRole)
 
-	tokens, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken}) // the old refresh token is used up
+	grant, err = client.Refresh(ctx, auth.Tokens{RefreshToken: grant.RefreshToken}) // the old refresh token is used up
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := client.Logout(ctx, tokens.Tokens, false); err != nil {
+	if err := client.Logout(ctx, grant.Tokens, false); err != nil {
 		log.Fatal(err)
 	}
-	_, err = client.Refresh(ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
+	_, err = client.Refresh(ctx, auth.Tokens{RefreshToken: grant.RefreshToken})
 	fmt.Println(errors.Is(err, auth.ErrRefused))
 	// Output:
 	// 328ddebf-5ba2-4c3a-9be9-2b5a0a1c4d11 [user admin] user
@@ -89,13 +89,13 @@ func ExampleClient_LoginTOTP() {
 	ctx := context.Background()
 	client := synmetrix.NewClient(srv.URL)
 
-	tokens, err := client.Login(ctx, "mfa@example.com", "correct horse")
+	grant, err := client.Login(ctx, "mfa@example.com", "correct horse")
 	var second *auth.SecondFactorError
 	if errors.As(err, &second) {
 		code, _ := totp.GenerateCode("JBSWY3DPEHPK3PXP", time.Now()) // the user types it in
-		tokens, err = client.LoginTOTP(ctx, second.Ticket, code)
+		grant, err = client.LoginTOTP(ctx, second.Ticket, code)
 	}
-	fmt.Println(tokens.AccessToken != "", err)
+	fmt.Println(grant.AccessToken != "", err)
 	// Output: true <nil>
 }
 
@@ -128,8 +128,8 @@ func ExampleClient_Register() {
 		fmt.Println("the service has sent a link to grace@example.com")
 	}
 	ticket := srv.Emails()[0].Ticket // in the link
-	tokens, err := client.Activate(ctx, ticket)
-	fmt.Println(tokens.AccessToken != "", err)
+	grant, err := client.Activate(ctx, ticket)
+	fmt.Println(grant.AccessToken != "", err)
 
 	_, err = client.Register(ctx, "grace@example.com", "battery staple")
 	var failure *auth.Error
@@ -153,8 +153,8 @@ func ExampleClient_SendMagicLink() {
 	}
 	// The link leads the browser to the app, with ?refresh_token=... in the URL.
 	refreshToken := srv.Emails()[0].Token
-	tokens, err := client.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
-	fmt.Println(tokens.AccessToken != "", err)
+	grant, err := client.Refresh(ctx, auth.Tokens{RefreshToken: refreshToken})
+	fmt.Println(grant.AccessToken != "", err)
 	// Output: true <nil>
 }
 
@@ -163,16 +163,16 @@ func ExampleClient_ChangePassword() {
 	defer srv.Close()
 	ctx := context.Background()
 	client := synmetrix.NewClient(srv.URL)
-	tokens, err := client.Login(ctx, "ada@example.com", "correct horse")
+	grant, err := client.Login(ctx, "ada@example.com", "correct horse")
 	if err != nil {
 		log.Fatal(err)
 	}
 
-	if err := client.ChangePassword(ctx, tokens.AccessToken, "correct horse", "battery staple"); err != nil {
+	if err := client.ChangePassword(ctx, grant.AccessToken, "correct horse", "battery staple"); err != nil {
 		log.Fatal(err)
 	}
 	// The user's sessions continue. End them.
-	if err := client.Revoke(ctx, tokens.AccessToken); err != nil {
+	if err := client.Revoke(ctx, grant.AccessToken); err != nil {
 		log.Fatal(err)
 	}
 	_, err = client.Login(ctx, "ada@example.com", "battery staple")
@@ -186,11 +186,11 @@ func ExampleTokenSource() {
 	ctx := context.Background()
 	client := synmetrix.NewClient(srv.URL)
 
-	tokens, err := client.Login(ctx, "ada@example.com", "correct horse") // or saved tokens
+	grant, err := client.Login(ctx, "ada@example.com", "correct horse") // or saved tokens
 	if err != nil {
 		log.Fatal(err)
 	}
-	source := synmetrix.NewTokenSource(client, tokens.Tokens, synmetrix.TokenSourceConfig{
+	source := synmetrix.NewTokenSource(client, grant.Tokens, synmetrix.TokenSourceConfig{
 		Save: func(ctx context.Context, tokens auth.Tokens) error {
 			fmt.Println("saved") // for example in a file that only the user can read
 			return nil

@@ -66,12 +66,12 @@ func FuzzResponse(f *testing.F) {
 		all := maps.Clone(calls)
 		maps.Copy(all, furtherCalls)
 		for op, call := range all {
-			tokens, err := call(c, t.Context())
+			grant, err := call(c, t.Context())
 			if err == nil {
 				if status < 200 || status > 299 {
 					t.Errorf("%s: success at status %d", op, status)
 				}
-				if op != "logout" && op != "revoke" && op != "send_magic_link" && op != "generate_mfa" && (strings.Count(tokens.AccessToken, ".") != 2 || len(tokens.RefreshToken) != 36) {
+				if op != "logout" && op != "revoke" && op != "send_magic_link" && op != "generate_mfa" && (strings.Count(grant.AccessToken, ".") != 2 || len(grant.RefreshToken) != 36) {
 					t.Errorf("%s: unusable tokens", op)
 				}
 				continue
@@ -79,7 +79,7 @@ func FuzzResponse(f *testing.F) {
 			if meanings(err) == "" && !errors.Is(err, synmetrix.ErrVerificationPending) {
 				t.Errorf("%s: an error that wraps no sentinel: %v", op, err)
 			}
-			if tokens.AccessToken != "" {
+			if grant.AccessToken != "" {
 				t.Errorf("%s: an access token together with an error", op)
 			}
 			if errors.Is(err, auth.ErrRefused) &&

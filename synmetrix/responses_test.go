@@ -135,14 +135,14 @@ func TestResponses(t *testing.T) {
 					x.respond(test.response)
 					return false
 				})
-				tokens, err := calls[op](newClient(t, srv.URL), testContext(t))
+				grant, err := calls[op](newClient(t, srv.URL), testContext(t))
 				wantError(t, err, op, test.code, test.status, test.message, test.means)
 				want := auth.Tokens{}
 				if test.code == synmetrix.CodeNoAccessToken {
 					want.RefreshToken = newRefresh
 				}
-				if tokens.Tokens != want {
-					t.Errorf("tokens together with the error: access %t, refresh %t", tokens.AccessToken != "", tokens.RefreshToken != "")
+				if grant.Tokens != want {
+					t.Errorf("tokens together with the error: access %t, refresh %t", grant.AccessToken != "", grant.RefreshToken != "")
 				}
 				if n := len(srv.requests()); n != 1 {
 					t.Errorf("%d requests arrived, want 1", n)

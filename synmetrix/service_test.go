@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// bench is a test with a client, a service, and an account that is signed in.
-type bench struct {
+// fixture is a test with a client, a service, and an account that is signed in.
+type fixture struct {
 	*testing.T
 	*synmetrix.Client
 	srv    *authtest.Server
@@ -30,19 +30,19 @@ const (
 	newPassword = "a new password"
 )
 
-func newBench(t *testing.T, opts authtest.Options) *bench {
+func newFixture(t *testing.T, opts authtest.Options) *fixture {
 	t.Helper()
 	opts.PasswordCost = -1
 	srv := authtest.NewServer(t, opts)
 	srv.AddAccount(authtest.Account{Email: email, Password: password, Roles: []string{"user", "admin"}})
 	srv.AddAccount(authtest.Account{Email: other, Password: password})
-	b := &bench{T: t, Client: newClient(t, srv.URL), srv: srv, ctx: testContext(t)}
+	b := &fixture{T: t, Client: newClient(t, srv.URL), srv: srv, ctx: testContext(t)}
 	b.tokens.AccessToken, b.tokens.RefreshToken = srv.SignIn(email)
 	return b
 }
 
 // ok fails the test on an error.
-func (b *bench) ok(err error) {
+func (b *fixture) ok(err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
@@ -51,7 +51,7 @@ func (b *bench) ok(err error) {
 
 // code returns a one-time code for the service's time: the right one, or a wrong
 // one.
-func (b *bench) code(secret string, right bool) string {
+func (b *fixture) code(secret string, right bool) string {
 	code, err := totp.GenerateCode(secret, b.srv.Now())
 	b.ok(err)
 	if !right {
@@ -62,7 +62,7 @@ func (b *bench) code(secret string, right bool) string {
 
 // secondFactor turns the account's second factor on, logs in, and returns the
 // ticket.
-func (b *bench) secondFactor() string {
+func (b *fixture) secondFactor() string {
 	b.Helper()
 	b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = otpSecret })
 	_, err := b.Login(b.ctx, email, password)
@@ -74,7 +74,7 @@ func (b *bench) secondFactor() string {
 }
 
 // mailed returns the last e-mail.
-func (b *bench) mailed() authtest.Email {
+func (b *fixture) mailed() authtest.Email {
 	b.Helper()
 	all := b.srv.Emails()
 	if len(all) == 0 {
@@ -85,7 +85,7 @@ func (b *bench) mailed() authtest.Email {
 
 // signedIn checks that the tokens belong to the account with the given e-mail
 // address and are valid.
-func (b *bench) signedIn(tokens auth.Tokens, email string) {
+func (b *fixture) signedIn(tokens auth.Tokens, email string) {
 	b.Helper()
 	claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
 	b.ok(err)
@@ -99,7 +99,7 @@ func (b *bench) signedIn(tokens auth.Tokens, email string) {
 }
 
 // passwordIs checks the password of an account.
-func (b *bench) passwordIs(email, password string) {
+func (b *fixture) passwordIs(email, password string) {
 	b.Helper()
 	if a, _ := b.srv.Account(email); a.Password != password {
 		b.Errorf("password is %q, want %q", a.Password, password)
@@ -110,9 +110,9 @@ func TestService(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		opts authtest.Options
-		run  func(*bench)
+		run  func(*fixture)
 	}{
-		"login, refresh, logout": {run: func(b *bench) {
+		"login, refresh, logout": {run: func(b *fixture) {
 			first, err := b.Login(b.ctx, email, password)
 			b.ok(err)
 			b.signedIn(first.Tokens, email)
@@ -131,7 +131,7 @@ func TestService(t *testing.T) {
 				b.Errorf("%d other sessions, want 1", n)
 			}
 		}},
-		"logout everywhere": {run: func(b *bench) {
+		"logout everywhere": {run: func(b *fixture) {
 			b.ok(b.Logout(b.ctx, b.tokens, true))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
 				b.Errorf("%d sessions are still valid", n)
@@ -141,7 +141,7 @@ func TestService(t *testing.T) {
 		}},
 		// For a logout with the refresh token, the service would report success and
 		// end no session.
-		"logout everywhere, refresh token expired": {run: func(b *bench) {
+		"logout everywhere, refresh token expired": {run: func(b *fixture) {
 			b.srv.SignIn(email)
 			b.srv.Advance(31 * 24 * time.Hour)
 			access, _ := b.srv.SignIn(email)
@@ -150,101 +150,101 @@ func TestService(t *testing.T) {
 				b.Errorf("%d sessions are still valid", n)
 			}
 		}},
-		"logout with an unknown token": {run: func(b *bench) {
+		"logout with an unknown token": {run: func(b *fixture) {
 			b.ok(b.Logout(b.ctx, auth.Tokens{RefreshToken: newRefresh}, false))
 		}},
-		"revoke": {run: func(b *bench) {
+		"revoke": {run: func(b *fixture) {
 			b.ok(b.Revoke(b.ctx, b.tokens.AccessToken))
 			if n := len(b.srv.LiveTokens(email)); n != 0 {
 				b.Errorf("%d sessions are still valid", n)
 			}
 		}},
-		"second factor": {run: func(b *bench) {
+		"second factor": {run: func(b *fixture) {
 			ticket := b.secondFactor()
 			_, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, false))
 			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 401, wrongCode, "refused")
 			_, err = b.LoginTOTP(b.ctx, ticket, "12345")
 			wantError(b.T, err, "login_totp", synmetrix.CodeWrongCode, 400, `"code" length must be 6 characters long`, "refused")
-			tokens, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
+			grant, err := b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			b.ok(err)
-			b.signedIn(tokens.Tokens, email)
+			b.signedIn(grant.Tokens, email)
 			_, err = b.LoginTOTP(b.ctx, ticket, b.code(otpSecret, true))
 			wantError(b.T, err, "login_totp", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket)
 		}},
-		"second factor, turned off in between": {run: func(b *bench) {
+		"second factor, turned off in between": {run: func(b *fixture) {
 			ticket := b.secondFactor()
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.TOTPSecret = "" })
 			_, err := b.LoginTOTP(b.ctx, ticket, "123456")
 			wantError(b.T, err, "login_totp", synmetrix.CodeMFANotEnabled, 400, "MFA is not enabled.", refusedTicket)
 		}},
-		"anonymous": {opts: authtest.Options{AnonymousUsers: true}, run: func(b *bench) {
-			tokens, err := b.LoginAnonymous(b.ctx)
+		"anonymous": {opts: authtest.Options{AnonymousUsers: true}, run: func(b *fixture) {
+			grant, err := b.LoginAnonymous(b.ctx)
 			b.ok(err)
-			claims, err := synmetrix.ParseAccessToken(tokens.AccessToken)
+			claims, err := synmetrix.ParseAccessToken(grant.AccessToken)
 			b.ok(err)
 			if fmt.Sprint(claims.AllowedRoles) != "[anonymous]" {
 				b.Errorf("roles %v", claims.AllowedRoles)
 			}
-			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
+			_, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: grant.RefreshToken})
 			b.ok(err)
 			_, err = b.Login(b.ctx, email, password)
 			wantError(b.T, err, "login", synmetrix.CodeUnsupported, 400, `"cookie" is not allowed`, unavailable)
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeUnsupported, 400, `"cookie" is not allowed`, unavailable)
 		}},
 
-		"register": {run: func(b *bench) {
-			tokens, err := b.Register(b.ctx, "new@example.com", password)
+		"register": {run: func(b *fixture) {
+			grant, err := b.Register(b.ctx, "new@example.com", password)
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 			b.passwordIs("new@example.com", password)
 		}},
-		"register without a password": {run: func(b *bench) {
-			tokens, err := b.RegisterPasswordless(b.ctx, "new@example.com")
+		"register without a password": {run: func(b *fixture) {
+			grant, err := b.RegisterPasswordless(b.ctx, "new@example.com")
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 			b.passwordIs("new@example.com", "")
 		}},
-		"register with everything": {opts: authtest.Options{RegisterRoles: []string{"user", "editor"}, RegisterFields: []string{"display_name"}}, run: func(b *bench) {
-			tokens, err := b.RegisterWith(b.ctx, synmetrix.Registration{
+		"register with everything": {opts: authtest.Options{RegisterRoles: []string{"user", "editor"}, RegisterFields: []string{"display_name"}}, run: func(b *fixture) {
+			grant, err := b.RegisterWith(b.ctx, synmetrix.Registration{
 				Email: "new@example.com", Password: password,
 				AllowedRoles: []string{"user", "editor"}, DefaultRole: "editor",
 				Data: map[string]any{"display_name": "New"},
 			})
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 			if a, _ := b.srv.Account("new@example.com"); a.DefaultRole != "editor" || len(a.Roles) != 2 || a.DisplayName != "New" {
 				b.Errorf("the account is %+v", a)
 			}
 		}},
-		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
-			tokens, err := b.Register(b.ctx, "new@example.com", password)
+		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
+			grant, err := b.Register(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "", "")
-			if !errors.Is(err, synmetrix.ErrVerificationPending) || tokens.Tokens != (auth.Tokens{}) {
+			if !errors.Is(err, synmetrix.ErrVerificationPending) || grant.Tokens != (auth.Tokens{}) {
 				b.Errorf("error = %v", err)
 			}
 			_, err = b.Login(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "login", synmetrix.CodeAccountNotActivated, 400, notActivated, "refused")
 			_, err = b.Register(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "register", synmetrix.CodeAccountNotActivated, 400, "Account already exists but is not activated.", "refused")
-			tokens, err = b.Activate(b.ctx, b.mailed().Ticket)
+			grant, err = b.Activate(b.ctx, b.mailed().Ticket)
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 			_, err = b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 302, "", refusedTicket)
 			_, err = b.Login(b.ctx, "new@example.com", password)
 			b.ok(err)
 		}},
-		"register without a password, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		"register without a password, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
 			_, err := b.RegisterPasswordless(b.ctx, "new@example.com")
 			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "", "")
 			b.srv.SetRedirects("https://app.example/callback?from=mail", "https://app.example/failed")
-			tokens, err := b.ActivatePasswordless(b.ctx, b.mailed().Token)
+			grant, err := b.ActivatePasswordless(b.ctx, b.mailed().Token)
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 			_, err = b.ActivatePasswordless(b.ctx, b.mailed().Token)
 			wantError(b.T, err, "activate_passwordless", synmetrix.CodeTicketRefused, 302, "", refusedTicket)
 		}},
-		"activation too late": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		"activation too late": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.Advance(2 * time.Hour)
 			_, err := b.Activate(b.ctx, b.mailed().Ticket)
@@ -253,47 +253,47 @@ func TestService(t *testing.T) {
 			_, err = b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "activate", synmetrix.CodeTicketRefused, 401, invalidTicket, refusedTicket)
 		}},
-		"activation without a redirect to an app": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		"activation without a redirect to an app": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.SetRedirects("", "")
 			_, err := b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "activate", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
 		// The account is active, and the refresh token is the only way to its session.
-		"activation, refresh fails": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *bench) {
+		"activation, refresh fails": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
 			_, _ = b.Register(b.ctx, "new@example.com", password)
 			b.srv.Inject(authtest.Refresh, authtest.Fault{Status: 503, Times: 1})
-			tokens, err := b.Activate(b.ctx, b.mailed().Ticket)
+			grant, err := b.Activate(b.ctx, b.mailed().Ticket)
 			wantError(b.T, err, "refresh", synmetrix.CodeServiceError, 503, "", unavailableUnk)
-			tokens, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: tokens.RefreshToken})
+			grant, err = b.Refresh(b.ctx, auth.Tokens{RefreshToken: grant.RefreshToken})
 			b.ok(err)
-			b.signedIn(tokens.Tokens, "new@example.com")
+			b.signedIn(grant.Tokens, "new@example.com")
 		}},
 
-		"magic link": {run: func(b *bench) {
+		"magic link": {run: func(b *fixture) {
 			b.ok(b.SendMagicLink(b.ctx, other))
 			if m := b.mailed(); m.To != other {
 				b.Errorf("mailed to %s", m.To)
 			}
 			// A browser would be sent to the app with this token.
-			tokens, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.mailed().Token})
+			grant, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.mailed().Token})
 			b.ok(err)
-			b.signedIn(tokens.Tokens, other)
+			b.signedIn(grant.Tokens, other)
 		}},
-		"magic link never registers": {run: func(b *bench) {
+		"magic link never registers": {run: func(b *fixture) {
 			wantError(b.T, b.SendMagicLink(b.ctx, "new@example.com"), "send_magic_link", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 			if _, exists := b.srv.Account("new@example.com"); exists || len(b.srv.Emails()) != 0 {
 				b.Error("an account was made, or an e-mail sent")
 			}
 		}},
-		"magic links switched off": {opts: authtest.Options{NoMagicLink: true}, run: func(b *bench) {
+		"magic links switched off": {opts: authtest.Options{NoMagicLink: true}, run: func(b *fixture) {
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
 			_, err := b.RegisterPasswordless(b.ctx, "new@example.com")
 			wantError(b.T, err, "register", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
 			_, err = b.RegisterWith(b.ctx, synmetrix.Registration{Email: "new@example.com", Password: "not sent", Passwordless: true})
 			wantError(b.T, err, "register", synmetrix.CodeUnsupported, 400, `"password" is required`, unavailable)
 		}},
-		"mail server down": {opts: authtest.Options{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("refused") }}, run: func(b *bench) {
+		"mail server down": {opts: authtest.Options{NoActivation: true, VerifyEmails: true, OnEmail: func(authtest.Email) error { return errors.New("refused") }}, run: func(b *fixture) {
 			wantError(b.T, b.SendMagicLink(b.ctx, email), "send_magic_link", synmetrix.CodeServiceError, 500, serverError, unavailable)
 			// The account is created before the e-mail is sent.
 			_, err := b.Register(b.ctx, "new@example.com", password)
@@ -303,7 +303,7 @@ func TestService(t *testing.T) {
 			}
 		}},
 
-		"change password": {run: func(b *bench) {
+		"change password": {run: func(b *fixture) {
 			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword))
 			b.passwordIs(email, newPassword)
 			if n := b.srv.Requests(authtest.ChangePassword); n != 1 {
@@ -313,12 +313,12 @@ func TestService(t *testing.T) {
 			_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 			b.ok(err)
 		}},
-		"change password of an account without a password": {run: func(b *bench) {
+		"change password of an account without a password": {run: func(b *fixture) {
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Password = "" })
 			b.ok(b.ChangePassword(b.ctx, b.tokens.AccessToken, "whatever", newPassword))
 			b.passwordIs(email, newPassword)
 		}},
-		"change password, wrong": {run: func(b *bench) {
+		"change password, wrong": {run: func(b *fixture) {
 			change := func(access, old, new string) error { return b.ChangePassword(b.ctx, access, old, new) }
 			wantError(b.T, change(b.tokens.AccessToken, "not the password", newPassword), "change_password", synmetrix.CodeWrongPassword, 401, "Incorrect current password.", "refused")
 			wantError(b.T, change(b.tokens.AccessToken, "short", newPassword), "change_password", synmetrix.CodeWrongPassword, 400, `"old_password" length must be at least 6 characters long`, "refused")
@@ -329,7 +329,7 @@ func TestService(t *testing.T) {
 			b.srv.DeleteAccount(email)
 			wantError(b.T, change(b.tokens.AccessToken, password, newPassword), "change_password", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 		}},
-		"lost password": {opts: authtest.Options{LostPassword: true}, run: func(b *bench) {
+		"lost password": {opts: authtest.Options{LostPassword: true}, run: func(b *fixture) {
 			b.ok(b.SendPasswordReset(b.ctx, email))
 			ticket := b.mailed().Ticket
 			wantError(b.T, b.ResetPassword(b.ctx, ticket, "short"), "reset_password", synmetrix.CodeInvalidPassword, 400, `"new_password" length must be at least 6 characters long`, "refused")
@@ -339,19 +339,19 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.SendPasswordReset(b.ctx, "new@example.com"), "send_password_reset", synmetrix.CodeAccountNotFound, 400, noAccount, "refused")
 			wantError(b.T, b.SendPasswordReset(b.ctx, "no address"), "send_password_reset", synmetrix.CodeInvalidEmail, 400, `"email" must be a valid email`, "refused")
 		}},
-		"lost password of an inactive account": {opts: authtest.Options{LostPassword: true}, run: func(b *bench) {
+		"lost password of an inactive account": {opts: authtest.Options{LostPassword: true}, run: func(b *fixture) {
 			b.srv.UpdateAccount(email, func(a *authtest.Account) { a.Inactive = true })
 			b.ok(b.SendPasswordReset(b.ctx, email))
 			if n := len(b.srv.Emails()); n != 0 {
 				b.Errorf("%d e-mails were sent", n)
 			}
 		}},
-		"lost password switched off": {run: func(b *bench) {
+		"lost password switched off": {run: func(b *fixture) {
 			wantError(b.T, b.SendPasswordReset(b.ctx, email), "send_password_reset", synmetrix.CodeServiceError, 500, serverError, unavailable)
 			wantError(b.T, b.ResetPassword(b.ctx, ticket, newPassword), "reset_password", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
 
-		"change e-mail": {run: func(b *bench) {
+		"change e-mail": {run: func(b *fixture) {
 			change := func(access, to string) error { return b.ChangeEmail(b.ctx, access, to) }
 			wantError(b.T, change(b.tokens.AccessToken, other), "change_email", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
 			wantError(b.T, change(b.tokens.AccessToken, email), "change_email", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
@@ -364,7 +364,7 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.SendEmailChange(b.ctx, b.tokens.AccessToken, email), "send_email_change", synmetrix.CodeServiceError, 500, serverError, unavailable)
 			wantError(b.T, b.ConfirmEmailChange(b.ctx, ticket), "confirm_email_change", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
-		"change e-mail by ticket": {opts: authtest.Options{VerifyEmails: true}, run: func(b *bench) {
+		"change e-mail by ticket": {opts: authtest.Options{VerifyEmails: true}, run: func(b *fixture) {
 			wantError(b.T, b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com"), "change_email", synmetrix.CodeServiceError, 500, serverError, unavailable)
 			wantError(b.T, b.SendEmailChange(b.ctx, b.tokens.AccessToken, other), "send_email_change", synmetrix.CodeEmailRefused, 400, "Cannot use this email.", "refused")
 			wantError(b.T, b.SendEmailChange(b.ctx, validAccess, "new@example.com"), "send_email_change", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
@@ -378,18 +378,18 @@ func TestService(t *testing.T) {
 			}
 			wantError(b.T, b.ConfirmEmailChange(b.ctx, b.mailed().Ticket), "confirm_email_change", synmetrix.CodeTicketRefused, 400, noAccount, refusedTicket)
 		}},
-		"delete account": {opts: authtest.Options{SelfDelete: true}, run: func(b *bench) {
+		"delete account": {opts: authtest.Options{SelfDelete: true}, run: func(b *fixture) {
 			b.ok(b.DeleteAccount(b.ctx, b.tokens.AccessToken))
 			if _, exists := b.srv.Account(email); exists {
 				b.Error("the account is still there")
 			}
 			wantError(b.T, b.DeleteAccount(b.ctx, b.tokens.AccessToken), "delete_account", synmetrix.CodeNotSignedIn, 401, "Unable to delete account", "refused")
 		}},
-		"delete account switched off": {run: func(b *bench) {
+		"delete account switched off": {run: func(b *fixture) {
 			wantError(b.T, b.DeleteAccount(b.ctx, b.tokens.AccessToken), "delete_account", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
 
-		"set up a second factor": {run: func(b *bench) {
+		"set up a second factor": {run: func(b *fixture) {
 			access := b.tokens.AccessToken
 			wantError(b.T, b.EnableMFA(b.ctx, access, "123456"), "enable_mfa", synmetrix.CodeMFANotGenerated, 400, "OTP secret is not set.", "refused")
 			wantError(b.T, b.DisableMFA(b.ctx, access, "123456"), "disable_mfa", synmetrix.CodeMFANotEnabled, 400, "MFA is already disabled.", "refused")
@@ -412,16 +412,16 @@ func TestService(t *testing.T) {
 			wantError(b.T, b.EnableMFA(b.ctx, validAccess, "123456"), "enable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 			wantError(b.T, b.DisableMFA(b.ctx, validAccess, "123456"), "disable_mfa", synmetrix.CodeNotSignedIn, 401, notLoggedIn, "refused")
 		}},
-		"second factors switched off": {opts: authtest.Options{NoMFA: true}, run: func(b *bench) {
+		"second factors switched off": {opts: authtest.Options{NoMFA: true}, run: func(b *fixture) {
 			_, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken)
 			wantError(b.T, err, "generate_mfa", synmetrix.CodeServiceError, 500, serverError, unavailable)
 		}},
-		"service switched off": {opts: authtest.Options{NoAuth: true}, run: func(b *bench) {
+		"service switched off": {opts: authtest.Options{NoAuth: true}, run: func(b *fixture) {
 			_, err := b.Login(b.ctx, email, password)
 			wantError(b.T, err, "login", synmetrix.CodeUnexpectedStatus, 404, "Not Found", unavailable)
 			b.ok(b.Ping(b.ctx))
 		}},
-		"rate limit": {opts: authtest.Options{RateLimit: 1, RateWindow: 10 * time.Minute}, run: func(b *bench) {
+		"rate limit": {opts: authtest.Options{RateLimit: 1, RateWindow: 10 * time.Minute}, run: func(b *fixture) {
 			_, err := b.Login(b.ctx, email, password)
 			b.ok(err)
 			b.srv.Advance(4 * time.Minute)
@@ -436,7 +436,7 @@ func TestService(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test.run(newBench(t, test.opts))
+			test.run(newFixture(t, test.opts))
 		})
 	}
 }
@@ -445,32 +445,32 @@ func TestService(t *testing.T) {
 var everyCall = []struct {
 	op       string
 	endpoint authtest.Endpoint
-	call     func(*bench) error
+	call     func(*fixture) error
 }{
-	{"login", authtest.Login, func(b *bench) error { _, err := b.Login(b.ctx, email, password); return err }},
-	{"login_totp", authtest.TOTP, func(b *bench) error { _, err := b.LoginTOTP(b.ctx, ticket, "123456"); return err }},
-	{"login_anonymous", authtest.Login, func(b *bench) error { _, err := b.LoginAnonymous(b.ctx); return err }},
-	{"refresh", authtest.Refresh, func(b *bench) error {
+	{"login", authtest.Login, func(b *fixture) error { _, err := b.Login(b.ctx, email, password); return err }},
+	{"login_totp", authtest.TOTP, func(b *fixture) error { _, err := b.LoginTOTP(b.ctx, ticket, "123456"); return err }},
+	{"login_anonymous", authtest.Login, func(b *fixture) error { _, err := b.LoginAnonymous(b.ctx); return err }},
+	{"refresh", authtest.Refresh, func(b *fixture) error {
 		_, err := b.Refresh(b.ctx, auth.Tokens{RefreshToken: b.tokens.RefreshToken})
 		return err
 	}},
-	{"logout", authtest.Logout, func(b *bench) error { return b.Logout(b.ctx, b.tokens, false) }},
-	{"revoke", authtest.Revoke, func(b *bench) error { return b.Revoke(b.ctx, b.tokens.AccessToken) }},
-	{"register", authtest.Register, func(b *bench) error { _, err := b.Register(b.ctx, "new@example.com", password); return err }},
-	{"register", authtest.Register, func(b *bench) error { _, err := b.RegisterPasswordless(b.ctx, "new@example.com"); return err }},
-	{"activate", authtest.Activate, func(b *bench) error { _, err := b.Activate(b.ctx, ticket); return err }},
-	{"activate_passwordless", authtest.MagicLink, func(b *bench) error { _, err := b.ActivatePasswordless(b.ctx, ticket); return err }},
-	{"send_magic_link", authtest.Login, func(b *bench) error { return b.SendMagicLink(b.ctx, email) }},
-	{"change_password", authtest.ChangePassword, func(b *bench) error { return b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword) }},
-	{"send_password_reset", authtest.LostPassword, func(b *bench) error { return b.SendPasswordReset(b.ctx, email) }},
-	{"reset_password", authtest.ResetPassword, func(b *bench) error { return b.ResetPassword(b.ctx, ticket, newPassword) }},
-	{"change_email", authtest.ChangeEmail, func(b *bench) error { return b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com") }},
-	{"send_email_change", authtest.RequestEmailChange, func(b *bench) error { return b.SendEmailChange(b.ctx, b.tokens.AccessToken, "new@example.com") }},
-	{"confirm_email_change", authtest.ConfirmEmailChange, func(b *bench) error { return b.ConfirmEmailChange(b.ctx, ticket) }},
-	{"delete_account", authtest.DeleteAccount, func(b *bench) error { return b.DeleteAccount(b.ctx, b.tokens.AccessToken) }},
-	{"generate_mfa", authtest.GenerateMFA, func(b *bench) error { _, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken); return err }},
-	{"enable_mfa", authtest.EnableMFA, func(b *bench) error { return b.EnableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
-	{"disable_mfa", authtest.DisableMFA, func(b *bench) error { return b.DisableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
+	{"logout", authtest.Logout, func(b *fixture) error { return b.Logout(b.ctx, b.tokens, false) }},
+	{"revoke", authtest.Revoke, func(b *fixture) error { return b.Revoke(b.ctx, b.tokens.AccessToken) }},
+	{"register", authtest.Register, func(b *fixture) error { _, err := b.Register(b.ctx, "new@example.com", password); return err }},
+	{"register", authtest.Register, func(b *fixture) error { _, err := b.RegisterPasswordless(b.ctx, "new@example.com"); return err }},
+	{"activate", authtest.Activate, func(b *fixture) error { _, err := b.Activate(b.ctx, ticket); return err }},
+	{"activate_passwordless", authtest.MagicLink, func(b *fixture) error { _, err := b.ActivatePasswordless(b.ctx, ticket); return err }},
+	{"send_magic_link", authtest.Login, func(b *fixture) error { return b.SendMagicLink(b.ctx, email) }},
+	{"change_password", authtest.ChangePassword, func(b *fixture) error { return b.ChangePassword(b.ctx, b.tokens.AccessToken, password, newPassword) }},
+	{"send_password_reset", authtest.LostPassword, func(b *fixture) error { return b.SendPasswordReset(b.ctx, email) }},
+	{"reset_password", authtest.ResetPassword, func(b *fixture) error { return b.ResetPassword(b.ctx, ticket, newPassword) }},
+	{"change_email", authtest.ChangeEmail, func(b *fixture) error { return b.ChangeEmail(b.ctx, b.tokens.AccessToken, "new@example.com") }},
+	{"send_email_change", authtest.RequestEmailChange, func(b *fixture) error { return b.SendEmailChange(b.ctx, b.tokens.AccessToken, "new@example.com") }},
+	{"confirm_email_change", authtest.ConfirmEmailChange, func(b *fixture) error { return b.ConfirmEmailChange(b.ctx, ticket) }},
+	{"delete_account", authtest.DeleteAccount, func(b *fixture) error { return b.DeleteAccount(b.ctx, b.tokens.AccessToken) }},
+	{"generate_mfa", authtest.GenerateMFA, func(b *fixture) error { _, err := b.GenerateMFA(b.ctx, b.tokens.AccessToken); return err }},
+	{"enable_mfa", authtest.EnableMFA, func(b *fixture) error { return b.EnableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
+	{"disable_mfa", authtest.DisableMFA, func(b *fixture) error { return b.DisableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
 }
 
 // Every call distinguishes a fault from a refusal.
@@ -490,7 +490,7 @@ func TestServiceFaults(t *testing.T) {
 		for _, c := range everyCall {
 			t.Run(name+"/"+c.op, func(t *testing.T) {
 				t.Parallel()
-				b := newBench(t, authtest.Options{})
+				b := newFixture(t, authtest.Options{})
 				b.srv.Inject(c.endpoint, fault.fault)
 				wantError(t, c.call(b), c.op, fault.code, fault.status, fault.message, fault.means)
 				if n := b.srv.Requests(c.endpoint); n != 1 {
@@ -547,7 +547,7 @@ func TestServiceBackendDown(t *testing.T) {
 	for _, c := range everyCall {
 		t.Run(c.op, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, options[c.op])
+			b := newFixture(t, options[c.op])
 			b.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 			want, known := want[c.op]
 			if !known {
@@ -567,7 +567,7 @@ func TestServiceBackendDown(t *testing.T) {
 // an error and send no request.
 func TestServiceWithoutTokens(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, authtest.Options{})
+	b := newFixture(t, authtest.Options{})
 	for op, test := range map[string]struct {
 		call  func(token string) error
 		means string

@@ -345,11 +345,11 @@ func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 	srv.AddAccount(authtest.Account{Email: other, Password: password})
 	_, kept := srv.SignIn(other)
 	c := newClient(t, srv.URL)
-	tokens, err := c.Login(testContext(t), email, password)
+	grant, err := c.Login(testContext(t), email, password)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := synmetrix.NewTokenSource(c, tokens.Tokens, synmetrix.TokenSourceConfig{
+	s := synmetrix.NewTokenSource(c, grant.Tokens, synmetrix.TokenSourceConfig{
 		Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 	})
 
@@ -364,18 +364,18 @@ func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 		<-gate.Arrived(1)
 		cancel()
 	}()
-	if _, err := s.Renew(ctx, tokens.AccessToken); !errors.Is(err, context.Canceled) {
+	if _, err := s.Renew(ctx, grant.AccessToken); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want Canceled", err)
 	}
 	gate.Open()
 	for range 2 {
-		_, err := s.Renew(testContext(t), tokens.AccessToken)
+		_, err := s.Renew(testContext(t), grant.AccessToken)
 		wantError(t, err, "refresh", synmetrix.CodeUserChanged, 0, "", "invalid response")
 	}
 	if live := srv.LiveTokens(other); !slices.Equal(live, []string{kept}) {
 		t.Errorf("%d sessions of the other user, want only the one from before", len(live))
 	}
-	if s.Tokens() != tokens.Tokens {
+	if s.Tokens() != grant.Tokens {
 		t.Error("the tokens of the source have changed")
 	}
 	if err := s.Logout(testContext(t), true); err != nil {

@@ -284,12 +284,12 @@ func TestDeadlineOfTwoRequests(t *testing.T) {
 				})
 				c := newClient(t, srv.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(5*time.Second))
 				start := time.Now()
-				tokens, err := test.call(c, t.Context())
+				grant, err := test.call(c, t.Context())
 				wantError(t, err, test.op, synmetrix.CodeNoResponse, 0, "", "outcome unknown, unavailable")
 				if took := time.Since(start); took != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v after %v, want DeadlineExceeded after 5 s", err, took)
 				}
-				if tokens.Tokens != test.want {
+				if grant.Tokens != test.want {
 					t.Error("the tokens together with the error are not those of the first response")
 				}
 				if n := len(srv.requests()); n != 2 {
