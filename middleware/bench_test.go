@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/synmetrix/session"
@@ -58,8 +60,9 @@ func benchmark(b *testing.B, h http.Handler, cookies []*http.Cookie) {
 func cookiesOf(tb testing.TB, m *session.Manager) []*http.Cookie {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
-	r := httptest.NewRequest("POST", "/login", nil)
-	r.PostForm = map[string][]string{"email": {"admin@example.com"}, "password": {password}}
+	form := url.Values{"email": {"admin@example.com"}, "password": {password}}
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
 	middleware.Sessions(m)(mux).ServeHTTP(w, r)
 	cookies := w.Result().Cookies()
