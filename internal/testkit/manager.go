@@ -22,6 +22,7 @@ import (
 
 // Service is an auth service whose behavior a test sets.
 type Service struct {
+	T         testing.TB    // fails if there is a refresh without OnRefresh
 	Life      time.Duration // of access tokens; default Life
 	OnRefresh func(ctx context.Context, refreshToken string) (auth.Tokens, error)
 	OnLogout  func(ctx context.Context, t auth.Tokens, all bool) error // nil: succeeds at once
@@ -64,6 +65,11 @@ func (s *Service) Refresh(ctx context.Context, t auth.Tokens) (auth.Grant, error
 	s.Mu.Lock()
 	s.refreshes++
 	s.Mu.Unlock()
+	if s.OnRefresh == nil && s.T != nil {
+		// A panic would be recovered, and the test would see an outage.
+		s.T.Error("unexpected refresh")
+		return auth.Grant{}, &auth.Error{Op: "refresh", Err: auth.ErrUnavailable}
+	}
 	next, err := s.OnRefresh(ctx, t.RefreshToken)
 	return auth.Grant{Tokens: next}, err
 }
@@ -176,7 +182,7 @@ func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Eve
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, e := &Service{}, &Events{}
+				s, e := &Service{T: t}, &Events{}
 				cfg := session.Config{
 					Auth: s, Keys: []session.SecretKey{session.GenerateKey()},
 					Logger: slog.New(slog.DiscardHandler), OnEvent: e.Add,
@@ -203,7 +209,7 @@ func TwoProcesses(t *testing.T, test func(t *testing.T, s *Service, a, b *sessio
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, shared := &Service{}, memstore.New()
+				s, shared := &Service{T: t}, memstore.New()
 				keys := []session.SecretKey{session.GenerateKey()}
 				process := func(st store.Store) *session.Manager {
 					cfg := session.Config{

@@ -57,7 +57,9 @@ func testHealth(t *testing.T, tt target) {
 	for range 20 {
 		wg.Go(func() {
 			for range 20 {
-				b.get("/readyz").is(200)
+				if a, err := b.try(b.request("GET", "/readyz", nil)); err != nil || a.status != 200 {
+					t.Errorf("/readyz: %+v, error %v", a, err)
+				}
 			}
 		})
 	}

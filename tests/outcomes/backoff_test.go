@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -107,14 +106,14 @@ func TestOneTryForAll(t *testing.T) {
 			t.Parallel()
 			s, b := expiredSession(t, kind, authtest.Fault{Status: http.StatusServiceUnavailable, Delay: 50 * time.Millisecond})
 			for round := range 3 {
-				var wg sync.WaitGroup
+				var waits []func() answer
 				for range 30 {
-					wg.Go(func() {
-						one := &browser{s, b.cookies}
-						one.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
-					})
+					one := &browser{s, b.cookies}
+					waits = append(waits, one.start("/me"))
 				}
-				wg.Wait()
+				for _, wait := range waits {
+					wait().is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
+				}
 				s.asked(round + 1)
 				s.clock.advance(5 * time.Second)
 			}
@@ -232,15 +231,14 @@ func TestRateLimit(t *testing.T) {
 				s.auth.Clear()
 				var gate authtest.Gate
 				s.auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate})
-				done := make(chan answer)
-				go func() { done <- browsers[0].get("/me") }()
+				wait := browsers[0].start("/me")
 				<-gate.Arrived(1)
 				for _, b := range browsers[1:] {
 					unavailable(b)
 				}
 				s.asked(3)
 				gate.Open()
-				(<-done).is(http.StatusOK, "")
+				wait().is(http.StatusOK, "")
 				s.clock.advance(1500 * time.Millisecond)
 				for _, b := range append(browsers, first) {
 					b.get("/me").is(http.StatusOK, "")

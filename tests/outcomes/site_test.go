@@ -321,9 +321,39 @@ type answer struct {
 
 func (b *browser) send(method, path, body string, header ...string) answer {
 	b.t.Helper()
+	a, err := b.try(method, path, body, header...)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+// start sends a GET request in the background. wait waits for the response.
+func (b *browser) start(path string) (wait func() answer) {
+	type result struct {
+		answer
+		error
+	}
+	done := make(chan result, 1)
+	go func() {
+		a, err := b.try("GET", path, "", "Accept", "application/json")
+		done <- result{a, err}
+	}()
+	return func() answer {
+		b.t.Helper()
+		r := <-done
+		if r.error != nil {
+			b.t.Fatalf("GET %s: %v", path, r.error)
+		}
+		return r.answer
+	}
+}
+
+// try sends a request and reads the response.
+func (b *browser) try(method, path, body string, header ...string) (answer, error) {
 	req, err := http.NewRequest(method, b.server.URL+path, strings.NewReader(body))
 	if err != nil {
-		b.t.Fatal(err)
+		return answer{}, err
 	}
 	if body == "" {
 		req.Body, req.ContentLength = http.NoBody, 0
@@ -338,12 +368,12 @@ func (b *browser) send(method, path, body string, header ...string) answer {
 	defer cancel()
 	resp, err := b.server.Client().Transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
+		return answer{}, err
 	}
 	a := answer{t: b.t, what: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(text)}
 	for _, line := range resp.Header.Values("Set-Cookie") {
@@ -361,7 +391,7 @@ func (b *browser) send(method, path, body string, header ...string) answer {
 		a.renewed = append(a.renewed, c.Name)
 		b.cookies[c.Name] = c.Value
 	}
-	return a
+	return a, nil
 }
 
 // get asks as a program does.
