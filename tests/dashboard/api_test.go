@@ -56,7 +56,9 @@ func testPrefs(t *testing.T, tt target) {
 	}
 
 	// Values belong to the session.
-	s.signedIn(t, viewer).get("/api/prefs").is(200)
+	if a := s.signedIn(t, viewer).get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
+		t.Errorf("another session of the user has the values %s", a.body)
+	}
 	b.postForm("/logout").is(303)
 	b.postForm("/login", "email", viewer, "password", password).is(303)
 	if a := b.get("/api/prefs").is(200); strings.TrimSpace(a.body) != "{}" {
