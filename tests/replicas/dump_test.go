@@ -63,7 +63,7 @@ func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster)
 			break // they are all made in the same way
 		}
 		for _, secret := range keys.secrets() {
-			seals := []*securecookie.SecureCookie{cookieSeal(secret), seal(secret, nil, "meta")}
+			seals := []*securecookie.SecureCookie{cookieSeal(secret)}
 			guesses := [][]byte{nil, make([]byte, 32)}
 			for _, column := range r.columns {
 				if plain, err := hex.DecodeString(string(column)); err == nil {
@@ -95,7 +95,7 @@ func (r row) open(s *securecookie.SecureCookie) []byte {
 		if len(column) < 100 {
 			continue // not sealed
 		}
-		for _, purpose := range []string{"record", "meta", "tokens", "state", "id"} {
+		for _, purpose := range []string{"record", "tokens", "state", "id"} {
 			var plain []byte
 			if s.Decode("1 "+purpose+" "+r.key, string(column), &plain) == nil {
 				return plain
