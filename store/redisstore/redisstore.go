@@ -1,0 +1,269 @@
+// Package redisstore keeps sessions in Redis 6.2 or newer, or in Valkey. It uses
+// [rueidis]. The app makes the client, for a single server, Sentinel or Cluster.
+//
+//	client, err := rueidis.NewClient(rueidis.ClientOption{
+//		InitAddress:      []string{"redis.example.org:6379"},
+//		Dialer:           net.Dialer{KeepAlive: time.Second},
+//		ConnWriteTimeout: time.Second,
+//	})
+//	...
+//	sessions, err := redisstore.New(client, redisstore.Config{})
+//
+// # Caching
+//
+// Get reads through the client-side cache of rueidis. The server remembers which keys
+// a connection has read, and sends a message over the same connection when one of them
+// changes. Reading a session that has not changed therefore sends nothing to the server.
+//
+// A change by another process is seen when its message arrives, usually in less than a
+// millisecond. If the connection is closed, its cache is dropped. If the connection hangs,
+// messages do not arrive either, so that Get may return the state before the change until
+// rueidis closes the connection. rueidis sends a PING on a connection that was idle for
+// ClientOption.Dialer.KeepAlive, and closes the connection if the response takes longer
+// than ClientOption.ConnWriteTimeout. The defaults of rueidis are 1 and 10 seconds. Set
+// both to a second, as above, for a bound of 2 seconds.
+//
+// Whatever the network or a proxy does, no cached record is older than [Config.CacheTTL].
+//
+// Get is never older than this Store's own Put or Delete, or than a state that has caused
+// an ErrConflict: after a write, Get compares the cached record with the server's until
+// both are equal.
+//
+// The client must not send reads to replicas (ClientOption.SendToReplicas), which lag
+// behind. With ClientOption.DisableCache, each Get is a read from the server.
+//
+// # Keys
+//
+// A record is a string under one key, which a script compares and replaces in one step.
+// The keys of an owner's records are in a sorted set under another key. The set may have
+// keys of records that no longer exist. List reads the records themselves. So each call
+// works with the keys of any slots of a cluster.
+//
+// Keys expire by the clock of the server, so that processes whose clocks differ agree.
+// ExpiresAt is stored in milliseconds, rounded up.
+//
+// # Durability
+//
+// Redis acknowledges a write before the write is on disk or on a replica. Depending on the
+// settings of the server ("appendonly", "appendfsync"), a crash loses the writes of the last
+// second or more, and a fail-over loses those that the replica had not received. A
+// session that was started in these writes is lost, and a session that was refreshed in
+// them may hold a used refresh token.
+//
+// The policy of the server for full memory ("maxmemory-policy") must be noeviction.
+// Other policies remove sessions. The first call that succeeds checks the policy and logs a
+// warning.
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/internal/check"
+)
+
+// Config is the configuration of a [Store]. All fields are optional.
+type Config struct {
+	// CacheTTL bounds the age of a cached record, even if messages about changes do
+	// not arrive. Each process reads a session that is in use once in this time. Zero
+	// means a minute. If it is negative, every Get is a read from the server.
+	CacheTTL time.Duration
+
+	// Logger logs a warning if the server may remove sessions. Nil means
+	// slog.Default().
+	Logger *slog.Logger
+
+	// Prefix is the beginning of all keys of this store: printable ASCII without
+	// spaces and braces, at most 48 bytes. Empty means "session:". Apps that share a
+	// server use different prefixes.
+	Prefix string
+
+	// Timeout bounds each call, including the time to connect and retries. Zero means 2
+	// seconds.
+	Timeout time.Duration
+}
+
+// Store is a [store.Store] in Redis.
+type Store struct {
+	client   rueidis.Client
+	cacheTTL time.Duration
+	logger   *slog.Logger
+	prefix   string
+	timeout  time.Duration
+
+	writes  writes
+	checked atomic.Bool // the eviction policy was checked, or is being checked
+}
+
+var _ store.Store = (*Store)(nil)
+
+// New returns a store that uses client. It sends nothing to the server.
+//
+// The app owns the client, and closes it after the last call of the store.
+func New(client rueidis.Client, c Config) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("redisstore: client is nil")
+	}
+	if c.CacheTTL == 0 {
+		c.CacheTTL = time.Minute
+	}
+	if c.Prefix == "" {
+		c.Prefix = "session:"
+	}
+	if !validPrefix(c.Prefix) {
+		return nil, fmt.Errorf("redisstore: Config.Prefix %q: want printable ASCII without spaces and braces, at most 48 bytes", c.Prefix)
+	}
+	if c.Timeout < 0 {
+		return nil, fmt.Errorf("redisstore: Config.Timeout %v: want zero or more", c.Timeout)
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Second
+	}
+	return &Store{
+		client:   client,
+		cacheTTL: c.CacheTTL,
+		logger:   c.Logger,
+		prefix:   c.Prefix,
+		timeout:  c.Timeout,
+		writes:   writes{keep: c.CacheTTL},
+	}, nil
+}
+
+// validPrefix reports whether keys may begin with p. Braces would move all keys to one
+// slot of a cluster.
+func validPrefix(p string) bool {
+	for _, c := range []byte(p) {
+		if c <= ' ' || c > '~' || c == '{' || c == '}' {
+			return false
+		}
+	}
+	return len(p) <= 48
+}
+
+// recordKey returns the server's key of a record, and ownerKey that of an owner's set.
+func (s *Store) recordKey(key string) string  { return s.prefix + "k:" + key }
+func (s *Store) ownerKey(owner string) string { return s.prefix + "o:" + owner }
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Record{}, failed("get", err)
+	}
+	if !check.Name(key) {
+		return store.Record{}, store.ErrNotFound
+	}
+	rec, err := do(s, ctx, "get", func(ctx context.Context) (*store.Record, error) {
+		return parse(s.read(ctx, key), key)
+	})
+	switch {
+	case err != nil:
+		return store.Record{}, err
+	case rec == nil:
+		return store.Record{}, store.ErrNotFound
+	}
+	return *rec, nil
+}
+
+// Put implements [store.Store].
+func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	if err := ctx.Err(); err != nil {
+		return failed("put", err)
+	}
+	if err := check.Record(rec); err != nil {
+		return failed("put", err)
+	}
+	stored, err := do(s, ctx, "put", func(ctx context.Context) (bool, error) {
+		stored, err := s.put(ctx, rec, prev)
+		if prev == 0 && isFull(err) {
+			err = store.ErrFull
+		}
+		return stored, err
+	})
+	if err != nil {
+		return err
+	}
+	if !stored {
+		return store.ErrConflict
+	}
+	return nil
+}
+
+// put adds the record to the set of its owner, and then swaps the record. If the two are on
+// different servers, or the process dies in between, the set has an entry too many. It
+// never has one too few.
+//
+// An entry consists of the key and the version, so that no other call adds the same entry.
+// It can be removed as soon as the record with this version is gone.
+func (s *Store) put(ctx context.Context, rec store.Record, prev uint64) (stored bool, err error) {
+	defer s.writes.add(rec.Key)
+	if rec.Owner != "" {
+		if err := s.addEntry(ctx, rec); err != nil {
+			return false, err
+		}
+	}
+	stored, old, err := s.swap(ctx, rec, prev)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case stored && old.owner != "" && (old.version != rec.Version || old.owner != rec.Owner):
+		s.removeEntry(ctx, old.owner, rec.Key, old.version)
+	case !stored && rec.Owner != "" && old.version != rec.Version:
+		s.removeEntry(ctx, rec.Owner, rec.Key, rec.Version)
+	}
+	return stored, nil
+}
+
+// Delete implements [store.Store].
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return failed("delete", err)
+	}
+	if !check.Name(key) {
+		return nil
+	}
+	_, err := do(s, ctx, "delete", func(ctx context.Context) (struct{}, error) {
+		defer s.writes.add(key)
+		old, err := s.remove(ctx, key)
+		if err == nil && old.owner != "" {
+			s.removeEntry(ctx, old.owner, key, old.version)
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failed("list", err)
+	}
+	if !check.Name(owner) {
+		return nil, nil
+	}
+	return do(s, ctx, "list", func(ctx context.Context) ([]store.Record, error) {
+		keys, err := s.entries(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		return s.readAll(ctx, keys, owner)
+	})
+}
+
+// Ping returns an error if the server does not respond to reads. Use it for a readiness
+// check, since Get may return a cached record.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return failed("ping", err)
+	}
+	_, err := do(s, ctx, "ping", func(ctx context.Context) (*store.Record, error) {
+		return parse(s.fetch(ctx, "ping"), "ping")
+	})
+	return err
+}
