@@ -107,7 +107,6 @@ func TestCookieSettings(t *testing.T) {
 		value string // the beginning of values
 		end   string
 	}{
-		{"default", authtest.Options{}, "", "; HttpOnly; SameSite=Lax"},
 		{"COOKIE_SECRET", authtest.Options{CookieSecret: "a secret"}, "s%3A", "; HttpOnly; SameSite=Lax"},
 		{"COOKIE_SECURE", authtest.Options{CookieSecure: true}, "", "; HttpOnly; Secure; SameSite=Lax"},
 		{"COOKIE_SAME_SITE=strict", authtest.Options{CookieSameSite: http.SameSiteStrictMode}, "", "; HttpOnly; SameSite=Strict"},

@@ -17,16 +17,6 @@ func TestLogin(t *testing.T) {
 	c := serve(t)
 	const path = "/auth/login"
 
-	c.sub("ok, cookie:false", func(c *conn) {
-		a := c.post(path, `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).clears()
-		c.refresh(a.session().RefreshToken).session()
-	})
-	c.sub("ok, cookie:true or absent", func(c *conn) {
-		for _, mode := range []string{`,"cookie":true`, ``} {
-			token := c.post(path, `{"email":"ada@example.com","password":"`+password+`"`+mode+`}`).cookieSession()
-			c.refresh(token).session()
-		}
-	})
 	c.rows(path, []row{
 		{"wrong password", `{"email":"ada@example.com","password":"x"}`, 401, "Username and password do not match"},
 		{"unknown e-mail", `{"email":"nobody@example.com","password":"x"}`, 400, "Account does not exist."},

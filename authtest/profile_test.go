@@ -24,12 +24,6 @@ func TestChangePassword(t *testing.T) {
 		c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`).wantError(401, "Username and password do not match")
 		c.post("/auth/login", `{"email":"ada@example.com","password":"another","cookie":false}`).session()
 	})
-	t.Run("after logout", func(t *testing.T) {
-		c := serve(t)
-		access, token := c.login("ada@example.com")
-		c.post("/auth/logout?refresh_token="+token, `{"all":true}`).wantEmpty(204)
-		c.post(path, body(password, "another"), bearer(access)).wantEmpty(204)
-	})
 	t.Run("account without a password", func(t *testing.T) {
 		c := serve(t)
 		access, _ := c.srv.SignIn("link@example.com")

@@ -59,10 +59,6 @@ func TestRegister(t *testing.T) {
 		c.post("/auth/login", strings.ToLower(body)).session()
 		c.noMail()
 	})
-	t.Run(`cookie:"false"`, func(t *testing.T) {
-		c := serve(t)
-		c.post(registerPath, `{"email":"new@example.com","password":"secret","cookie":"false"}`).cookieSession()
-	})
 	t.Run("no password, AUTO_ACTIVATE", func(t *testing.T) {
 		c := serve(t)
 		a := c.post(registerPath, `{"email":"new@example.com","cookie":false}`)

@@ -35,13 +35,6 @@ func TestRefresh(t *testing.T) {
 		}
 		c.refresh(next).session()
 	})
-	t.Run("same token again", func(t *testing.T) {
-		c := serve(t, authtest.Options{Lax: true})
-		_, token := c.login("ada@example.com")
-		next := c.refresh(token).session().RefreshToken
-		c.refresh(token).wantError(401, refused)
-		c.refresh(next).session() // a reuse has no consequences
-	})
 	t.Run("missing, empty, only in body, only a bearer", func(t *testing.T) {
 		c := serve(t)
 		access, token := c.login("ada@example.com")
@@ -137,12 +130,6 @@ func TestRefresh(t *testing.T) {
 		for _, cookie := range []string{stale, uuid4, ""} {
 			c.get(path+"?refresh_token="+token, "Cookie: refresh_token="+cookie).wantError(401, refused)
 		}
-		c.refresh(token).session()
-	})
-	t.Run("broken permission_variables cookie", func(t *testing.T) {
-		c := serve(t)
-		_, token := c.login("ada@example.com")
-		c.get(path+"?refresh_token="+token, "Cookie: permission_variables=x").wantBadRequest()
 		c.refresh(token).session()
 	})
 	t.Run("HEAD consumes the token", func(t *testing.T) {
@@ -356,16 +343,6 @@ func TestRevoke(t *testing.T) {
 		c.post(path, "", bearer(access)).wantEmpty(204) // a JWT is valid until it expires
 		c.srv.DeleteAccount("ada@example.com")
 		c.post(path, "", bearer(access)).wantEmpty(204)
-	})
-	t.Run("no, bad or expired JWT, lower-case bearer", func(t *testing.T) {
-		c := serve(t)
-		access, _ := c.login("ada@example.com")
-		c.post(path, "").wantError(401, "Not logged in")
-		c.post(path, "", bearer("x.y.z")).wantError(401, "Not logged in")
-		c.post(path, "", "Authorization: bearer "+access).wantError(401, "Not logged in")
-		c.srv.Advance(15 * time.Minute)
-		c.post(path, "", bearer(access)).wantError(401, "Not logged in")
-		c.live("ada@example.com", 1)
 	})
 }
 
