@@ -82,11 +82,11 @@ type response struct {
 // JSON unless the fields include a Content-Type.
 func (c *conn) do(method, path, body string, header ...string) *response {
 	c.Helper()
-	a, err := c.try(method, path, body, header...)
+	resp, err := c.try(method, path, body, header...)
 	if err != nil {
 		c.Fatalf("%s %s: %v", method, path, err)
 	}
-	return a
+	return resp
 }
 
 func (c *conn) try(method, path, body string, header ...string) (*response, error) {
@@ -116,12 +116,12 @@ func (c *conn) try(method, path, body string, header ...string) (*response, erro
 func (c *conn) later(method, path, body string) <-chan *response {
 	ch := make(chan *response, 1)
 	go func() {
-		a, err := c.try(method, path, body)
+		resp, err := c.try(method, path, body)
 		if err != nil {
 			c.Errorf("%s %s: %v", method, path, err)
-			a = &response{T: c.T}
+			resp = &response{T: c.T}
 		}
-		ch <- a
+		ch <- resp
 	}()
 	return ch
 }
@@ -168,21 +168,21 @@ func (c *conn) refresh(token string) *response {
 // login signs in with cookie:false and returns both tokens.
 func (c *conn) login(email string) (access, refresh string) {
 	c.Helper()
-	a := c.post("/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"cookie":false}`, email, password))
-	s := a.session()
+	resp := c.post("/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"cookie":false}`, email, password))
+	s := resp.session()
 	return s.JWT, s.RefreshToken
 }
 
 // ticket starts a login of the account with a second factor and returns its ticket.
 func (c *conn) ticket() string {
 	c.Helper()
-	a := c.post("/auth/login", fmt.Sprintf(`{"email":"mfa@example.com","password":%q,"cookie":false}`, password))
+	resp := c.post("/auth/login", fmt.Sprintf(`{"email":"mfa@example.com","password":%q,"cookie":false}`, password))
 	var body struct {
 		MFA    bool
 		Ticket string
 	}
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil || !body.MFA || a.status != 200 {
-		c.Fatalf("login with a second factor: %d %s", a.status, a.body)
+	if err := json.Unmarshal([]byte(resp.body), &body); err != nil || !body.MFA || resp.status != 200 {
+		c.Fatalf("login with a second factor: %d %s", resp.status, resp.body)
 	}
 	return body.Ticket
 }
@@ -208,45 +208,45 @@ func (c *conn) live(user string, want int) {
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
 // wantEmpty checks the status of a response without a body.
-func (a *response) wantEmpty(status int) *response {
-	a.Helper()
-	if a.status != status || a.body != "" {
-		a.Errorf("response is %d %q, want %d without a body", a.status, a.body, status)
+func (resp *response) wantEmpty(status int) *response {
+	resp.Helper()
+	if resp.status != status || resp.body != "" {
+		resp.Errorf("response is %d %q, want %d without a body", resp.status, resp.body, status)
 	}
-	if ct := a.header.Get("Content-Type"); status == 204 && ct != "" {
-		a.Errorf("Content-Type is %q, want none", ct)
+	if ct := resp.header.Get("Content-Type"); status == 204 && ct != "" {
+		resp.Errorf("Content-Type is %q, want none", ct)
 	}
-	return a
+	return resp
 }
 
 // wantError checks an error response byte by byte. An empty message means an error
 // without a message.
-func (a *response) wantError(status int, message string) *response {
-	a.Helper()
+func (resp *response) wantError(status int, message string) *response {
+	resp.Helper()
 	want := fmt.Sprintf(`{"statusCode":%d,"error":%q`, status, http.StatusText(status))
 	if message != "" {
 		text, _ := json.Marshal(message)
 		want += `,"message":` + string(text)
 	}
 	want += "}"
-	if a.status != status || a.body != want {
-		a.Errorf("response is %d %s, want %d %s", a.status, a.body, status, want)
+	if resp.status != status || resp.body != want {
+		resp.Errorf("response is %d %s, want %d %s", resp.status, resp.body, status, want)
 	}
-	if ct := a.header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
-		a.Errorf("Content-Type is %q", ct)
+	if ct := resp.header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
+		resp.Errorf("Content-Type is %q", ct)
 	}
-	return a
+	return resp
 }
 
 // wantBadRequest checks for a 400 without a message.
-func (a *response) wantBadRequest() *response {
-	a.Helper()
-	return a.wantError(400, "")
+func (resp *response) wantBadRequest() *response {
+	resp.Helper()
+	return resp.wantError(400, "")
 }
 
-func (a *response) serverError() *response {
-	a.Helper()
-	return a.wantError(500, "An internal server error occurred")
+func (resp *response) serverError() *response {
+	resp.Helper()
+	return resp.wantError(500, "An internal server error occurred")
 }
 
 // session is a response body with tokens.
@@ -262,59 +262,59 @@ type session struct {
 }
 
 // session checks for a 200 with both tokens in the body, the response to cookie:false.
-func (a *response) session() session {
-	a.Helper()
+func (resp *response) session() session {
+	resp.Helper()
 	var s session
-	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken == "" {
-		a.Fatalf("response is %d %s, want a session with both tokens", a.status, a.body)
+	if err := json.Unmarshal([]byte(resp.body), &s); err != nil || resp.status != 200 || s.JWT == "" || s.RefreshToken == "" {
+		resp.Fatalf("response is %d %s, want a session with both tokens", resp.status, resp.body)
 	}
 	return s
 }
 
 // cookieSession checks for a 200 with the refresh token only in a cookie, and returns
 // the token.
-func (a *response) cookieSession() string {
-	a.Helper()
+func (resp *response) cookieSession() string {
+	resp.Helper()
 	var s session
-	if err := json.Unmarshal([]byte(a.body), &s); err != nil || a.status != 200 || s.JWT == "" || s.RefreshToken != "" {
-		a.Fatalf("response is %d %s, want a session without a refresh token", a.status, a.body)
+	if err := json.Unmarshal([]byte(resp.body), &s); err != nil || resp.status != 200 || s.JWT == "" || s.RefreshToken != "" {
+		resp.Fatalf("response is %d %s, want a session without a refresh token", resp.status, resp.body)
 	}
-	token := a.cookies()["refresh_token"]
+	token := resp.cookies()["refresh_token"]
 	if token == "" {
-		a.Fatalf("no cookie with a refresh token: %q", a.header["Set-Cookie"])
+		resp.Fatalf("no cookie with a refresh token: %q", resp.header["Set-Cookie"])
 	}
 	return token
 }
 
 // cookies returns the values of the cookies that the response sets.
-func (a *response) cookies() map[string]string {
+func (resp *response) cookies() map[string]string {
 	values := make(map[string]string)
-	for _, cookie := range (&http.Response{Header: a.header}).Cookies() {
+	for _, cookie := range (&http.Response{Header: resp.header}).Cookies() {
 		values[cookie.Name] = cookie.Value
 	}
 	return values
 }
 
 // clears checks that the response clears both cookies.
-func (a *response) clears() *response {
-	a.Helper()
+func (resp *response) clears() *response {
+	resp.Helper()
 	want := []string{
 		"refresh_token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
 		"permission_variables=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
 	}
-	if got := a.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
-		a.Errorf("Set-Cookie is %q, want both cookies cleared", got)
+	if got := resp.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
+		resp.Errorf("Set-Cookie is %q, want both cookies cleared", got)
 	}
-	return a
+	return resp
 }
 
 // noCookies checks that the response sets no cookie.
-func (a *response) noCookies() *response {
-	a.Helper()
-	if got := a.header["Set-Cookie"]; got != nil {
-		a.Errorf("Set-Cookie is %q, want none", got)
+func (resp *response) noCookies() *response {
+	resp.Helper()
+	if got := resp.header["Set-Cookie"]; got != nil {
+		resp.Errorf("Set-Cookie is %q, want none", got)
 	}
-	return a
+	return resp
 }
 
 // decode returns the header and the payload of a JWT as text.

@@ -134,14 +134,14 @@ func TestRoutes(t *testing.T) {
 	const nothing = "Not Found"
 	for _, e := range endpoints {
 		c.sub(e.method+" "+e.path, func(c *conn) {
-			a := c.do(e.method, e.path, "")
-			if a.status == 404 {
-				c.Fatalf("response is %d %s", a.status, a.body)
+			resp := c.do(e.method, e.path, "")
+			if resp.status == 404 {
+				c.Fatalf("response is %d %s", resp.status, resp.body)
 			}
 			// A trailing slash is accepted, and paths are not case-sensitive.
 			for _, path := range []string{e.path + "/", strings.ToUpper(e.path)} {
-				if same := c.do(e.method, path, ""); same.status != a.status || same.body != a.body && e.path != "/auth/mfa/generate" {
-					c.Errorf("%s: response is %d %s, want %d %s", path, same.status, same.body, a.status, a.body)
+				if same := c.do(e.method, path, ""); same.status != resp.status || same.body != resp.body && e.path != "/auth/mfa/generate" {
+					c.Errorf("%s: response is %d %s, want %d %s", path, same.status, same.body, resp.status, resp.body)
 				}
 			}
 			if e.path != "/auth/change-password" && e.path != "/auth/change-email" { // see TestSlashes
@@ -200,16 +200,16 @@ func TestSlashes(t *testing.T) {
 		"/auth/login%20":  "",
 		"/auth/login;a=b": "",
 	} {
-		a := c.post(path, "")
+		resp := c.post(path, "")
 		if message == "" {
-			a.wantError(404, nothing)
+			resp.wantError(404, nothing)
 			continue
 		}
-		if !strings.Contains(a.body, strings.ReplaceAll(message, `"`, `\"`)) {
-			t.Errorf("%s: response is %d %s, want %s", path, a.status, a.body, message)
+		if !strings.Contains(resp.body, strings.ReplaceAll(message, `"`, `\"`)) {
+			t.Errorf("%s: response is %d %s, want %s", path, resp.status, resp.body, message)
 		}
-		if a.header.Get("Pragma") != "no-cache" {
-			t.Errorf("%s: Pragma is %q", path, a.header.Get("Pragma"))
+		if resp.header.Get("Pragma") != "no-cache" {
+			t.Errorf("%s: Pragma is %q", path, resp.header.Get("Pragma"))
 		}
 	}
 	if n := c.srv.Requests(authtest.Login); n != 2 {
@@ -223,15 +223,15 @@ func TestSlashes(t *testing.T) {
 func TestOtherEndpoints(t *testing.T) {
 	c := serve(t)
 	for path, body := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
-		a := c.get(path)
-		if ct := a.header.Get("Content-Type"); a.status != 200 || a.body != body || ct != "text/html; charset=utf-8" {
-			t.Errorf("%s: %d %q %q", path, a.status, a.body, ct)
+		resp := c.get(path)
+		if ct := resp.header.Get("Content-Type"); resp.status != 200 || resp.body != body || ct != "text/html; charset=utf-8" {
+			t.Errorf("%s: %d %q %q", path, resp.status, resp.body, ct)
 		}
 	}
 	// The endpoint requires no authentication. In this service it changes nothing.
-	a := c.post("/change-env", `{"AUTH_ENABLED":"false"}`)
-	if a.status != 200 || a.body != `{"AUTH_ENABLED":"false"}` {
-		t.Errorf("/change-env: %d %s", a.status, a.body)
+	resp := c.post("/change-env", `{"AUTH_ENABLED":"false"}`)
+	if resp.status != 200 || resp.body != `{"AUTH_ENABLED":"false"}` {
+		t.Errorf("/change-env: %d %s", resp.status, resp.body)
 	}
 	c.login("ada@example.com")
 
@@ -253,14 +253,14 @@ func TestSwitchedOff(t *testing.T) {
 		access, token := c.srv.SignIn("ada@example.com")
 		for _, e := range append(endpoints, []struct{ method, path string }{{"GET", "/auth/providers/github"}, {"GET", "/auth/nothing"}}...) {
 			c.sub(name+", "+e.method+" "+e.path, func(c *conn) {
-				a := c.do(e.method, e.path+"?refresh_token="+token, "", bearer(access))
+				resp := c.do(e.method, e.path+"?refresh_token="+token, "", bearer(access))
 				if !strings.HasPrefix(e.path, "/auth/") {
-					if a.status != 200 {
-						c.Errorf("response is %d %s", a.status, a.body)
+					if resp.status != 200 {
+						c.Errorf("response is %d %s", resp.status, resp.body)
 					}
 					return
 				}
-				a.noCookies().wantError(404, "Not Found")
+				resp.noCookies().wantError(404, "Not Found")
 				c.do(e.method, e.path+"/", `{"email":"ada@example.com","password":"`+password+`"}`).noCookies().wantError(404, "Not Found")
 			})
 		}
@@ -316,12 +316,12 @@ func TestHeaders(t *testing.T) {
 		{"POST", "/auth/logout?refresh_token=" + uuid4, "", 204},
 		{"POST", "/auth/token/revoke", "", 204},
 	} {
-		a := c.do(r.method, r.path, r.body, bearer(access))
-		if a.status != r.status {
-			t.Errorf("%s: %d, want %d", r.path, a.status, r.status)
+		resp := c.do(r.method, r.path, r.body, bearer(access))
+		if resp.status != r.status {
+			t.Errorf("%s: %d, want %d", r.path, resp.status, r.status)
 		}
 		for name, want := range always {
-			if got := a.header.Get(name); got != want {
+			if got := resp.header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", r.path, name, got, want)
 			}
 		}
@@ -329,15 +329,15 @@ func TestHeaders(t *testing.T) {
 			if path := strings.ToLower(r.path); path != "/auth" && !strings.HasPrefix(path, "/auth/") {
 				want = ""
 			}
-			if got := a.header.Get(name); got != want {
+			if got := resp.header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", r.path, name, got, want)
 			}
 		}
-		if tag := a.header.Get("ETag"); strings.HasPrefix(tag, `W/"`) == (r.status == 204 || r.status == 302) {
+		if tag := resp.header.Get("ETag"); strings.HasPrefix(tag, `W/"`) == (r.status == 204 || r.status == 302) {
 			t.Errorf("%s: ETag is %q", r.path, tag)
 		}
 		// No header occurs twice.
-		for name, values := range a.header {
+		for name, values := range resp.header {
 			if len(values) != 1 && name != "Set-Cookie" {
 				t.Errorf("%s: %s is %q", r.path, name, values)
 			}
@@ -351,8 +351,8 @@ func TestHeaders(t *testing.T) {
 
 func TestCORS(t *testing.T) {
 	c := serve(t)
-	a := c.get("/auth/token/refresh", "Origin: https://evil.example").wantError(401, "Invalid or expired refresh token.")
-	if got := a.header.Get("Access-Control-Allow-Origin"); got != "https://evil.example" {
+	resp := c.get("/auth/token/refresh", "Origin: https://evil.example").wantError(401, "Invalid or expired refresh token.")
+	if got := resp.header.Get("Access-Control-Allow-Origin"); got != "https://evil.example" {
 		t.Errorf("Access-Control-Allow-Origin is %q, want the origin reflected", got)
 	}
 	if got, given := c.get("/auth/jwks").header["Access-Control-Allow-Origin"]; given {
@@ -361,7 +361,7 @@ func TestCORS(t *testing.T) {
 	if got := c.get("/auth/jwks").header.Get("Vary"); got != "Origin" {
 		t.Errorf("Vary is %q", got)
 	}
-	a = c.do("OPTIONS", "/auth/login", "", "Origin: https://evil.example",
+	resp = c.do("OPTIONS", "/auth/login", "", "Origin: https://evil.example",
 		"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type").wantEmpty(204)
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin":      "https://evil.example",
@@ -370,7 +370,7 @@ func TestCORS(t *testing.T) {
 		"Access-Control-Allow-Headers":     "content-type",
 		"Vary":                             "Origin, Access-Control-Request-Headers",
 	} {
-		if got := a.header.Get(name); got != want {
+		if got := resp.header.Get(name); got != want {
 			t.Errorf("preflight: %s is %q, want %q", name, got, want)
 		}
 	}

@@ -40,9 +40,9 @@ func TestSessionBody(t *testing.T) {
 		} {
 			t.Run(e.name+", "+name, func(t *testing.T) {
 				c := serve(t)
-				a := e.send(c, mode)
-				a.sessionBody(c, e.user, false)
-				a.setsCookies(c, e.user)
+				resp := e.send(c, mode)
+				resp.sessionBody(c, e.user, false)
+				resp.setsCookies(c, e.user)
 			})
 		}
 	}
@@ -54,35 +54,35 @@ func TestSessionBody(t *testing.T) {
 	t.Run("refresh by cookie", func(t *testing.T) {
 		c := serve(t)
 		_, token := c.srv.SignIn("ada@example.com")
-		a := c.get("/auth/token/refresh", "Cookie: refresh_token="+token)
-		a.sessionBody(c, "ada@example.com", false)
-		a.setsCookies(c, "ada@example.com")
+		resp := c.get("/auth/token/refresh", "Cookie: refresh_token="+token)
+		resp.sessionBody(c, "ada@example.com", false)
+		resp.setsCookies(c, "ada@example.com")
 	})
 }
 
 // sessionBody checks for a 200 with a session body, byte by byte except for the values
 // that are random.
-func (a *response) sessionBody(c *conn, user string, withToken bool) {
-	a.Helper()
+func (resp *response) sessionBody(c *conn, user string, withToken bool) {
+	resp.Helper()
 	account, _ := c.srv.Account(user)
 	want := `^\{"jwt_token":"[\w.-]+","jwt_expires_in":900000,` + regexp.QuoteMeta(fmt.Sprintf(
 		`"user":{"id":%q,"display_name":%q,"email":%q}`, account.ID, account.DisplayName, account.Email))
 	if withToken {
 		want += `,"refresh_token":"` + uuidPattern + `"`
 	}
-	if a.status != 200 || !regexp.MustCompile(want+`\}$`).MatchString(a.body) {
-		a.Errorf("response is %d %s, want %s}", a.status, a.body, want)
+	if resp.status != 200 || !regexp.MustCompile(want+`\}$`).MatchString(resp.body) {
+		resp.Errorf("response is %d %s, want %s}", resp.status, resp.body, want)
 	}
 }
 
 // setsCookies checks both cookies byte by byte, for an account with default settings,
 // and returns the refresh token.
-func (a *response) setsCookies(c *conn, user string) (token string) {
-	a.Helper()
+func (resp *response) setsCookies(c *conn, user string) (token string) {
+	resp.Helper()
 	account, _ := c.srv.Account(user)
-	token = a.cookies()["refresh_token"]
+	token = resp.cookies()["refresh_token"]
 	if !regexp.MustCompile("^" + uuidPattern + "$").MatchString(token) {
-		a.Errorf("refresh token in the cookie is %q", token)
+		resp.Errorf("refresh token in the cookie is %q", token)
 	}
 	variables := fmt.Sprintf(`{"user-id":%q,"allowed-roles":["%s"],"default-role":%q}`,
 		account.ID, strings.Join(account.Roles, `","`), account.DefaultRole)
@@ -92,8 +92,8 @@ func (a *response) setsCookies(c *conn, user string) (token string) {
 		"refresh_token=" + token + attributes,
 		"permission_variables=" + url.QueryEscape(variables) + attributes,
 	}
-	if got := a.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
-		a.Errorf("Set-Cookie is\n%q, want\n%q", got, want)
+	if got := resp.header["Set-Cookie"]; fmt.Sprint(got) != fmt.Sprint(want) {
+		resp.Errorf("Set-Cookie is\n%q, want\n%q", got, want)
 	}
 	return token
 }
@@ -115,20 +115,20 @@ func TestCookieSettings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := serve(t, tt.opts)
-			a := c.post("/auth/login", login)
+			resp := c.post("/auth/login", login)
 			life := tt.opts.RefreshLife
 			if life == 0 {
 				life = 30 * 24 * time.Hour
 			}
 			for i, name := range []string{"refresh_token=", "permission_variables="} {
-				line := a.header["Set-Cookie"][i]
+				line := resp.header["Set-Cookie"][i]
 				middle := fmt.Sprintf("; Max-Age=%d; Path=/; Expires=", life/time.Second)
 				if !strings.HasPrefix(line, name+tt.value) || !strings.Contains(line, middle) || !strings.HasSuffix(line, tt.end) {
 					t.Errorf("Set-Cookie is %s", line)
 				}
 			}
 			// The service accepts the cookies that it sets.
-			cookies := a.cookies()
+			cookies := resp.cookies()
 			header := "Cookie: refresh_token=" + cookies["refresh_token"] + "; permission_variables=" + cookies["permission_variables"]
 			c.get("/auth/token/refresh", header).cookieSession()
 			c.post("/auth/token/revoke", "", header).wantEmpty(204)

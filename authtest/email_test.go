@@ -14,34 +14,35 @@ const callback = "http://localhost/callback"
 
 // redirects checks for a 302 to a URL that begins with to, and returns the rest of the
 // URL.
-func (a *response) redirects(to string) (rest string) {
-	a.Helper()
-	location := a.header.Get("Location")
+func (resp *response) redirects(to string) (rest string) {
+	resp.Helper()
+	location := resp.header.Get("Location")
 	rest, found := strings.CutPrefix(location, to)
-	if a.status != 302 || !found || a.body != "Found. Redirecting to "+location ||
-		a.header.Get("Content-Type") != "text/plain; charset=utf-8" || a.header.Get("Vary") != "Origin, Accept" {
-		a.Fatalf("response is %d to %q with %q, want 302 to %s", a.status, location, a.body, to)
+	if resp.status != 302 || !found || resp.body != "Found. Redirecting to "+location ||
+		resp.header.Get("Content-Type") != "text/plain; charset=utf-8" || resp.header.Get("Vary") != "Origin, Accept" {
+		resp.Fatalf("response is %d to %q with %q, want 302 to %s", resp.status, location, resp.body, to)
 	}
 	return rest
 }
 
-// redirectsWithoutToken checks for a redirect to a URL, without a token in the URL or in a cookie.
-func (a *response) redirectsWithoutToken(to string) {
-	a.Helper()
-	if rest := a.noCookies().redirects(to); rest != "" {
-		a.Errorf("the URL continues with %q", rest)
+// redirectsWithoutToken checks for a redirect to a URL, without a token in the URL or
+// in a cookie.
+func (resp *response) redirectsWithoutToken(to string) {
+	resp.Helper()
+	if rest := resp.noCookies().redirects(to); rest != "" {
+		resp.Errorf("the URL continues with %q", rest)
 	}
 }
 
 // linkRefused checks for a redirect to the URL for failures, or for an error with the
 // message if no such URL is set.
-func (a *response) linkRefused(failure, message string) {
-	a.Helper()
+func (resp *response) linkRefused(failure, message string) {
+	resp.Helper()
 	if failure == "" {
-		a.noCookies().wantError(401, message)
+		resp.noCookies().wantError(401, message)
 		return
 	}
-	a.redirectsWithoutToken(failure)
+	resp.redirectsWithoutToken(failure)
 }
 
 // path returns a link of the service without its base URL.
@@ -59,8 +60,8 @@ func TestHeadOnActivationLink(t *testing.T) {
 	c := serve(t, authtest.Options{NoActivation: true, VerifyEmails: true})
 	c.post("/auth/register", `{"email":"new@example.com","password":"secret","cookie":false}`)
 	link := path(t, c.mail().Link)
-	a := c.do("HEAD", link, "").wantEmpty(302)
-	if location := a.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
+	resp := c.do("HEAD", link, "").wantEmpty(302)
+	if location := resp.header.Get("Location"); !strings.HasPrefix(location, callback+"?refresh_token=") {
 		t.Errorf("HEAD leads to %q", location)
 	}
 	c.get(link).redirectsWithoutToken(callback)
@@ -73,9 +74,9 @@ func TestLoginLink(t *testing.T) {
 
 	t.Run("log-in, any stored refresh token", func(t *testing.T) {
 		c := serve(t)
-		a := c.post("/auth/login", body).clears()
-		if a.status != 200 || a.body != `{"magicLink":true}` {
-			t.Errorf("response is %d %s", a.status, a.body)
+		resp := c.post("/auth/login", body).clears()
+		if resp.status != 200 || resp.body != `{"magicLink":true}` {
+			t.Errorf("response is %d %s", resp.status, resp.body)
 		}
 		m := c.mail()
 		if m.To != "ada@example.com" || m.Subject != "Secure log in link" || m.Ticket != "" ||
@@ -132,8 +133,8 @@ func TestLoginLink(t *testing.T) {
 		c := serve(t, authtest.Options{OnEmail: func(authtest.Email) error { return errors.New("no") }})
 		c.post("/auth/login", body).serverError()
 		c = serve(t, authtest.Options{NoEmails: true})
-		if a := c.post("/auth/login", body); a.body != `{"magicLink":true}` {
-			t.Errorf("response is %s", a.body)
+		if resp := c.post("/auth/login", body); resp.body != `{"magicLink":true}` {
+			t.Errorf("response is %s", resp.body)
 		}
 		c.noMail()
 	})
@@ -174,9 +175,9 @@ func TestRegisterLink(t *testing.T) {
 	}
 	t.Run("register, valid ticket", func(t *testing.T) {
 		c, m := setup(t)
-		a := c.get(path(t, m.Link))
-		token := a.redirects(callback + "?refresh_token=")
-		if inCookie := a.setsCookies(c, "new@example.com"); inCookie != token {
+		resp := c.get(path(t, m.Link))
+		token := resp.redirects(callback + "?refresh_token=")
+		if inCookie := resp.setsCookies(c, "new@example.com"); inCookie != token {
 			t.Errorf("the token in the cookie is %s, that in the address %s", inCookie, token)
 		}
 		c.refresh(token).session()
@@ -224,9 +225,9 @@ func TestActivate(t *testing.T) {
 	}
 	t.Run("valid", func(t *testing.T) {
 		c, m := setup(t)
-		a := c.get(path(t, m.Link))
-		token := a.redirects(callback + "?refresh_token=")
-		if inCookie := a.setsCookies(c, "new@example.com"); inCookie != token {
+		resp := c.get(path(t, m.Link))
+		token := resp.redirects(callback + "?refresh_token=")
+		if inCookie := resp.setsCookies(c, "new@example.com"); inCookie != token {
 			t.Errorf("the token in the cookie is %s, that in the address %s", inCookie, token)
 		}
 		c.refresh(token).session()

@@ -33,16 +33,16 @@ func TestFaults(t *testing.T) {
 			name:   "header and body",
 			fault:  authtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}, Body: `{"a":1}`},
 			status: 429, body: `{"a":1}`,
-			check: func(t *testing.T, a *response) {
-				if a.header.Get("Retry-After") != "7" || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
-					t.Errorf("header is %v", a.header)
+			check: func(t *testing.T, resp *response) {
+				if resp.header.Get("Retry-After") != "7" || !strings.HasPrefix(resp.header.Get("Content-Type"), "application/json") {
+					t.Errorf("header is %v", resp.header)
 				}
 			},
 		},
 		{
 			name: "HTML", fault: authtest.Fault{Status: 200, Body: "<html>"}, status: 200, body: "<html>",
-			check: func(t *testing.T, a *response) {
-				if ct := a.header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") {
+			check: func(t *testing.T, resp *response) {
+				if ct := resp.header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") {
 					t.Errorf("Content-Type is %s", ct)
 				}
 			},
@@ -51,9 +51,9 @@ func TestFaults(t *testing.T) {
 			name:   "redirect",
 			fault:  authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}},
 			status: 302,
-			check: func(t *testing.T, a *response) {
-				if a.header.Get("Location") != "/elsewhere" {
-					t.Errorf("header is %v", a.header)
+			check: func(t *testing.T, resp *response) {
+				if resp.header.Get("Location") != "/elsewhere" {
+					t.Errorf("header is %v", resp.header)
 				}
 			},
 		},
@@ -67,40 +67,40 @@ func TestFaults(t *testing.T) {
 		{name: "hang after", fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, leaves: true, rotated: true},
 		{
 			name: "without tokens", fault: authtest.Fault{Edit: authtest.DropTokens}, status: 200, rotated: true,
-			check: func(t *testing.T, a *response) {
+			check: func(t *testing.T, resp *response) {
 				var body map[string]any
-				if err := json.Unmarshal([]byte(a.body), &body); err != nil || body["user"] == nil || body["jwt_token"] != nil || body["refresh_token"] != nil {
-					t.Errorf("body is %s (%v)", a.body, err)
+				if err := json.Unmarshal([]byte(resp.body), &body); err != nil || body["user"] == nil || body["jwt_token"] != nil || body["refresh_token"] != nil {
+					t.Errorf("body is %s (%v)", resp.body, err)
 				}
 			},
 		},
 		{
 			name: "unusable JWT", fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, status: 200, rotated: true,
-			check: func(t *testing.T, a *response) {
-				if s := a.session(); s.JWT != "unusable" || len(s.RefreshToken) != 36 {
-					t.Errorf("body is %s", a.body)
+			check: func(t *testing.T, resp *response) {
+				if s := resp.session(); s.JWT != "unusable" || len(s.RefreshToken) != 36 {
+					t.Errorf("body is %s", resp.body)
 				}
 			},
 		},
 		{
 			name: "cut", fault: authtest.Fault{Edit: authtest.Truncate}, status: 200, rotated: true,
-			check: func(t *testing.T, a *response) {
-				if json.Valid([]byte(a.body)) || !strings.HasPrefix(a.body, `{"jwt_token"`) {
-					t.Errorf("body is %s", a.body)
+			check: func(t *testing.T, resp *response) {
+				if json.Valid([]byte(resp.body)) || !strings.HasPrefix(resp.body, `{"jwt_token"`) {
+					t.Errorf("body is %s", resp.body)
 				}
 			},
 		},
 		{
 			name: "too large", fault: authtest.Fault{Edit: authtest.Enlarge}, status: 200, rotated: true,
-			check: func(t *testing.T, a *response) {
-				if len(a.body) < 2<<20 {
-					t.Errorf("body has %d bytes", len(a.body))
+			check: func(t *testing.T, resp *response) {
+				if len(resp.body) < 2<<20 {
+					t.Errorf("body has %d bytes", len(resp.body))
 				}
-				a.session()
+				resp.session()
 			},
 		},
 		{name: "drip", fault: authtest.Fault{Drip: 100 * time.Millisecond}, status: 200, rotated: true,
-			check: func(t *testing.T, a *response) { a.session() }},
+			check: func(t *testing.T, resp *response) { resp.session() }},
 		{name: "edit function", fault: authtest.Fault{Edit: func(a *authtest.Response) { a.Status = 418 }}, status: 418, rotated: true},
 	}
 	for _, tt := range tests {
@@ -113,14 +113,14 @@ func TestFaults(t *testing.T) {
 
 			if tt.leaves {
 				c.leave("GET", path+token, "")
-			} else if a, err := c.whole(path + token); !errors.Is(err, tt.err) || a.status != tt.status {
-				t.Fatalf("response is %d (%v), want %d (%v)", a.status, err, tt.status, tt.err)
+			} else if resp, err := c.whole(path + token); !errors.Is(err, tt.err) || resp.status != tt.status {
+				t.Fatalf("response is %d (%v), want %d (%v)", resp.status, err, tt.status, tt.err)
 			} else if err == nil {
-				if tt.body != "" && a.body != tt.body {
-					t.Errorf("body is %q, want %q", a.body, tt.body)
+				if tt.body != "" && resp.body != tt.body {
+					t.Errorf("body is %q, want %q", resp.body, tt.body)
 				}
 				if tt.check != nil {
-					tt.check(t, a)
+					tt.check(t, resp)
 				}
 			}
 
@@ -224,14 +224,14 @@ func TestBackendDown(t *testing.T) {
 			c.srv.SetRedirects(callback, "https://app.example.com/failed")
 			c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 			method, path, _ := strings.Cut(tt.request, " ")
-			a := c.do(method, path, tt.body, bearer(access)).noCookies()
+			resp := c.do(method, path, tt.body, bearer(access)).noCookies()
 			switch tt.status {
 			case 204:
-				a.wantEmpty(204)
+				resp.wantEmpty(204)
 			case 302:
-				a.redirectsWithoutToken("https://app.example.com/failed")
+				resp.redirectsWithoutToken("https://app.example.com/failed")
 			default:
-				a.wantError(tt.status, tt.message)
+				resp.wantError(tt.status, tt.message)
 			}
 			c.live("ada@example.com", 1)
 		})
@@ -249,8 +249,8 @@ func TestBackendDown(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Any, authtest.Fault{BackendDown: true})
 		for path, want := range map[string]string{"/healthz": "OK", "/version": `{"version":"v2.3.0"}`} {
-			if a := c.get(path); a.status != 200 || a.body != want {
-				t.Errorf("%s is %d %s", path, a.status, a.body)
+			if resp := c.get(path); resp.status != 200 || resp.body != want {
+				t.Errorf("%s is %d %s", path, resp.status, resp.body)
 			}
 		}
 		c.get("/nothing").wantError(404, "Not Found")

@@ -16,9 +16,9 @@ func containsAll(s string, parts ...string) bool {
 	return true
 }
 
-func jwtOf(a *response) string {
+func jwtOf(resp *response) string {
 	var s session
-	_ = json.Unmarshal([]byte(a.body), &s)
+	_ = json.Unmarshal([]byte(resp.body), &s)
 	return s.JWT
 }
 

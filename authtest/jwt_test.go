@@ -28,8 +28,8 @@ func TestAccessToken(t *testing.T) {
 		AccessLife: 180 * time.Hour, // the setting of Synmetrix: 10800 minutes
 	})
 	ada, _ := c.srv.Account("ada@example.com")
-	a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`)
-	s := a.session()
+	resp := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`)
+	s := resp.session()
 	if s.ExpiresIn != 648000000 {
 		t.Errorf("jwt_expires_in is %d, want milliseconds", s.ExpiresIn)
 	}
@@ -72,13 +72,13 @@ func TestAccessTokenEverywhere(t *testing.T) {
 	for alg, opts := range map[string]authtest.Options{"HS256": {}, "RS256": {RSAKey: rsaKey()}} {
 		t.Run(alg, func(t *testing.T) {
 			c := serve(t, opts)
-			same := func(name, user string, a *response) {
+			same := func(name, user string, resp *response) {
 				t.Helper()
 				account, _ := c.srv.Account(user)
 				iat := c.srv.Now().Unix()
 				want := fmt.Sprintf(`{"hasura":{"x-hasura-user-id":%q,"x-hasura-allowed-roles":["user"],"x-hasura-default-role":"user"},`+
 					`"sub":%q,"iss":"nhost","iat":%d,"exp":%d}`, account.ID, account.ID, iat, iat+900)
-				header, payload := decode(t, jwtOf(a))
+				header, payload := decode(t, jwtOf(resp))
 				if payload != want {
 					t.Errorf("%s: payload is\n%s, want\n%s", name, payload, want)
 				}
@@ -122,8 +122,8 @@ func TestAccessTokenOptions(t *testing.T) {
 			Fields: map[string]any{"nickName": "Eve & co", "tags": 3},
 		}},
 	})
-	a := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`","cookie":false}`)
-	_, payload := decode(t, a.session().JWT)
+	resp := c.post("/auth/login", `{"email":"eve@example.com","password":"`+password+`","cookie":false}`)
+	_, payload := decode(t, resp.session().JWT)
 	// The default role is added to the roles if they lack it. Every field becomes a
 	// string, also null.
 	want := `{"https://hasura.io/jwt/claims":{"x-hasura-user-id":"328ddebf-0000-4000-8000-000000000001",` +
@@ -132,8 +132,8 @@ func TestAccessTokenOptions(t *testing.T) {
 	if !containsAll(payload, want) {
 		t.Errorf("payload is %s, want %s…", payload, want)
 	}
-	if !containsAll(a.body, `"email":"eve@example.com","avatar_url":null}`) {
-		t.Errorf("body is %s, want an avatar_url in it", a.body)
+	if !containsAll(resp.body, `"email":"eve@example.com","avatar_url":null}`) {
+		t.Errorf("body is %s, want an avatar_url in it", resp.body)
 	}
 }
 
@@ -182,11 +182,11 @@ func TestVerify(t *testing.T) {
 			}
 			for _, tt := range tests {
 				t.Run(tt.name, func(t *testing.T) {
-					a := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
+					resp := (&conn{t, c.srv, c.http}).post("/auth/token/revoke", "", bearer(tt.token))
 					if tt.good {
-						a.wantEmpty(204)
+						resp.wantEmpty(204)
 					} else {
-						a.wantError(401, "Not logged in")
+						resp.wantError(401, "Not logged in")
 					}
 				})
 			}
@@ -232,8 +232,8 @@ var rfcKey = sync.OnceValue(func() *rsa.PrivateKey {
 func TestKeyID(t *testing.T) {
 	const kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" // from the RFC
 	c := serve(t, authtest.Options{RSAKey: rfcKey()})
-	if a := c.get("/auth/jwks"); !containsAll(a.body, `"n":"0vx7agoebGcQSuuPiLJXZ`, `"kty":"RSA","kid":"`+kid+`"`) {
-		t.Errorf("key set is %s, want a kid of %s", a.body, kid)
+	if resp := c.get("/auth/jwks"); !containsAll(resp.body, `"n":"0vx7agoebGcQSuuPiLJXZ`, `"kty":"RSA","kid":"`+kid+`"`) {
+		t.Errorf("key set is %s, want a kid of %s", resp.body, kid)
 	}
 	access, _ := c.login("ada@example.com")
 	if header, _ := decode(t, access); header != `{"alg":"RS256","kid":"`+kid+`"}` {
@@ -259,11 +259,11 @@ func TestJWKS(t *testing.T) {
 			access, _ := c.login("ada@example.com")
 			header, _ := decode(t, access)
 			kid := strings.TrimSuffix(strings.TrimPrefix(header, `{"alg":"RS256","kid":"`), `"}`)
-			a := c.get("/auth/jwks")
+			resp := c.get("/auth/jwks")
 			want := `{"keys":[{"e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(rsaKey().N.Bytes()) +
 				`","kty":"RSA","kid":"` + kid + `"` + tt.end
-			if a.status != 200 || a.body != want {
-				t.Errorf("response is %d %s, want %s", a.status, a.body, want)
+			if resp.status != 200 || resp.body != want {
+				t.Errorf("response is %d %s, want %s", resp.status, resp.body, want)
 			}
 		})
 	}
@@ -278,12 +278,12 @@ func TestRS256(t *testing.T) {
 	access, _ := c.login("ada@example.com")
 	c.post("/auth/token/revoke", "", bearer(access)).wantEmpty(204)
 
-	a := c.get("/auth/jwks")
+	resp := c.get("/auth/jwks")
 	var set struct {
 		Keys []struct{ N string }
 	}
-	if err := json.Unmarshal([]byte(a.body), &set); err != nil || len(set.Keys) != 1 {
-		t.Fatalf("key set is %d %s (%v)", a.status, a.body, err)
+	if err := json.Unmarshal([]byte(resp.body), &set); err != nil || len(set.Keys) != 1 {
+		t.Fatalf("key set is %d %s (%v)", resp.status, resp.body, err)
 	}
 	n, _ := base64.RawURLEncoding.DecodeString(set.Keys[0].N)
 	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}

@@ -36,16 +36,16 @@ func TestLogin(t *testing.T) {
 		{"MFA on, wrong password", `{"email":"mfa@example.com","password":"x"}`, 401, "Username and password do not match"},
 	})
 	c.sub("MFA on, right password", func(c *conn) {
-		a := c.post(path, `{"email":"mfa@example.com","password":"`+password+`"}`).noCookies()
+		resp := c.post(path, `{"email":"mfa@example.com","password":"`+password+`"}`).noCookies()
 		want := regexp.MustCompile(`^\{"mfa":true,"ticket":"` + uuidPattern + `"\}$`)
-		if a.status != 200 || !want.MatchString(a.body) {
-			c.Errorf("response is %d %s", a.status, a.body)
+		if resp.status != 200 || !want.MatchString(resp.body) {
+			c.Errorf("response is %d %s", resp.status, resp.body)
 		}
 		c.live("mfa@example.com", 0)
 	})
 	c.sub("letter case of the address", func(c *conn) {
-		a := c.post(path, `{"email":"ADA@Example.COM","password":"`+password+`","cookie":false}`)
-		if s := a.session(); s.User.Email != "ada@example.com" {
+		resp := c.post(path, `{"email":"ADA@Example.COM","password":"`+password+`","cookie":false}`)
+		if s := resp.session(); s.User.Email != "ada@example.com" {
 			c.Errorf("user.email is %q", s.User.Email)
 		}
 	})
@@ -89,8 +89,8 @@ func TestLoginWithBcrypt(t *testing.T) {
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			if a, err := c.try("POST", "/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); err != nil || a.status != 200 {
-				t.Errorf("response is %+v (%v)", a, err)
+			if resp, err := c.try("POST", "/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); err != nil || resp.status != 200 {
+				t.Errorf("response is %+v (%v)", resp, err)
 			}
 		})
 	}
@@ -168,19 +168,19 @@ func TestTOTP(t *testing.T) {
 // POST /auth/login with ANONYMOUS_USERS_ENABLED.
 func TestAnonymous(t *testing.T) {
 	c := serve(t, authtest.Options{AnonymousUsers: true})
-	a := c.post("/auth/login", `{"anonymous":true}`)
-	s := a.session() // in the body, and in cookies
-	if token := a.setsCookies(c, s.User.ID); token != s.RefreshToken {
+	resp := c.post("/auth/login", `{"anonymous":true}`)
+	s := resp.session() // in the body, and in cookies
+	if token := resp.setsCookies(c, s.User.ID); token != s.RefreshToken {
 		t.Errorf("the token in the cookie is %s, that in the body %s", token, s.RefreshToken)
 	}
-	if !containsAll(a.body, `"user":{"id":"`+s.User.ID+`","display_name":"Anonymous user"},"refresh_token"`) {
-		t.Errorf("body is %s, want no e-mail key", a.body)
+	if !containsAll(resp.body, `"user":{"id":"`+s.User.ID+`","display_name":"Anonymous user"},"refresh_token"`) {
+		t.Errorf("body is %s, want no e-mail key", resp.body)
 	}
 	if _, payload := decode(t, s.JWT); !containsAll(payload, `"x-hasura-allowed-roles":["anonymous"],"x-hasura-default-role":"anonymous"`) {
 		t.Errorf("payload is %s", payload)
 	}
-	if a := c.refresh(s.RefreshToken); !containsAll(a.body, `"display_name":"Anonymous user","email":null}`) {
-		t.Errorf("body is %s, want a null e-mail", a.body)
+	if resp := c.refresh(s.RefreshToken); !containsAll(resp.body, `"display_name":"Anonymous user","email":null}`) {
+		t.Errorf("body is %s, want a null e-mail", resp.body)
 	}
 	// Two anonymous users are different accounts.
 	other := c.post("/auth/login", `{"anonymous":true}`).session()
@@ -192,12 +192,12 @@ func TestAnonymous(t *testing.T) {
 	}
 	// An anonymous account that gets an address is not anonymous any more.
 	c.srv.UpdateAccount(s.User.ID, func(a *authtest.Account) { a.Email = "eve@example.com" })
-	if a := c.refresh(other.RefreshToken); !containsAll(a.body, `"email":null}`) {
-		t.Errorf("body is %s, want a null e-mail", a.body)
+	if resp := c.refresh(other.RefreshToken); !containsAll(resp.body, `"email":null}`) {
+		t.Errorf("body is %s, want a null e-mail", resp.body)
 	}
 	_, token := c.srv.SignIn(s.User.ID)
-	if a := c.refresh(token); !containsAll(a.body, `"email":"eve@example.com"}`) {
-		t.Errorf("body is %s, want the e-mail", a.body)
+	if resp := c.refresh(token); !containsAll(resp.body, `"email":"eve@example.com"}`) {
+		t.Errorf("body is %s, want the e-mail", resp.body)
 	}
 	// Logins with the key "cookie" are rejected.
 	c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`).wantError(400, `"cookie" is not allowed`)

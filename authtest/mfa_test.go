@@ -38,9 +38,9 @@ func TestSwitchMFA(t *testing.T) {
 			Image  string `json:"image_url"`
 			Secret string `json:"otp_secret"`
 		}
-		a := c.post(generate, "", as)
-		if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != 200 {
-			t.Fatalf("response is %d %s", a.status, a.body)
+		resp := c.post(generate, "", as)
+		if err := json.Unmarshal([]byte(resp.body), &body); err != nil || resp.status != 200 {
+			t.Fatalf("response is %d %s", resp.status, resp.body)
 		}
 		if !regexp.MustCompile(`^[A-Z2-7]{16}$`).MatchString(body.Secret) {
 			t.Errorf("otp_secret is %q", body.Secret)
@@ -73,8 +73,8 @@ func TestSwitchMFA(t *testing.T) {
 	c.post(enable, wrong(secret), as).wantError(401, "Invalid two-factor code.")
 	c.post(enable, code(secret), as).wantEmpty(204)
 	c.post(enable, code(secret), as).wantError(400, "MFA is already enabled.")
-	if a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); !strings.HasPrefix(a.body, `{"mfa":true,`) {
-		t.Errorf("login is %d %s, want a ticket", a.status, a.body)
+	if resp := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`"}`); !strings.HasPrefix(resp.body, `{"mfa":true,`) {
+		t.Errorf("login is %d %s, want a ticket", resp.status, resp.body)
 	}
 	if ada, _ := c.srv.Account("ada@example.com"); ada.TOTPSecret != secret {
 		t.Errorf("the account's secret is %q, want %q", ada.TOTPSecret, secret)

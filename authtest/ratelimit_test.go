@@ -11,12 +11,12 @@ import (
 // The production limit of 1000 requests in 15 minutes, and other limits.
 func TestRateLimit(t *testing.T) {
 	// wantHeaders checks the headers of a response. An empty value means no header.
-	wantHeaders := func(t *testing.T, a *response, limit, remaining, reset string) {
+	wantHeaders := func(t *testing.T, resp *response, limit, remaining, reset string) {
 		t.Helper()
 		for name, want := range map[string]string{
 			"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset,
 		} {
-			if got := a.header.Get(name); got != want {
+			if got := resp.header.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
 		}
@@ -36,15 +36,15 @@ func TestRateLimit(t *testing.T) {
 		}
 		c.srv.Advance(10 * time.Minute)
 		for range 2 {
-			a := c.get("/auth/token/refresh?refresh_token="+token).wantError(429, "You are being rate limited.")
-			wantHeaders(t, a, "1000", "0", reset)
+			resp := c.get("/auth/token/refresh?refresh_token="+token).wantError(429, "You are being rate limited.")
+			wantHeaders(t, resp, "1000", "0", reset)
 			// Retry-After is the whole window, not the rest of it. The service's other
 			// headers are missing.
-			if got := a.header.Get("Retry-After"); got != "900" {
+			if got := resp.header.Get("Retry-After"); got != "900" {
 				t.Errorf("Retry-After is %s, want 900", got)
 			}
-			if got := a.header.Get("Cache-Control") + a.header.Get("X-Frame-Options"); got != "" {
-				t.Errorf("header is %v", a.header)
+			if got := resp.header.Get("Cache-Control") + resp.header.Get("X-Frame-Options"); got != "" {
+				t.Errorf("header is %v", resp.header)
 			}
 		}
 		if info, _ := c.srv.Token(token); info.Uses != 1 {
@@ -74,11 +74,11 @@ func TestRateLimit(t *testing.T) {
 			{"HEAD", "/version", "", 200},
 		} {
 			left--
-			a := c.do(r.method, r.path, r.body, bearer(access))
-			if a.status != r.status {
-				t.Errorf("%s %s: %d, want %d", r.method, r.path, a.status, r.status)
+			resp := c.do(r.method, r.path, r.body, bearer(access))
+			if resp.status != r.status {
+				t.Errorf("%s %s: %d, want %d", r.method, r.path, resp.status, r.status)
 			}
-			wantHeaders(t, a, "1000", strconv.Itoa(left), at(15*time.Minute))
+			wantHeaders(t, resp, "1000", strconv.Itoa(left), at(15*time.Minute))
 		}
 		c.get("/auth/jwks", "Cookie: permission_variables=x").wantBadRequest()
 		left -= 2
@@ -91,11 +91,11 @@ func TestRateLimit(t *testing.T) {
 			c.get(path).wantError(429, "You are being rate limited.")
 		}
 		for range 2 {
-			a := c.get("/healthz")
-			if a.status != 200 {
-				t.Errorf("/healthz is %d", a.status)
+			resp := c.get("/healthz")
+			if resp.status != 200 {
+				t.Errorf("/healthz is %d", resp.status)
 			}
-			wantHeaders(t, a, "", "", "")
+			wantHeaders(t, resp, "", "", "")
 		}
 	})
 	t.Run("MAX_REQUESTS and TIME_FRAME", func(t *testing.T) {
@@ -103,9 +103,9 @@ func TestRateLimit(t *testing.T) {
 		for range 2 {
 			c.get("/nothing").wantError(404, "Not Found")
 		}
-		a := c.get("/nothing").wantError(429, "You are being rate limited.")
-		wantHeaders(t, a, "2", "0", at(1500*time.Millisecond))
-		if got := a.header.Get("Retry-After"); got != "2" {
+		resp := c.get("/nothing").wantError(429, "You are being rate limited.")
+		wantHeaders(t, resp, "2", "0", at(1500*time.Millisecond))
+		if got := resp.header.Get("Retry-After"); got != "2" {
 			t.Errorf("Retry-After is %s, want 2", got)
 		}
 	})

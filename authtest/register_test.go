@@ -14,13 +14,13 @@ import (
 const registerPath = "/auth/register"
 
 // pending checks the body of a registration that has to be confirmed by e-mail.
-func (c *conn) pending(a *response, email string) {
+func (c *conn) pending(resp *response, email string) {
 	c.Helper()
 	account, _ := c.srv.Account(email)
 	want := fmt.Sprintf(`{"jwt_token":null,"jwt_expires_in":null,"user":{"id":%q,"display_name":%q,"email":%q}}`,
 		account.ID, email, email)
-	if a.noCookies(); a.status != 200 || a.body != want {
-		c.Errorf("response is %d %s, want %s", a.status, a.body, want)
+	if resp.noCookies(); resp.status != 200 || resp.body != want {
+		c.Errorf("response is %d %s, want %s", resp.status, resp.body, want)
 	}
 }
 
@@ -61,13 +61,13 @@ func TestRegister(t *testing.T) {
 	})
 	t.Run("no password, AUTO_ACTIVATE", func(t *testing.T) {
 		c := serve(t)
-		a := c.post(registerPath, `{"email":"new@example.com","cookie":false}`)
-		a.session()
-		if containsAll(a.body, "magicLink") {
-			t.Errorf("body is %s", a.body)
+		resp := c.post(registerPath, `{"email":"new@example.com","cookie":false}`)
+		resp.session()
+		if containsAll(resp.body, "magicLink") {
+			t.Errorf("body is %s", resp.body)
 		}
 		c.noMail()
-		c.refresh(a.session().RefreshToken).session() // it is active
+		c.refresh(resp.session().RefreshToken).session() // it is active
 		c.post("/auth/login", `{"email":"new@example.com","password":"x"}`).wantBadRequest()
 	})
 	t.Run("password, no AUTO_ACTIVATE, VERIFY_EMAILS", func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestRegister(t *testing.T) {
 		var wg sync.WaitGroup
 		for range n {
 			wg.Go(func() {
-				if a, err := c.try("POST", registerPath, body); err == nil {
-					responses <- a
+				if resp, err := c.try("POST", registerPath, body); err == nil {
+					responses <- resp
 				}
 			})
 		}
@@ -127,11 +127,11 @@ func TestRegister(t *testing.T) {
 		wg.Wait()
 		close(responses)
 		good := 0
-		for a := range responses {
-			if a.status == 200 {
+		for resp := range responses {
+			if resp.status == 200 {
 				good++
 			} else {
-				a.serverError()
+				resp.serverError()
 			}
 		}
 		if good != 1 {

@@ -199,12 +199,12 @@ func TestClock(t *testing.T) {
 	c := serve(t, authtest.Options{AccessLife: 2 * time.Second})
 	for _, off := range []time.Duration{time.Hour, -2 * time.Hour} {
 		c.srv.Advance(off)
-		a := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`)
-		_, payload := decode(t, a.session().JWT)
+		resp := c.post("/auth/login", `{"email":"ada@example.com","password":"`+password+`","cookie":false}`)
+		_, payload := decode(t, resp.session().JWT)
 		if iat := c.srv.Now().Unix(); !containsAll(payload, `"iat":`+strconv.FormatInt(iat, 10)+",") {
 			t.Errorf("payload is %s, want iat %d", payload, iat)
 		}
-		if got, want := a.header.Get("Date"), c.srv.Now().UTC().Format(http.TimeFormat); got != want {
+		if got, want := resp.header.Get("Date"), c.srv.Now().UTC().Format(http.TimeFormat); got != want {
 			t.Errorf("Date is %s, want %s", got, want)
 		}
 	}
@@ -364,17 +364,17 @@ func TestManyUsers(t *testing.T) {
 		email := fmt.Sprintf("user%d@example.com", i)
 		id := c.srv.AddAccount(authtest.Account{Email: email, Password: password}).ID
 		wg.Go(func() {
-			a, err := c.try("POST", "/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"cookie":false}`, email, password))
+			resp, err := c.try("POST", "/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"cookie":false}`, email, password))
 			for range rounds {
-				if err != nil || a.status != 200 {
-					t.Errorf("%s: %v %+v", email, err, a)
+				if err != nil || resp.status != 200 {
+					t.Errorf("%s: %v %+v", email, err, resp)
 					return
 				}
-				s := a.session()
+				s := resp.session()
 				if s.User.ID != id {
 					t.Errorf("%s got the tokens of %s", email, s.User.Email)
 				}
-				a, err = c.try("GET", "/auth/token/refresh?refresh_token="+s.RefreshToken, "")
+				resp, err = c.try("GET", "/auth/token/refresh?refresh_token="+s.RefreshToken, "")
 			}
 		})
 	}

@@ -115,10 +115,10 @@ func TestRefresh(t *testing.T) {
 		c := serve(t)
 		_, adas := c.login("ada@example.com")
 		_, bobs := c.login("bob@example.com")
-		a := c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token="+adas)
-		a.cookieSession()
+		resp := c.get(path+"?refresh_token="+bobs, "Cookie: refresh_token="+adas)
+		resp.cookieSession()
 		ada, _ := c.srv.Account("ada@example.com")
-		if _, payload := decode(t, jwtOf(a)); !containsAll(payload, ada.ID) {
+		if _, payload := decode(t, jwtOf(resp)); !containsAll(payload, ada.ID) {
 			t.Errorf("the session of another user: %s", payload)
 		}
 		c.refresh(bobs).session() // B stays live
@@ -207,16 +207,16 @@ func TestConcurrentRefreshes(t *testing.T) {
 		var mu sync.Mutex
 		for range n {
 			wg.Go(func() {
-				a, err := c.try("GET", "/auth/token/refresh?refresh_token="+token, "")
+				resp, err := c.try("GET", "/auth/token/refresh?refresh_token="+token, "")
 				switch {
 				case err != nil:
 					c.Error(err)
-				case a.status == 200:
+				case resp.status == 200:
 					mu.Lock()
-					good = append(good, a.session().RefreshToken)
+					good = append(good, resp.session().RefreshToken)
 					mu.Unlock()
 				default:
-					a.wantError(401, refused)
+					resp.wantError(401, refused)
 				}
 			})
 		}
@@ -391,11 +391,11 @@ func TestLogout(t *testing.T) {
 				c.srv.Advance(tt.later)
 				tt.header = []string{bearer(access)}
 			}
-			a := c.post("/auth/logout"+tt.query, tt.body, tt.header...).noCookies()
+			resp := c.post("/auth/logout"+tt.query, tt.body, tt.header...).noCookies()
 			if tt.status == 204 {
-				a.wantEmpty(204)
+				resp.wantEmpty(204)
 			} else {
-				a.wantError(tt.status, tt.message)
+				resp.wantError(tt.status, tt.message)
 			}
 			c.live("ada@example.com", tt.left)
 		})
