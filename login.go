@@ -235,8 +235,8 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 	if current != nil {
 		err := m.keeper.End(ctx, current, why, all)
 		incomplete = errors.Is(err, keeper.ErrIncomplete)
-		hasEnded := err == nil || incomplete || errors.As(err, &ended) && ended.Ended != ""
-		if !hasEnded {
+		hasEnded := errors.As(err, &ended) && ended.Ended != ""
+		if err != nil && !incomplete && !hasEnded {
 			return m.publicError(ctx, current, err)
 		}
 	}

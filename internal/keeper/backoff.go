@@ -14,9 +14,6 @@ const (
 	// of a record that another process is about to change.
 	pollMin = 20 * time.Millisecond
 	pollMax = 250 * time.Millisecond
-
-	// retryAfterMax is the longest Retry-After of the service that is obeyed.
-	retryAfterMax = pacing.MaxRetryAfter
 )
 
 // Due reports whether the access token of r is due for refresh, and whether it
@@ -33,8 +30,8 @@ func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 // pause in the record ends, and until the gate opens.
 func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
 	// Another process has written retryAt, and its clock may be wrong. No pause
-	// is longer than retryAfterMax.
-	wait := min(r.retryAt.Sub(now), retryAfterMax)
+	// is longer than pacing.MaxRetryAfter.
+	wait := min(r.retryAt.Sub(now), pacing.MaxRetryAfter)
 	return max(wait, k.gate.closedFor(now), 0)
 }
 
@@ -44,10 +41,16 @@ func (k *Keeper) backoff(failures int, cause error) time.Duration {
 	// Spread, so that the sessions that failed in one outage do not all retry at
 	// the same moment.
 	wait := pacing.Spread(pacing.Pause(failures), 0.75, 1.25)
-	if ae := (*auth.Error)(nil); errors.As(cause, &ae) {
-		wait = max(wait, min(ae.RetryAfter, retryAfterMax))
+	return max(wait, retryAfter(cause, pacing.MaxRetryAfter))
+}
+
+// retryAfter returns how long the service asks callers to wait after err, up to longest,
+// or 0 if it does not say so.
+func retryAfter(err error, longest time.Duration) time.Duration {
+	if ae := (*auth.Error)(nil); errors.As(err, &ae) {
+		return min(max(ae.RetryAfter, 0), longest)
 	}
-	return wait
+	return 0
 }
 
 // pause sleeps for about d, and doubles d for the next call. The jitter keeps

@@ -14,8 +14,8 @@ const (
 	// breakAfter is how many slow failures in a row stop calls of the store.
 	breakAfter = 3
 
-	// breakSlow is how long a failure lasts that counts. A store that fails at
-	// once delays no request, so the breaker lets all calls through.
+	// breakSlow is the shortest failure that counts. A store that fails at once delays
+	// no request, so the breaker lets all calls through.
 	breakSlow = 100 * time.Millisecond
 
 	// probeEvery is the pause between two probes.
@@ -26,8 +26,8 @@ const (
 // wraps the last error of the store.
 var errBroken = errors.New("store does not respond")
 
-// breaker is a store that stops calling the store behind it while that does not
-// respond. Without it each request would wait for StoreTimeout.
+// breaker is a store in front of another. It stops calling the other one while that
+// does not respond. Without it each request would wait for StoreTimeout.
 //
 // While calls are stopped, the breaker lets one through every probeEvery, to see
 // whether the store responds again. It does not wait for the response to a probe

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -76,9 +77,9 @@ var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 // of the user. It revokes the tokens and waits a few seconds for that, except
 // after a login, whose response does not depend on it.
 //
-// If the session had ended before, the error is an [*Error]. After any other error
-// except [ErrIncomplete] the session may not have ended, and End has not reported
-// the error.
+// If the session had ended before, the error wraps an [*Error]. If it also wraps
+// [ErrIncomplete], or is ErrIncomplete, only other sessions may not have ended. After
+// any other error the session may not have ended, and End has not reported the error.
 func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error {
 	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
@@ -86,11 +87,7 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	if all && k.cfg.Stored {
 		// The other sessions first. If one of them cannot be ended, this session
 		// stays, and the user can try again.
-		newest, err := l.read(ctx)
-		if err != nil {
-			return err
-		}
-		if err := k.endOthers(ctx, newest.UserID, l.key); err != nil {
+		if err := k.endOthers(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -110,32 +107,50 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	if why != EndedByLogin {
 		waitFor(rev.tried, 2*logoutPatience)
 	}
-	if ended != nil {
-		return ended
-	}
 	if all && !k.cfg.Stored && !rev.succeeded() {
-		return ErrIncomplete
+		return errors.Join(ErrIncomplete, err)
 	}
-	return nil
+	return err
 }
 
-// expire ends a session that has reached its idle timeout or its lifetime. If the
-// store does not respond, the session is not accepted either, because the clock
+// expire ends a session that has reached its idle timeout or its lifetime. It returns
+// errChanged if another request has used the session meanwhile.
+//
+// If the store does not respond, the session is not accepted either, because the clock
 // decides that. The next request tries again to end it.
-func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) {
+func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 	ctx = context.WithoutCancel(ctx)
-	mark, err := l.end(ctx, why, false, nil)
-	if err != nil {
-		return
+	mark, err := l.end(ctx, why, false, func(q *Record) error {
+		// The record of a cookie session does not know when it was last used.
+		if k.cfg.Stored && k.expired(q) == "" {
+			return errChanged
+		}
+		return nil
+	})
+	if err == nil {
+		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.revokeEnded(l, mark, false, true)
 	}
-	k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
-	k.revokeEnded(l, mark, false, true)
+	return err
 }
 
-// endOthers deletes the stored sessions of a user except one. It cannot revoke
-// their tokens, which only their own browsers' cookies can open. The service ends
+// endOthers deletes the stored sessions of the user of l, except the one of l. It cannot
+// revoke their tokens, which only their own browsers' cookies can open. The service ends
 // those sessions when the remaining one is logged out with all set.
-func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
+func (k *Keeper) endOthers(ctx context.Context, l *ledger) error {
+	userID := l.origin.UserID
+	switch newest, err := l.load(ctx); {
+	case err == nil && newest.ended == EndedByLogoutAll:
+		return nil // the others have ended before
+	case err == nil:
+		userID = cmp.Or(newest.UserID, userID)
+	case !isEnded(err):
+		return err
+	}
+	if userID == "" {
+		// The session has ended, and no mark names its user.
+		return errors.Join(ErrIncomplete, &Error{Ended: endedByStore})
+	}
 	// A record's owner is a hash keyed with the secret that the record was written
 	// with, which may be an older one.
 	for _, s := range k.cfg.Secrets {
@@ -144,7 +159,7 @@ func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
 			return err
 		}
 		for _, r := range records {
-			if r.Key == except {
+			if r.Key == l.key {
 				continue
 			}
 			err := k.store.Delete(ctx, r.Key)
@@ -163,7 +178,7 @@ func (k *Keeper) endOthers(ctx context.Context, userID, except string) error {
 func (k *Keeper) Undelivered(ctx context.Context, r *Record) {
 	k.background(func() {
 		if k.End(ctx, r, EndedBeforeDelivery, false) != nil {
-			k.revokeTokens(r.Pair.Tokens, true)
+			k.revokeTokens(r.Pair.Tokens)
 		}
 	})
 }
@@ -182,7 +197,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		}
 		*r = Record{
 			ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair, version: r.version,
-			ended: why, all: all, failures: 1, retryAt: l.k.now().Add(l.k.attemptTime()),
+			ended: why, all: all, failures: 1, retryAt: l.k.now().Add(l.k.attemptTime(all)),
 		}
 		if why.byService() {
 			r.Pair.Tokens = auth.Tokens{}
@@ -192,12 +207,12 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		}
 		return nil
 	}
-	mark, err := l.update(ctx, change)
+	mark, err := l.swap(ctx, l.readToEnd, change)
 	if errors.Is(err, store.ErrFull) {
 		// A full coordinator has no room for the tokens. It always has room for a
 		// mark without tokens (rule 7).
 		full = true
-		mark, err = l.update(ctx, change)
+		mark, err = l.swap(ctx, l.readToEnd, change)
 	}
 	if err != nil {
 		return nil, err
@@ -208,7 +223,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 	}
 	if full {
 		mark = mark.Clone()
-		mark.Pair.Tokens = tokens // only this process has them
+		mark.Pair.Tokens, mark.version = tokens, 0 // only this process has them
 	}
 	return mark, nil
 }

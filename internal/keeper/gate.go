@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,11 @@ func newGate() *gate { return &gate{slots: make(chan struct{}, maxFlights)} }
 func (g *gate) closedFor(now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.closedForLocked(now)
+}
+
+// closedForLocked is closedFor for a caller that holds g.mu.
+func (g *gate) closedForLocked(now time.Time) time.Duration {
 	if !g.limited {
 		return 0
 	}
@@ -52,7 +58,9 @@ func (g *gate) closedFor(now time.Time) time.Duration {
 // enter waits up to patience for a slot. The caller may then make its call, and
 // calls leave with the error of the call, or with errNotSent. If enter returns an
 // error, the caller must not call the service.
-func (g *gate) enter(ctx context.Context, patience time.Duration, now func() time.Time) (leave func(error), err error) {
+//
+// op names the call in the error.
+func (g *gate) enter(ctx context.Context, op string, patience time.Duration, now func() time.Time) (leave func(error), err error) {
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
@@ -62,22 +70,20 @@ func (g *gate) enter(ctx context.Context, patience time.Duration, now func() tim
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", auth.ErrUnavailable, ctx.Err())
 	}
-	// The gate may have closed while the caller waited for the slot.
-	if wait := g.closedFor(now()); wait > 0 {
-		<-g.slots
-		return nil, &auth.Error{Op: "refresh", RetryAfter: wait, Err: rateLimited}
-	}
+	at := now() // before the lock: the app's clock may be slow
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	probe := g.limited
-	// Another call is the probe. Its response is expected soon.
-	if probe && g.probing {
+	// The gate may have closed while the caller waited for the slot.
+	wait := g.closedForLocked(at)
+	if wait == 0 && g.probing {
+		wait = time.Second // another call is the probe; its response is expected soon
+	}
+	if wait > 0 {
 		<-g.slots
-		return nil, &auth.Error{Op: "refresh", RetryAfter: time.Second, Err: rateLimited}
+		return nil, &auth.Error{Op: op, RetryAfter: wait, Err: rateLimited}
 	}
-	if probe {
-		g.probing = true
-	}
+	probe := g.limited
+	g.probing = probe
 	// leave must know whether this call is the probe: calls that were on the wire when
 	// the limit was hit may return after the probe has begun.
 	return func(err error) { g.leave(err, probe, now()) }, nil
@@ -113,10 +119,6 @@ func (g *gate) note(err error, now time.Time) {
 // a probe opens the gate.
 func (g *gate) noteLocked(err error, now time.Time) {
 	if errors.Is(err, auth.ErrRateLimited) {
-		wait := pacing.Max
-		if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
-			wait = min(ae.RetryAfter, rateLimitMax)
-		}
-		g.limited, g.until = true, now.Add(wait)
+		g.limited, g.until = true, now.Add(cmp.Or(retryAfter(err, rateLimitMax), pacing.Max))
 	}
 }

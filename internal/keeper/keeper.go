@@ -3,8 +3,8 @@
 // and revokes their tokens. It knows nothing about HTTP, cookies or handlers.
 //
 // docs/protocol.md describes the protocol. "Rule 3" in a comment of this package
-// is rule 3 of that page. A reader who follows a refresh starts at Renew in
-// refresh.go and reads downwards.
+// is rule 3 of that page. To follow a refresh, start at Renew in refresh.go and read
+// downwards.
 //
 //   - keeper.go: the Keeper, its configuration, events and errors
 //   - record.go: the state of a session, and its encoding
@@ -165,7 +165,6 @@ type Keeper struct {
 
 	ctx     context.Context // for work that continues after its request
 	cancel  context.CancelFunc
-	running sync.WaitGroup // work that Shutdown waits for
 	gate    *gate
 	waiting atomic.Int64 // tokens that wait for the store or the service
 	endings endings
@@ -174,6 +173,8 @@ type Keeper struct {
 	mu          sync.Mutex
 	closed      bool                   // Shutdown was called
 	stopping    chan struct{}          // closed when closed is set
+	running     int                    // background work
+	idle        chan struct{}          // closed when closed is set and no work runs
 	flights     map[string]*flight     // by the key of the record
 	revocations map[string]*revocation // by the key of the record
 }
@@ -188,6 +189,7 @@ func New(cfg Config) *Keeper {
 		records:     cache.New[string, *Record](cfg.CacheBytes, cfg.CacheBytes/32),
 		gate:        newGate(),
 		stopping:    make(chan struct{}),
+		idle:        make(chan struct{}),
 		flights:     map[string]*flight{},
 		revocations: map[string]*revocation{},
 	}
@@ -220,39 +222,48 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 	if !k.closed {
 		k.closed = true
 		close(k.stopping)
+		k.noteIdleLocked()
 	}
 	k.mu.Unlock()
-	done := make(chan struct{})
-	go func() { k.running.Wait(); close(done) }()
 	defer k.cancel()
 	select {
-	case <-done:
+	case <-k.idle:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// background runs work that must not end with the request. Shutdown waits for it.
+// background runs work that must not end with the request. Shutdown waits for it,
+// unless all earlier work has ended before.
 func (k *Keeper) background(work func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.backgroundLocked(false, work)
+	k.backgroundLocked(work)
 }
 
 // backgroundLocked is background for a caller that holds k.mu.
-//
-// After Shutdown was called, it waits only for nested work, which other such work
-// has started. A WaitGroup must not grow from zero while Wait runs.
-func (k *Keeper) backgroundLocked(nested bool, work func()) {
-	waited := nested || !k.closed
-	if waited {
-		k.running.Add(1)
-	}
+func (k *Keeper) backgroundLocked(work func()) {
+	k.running++
 	go func() {
-		if waited {
-			defer k.running.Done()
-		}
+		defer func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.running--
+			k.noteIdleLocked()
+		}()
 		work()
 	}()
+}
+
+// noteIdleLocked wakes Shutdown if no background work runs.
+func (k *Keeper) noteIdleLocked() {
+	if !k.closed || k.running > 0 {
+		return
+	}
+	select {
+	case <-k.idle: // requests that were late have started more work
+	default:
+		close(k.idle)
+	}
 }

@@ -16,8 +16,8 @@ import (
 //     after the one before had ended and none of them slow. A store error
 //     restarts the watch. The wall clocks of machines are never compared.
 //  2. It writes a claim. If the holder is alive, it finds the claim at its next
-//     renewal and takes the lease back. The claim becomes the lease after
-//     claimWrites writes, claimPause apart, the last of them quick.
+//     renewal and takes the lease back. After claimWrites writes, claimPause
+//     apart, all but the first of them quick, one more makes the claim the lease.
 //
 // The second step is needed because a silent holder may be alive, with its
 // renewals stuck in a store whose reads still work. Quick writes of the claim
@@ -111,14 +111,19 @@ func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record,
 // claim takes over the lease of r from a silent holder. If the holder's call
 // has certainly ended, one write is enough.
 func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, certain bool) error {
-	for quick := 0; ; {
+	for quick := 0; quick < claimWrites; {
+		if quick > 0 {
+			if err := sleep(ctx, claimPause); err != nil {
+				return err
+			}
+		}
 		wroteAt := time.Now()
 		_, err := l.update(ctx, func(q *Record) error {
 			claimed := q.lease.nonce == f.nonce && q.lease.claim
 			if q.Pair.Gen != r.Pair.Gen || q.lease != r.lease && !claimed {
 				return errChanged // the holder is alive, or another process was faster
 			}
-			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: true}
+			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: !certain}
 			// The holder may have sent the refresh token. If the service
 			// rejects this process's call, the holder's write is waited for (rule 6).
 			q.unknown, q.shown = r.unknown.and(someSender), false
@@ -135,13 +140,19 @@ func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, cer
 		} else {
 			quick = 1
 		}
-		if certain || quick == claimWrites {
+		if certain {
 			return nil
 		}
-		if err := sleep(ctx, claimPause); err != nil {
-			return err
-		}
 	}
+	// From this write on the holder cannot take the lease back.
+	_, err := l.update(ctx, func(q *Record) error {
+		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != f.nonce {
+			return errChanged
+		}
+		q.lease.beat, q.lease.claim = q.lease.beat+1, false
+		return nil
+	})
+	return err
 }
 
 // keepLease renews the lease of r, which this process had at readAt, until stop
@@ -178,7 +189,7 @@ func renewLease(r *Record) func(*Record) error {
 		case q.Pair.Gen != r.Pair.Gen:
 			return errChanged
 		case q.lease.nonce == r.lease.nonce:
-			q.lease.claim = false // update changes the beat
+			// update changes the beat
 		case q.lease.claim:
 			q.lease = lease{nonce: r.lease.nonce, beat: q.lease.beat + 1}
 			// The claiming process has not sent the refresh token.

@@ -10,9 +10,16 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// errCorrupt is returned for a record that the store has returned and that does
-// not open for its session. It was damaged or moved, or its secret is missing.
+// errCorrupt is returned for a stored record that does not open for its session. It was
+// damaged or moved, or its secret is missing.
 var errCorrupt = errors.New("record does not open")
+
+// corruptError is errCorrupt for the stored version of a record.
+type corruptError struct{ version uint64 }
+
+func (*corruptError) Error() string { return errCorrupt.Error() }
+
+func (*corruptError) Unwrap() error { return errCorrupt }
 
 // ledger reads and writes the record of one session. Every write is a loop:
 // read, check, apply, swap (rule 4).
@@ -49,6 +56,19 @@ func (l *ledger) read(ctx context.Context) (*Record, error) {
 	r, err := l.load(ctx)
 	if err == nil && r.ended != "" {
 		return nil, &Error{Ended: r.ended, mark: r}
+	}
+	return r, err
+}
+
+// readToEnd is read for a caller that ends the session. A mark may replace a record of
+// a cookie session that does not open. A stored session has its only copy there, and
+// the secret may come back.
+func (l *ledger) readToEnd(ctx context.Context) (*Record, error) {
+	r, err := l.read(ctx)
+	var corrupt *corruptError
+	if l.base != nil && errors.As(err, &corrupt) {
+		r, err = l.base.Clone(), nil
+		r.version = corrupt.version
 	}
 	return r, err
 }
@@ -104,12 +124,12 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 	if !l.k.cfg.Private {
 		var ok bool
 		if plain, ok = l.unseal(rec.Data); !ok {
-			return nil, errCorrupt
+			return nil, &corruptError{rec.Version}
 		}
 	}
 	r, err := decodeRecord(plain, l.id, l.key)
 	if err != nil || rec.Key != l.key {
-		return nil, errCorrupt
+		return nil, &corruptError{rec.Version}
 	}
 	r.version = rec.Version
 	l.k.ReadClaims(r)

@@ -42,8 +42,8 @@ func (k *Keeper) uncounted(r *Record) time.Duration {
 	return min(k.outages.since(r.LastSeen), k.outageSlack())
 }
 
-// outageSlack returns how much of an outage of the store is not counted as idle
-// time at most.
+// outageSlack returns the longest time in an outage of the store that does not count as
+// idle time.
 func (k *Keeper) outageSlack() time.Duration { return min(k.cfg.IdleTimeout, time.Hour) }
 
 // expiry returns when the store may remove r.

@@ -14,10 +14,9 @@ import (
 // cookies. If r has an older generation than the record, because the request
 // is late, the newest tokens are returned, and the response carries their cookie.
 //
-// The error is an [*Error] if the session has ended. After any other error, which
-// Load has not reported, it is unknown whether the session has ended. down is the
-// error of a coordinator that Load could do without. Load has not reported it
-// either.
+// The error is an [*Error] if the session has ended. For any other error it is unknown
+// whether the session has ended. down is the error of a coordinator that does not
+// respond; the session is then served from its cookies. Load reports neither error.
 func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err error) {
 	l := k.ledger(r)
 	newest, err = l.read(ctx)
@@ -25,7 +24,8 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	case isEnded(err):
 		k.resumeRevocation(l, err)
 		return nil, nil, err
-	case err != nil && k.cfg.Stored:
+	case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):
+		// A record that does not open may be the mark of an end.
 		return nil, nil, err
 	case err != nil:
 		// The cookies are enough to serve the request. Only the coordinator knows
@@ -40,7 +40,9 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	}
 	// The clock decides after the record: another request may have used the session.
 	if why := k.expired(newest); why != "" {
-		k.expire(ctx, l, why)
+		if errors.Is(k.expire(ctx, l, why), errChanged) {
+			return k.Load(ctx, r)
+		}
 		return nil, down, &Error{Ended: why}
 	}
 	return newest, down, nil

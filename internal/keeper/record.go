@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -25,6 +27,9 @@ func NewID() ID {
 	_, _ = rand.Read(id[:]) // never fails
 	return id
 }
+
+// Format implements [fmt.Formatter]. It never shows the ID.
+func (id ID) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[session ID]") }
 
 // Key returns the key of the session's record. It reveals nothing about the ID.
 func (id ID) Key() string {
@@ -52,7 +57,7 @@ type Pair struct {
 }
 
 // Record is the state of a session. For a stored session the store keeps it. For a
-// cookie session its two cookies and the coordinator's record have it together.
+// cookie session, its two cookies and the coordinator's record together hold it.
 //
 // Requests share a Record, so it is never modified. A change is made to a clone.
 type Record struct {
@@ -145,10 +150,12 @@ func (r *Record) renew(p Pair) {
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
 // The formats of a stored record: of a session or a mark with tokens, and of a mark
-// without tokens.
+// without tokens. The last one is for a mark without tokens for which the service has
+// not confirmed the end of the user's other sessions.
 const (
-	recordFormat = 2
-	markFormat   = 3
+	recordFormat  = 2
+	markFormat    = 3
+	openAllFormat = 4
 )
 
 // MaxValues limits the number of values of a session.
@@ -158,12 +165,16 @@ const MaxValues = 10_000
 // be in the store. The key shows which session the record belongs to.
 //
 // A mark without tokens is as short as possible: the coordinator keeps one for each
-// sign-out of a whole Lifetime. It needs no key, because the seal around it is made
-// for that key.
+// sign-out of a whole Lifetime. It has no key. If the mark is sealed, the seal is bound
+// to the key.
 func (r *Record) encode() []byte {
 	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
 		e := seal.Encoder{B: make([]byte, 0, 2)}
-		e.Uint(markFormat)
+		format := uint64(markFormat)
+		if r.all {
+			format = openAllFormat
+		}
+		e.Uint(format)
 		e.Uint(uint64(slices.Index(reasons, r.ended)))
 		return e.B
 	}
@@ -194,14 +205,14 @@ var errBadEncoding = errors.New("not a session's encoding")
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
-	switch d.Uint() {
+	switch format := d.Uint(); format {
 	case recordFormat: // below
-	case markFormat:
+	case markFormat, openAllFormat:
 		why := d.Count(uint64(len(reasons) - 1))
 		if !d.Done() {
 			return nil, errBadEncoding
 		}
-		r.ended = reasons[why]
+		r.ended, r.all = reasons[why], format == openAllFormat
 		return r, nil
 	default:
 		return nil, errBadEncoding

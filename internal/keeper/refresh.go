@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // This file refreshes the access token of a session. It reads from top to
@@ -48,12 +50,14 @@ type flight struct {
 	nonce    uint64 // identifies the lease that the flight takes
 
 	// until is when requests stop waiting for the flight, in Unix nanoseconds. The
-	// flight extends it when it has reason to: a take-over, or the start of the call.
+	// flight extends it for a take-over, and when its call starts.
 	until atomic.Int64
 
 	landed chan struct{} // closed when result and err are set
 	result *Record
 	err    error // an *Error
+
+	done chan struct{} // closed when the new tokens are written, or added to a mark
 }
 
 // waitUntil makes requests wait for the flight until t. It never shortens the
@@ -191,20 +195,19 @@ func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {
 	if f = k.flights[r.Key]; f != nil {
 		return f, false
 	}
-	f = &flight{landed: make(chan struct{}), rejected: rejected, nonce: newVersion()}
+	f = &flight{landed: make(chan struct{}), done: make(chan struct{}), rejected: rejected, nonce: newVersion()}
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
 	if k.closed {
 		f.land(nil, &Error{Err: ErrShutdown})
 		return f, true
 	}
 	k.flights[r.Key] = f
-	k.running.Add(1)
-	go func() {
-		defer k.running.Done()
+	k.backgroundLocked(func() {
 		// The Keeper's context, not the request's: if a client disconnects after
 		// the token was sent, the flight must still save the new tokens.
 		k.fly(k.ctx, f, k.ledger(r), r)
-	}()
+		close(f.done)
+	})
 	return f, true
 }
 
@@ -215,7 +218,7 @@ func (k *Keeper) fly(ctx context.Context, f *flight, l *ledger, r *Record) {
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		// The record still has the old tokens. The flight stays on the board, so
 		// that the requests of this process find the new ones in it.
-		f.land(unwritten.next, nil)
+		f.land(unwritten.next(), nil)
 		k.writeLater(ctx, l, unwritten)
 		k.remove(r.Key)
 		return
@@ -310,7 +313,7 @@ var errChanged = errors.New("the record has changed")
 // slot would keep other processes from refreshing, and would write to the store
 // all that time.
 func (k *Keeper) turn(ctx context.Context, l *ledger, f *flight, r *Record, watch *leaseWatch) (*Record, error) {
-	leave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)
+	leave, err := k.gate.enter(ctx, "refresh", k.cfg.AuthTimeout, k.now)
 	if err != nil {
 		return nil, unavailableAuth(err)
 	}
@@ -329,11 +332,7 @@ func (k *Keeper) turn(ctx context.Context, l *ledger, f *flight, r *Record, watc
 // unavailableAuth returns the error for requests if the gate has not let the
 // flight through.
 func unavailableAuth(err error) error {
-	wait := time.Second
-	if ae := (*auth.Error)(nil); errors.As(err, &ae) && ae.RetryAfter > 0 {
-		wait = min(ae.RetryAfter, retryAfterMax)
-	}
-	return &Error{RetryAfter: wait, Err: err}
+	return &Error{RetryAfter: cmp.Or(retryAfter(err, pacing.MaxRetryAfter), time.Second), Err: err}
 }
 
 // call sends the refresh token of r to the service and handles the response. r

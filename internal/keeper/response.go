@@ -34,7 +34,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, to
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not
 			// become another user's.
-			k.revokeTokens(p.Tokens, true)
+			k.revokeTokens(p.Tokens)
 			return k.refused(ctx, l, r, endedByOtherUser)
 		}
 		return k.renewed(ctx, l, r, p)
@@ -78,47 +78,9 @@ func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record,
 	return nil, nil
 }
 
-// renewed writes p, the successor of the tokens of r. It revokes p if the record
-// must not get these tokens any more.
+// renewed writes p, the successor of the tokens of r.
 func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Record, error) {
-	q, err := l.update(ctx, succeed(r, p))
-	switch {
-	case err == nil:
-		k.event(ctx, slog.LevelInfo, r, Event{Name: EventSessionRefreshed})
-		// The user is known, so the session continues without the unreadable roles.
-		if p.Claims.Err() != nil {
-			k.event(ctx, slog.LevelWarn, r, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
-		}
-		return q, nil
-	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == p.Tokens.RefreshToken:
-		// An earlier try of this process has written p, and its response was lost.
-		return q, nil
-	case errors.Is(err, errChanged):
-		// Another process has written a newer generation. Its tokens stay.
-		k.revokeTokens(p.Tokens, true)
-		return q, nil
-	case isEnded(err):
-		// The end is final, also for a refresh that was under way (rule 7).
-		l.addToMark(ctx, p)
-		return nil, err
-	}
-	return nil, unwritten(r, p, err)
-}
-
-// succeed returns a change that makes p the successor of the tokens of r.
-//
-// It checks the generation and nothing else (rule 4): the tokens of r are used
-// up, so p must be written even if another process has changed a value or taken
-// the lease meanwhile.
-func succeed(r *Record, p Pair) func(*Record) error {
-	return func(q *Record) error {
-		if q.Pair.Gen != r.Pair.Gen {
-			return errChanged
-		}
-		p.Gen = q.Pair.Gen // renew adds one
-		q.renew(p)
-		return nil
-	}
+	return k.succeed(ctx, l, &successor{from: r, p: p})
 }
 
 // halfRenewed handles a response with a new refresh token and without a usable
@@ -133,25 +95,74 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 	p := r.Pair
 	p.Tokens.RefreshToken = got.RefreshToken
 	wait := k.backoff(r.failures+1, cause)
-	q, err := l.update(ctx, func(q *Record) error {
-		if err := succeed(r, p)(q); err != nil {
-			return err
-		}
-		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
-		return nil
-	})
 	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
-	switch {
-	case err == nil:
+	q, err := k.succeed(ctx, l, &successor{from: r, p: p, failures: r.failures + 1, retryAt: k.now().Add(wait)})
+	if err == nil && q.Pair.Tokens == p.Tokens {
 		return nil, &Error{RetryAfter: wait, Err: cause}
+	}
+	return q, err
+}
+
+// successor is the next generation of a session's tokens.
+type successor struct {
+	from *Record // the state whose refresh token was exchanged
+	p    Pair    // the new tokens
+
+	// If the response had no usable access token, p has the old one. These say when the
+	// next attempt may be made.
+	failures int
+	retryAt  time.Time
+}
+
+// apply makes s.p the tokens of q.
+//
+// It checks the generation and nothing else (rule 4): the older tokens are used up, so
+// the new ones must be written even if another process has changed a value or taken
+// the lease meanwhile.
+func (s *successor) apply(q *Record) error {
+	if q.Pair.Gen != s.from.Pair.Gen {
+		return errChanged
+	}
+	p := s.p
+	p.Gen = q.Pair.Gen // renew adds one
+	q.renew(p)
+	q.failures, q.retryAt = s.failures, s.retryAt
+	return nil
+}
+
+// succeed writes the tokens of s, and returns the record that has them. It revokes them
+// if the record must not get them any more.
+func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record, error) {
+	q, err := l.update(ctx, s.apply)
+	switch {
+	case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens == s.p.Tokens:
+		// In the second case an earlier try has written them, and its response was lost.
+		k.reportSuccess(ctx, s)
+		return q, nil
+	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:
+		return q, nil // the service does not rotate refresh tokens
 	case errors.Is(err, errChanged):
-		k.revokeTokens(got, true)
+		// Another process has written a newer generation. Its tokens stay.
+		k.revokeTokens(s.p.Tokens)
 		return q, nil
 	case isEnded(err):
-		l.addToMark(ctx, p)
+		// The end is final, also for a refresh that was under way (rule 7).
+		l.addToMark(ctx, s.p)
 		return nil, err
 	}
-	return nil, unwritten(r, p, err)
+	return nil, &unwrittenError{s, err}
+}
+
+// reportSuccess reports that the record has the tokens of s.
+func (k *Keeper) reportSuccess(ctx context.Context, s *successor) {
+	if s.failures > 0 {
+		return // halfRenewed has reported why the refresh has failed
+	}
+	k.event(ctx, slog.LevelInfo, s.from, Event{Name: EventSessionRefreshed})
+	// The user is known, so the session continues without the unreadable roles.
+	if err := s.p.Claims.Err(); err != nil {
+		k.event(ctx, slog.LevelWarn, s.from, Event{Name: EventClaimsUnreadable, Err: err})
+	}
 }
 
 // failed notes in the record that the service has not refreshed the tokens of r,
@@ -222,24 +233,23 @@ func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) 
 	return nil, k.Report(ctx, r, err)
 }
 
-// unwrittenError says that the service has refreshed the tokens of a session, and
-// that the store has not accepted them.
+// unwrittenError says that the service has issued new tokens for a session, and that
+// the store has not accepted them.
 type unwrittenError struct {
-	from, next *Record // before and after the refresh
-	p          Pair    // the new tokens
-	err        error   // of the store
-}
-
-// unwritten returns the error for tokens p, the successor of those of r, that the store
-// has not accepted. It has the state with which fly serves requests meanwhile.
-func unwritten(r *Record, p Pair, err error) error {
-	next := r.Clone()
-	next.renew(p)
-	return &unwrittenError{next: next, from: r, p: p, err: err}
+	*successor
+	err error // of the store
 }
 
 func (e *unwrittenError) Error() string {
 	return fmt.Sprintf("session: new tokens not written: %v", e.err)
+}
+
+// next returns the state with which a flight serves requests until the tokens are
+// written.
+func (s *successor) next() *Record {
+	next := s.from.Clone()
+	_ = s.apply(next) // the generation is the same
+	return next
 }
 
 // writeLater retries to write new tokens until the session's end. The old refresh
@@ -256,15 +266,15 @@ func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
 	defer k.waiting.Add(-1)
 	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
 	end := earlier(u.from.Created.Add(k.cfg.Lifetime), k.now().Add(k.cfg.IdleTimeout))
-	// The retries go through renewed: it notices if the session has ended meanwhile,
-	// or if another process has written a newer generation.
+	// The retries notice if the session has ended meanwhile, or if another process has
+	// written a newer generation.
 	poll := pollMin
 	for k.now().Before(end) {
 		k.pause(ctx, &poll)
 		if ctx.Err() != nil {
 			break // Shutdown has given up
 		}
-		if _, err := k.renewed(ctx, l, u.from, u.p); !errors.As(err, new(*unwrittenError)) {
+		if _, err := k.succeed(ctx, l, u.successor); !errors.As(err, new(*unwrittenError)) {
 			return
 		}
 	}

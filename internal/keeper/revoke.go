@@ -60,17 +60,13 @@ func (r *revocation) attempted(done bool) {
 // RevokeSoon revokes tokens that belong to no session, and waits up to
 // logoutPatience for that. It takes no context: the revocation may outlive the request,
 // and some frameworks reuse the contexts of requests.
-func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t, false).tried, logoutPatience) }
+func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t).tried, logoutPatience) }
 
-// revokeTokens revokes tokens that no mark has, in the background. nested says that
-// the caller is work that Shutdown waits for.
-func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
-	// Without a mark, only this process knows these tokens. They are lost if it dies
-	// before it has revoked them.
+// revokeTokens revokes tokens that no mark has, in the background. Only this process
+// knows them, so they stay valid if it dies before it has revoked them.
+func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 	rev := &revocation{tried: make(chan struct{})}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.backgroundLocked(nested, func() {
+	k.background(func() {
 		end := k.now().Add(k.cfg.Lifetime)
 		for failures := 1; k.now().Before(end); failures++ {
 			_, err := k.revoke(k.ctx, &Record{Pair: Pair{Tokens: t}}, false)
@@ -90,8 +86,9 @@ func (k *Keeper) revokeTokens(t auth.Tokens, nested bool) *revocation {
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
-		// Without tokens the user's other sessions cannot be ended at the service.
-		rev.attempted(!rev.all)
+		// Without tokens the user's other sessions cannot be ended at the service. The
+		// mark shows whether the service has ended them before.
+		rev.attempted(!mark.all && (!all || mark.ended == EndedByLogoutAll))
 		return rev
 	}
 	k.mu.Lock()
@@ -101,7 +98,7 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocati
 	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
-	k.startRevocationLocked(l, mark, rev, noted, false)
+	k.startRevocationLocked(l, mark, rev, noted, k.flights[l.key])
 	return rev
 }
 
@@ -127,7 +124,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	})
 	if err != nil {
 		// No mark can keep the tokens, so this process has to revoke them.
-		l.k.revokeTokens(p.Tokens, true)
+		l.k.revokeTokens(p.Tokens)
 		return
 	}
 	k := l.k
@@ -137,20 +134,25 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 		running.again = true // running may have read the mark before these tokens
 		return
 	}
-	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, true)
+	k.startRevocationLocked(l, mark, &revocation{all: mark.all, tried: make(chan struct{})}, false, nil)
 }
 
-// startRevocationLocked starts rev. nested says that the caller is a flight or
-// other work that Shutdown waits for.
-func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, noted, nested bool) {
-	f := k.flights[l.key]
+// startRevocationLocked starts rev. f is the flight of the session, nil if there is
+// none or if it has landed.
+func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation, noted bool, f *flight) {
 	k.revocations[l.key] = rev
-	k.backgroundLocked(nested, func() {
-		if f != nil && !nested {
-			// The flight adds its new tokens to the mark. The older ones are used up
-			// then, so this process does not start with those.
-			waitFor(f.landed, logoutPatience)
+	k.backgroundLocked(func() {
+		switch {
+		case f == nil:
+		case rev.all:
+			// The flight has sent the refresh token, and this process may need one to end
+			// the other sessions. The flight adds its new tokens to the mark.
+			<-f.done
 			noted = false // the mark may have other tokens now
+		default:
+			// A logout may use the older tokens. It is better made with the newer ones.
+			waitFor(f.done, logoutPatience)
+			noted = false
 		}
 		for more := true; more; noted = false {
 			k.revokeMarked(l, mark, rev, noted)
@@ -180,46 +182,102 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 // call the service for the same tokens.
 func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bool) {
 	end := k.now().Add(k.cfg.Lifetime)
+	a := &attempt{mark: mark, stored: mark.Pair.Tokens}
 	for k.now().Before(end) {
 		if !noted {
-			next, err := l.nextAttempt(k.ctx, mark, rev.all)
+			wait, err := l.nextAttempt(k.ctx, a, rev.all)
 			switch {
-			case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
-				return
+			case err == nil:
 			case errors.Is(err, errNotYet):
-				// Another process makes the attempt. This one takes over if the mark
-				// still has tokens after the pause.
-				if !k.pauseRevocation(next.retryAt.Sub(k.now())) {
+				if !k.pauseRevocation(wait) {
 					return
 				}
-				mark = next
 				continue
-			case err == nil:
-				mark = next
+			default:
+				return
 			}
-			// After any other error the store does not respond. This process has the
-			// tokens and tries to revoke them without the note.
 		}
 		noted = false
-		p, err := k.revoke(k.ctx, mark, rev.all)
+		all := rev.all || a.mark.all
+		p, err := k.revoke(k.ctx, a.mark, all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
 			// The service has revoked the tokens, or it does not accept them any more.
 			// Nothing is left to do for them in either case.
 			rev.attempted(err == nil)
-			if l.confirmRevoked(k.ctx, mark.Pair.Tokens) {
+			if l.confirmRevoked(k.ctx, a, p.Tokens, all, err == nil) {
 				return
 			}
-			continue // a flight has added newer tokens
+			continue // a flight has added newer tokens, or more sessions must be ended
 		}
-		wait := k.backoff(mark.failures, err)
-		mark = mark.Clone()
-		mark.Pair, mark.retryAt = p, k.now().Add(wait)
-		l.attemptFailed(k.ctx, mark)
+		wait := k.backoff(a.mark.failures, err)
+		l.attemptFailed(k.ctx, a, p, k.now().Add(wait))
 		rev.attempted(false)
 		if !k.pauseRevocation(wait) {
 			return
 		}
 	}
+}
+
+// attempt is an attempt of this process to revoke the tokens of an ended session.
+type attempt struct {
+	// mark is the mark as this process has last read or written it. Its tokens may be
+	// the successors of the stored ones: an attempt that failed has refreshed them, and
+	// the store has not accepted the new ones.
+	mark   *Record
+	stored auth.Tokens // the tokens that the store has
+}
+
+// adopt makes q, which was read or written, the mark of a. It keeps the successors of
+// the tokens in q.
+func (a *attempt) adopt(q *Record) {
+	if p := a.mark.Pair; q.Pair.Tokens == a.stored && p.Tokens != a.stored {
+		q = q.Clone()
+		q.Pair = p
+	} else {
+		a.stored = q.Pair.Tokens
+	}
+	a.mark = q
+}
+
+// nextAttempt notes in the mark that this process tries to revoke its tokens. The
+// error is errNotYet if another process has made an attempt since a.mark: this one
+// takes over if the mark still has tokens after wait. Any other error says that
+// nothing is left to revoke.
+func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait time.Duration, err error) {
+	q, err := l.updateMark(ctx, func(q *Record) error {
+		now := l.k.now()
+		switch {
+		case a.mark.version == 0:
+			return errUnmarked
+		case q.Pair.Tokens == (auth.Tokens{}):
+			return errRevoked
+		// The pause after this process's own attempt has ended already.
+		case q.version != a.mark.version && now.Before(q.retryAt):
+			return errNotYet
+		}
+		if q.Pair.Tokens == a.stored {
+			q.Pair = a.mark.Pair
+		}
+		q.all = q.all || all
+		q.failures++
+		q.retryAt = now.Add(l.k.attemptTime(q.all))
+		return nil
+	})
+	switch {
+	case err == nil:
+		a.mark, a.stored = q, q.Pair.Tokens
+		return 0, nil
+	case errors.Is(err, errNotYet):
+		a.adopt(q)
+		return q.retryAt.Sub(l.k.now()), err
+	case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
+		return 0, err
+	}
+	// The store does not respond, or it has no room for the tokens. This process has
+	// them and tries to revoke them without the note.
+	a.mark = a.mark.Clone()
+	a.mark.failures++
+	return 0, nil
 }
 
 var (
@@ -228,67 +286,67 @@ var (
 
 	// errNotYet is returned by nextAttempt if another process makes an attempt.
 	errNotYet = errors.New("another process revokes the tokens")
+
+	// errUnmarked is the error inside nextAttempt if only this process has the tokens.
+	errUnmarked = errors.New("the mark has no room for the tokens")
 )
 
-// nextAttempt notes in the mark that this process tries to revoke its tokens.
-// last is the mark as this process has read it last. The error is errRevoked if
-// the mark has no tokens left, and errNotYet if another process has made an
-// attempt since.
-func (l *ledger) nextAttempt(ctx context.Context, last *Record, all bool) (*Record, error) {
-	return l.updateMark(ctx, func(q *Record) error {
-		now := l.k.now()
-		switch {
-		case q.Pair.Tokens == (auth.Tokens{}):
-			return errRevoked
-		// Each attempt changes failures, so the attempt of another process is visible.
-		// The pause after this process's own attempt has ended already.
-		case q.failures != last.failures && now.Before(q.retryAt):
-			return errNotYet
-		}
-		q.all = q.all || all
-		q.failures++
-		q.retryAt = now.Add(l.k.attemptTime())
-		return nil
-	})
+// attemptTime returns how long an attempt may last: the calls that revoke makes, and
+// their waits for a slot. Until then no other process makes one.
+func (k *Keeper) attemptTime(all bool) time.Duration {
+	if all {
+		return (2+refreshPatience)*k.cfg.AuthTimeout + 3*logoutPatience
+	}
+	return k.cfg.AuthTimeout + logoutPatience
 }
 
-// attemptTime returns how long an attempt may last. Until then no other process
-// makes one.
-func (k *Keeper) attemptTime() time.Duration { return 2*k.cfg.AuthTimeout + 2*logoutPatience }
-
-// attemptFailed notes in the mark when the next attempt may be made. It also writes
-// the tokens of mark, which the failed attempt may have refreshed: the older ones are
-// used up then. If the write fails, the next attempt is made after attemptTime.
-func (l *ledger) attemptFailed(ctx context.Context, mark *Record) {
-	_, _ = l.updateMark(ctx, func(q *Record) error {
-		// Another process may have begun the next attempt, with the same tokens.
-		if q.failures != mark.failures || q.Pair.Tokens == (auth.Tokens{}) {
+// attemptFailed notes in the mark when the next attempt may be made. It also writes p:
+// the failed attempt may have refreshed the tokens, and the older ones are used up then.
+// If the write fails, the next attempt writes p.
+func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt time.Time) {
+	failed := a.mark.Clone()
+	failed.Pair, failed.retryAt = p, retryAt
+	q, err := l.updateMark(ctx, func(q *Record) error {
+		// Another process may have begun the next attempt, or a flight may have added
+		// its tokens.
+		if q.version != a.mark.version || q.Pair.Tokens == (auth.Tokens{}) {
 			return errChanged
 		}
-		q.Pair, q.retryAt = mark.Pair, mark.retryAt
+		q.Pair, q.failures, q.retryAt = failed.Pair, failed.failures, failed.retryAt
 		return nil
 	})
+	if err == nil {
+		failed, a.stored = q, q.Pair.Tokens
+	}
+	a.mark = failed
 }
 
-// confirmRevoked removes revoked tokens from the mark. It returns false if the mark
-// has other tokens, which are not revoked yet.
-func (l *ledger) confirmRevoked(ctx context.Context, revoked auth.Tokens) bool {
+// confirmRevoked removes the revoked tokens from the mark. all says that the service was
+// told to end all sessions of the user, and done that it has confirmed the call.
+// confirmRevoked returns false if more is left to do: the mark has other tokens, or
+// another process has noted that all sessions must end.
+func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.Tokens, all, done bool) bool {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
-		if q.Pair.Tokens != revoked {
+		switch t := q.Pair.Tokens; {
+		case t == (auth.Tokens{}):
+			if !q.all || !all || !done {
+				return errRevoked
+			}
+		case t != revoked && t != a.stored, q.all && !all:
 			return errChanged
 		}
-		q.Pair, q.all = Pair{}, false
+		q.Pair, q.all = Pair{}, q.all && !done
 		return nil
 	})
-	if errors.Is(err, errChanged) {
-		// A flight has added newer tokens, or another process was faster.
-		return mark.Pair.Tokens == (auth.Tokens{})
+	switch {
+	case errors.Is(err, errChanged):
+		a.mark, a.stored = mark, mark.Pair.Tokens
+		return false
+	case err == nil:
+		l.forget(ctx, mark.ended)
 	}
 	// If the store has failed, the mark keeps the revoked tokens. A later request has
 	// them revoked again, which is harmless.
-	if err == nil {
-		l.forget(ctx, mark.ended)
-	}
 	return true
 }
 
@@ -301,7 +359,7 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 		return false
 	}
 	defer k.waiting.Add(-1)
-	t := time.NewTimer(min(max(d, pacing.Min), retryAfterMax))
+	t := time.NewTimer(min(max(d, pacing.Min), pacing.MaxRetryAfter))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -311,15 +369,15 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 	}
 }
 
-// revoke makes one attempt to revoke the tokens of r, or with all the tokens of all
-// sessions of their user. The service needs a valid access token for the latter, so revoke
-// may refresh the tokens. It returns the newest ones. The error is auth.ErrRefused if
-// the service has rejected them: then no attempt can succeed.
-func (k *Keeper) revoke(ctx context.Context, r *Record, all bool) (Pair, error) {
-	p, refreshed := r.Pair, false
+// revoke makes one attempt to revoke the tokens of a mark, or with all the tokens of
+// all sessions of its user. The service needs a valid access token for the latter, so
+// revoke may refresh the tokens. It returns the newest ones. The error is
+// auth.ErrRefused if the service has rejected them: then no attempt can succeed.
+func (k *Keeper) revoke(ctx context.Context, mark *Record, all bool) (Pair, error) {
+	p, refreshed := mark.Pair, false
 	var err error
 	if all && !k.now().Before(p.Expires) {
-		p, err = k.refreshToRevoke(ctx, p, r.UserID)
+		p, err = k.refreshToRevoke(ctx, p, mark.UserID)
 		refreshed = true
 	}
 	if err == nil {
@@ -328,7 +386,7 @@ func (k *Keeper) revoke(ctx context.Context, r *Record, all bool) (Pair, error) 
 	if all && !refreshed && errors.Is(err, auth.ErrRefused) {
 		// The access token may be invalid before its time: the service has changed
 		// its key. A refresh token may still be valid.
-		if p, err = k.refreshToRevoke(ctx, p, r.UserID); err == nil {
+		if p, err = k.refreshToRevoke(ctx, p, mark.UserID); err == nil {
 			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
 	}
@@ -340,54 +398,54 @@ func (k *Keeper) revoke(ctx context.Context, r *Record, all bool) (Pair, error) 
 
 // logoutAtService makes the call that revokes tokens.
 func (k *Keeper) logoutAtService(ctx context.Context, t auth.Tokens, all bool) error {
-	return k.throughGate(ctx, func(ctx context.Context) error { return k.auth.Logout(ctx, t, all) })
+	return k.throughGate(ctx, "logout", k.cfg.AuthTimeout, func(ctx context.Context) error {
+		return k.auth.Logout(ctx, t, all)
+	})
 }
 
-// refreshToRevoke refreshes the tokens of a user's session that has ended. After an
+// refreshToRevoke refreshes the tokens of a session of userID that has ended. After an
 // error it returns the new refresh token, if there is one: the old one is used up.
 func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pair, error) {
 	var grant auth.Grant
-	err := k.throughGate(ctx, func(ctx context.Context) (err error) {
+	// As in call, a late response is better than an unknown outcome.
+	err := k.throughGate(ctx, "refresh", refreshPatience*k.cfg.AuthTimeout, func(ctx context.Context) (err error) {
 		grant, err = k.auth.Refresh(ctx, p.Tokens)
 		return err
 	})
 	tokens := grant.Tokens
+	if err == nil {
+		next, invalid := k.NewPair(tokens, p.Tokens)
+		switch {
+		case invalid != nil:
+			err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, invalid)
+		case next.Claims.UserID != userID:
+			// The service has mixed up responses. The other user's tokens must not end all
+			// of that user's sessions. The tokens of p are used up.
+			k.revokeTokens(tokens)
+			return p, fmt.Errorf("%w: tokens of another user", auth.ErrRefused)
+		default:
+			return next, nil
+		}
+	}
 	if tokens.RefreshToken != "" {
 		p.Tokens.RefreshToken = tokens.RefreshToken
 	}
-	if err != nil {
-		return p, err
-	}
-	next, err := k.NewPair(tokens, p.Tokens)
-	if err != nil {
-		return p, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
-	}
-	if next.Claims.UserID != userID {
-		// With these tokens the sessions of another user would end.
-		k.revokeTokens(next.Tokens, true)
-		return p, fmt.Errorf("%w: the tokens of another user: %w", auth.ErrInvalidResponse, auth.ErrRefused)
-	}
-	return next, nil
+	return p, err
 }
 
 // throughGate makes a call of the auth service with a slot of the gate. The call
-// counts against the service's rate limit as a refresh does.
-func (k *Keeper) throughGate(ctx context.Context, call func(context.Context) error) error {
+// counts against the service's rate limit as a refresh does. It is not canceled with
+// the request: the service would carry it out all the same, and the tokens in its
+// response would be lost.
+func (k *Keeper) throughGate(ctx context.Context, op string, timeout time.Duration, call func(context.Context) error) error {
 	// A logout waits for the first attempt, so it does not wait long for a slot.
-	leave, err := k.gate.enter(ctx, logoutPatience, k.now)
+	leave, err := k.gate.enter(ctx, op, logoutPatience, k.now)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := k.callContext(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err = call(ctx)
 	leave(err)
 	return err
-}
-
-// callContext returns the context for one call of the auth service. The context
-// is not canceled with the request: the service would carry out the call all the
-// same, and the tokens in its response would be lost.
-func (k *Keeper) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), k.cfg.AuthTimeout)
 }

@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -70,6 +71,7 @@ type trouble struct {
 	lax       bool          // a second use of a refresh token ends no session at the service
 	twice     bool          // the service may even accept it
 	logout    bool          // the user signs out at the end
+	all       bool          // the user signs out of all sessions at the end
 	hang      float64       // the share of responses that do not reach the browser
 	leave     float64       // the share of clients that disconnect
 }
@@ -99,6 +101,11 @@ var troubles = []trouble{
 	{name: "panics", panics: 0.1},
 	{name: "copied cookies", copies: true},
 	{name: "copied cookies, logout", copies: true, logout: true},
+	{name: "logout of all", all: true, skew: 5 * time.Second},
+	{name: "logout of all, slow service", all: true, slow: 8 * time.Second},
+	{name: "logout of all, service fails", all: true, refuseRT: 0.5},
+	{name: "logout of all, service and store fail", all: true, refuseRT: 0.3, storeLoss: 0.1},
+	{name: "half responses, store loses responses", half: 0.4, storeLoss: 0.1},
 	{name: "copied cookies, logout, service fails", copies: true, logout: true, refuseRT: 0.5},
 }
 
@@ -162,19 +169,19 @@ type simWorld struct {
 	log      []string
 	stats    simStats
 
-	store     *memstore.Store
-	downFrom  time.Time
-	stallAt   time.Time // when writes begin to stall
-	stalled   time.Time // when they continue
-	keys      []session.SecretKey
-	service   simService
-	procs     []*simProc
-	browser   map[string]string
-	values    []string            // names of values whose write has succeeded
-	excused   bool                // a fault has happened that may end the session
-	copies    []map[string]string // of the browser's cookies
-	loggedOut time.Time
-	bySystem  bool // the service has ended the session after a second use
+	store      *memstore.Store
+	downFrom   time.Time
+	stallAt    time.Time // when writes begin to stall
+	stalled    time.Time // when they continue
+	keys       []session.SecretKey
+	service    simService
+	procs      []*simProc
+	browser    map[string]string
+	values     []string            // names of values whose write has succeeded
+	excused    bool                // a fault has happened that may end the session
+	copies     []map[string]string // of the browser's cookies
+	loggingOut bool                // a logout of all sessions has begun
+	loggedOut  time.Time
 }
 
 func newSimWorld(t *testing.T, tr trouble, stored bool, seed int64) *simWorld {
@@ -346,6 +353,11 @@ func (w *simWorld) run() {
 		w.problem("login: %v", a.failed)
 		return
 	}
+	if w.tr.all {
+		w.service.mu.Lock()
+		w.service.issue() // for another browser of the user
+		w.service.mu.Unlock()
+	}
 	w.calm = false
 	rounds := 2 + w.pick(3)
 	trouble := w.pick(rounds)
@@ -449,7 +461,7 @@ func (w *simWorld) round(trouble, last bool) {
 			w.visit(fmt.Sprintf("v%d-%d", time.Since(w.start).Milliseconds(), i))
 		})
 	}
-	if last && w.tr.logout {
+	if last && (w.tr.logout || w.tr.all) {
 		wg.Go(func() {
 			time.Sleep(w.upTo(3 * time.Second))
 			w.logoutNow()
@@ -505,11 +517,11 @@ func (w *simWorld) visit(value string) {
 	switch {
 	case !before.IsZero() && a.signedIn:
 		w.problems = append(w.problems, p.name+": signed in after the response to the logout")
-	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused:
+	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.all && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused:
 		w.problems = append(w.problems, p.name+": signed out without a cause")
 	case a.err != nil && !w.mayFail():
 		w.problems = append(w.problems, p.name+": unavailable without a cause: "+a.err.Error())
-	case a.failed != nil && write && a.signedIn && !w.tr.logout && w.tr.ackLoss:
+	case a.failed != nil && write && a.signedIn && !w.tr.logout && !w.tr.all && w.tr.ackLoss:
 		w.problems = append(w.problems, p.name+": a write that was carried out was reported as failed: "+a.failed.Error())
 	}
 	if took := time.Since(a.sentAt); took > 50*time.Second {
@@ -520,14 +532,21 @@ func (w *simWorld) visit(value string) {
 // mayFail reports whether a request may be unavailable in this world.
 func (w *simWorld) mayFail() bool {
 	t := w.tr
-	return t.slow > 8*time.Second || t.skew > 5*time.Second || t.stall || t.laggard > 0 || t.panics > 0 || t.copies || t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout
+	return t.slow > 8*time.Second || t.skew > 5*time.Second || t.stall || t.laggard > 0 || t.panics > 0 || t.copies || t.storeLoss > 0 || t.storeDown > 0 || t.refuseRT > 0 || t.half > 0 || t.lost > 0 || t.crash || t.pause || t.logout || t.all
 }
 
 // logoutNow signs the user out.
 func (w *simWorld) logoutNow() {
+	logout := (*session.Manager).Logout
+	if w.tr.all {
+		logout = (*session.Manager).LogoutAll
+		w.mu.Lock()
+		w.loggingOut = true
+		w.mu.Unlock()
+	}
 	for try := 0; ; try++ {
-		a := w.request(w.procs[w.pick(len(w.procs))], func(ctx context.Context, m *session.Manager) error { return m.Logout(ctx) })
-		if a.failed == nil {
+		a := w.request(w.procs[w.pick(len(w.procs))], func(ctx context.Context, m *session.Manager) error { return logout(m, ctx) })
+		if a.failed == nil || errors.Is(a.failed, session.ErrLogoutIncomplete) {
 			w.mu.Lock()
 			w.loggedOut = time.Now()
 			w.mu.Unlock()
@@ -604,6 +623,9 @@ func (w *simWorld) refreshes() int {
 // checkEnd checks the tokens at the service, and that the browser has the newest cookie.
 func (w *simWorld) checkEnd() {
 	time.Sleep(30 * time.Second)
+	if w.tr.all {
+		time.Sleep(5 * time.Minute) // for an attempt of a process that failed
+	}
 	s := &w.service
 	s.mu.Lock()
 	live := 0

@@ -168,10 +168,9 @@ type simService struct {
 	offset time.Duration
 	life   time.Duration
 
-	mu      sync.Mutex
-	tokens  map[string]*simToken
-	access  map[string]time.Time // when an access token expires, in true time
-	limited time.Time            // when the rate limit resets
+	mu     sync.Mutex
+	tokens map[string]*simToken
+	access map[string]time.Time // when an access token expires, in true time
 }
 
 // simToken is a refresh token.
@@ -180,7 +179,6 @@ type simToken struct {
 	revoked   bool
 	uses      int
 	open      int       // uses whose response has not reached the process
-	failedAt  time.Time // the last failed refresh
 	retryFrom time.Time // when the next refresh may be sent
 }
 
@@ -208,14 +206,14 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	w := s.w
 	tok := s.tokens[rt]
 	now := time.Now()
-	if now.Before(tok.retryFrom) {
+	w.mu.Lock()
+	out := w.loggingOut || !w.loggedOut.IsZero()
+	w.mu.Unlock()
+	// A logout of all sessions does not wait until a session may be refreshed again.
+	if now.Before(tok.retryFrom) && !w.tr.all {
 		w.problem("%s: a refresh was retried %v too early", name, tok.retryFrom.Sub(now))
 	}
-	if now.Before(s.limited) {
-		w.problem("%s: a refresh was sent %v before the rate limit resets", name, s.limited.Sub(now))
-	}
 	if w.chance(w.tr.refuseRT) {
-		tok.failedAt = now
 		// The shortest pause is 75 percent of 250 ms, counted from the response.
 		tok.retryFrom = now.Add(180 * time.Millisecond)
 		e := &auth.Error{Op: "refresh", StatusCode: 503, Err: auth.ErrUnavailable}
@@ -239,9 +237,6 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 	tok.uses++
 	if tok.uses > 1 {
 		w.stats.secondUses++
-		w.mu.Lock()
-		out := !w.loggedOut.IsZero()
-		w.mu.Unlock()
 		if out || w.tr.copies {
 			// An old copy of the cookies may have a token that no process remembers.
 		} else if tok.open == 0 {
@@ -259,9 +254,6 @@ func (s *simService) refresh(name, rt string) (auth.Tokens, error) {
 			for _, other := range s.tokens {
 				other.live = false
 			}
-			w.mu.Lock()
-			w.bySystem = true
-			w.mu.Unlock()
 		}
 		return auth.Tokens{}, &auth.Error{Op: "refresh", StatusCode: 401, Err: auth.ErrRefused}
 	}
@@ -356,10 +348,23 @@ func (a simAuth) Logout(_ context.Context, t auth.Tokens, all bool) error {
 	}
 	w := a.p.w
 	time.Sleep(w.upTo(100 * time.Millisecond))
-	w.logf("%s: %s is revoked", a.p.name, t.RefreshToken)
+	w.mayPanic()
+	if w.chance(w.tr.refuseRT) {
+		return &auth.Error{Op: "logout", StatusCode: 503, Err: auth.ErrUnavailable}
+	}
 	s := &w.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if all && time.Now().After(s.access[t.AccessToken]) {
+		w.logf("%s: the access token of %s has expired", a.p.name, t.RefreshToken)
+		return &auth.Error{Op: "logout", StatusCode: 401, Err: auth.ErrRefused}
+	}
+	w.logf("%s: %s is revoked, all: %v", a.p.name, t.RefreshToken, all)
+	if all {
+		for _, tok := range s.tokens {
+			tok.live, tok.revoked = false, true
+		}
+	}
 	if tok := s.tokens[t.RefreshToken]; tok != nil {
 		tok.live, tok.revoked = false, true
 	}

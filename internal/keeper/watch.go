@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// watchEvery is how often Watch reads the record. An end in another process is
-// found by that read only.
+// watchEvery is how often Watch reads the record. Only these reads find an end in another
+// process.
 const watchEvery = 2 * time.Second
 
 // Watch waits for the end of a session and returns true. It returns false when

@@ -18,10 +18,10 @@ const (
 // longer one by mistake must not stop refreshes for that long.
 const MaxRetryAfter = time.Minute
 
-// Pause returns how long to wait after the given number of failures in a row, at least
-// one: Min at first, then twice as long each time, up to Max.
+// Pause returns how long to wait after the given number of failures in a row: Min after
+// the first, then twice as long each time, up to Max.
 func Pause(failures int) time.Duration {
-	if shift := failures - 1; shift < 6 {
+	if shift := max(failures-1, 0); shift < 6 {
 		return min(Min<<shift, Max)
 	}
 	return Max

@@ -5,7 +5,7 @@
 // The sessions are lost when the process ends, and other processes do not see them.
 // So the store fits programs that run as a single process, and tests.
 //
-// The store is linearizable over all keys. Reads do not allocate. Expired records are
+// Get, Put and Delete are linearizable over all keys. Get does not allocate. Expired records are
 // removed a few at a time, so that no call waits for a sweep over the whole store. A
 // store needs no Close: the garbage collector frees it like any other value.
 //

@@ -55,6 +55,7 @@ func (s *Store) purgeSometimes() {
 			return
 		}
 		defer s.purging.Unlock()
+		defer func() { _ = recover() }() // the slog.Handler of the app may panic
 		if n, err := s.Purge(context.Background()); err != nil {
 			s.log().Warn("session store: expired sessions not removed", slog.Int64("removed", n), slog.Any("error", err))
 		}

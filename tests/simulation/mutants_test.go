@@ -10,7 +10,7 @@ import (
 // TestSimulationFindsBrokenRules breaks each rule of docs/protocol.md, one at a time,
 // and checks that a test fails.
 func TestSimulationFindsBrokenRules(t *testing.T) {
-	p := mutate.Package{Dir: "../../internal/keeper", Run: "^(TestSimulation|TestNoLateWriteRevivesASession|TestLeaseIsKeptByOtherWrites|TestStalledWritesCauseNoTakeOver|TestRequestsDoNotCauseRevocations|TestLogoutAllIsRetried|TestWaitingSessionsDoNotWrite|TestLateResponseIsUsed|TestOutageDoesNotCountAsIdle|TestFullCoordinator|TestClocksDiffer|TestLeaseCountsOnceItHasBeenRead)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
+	p := mutate.Package{Dir: "../../internal/keeper", Run: "^(TestSimulation|TestNoLateWriteRevivesASession|TestLeaseIsKeptByOtherWrites|TestStalledWritesCauseNoTakeOver|TestRequestsDoNotCauseRevocations|TestLogoutAllIsRetried|TestWaitingSessionsDoNotWrite|TestLateResponseIsUsed|TestOutageDoesNotCountAsIdle|TestFullCoordinator|TestClocksDiffer|TestLeaseCountsOnceItHasBeenRead|TestOneProbeAfterARateLimit|TestRevocationsObeyTheRateLimit|TestSecondLogoutAllReportsTheTruth|TestLogoutAllWaitsForASlowRefresh|TestTokensRefreshedForALogoutAreKept|TestIdleTimeoutIsCheckedAgain|TestUnreadableRecordOfACookieSession|TestHalfRefreshIsWrittenLate)$", Env: []string{"SIM_SEEDS=80", "LONG="}}
 	mutate.Run(t, p, []mutate.Mutant{
 		// When a token is due.
 		{
@@ -43,14 +43,14 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "return w.reads >= minReads && time.Since(w.quick) >= leaseTime",
 			New:  "return true",
 			And: []mutate.Edit{
-				{File: "lease.go", Old: "if certain || quick == claimWrites {", New: "if true {"},
+				{File: "lease.go", Old: "quick < claimWrites;", New: "quick < 1;"},
 			},
 		},
 		{
 			Name: "a lease is taken over without a claim",
 			File: "lease.go",
-			Old:  "if certain || quick == claimWrites {",
-			New:  "if true {",
+			Old:  "quick < claimWrites;",
+			New:  "quick < 1;",
 		},
 		{
 			Name: "a holder does not take its lease back from a claim",
@@ -70,7 +70,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "if f := k.flights[r.Key]; f != nil && r.lease.nonce == f.nonce {\n\t\tr.lease.beat++\n\t}",
 			New:  "",
 			And: []mutate.Edit{
-				{File: "lease.go", Old: "q.lease.claim = false // update changes the beat", New: "q.lease.claim = false\n\t\t\tq.lease.beat++"},
+				{File: "lease.go", Old: "\t\t\t// update changes the beat\n", New: "\t\t\tq.lease.beat++\n"},
 			},
 		},
 		{
@@ -95,20 +95,20 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "new tokens are not written if the lease was taken",
 			File: "response.go",
-			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
-			New:  "if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
+			Old:  "if q.Pair.Gen != s.from.Pair.Gen {",
+			New:  "if q.Pair.Gen != s.from.Pair.Gen || q.lease.nonce != s.from.lease.nonce {",
 		},
 		{
 			Name: "new tokens are not written if the record has changed",
 			File: "response.go",
-			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
-			New:  "if q.version != r.version {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
+			Old:  "if q.Pair.Gen != s.from.Pair.Gen {",
+			New:  "if q.version != s.from.version {",
 		},
 		{
 			Name: "new tokens are written over a newer generation",
 			File: "response.go",
-			Old:  "if q.Pair.Gen != r.Pair.Gen {\n\t\t\treturn errChanged\n\t\t}\n\t\tp.Gen = q.Pair.Gen",
-			New:  "p.Gen = q.Pair.Gen",
+			Old:  "if q.Pair.Gen != s.from.Pair.Gen {",
+			New:  "if false {",
 		},
 		{
 			Name: "a conflict is taken for a success",
@@ -193,8 +193,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "tokens that come after the end are not revoked",
 			File: "response.go",
-			Old:  "\t\tl.addToMark(ctx, p)\n\t\treturn nil, err\n\t}\n\treturn nil, unwritten(r, p, err)\n}\n\n// succeed returns",
-			New:  "\t\treturn nil, err\n\t}\n\treturn nil, unwritten(r, p, err)\n}\n\n// succeed returns",
+			Old:  "\t\tl.addToMark(ctx, s.p)\n",
+			New:  "",
 		},
 		{
 			Name: "the mark is removed at once",
@@ -223,8 +223,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a failed revocation is not retried",
 			File: "revoke.go",
-			Old:  "\t\tif !k.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\nvar (",
-			New:  "\t\treturn\n\t}\n}\n\nvar (",
+			Old:  "\t\tif !k.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\n// attempt is",
+			New:  "\t\treturn\n\t}\n}\n\n// attempt is",
 		},
 		{
 			Name: "every late request revokes the tokens",
@@ -233,7 +233,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 			And: []mutate.Edit{
 				{File: "end.go", Old: "&& !now.Before(e.mark.retryAt)", New: ""},
-				{File: "revoke.go", Old: "case q.failures != last.failures && now.Before(q.retryAt):", New: "case false:"},
+				{File: "revoke.go", Old: "case q.version != a.mark.version && now.Before(q.retryAt):", New: "case false:"},
 			},
 		},
 		{
@@ -248,7 +248,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "\tleased, readAt, err := k.takeLease(ctx, l, f, r, watch)\n",
 			New:  "\tleased, readAt, err := taken, at, takeErr\n",
 			And: []mutate.Edit{
-				{File: "refresh.go", Old: "\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)", New: "\ttaken, at, takeErr := k.takeLease(ctx, l, f, r, watch)\n\tif takeErr == nil {\n\t\t_, stop := k.keepLease(ctx, l, taken, at)\n\t\tdefer stop()\n\t}\n\tleave, err := k.gate.enter(ctx, k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)"},
+				{File: "refresh.go", Old: "\tleave, err := k.gate.enter(ctx, \"refresh\", k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)", New: "\ttaken, at, takeErr := k.takeLease(ctx, l, f, r, watch)\n\tif takeErr == nil {\n\t\t_, stop := k.keepLease(ctx, l, taken, at)\n\t\tdefer stop()\n\t}\n\tleave, err := k.gate.enter(ctx, \"refresh\", k.cfg.AuthTimeout, k.now)\n\tif err != nil {\n\t\treturn nil, unavailableAuth(err)"},
 			},
 		},
 		{
@@ -264,6 +264,45 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 		},
 		{
+			Name: "a logout of all sends a token that a refresh has sent",
+			File: "revoke.go",
+			Old:  "\t\t\t<-f.done\n",
+			New:  "\t\t\twaitFor(f.done, logoutPatience)\n",
+		},
+		{
+			Name: "tokens that were refreshed for a logout are not written",
+			File: "revoke.go",
+			Old:  "\t\tif q.Pair.Tokens == a.stored {\n\t\t\tq.Pair = a.mark.Pair\n\t\t}\n",
+			New:  "",
+		},
+		{
+			Name: "a second logout of all reports success",
+			File: "end.go",
+			Old:  "if all && !k.cfg.Stored && !rev.succeeded() {",
+			New:  "if all && !k.cfg.Stored && !rev.succeeded() && ended == nil {",
+		},
+		{
+			Name: "the idle timeout is not checked again",
+			File: "end.go",
+			Old:  "if k.cfg.Stored && k.expired(q) == \"\" {",
+			New:  "if false {",
+		},
+		{
+			Name: "a cookie session is served although its record does not open",
+			File: "load.go",
+			Old:  "case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):",
+			New:  "case err != nil && k.cfg.Stored:",
+		},
+		{
+			Name: "tokens that are written late count as another process's",
+			File: "response.go",
+			Old:  "case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens == s.p.Tokens:",
+			New:  "case err == nil:",
+			And: []mutate.Edit{
+				{File: "response.go", Old: "case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:", New: "case false:"},
+			},
+		},
+		{
 			Name: "a mark has no tokens",
 			File: "end.go",
 			Old:  "if tokens = r.Pair.Tokens; full {",
@@ -273,23 +312,20 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a failed refresh is retried without a pause",
 			File: "backoff.go",
-			Old:  "wait := min(r.retryAt.Sub(now), retryAfterMax)",
+			Old:  "wait := min(r.retryAt.Sub(now), pacing.MaxRetryAfter)",
 			New:  "wait := time.Duration(0)",
 		},
 		{
 			Name: "a Retry-After is not obeyed",
 			File: "backoff.go",
-			Old:  "wait = max(wait, min(ae.RetryAfter, retryAfterMax))",
-			New:  "_ = ae",
+			Old:  "return max(wait, retryAfter(cause, pacing.MaxRetryAfter))",
+			New:  "return wait",
 		},
 		{
 			Name: "a rate limit does not stop other sessions",
 			File: "gate.go",
-			Old:  "g.limited, g.until = true, now.Add(wait)",
-			New:  "_ = wait",
-			And: []mutate.Edit{
-				{File: "backoff.go", Old: "wait = max(wait, min(ae.RetryAfter, retryAfterMax))", New: "_ = ae"},
-			},
+			Old:  "g.limited, g.until = true, now.Add(",
+			New:  "_ = now.Add(",
 		},
 		{
 			Name: "new tokens that cannot be written are lost",
