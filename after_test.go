@@ -22,6 +22,7 @@ import (
 func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) {
 	b.t.Helper()
 	ctx, leave := context.WithCancel(context.Background())
+	b.t.Cleanup(leave)
 	r = httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
 	r, x = b.Begin(r)

@@ -461,11 +461,7 @@ func newStage(t *testing.T, kind string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { shutdown(t, m) })
 	st.Visitor = &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
 	st.Login("u1")
 	return st

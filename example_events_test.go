@@ -74,6 +74,7 @@ func ExampleConfig_logger() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer m.Shutdown(context.Background())
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
 	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +20,11 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 )
+
+func TestMain(m *testing.M) { os.Exit(testkit.Run(m, nil)) }
 
 // clock stands still unless a test moves it.
 type clock struct{ moved atomic.Int64 }
@@ -190,12 +194,16 @@ func newApp(t testing.TB, set ...func(*session.Config)) *app {
 		t.Fatal(err)
 	}
 	a.Manager = m
-	t.Cleanup(func() {
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { shutdown(t, m) })
 	return a
+}
+
+// shutdown shuts a Manager down at the end of a test.
+func shutdown(t testing.TB, m *session.Manager) {
+	t.Helper()
+	if err := m.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 // visit handles a request with the given Cookie header. It returns the

@@ -56,6 +56,7 @@ func newStory(t *testing.T, stored bool) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { shutdown(t, m) })
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
 	mux.Handle("GET /admin", middleware.RequireRole("admin")(http.HandlerFunc(middleware.Me)))

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -103,9 +102,7 @@ func newAPICaller(t *testing.T, call func(r *http.Request, m *session.Manager) (
 	c.client = &http.Client{Jar: jar}
 	t.Cleanup(func() {
 		c.app.Close()
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
+		shutdown(t, m)
 	})
 	return c
 }
@@ -210,6 +207,7 @@ func TestTransportRefreshesAndSavesBeforeTheCall(t *testing.T) {
 		if other, err = session.New(c.config); err != nil {
 			t.Fatal(err)
 		}
+		defer shutdown(t, other)
 		c.signIn(t)
 		c.call(t)
 		u, _ := url.Parse(c.app.URL)
@@ -358,6 +356,7 @@ func TestTransportWithoutAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer shutdown(t, m)
 	outside := httptest.NewRequest("GET", "/", nil)
 	if _, err := send(m, outside, srv.URL, nil, srv.host()); !errors.Is(err, session.ErrNotLoaded) {
 		t.Errorf("outside of the middleware: %v", err)
