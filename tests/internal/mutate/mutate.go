@@ -35,10 +35,14 @@ type Package struct {
 	// "name=value".
 	Env []string
 
-	// Timeout bounds one run of the tests. One that takes longer has found
-	// the fault: a fault may well be a deadlock. Zero means a minute.
+	// Timeout bounds one run of the tests. If it is zero, Run measures a run
+	// without a fault and allows ten times as long, and a minute at least. The
+	// same machine runs both, so a busy machine exceeds no limit.
 	Timeout time.Duration
 }
+
+// withoutFault bounds a run that is not compared with another one.
+const withoutFault = 10 * time.Minute
 
 // Mutant is one fault.
 type Mutant struct {
@@ -56,6 +60,10 @@ type Mutant struct {
 	// And holds further changes of the same fault, where one place does not
 	// make it.
 	And []Edit
+
+	// Hangs says that the tests hang with this fault, so that a time-out finds
+	// it. A time-out with any other fault is an error: it shows nothing.
+	Hangs bool
 }
 
 // Edit is one change of a Mutant; the fields are those of Mutant.
@@ -87,8 +95,12 @@ func Run(t *testing.T, p Package, mutants []Mutant) {
 		}
 		return
 	}
-	if out, err := Try(t, p, Mutant{}); err != nil {
+	out, took, err := p.try(t, Mutant{})
+	if err != nil {
 		t.Fatalf("without a fault: %v\n%s", err, out)
+	}
+	if p.Timeout == 0 {
+		p.Timeout = max(time.Minute, 10*took)
 	}
 	for _, m := range mutants {
 		t.Run(m.Name, func(t *testing.T) {
@@ -123,30 +135,53 @@ func (e *FailedError) Error() string { return "tests failed: " + e.By }
 // other error means that nothing is known of the fault. The output is that of
 // the command that failed.
 func Try(t testing.TB, p Package, m Mutant) (output string, err error) {
+	output, _, err = p.try(t, m)
+	return output, err
+}
+
+// try is Try, and returns how long the run of the tests took.
+func (p Package) try(t testing.TB, m Mutant) (output string, took time.Duration, err error) {
 	dir, err := filepath.Abs(p.Dir)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
+	binary, output, err := build(t, dir, m)
+	if err != nil {
+		return output, 0, err
+	}
+	start := time.Now()
+	output, err = p.run(t.Context(), dir, binary)
+	if errors.Is(err, errTimeout) && m.Hangs {
+		err = &FailedError{By: "a time-out"}
+	}
+	return output, time.Since(start), err
+}
+
+// build builds the tests with m planted.
+func build(t testing.TB, dir string, m Mutant) (binary, output string, err error) {
 	tmp := t.TempDir()
-	binary := filepath.Join(tmp, "mutant.test")
-	build := []string{"test", "-c", "-ldflags=-s -w", "-o", binary} // no debugger will see it
+	binary = filepath.Join(tmp, "mutant.test")
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", binary} // no debugger will see it
 	if edits := m.edits(); edits != nil {
 		overlay, err := plant(tmp, dir, edits)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		build = append(build, "-overlay", overlay)
+		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", append(build, ".")...)
+	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return string(out), fmt.Errorf("mutate: does not compile: %w", err)
+		return "", string(out), fmt.Errorf("mutate: does not compile: %w", err)
 	}
 	if _, err := os.Stat(binary); err != nil {
-		return "", errors.New("mutate: the package has no tests")
+		return "", "", errors.New("mutate: the package has no tests")
 	}
-	return p.run(t.Context(), dir, binary)
+	return binary, "", nil
 }
+
+// errTimeout is returned by run if the tests take too long.
+var errTimeout = errors.New("mutate: time-out")
 
 // check reports why a mutant cannot be planted.
 func (p Package) check(tmp string, m Mutant) error {
@@ -201,7 +236,7 @@ func plant(tmp, dir string, edits []Edit) (string, error) {
 func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	timeout := p.Timeout
 	if timeout == 0 {
-		timeout = time.Minute
+		timeout = withoutFault
 	}
 	// The binary ends itself by its own time-out; the context's is for one
 	// that does not get that far.
@@ -227,7 +262,7 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	case err == nil:
 		return text, nil
 	case ctx.Err() != nil, strings.Contains(text, "panic: test timed out"):
-		return text, &FailedError{By: "a time-out"}
+		return text, fmt.Errorf("%w after %v", errTimeout, timeout)
 	case !errors.As(err, &exit):
 		return text, fmt.Errorf("mutate: %w", err)
 	case !strings.Contains(text, "=== RUN"):

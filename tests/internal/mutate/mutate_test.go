@@ -54,6 +54,10 @@ func TestTry(t *testing.T) {
 		},
 		{
 			name: "a time-out", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, foundBy: "a time-out",
+			mutant: mutate.Mutant{File: "victim.go", Old: sum, New: "select {}", Hangs: true},
+		},
+		{
+			name: "a time-out of a fault that does not hang", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, invalid: "time-out after 1s",
 			mutant: mutate.Mutant{File: "victim.go", Old: sum, New: "select {}"},
 		},
 		{
