@@ -46,7 +46,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 		return false
 	}
 	r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, l.settings)))
-	scope.manager = m
+	scope.settings = l.settings
 	scope.writer = writer{w: w, r: r, x: x}
 	return true
 }
@@ -54,8 +54,8 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 // Scope is one request inside [Sessions], together with its response. It lasts
 // from [Loader.Begin] to [Scope.End].
 type Scope struct {
-	manager *session.Manager
-	writer  writer
+	settings *settings
+	writer   writer
 }
 
 // Writer returns the ResponseWriter for the handler. A response that bypasses
@@ -69,7 +69,7 @@ func (s *Scope) Request() *http.Request { return s.writer.r }
 // and session.Manager.CheckOrigin rejects it, or if [WithCleanPaths] rejects its
 // path. Call it once, before the handler.
 func (s *Scope) Check() error {
-	if settingsOf(s.writer.r.Context()).cleanPaths && !isClean(s.writer.r.URL) {
+	if s.settings.cleanPaths && !isClean(s.writer.r.URL) {
 		return &Problem{Status: http.StatusNotFound}
 	}
 	// A cross-origin request without a session cookie has no user's rights to
@@ -78,7 +78,7 @@ func (s *Scope) Check() error {
 	if !s.writer.x.CarriesCookie() {
 		return nil
 	}
-	return s.manager.CheckOrigin(s.writer.r)
+	return s.settings.manager.CheckOrigin(s.writer.r)
 }
 
 // Commit saves the session and sets its cookies, unless the response has begun:
