@@ -115,13 +115,13 @@ var texts = map[string]struct{ title, detail string }{
 	codeCrossSite:          {"Request blocked", "The request came from another site."},
 	codeNotFound:           {"Page not found", "There is no page at this address."},
 	codeMethodNotAllowed:   {"Not possible", "This address does not accept this kind of request."},
-	codeTooLarge:           {"Too large", "Your session has no room for this change."},
+	codeTooLarge:           {"Too large", "Your session has no room for this data."},
 	codeTooMany:            {"Too many attempts", "Please wait a moment before you try again."},
 	codeInternal:           {"Something went wrong", "The error is on our side. Please try again later."},
 	codeNotLoaded:          {"Not set up", "No session was loaded for this request. Its handler is not inside middleware.Sessions."},
 	codeAuthInvalid:        {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
 	codeAuthUnavailable:    {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
-	codeSessionUnavailable: {"Back in a moment", "Your session cannot be reached at the moment. You have not been signed out. Please try again shortly."},
+	codeSessionUnavailable: {"Back in a moment", "We cannot check your session at the moment. You have not been signed out. Please try again shortly."},
 }
 
 // ProblemOf returns the Problem that [Refuse] writes for err, with all defaults
@@ -145,10 +145,10 @@ func problemOf(err error) Problem {
 // classify returns the Problem for an error, without defaults. An unknown error
 // is a failure of the app, and becomes a 500 that reveals nothing of it.
 //
-// The order of the cases matters: an error may match several of them. A Problem
-// wraps its cause, which must not decide in its place. An outage comes before
-// the refusals, because a session that could not be loaded proves neither that
-// the user is signed out nor that a role is missing.
+// The order of the cases matters: an error may match several of them. A Problem is
+// checked before the cause that it wraps. An outage comes before the refusals,
+// because a session that could not be loaded proves neither that the user is signed
+// out nor that a role is missing.
 func classify(err error) Problem {
 	p := Problem{Err: err}
 	set := func(status int, code string) { p.Status, p.Code = status, code }
@@ -189,7 +189,7 @@ func classify(err error) Problem {
 			p.RetryAfter = failed.RetryAfter
 		}
 		if errors.Is(err, session.ErrLogoutIncomplete) {
-			p.Detail = "You are signed out here. You may still be signed in on other devices: signing out there does not work at the moment. It will be retried."
+			p.Detail = "You are signed out here, but you may still be signed in on other devices. The server will keep trying to sign you out there."
 		}
 	}
 	return p

@@ -34,7 +34,7 @@ var variables = []struct {
 	{name: "REGISTER", usage: "not supported yet"},
 	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new secret)", secret: true},
 	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its lifetime)"},
-	{name: "GRACE", usage: "how long requests with older tokens are accepted (default 1m)"},
+	{name: "GRACE", usage: "how long a cookie with replaced tokens is still accepted (default 1m)"},
 	{name: "IDLE_TIMEOUT", usage: "how long a session may be unused (default 24h)"},
 	{name: "LIFETIME", usage: "how long a session lasts after login (default 720h)"},
 	{name: "MAX_TOKEN_AGE", usage: "not supported yet"},
