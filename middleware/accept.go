@@ -20,8 +20,8 @@ const (
 // as with "*/*" or without the field: programs send these, and browsers
 // name text/html when they request a page.
 //
-// The whole grammar is implemented, and not a search for "text/html", because
-// many libraries for programs send a field such as
+// prefersHTML parses the whole grammar. A search for "text/html" would misread
+// fields that many HTTP libraries send, such as
 // "application/json, text/html;q=0.5".
 func prefersHTML(h http.Header) bool {
 	fields := h["Accept"]

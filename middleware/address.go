@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// maxAddress bounds the part of a request's address that is parsed, in bytes. A
-// longer address is cut to its path, and a longer path after a slash, so that
-// prefixes such as "/api/" still match.
+// maxAddress bounds the part of a request's address that is parsed, in bytes.
+// addressOf drops the query of a longer address. It cuts a longer path after a
+// slash, so that prefixes such as "/api/" still match.
 const maxAddress = 2048
 
 // addressOf returns the address of a request as the server received it. r.URL
@@ -124,8 +124,8 @@ func (s *settings) logNoLogin() {
 
 // loginURL returns the address of the login page, as the browser sees it, with the
 // address to return to. For a GET or HEAD request that is the request's address.
-// For any other request it is the page that sent the form, because the browser
-// returns with a GET.
+// For any other request it is the page that sent the form, because after the
+// sign-in the browser can only send a GET.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
 	if !isSafe(r) {
@@ -176,8 +176,8 @@ func (s *settings) returnTo(value string) string {
 }
 
 // sibling returns the address of the route other, as the browser sees it, for a
-// request to the route own. The app may mount the routes below a prefix, which
-// both have in common.
+// request to the route own. If the app mounts the routes below a prefix, both
+// addresses have that prefix.
 func sibling(r *http.Request, own, other string) string {
 	s := settingsOf(r.Context())
 	if prefix, ok := strings.CutSuffix(addressOf(r).EscapedPath(), own); ok {

@@ -145,9 +145,9 @@ func readMultipart(body []byte, boundary string) (input, error) {
 }
 
 // readJSON reads a JSON object. It is stricter than json.Unmarshal, which uses the
-// last of several values of a name, and replaces invalid UTF-8. If a proxy in
-// front of the app checked the first value, the app would use another value than
-// the checked one. And a password must arrive exactly as the client has sent it.
+// last of several values of a name, and replaces invalid UTF-8. A proxy that checks
+// the first value would check a different value than the app uses. A password must
+// arrive exactly as the client sent it.
 func readJSON(body []byte) (input, error) {
 	if !utf8.Valid(body) || !validSurrogates(body) {
 		return input{}, badRequest("The request's body is not valid UTF-8.")
@@ -209,7 +209,8 @@ func validSurrogates(text []byte) bool {
 }
 
 // text returns the value of a required string field. The error is a *Problem. A
-// second value is an error: another reader of the request might use that one.
+// second value is an error, because a proxy in front of the app might use the
+// second.
 func (in input) text(name string) (string, error) {
 	if in.repeated[name] {
 		return "", fieldProblem(name, "is given more than once")

@@ -19,9 +19,9 @@ import (
 // or a typed address, Refuse redirects to the login page (303). The login page
 // leads back to the requested page. The app must have one: the ready-made route,
 // or its own at session.Config.LoginPath. Sec-Fetch-Mode and Sec-Fetch-Dest
-// identify a navigation. Some browsers do not send them; then Accept must prefer
-// text/html, and the request must not have a header field that marks requests by
-// scripts, such as X-Requested-With or HX-Request.
+// identify a navigation. If a browser sends neither, Accept must prefer text/html,
+// and the request must have no header field that scripts add, such as
+// X-Requested-With or HX-Request.
 //
 // All other refusals have an error status, and are a page or JSON by the rule of
 // [WantsPage]. Refuse never redirects under a prefix named by [WithAPI].
@@ -91,8 +91,8 @@ func (ref *refusal) page(r *http.Request, home string) Page {
 		Field:    p.Field,
 		LoginURL: ref.loginURL,
 		Home:     home,
-		// Only a safe request is offered again. A link would repeat any other
-		// as a GET, without its body.
+		// The page offers only safe requests again. A link would repeat a POST as
+		// a GET without its body.
 		Retry: p.RetryAfter > 0 && isSafe(r),
 	}
 	if page.Title == "" {
@@ -143,11 +143,10 @@ func isNavigation(r *http.Request) bool {
 	return prefersHTML(r.Header) && !isScript(r.Header)
 }
 
-// scriptFields are header fields that only requests by scripts and prefetches
-// have. Common libraries mark their requests with them, or carry tokens against
-// forged requests in them. Checking Accept is not enough, because some of the
-// libraries prefer text/html. Browsers add Origin to requests by scripts, but not
-// to a GET that follows a link.
+// scriptFields are header fields that only scripts and prefetches send. Common
+// libraries use these fields to mark requests or to send CSRF tokens. Checking
+// Accept is not enough, because some of the libraries prefer text/html. Browsers
+// add Origin to requests by scripts, but not to a GET that follows a link.
 var scriptFields = []string{
 	"Datastar-Request", "Hx-Request", "Next-Router-State-Tree", "Origin", "Purpose", "Rsc", "Sec-Purpose", "Turbo-Frame",
 	"X-Alpine-Request", "X-Barba", "X-Csrf-Token", "X-Inertia", "X-Livewire", "X-Moz", "X-Pjax", "X-Pjax-Container", "X-Purpose",

@@ -40,8 +40,8 @@ func ReturnTo(value string) string {
 }
 
 // localAddress returns the path and query of an address on this host, for a
-// Location header, and the empty string for any other value. This package
-// validates every address that it derives from a request with localAddress.
+// Location header, and the empty string for any other value. This package calls
+// localAddress for every address that it derives from a request.
 func localAddress(value string) string {
 	if len(value) > maxReturnTo || !utf8.ValidString(value) {
 		return ""

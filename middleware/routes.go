@@ -110,9 +110,10 @@ func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc)
 }
 
 // guarded refuses requests outside Sessions, and unsafe cross-origin requests.
-// Scope.Check accepts cross-origin requests without a session cookie. Here they
-// would allow login CSRF: another site could sign the user in with the attacker's
-// account, and read there whatever the user enters.
+// Scope.Check accepts cross-origin requests without a session cookie. On these
+// routes such requests would allow login CSRF. Another site could sign the user in
+// to the attacker's account, and the attacker could read what the user enters
+// there.
 func (h *handlers) guarded(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A route of another Manager would set cookies that Sessions cannot read.

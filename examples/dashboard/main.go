@@ -119,8 +119,8 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 	return 0
 }
 
-// printError prints an error in one line, although the error may quote a name
-// with line breaks.
+// printError prints an error in one line. It replaces control characters, because
+// an error may quote a name with line breaks.
 func printError(w io.Writer, err error) {
 	fmt.Fprintln(w, strings.Join(strings.FieldsFunc(err.Error(), unicode.IsControl), " "))
 }

@@ -75,9 +75,9 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withoutSecrets returns an error for the log. Other error texts may quote the
-// address, which may contain a key, or the API's response, which may contain the
-// token.
+// withoutSecrets returns an error for the log. It drops error texts that may quote
+// the address or the API's response. The address may contain a key, and the
+// response the token.
 func withoutSecrets(err error) error {
 	var network *net.OpError
 	var timeout net.Error

@@ -30,8 +30,8 @@ func newGateway(m *session.Manager, upstream *url.URL, role string) http.Handler
 			r.Out.Host = r.In.Host // services compare it with the Origin of a WebSocket
 			r.SetXForwarded()
 			removeGatewayCookies(r.Out.Header)
-			// A client could name these fields in Connection, to have the proxy
-			// remove them. The proxy does so before it calls Rewrite.
+			// A client can name these fields in Connection, so that the proxy removes
+			// them. The proxy does that before Rewrite, so the fields set here stay.
 			identify(r.Out.Header, session.FromContext(r.In.Context()))
 		},
 		ModifyResponse: func(res *http.Response) error {

@@ -8,8 +8,8 @@ import (
 // maxExtra is the number of allocations that an adapter may add to a request.
 const maxExtra = 2
 
-// Cost fails the test if a guarded request makes over two allocations more than
-// under net/http.
+// Cost fails the test if a guarded request makes more than maxExtra allocations in
+// addition to those under net/http.
 func Cost(t *testing.T, build Build) {
 	a := NewApp(t, Options{})
 	spec := Spec{Manager: a.Manager, Routes: []Route{
