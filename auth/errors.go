@@ -51,7 +51,8 @@ var ErrInvalidToken = errors.New("invalid access token")
 
 // Error is the failure of a call of an auth service.
 //
-// Its text consists of Op, Code, StatusCode and the text of Err, and omits Message.
+// Its text names the call, the code and the status. It also contains the text of Err,
+// but not Message.
 type Error struct {
 	// Op is the call that failed, such as "login" or "refresh".
 	Op string
@@ -76,8 +77,8 @@ type Error struct {
 	Err error
 }
 
-// Error returns a text that can be logged. It never holds a URL, a token or
-// the service's message.
+// Error returns a text that can be logged. It consists of Op, Code, StatusCode and the
+// text of Err, and omits Message.
 func (e *Error) Error() string {
 	s := "auth service"
 	if e.Op != "" {

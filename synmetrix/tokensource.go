@@ -370,7 +370,7 @@ func (s *TokenSource) Tokens() auth.Tokens {
 // so that no new token survives. Saved tokens are revoked, too.
 //
 // The error is that of [Client.Logout] or [Client.Refresh], or wraps that of ctx.
-// After an error Logout can be called again. If ctx ends during a refresh, the
+// Logout can be called again after an error. If ctx ends during a refresh, the
 // refresh continues, and the next call uses its tokens.
 func (s *TokenSource) Logout(ctx context.Context, all bool) error {
 	s.mu.Lock()
