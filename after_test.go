@@ -21,8 +21,8 @@ import (
 // ends the request as a server does.
 func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) {
 	b.t.Helper()
-	ctx, leave := context.WithCancel(context.Background())
-	b.t.Cleanup(leave)
+	ctx, disconnect := context.WithCancel(context.Background())
+	b.t.Cleanup(disconnect)
 	r = httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
 	r, x = b.Begin(r)
@@ -34,7 +34,7 @@ func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) 
 		if err := x.End(); err != nil {
 			b.t.Errorf("end: %v", err)
 		}
-		leave()
+		disconnect()
 	}
 }
 
@@ -51,7 +51,7 @@ func TestTokenAfterTheRequest(t *testing.T) {
 				over()
 				s := session.FromContext(r.Context())
 				if first == "the user" {
-					// The request is over, and so is what waits as long as it does.
+					// The request is over, so calls with its context fail.
 					if s.SignedIn() || !errors.Is(s.Err(), context.Canceled) {
 						t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
 					}
@@ -76,9 +76,9 @@ func TestTokenAfterTheRequest(t *testing.T) {
 func TestTokenOfAClientThatLeftAtOnce(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		b := newApp(t, kind).signedIn()
-		gone, leave := context.WithCancel(context.Background())
-		leave()
-		r := httptest.NewRequestWithContext(gone, "GET", "/", nil)
+		ctx, disconnect := context.WithCancel(context.Background())
+		disconnect()
+		r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 		r.Header.Set("Cookie", b.header())
 		r, _ = b.Begin(r)
 		s := session.FromContext(r.Context())

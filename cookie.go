@@ -46,8 +46,8 @@ type Cookie struct {
 // maxCookieName bounds the length of Cookie.Name.
 const maxCookieName = 64
 
-// validate checks c. Names and domains become part of a Set-Cookie header, so that
-// only characters without a meaning there are allowed.
+// validate checks c. Names and domains become part of a Set-Cookie header, so only
+// characters that have no meaning there are allowed.
 func (c Cookie) validate() error {
 	for i := range len(c.Name) {
 		if ch := c.Name[i]; !seal.InBase64URL[ch] && ch != '.' {

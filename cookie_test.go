@@ -37,7 +37,7 @@ func TestCookieAttributes(t *testing.T) {
 		prefix      string
 		maxAge      string
 		attributes  string
-		temporarily string // Max-Age of a login that waits
+		temporarily string // Max-Age of the cookie of a pending login
 	}{
 		{"the zero value", session.Cookie{}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
 		{"a name", session.Cookie{Name: "App_1.x"}, 0, "__Host-App_1.x", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
@@ -61,7 +61,7 @@ func TestCookieAttributes(t *testing.T) {
 				}
 				checkLines(t, b.last, want, tt.maxAge+tt.attributes)
 
-				// What is deleted is named in the same way.
+				// Deleted cookies have the same names and attributes.
 				b.visit(func(ctx context.Context, _ *session.Session) {
 					if err := a.Logout(ctx); err != nil {
 						t.Error(err)
@@ -186,7 +186,7 @@ func TestTokensThatFitNoCookie(t *testing.T) {
 			t.Errorf("login: %v, want ErrTooLarge and the way out", err)
 		}
 		if !session.FromContext(ctx).SignedIn() {
-			t.Error("the session before it is gone")
+			t.Error("the previous session has ended")
 		}
 	})
 	if b.header() != before || a.auth.liveTokens() != 1 {
@@ -223,7 +223,7 @@ func TestShrinkingTokens(t *testing.T) {
 	a.clock.Advance(a.auth.life)
 	b.is(true)
 	if want := []string{"__Host-session", "__Host-session-state"}; !slices.Equal(b.names, want) {
-		t.Errorf("cookies %q after the roles are gone, want %q", b.names, want)
+		t.Errorf("cookies %q with fewer roles, want %q", b.names, want)
 	}
 	for i := 1; i <= 2; i++ {
 		line := "__Host-session-" + strconv.Itoa(i) + "=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax"
@@ -307,7 +307,7 @@ func TestKeyRotation(t *testing.T) {
 		})
 		for _, keys := range [][]session.SecretKey{{k2}, {k3, k2}} {
 			if lines := with(keys...).visit(old, signedOut(t)).Values("Set-Cookie"); len(lines) != wanted {
-				t.Errorf("%d cookies of a key that is gone were expired, want %d", len(lines), wanted)
+				t.Errorf("%d cookies of a removed key were deleted, want %d", len(lines), wanted)
 			}
 		}
 	})
@@ -336,7 +336,7 @@ func TestCookiesOfOtherNames(t *testing.T) {
 			t.Errorf("%q was taken for ours: %q", name, lines)
 		}
 	}
-	// And found between others, however they are separated.
+	// The cookies are found among others with any separators.
 	genuine := "__Host-session=" + b.values["__Host-session"]
 	for _, header := range []string{
 		"a=b; " + genuine, genuine + "; a=b", "a=b;" + genuine + ";c", ";;" + genuine + ";;", "a; \t " + genuine + " \t ;",
@@ -371,7 +371,7 @@ func TestTokensThatOutgrowTheirCookies(t *testing.T) {
 	if a.log.count(session.EventTokensUnwritten, "Config.Store") == 0 {
 		t.Error("the log does not name the solution")
 	}
-	// When they fit again they are delivered.
+	// Tokens that fit again are delivered.
 	a.auth.pad = ""
 	a.clock.Advance(a.auth.life)
 	if b.is(true); b.header() == before {
@@ -399,7 +399,7 @@ func TestFewerChunksThanBefore(t *testing.T) {
 	b.app = with(2)
 	b.is(true)
 	b.app = with(1)
-	// It does not open any more, and is no error.
+	// The old state does not open any more. That is no error.
 	b.app.clock.Advance(3 * time.Hour) // so that the state is due
 	b.visit(func(_ context.Context, s *session.Session) {
 		if _, ok := favorite.Get(s); ok || !s.SignedIn() {

@@ -46,7 +46,7 @@ func TestRejectedCookieIsCheap(t *testing.T) {
 		"equal signs": name + "=" + strings.Repeat("=", 1<<20),
 		"numbers":     repeat(200, func(int) string { return name + "=" + strings.Repeat("1", 3900) + ".AAAA.x" }),
 	}
-	// Chunks that fit together in every way but one.
+	// Chunks that could be joined in many ways.
 	for _, size := range []int{1, 100, 3900} {
 		for _, chunks := range []int{2, 3, 4, 10} {
 			for _, tag := range []string{"", "AAAA."} {

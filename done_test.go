@@ -27,7 +27,7 @@ func TestDone(t *testing.T) {
 			t.Error("without a session Done is not closed")
 		}
 		c.Login("ada")
-		ctx, leave := context.WithCancel(t.Context())
+		ctx, disconnect := context.WithCancel(t.Context())
 		stream := c.Do(ctx, nil)
 		other := c.Get()
 		done, again := stream.Done(), stream.Done()
@@ -47,17 +47,17 @@ func TestDone(t *testing.T) {
 		if !isClosed(done) || !isClosed(other.Done()) {
 			t.Error("not closed at once after a logout in this process")
 		}
-		leave()
+		disconnect()
 	})
 }
 
 func TestDoneAfterTheRequest(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		c.Login("ada")
-		ctx, leave := context.WithCancel(t.Context())
+		ctx, disconnect := context.WithCancel(t.Context())
 		done := c.Do(ctx, nil).Done()
-		leave()
-		synctest.Wait() // nothing of it is left, or the bubble would not end
+		disconnect()
+		synctest.Wait() // the watcher has ended, or the bubble would not end
 		if isClosed(done) {
 			t.Error("closed by the end of the request")
 		}
@@ -68,8 +68,8 @@ func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("ada"), nil }
 		c.Login("ada")
-		ctx, leave := context.WithCancel(t.Context())
-		defer leave()
+		ctx, disconnect := context.WithCancel(t.Context())
+		defer disconnect()
 		// The user comes back every four hours, so that only the lifetime ends it.
 		start, lifetime := time.Now(), 30*24*time.Hour
 		for time.Since(start) < lifetime-5*time.Hour {

@@ -31,7 +31,7 @@ import (
 type stage struct {
 	*testkit.Visitor
 	service *stageService
-	store   *swappingStore        // that is asked
+	store   *swappingStore        // of the Manager
 	down    *testkit.FailingStore // in front of it
 	cfg     session.Config
 	seen    *sightings
@@ -111,10 +111,10 @@ func (s *sightings) of(t *testing.T, name, reason string) (events []session.Even
 	return events, levels
 }
 
-// ask sends a request that reads the user.
-func (st *stage) ask() { st.Get() }
+// visit sends a request that reads the user.
+func (st *stage) visit() { st.Get() }
 
-// with asks as the same browser does, of a Manager with other settings.
+// with returns the same browser with a Manager that has other settings.
 func (st *stage) with(set func(*session.Config)) *testkit.Visitor {
 	cfg := st.cfg
 	set(&cfg)
@@ -125,7 +125,7 @@ func (st *stage) with(set func(*session.Config)) *testkit.Visitor {
 	return &testkit.Visitor{T: st.T, M: m, Jar: st.Jar}
 }
 
-// late is the browser as it was.
+// late returns a copy of the browser, for a late request.
 func (st *stage) late() *testkit.Visitor {
 	jar := map[string]string{}
 	for name, value := range st.Jar {
@@ -143,7 +143,7 @@ func (st *stage) calls(f func(context.Context) error) {
 	})
 }
 
-// refreshes makes every refresh do this from now on.
+// refreshes makes every later refresh call f.
 func (st *stage) refreshes(f func() (auth.Tokens, error)) {
 	st.service.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return f() }
 }
@@ -155,8 +155,8 @@ func (st *stage) fails(errs ...error) {
 // expire waits until the access token has expired, and every pause is over.
 func (st *stage) expire() { time.Sleep(20 * time.Minute) }
 
-// odd returns tokens whose roles are not a list.
-func (st *stage) odd() (auth.Tokens, error) {
+// altered returns tokens whose roles are not a list.
+func (st *stage) altered() (auth.Tokens, error) {
 	t := st.service.Issue("u1")
 	parts := strings.Split(t.AccessToken, ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
@@ -165,42 +165,42 @@ func (st *stage) odd() (auth.Tokens, error) {
 	return t, nil
 }
 
-// refused has the service refuse the refresh token.
+// refused makes the service reject the refresh token.
 func (st *stage) refused() {
 	st.fails(auth.ErrRefused)
 	st.expire()
-	st.ask()
+	st.visit()
 }
 
 // unknown makes the service reject the refresh token after a lost response.
 func (st *stage) unknown() {
 	st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 	st.expire()
-	st.ask()
+	st.visit()
 	st.fails(auth.ErrRefused)
 	time.Sleep(time.Minute)
-	st.ask()
+	st.visit()
 }
 
 // otherUser makes the service return another user's tokens.
 func (st *stage) otherUser() {
 	st.refreshes(func() (auth.Tokens, error) { return st.service.Issue("u2"), nil })
 	st.expire()
-	st.ask()
+	st.visit()
 }
 
-// lifetime uses the session for as long as it may live.
+// lifetime uses the session until the end of its lifetime.
 func (st *stage) lifetime() {
 	for range 10 {
 		time.Sleep(30 * time.Minute)
-		st.ask()
+		st.visit()
 	}
 }
 
-// idle leaves the session alone for too long.
+// idle does not use the session until its idle timeout.
 func (st *stage) idle() {
 	time.Sleep(time.Hour)
-	st.ask()
+	st.visit()
 }
 
 const anyKind, storedKind, cookieKind = "", "stored", "cookie"
@@ -209,14 +209,14 @@ const anyKind, storedKind, cookieKind = "", "stored", "cookie"
 var eventCases = []struct {
 	name, reason string
 	level        slog.Level
-	nobodys      bool   // it is about no session
-	unread       bool   // if that is stored, its record can't be read
+	noSession    bool   // the event is about no session
+	unread       bool   // the record of a stored session has not been read
 	kind         string // of the sessions in which it happens
 	times        int    // 0 means once
 	provoke      func(st *stage)
 }{
 	{name: "session_started", provoke: func(*stage) {}},
-	{name: "session_refreshed", provoke: func(st *stage) { st.expire(); st.ask() }},
+	{name: "session_refreshed", provoke: func(st *stage) { st.expire(); st.visit() }},
 
 	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
 	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.M.LogoutAll) }},
@@ -235,11 +235,11 @@ var eventCases = []struct {
 		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
 		if err := st.M.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
-			st.T.Errorf("login after the answer has begun: %v", err)
+			st.T.Errorf("login after the response has begun: %v", err)
 		}
 	}},
 
-	{name: "cookie_refused", reason: "unreadable", nobodys: true, provoke: func(st *stage) { st.Jar["__Host-session"] += "A"; st.ask() }},
+	{name: "cookie_refused", reason: "unreadable", noSession: true, provoke: func(st *stage) { st.Jar["__Host-session"] += "A"; st.visit() }},
 	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.Logout); late.Get() }},
 	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.LogoutAll); late.Get() }},
 	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.Login("u1"); late.Get() }},
@@ -252,7 +252,7 @@ var eventCases = []struct {
 		if err := st.store.Delete(st.T.Context(), st.store.put[0]); err != nil {
 			st.T.Error(err)
 		}
-		st.ask()
+		st.visit()
 	}},
 
 	{name: "access_denied", provoke: func(st *stage) {
@@ -260,12 +260,12 @@ var eventCases = []struct {
 			_ = s.Authorize(func(s *session.Session) bool { return s.HasRole("admin") })
 		})
 	}},
-	{name: "cross_origin_refused", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+	{name: "cross_origin_refused", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		_ = st.M.CheckOrigin(r)
 	}},
-	{name: "cookies_dropped", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+	{name: "cookies_dropped", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) {
 		r := httptest.NewRequest("GET", "http://app.example.org/login", nil)
 		for range 3 {
 			if !st.M.DropsCookies(r) {
@@ -274,32 +274,32 @@ var eventCases = []struct {
 		}
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at login
-		st.service.login = st.odd
+		st.service.login = st.altered
 		st.Login("u1")
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // at a refresh
-		st.refreshes(st.odd)
+		st.refreshes(st.altered)
 		st.expire()
-		st.ask()
+		st.visit()
 	}},
 	{name: "claims_unreadable", level: slog.LevelWarn, provoke: func(st *stage) { // after a change of settings
 		st.with(func(c *session.Config) { c.Claims.UserID = []string{"another-name"} }).Get()
 	}},
-	{name: "login_refused", nobodys: true, provoke: func(st *stage) {
+	{name: "login_refused", noSession: true, provoke: func(st *stage) {
 		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
 		_ = st.tries()
 	}},
-	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+	{name: "login_unavailable", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) {
 		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrUnavailable }
 		_ = st.tries()
 	}},
-	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) { // too long a ticket
+	{name: "login_unavailable", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) { // too long a ticket
 		st.service.login = secondFactor(strings.Repeat("x", 4096))
 		if err := st.tries(); !errors.Is(err, session.ErrTooLarge) {
 			st.T.Errorf("login: %v, want ErrTooLarge", err)
 		}
 	}},
-	{name: "login_unavailable", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) { // too late a ticket
+	{name: "login_unavailable", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) { // too late a ticket
 		st.service.login = secondFactor("ticket")
 		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
@@ -307,24 +307,24 @@ var eventCases = []struct {
 			st.T.Errorf("login: %v, want ErrCommitted", err)
 		}
 	}},
-	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.ask() }},
+	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.visit() }},
 	{name: "refresh_unknown", level: slog.LevelWarn, provoke: func(st *stage) {
 		st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
 		st.expire()
-		st.ask()
+		st.visit()
 	}},
-	{name: "revoke_failed", level: slog.LevelWarn, nobodys: true, provoke: func(st *stage) {
+	{name: "revoke_failed", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) {
 		st.service.logout = auth.ErrUnavailable
 		st.calls(st.M.Logout)
 	}},
 	{name: "record_corrupt", level: slog.LevelError, unread: true, kind: storedKind, provoke: func(st *stage) {
 		st.store.alter = func(r *store.Record) { r.Data, r.Version = []byte("x"), r.Version+1 }
-		st.ask()
+		st.visit()
 		st.store.alter = nil
 	}},
 	{name: "store_unavailable", level: slog.LevelError, unread: true, provoke: func(st *stage) { // when a session is loaded
 		st.down.Down.Store(true)
-		st.ask()
+		st.visit()
 		st.down.Down.Store(false)
 	}},
 	{name: "store_unavailable", level: slog.LevelError, provoke: func(st *stage) { // when it is saved
@@ -342,7 +342,7 @@ var eventCases = []struct {
 	{name: "tokens_unwritten", level: slog.LevelError, provoke: func(st *stage) {
 		st.refreshes(func() (auth.Tokens, error) { st.down.Down.Store(true); return st.service.Issue("u1"), nil })
 		st.expire()
-		st.ask()
+		st.visit()
 		st.down.Down.Store(false)
 	}},
 	{name: "tokens_unwritten", level: slog.LevelError, kind: cookieKind, provoke: func(st *stage) { // too large for cookies
@@ -352,12 +352,12 @@ var eventCases = []struct {
 			return t, nil
 		})
 		st.expire()
-		st.ask()
+		st.visit()
 	}},
 	{name: "tokens_lost", level: slog.LevelError, provoke: func(st *stage) {
 		st.refreshes(func() (auth.Tokens, error) { st.down.Down.Store(true); return st.service.Issue("u1"), nil })
 		st.expire()
-		st.ask()
+		st.visit()
 		time.Sleep(2 * time.Hour)
 		st.down.Down.Store(false)
 	}},
@@ -399,7 +399,7 @@ func secondFactor(ticket string) func() (auth.Tokens, error) {
 	return func() (auth.Tokens, error) { return auth.Tokens{}, &auth.SecondFactorError{Ticket: ticket} }
 }
 
-// tries sends a login that fails.
+// tries sends a login, and returns its error.
 func (st *stage) tries() (err error) {
 	st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) { err = st.M.Login(ctx, "u1", "password") })
 	return err
@@ -420,17 +420,17 @@ func TestEvents(t *testing.T) {
 					synctest.Wait()
 					events, levels := st.seen.of(t, c.name, c.reason)
 					if want := max(c.times, 1); len(events) != want || len(levels) != want {
-						t.Fatalf("told %d times, logged %d times, want %d; log:\n%s", len(events), len(levels), want, st.seen.log.String())
+						t.Fatalf("hook called %d times, logged %d times, want %d; log:\n%s", len(events), len(levels), want, st.seen.log.String())
 					}
 					for i, e := range events {
 						if levels[i] != c.level.String() {
 							t.Errorf("logged as %s, want %v", levels[i], c.level)
 						}
-						if c.nobodys != (e.Session == "") || !c.nobodys && e.Session == "" {
+						if c.noSession != (e.Session == "") || !c.noSession && e.Session == "" {
 							t.Errorf("about the session %q", e.Session)
 						}
 						want := "u1"
-						if c.nobodys || c.unread {
+						if c.noSession || c.unread {
 							want = ""
 						}
 						if e.UserID != want && (kind == storedKind || !c.unread) {
@@ -525,13 +525,13 @@ type traced struct{}
 // Their context is not canceled when the client disconnects.
 func TestEventsAtCommit(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
-		type told struct {
+		type sighting struct {
 			event session.Event
 			ctx   context.Context
 			alive bool
 		}
 		var mu sync.Mutex
-		var all []told
+		var all []sighting
 		down := &testkit.FailingStore{}
 		a := newApp(t, func(c *session.Config) {
 			down.Store = &memstore.Store{Now: c.Now}
@@ -543,13 +543,13 @@ func TestEventsAtCommit(t *testing.T) {
 			c.OnEvent = func(ctx context.Context, e session.Event) {
 				mu.Lock()
 				defer mu.Unlock()
-				all = append(all, told{e, ctx, ctx.Err() == nil})
+				all = append(all, sighting{e, ctx, ctx.Err() == nil})
 				if e.Name == session.EventStoreUnavailable {
 					down.Down.Store(false)
 				}
 			}
 		})
-		ctx, leave := context.WithCancel(context.WithValue(context.Background(), traced{}, "trace-1"))
+		ctx, disconnect := context.WithCancel(context.WithValue(context.Background(), traced{}, "trace-1"))
 		r, x := a.Begin(httptest.NewRequestWithContext(ctx, "GET", "/", nil))
 		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
 			t.Fatal(err)
@@ -558,7 +558,7 @@ func TestEventsAtCommit(t *testing.T) {
 		if err := favorite.Set(s, "dark"); err != nil {
 			t.Fatal(err)
 		}
-		leave()
+		disconnect()
 		down.Down.Store(true)
 		if err := x.Commit(http.Header{}); stored != errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("commit: %v", err)
@@ -571,10 +571,10 @@ func TestEventsAtCommit(t *testing.T) {
 			want = append(want, "session_ended login_not_delivered")
 		}
 		var got []string
-		for _, told := range all {
-			name := told.event.Name + " " + told.event.Reason
+		for _, seen := range all {
+			name := seen.event.Name + " " + seen.event.Reason
 			got = append(got, name)
-			if told.ctx.Value(traced{}) != "trace-1" || session.FromContext(told.ctx) != s || !told.alive {
+			if seen.ctx.Value(traced{}) != "trace-1" || session.FromContext(seen.ctx) != s || !seen.alive {
 				t.Errorf("%s: the context is not that of the request, or is canceled", name)
 			}
 		}
@@ -679,11 +679,11 @@ func TestTokensThatFitNoCookieAreReportedOnce(t *testing.T) {
 		for generation := 1; generation <= 3; generation++ {
 			st.expire()
 			for range 5 {
-				st.ask()
+				st.visit()
 			}
 			synctest.Wait()
 			if events, levels := st.seen.of(t, session.EventTokensUnwritten, ""); len(events) != generation || len(levels) != generation {
-				t.Errorf("after %d generations it was told %d times, logged %d times", generation, len(events), len(levels))
+				t.Errorf("after %d generations the hook was called %d times, logged %d times", generation, len(events), len(levels))
 			}
 		}
 	})

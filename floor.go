@@ -25,8 +25,8 @@ const (
 	floorPeriod = time.Hour
 )
 
-// floor makes all refused sign-ins take the same time, longer than the auth service
-// needs to refuse one for any reason. The zero value is ready to use.
+// floor makes all refused sign-ins take the same time, which is longer than the auth
+// service needs for any refusal. The zero value is ready to use.
 type floor struct {
 	mu       sync.Mutex
 	began    time.Time     // start of the current period

@@ -23,7 +23,7 @@ type slowAuth struct {
 func (a *slowAuth) Login(ctx context.Context, email, password string) (auth.Grant, error) {
 	a.email = email
 	took := a.known
-	if email == "nobody@example.com" {
+	if email == "unknown@example.com" {
 		took = a.unknown
 	}
 	select {
@@ -90,7 +90,7 @@ func (s signInSite) refused(email string) time.Duration {
 
 func TestRefusedLoginTakesAsLongForEveryAddress(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 130*time.Millisecond, func(t *testing.T, s signInSite) {
-		for _, email := range []string{"nobody@example.com", "user@example.com", "nobody@example.com"} {
+		for _, email := range []string{"unknown@example.com", "user@example.com", "unknown@example.com"} {
 			if took := s.refused(email); took != 300*time.Millisecond {
 				t.Errorf("%s was refused after %v, want 300ms", email, took)
 			}
@@ -101,16 +101,16 @@ func TestRefusedLoginTakesAsLongForEveryAddress(t *testing.T) {
 // A service may be slower than any fixed floor. Its slowest response determines
 // how long later rejections take.
 func TestRefusedLoginTakesAsLongAsASlowService(t *testing.T) {
-	answers := map[string]func(s signInSite){
+	responses := map[string]func(s signInSite){
 		"a refusal":       func(s signInSite) { s.refused("user@example.com") },
 		"a sign-in":       func(s signInSite) { _, _ = s.login("user@example.com", "right") },
 		"a second factor": func(s signInSite) { _, _ = s.login("mfa@example.com", "right") },
 	}
-	for name, answer := range answers {
+	for name, respond := range responses {
 		t.Run(name, func(t *testing.T) {
 			overTime(t, 4*time.Millisecond, 900*time.Millisecond, func(t *testing.T, s signInSite) {
-				answer(s)
-				known, unknown := s.refused("user@example.com"), s.refused("nobody@example.com")
+				respond(s)
+				known, unknown := s.refused("user@example.com"), s.refused("unknown@example.com")
 				if known != unknown || known < 900*time.Millisecond {
 					t.Errorf("a known address is refused after %v, an unknown one after %v", known, unknown)
 				}
@@ -127,16 +127,16 @@ func TestRefusedLoginTakesAsLongAsASlowService(t *testing.T) {
 func TestRefusedLoginIsNotHeldForLong(t *testing.T) {
 	overTime(t, 4*time.Millisecond, 9*time.Second, func(t *testing.T, s signInSite) {
 		s.refused("user@example.com")
-		if took := s.refused("nobody@example.com"); took != 2400*time.Millisecond {
+		if took := s.refused("unknown@example.com"); took != 2400*time.Millisecond {
 			t.Errorf("after a response that took 9s a refusal takes %v, want 2.4s", took)
 		}
 		s.auth.known = 100 * time.Millisecond
 		time.Sleep(59 * time.Minute)
-		if took := s.refused("nobody@example.com"); took != 2400*time.Millisecond {
+		if took := s.refused("unknown@example.com"); took != 2400*time.Millisecond {
 			t.Errorf("within an hour a refusal takes %v, want 2.4s", took)
 		}
 		time.Sleep(2 * time.Hour)
-		if took := s.refused("nobody@example.com"); took != 300*time.Millisecond {
+		if took := s.refused("unknown@example.com"); took != 300*time.Millisecond {
 			t.Errorf("after two hours a refusal takes %v, want 300ms", took)
 		}
 	})
@@ -163,7 +163,7 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 		s.goneAfter(context.WithoutCancel(r.Context()), 100*time.Millisecond)
 
 		s.auth.unknown = 20 * time.Second // longer than Config.AuthTimeout
-		if took, err := s.login("nobody@example.com", "right"); !errors.Is(err, auth.ErrUnavailable) || took != 10*time.Second {
+		if took, err := s.login("unknown@example.com", "right"); !errors.Is(err, auth.ErrUnavailable) || took != 10*time.Second {
 			t.Errorf("a service that does not respond takes %v (%v)", took, err)
 		}
 		if took := s.refused("user@example.com"); took != 300*time.Millisecond {
@@ -176,9 +176,9 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 func (s signInSite) goneAfter(ctx context.Context, want time.Duration) {
 	s.t.Helper()
 	began := time.Now()
-	err := s.Login(ctx, "nobody@example.com", "wrong")
+	err := s.Login(ctx, "unknown@example.com", "wrong")
 	if took := time.Since(began); !errors.Is(err, auth.ErrRefused) || took != want {
-		s.t.Errorf("a refusal takes %v (%v) although the client has gone after %v", took, err, want)
+		s.t.Errorf("a refusal takes %v (%v) although the client disconnected after %v", took, err, want)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestLongestPauses(t *testing.T) {
 				b := a.signedIn()
 				a.auth.fail(tt.err)
 				a.clock.Advance(a.auth.life)
-				unavailable := func(asked int) time.Duration {
+				unavailable := func(sent int) time.Duration {
 					t.Helper()
 					var wait time.Duration
 					b.visit(func(_ context.Context, s *session.Session) {
@@ -43,8 +43,8 @@ func TestLongestPauses(t *testing.T) {
 						}
 						wait = down.RetryAfter
 					})
-					if n := a.auth.refreshes(); n != asked {
-						t.Errorf("the service was asked %d times, want %d", n, asked)
+					if n := a.auth.refreshes(); n != sent {
+						t.Errorf("%d refreshes, want %d", n, sent)
 					}
 					return wait
 				}

@@ -48,7 +48,7 @@ type stubAuth struct {
 	mfa    bool
 	ticket string // of a second factor; by default a short one
 	fails  error  // of refreshing
-	asked  int    // calls of Refresh
+	calls  int    // calls of Refresh
 }
 
 // issue returns new tokens.
@@ -95,7 +95,7 @@ func (a *stubAuth) LoginTOTP(_ context.Context, ticket, _ string) (auth.Grant, e
 func (a *stubAuth) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error) {
 	refreshToken := t.RefreshToken
 	a.mu.Lock()
-	a.asked++
+	a.calls++
 	err := a.fails
 	a.mu.Unlock()
 	switch {
@@ -118,7 +118,7 @@ func (a *stubAuth) fail(err error) {
 func (a *stubAuth) refreshes() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.asked
+	return a.calls
 }
 
 func (a *stubAuth) Logout(_ context.Context, t auth.Tokens, _ bool) error {
@@ -207,7 +207,7 @@ func shutdown(t testing.TB, m *session.Manager) {
 }
 
 // visit handles a request with the given Cookie header. It returns the
-// Set-Cookie lines of the answer.
+// Set-Cookie lines of the response.
 func (a *app) visit(cookie string, handler func(ctx context.Context, s *session.Session)) http.Header {
 	a.t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
@@ -233,7 +233,7 @@ type browser struct {
 	*app
 	names  []string
 	values map[string]string
-	last   http.Header // of the last answer
+	last   http.Header // of the last response
 }
 
 func (a *app) browser() *browser { return &browser{app: a, values: map[string]string{}} }
@@ -278,7 +278,7 @@ func (b *browser) visit(handler func(ctx context.Context, s *session.Session)) *
 	return b
 }
 
-// is checks who a request of the browser comes from.
+// is checks whether a request of the browser is signed in.
 func (b *browser) is(signedIn bool) *browser {
 	b.t.Helper()
 	return b.visit(func(_ context.Context, s *session.Session) {

@@ -20,8 +20,8 @@ const minKeySize = 32
 // The zero SecretKey is invalid. Make one with [ParseKey] or [GenerateKey].
 type SecretKey struct {
 	// fmt prints the unexported fields of a struct without calling their methods,
-	// so Format does not protect a SecretKey in an app's own unexported field. Of
-	// a handle fmt only prints an address. Equal secrets have equal handles.
+	// so Format does not protect a SecretKey in an app's own unexported field. fmt
+	// prints only the address of a handle. Equal secrets have equal handles.
 	secret unique.Handle[string]
 }
 

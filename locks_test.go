@@ -117,7 +117,7 @@ func TestHangingStoreBlocksOnlyItsCallers(t *testing.T) {
 					t.Error("a login is pending")
 				}
 				if hung.gave.Load() {
-					t.Error("somebody has waited for the store")
+					t.Error("a call has waited for the store")
 				}
 				hung.release()
 				if err := <-done; err != nil {

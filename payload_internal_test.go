@@ -29,7 +29,7 @@ func FuzzDecodeCookies(f *testing.F) {
 				t.Fatal("a state decoded from what is not its encoding")
 			}
 			if len(b) > stateSize(c.values) {
-				t.Fatal("a state is larger than was foretold")
+				t.Fatal("a state is larger than stateSize")
 			}
 		}
 		if c, ok := decodeID(b); ok != (len(b) == len(keeper.ID{})) || ok && !bytes.Equal(c.record.ID[:], b) {

@@ -52,7 +52,7 @@ func TestRedaction(t *testing.T) {
 		"Tokens":                     tokens,
 		"*Tokens":                    &tokens,
 		"*Session":                   s,
-		"*Session of nobody":         session.FromContext(context.Background()),
+		"anonymous *Session":         session.FromContext(context.Background()),
 		"*Manager":                   a.Manager,
 		"*Exchange":                  x,
 		"context":                    r.Context(),
@@ -71,7 +71,7 @@ func TestRedaction(t *testing.T) {
 		"AuthError that is all zero": &auth.Error{},
 	} {
 		if name == "context" {
-			// Its own text is all that is printed of it, whatever is in it.
+			// A context prints its own text only.
 			noSecrets(t, name, fmt.Sprint(v), secrets)
 			continue
 		}

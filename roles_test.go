@@ -15,12 +15,12 @@ import (
 // The log reports it, and the user stays signed in.
 func TestRolesOfAnUnknownType(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
-		for _, odd := range []any{"admin", nil, 7, map[string]string{"0": "admin"}, []any{"admin", nil}, [][]string{{"admin"}}} {
+		for _, roles := range []any{"admin", nil, 7, map[string]string{"0": "admin"}, []any{"admin", nil}, [][]string{{"admin"}}} {
 			for _, atLogin := range []bool{true, false} {
 				a := newApp(t, kind)
 				a.auth.roles = []string{"admin"}
 				if atLogin {
-					a.auth.roles = odd
+					a.auth.roles = roles
 				}
 				b := a.signedIn()
 				may := func(want error) {
@@ -28,18 +28,18 @@ func TestRolesOfAnUnknownType(t *testing.T) {
 					b.visit(func(_ context.Context, s *session.Session) {
 						err := s.Authorize(func(s *session.Session) bool { return s.HasRole("admin") })
 						if !errors.Is(err, want) || !s.SignedIn() || want != nil && len(s.Roles()) != 0 {
-							t.Errorf("%#v at login %v: %v with the roles %q, want %v", odd, atLogin, err, s.Roles(), want)
+							t.Errorf("%#v at login %v: %v with the roles %q, want %v", roles, atLogin, err, s.Roles(), want)
 						}
 					})
 				}
 				if !atLogin {
 					may(nil)
-					a.auth.roles = odd
+					a.auth.roles = roles
 					a.clock.Advance(2 * time.Hour)
 				}
 				may(session.ErrForbidden)
 				if n := a.log.count("WARN", session.EventClaimsUnreadable, "x-hasura-allowed-roles"); n != 1 {
-					t.Errorf("%#v at login %v: the operator was told %d times", odd, atLogin, n)
+					t.Errorf("%#v at login %v: reported %d times", roles, atLogin, n)
 				}
 			}
 		}
@@ -74,7 +74,7 @@ func TestRolesUnderAnotherName(t *testing.T) {
 				}
 			})
 			if n := a.log.count("WARN", session.EventClaimsUnreadable); (n == 1) != (tt.says != "") || n > 1 {
-				t.Errorf("the operator was told %d times", n)
+				t.Errorf("reported %d times", n)
 			}
 			if tt.says != "" && a.log.count(session.EventClaimsUnreadable, tt.says) == 0 {
 				t.Errorf("the log does not say %q", tt.says)

@@ -68,8 +68,7 @@ func (a *app) accepts(what, header string) {
 	}
 }
 
-// Of the whole header every bit is flipped, the names and what is between them
-// included.
+// Flips every bit of the whole header, including names and separators.
 func TestEveryBitFlipped(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		a := newApp(t, kind)
@@ -98,7 +97,7 @@ func TestEveryBitFlipped(t *testing.T) {
 				header[i] ^= 1 << bit
 			}
 		}
-		// What is behind the tokens cookie does no harm to it.
+		// Changes after the tokens cookie do not affect it.
 		if accepted == 0 && !stored {
 			t.Error("no flip in the state left the session alive: the test shows nothing")
 		}
@@ -128,7 +127,7 @@ func TestEveryBitOfChunksFlipped(t *testing.T) {
 				continue
 			}
 			if header[i] == ' ' || header[i] == ';' {
-				continue // what is between cookies is not theirs
+				continue // separators are not part of a cookie
 			}
 			header[i] ^= 1 << bit
 			a.visit(string(header), func(_ context.Context, s *session.Session) {
@@ -151,7 +150,7 @@ func TestNonCanonicalEncodings(t *testing.T) {
 		body := strings.TrimRight(v, "=")
 		i := strings.IndexByte(alphabet, body[len(body)-1])
 		if len(v) == len(body) {
-			return v + "A" // there are none
+			return v + "A" // no bit is unused
 		}
 		return body[:len(body)-1] + alphabet[i+1:i+2] + v[len(body):]
 	}
@@ -273,7 +272,7 @@ func TestTamperedChunks(t *testing.T) {
 			a.refuses(fmt.Sprintf("chunks %d and %d swapped", i, j), strings.Join(swapped, "; "))
 			a.refuses(fmt.Sprintf("chunk %d in the place of %d", i, j), with(j, v))
 		}
-		// Twice the same is the same.
+		// A cookie may be presented twice.
 		a.accepts(fmt.Sprintf("chunk %d doubled", i), strings.Join(slices.Insert(slices.Clone(pairs), i, pair), "; "))
 	}
 	first := value(chunks[0])
@@ -306,7 +305,7 @@ func TestMixedChunks(t *testing.T) {
 				}
 			}
 			a.refuses(fmt.Sprintf("mixed %03b", mask), strings.Join(mixed, "; "))
-			// Under the tags of one of them.
+			// The same, with one tag for all chunks.
 			tag := first[0][strings.Index(first[0], ".")+1:][:4]
 			for i, pair := range mixed {
 				if i == 0 {
@@ -320,7 +319,7 @@ func TestMixedChunks(t *testing.T) {
 			a.refuses(fmt.Sprintf("mixed %03b under one tag", mask), strings.Join(mixed, "; "))
 		}
 	}
-	// Side by side each is whole.
+	// Each session opens if the other is also presented.
 	for _, sets := range [][][]string{{second, other}, {other, second}, {other, second, other}} {
 		a.accepts("two sessions", strings.Join(slices.Concat(sets...), "; "))
 	}
@@ -341,24 +340,24 @@ func TestGenuineBesideGarbage(t *testing.T) {
 				i := len(pair) / 2
 				return pair[:i] + string(rune('A'+(pair[i]+1)%26)) + pair[i+1:]
 			}
-			var bent []string
+			var altered []string
 			for _, pair := range pairs {
-				bent = append(bent, flipped(pair))
+				altered = append(altered, flipped(pair))
 			}
 			garbage := map[string]string{
-				"empty":                 "__Host-session=",
-				"short":                 "__Host-session=garbage",
-				"long":                  "__Host-session=" + strings.Repeat("A", 3900),
-				"too long":              "__Host-session=" + strings.Repeat("A", 10_000),
-				"chunks":                "__Host-session=2.AAAA.x; __Host-session-1=AAAA.x",
-				"a first chunk":         "__Host-session=2.AAAA.x",
-				"another session":       strings.Join(stranger.signedIn().pairs(), "; "),
-				"bent":                  strings.Join(bent, "; "),
-				"bent in the first":     bent[0],
-				"bent in the last":      bent[len(bent)-1],
-				"bent in the one but":   bent[max(len(bent)-2, 0)],
-				"a state":               "__Host-session-state=garbage",
-				"without an equal sign": "__Host-session",
+				"empty":                  "__Host-session=",
+				"short":                  "__Host-session=garbage",
+				"long":                   "__Host-session=" + strings.Repeat("A", 3900),
+				"too long":               "__Host-session=" + strings.Repeat("A", 10_000),
+				"chunks":                 "__Host-session=2.AAAA.x; __Host-session-1=AAAA.x",
+				"a first chunk":          "__Host-session=2.AAAA.x",
+				"another session":        strings.Join(stranger.signedIn().pairs(), "; "),
+				"altered":                strings.Join(altered, "; "),
+				"altered in the first":   altered[0],
+				"altered in the last":    altered[len(altered)-1],
+				"altered in the one but": altered[max(len(altered)-2, 0)],
+				"a state":                "__Host-session-state=garbage",
+				"without an equal sign":  "__Host-session",
 			}
 			for what, text := range garbage {
 				what = fmt.Sprintf("%d, %s", size, what)
@@ -383,11 +382,11 @@ func TestManyBadCookies(t *testing.T) {
 			pairs := a.signedIn().pairs()
 			pair := pairs[0]
 			i := len(pair) - 20
-			bent := pair[:i] + string(rune('A'+(pair[i]+1)%26)) + pair[i+1:]
+			altered := pair[:i] + string(rune('A'+(pair[i]+1)%26)) + pair[i+1:]
 			for _, n := range []int{2, 200, 2000} {
-				all := slices.Repeat([]string{bent}, n)
-				a.refuses(fmt.Sprintf("%d bent cookies", n), strings.Join(all, "; "))
-				a.refuses(fmt.Sprintf("%d bent cookies, and the rest", n), strings.Join(append(all, pairs[1:]...), "; "))
+				all := slices.Repeat([]string{altered}, n)
+				a.refuses(fmt.Sprintf("%d altered cookies", n), strings.Join(all, "; "))
+				a.refuses(fmt.Sprintf("%d altered cookies, and the rest", n), strings.Join(append(all, pairs[1:]...), "; "))
 				var named []string
 				for j := range n {
 					named = append(named, fmt.Sprintf("__Host-session-%d=%s", j%5+1, pair[len(pair)-50:]))
@@ -430,7 +429,7 @@ func TestPurposes(t *testing.T) {
 		}
 	}
 	stored.refuses("tokens as an ID", "__Host-session="+tokens)
-	// The ID is signed in where it belongs, and nowhere else.
+	// The ID opens as the cookie of a stored session only.
 	stored.accepts("an ID", "__Host-session="+id)
 	newApp(t, withKey, inMemory).refuses("an ID of another store", "__Host-session="+id)
 

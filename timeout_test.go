@@ -87,7 +87,7 @@ func TestExpiresAt(t *testing.T) {
 		ends(epoch.Add(2*time.Hour + 12*time.Minute))
 		ends(epoch.Add(3 * time.Hour))
 		if got := session.FromContext(context.Background()).ExpiresAt(); !got.IsZero() {
-			t.Errorf("nobody's session ends at %v", got)
+			t.Errorf("an anonymous session ends at %v", got)
 		}
 	})
 }

@@ -240,9 +240,9 @@ func TestTransportRefreshesOnceForMany(t *testing.T) {
 		srv.mu.Lock()
 		srv.refuses[strings.TrimPrefix(srv.seen[0], "Bearer ")] = true
 		srv.mu.Unlock()
-		answers := inParallel(30, func(int) string { return c.call(t) })
-		if len(answers) != 1 || answers["200 <nil>"] != 30 || c.auth.Refreshes() != 1 || c.auth.Reuses() != 0 {
-			t.Errorf("answers %v, %d refreshes", answers, c.auth.Refreshes())
+		results := inParallel(30, func(int) string { return c.call(t) })
+		if len(results) != 1 || results["200 <nil>"] != 30 || c.auth.Refreshes() != 1 || c.auth.Reuses() != 0 {
+			t.Errorf("results %v, %d refreshes", results, c.auth.Refreshes())
 		}
 	})
 }
@@ -466,7 +466,7 @@ func TestTransportHostNames(t *testing.T) {
 	}
 }
 
-// A client's idle connections are those of what the Transport sends by.
+// Closing a client's idle connections closes those of Transport.Base.
 func TestTransportCloseIdleConnections(t *testing.T) {
 	closed := make(chan struct{}, 1)
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -533,10 +533,10 @@ func TestTransportHosts(t *testing.T) {
 				return send(m, r, srv.URL, nil, c.hosts...)
 			})
 			caller.signIn(t)
-			answer := caller.call(t)
+			result := caller.call(t)
 			got := "none"
 			if seen := srv.requests(); len(seen) == before {
-				got = answer
+				got = result
 			} else if seen[before] != "" {
 				got = "token"
 			}

@@ -82,7 +82,7 @@ func TestDeletedValues(t *testing.T) {
 			if _, ok := favorite.Get(s); ok || !slices.Equal(s.ValueNames(), []string{"other"}) {
 				t.Errorf("values %q after a deletion", s.ValueNames())
 			}
-			// What is not there can be deleted.
+			// A missing value can be deleted.
 			if err := session.NewKey[int]("none").Delete(s); err != nil {
 				t.Error(err)
 			}
@@ -170,7 +170,7 @@ func TestValuesWithoutSession(t *testing.T) {
 			t.Errorf("%s: an access token", what)
 		}
 		if s.SignedIn() || s.UserID() != "" || s.Roles() != nil || s.HasRole("") || s.DefaultRole() != "" || !s.AccessTokenExpiresAt().IsZero() {
-			t.Errorf("%s: somebody is signed in", what)
+			t.Errorf("%s: a user is signed in", what)
 		}
 	}
 }

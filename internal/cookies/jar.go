@@ -62,7 +62,7 @@ type Jar struct {
 	prefix string // shared by all names
 	attrs  string // the attributes of every cookie, without Max-Age
 	room   int    // the bytes for a value or a chunk in one cookie
-	budget int    // the bytes to open for one request with each key; see Candidates
+	budget int    // how many bytes Candidates may yield, apart from the first candidate
 }
 
 // NewJar returns a Jar for cfg.

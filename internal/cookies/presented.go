@@ -105,14 +105,15 @@ func (c Presented) HasAny(names []string) bool { return slices.ContainsFunc(name
 // open exceed the budget.
 //
 // A browser presents several cookies of one name if a page of another path or
-// subdomain has set one. Candidates yields the last cookies first: the Jar's have the
-// shortest path, and browsers send cookies with longer paths first (RFC 6265, section
+// subdomain has set one. Candidates yields the last cookies first: the Jar's
+// cookies have the shortest path, and browsers send cookies with longer paths first (RFC 6265, section
 // 5.4).
 func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[string] {
 	room, budget := j.room, j.budget
 	return func(yield func(string) bool) {
 		spent := 0
-		// pay counts a candidate of n bytes, and reports whether it may be opened.
+		// pay counts a candidate of n bytes. It reports whether the candidate is the
+		// first, and whether it may be opened.
 		pay := func(n int) (first, ok bool) {
 			first = spent == 0
 			spent += max(n, minOpened)
@@ -143,7 +144,7 @@ func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[s
 				}
 				first, ok := pay(len(part))
 				if ok && !first && !j.cfg.Authentic(purpose, names[0], []string{part}) {
-					continue // opening it would cost memory
+					continue // opening a forged text would allocate memory
 				}
 				if !ok || !yield(part) {
 					return

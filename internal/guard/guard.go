@@ -19,9 +19,9 @@ import (
 // panicked. Panics of hooks and slog handlers are only logged.
 var errPanic = errors.New("panic")
 
-// panicked logs a panic with its stack and returns the error for it. value is what
-// recover has returned. panicked logs its type only, because the value may hold a
-// secret. A runtime error holds none.
+// panicked logs a panic with its stack and returns the error for it. value is the
+// result of recover. panicked logs only the type of value, because value may hold a
+// secret. A runtime error holds none, and is logged in full.
 func panicked(log *slog.Logger, value any, where string) error {
 	what := fmt.Sprintf("%T", value)
 	if e, ok := value.(runtime.Error); ok {

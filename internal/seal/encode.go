@@ -19,7 +19,7 @@ type Encoder struct{ B []byte }
 // Uint writes a number.
 func (e *Encoder) Uint(v uint64) { e.B = binary.AppendUvarint(e.B, v) }
 
-// Raw writes bytes without their length. The decoder has to know it.
+// Raw writes bytes without their length, which the decoder has to know.
 func (e *Encoder) Raw(b []byte) { e.B = append(e.B, b...) }
 
 // Bytes writes bytes and their length.
