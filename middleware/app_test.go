@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,14 +10,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
-	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -43,7 +40,7 @@ type app struct {
 	m    *session.Manager
 	mux  *http.ServeMux
 	srv  *httptest.Server
-	log  *logBuffer
+	log  *testkit.LogBuffer
 }
 
 // newApp starts an app with the ready-made routes. set may change the Config.
@@ -58,7 +55,7 @@ func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) 
 // newBareApp returns an app without a server.
 func newBareApp(t *testing.T, set func(*session.Config)) *app {
 	t.Helper()
-	a := &app{t: t, mux: http.NewServeMux(), log: &logBuffer{}}
+	a := &app{t: t, mux: http.NewServeMux(), log: &testkit.LogBuffer{}}
 	a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1})
 	a.m = newManager(t, func(c *session.Config) {
 		c.Auth = synmetrix.NewClient(a.auth.URL)
@@ -96,23 +93,6 @@ func newManager(t *testing.T, set func(*session.Config)) *session.Manager {
 		}
 	})
 	return m
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // browser is a client with its own cookies. It does not follow redirects.
@@ -260,44 +240,4 @@ func visible(page string) string {
 	before, rest, _ := strings.Cut(page, "<style>")
 	_, after, _ := strings.Cut(rest, "</style>")
 	return before + after
-}
-
-// downStore is a store that fails while down is true.
-type downStore struct {
-	store.Store
-	down atomic.Bool
-}
-
-var errDown = &downError{}
-
-type downError struct{}
-
-func (*downError) Error() string { return "store is down" }
-
-func (s *downStore) Get(ctx context.Context, key string) (store.Record, error) {
-	if s.down.Load() {
-		return store.Record{}, errDown
-	}
-	return s.Store.Get(ctx, key)
-}
-
-func (s *downStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	if s.down.Load() {
-		return errDown
-	}
-	return s.Store.Put(ctx, rec, prev)
-}
-
-func (s *downStore) Delete(ctx context.Context, key string) error {
-	if s.down.Load() {
-		return errDown
-	}
-	return s.Store.Delete(ctx, key)
-}
-
-func (s *downStore) List(ctx context.Context, owner string) ([]store.Record, error) {
-	if s.down.Load() {
-		return nil, errDown
-	}
-	return s.Store.List(ctx, owner)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/synmetrix"
@@ -130,10 +131,10 @@ func TestCachingWhenACookieIsRenewed(t *testing.T) {
 // Caches must not store the ready-made pages and refusals, even if an outer
 // middleware allows it.
 func TestCachingOfPages(t *testing.T) {
-	down := &downStore{Store: memstore.New()}
+	down := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = down })
 	a.mux.Handle("/user", middleware.RequireUser(http.NotFoundHandler()))
-	a.mux.HandleFunc("/changes", func(_ http.ResponseWriter, r *http.Request) { change(r); down.down.Store(true) })
+	a.mux.HandleFunc("/changes", func(_ http.ResponseWriter, r *http.Request) { change(r); down.Down.Store(true) })
 	sessions := middleware.Sessions(a.m)(a.mux)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		allowCaching(w)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -14,14 +15,14 @@ import (
 // Commit reports an error if the response is not the handler's, whether the
 // commit failed during the handler or after it.
 func TestScopeCommit(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	b := a.browser()
 	b.signIn("admin@example.com")
 	l := middleware.NewLoader(a.m)
 	committed := make(chan error, 1)
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.down.Store(false)
+		s.Down.Store(false)
 		var scope, inner middleware.Scope
 		if !l.Begin(&scope, w, r) {
 			t.Error("Begin returns false")
@@ -36,7 +37,7 @@ func TestScopeCommit(t *testing.T) {
 			middleware.Refuse(w, r, err)
 		} else {
 			change(r)
-			s.down.Store(r.URL.Path != "/up")
+			s.Down.Store(r.URL.Path != "/up")
 			if r.URL.Path != "/silent" {
 				_, _ = io.WriteString(w, "ok")
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -238,21 +239,21 @@ func TestLoginWhileTheServiceFails(t *testing.T) {
 }
 
 func TestLoginWhileTheStoreIsDown(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	b := newApp(t, func(c *session.Config) { c.Store = s }).browser()
-	s.down.Store(true)
+	s.Down.Store(true)
 	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 503, "session_unavailable").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
 	b.submit("/login", "email", "admin@example.com", "password", password).isPage(t, 503, "Signing in does not work at the moment. Please try again")
-	s.down.Store(false)
+	s.Down.Store(false)
 	b.signIn("admin@example.com")
 
 	// The response says that the session is unavailable, not that the user is
 	// signed out.
-	s.down.Store(true)
+	s.Down.Store(true)
 	if got := b.get("/login").is(t, 200, ""); got.body != `{"session_unavailable":true,"signed_in":false}` {
 		t.Errorf("GET /login: %s", got.body)
 	}
-	s.down.Store(false)
+	s.Down.Store(false)
 	me(t, b, "admin")
 }
 
@@ -461,13 +462,13 @@ func TestLogout(t *testing.T) {
 }
 
 func TestLogoutWhileTheStoreIsDown(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	b := newApp(t, func(c *session.Config) { c.Store = s }).browser()
 	b.signIn("admin@example.com")
-	s.down.Store(true)
+	s.Down.Store(true)
 	b.submit("/logout").isPage(t, 503, "try again").has(t, "Set-Cookie", "").has(t, "Retry-After", "1")
 	b.postJSON("/logout", "{}").is(t, 503, "session_unavailable").has(t, "Set-Cookie", "")
-	s.down.Store(false)
+	s.Down.Store(false)
 	me(t, b, "admin")
 	b.submit("/logout").isRedirect(t, "/")
 	me(t, b)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -448,7 +449,7 @@ func TestProblem(t *testing.T) {
 
 // Refuse works outside Sessions. It logs to the default logger.
 func TestRefuseOutsideSessions(t *testing.T) {
-	var log logBuffer
+	var log testkit.LogBuffer
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)

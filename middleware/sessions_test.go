@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
@@ -104,7 +105,7 @@ func TestSessionsRefusesCrossOriginRequests(t *testing.T) {
 }
 
 func TestNestedSessions(t *testing.T) {
-	s := &countingStore{downStore: &downStore{Store: memstore.New()}}
+	s := &countingStore{FailingStore: &testkit.FailingStore{Store: memstore.New()}}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	a.mux.HandleFunc("/h", func(_ http.ResponseWriter, r *http.Request) { change(r) })
 	twice := middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -127,13 +128,13 @@ func TestNestedSessions(t *testing.T) {
 }
 
 type countingStore struct {
-	*downStore
+	*testkit.FailingStore
 	gets, puts int
 }
 
 func (s *countingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	s.puts++
-	return s.downStore.Put(ctx, rec, prev)
+	return s.FailingStore.Put(ctx, rec, prev)
 }
 
 // Changes after the first byte of the response are saved, too.
@@ -199,12 +200,12 @@ func TestPanic(t *testing.T) {
 
 // A panic passes through even if the session cannot be saved.
 func TestPanicAndFailedCommit(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	b := a.browser()
 	b.signIn("admin@example.com")
 	sessions := middleware.Sessions(a.m)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		s.down.Store(true)
+		s.Down.Store(true)
 		change(r)
 		panic("boom")
 	}))
@@ -366,7 +367,7 @@ func TestGuardOutsideSessions(t *testing.T) {
 }
 
 func TestGuardWhileTheStoreIsDown(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	a.mux.Handle("/user", middleware.RequireUser(http.NotFoundHandler()))
 	a.mux.HandleFunc("/public", func(w http.ResponseWriter, r *http.Request) {
@@ -374,7 +375,7 @@ func TestGuardWhileTheStoreIsDown(t *testing.T) {
 	})
 	b := a.browser()
 	b.signIn("admin@example.com")
-	s.down.Store(true)
+	s.Down.Store(true)
 	b.get("/user").is(t, 503, "session_unavailable").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
 	page := b.open("/user").isPage(t, 503, "try again").has(t, "Retry-After", "1").has(t, "Set-Cookie", "")
 	if !strings.Contains(page.body, "Try again</a>") {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -458,7 +459,7 @@ func TestTrailer(t *testing.T) {
 // If the session cannot be saved, the response is a 503 without any of the
 // handler's content.
 func TestFailedCommit(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	committed := make(chan error, 1)
 	for name, write := range map[string]func(w http.ResponseWriter) error{
@@ -502,7 +503,7 @@ func TestFailedCommit(t *testing.T) {
 	}
 	// The session is loaded, and then the store goes down.
 	sessions := middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.down.Store(r.URL.Path != "/login")
+		s.Down.Store(r.URL.Path != "/login")
 		a.mux.ServeHTTP(w, r)
 	}))
 	a.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -517,7 +518,7 @@ func TestFailedCommit(t *testing.T) {
 		"/nothing", "/writeheader", "/write", "/writestring", "/readfrom", "/flush", "/hijack", "/hidden/flush", "/hidden/hijack",
 	} {
 		for form, accept := range map[string]string{"application/problem+json": "*/*", "text/html; charset=utf-8": asPage} {
-			s.down.Store(false)
+			s.Down.Store(false)
 			got := b.get(path, "Accept", accept)
 			if got.StatusCode != 503 || strings.Contains(got.body, "secret") || len(got.Trailer) > 0 {
 				t.Errorf("%s: %d %q, trailer %v", path, got.StatusCode, got.body, got.Trailer)
@@ -536,13 +537,13 @@ func TestFailedCommit(t *testing.T) {
 
 // Over HTTP/2, even a response with a Content-Length may have trailers.
 func TestFailedCommitOverHTTP2(t *testing.T) {
-	s := &downStore{Store: memstore.New()}
+	s := &testkit.FailingStore{Store: memstore.New()}
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	b := a.browser()
 	b.signIn("admin@example.com")
 	a.srv.Close()
 	a.srv = httptest.NewUnstartedServer(middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.down.Store(true)
+		s.Down.Store(true)
 		change(r)
 		if _, err := w.Write([]byte("secret")); !errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("Write returns %v", err)

@@ -33,6 +33,22 @@ func (s *FailingStore) Put(ctx context.Context, rec store.Record, prev uint64) e
 	return s.Store.Put(ctx, rec, prev)
 }
 
+// Delete implements [store.Store].
+func (s *FailingStore) Delete(ctx context.Context, key string) error {
+	if s.Down.Load() {
+		return ErrDown
+	}
+	return s.Store.Delete(ctx, key)
+}
+
+// List implements [store.Store].
+func (s *FailingStore) List(ctx context.Context, owner string) ([]store.Record, error) {
+	if s.Down.Load() {
+		return nil, ErrDown
+	}
+	return s.Store.List(ctx, owner)
+}
+
 // StallingStore is a store whose calls a test can suspend. It stands for the store of a
 // process that is paused.
 type StallingStore struct {

@@ -4,7 +4,6 @@
 package adaptertest
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -14,15 +13,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
-	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -104,11 +102,11 @@ func accounts() []authtest.Account {
 type App struct {
 	T     testing.TB
 	Auth  *authtest.Server
-	Store *Store // nil if the sessions are in cookies
+	Store *testkit.FailingStore // nil if the sessions are in cookies
 	*session.Manager
 
 	server *httptest.Server
-	log    logBuffer
+	log    testkit.LogBuffer
 	moved  atomic.Int64
 }
 
@@ -133,7 +131,7 @@ func NewApp(t testing.TB, o Options) *App {
 		Now:    func() time.Time { return epoch.Add(time.Duration(a.moved.Load())) },
 	}
 	if o.Stored {
-		a.Store = &Store{Store: &memstore.Store{Now: cfg.Now}}
+		a.Store = &testkit.FailingStore{Store: &memstore.Store{Now: cfg.Now}}
 		cfg.Store = a.Store
 	}
 	m, err := session.New(cfg)
@@ -165,57 +163,6 @@ func (a *App) Serve(h http.Handler, o Options) {
 	a.server.EnableHTTP2 = o.HTTP2
 	a.server.StartTLS()
 	a.T.Cleanup(a.server.Close)
-}
-
-// Store is a store that fails while Down is true.
-type Store struct {
-	store.Store
-	Down atomic.Bool
-}
-
-type downError struct{}
-
-func (downError) Error() string { return "the store is down" }
-
-// Get implements store.Store.
-func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
-	if s.Down.Load() {
-		return store.Record{}, downError{}
-	}
-	return s.Store.Get(ctx, key)
-}
-
-// Put implements store.Store.
-func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	if s.Down.Load() {
-		return downError{}
-	}
-	return s.Store.Put(ctx, rec, prev)
-}
-
-// Delete implements store.Store.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if s.Down.Load() {
-		return downError{}
-	}
-	return s.Store.Delete(ctx, key)
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Browser is a client with cookies. It does not follow redirects, and records all
