@@ -41,12 +41,6 @@ func Main(m *testing.M, program func()) {
 // Run tests an example: its pages, its start, and its length.
 func Run(t *testing.T, newHandler func(*session.Manager) http.Handler) {
 	auth := authtest.NewServer(t, authtest.Options{Accounts: seed.Accounts(), PasswordCost: -1})
-	t.Run("pages", func(t *testing.T) { pages(t, auth, newHandler) })
-	t.Run("program", func(t *testing.T) { program(t, auth) })
-	t.Run("length", length)
-}
-
-func pages(t *testing.T, auth *authtest.Server, newHandler func(*session.Manager) http.Handler) {
 	m, err := session.New(session.Config{
 		Auth: synmetrix.NewClient(auth.URL),
 		Keys: []session.SecretKey{session.GenerateKey()},
@@ -55,9 +49,18 @@ func pages(t *testing.T, auth *authtest.Server, newHandler func(*session.Manager
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Shutdown(context.Background()) })
-	srv := httptest.NewTLSServer(newHandler(m)) // the cookies are Secure
+	t.Run("pages", func(t *testing.T) { Pages(t, auth, newHandler(m), func(a authtest.Account) string { return a.ID }) })
+	t.Run("program", func(t *testing.T) { program(t, auth) })
+	t.Run("length", length)
+}
+
+// Pages tests the pages of an example that uses the service auth. The start page of
+// a user must contain the text that home returns.
+func Pages(t *testing.T, auth *authtest.Server, h http.Handler, home func(authtest.Account) string) {
+	srv := httptest.NewTLSServer(h) // the cookies are Secure
 	defer srv.Close()
 	viewer, _ := auth.Account("viewer@example.com")
+	admin, _ := auth.Account("admin@example.com")
 	for _, tt := range []struct {
 		email, path string
 		status      int
@@ -65,8 +68,9 @@ func pages(t *testing.T, auth *authtest.Server, newHandler func(*session.Manager
 	}{
 		{"", "/", 200, "Sign in"},
 		{"", "/admin", 200, "Sign in"},
-		{"viewer@example.com", "/", 200, viewer.ID},
+		{"viewer@example.com", "/", 200, home(viewer)},
 		{"viewer@example.com", "/admin", 403, "No access"},
+		{"admin@example.com", "/", 200, home(admin)},
 		{"admin@example.com", "/admin", 200, "You are an admin."},
 	} {
 		client := *srv.Client()
