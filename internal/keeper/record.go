@@ -31,6 +31,9 @@ func NewID() ID {
 // Format implements [fmt.Formatter]. It never shows the ID.
 func (id ID) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[session ID]") }
 
+// MarshalText implements [encoding.TextMarshaler]. Logs in JSON do not show the ID either.
+func (id ID) MarshalText() ([]byte, error) { return []byte("[session ID]"), nil }
+
 // Key returns the key of the session's record. It reveals nothing about the ID.
 func (id ID) Key() string {
 	sum := sha256.Sum256(id[:])

@@ -2,6 +2,8 @@ package keeper
 
 import (
 	"bytes"
+	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,6 +12,27 @@ import (
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/seal"
 )
+
+// Nothing that prints a record contains the session's ID or tokens.
+func TestRecordsAreRedacted(t *testing.T) {
+	r := testRecord()
+	for i := range r.ID {
+		r.ID[i] = byte('A' + i%2) // a text in the verbs of texts, and the number 65 in the others
+	}
+	var out bytes.Buffer
+	for _, v := range []any{r.ID, &r.ID, *r, r, []ID{r.ID}, map[string]any{"id": r.ID}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("a", "v", v)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("a", "v", v)
+	}
+	for _, form := range []string{"ABAB", "4142", "65 66", "0x41, 0x42", "65,66", r.Pair.Tokens.RefreshToken, r.Pair.Tokens.AccessToken} {
+		if strings.Contains(out.String(), form) {
+			t.Errorf("the output contains %q", form)
+		}
+	}
+}
 
 func testRecord() *Record {
 	now := time.UnixMilli(1_700_000_000_123)
