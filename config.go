@@ -109,7 +109,9 @@ type Config struct {
 	// (nil): sessions are sealed into cookies.
 	Store store.Store
 
-	// StoreTimeout bounds one call of Store or Coordinator. Default (0): 2 s.
+	// StoreTimeout bounds one call of Store or Coordinator. Requests of one session
+	// share reads, so a request may also wait for the read before its own. Default
+	// (0): 2 s.
 	StoreTimeout time.Duration
 
 	// TrustedOrigins are other origins, such as "https://app.example.org", whose

@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	// breakAfter is how many slow failures in a row stop calls of the store.
+	// breakAfter is how many slow failures in a row stop calls of the store. At least
+	// one of the calls must have begun after another had failed: a burst of calls that
+	// fail together shows only that the store was slow once.
 	breakAfter = 3
 
 	// breakSlow is the shortest failure that counts. A store that fails at once delays
@@ -42,6 +44,8 @@ type breaker struct {
 
 	mu       sync.Mutex
 	failures int       // slow ones, in a row
+	since    time.Time // when the first of them was noted
+	repeated bool      // one of them began after since
 	last     error     // of the store
 	probeAt  time.Time // when the next probe may be made
 }
@@ -69,7 +73,7 @@ func (b *breaker) do(ctx context.Context, call func(context.Context) error) erro
 		// requests wait.
 		b.outages.failed()
 		if time.Since(start) >= breakSlow {
-			b.failed(err)
+			b.failed(start, err)
 		}
 	}
 	return err
@@ -79,7 +83,7 @@ func (b *breaker) do(ctx context.Context, call func(context.Context) error) erro
 func (b *breaker) allow() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.failures < breakAfter {
+	if !b.openLocked() {
 		return nil
 	}
 	now := time.Now()
@@ -90,21 +94,29 @@ func (b *breaker) allow() error {
 	return nil
 }
 
+// openLocked reports whether calls are stopped.
+func (b *breaker) openLocked() bool { return b.failures >= breakAfter && b.repeated }
+
 // responded notes a response of the store. One is enough to let all calls through.
 func (b *breaker) responded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failures, b.last = 0, nil
+	b.failures, b.repeated, b.last = 0, false, nil
 }
 
-// failed notes a slow failure.
-func (b *breaker) failed(err error) {
+// failed notes the slow failure of a call that began at start.
+func (b *breaker) failed(start time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now, wasOpen := time.Now(), b.openLocked()
+	if b.failures == 0 {
+		b.since = now
+	}
 	b.failures, b.last = b.failures+1, err
+	b.repeated = b.repeated || !start.Before(b.since)
 	// A failure of a probe changes nothing: allow has already set the time of the next.
-	if b.failures == breakAfter {
-		b.probeAt = time.Now().Add(probeEvery)
+	if !wasOpen && b.openLocked() {
+		b.probeAt = now.Add(probeEvery)
 	}
 }
 

@@ -20,6 +20,7 @@
 //   - revoke.go: the tokens that are left after the end
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
+//   - reads.go: requests of one session share a read of the store
 //   - breaker.go, outage.go: a store that does not respond
 package keeper
 
@@ -194,11 +195,13 @@ func New(cfg Config) *Keeper {
 		revocations: map[string]*revocation{},
 	}
 	k.outages.now = cfg.Now
-	if !cfg.Private {
-		// The memory of the process neither panics nor fails to respond.
-		k.store = &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, timeout: cfg.StoreTimeout, outages: &k.outages}
-	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	if !cfg.Private {
+		// The memory of the process neither panics nor fails to respond, and it is faster
+		// than a wait for another request's read.
+		limited := &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, timeout: cfg.StoreTimeout, outages: &k.outages}
+		k.store = &reads{Store: limited, ctx: k.ctx, active: map[string]*read{}}
+	}
 	return k
 }
 

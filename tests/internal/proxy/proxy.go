@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,6 +24,9 @@ type Fault struct {
 
 	// Delay holds up each piece of data, in both directions.
 	Delay time.Duration
+
+	// Connect holds up each new connection.
+	Connect time.Duration
 
 	// CutAfter closes a connection when it has passed on as many bytes from
 	// the server since the fault began, in the middle of an answer where it
@@ -46,6 +50,8 @@ type Proxy struct {
 	changed chan struct{} // closed when fault changes
 	pairs   map[*pair]struct{}
 	closed  bool
+
+	accepted atomic.Int64
 }
 
 // pair is one connection through the proxy.
@@ -96,6 +102,9 @@ func (p *Proxy) Cut() {
 	}
 }
 
+// Accepted returns how many connections clients have opened.
+func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
+
 // Live returns the number of connections.
 func (p *Proxy) Live() int {
 	p.mu.Lock()
@@ -131,8 +140,16 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
-	if f, _, _ := p.state(); f.Down {
+	p.accepted.Add(1)
+	f, changed, _ := p.state()
+	if f.Down {
 		return
+	}
+	if f.Connect > 0 {
+		select {
+		case <-time.After(f.Connect):
+		case <-changed:
+		}
 	}
 	server, err := net.DialTimeout(p.network, p.addr, 5*time.Second)
 	if err != nil {
