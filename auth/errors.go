@@ -45,6 +45,36 @@ var (
 	ErrSecondFactor = errors.New("second factor needed")
 )
 
+// The meanings of a failure of the calls that manage accounts. Except for
+// ErrVerificationPending, an error that wraps one of these also wraps [ErrRefused].
+var (
+	// ErrVerificationPending: the request has succeeded, but the service has sent an
+	// e-mail, and the change takes effect when the user follows its link or enters its
+	// ticket.
+	ErrVerificationPending = errors.New("verification pending")
+
+	// ErrAccountExists: the e-mail address has an account.
+	ErrAccountExists = errors.New("account exists")
+
+	// ErrEmailRefused: the service does not accept this e-mail address.
+	ErrEmailRefused = errors.New("e-mail address refused")
+
+	// ErrPasswordRefused: the service does not accept this new password. Usually it
+	// is too short or too long.
+	ErrPasswordRefused = errors.New("password refused")
+
+	// ErrWrongPassword: the present password is wrong.
+	ErrWrongPassword = errors.New("wrong password")
+
+	// ErrSecondFactorState: the second factor is already on, or already off, or no
+	// key was generated for it.
+	ErrSecondFactorState = errors.New("second factor in another state")
+
+	// ErrAccessTokenRefused: the service does not accept the access token. It has
+	// usually expired.
+	ErrAccessTokenRefused = errors.New("access token refused")
+)
+
 // ErrInvalidToken: the claims of an access token cannot be read. The errors of
 // [ParseClaims] wrap it.
 var ErrInvalidToken = errors.New("invalid access token")

@@ -10,8 +10,11 @@ import (
 )
 
 // Service refreshes and revokes the tokens of signed-in users. A session manager
-// requires only these methods. A service that also signs users in implements
-// [PasswordLogin] and [SecondFactor]. synmetrix.Client implements all three.
+// requires only these methods. What else a service can do is in optional interfaces:
+// [PasswordLogin], [SecondFactor], [MagicLink] and [ProviderLogin] sign users in,
+// [Registration] creates accounts, and [PasswordChange], [PasswordReset],
+// [EmailChange], [VerifiedEmailChange], [SecondFactorSetup] and [AccountDeletion]
+// change them. synmetrix.Client implements all of them.
 //
 // All methods must be safe for concurrent use and must return when ctx ends. The
 // error of a failed call wraps one of this package's sentinels: [ErrRefused],

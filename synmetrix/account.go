@@ -50,8 +50,8 @@ func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]
 //
 // If the service requires a confirmation of the address, it creates the account
 // and sends an e-mail with a link, and the error is [ErrVerificationPending]. If
-// the address is taken, the error is [auth.ErrRefused] with CodeAccountExists, or
-// with CodeAccountNotActivated if the address is not confirmed yet.
+// the address is taken, the error is [auth.ErrAccountExists] with CodeAccountExists,
+// or with CodeAccountNotActivated if the address is not confirmed yet.
 //
 // A service that fails halfway may have created the account. Such errors wrap
 // [auth.ErrOutcomeUnknown], and a second call may find the address taken. If the
@@ -117,7 +117,7 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, 
 
 var registerRefusals = refusals{
 	{400, "Account already exists."}:                         refused(CodeAccountExists),
-	{400, "Account already exists but is not activated."}:    refused(CodeAccountNotActivated),
+	{400, "Account already exists but is not activated."}:    refused(CodeAccountNotActivated, auth.ErrAccountExists),
 	{400, "Default role must be part of allowed roles."}:     refused(CodeRolesRefused),
 	{400, "allowed roles must be a subset of ALLOWED_ROLES"}: refused(CodeRolesRefused),
 	{400, `"cookie" is not allowed`}:                         unavailable(CodeUnsupported),

@@ -92,7 +92,7 @@ func TestUnexpectedResponses(t *testing.T) {
 	}
 	generate := func(c *synmetrix.Client, ctx context.Context) error {
 		key, err := c.GenerateMFA(ctx, validAccess)
-		if key != (synmetrix.TOTPKey{}) {
+		if key != (auth.TOTPKey{}) {
 			return fmt.Errorf("a key together with %v", err)
 		}
 		return err

@@ -2,8 +2,8 @@
 // the HTTP API of Hasura Backend Plus v2.7.1.
 //
 // A [Client] holds no tokens. Its methods accept and return them as values. It
-// implements [auth.Service], [auth.PasswordLogin] and [auth.SecondFactor], the
-// interfaces that a session.Manager uses:
+// implements [auth.Service] and all optional interfaces of package auth, which a
+// session.Manager uses:
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -48,6 +48,16 @@ var (
 	_ auth.Service       = (*Client)(nil)
 	_ auth.PasswordLogin = (*Client)(nil)
 	_ auth.SecondFactor  = (*Client)(nil)
+
+	_ auth.Registration        = (*Client)(nil)
+	_ auth.MagicLink           = (*Client)(nil)
+	_ auth.PasswordChange      = (*Client)(nil)
+	_ auth.PasswordReset       = (*Client)(nil)
+	_ auth.EmailChange         = (*Client)(nil)
+	_ auth.VerifiedEmailChange = (*Client)(nil)
+	_ auth.SecondFactorSetup   = (*Client)(nil)
+	_ auth.AccountDeletion     = (*Client)(nil)
+	_ auth.ProviderLogin       = (*Client)(nil)
 )
 
 // Client calls one auth service. Create it with [NewClient]. It keeps no state

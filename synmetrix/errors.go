@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 // ErrVerificationPending means that a registration has succeeded, but the user is
 // not signed in yet: the service has sent an e-mail, and the user has to follow
 // the link in it.
-var ErrVerificationPending = errors.New("verification pending")
+//
+// It is the error of package auth with the same name.
+var ErrVerificationPending = auth.ErrVerificationPending
 
 // The values of [auth.Error.Code]. The sentinels of package auth that the error
 // wraps are in parentheses.
@@ -54,7 +57,8 @@ const (
 	// registration also ErrOutcomeUnknown.
 	CodeUnclear = "unclear"
 
-	// The service has rejected the request for good. ErrRefused.
+	// The service has rejected the request for good. ErrRefused, and for some codes
+	// also a more specific error of package auth.
 	CodeInvalidCredentials  = "invalid_credentials"   // wrong password
 	CodeAccountNotFound     = "account_not_found"     // no account has that e-mail address. Calls that look an account up also return it while the service's backend is failing
 	CodeAccountNotActivated = "account_not_activated" // the account is not activated, or is switched off. At a registration: such an account exists already
@@ -73,8 +77,7 @@ const (
 	CodeInvalidPassword     = "invalid_password"      // the service does not accept this password: it is too short or too long
 	CodeInvalidInput        = "invalid_input"         // another argument is not accepted, or cannot be encoded as JSON
 
-	// CodeVerificationPending: the error wraps ErrVerificationPending, and no
-	// sentinel of package auth.
+	// CodeVerificationPending: the error wraps ErrVerificationPending.
 	CodeVerificationPending = "verification_pending"
 )
 
@@ -91,8 +94,24 @@ func (m meaning) Error() string {
 
 func (m meaning) Unwrap() []error { return m }
 
+// specific has the more specific sentinels of refusals, by their codes.
+var specific = map[string]error{
+	CodeAccountExists:   auth.ErrAccountExists,
+	CodeInvalidEmail:    auth.ErrEmailRefused,
+	CodeEmailRefused:    auth.ErrEmailRefused,
+	CodeInvalidPassword: auth.ErrPasswordRefused,
+	CodeWrongPassword:   auth.ErrWrongPassword,
+	CodeMFAEnabled:      auth.ErrSecondFactorState,
+	CodeMFANotEnabled:   auth.ErrSecondFactorState,
+	CodeMFANotGenerated: auth.ErrSecondFactorState,
+	CodeNotSignedIn:     auth.ErrAccessTokenRefused,
+}
+
 // newError returns an error for a call without a response.
 func newError(op, code string, wraps ...error) *auth.Error {
+	if err := specific[code]; err != nil {
+		wraps = append(slices.Clone(wraps), err) // callers share the slices of verdicts
+	}
 	return &auth.Error{Op: op, Code: code, Err: meaning(wraps)}
 }
 

@@ -2,48 +2,29 @@ package synmetrix
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
+
+	"github.com/synmetrix/session/auth"
 )
-
-// TOTPKey is the key from which an authenticator app generates one-time codes, in
-// two forms. Both are secrets. A TOTPKey prints, logs and marshals without them.
-type TOTPKey struct {
-	// Secret is the key in base32. The user can type it in.
-	Secret string
-
-	// ImageURL is a data URL of a PNG with a QR code. The user can scan it.
-	ImageURL string
-}
-
-// Format prints a text without the key for every verb.
-func (k TOTPKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("synmetrix.TOTPKey[redacted]")) }
-
-// LogValue returns a value without the key.
-func (k TOTPKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
-
-// MarshalJSON returns a JSON string without the key.
-func (k TOTPKey) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
 // GenerateMFA creates a new key for the second factor of the access token's
 // user. The key takes effect with [Client.EnableMFA], which proves that the
 // user's app has the key. If the second factor is on already, the new key
 // replaces the old one at once.
-func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, error) {
+func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (auth.TOTPKey, error) {
 	const op = "generate_mfa"
 	if err := checkAccessToken(op, accessToken); err != nil {
-		return TOTPKey{}, err
+		return auth.TOTPKey{}, err
 	}
-	var key TOTPKey
+	var key auth.TOTPKey
 	err := c.call(ctx, request{
 		op:     op,
 		method: http.MethodPost,
 		path:   "/auth/mfa/generate",
 		bearer: accessToken,
 		decode: func(resp response, m members) error {
-			k := TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
+			k := auth.TOTPKey{Secret: str(m["otp_secret"]), ImageURL: str(m["image_url"])}
 			if k.Secret == "" || !strings.HasPrefix(k.ImageURL, "data:image/png;base64,") {
 				return resp.invalid(CodeUnexpectedResponse)
 			}

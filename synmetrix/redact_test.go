@@ -35,7 +35,7 @@ func TestRedaction(t *testing.T) {
 	registration := synmetrix.Registration{
 		Email: email, Password: secret, AllowedRoles: []string{secret}, Data: map[string]any{"pin": secret, secret: []byte(secret)},
 	}
-	key := synmetrix.TOTPKey{Secret: secret, ImageURL: "data:image/png;base64," + secret}
+	key := auth.TOTPKey{Secret: secret, ImageURL: "data:image/png;base64," + secret}
 	proxied := synmetrix.NewTransport()
 	proxied.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example", User: url.UserPassword("user", secret)})
 	proxied.ProxyConnectHeader = http.Header{"Proxy-Authorization": {secret}}
@@ -50,8 +50,8 @@ func TestRedaction(t *testing.T) {
 	}{
 		"Registration":   {inside(registration), "synmetrix.Registration[redacted]", `"[redacted]"`, "[redacted]"},
 		"*Registration":  {inside(&registration), "synmetrix.Registration[redacted]", `"[redacted]"`, "[redacted]"},
-		"TOTPKey":        {inside(key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
-		"*TOTPKey":       {inside(&key), "synmetrix.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
+		"TOTPKey":        {inside(key), "auth.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
+		"*TOTPKey":       {inside(&key), "auth.TOTPKey[redacted]", `"[redacted]"`, "[redacted]"},
 		"*TokenSource":   {inside(source), "synmetrix.TokenSource[redacted]", `"[redacted]"`, "[redacted]"},
 		"Client":         {inside(*client), "synmetrix.Client(http://auth.example)", `{}`, "synmetrix.Client(http://auth.example)"},
 		"*Client":        {inside(client), "synmetrix.Client(http://auth.example)", `{}`, "synmetrix.Client(http://auth.example)"},

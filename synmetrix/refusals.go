@@ -14,8 +14,8 @@ type verdict struct {
 	wraps []error
 }
 
-func refused(code string) verdict {
-	return verdict{code, []error{auth.ErrRefused}}
+func refused(code string, also ...error) verdict {
+	return verdict{code, append([]error{auth.ErrRefused}, also...)}
 }
 
 func ticketRefused(code string) verdict {
@@ -102,9 +102,9 @@ func fieldRefused(field string) verdict {
 func checkAccessToken(op, token string) error {
 	switch {
 	case token == "":
-		return newError(op, CodeMissingToken, auth.ErrRefused)
+		return newError(op, CodeMissingToken, auth.ErrRefused, auth.ErrAccessTokenRefused)
 	case !isJWT(token):
-		return newError(op, CodeMalformedToken, auth.ErrRefused)
+		return newError(op, CodeMalformedToken, auth.ErrRefused, auth.ErrAccessTokenRefused)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func TestTypes(t *testing.T) {
 		"middleware.Scope":           &around,
 		"synmetrix.Client":           client,
 		"synmetrix.Registration":     synmetrix.Registration{Email: "a@example.com", Password: secretText, Data: map[string]any{"pin": secretText}},
-		"synmetrix.TOTPKey":          synmetrix.TOTPKey{Secret: secretText},
+		"auth.TOTPKey":               auth.TOTPKey{Secret: secretText},
 		"synmetrix.TokenSource":      synmetrix.NewTokenSource(client, tokens, synmetrix.TokenSourceConfig{}),
 		"sessiontest.User":           sessiontest.User{ID: "user-1", Tokens: tokens},
 		"store.Record":               store.Record{Key: "k", Version: 1, Data: []byte(secretText), Meta: []byte(secretText)},
