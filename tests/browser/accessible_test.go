@@ -105,10 +105,10 @@ func TestAccessible(t *testing.T) {
 	b.enter("password", password)
 	b.lead(chromedp.KeyEvent(kb.Enter))
 	b.is("/login/mfa", "One more step")
-	check("the page that asks for a code")
+	check("the page for a code")
 	b.enter("code", "000000")
 	b.lead(chromedp.KeyEvent(kb.Enter))
-	check("the page that asks for a code, with an error")
+	check("the page for a code, with an error")
 	for _, user := range []string{"viewer@example.com", "admin@example.com"} {
 		b.visit("/login")
 		b.signIn(user, password)

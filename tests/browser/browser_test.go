@@ -89,7 +89,7 @@ func TestEveryUser(t *testing.T) {
 			b.visit("/dashboard")
 			b.is("/login?return_to=%2Fdashboard", "Sign in")
 			if status := b.signIn(user.email, "wrong"); status != 401 {
-				t.Errorf("%s: a wrong password is answered with %d", user.email, status)
+				t.Errorf("%s: the response to a wrong password is %d", user.email, status)
 			}
 			b.shows("The e-mail address or the password is wrong")
 			if typed := evaluate[string](b, "document.querySelector('[name=email]').value"); typed != user.email {
@@ -146,7 +146,7 @@ func (b *tab) signOut() {
 	b.lead(chromedp.Click(chromedp.CSS("header form button")))
 }
 
-// Access tokens live for two seconds, and nobody notices.
+// Access tokens live for two seconds, and users do not notice.
 func TestStaysSignedIn(t *testing.T) {
 	t.Parallel()
 	for i, store := range []string{"cookie", "memory"} {

@@ -43,7 +43,7 @@ var findChromium = sync.OnceValues(func() (string, error) {
 	return "", errors.New("Chromium is not installed")
 })
 
-// tab is a window of a browser that nobody has used before.
+// tab is a window of a browser that was never used before.
 type tab struct {
 	t    *testing.T
 	ctx  context.Context
@@ -152,7 +152,7 @@ func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
 	b.do(steps...)
 	const arrived = "!window.left && document.readyState === 'complete'"
 	for end := time.Now().Add(patience); ; time.Sleep(25 * time.Millisecond) {
-		// While one page gives way to the next there is none to ask.
+		// While one page gives way to the next there is no page to evaluate in.
 		ctx, cancel := context.WithTimeout(b.ctx, patience)
 		done, err := chromedp.Run(ctx, chromedp.Evaluate[bool](arrived))
 		cancel()
@@ -189,7 +189,7 @@ func (b *tab) back() int {
 	}))
 }
 
-// evaluate asks the page.
+// evaluate evaluates JavaScript in the page.
 func evaluate[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)

@@ -89,8 +89,8 @@ func TestReturnTo(t *testing.T) {
 		}
 		got = append(got, evaluate[[]string](b, `Promise.all(`+string(text)+`.map(async body => {
 			const headers = {"Content-Type": "application/x-www-form-urlencoded"}
-			const answer = await fetch("/login", {method: "POST", headers, body})
-			return answer.redirected ? answer.url : answer.status + ""
+			const response = await fetch("/login", {method: "POST", headers, body})
+			return response.redirected ? response.url : response.status + ""
 		}))`, chromedp.EvalAwaitPromise)...)
 	}
 	if len(got) != len(want) || len(got) < scale.Of(300, 900, 900) {

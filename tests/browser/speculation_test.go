@@ -53,9 +53,9 @@ func newSpeculator(t *testing.T) *speculator {
 		_ = startPage.Execute(w, r.PathValue("kind"))
 	})
 	mux.HandleFunc("GET /page", func(w http.ResponseWriter, r *http.Request) {
-		who := "Nobody"
+		who := "Visitor"
 		if session.FromContext(r.Context()).SignedIn() {
-			who = "Somebody"
+			who = "User"
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprintf(w, "<!doctype html><title>Page</title><link rel=icon href=data:,><h1>%s</h1><form method=post action=/logout><button>Sign out</button></form>", who)
@@ -75,14 +75,14 @@ func (b *tab) signInByScript() {
 	b.t.Helper()
 	const sent = `fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"email":"user@example.com","password":"` + password + `"}'})`
 	if status := evaluate[int](b, sent+".then(r => r.status)", chromedp.EvalAwaitPromise); status != 200 {
-		b.t.Fatalf("the sign-in is answered with %d", status)
+		b.t.Fatalf("the response to the sign-in is %d", status)
 	}
 }
 
 func (b *tab) signOutByScript() {
 	b.t.Helper()
 	if status := evaluate[int](b, `fetch("/logout", {method: "POST"}).then(r => r.status)`, chromedp.EvalAwaitPromise); status != 204 {
-		b.t.Fatalf("the sign-out is answered with %d", status)
+		b.t.Fatalf("the response to the sign-out is %d", status)
 	}
 }
 
@@ -90,7 +90,7 @@ func (b *tab) signInByForm() {
 	b.t.Helper()
 	b.visit("/login?return_to=/page")
 	b.signIn("user@example.com", password)
-	b.is("/page", "Somebody")
+	b.is("/page", "User")
 }
 
 func (b *tab) signOutByForm() {
@@ -114,8 +114,8 @@ func TestPrefetchedPages(t *testing.T) {
 					other := b.another()
 					signIn, signOut = other.signInByForm, other.signOutByForm
 				}
-				s.follow(b, kind, "Nobody", signIn, "Somebody")
-				s.follow(b, kind, "Somebody", signOut, "Nobody")
+				s.follow(b, kind, "Visitor", signIn, "User")
+				s.follow(b, kind, "User", signOut, "Visitor")
 			})
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// Whatever the program is asked, its answers are the same under every
+// The program's responses are the same under every
 // framework, by status, header and body.
 func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
@@ -44,14 +44,14 @@ func TestFrameworksAgree(t *testing.T) {
 					}
 				}
 				if len(want) != len(got) || len(want) < 1000 {
-					t.Errorf("%s: %d answers, nethttp gives %d", framework, len(got), len(want))
+					t.Errorf("%s: %d responses, nethttp has %d", framework, len(got), len(want))
 				}
 			}
 		})
 	}
 }
 
-// transcript asks everything and returns what was answered.
+// transcript sends all requests and returns the responses.
 func transcript(t *testing.T, tt target) []string {
 	known := accounts()
 	for i := range known {
@@ -60,7 +60,7 @@ func transcript(t *testing.T, tt target) []string {
 	s := start(t, tt, authtest.Options{Accounts: known})
 	var all []string
 	for i, b := range []*browser{s.signedIn(t, admin), s.signedIn(t, viewer), s.browser(t)} {
-		ask := func(method, path, body string, header ...string) {
+		send := func(method, path, body string, header ...string) {
 			t.Helper()
 			a, err := b.try(b.raw(method, path, body, header...))
 			if err != nil {
@@ -70,39 +70,39 @@ func transcript(t *testing.T, tt target) []string {
 			all = append(all, a.transcript())
 		}
 		for _, path := range paths {
-			ask("GET", path, "")
-			ask("GET", path, "", "Accept", acceptPage)
-			ask("PUT", path, `"x"`, "Content-Type", typeJSON)
-			ask("POST", path, "a=b", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site")
+			send("GET", path, "")
+			send("GET", path, "", "Accept", acceptPage)
+			send("PUT", path, `"x"`, "Content-Type", typeJSON)
+			send("POST", path, "a=b", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site")
 			if i > 0 {
-				continue // what follows does not depend on who asks
+				continue // what follows does not depend on the client
 			}
 			for _, method := range []string{"HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"} {
 				if method != "POST" || path != "/logout" {
-					ask(method, path, "")
+					send(method, path, "")
 				}
 			}
-			ask("DELETE", path, "", "Accept", acceptPage)
-			ask("GET", path, "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
-			ask("GET", path, "", "Authorization", "Bearer x")
+			send("DELETE", path, "", "Accept", acceptPage)
+			send("GET", path, "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
+			send("GET", path, "", "Authorization", "Bearer x")
 		}
-		ask("GET", "/api/prefs", "")
-		ask("GET", "/api/events?n=3&every=1ms", "")
-		ask("GET", "/api/events?n=0", "")
-		ask("POST", "/login", "{", "Content-Type", typeJSON)
-		ask("POST", "/login", "{}", "Content-Type", typeJSON)
-		ask("POST", "/login", "email=x", "Content-Type", typeForm, "Accept", acceptPage)
-		ask("POST", "/login", "email=x@example.com&password=y", "Content-Type", typeForm, "Accept", acceptPage)
-		ask("POST", "/login", strings.Repeat("x", 64<<10+1), "Content-Type", typeForm, "Accept", acceptPage)
-		ask("POST", "/login", "x", "Content-Type", "text/plain")
-		ask("POST", "/login", `{"email":"`+viewer+`","password":"`+password+`"}`, "Content-Type", typeJSON)
-		ask("POST", "/login", url.Values{"email": {mfa}, "password": {password}, "return_to": {"/reports"}}.Encode(), "Content-Type", typeForm, "Accept", acceptPage)
-		ask("GET", "/login/mfa", "", "Accept", acceptPage)
-		ask("POST", "/login/mfa", "code=1", "Content-Type", typeForm, "Accept", acceptPage)
-		ask("POST", "/logout", "", "Sec-Fetch-Site", "same-site")
-		ask("POST", "/logout", "", "Accept", acceptPage)
-		ask("GET", "/api/me", "")
-		ask("POST", "/logout", `{"all":true}`, "Content-Type", typeJSON)
+		send("GET", "/api/prefs", "")
+		send("GET", "/api/events?n=3&every=1ms", "")
+		send("GET", "/api/events?n=0", "")
+		send("POST", "/login", "{", "Content-Type", typeJSON)
+		send("POST", "/login", "{}", "Content-Type", typeJSON)
+		send("POST", "/login", "email=x", "Content-Type", typeForm, "Accept", acceptPage)
+		send("POST", "/login", "email=x@example.com&password=y", "Content-Type", typeForm, "Accept", acceptPage)
+		send("POST", "/login", strings.Repeat("x", 64<<10+1), "Content-Type", typeForm, "Accept", acceptPage)
+		send("POST", "/login", "x", "Content-Type", "text/plain")
+		send("POST", "/login", `{"email":"`+viewer+`","password":"`+password+`"}`, "Content-Type", typeJSON)
+		send("POST", "/login", url.Values{"email": {mfa}, "password": {password}, "return_to": {"/reports"}}.Encode(), "Content-Type", typeForm, "Accept", acceptPage)
+		send("GET", "/login/mfa", "", "Accept", acceptPage)
+		send("POST", "/login/mfa", "code=1", "Content-Type", typeForm, "Accept", acceptPage)
+		send("POST", "/logout", "", "Sec-Fetch-Site", "same-site")
+		send("POST", "/logout", "", "Accept", acceptPage)
+		send("GET", "/api/me", "")
+		send("POST", "/logout", `{"all":true}`, "Content-Type", typeJSON)
 	}
 	// A service that is down.
 	b := s.signedIn(t, analyst)
@@ -129,7 +129,7 @@ var paths = []string{
 	"/é", "/%E9", "/%FF", "/dashboard%3Fx", "/dashboard%23x",
 }
 
-// raw makes a request of a path as it is, however odd.
+// raw makes a request of a path as it is, however unusual.
 func (b *browser) raw(method, path, body string, header ...string) *http.Request {
 	b.t.Helper()
 	var r io.Reader
@@ -150,9 +150,9 @@ var (
 	itself   = regexp.MustCompile(`\b(nethttp|echo|gin)\b`)
 )
 
-// transcript is all of an answer that may not depend on the framework, nor
+// transcript is all of a response that may not depend on the framework, nor
 // does on the time or on what has been sealed.
-func (a *answer) transcript() string {
+func (a *response) transcript() string {
 	h := a.header.Clone()
 	h.Del("Date")
 	for i, line := range h["Set-Cookie"] {

@@ -169,7 +169,7 @@ func newUpstream(t *testing.T, handler http.HandlerFunc) *upstream {
 	return u
 }
 
-// called returns the tokens of the calls since it was last asked.
+// called returns the tokens of the calls since the last call.
 func (u *upstream) called() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -185,7 +185,7 @@ func testUpstream(t *testing.T, tt target) {
 	var mode atomic.Value
 	api := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != "GET" || r.URL.RequestURI() != "/v1/x?y=z" || r.Header.Get("Cookie") != "" {
-			t.Errorf("it was asked %s %s with the cookies %q", r.Method, r.URL, r.Header.Get("Cookie"))
+			t.Errorf("it received %s %s with the cookies %q", r.Method, r.URL, r.Header.Get("Cookie"))
 		}
 		w.Header().Set("Set-Cookie", "theirs=1")
 		w.Header().Set("Location", other.URL)
@@ -216,7 +216,7 @@ func testUpstream(t *testing.T, tt target) {
 	})
 	s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL+"/v1/x?y=z")
 	b := s.signedIn(t, viewer)
-	get := func(what string) *answer { t.Helper(); mode.Store(what); return b.get("/api/upstream") }
+	get := func(what string) *response { t.Helper(); mode.Store(what); return b.get("/api/upstream") }
 
 	a := get("teapot").is(418)
 	if a.body != `{"short":"stout"}` || a.header.Get("Content-Type") != "application/vnd.tea+json" {
@@ -234,10 +234,10 @@ func testUpstream(t *testing.T, tt target) {
 		t.Error("a page from elsewhere could run here")
 	}
 	if a := get("untyped").is(200); a.header["Content-Type"] != nil || a.body != "<html>hi" {
-		t.Errorf("an answer without a type has become %q: %s", a.header["Content-Type"], a.body)
+		t.Errorf("a response without a type has become %q: %s", a.header["Content-Type"], a.body)
 	}
 	if a := get("compressed").is(200); a.header.Get("Content-Encoding") != "br" || len(a.body) != 6 {
-		t.Errorf("a compressed answer has become %q: %q", a.header.Get("Content-Encoding"), a.body)
+		t.Errorf("a compressed response has become %q: %q", a.header.Get("Content-Encoding"), a.body)
 	}
 	if a := get("empty").is(204); a.body != "" {
 		t.Errorf("no content has become %q", a.body)
@@ -247,7 +247,7 @@ func testUpstream(t *testing.T, tt target) {
 	}
 	mode.Store("cut")
 	if a, err := b.try(b.request("GET", "/api/upstream", nil)); err == nil {
-		t.Errorf("half an answer was passed on as a whole one: %d %q", a.status, a.body)
+		t.Errorf("half a response was passed on as a whole one: %d %q", a.status, a.body)
 	}
 	tokens := api.called()
 	for _, token := range tokens {

@@ -17,9 +17,9 @@ import (
 
 var address = regexp.MustCompile(` (?:href|action|src)="([^"#][^"]*)"`)
 
-// below fails the test unless everything that the answer leads to is below a
+// below fails the test unless everything that the response leads to is below a
 // prefix.
-func (a *answer) below(prefix string) *answer {
+func (a *response) below(prefix string) *response {
 	a.t.Helper()
 	found := []string{a.header.Get("Location")}
 	for _, match := range address.FindAllStringSubmatch(a.body, -1) {

@@ -10,9 +10,9 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// setCookies are the lines of an answer by the cookie's name, each cut into
+// setCookies are the lines of a response by the cookie's name, each cut into
 // its parts.
-func setCookies(a *answer) map[string][]string {
+func setCookies(a *response) map[string][]string {
 	lines := map[string][]string{}
 	for _, line := range a.header.Values("Set-Cookie") {
 		parts := strings.Split(line, "; ")
@@ -83,7 +83,7 @@ func TestSessionKeys(t *testing.T) {
 	b.put("theme", `"dark"`).is(204)
 	old := b.cookies()
 
-	visit := func(keys string) (*browser, *answer) {
+	visit := func(keys string) (*browser, *response) {
 		b := start(t, tt, authtest.Options{}, env(keys)...).browser(t)
 		u := b.request("GET", "/", nil).URL
 		b.client.Jar.SetCookies(u, old)
@@ -106,7 +106,7 @@ func TestSessionKeys(t *testing.T) {
 	a.problem(401, "unauthenticated")
 }
 
-// A token is renewed as long before its expiry as it is told.
+// A token is renewed as long before its expiry as configured.
 func testRefreshBefore(t *testing.T, tt target) {
 	const life, before = time.Minute, 50 * time.Second
 	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())

@@ -91,21 +91,21 @@ func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site 
 }
 
 // serveAuth passes requests on to the auth service, and keeps in mind what is
-// secret in its answers.
+// secret in its responses.
 func (s *site) serveAuth(w http.ResponseWriter, r *http.Request) {
-	answer := &tee{ResponseWriter: w}
+	response := &tee{ResponseWriter: w}
 	defer func() {
 		var body struct {
 			Access  string `json:"jwt_token"`
 			Refresh string `json:"refresh_token"`
 			Ticket  string `json:"ticket"`
 		}
-		_ = json.Unmarshal(answer.sent.Bytes(), &body) // what is no JSON has none
+		_ = json.Unmarshal(response.sent.Bytes(), &body) // what is no JSON has none
 		s.secrets.AddJWT("access token", body.Access)
 		s.secrets.Add("refresh token", body.Refresh)
 		s.secrets.Add("ticket", body.Ticket)
 	}()
-	s.auth.ServeHTTP(answer, r)
+	s.auth.ServeHTTP(response, r)
 }
 
 // tee is a ResponseWriter that remembers what was written.
@@ -179,8 +179,8 @@ func (b *browser) copy() *browser {
 	return c
 }
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response that has been read.
+type response struct {
 	t      *testing.T
 	what   string
 	status int
@@ -209,7 +209,7 @@ func (b *browser) request(method, path string, body io.Reader, header ...string)
 	return req
 }
 
-func (b *browser) do(method, path, body string, header ...string) *answer {
+func (b *browser) do(method, path, body string, header ...string) *response {
 	b.t.Helper()
 	var r io.Reader
 	if body != "" {
@@ -222,8 +222,8 @@ func (b *browser) do(method, path, body string, header ...string) *answer {
 	return a
 }
 
-// try sends a request and reads the answer.
-func (b *browser) try(req *http.Request) (*answer, error) {
+// try sends a request and reads the response.
+func (b *browser) try(req *http.Request) (*response, error) {
 	res, err := b.client.Do(req)
 	if err != nil {
 		return nil, err
@@ -236,11 +236,11 @@ func (b *browser) try(req *http.Request) (*answer, error) {
 	for _, c := range res.Cookies() {
 		b.site.secrets.AddSealed("cookie", c.Value)
 	}
-	return &answer{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
+	return &response{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
 }
 
 // chunked sends a body without saying how long it is.
-func (b *browser) chunked(method, path, body string, header ...string) *answer {
+func (b *browser) chunked(method, path, body string, header ...string) *response {
 	b.t.Helper()
 	req := b.request(method, path, struct{ io.Reader }{strings.NewReader(body)}, header...)
 	req.ContentLength = -1
@@ -251,18 +251,18 @@ func (b *browser) chunked(method, path, body string, header ...string) *answer {
 	return a
 }
 
-// page asks as a browser asks for a link, get as a program asks.
-func (b *browser) page(path string) *answer {
+// page sends the request of a browser that follows a link, get that of a program.
+func (b *browser) page(path string) *response {
 	b.t.Helper()
 	return b.do("GET", path, "", "Accept", acceptPage)
 }
 
-func (b *browser) get(path string) *answer {
+func (b *browser) get(path string) *response {
 	b.t.Helper()
 	return b.do("GET", path, "", "Accept", acceptJSON)
 }
 
-func (b *browser) postForm(path string, fields ...string) *answer {
+func (b *browser) postForm(path string, fields ...string) *response {
 	b.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -271,18 +271,18 @@ func (b *browser) postForm(path string, fields ...string) *answer {
 	return b.do("POST", path, form.Encode(), "Content-Type", typeForm, "Accept", acceptPage)
 }
 
-func (b *browser) postJSON(path, body string) *answer {
+func (b *browser) postJSON(path, body string) *response {
 	b.t.Helper()
 	return b.do("POST", path, body, "Content-Type", typeJSON, "Accept", acceptJSON)
 }
 
-func (b *browser) put(key, value string) *answer {
+func (b *browser) put(key, value string) *response {
 	b.t.Helper()
 	return b.do("PUT", "/api/prefs/"+key, value, "Content-Type", typeJSON)
 }
 
-// is fails the test unless the answer has the status.
-func (a *answer) is(status int) *answer {
+// is fails the test unless the response has the status.
+func (a *response) is(status int) *response {
 	a.t.Helper()
 	if a.status != status {
 		a.t.Fatalf("%s: status %d, want %d\n%v\n%s", a.what, a.status, status, a.header, a.text())
@@ -293,10 +293,10 @@ func (a *answer) is(status int) *answer {
 var hidden = regexp.MustCompile(`(?s)<style>.*?</style>|<[^>]*>|\s+`)
 
 // text is what a person would read of the body, for a message.
-func (a *answer) text() string { return hidden.ReplaceAllString(a.body, " ") }
+func (a *response) text() string { return hidden.ReplaceAllString(a.body, " ") }
 
-// isPage fails the test unless the answer is a page.
-func (a *answer) isPage(status int) *answer {
+// isPage fails the test unless the response is a page.
+func (a *response) isPage(status int) *response {
 	a.t.Helper()
 	a.is(status)
 	if typ := a.header.Get("Content-Type"); typ != "text/html; charset=utf-8" || !strings.HasPrefix(a.body, "<!DOCTYPE html>") {
@@ -306,10 +306,10 @@ func (a *answer) isPage(status int) *answer {
 }
 
 // as is what a page says, as if it were a problem.
-func (a *answer) as() map[string]any { return map[string]any{"detail": strings.ToLower(a.text())} }
+func (a *response) as() map[string]any { return map[string]any{"detail": strings.ToLower(a.text())} }
 
-// leadsTo fails the test unless the answer is a 303 to a location.
-func (a *answer) leadsTo(location string) *answer {
+// leadsTo fails the test unless the response is a 303 to a location.
+func (a *response) leadsTo(location string) *response {
 	a.t.Helper()
 	a.is(303)
 	if got := a.location(); got != location {
@@ -319,7 +319,7 @@ func (a *answer) leadsTo(location string) *answer {
 }
 
 // location returns where a redirect leads, as path and query on this host.
-func (a *answer) location() string {
+func (a *response) location() string {
 	a.t.Helper()
 	_, path, _ := strings.Cut(a.what, " ")
 	base := &url.URL{Scheme: "http", Host: "site", Path: path}
@@ -333,8 +333,8 @@ func (a *answer) location() string {
 	return u.RequestURI()
 }
 
-// json reads the answer's body.
-func (a *answer) json(v any) *answer {
+// json reads the response's body.
+func (a *response) json(v any) *response {
 	a.t.Helper()
 	if typ := a.header.Get("Content-Type"); typ != typeJSON && !strings.HasPrefix(typ, "application/problem+json") {
 		a.t.Fatalf("%s: %s, want JSON\n%.200s", a.what, typ, a.body)
@@ -346,16 +346,16 @@ func (a *answer) json(v any) *answer {
 }
 
 // object reads a body that is a JSON object.
-func (a *answer) object() map[string]any {
+func (a *response) object() map[string]any {
 	a.t.Helper()
 	var o map[string]any
 	a.json(&o)
 	return o
 }
 
-// problem fails the test unless the answer is a problem document (RFC 9457)
+// problem fails the test unless the response is a problem document (RFC 9457)
 // with the status and the code.
-func (a *answer) problem(status int, code string) map[string]any {
+func (a *response) problem(status int, code string) map[string]any {
 	a.t.Helper()
 	a.is(status)
 	if typ := a.header.Get("Content-Type"); typ != "application/problem+json" {
@@ -399,7 +399,7 @@ func events(body io.Reader) func() (string, error) {
 	}
 }
 
-// eventually asks until done says so. It fails the test after a while that no
+// eventually calls done until it returns true. It fails the test after a while that no
 // machine is too slow for.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()

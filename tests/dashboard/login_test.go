@@ -28,10 +28,10 @@ func testLogin(t *testing.T, tt target) {
 	account, _ := s.auth.Account(viewer)
 	a := b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).is(200)
 	if me := a.object(); me["user_id"] != account.ID || len(me) != 5 {
-		t.Errorf("a sign-in in JSON is answered with %s", a.body)
+		t.Errorf("the response to a sign-in in JSON is %s", a.body)
 	}
 	if a.body != b.get("/api/me").body {
-		t.Error("a sign-in in JSON is not answered as /api/me")
+		t.Error("the response to a sign-in in JSON is not that of /api/me")
 	}
 
 	for _, elsewhere := range []string{"https://evil.example.org/", "//evil.example.org", `/\evil.example.org`, "javascript:alert(1)", "/%2e%2e//evil.example.org", "dashboard", ""} {
@@ -100,7 +100,7 @@ func testLoginAgain(t *testing.T, tt target) {
 		t.Errorf("the new session has the values %s", a.body)
 	}
 	before.get("/api/me").problem(401, "unauthenticated")
-	eventually(t, "the old tokens are given back", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
+	eventually(t, "the old tokens are revoked", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
 
 	// Refused, it leaves the session alone.
 	b.postForm("/login", "email", viewer, "password", "wrong").is(401)
@@ -131,7 +131,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	b.page("/dashboard").is(303)
 	b.get("/api/me").problem(401, "unauthenticated")
 	if page := b.page("/login/mfa?return_to=%2Fdashboard").isPage(200); !strings.Contains(page.body, `autocomplete="one-time-code"`) {
-		t.Error("the page asks for no code")
+		t.Error("the page has no field for a code")
 	}
 	began := time.Now()
 	if page := b.postForm("/login/mfa", "code", wrong(), "return_to", "/dashboard").isPage(401); !strings.Contains(page.body, `name="code"`) {
@@ -192,7 +192,7 @@ func (s *site) pending(t *testing.T) *browser {
 	return b
 }
 
-// Where a second factor is asked for the session in hand stays until it is
+// Where a second factor is needed, the session in hand stays until it is
 // given.
 func testSecondFactorKeepsSession(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
@@ -201,13 +201,13 @@ func testSecondFactorKeepsSession(t *testing.T, tt target) {
 	viewerID := b.get("/api/me").is(200).object()["user_id"]
 	b.postForm("/login/mfa", "code", code(t, time.Now())).leadsTo("/")
 	if now := b.get("/api/me").is(200).object()["user_id"]; now == viewerID {
-		t.Error("the second factor has signed nobody in")
+		t.Error("the second factor has signed no user in")
 	}
 }
 
 func testLogout(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
-	dead := func() bool { return len(s.auth.LiveTokens(viewer)) == 0 }
+	revoked := func() bool { return len(s.auth.LiveTokens(viewer)) == 0 }
 
 	b := s.signedIn(t, viewer)
 	stolen := b.copy()
@@ -217,12 +217,12 @@ func testLogout(t *testing.T, tt target) {
 	}
 	b.page("/dashboard").is(303)
 	stolen.get("/api/me").problem(401, "unauthenticated")
-	eventually(t, "the tokens are given back", dead)
+	eventually(t, "the tokens are revoked", revoked)
 
 	b = s.signedIn(t, viewer)
 	b.postJSON("/logout", `{}`).is(204)
 	b.get("/api/me").problem(401, "unauthenticated")
-	eventually(t, "the tokens are given back", dead)
+	eventually(t, "the tokens are revoked", revoked)
 
 	b = s.signedIn(t, viewer)
 	b.do("POST", "/logout", "").is(204) // no body

@@ -15,7 +15,7 @@ func testHealth(t *testing.T, tt target) {
 	b := s.signedIn(t, viewer)
 	sent := b.cookieHeader()
 	for _, path := range []string{"/healthz", "/readyz"} {
-		for _, a := range []*answer{b.get(path), b.page(path), b.do("GET", path, "", "Authorization", "Bearer x")} {
+		for _, a := range []*response{b.get(path), b.page(path), b.do("GET", path, "", "Authorization", "Bearer x")} {
 			a.is(200)
 			if a.header.Get("Set-Cookie") != "" || a.header.Get("Vary") != "" {
 				t.Errorf("%s touches the session: %v", path, a.header)
@@ -29,7 +29,7 @@ func testHealth(t *testing.T, tt target) {
 		t.Errorf("/readyz says %s", a.body)
 	}
 
-	// Down, and back, are seen within little more than a second; an answer
+	// Down, and back, are seen within little more than a second; a response
 	// that is refused is not one that fails.
 	says := func(status int, auth string) func() bool {
 		return func() bool {
@@ -47,12 +47,12 @@ func testHealth(t *testing.T, tt target) {
 	s.auth.Inject(authtest.Healthz, authtest.Fault{Status: 404})
 	time.Sleep(1100 * time.Millisecond) // longer than it is remembered
 	if !says(200, "ok")() {
-		t.Error("a service that answers 404 is said to be down")
+		t.Error("a service that responds with 404 is said to be down")
 	}
 	s.auth.Clear()
 
-	// However often it is asked, it asks once a second.
-	asked, began := s.auth.Requests(authtest.Healthz), time.Now()
+	// However often /readyz is requested, the service is called once a second.
+	before, began := s.auth.Requests(authtest.Healthz), time.Now()
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
@@ -64,8 +64,8 @@ func testHealth(t *testing.T, tt target) {
 		})
 	}
 	wg.Wait()
-	if n, most := s.auth.Requests(authtest.Healthz)-asked, int(time.Since(began)/time.Second)+1; n > most {
-		t.Errorf("the service was asked %d times in %v", n, time.Since(began))
+	if n, most := s.auth.Requests(authtest.Healthz)-before, int(time.Since(began)/time.Second)+1; n > most {
+		t.Errorf("the service was called %d times in %v", n, time.Since(began))
 	}
 }
 

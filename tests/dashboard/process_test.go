@@ -164,14 +164,14 @@ func testSIGTERM(t *testing.T, tt target) {
 		api, arrived, release := hanging(t)
 		s := start(t, tt, authtest.Options{}, "UPSTREAM_URL="+api.URL)
 		b := s.signedIn(t, viewer)
-		answered := make(chan string, 1)
+		responded := make(chan string, 1)
 		go func() {
 			a, err := b.try(b.request("GET", "/api/upstream", nil))
 			if err != nil {
-				answered <- err.Error()
+				responded <- err.Error()
 				return
 			}
-			answered <- a.body
+			responded <- a.body
 		}()
 		<-arrived
 		s.Signal(sig)
@@ -182,8 +182,8 @@ func testSIGTERM(t *testing.T, tt target) {
 		default:
 		}
 		release()
-		if got := <-answered; got != "done" {
-			t.Errorf("the request that ran was answered %q", got)
+		if got := <-responded; got != "done" {
+			t.Errorf("the request that ran has the response %q", got)
 		}
 		if status := s.Wait(); status != 0 {
 			t.Errorf("exit status %d\n%s", status, s.Stderr())
@@ -192,7 +192,7 @@ func testSIGTERM(t *testing.T, tt target) {
 }
 
 // A refresh that runs is carried to its end, and its tokens are kept, though
-// nobody waits for it.
+// no request waits for it.
 func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{AccessLife: time.Second})
 	b := s.signedIn(t, viewer)

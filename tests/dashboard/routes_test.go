@@ -43,7 +43,7 @@ func testPagesByRole(t *testing.T, tt target) {
 
 	b := s.browser(t)
 	if home := b.page("/").isPage(200); !strings.Contains(home.body, "You are not signed in") {
-		t.Error("the start page does not show that nobody is signed in")
+		t.Error("the start page does not show that no user is signed in")
 	}
 	if got := b.get("/").is(200).object(); got["signed_in"] != false {
 		t.Errorf("the start page as JSON: %v", got)
@@ -60,13 +60,13 @@ func testPagesByRole(t *testing.T, tt target) {
 	b.put("theme", `"dark"`).problem(401, "unauthenticated")
 }
 
-// One rule for the form of every answer, and a redirect only for what a browser
+// One rule for the form of every response, and a redirect only for what a browser
 // shows in a window.
 func testForms(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b, in := s.browser(t), s.signedIn(t, viewer)
 
-	// What a script, a frame or an image asks for is no navigation.
+	// The request of a script, a frame or an image is no navigation.
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").is(303)
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty").isPage(401)
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe").isPage(401)
@@ -89,13 +89,13 @@ func testForms(t *testing.T, tt target) {
 		}
 		refusal := in.do("GET", "/admin", "", "Accept", accept).is(403)
 		if got := refusal.header.Get("Content-Type"); page != strings.HasPrefix(got, "text/html") {
-			t.Errorf("Accept %q: a refusal is answered with %s", accept, got)
+			t.Errorf("Accept %q: the response to a refusal is %s", accept, got)
 		}
 		if strings.Contains(accept, "problem") {
-			continue // which is not asked for where nothing is refused
+			continue // which is not sent where nothing is refused
 		}
 		if got := in.do("GET", "/dashboard", "", "Accept", accept).is(200).header.Get("Content-Type"); got != want {
-			t.Errorf("Accept %q: a page is answered with %s", accept, got)
+			t.Errorf("Accept %q: the response to a page is %s", accept, got)
 		}
 	}
 
@@ -141,11 +141,11 @@ func testMethods(t *testing.T, tt target) {
 	in.get("/api/me").is(200) // GET /logout has not signed anybody out
 }
 
-// What every answer must say about caches, and every page about itself.
+// What every response must say about caches, and every page about itself.
 func testHeaders(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b, in := s.browser(t), s.signedIn(t, admin)
-	answers := []*answer{
+	responses := []*response{
 		b.page("/"), b.page("/login"), b.page("/nowhere"), b.page("/admin"), b.get("/api/me"),
 		in.page("/"), in.page("/dashboard"), in.page("/reports"), in.page("/admin"), in.get("/api/me"), in.get("/api/prefs"),
 		in.page("/nowhere"), in.get("/api/events?n=1"), in.get("/api/upstream"), in.put("theme", `1`),
@@ -155,7 +155,7 @@ func testHeaders(t *testing.T, tt target) {
 		s.signedIn(t, viewer).do("POST", "/login", "x", "Content-Type", "text/plain", "Accept", acceptPage),
 		s.pending(t).page("/login/mfa"),
 	}
-	for i, a := range answers {
+	for i, a := range responses {
 		if !slices.Contains(a.header.Values("Vary"), "Cookie") {
 			t.Errorf("%s: Vary is %q", a.what, a.header.Values("Vary"))
 		}
@@ -233,14 +233,14 @@ func testBearer(t *testing.T, tt target) {
 				t.Errorf("%s: WWW-Authenticate is %q", path, a.header.Get("WWW-Authenticate"))
 			}
 			if cookies := a.header.Values("Set-Cookie"); len(cookies) > 0 {
-				t.Errorf("%s: the cookie of a bearer's request was answered with another", path)
+				t.Errorf("%s: the response to a bearer's request set a cookie", path)
 			}
 		}
 	}
 	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access).problem(401, "unauthenticated")
 	// Another site's page can't make a browser send it, so that is not looked at.
 	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access, "Sec-Fetch-Site", "cross-site").problem(401, "unauthenticated")
-	// What is for everybody is for whoever brings one, too, and shows nobody.
+	// Public pages are served to clients with a token, too, and show no user.
 	if a := b.do("GET", "/", "", "Authorization", "Bearer "+access); a.is(200).object()["signed_in"] != false || len(a.header.Values("Set-Cookie")) > 0 {
 		t.Errorf("the start page says %s", a.body)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// A database that does not answer signs nobody out, under whichever framework,
-// and all say so in the same way.
+// If the database does not respond, no user is signed out, and all frameworks
+// respond alike.
 func TestStoreDown(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Postgres(t)
@@ -44,7 +44,7 @@ func TestStoreDown(t *testing.T) {
 				want := transcripts[0]
 				for i, got := range transcripts {
 					if len(got) != len(want) {
-						t.Errorf("%s: %d answers, want %d", frameworks[i], len(got), len(want))
+						t.Errorf("%s: %d responses, want %d", frameworks[i], len(got), len(want))
 						continue
 					}
 					for j := range got {
@@ -58,7 +58,7 @@ func TestStoreDown(t *testing.T) {
 	}
 }
 
-// storeDown takes the database away for a while, and returns what was answered
+// storeDown takes the database away for a while, and returns the responses
 // meanwhile.
 func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault) (transcript []string) {
 	known := accounts()
@@ -75,13 +75,13 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	eventually(t, "a value is saved", saves)
 	cookies := b.cookieHeader()
 	between.Set(fault)
-	tell := func(a *answer) *answer {
+	tell := func(a *response) *response {
 		t.Helper()
 		transcript = append(transcript, a.transcript())
 		return a
 	}
 
-	// What needs no session is served; what needs one, where it can't be told,
+	// What needs no session is served; what needs one, where that is unknown,
 	// is not, and the cookies stay.
 	for _, path := range []string{"/", "/login", "/nowhere"} {
 		tell(b.page(path)).isPage(map[bool]int{true: 404, false: 200}[path == "/nowhere"])
@@ -102,11 +102,11 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 		if a := tell(b.page("/dashboard")).isPage(503); a.header.Get("Retry-After") == "" {
 			t.Error("there is no Retry-After")
 		}
-		for _, a := range []*answer{b.get("/dashboard"), b.get("/api/me"), b.get("/api/upstream"), b.get("/api/events"), b.put("theme", `"light"`)} {
+		for _, a := range []*response{b.get("/dashboard"), b.get("/api/me"), b.get("/api/upstream"), b.get("/api/events"), b.put("theme", `"light"`)} {
 			tell(a).problem(503, "session_unavailable")
 		}
 	}
-	// Nobody is signed out that way who has asked for it.
+	// A logout cannot succeed then.
 	tell(other.postForm("/logout")).isPage(503)
 	tell(other.postJSON("/logout", `{"all":true}`)).problem(503, "session_unavailable")
 	for _, a := range transcript {
@@ -123,7 +123,7 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	} else {
 		tell(in).problem(503, "session_unavailable")
 		tell(s.browser(t).postForm("/login", "email", analyst, "password", password)).isPage(503)
-		eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(analyst)) == 0 })
+		eventually(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(analyst)) == 0 })
 	}
 
 	between.Set(proxy.Fault{})
@@ -139,6 +139,6 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	// coordinator is.
 	eventually(t, "a value is saved again", saves)
 	eventually(t, "the user is signed out", func() bool { return other.postForm("/logout").status == http.StatusSeeOther })
-	eventually(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })
+	eventually(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })
 	return transcript
 }

@@ -192,8 +192,8 @@ func TestPrefixStrippedByProxy(t *testing.T) {
 		leads("POST", "/app/login", url.Values{"email": {viewer}, "password": {password}, "return_to": {"/app?x=1"}}.Encode(), "/app?x=1")
 
 		visitor := s.browser()
-		visitor.ask("GET", "/app/api/me", 401, "unauthenticated", "Accept", "text/html") // and no redirect
-		visitor.ask("GET", "/app/reports", 303, "", "Accept", "text/html")
+		visitor.expect("GET", "/app/api/me", 401, "unauthenticated", "Accept", "text/html") // and no redirect
+		visitor.expect("GET", "/app/reports", 303, "", "Accept", "text/html")
 	})
 }
 

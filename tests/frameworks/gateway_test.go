@@ -31,8 +31,8 @@ func TestGateway(t *testing.T) {
 			if err != nil {
 				return
 			}
-			answer := fmt.Sprintf("%s %q: %s", r.Header.Get("X-User-Id"), r.Header.Values("X-User-Roles"), text)
-			if conn.Write(r.Context(), kind, []byte(answer)) != nil {
+			response := fmt.Sprintf("%s %q: %s", r.Header.Get("X-User-Id"), r.Header.Values("X-User-Roles"), text)
+			if conn.Write(r.Context(), kind, []byte(response)) != nil {
 				return
 			}
 		}

@@ -86,7 +86,7 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
-// A WebSocket ends with its session where the app asks for it.
+// A WebSocket ends with its session where the app requires it.
 func TestWebSocketEnds(t *testing.T) {
 	overAll(t, func(t *testing.T, framework, store string) {
 		s := newSite(t, store, time.Minute)
@@ -105,7 +105,7 @@ func TestWebSocketEnds(t *testing.T) {
 		if _, _, err := conn.Read(ctx); err != nil {
 			t.Fatal(err)
 		}
-		b.ask("POST", "/logout", 204, "")
+		b.expect("POST", "/logout", 204, "")
 		for err == nil {
 			_, _, err = conn.Read(ctx)
 		}

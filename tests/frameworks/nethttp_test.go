@@ -59,8 +59,8 @@ func TestChi(t *testing.T) {
 	user.get("/app/home/", 200, "0000000b")
 	user.get("/app/users/7", 403, "forbidden")
 	user.get("/app/nowhere", 404, "not_found")
-	user.ask("POST", "/app/home", 405, "method_not_allowed")
-	user.ask("DELETE", "/account/login", 405, "method_not_allowed")
+	user.expect("POST", "/app/home", 405, "method_not_allowed")
+	user.expect("DELETE", "/account/login", 405, "method_not_allowed")
 	user.get("/app/panic", 500, "")
 	user.get("/app/slow", 504, "")
 	boss.get("/app/users/7", 200, "user 7")
@@ -83,7 +83,7 @@ func TestChi(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
 
-	user.ask("POST", "/account/logout", 204, "")
+	user.expect("POST", "/account/logout", 204, "")
 	user.get("/app/home", 401, "")
 }
 
@@ -108,8 +108,8 @@ func TestServeMux(t *testing.T) {
 	visitor, user, boss := s.browser(), s.browser(), s.browser()
 	user.signIn("/account/login", viewer)
 	boss.signIn("/account/login", admin)
-	visitor.ask("GET", "/api/users/1", 401, "unauthenticated", "Accept", "text/html") // and no redirect
-	res := visitor.ask("GET", "/files/a/b", 303, "", "Accept", "text/html")
+	visitor.expect("GET", "/api/users/1", 401, "unauthenticated", "Accept", "text/html") // and no redirect
+	res := visitor.expect("GET", "/files/a/b", 303, "", "Accept", "text/html")
 	if to := res.Header.Get("Location"); to != "/login?return_to=%2Ffiles%2Fa%2Fb" {
 		t.Errorf("leads to %s", to)
 	}
@@ -117,7 +117,7 @@ func TestServeMux(t *testing.T) {
 	user.get("/files/a/b", 403, "forbidden")
 	boss.get("/files/a/b", 200, "a/b")
 	user.get("/nowhere", 404, "404")
-	user.ask("PUT", "/account/logout", 405, "method_not_allowed")
+	user.expect("PUT", "/account/logout", 405, "method_not_allowed")
 }
 
 // An app behind a proxy, and one before it.
@@ -148,7 +148,7 @@ func TestReverseProxy(t *testing.T) {
 	s.browser().get("/service/x", 401, "unauthenticated")
 	b := s.signedIn(viewer)
 	b.get("/service/x", 200, "00000000-0000-4000-8000-00000000000b /service/x")
-	b.ask("POST", "/logout", 403, "cross_site", "Origin", "https://evil.example")
-	b.ask("POST", "/logout", 204, "", "Origin", b.url)
+	b.expect("POST", "/logout", 403, "cross_site", "Origin", "https://evil.example")
+	b.expect("POST", "/logout", 204, "", "Origin", b.url)
 	b.get("/service/x", 401, "")
 }

@@ -136,8 +136,8 @@ func (b *browser) send(req *http.Request) (*http.Response, string) {
 	return res, string(body)
 }
 
-// ask fails the test unless the answer has the status, and the text in it.
-func (b *browser) ask(method, path string, status int, text string, header ...string) *http.Response {
+// expect sends a request, and fails the test unless the response has the status, and the text in it.
+func (b *browser) expect(method, path string, status int, text string, header ...string) *http.Response {
 	b.t.Helper()
 	req, err := http.NewRequest(method, b.url+path, nil)
 	if err != nil {
@@ -155,7 +155,7 @@ func (b *browser) ask(method, path string, status int, text string, header ...st
 
 func (b *browser) get(path string, status int, text string) *http.Response {
 	b.t.Helper()
-	return b.ask("GET", path, status, text)
+	return b.expect("GET", path, status, text)
 }
 
 // cookies returns what the browser would send, and restores what it had.

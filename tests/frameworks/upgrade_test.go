@@ -74,12 +74,12 @@ func TestUpgradeFromOtherOrigins(t *testing.T) {
 					}
 					res.Body.Close()
 				} else {
-					user.ask("GET", "/live", 403, "cross_site", header...)
+					user.expect("GET", "/live", 403, "cross_site", header...)
 				}
-				visitor.ask("GET", "/live", 401, "unauthenticated", header...)
+				visitor.expect("GET", "/live", 401, "unauthenticated", header...)
 			}
 			// What switches no protocol is a link, which may come from anywhere.
-			user.ask("GET", "/", 404, "", c.header...)
+			user.expect("GET", "/", 404, "", c.header...)
 		}
 	})
 }

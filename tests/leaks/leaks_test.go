@@ -62,7 +62,7 @@ func TestEverydayUse(t *testing.T) {
 			s.strangeCookies(t)
 			s.upstream(t)
 			// What the auth service announces on standard output is meant for
-			// whoever has started it: accounts and e-mails.
+			// the operator: accounts and e-mails.
 			auth.Signal(syscall.SIGTERM)
 			auth.Wait()
 			s.search(t, "standard error of the auth service", auth.Stderr())
@@ -71,7 +71,7 @@ func TestEverydayUse(t *testing.T) {
 	}
 }
 
-// TestFaults has the auth service answer every call in every way that it
+// TestFaults has the auth service respond to every call in every way that it
 // should not.
 func TestFaults(t *testing.T) {
 	t.Parallel()
@@ -108,7 +108,7 @@ func (s *site) everydayUse(t *testing.T) {
 		visitor.page(path)
 	}
 	visitor.form("/login", "email", admin, "password", "wrong horse battery staple").is(t, 401)
-	visitor.form("/login", "email", "nobody@example.com", "password", "password of nobody at all").is(t, 401)
+	visitor.form("/login", "email", "stranger@example.com", "password", "password of no user at all").is(t, 401)
 	visitor.json("/login", `{"email":"`+admin+`","password":"another wrong password"}`).is(t, 401)
 
 	two := s.guest(t)
@@ -236,7 +236,7 @@ func (s *site) faultsAtRefresh(t *testing.T) {
 		guests[f.name] = s.signedIn(t, viewer)
 	}
 	time.Sleep(accessLife) // until their tokens have expired
-	ask := func(f *fault) {
+	send := func(f *fault) {
 		for range 2 {
 			guests[f.name].page("/dashboard")
 		}
@@ -248,7 +248,7 @@ func (s *site) faultsAtRefresh(t *testing.T) {
 			s.wire.set("/auth/token/refresh", f)
 			guests[f.name] = guests[limited.name]
 		}
-		ask(f)
+		send(f)
 	})
 	// Afterwards each of them comes back, where that is possible, and goes.
 	for _, g := range guests {
@@ -303,7 +303,7 @@ func (s *site) finish(t *testing.T, kinds ...string) {
 			t.Errorf("no %s has come by", kind)
 		}
 	}
-	t.Logf("%d bytes of log, %d of answers; %v", len(log), s.shown.Len(), n)
+	t.Logf("%d bytes of log, %d of responses; %v", len(log), s.shown.Len(), n)
 	s.search(t, "standard error", log)
 	s.search(t, "standard output", strings.Join(s.Stdout(), "\n"))
 	s.searchShown(t)
@@ -328,7 +328,7 @@ func (s *site) search(t *testing.T, where, text string) {
 	}
 }
 
-// searchShown searches what browsers got, but for the cookies that they are
+// searchShown searches what browsers got, except the cookies that they are
 // to keep and for what they had sent themselves.
 func (s *site) searchShown(t *testing.T) {
 	t.Helper()

@@ -28,29 +28,29 @@ type wire struct {
 	fault *fault // nil: none
 	path  string // of the calls that it is for
 	hits  int
-	last  map[string][]byte // answer of the last login of a user
+	last  map[string][]byte // response of the last login of a user
 }
 
 // fault is what becomes of a call. carryOut says that the service gets it.
 type fault struct {
 	name     string
 	carryOut bool
-	answer   func(w http.ResponseWriter, c *call)
+	response func(w http.ResponseWriter, c *call)
 }
 
 // call is what went to the service, and what came back.
 type call struct {
 	*http.Request
-	body   []byte
-	status int
-	header http.Header
-	answer []byte
-	others []byte // what another user was answered
+	body     []byte
+	status   int
+	header   http.Header
+	response []byte
+	others   []byte // the responses to another user
 }
 
 // text is all that is secret in a call.
 func (c *call) text() string {
-	return c.URL.RequestURI() + " " + c.Header.Get("Authorization") + " " + string(c.body) + " " + string(c.answer)
+	return c.URL.RequestURI() + " " + c.Header.Get("Authorization") + " " + string(c.body) + " " + string(c.response)
 }
 
 func newWire(t *testing.T, service string, secrets *leaks.Secrets) *wire {
@@ -95,9 +95,9 @@ func (w *wire) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	} else {
 		f = nil
 	}
-	for user, answer := range w.last {
+	for user, response := range w.last {
 		if !bytes.Contains(c.body, []byte(user)) {
-			c.others = answer
+			c.others = response
 		}
 	}
 	w.mu.Unlock()
@@ -106,14 +106,14 @@ func (w *wire) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.forward(c)
 	}
 	if f != nil {
-		f.answer(rw, c)
+		f.response(rw, c)
 		return
 	}
 	for name, values := range c.header {
 		rw.Header()[name] = values
 	}
 	rw.WriteHeader(c.status)
-	_, _ = rw.Write(c.answer)
+	_, _ = rw.Write(c.response)
 }
 
 func (w *wire) forward(c *call) {
@@ -128,10 +128,10 @@ func (w *wire) forward(c *call) {
 	}
 	defer res.Body.Close()
 	c.status, c.header = res.StatusCode, res.Header
-	if c.answer, err = io.ReadAll(res.Body); err != nil {
+	if c.response, err = io.ReadAll(res.Body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	w.learnFromAnswer(c)
+	w.learnFromResponse(c)
 }
 
 func (w *wire) learnFromRequest(c *call) {
@@ -142,16 +142,16 @@ func (w *wire) learnFromRequest(c *call) {
 	w.learnFromJSON(c.body)
 }
 
-func (w *wire) learnFromAnswer(c *call) {
+func (w *wire) learnFromResponse(c *call) {
 	for _, cookie := range (&http.Response{Header: c.header}).Cookies() {
 		w.secrets.Add("cookie of the service", cookie.Value)
 	}
-	w.learnFromJSON(c.answer)
+	w.learnFromJSON(c.response)
 	var login struct{ Email string }
-	if c.URL.Path == "/auth/login" && json.Unmarshal(c.body, &login) == nil && bytes.Contains(c.answer, []byte("jwt_token")) {
+	if c.URL.Path == "/auth/login" && json.Unmarshal(c.body, &login) == nil && bytes.Contains(c.response, []byte("jwt_token")) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.last[login.Email] = c.answer
+		w.last[login.Email] = c.response
 	}
 }
 
@@ -175,7 +175,7 @@ func (w *wire) learnFromJSON(body []byte) {
 	}
 }
 
-// raw answers with bytes that need not be HTTP.
+// raw responds with bytes that need not be HTTP.
 func raw(w http.ResponseWriter, text string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -197,16 +197,16 @@ func quote(text string) string {
 	return string(b)
 }
 
-// faults are answers that quote what is secret in the call, wherever an error
+// faults are responses that quote what is secret in the call, wherever an error
 // could take it from, and calls that come to no end.
 var faults = []fault{
 	{"reset", false, func(http.ResponseWriter, *call) { panic(http.ErrAbortHandler) }},
-	{"answer lost", true, func(http.ResponseWriter, *call) { panic(http.ErrAbortHandler) }},
-	{"answer cut", true, func(w http.ResponseWriter, c *call) {
-		w.Header().Set("Content-Length", fmt.Sprint(len(c.answer)+1))
-		_, _ = w.Write(c.answer[:len(c.answer)*2/3])
+	{"response lost", true, func(http.ResponseWriter, *call) { panic(http.ErrAbortHandler) }},
+	{"response cut", true, func(w http.ResponseWriter, c *call) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(c.response)+1))
+		_, _ = w.Write(c.response[:len(c.response)*2/3])
 	}},
-	{"no answer", false, func(_ http.ResponseWriter, c *call) { <-c.Context().Done() }},
+	{"no response", false, func(_ http.ResponseWriter, c *call) { <-c.Context().Done() }},
 	{"HTML", false, func(w http.ResponseWriter, c *call) {
 		reply(w, 502, "text/html", "<h1>Bad gateway</h1><p>"+c.text())
 	}},
@@ -228,21 +228,21 @@ var faults = []fault{
 	}},
 	{"half renewed", true, func(w http.ResponseWriter, c *call) {
 		var fields map[string]any
-		if json.Unmarshal(c.answer, &fields) != nil {
+		if json.Unmarshal(c.response, &fields) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		if token, ok := fields["jwt_token"].(string); ok {
 			_, rest, _ := strings.Cut(token, ".")
 			fields["jwt_token"] = rest
 		}
-		answer, _ := json.Marshal(fields)
-		reply(w, 200, "application/json", string(answer))
+		response, _ := json.Marshal(fields)
+		reply(w, 200, "application/json", string(response))
 	}},
 	{"tokens of strange types", true, func(w http.ResponseWriter, c *call) {
 		reply(w, 200, "application/json", `{"jwt_token":[`+quote(c.text())+`],"refresh_token":{"a":`+quote(c.text())+`},"ticket":7}`)
 	}},
 	{"not JSON", true, func(w http.ResponseWriter, c *call) {
-		reply(w, 200, "application/json", strings.ReplaceAll(string(c.answer), `":"`, `":`)+c.text())
+		reply(w, 200, "application/json", strings.ReplaceAll(string(c.response), `":"`, `":`)+c.text())
 	}},
 	{"another user's tokens", true, func(w http.ResponseWriter, c *call) {
 		reply(w, 200, "application/json", string(c.others))

@@ -143,27 +143,27 @@ func (g *guest) cookies() []*http.Cookie {
 	return g.client.Jar.Cookies(u)
 }
 
-// answer is what is left of a response.
-type answer struct {
+// response is what is left of a response.
+type response struct {
 	what   string
 	status int
 }
 
-func (a answer) is(t *testing.T, status int) {
+func (a response) is(t *testing.T, status int) {
 	t.Helper()
 	if a.status != status {
 		t.Errorf("%s: status %d, want %d", a.what, a.status, status)
 	}
 }
 
-// page asks as a browser does for a link.
-func (g *guest) page(path string) answer {
+// page sends the request of a browser that follows a link.
+func (g *guest) page(path string) response {
 	g.t.Helper()
 	return g.send("GET", path, "", "Accept", "text/html,*/*;q=0.8")
 }
 
 // form sends a form; fields are names and values in turn.
-func (g *guest) form(path string, fields ...string) answer {
+func (g *guest) form(path string, fields ...string) response {
 	g.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -172,13 +172,13 @@ func (g *guest) form(path string, fields ...string) answer {
 	return g.send("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html")
 }
 
-func (g *guest) json(path, body string) answer {
+func (g *guest) json(path, body string) response {
 	g.t.Helper()
 	return g.send("POST", path, body, "Content-Type", "application/json", "Accept", "application/json")
 }
 
 // send sends a request; header is names and values in turn.
-func (g *guest) send(method, path, body string, header ...string) answer {
+func (g *guest) send(method, path, body string, header ...string) response {
 	g.t.Helper()
 	req, err := http.NewRequest(method, g.site.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -204,7 +204,7 @@ func (g *guest) send(method, path, body string, header ...string) answer {
 	_ = shown.Write(&g.site.shown)
 	g.site.shown.Write(text)
 	g.site.shown.WriteString("\n")
-	return answer{method + " " + path, res.StatusCode}
+	return response{method + " " + path, res.StatusCode}
 }
 
 // learn notes the values of cookies that a browser got, and the ID of a session

@@ -49,7 +49,7 @@ func TestTypes(t *testing.T) {
 	var secrets leaks.Secrets
 	key := session.GenerateKey()
 	secrets.Add("key", key.Encode())
-	const secretText = "a text that nobody may see, in whatever form"
+	const secretText = "a text that no log may have, in whatever form"
 	secrets.Add("secret", secretText)
 	secrets.Add("token", tokenPart)
 

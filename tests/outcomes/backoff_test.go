@@ -12,7 +12,7 @@ import (
 )
 
 // expiredSession is a site with a session whose access token has expired, and
-// whose service answers every refresh with a fault.
+// whose service responds to every refresh with a fault.
 func expiredSession(t *testing.T, kind string, f authtest.Fault) (*site, *browser) {
 	t.Helper()
 	s := newSite(t, kind)
@@ -22,8 +22,8 @@ func expiredSession(t *testing.T, kind string, f authtest.Fault) (*site, *browse
 	return s, b
 }
 
-// tries asks as fast as it can while the clock goes on in steps, until the
-// service was asked once more. It returns how long that took by the clock.
+// tries sends requests as fast as it can while the clock goes on in steps, until the
+// service was called once more. It returns how long that took by the clock.
 func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 	s.t.Helper()
 	before := s.auth.Requests(authtest.Refresh)
@@ -37,19 +37,19 @@ func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 		}
 		s.clock.advance(step)
 	}
-	s.t.Fatalf("not asked again within %v", limit)
+	s.t.Fatalf("not called again within %v", limit)
 	return 0
 }
 
-// While a service is down it is asked after 0.25 s, 0.5 s and so on up to 10 s,
-// a quarter more or less, however often the user asks.
+// While a service is down it is called after 0.25 s, 0.5 s and so on up to 10 s,
+// a quarter more or less, however many requests the user sends.
 func TestBackoff(t *testing.T) {
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s, b := expiredSession(t, kind, authtest.Fault{Status: http.StatusServiceUnavailable})
 			b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")
-			s.asked(1)
+			s.refreshed(1)
 			want := 250 * time.Millisecond
 			for i := range 10 {
 				step := want / 50
@@ -59,7 +59,7 @@ func TestBackoff(t *testing.T) {
 				}
 				want = min(2*want, 10*time.Second)
 			}
-			s.asked(11)
+			s.refreshed(11)
 			// It is over with the first success.
 			s.auth.Clear()
 			s.clock.advance(13 * time.Second)
@@ -106,7 +106,7 @@ func TestOneTryForAll(t *testing.T) {
 			t.Parallel()
 			s, b := expiredSession(t, kind, authtest.Fault{Status: http.StatusServiceUnavailable, Delay: 50 * time.Millisecond})
 			for round := range 3 {
-				var waits []func() answer
+				var waits []func() response
 				for range 30 {
 					one := &browser{s, b.cookies}
 					waits = append(waits, one.start("/me"))
@@ -114,7 +114,7 @@ func TestOneTryForAll(t *testing.T) {
 				for _, wait := range waits {
 					wait().is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
 				}
-				s.asked(round + 1)
+				s.refreshed(round + 1)
 				s.clock.advance(5 * time.Second)
 			}
 		})
@@ -152,14 +152,14 @@ func TestRetryAfter(t *testing.T) {
 				step := max(tt.want/50, 10*time.Millisecond)
 				got := s.tries(b, step, 2*tt.want)
 				if got < tt.want*3/4-step || got > tt.want*5/4+step || tt.want >= time.Second && (got < tt.want-step || got > tt.want+step) {
-					t.Errorf("asked again after %v, want %v", got, tt.want)
+					t.Errorf("called again after %v, want %v", got, tt.want)
 				}
 			})
 		}
 	}
 }
 
-// rateLimited is the service's answer over its limit, with a reset that is
+// rateLimited is the service's response over its limit, with a reset that is
 // after the time now. Its Retry-After names the whole window, whatever is left
 // of it.
 func (s *site) rateLimited(reset time.Duration) authtest.Fault {
@@ -176,7 +176,7 @@ func (s *site) rateLimited(reset time.Duration) authtest.Fault {
 }
 
 // A rate limit counts for all sessions at once, until the service's reset or 15
-// minutes at most; then one asks, and its answer is that of all.
+// minutes at most; then one call is made, and its response counts for all.
 func TestRateLimit(t *testing.T) {
 	for _, tt := range []struct{ reset, want time.Duration }{
 		{5 * time.Minute, 5 * time.Minute},
@@ -203,7 +203,7 @@ func TestRateLimit(t *testing.T) {
 					return time.Duration(a.retryAfter()) * time.Second
 				}
 				unavailable(first)
-				s.asked(1)
+				s.refreshed(1)
 				for _, b := range browsers {
 					if got := unavailable(b); got > tt.want || got < tt.want-time.Second {
 						t.Errorf("Retry-After: %v, want %v", got, tt.want)
@@ -215,18 +215,18 @@ func TestRateLimit(t *testing.T) {
 				for _, b := range append(browsers, first) {
 					unavailable(b)
 				}
-				s.asked(1)
+				s.refreshed(1)
 
-				// One asks for all, and is told the same again.
+				// One call is made for all, and meets the same limit again.
 				s.clock.advance(10 * time.Millisecond)
 				s.auth.Clear()
 				s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
 				for _, b := range browsers {
 					unavailable(b)
 				}
-				s.asked(2)
+				s.refreshed(2)
 
-				// And once more, while the others wait for what it is told.
+				// And once more, while the others wait for its response.
 				s.clock.advance(tt.want)
 				s.auth.Clear()
 				var gate authtest.Gate
@@ -236,14 +236,14 @@ func TestRateLimit(t *testing.T) {
 				for _, b := range browsers[1:] {
 					unavailable(b)
 				}
-				s.asked(3)
+				s.refreshed(3)
 				gate.Open()
 				wait().is(http.StatusOK, "")
 				s.clock.advance(1500 * time.Millisecond)
 				for _, b := range append(browsers, first) {
 					b.get("/me").is(http.StatusOK, "")
 				}
-				s.asked(3 + others)
+				s.refreshed(3 + others)
 				if n := s.auth.Reuses() + len(s.journal.of(session.EventSessionEnded)); n != 0 {
 					t.Errorf("%d tokens were used twice or sessions ended", n)
 				}
@@ -284,14 +284,14 @@ func TestRateLimitOfTheService(t *testing.T) {
 					b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
 				}
 				if n := s.auth.Requests(authtest.Any) - over; n != 1 {
-					t.Errorf("the service was asked %d times over its limit, want once", n)
+					t.Errorf("the service was called %d times over its limit, want once", n)
 				}
 				s.clock.advance(10*time.Minute + time.Second)
 				for _, b := range browsers {
 					b.get("/me").is(http.StatusOK, "")
 				}
 				if n := s.auth.Requests(authtest.Any) - over; n != 1+len(browsers) {
-					t.Errorf("the service was asked %d times, want once over its limit and once for each session", n)
+					t.Errorf("the service was called %d times, want once over its limit and once for each session", n)
 				}
 			})
 		}
@@ -313,13 +313,13 @@ func TestRateLimitAtLogin(t *testing.T) {
 			if got := a.retryAfter(); got > 300 || got < 290 {
 				t.Errorf("Retry-After: %d, want the service's reset", got)
 			}
-			s.asked(0)
+			s.refreshed(0)
 			s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable")
 			s.auth.Clear()
 			s.browser().login(user).is(http.StatusOK, "")
 			s.clock.advance(5 * time.Minute)
 			b.get("/me").is(http.StatusOK, "")
-			s.asked(1)
+			s.refreshed(1)
 		})
 	}
 }

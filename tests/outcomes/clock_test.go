@@ -40,13 +40,13 @@ func TestServiceClockOff(t *testing.T) {
 							t.Fatalf("the token ends at %v, want %v", got, ends)
 						}
 					}
-					s.asked(cycle)
+					s.refreshed(cycle)
 					s.clock.advance(2 * time.Minute)
 					ends = s.wholeLife(b.get("/me"))
 					for range 5 {
 						b.get("/me").is(http.StatusOK, "").leavesCookies()
 					}
-					s.asked(cycle + 1)
+					s.refreshed(cycle + 1)
 				}
 				if n := s.auth.Reuses(); n != 0 {
 					t.Errorf("%d tokens were used twice", n)
@@ -54,7 +54,7 @@ func TestServiceClockOff(t *testing.T) {
 				// All sessions can be ended, however old the service takes their tokens for.
 				other := s.signedIn(user)
 				b.post("/logout", `{"all":true}`).is(http.StatusNoContent, "")
-				until(t, "every token is dead", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
+				until(t, "every token is revoked", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
 				if s.stored {
 					other.get("/me").is(http.StatusUnauthorized, "unauthenticated")
 				}
@@ -63,9 +63,9 @@ func TestServiceClockOff(t *testing.T) {
 	}
 }
 
-// wholeLife checks that the access token of an answer has its whole life before
+// wholeLife checks that the access token of a response has its whole life before
 // it, and returns its end.
-func (s *site) wholeLife(a answer) time.Time {
+func (s *site) wholeLife(a response) time.Time {
 	s.t.Helper()
 	ends := a.is(http.StatusOK, "").tokenEnds()
 	if life := ends.Sub(s.clock.now()); life > accessLife || life < accessLife-time.Second {
@@ -92,8 +92,8 @@ func TestOwnClockSet(t *testing.T) {
 				if jump > 0 {
 					want = 1
 				}
-				s.asked(want)
-				// After a failure nobody is held off for as long as the clock was set back.
+				s.refreshed(want)
+				// After a failure no session is held off for as long as the clock was set back.
 				s.clock.advance(expired + max(-jump, 0))
 				s.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"60"}}})
 				b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")

@@ -19,11 +19,11 @@ const (
 	outage               // it is as good as before
 	halfway              // it was rotated, and its successor is known
 	lost                 // it was rotated, and its successor is not known
-	refusal              // the service itself says that it is dead
+	refusal              // the service itself says that it is revoked
 	stranger             // the service gave another user's tokens for it
 )
 
-// refused is how a request is answered: a status, and the code of a problem.
+// refused is the response to a request: a status, and the code of a problem.
 type refused struct {
 	status int
 	code   string
@@ -44,7 +44,7 @@ type fault struct {
 	login   refused
 	totp    refused       // where the zero value is as login
 	slow    bool          // it runs into the timeout
-	hold    time.Duration // the service says when it is worth to ask again
+	hold    time.Duration // the service says when to retry
 }
 
 const html = "<!doctype html><title>Proxy</title><h1>Something is wrong</h1>"
@@ -58,7 +58,7 @@ func own(status int, message string) authtest.Fault {
 	return authtest.Fault{Status: status, Body: body}
 }
 
-func answered(status int, body string, header ...string) authtest.Fault {
+func respond(status int, body string, header ...string) authtest.Fault {
 	f := authtest.Fault{Status: status, Body: body, Header: http.Header{}}
 	for i := 0; i < len(header); i += 2 {
 		f.Header.Set(header[i], header[i+1])
@@ -66,7 +66,7 @@ func answered(status int, body string, header ...string) authtest.Fault {
 	return f
 }
 
-// withAccessToken replaces the access token of an answer.
+// withAccessToken replaces the access token of a response.
 func withAccessToken(token string) authtest.Fault {
 	return authtest.Fault{Edit: func(a *authtest.Response) {
 		var body map[string]any
@@ -83,62 +83,62 @@ func jwtOf(payload string) string {
 }
 
 var faults = []fault{
-	// Answers that say no.
+	// Responses that say no.
 	{name: "400 bare", Fault: own(400, ""), refresh: outage, login: wrong, totp: down},
 	{name: "400 with a message", Fault: own(400, "some internals"), refresh: outage, login: wrong, totp: down},
-	{name: "400 HTML", Fault: answered(400, html), refresh: outage, login: nonsense},
-	{name: "400 empty", Fault: answered(400, ""), refresh: outage, login: nonsense},
+	{name: "400 HTML", Fault: respond(400, html), refresh: outage, login: nonsense},
+	{name: "400 empty", Fault: respond(400, ""), refresh: outage, login: nonsense},
 	{name: "401", Fault: own(401, "Invalid or expired refresh token."), refresh: refusal, login: wrong},
 	{name: "401 bare", Fault: own(401, ""), refresh: refusal, login: wrong},
-	{name: "401 HTML", Fault: answered(401, html), refresh: outage, login: nonsense},
-	{name: "401 empty", Fault: answered(401, ""), refresh: outage, login: nonsense},
-	{name: "401 JSON of somebody else", Fault: answered(401, `{"error":"Unauthorized","message":"no"}`), refresh: outage, login: nonsense},
-	{name: "401 with another status in it", Fault: answered(401, `{"statusCode":403,"error":"Forbidden"}`), refresh: outage, login: nonsense},
-	{name: "401 JSON that calls itself HTML", Fault: answered(401, `{"statusCode":401,"error":"Unauthorized"}`, "Content-Type", "text/html"), refresh: outage, login: nonsense},
+	{name: "401 HTML", Fault: respond(401, html), refresh: outage, login: nonsense},
+	{name: "401 empty", Fault: respond(401, ""), refresh: outage, login: nonsense},
+	{name: "401 JSON of somebody else", Fault: respond(401, `{"error":"Unauthorized","message":"no"}`), refresh: outage, login: nonsense},
+	{name: "401 with another status in it", Fault: respond(401, `{"statusCode":403,"error":"Forbidden"}`), refresh: outage, login: nonsense},
+	{name: "401 JSON that calls itself HTML", Fault: respond(401, `{"statusCode":401,"error":"Unauthorized"}`, "Content-Type", "text/html"), refresh: outage, login: nonsense},
 	{name: "401 cut", Fault: authtest.Fault{Status: 401, Body: own(401, "no").Body, Deliver: authtest.HalfThenReset}, refresh: outage, login: nonsense},
 	{name: "401 too large", Fault: authtest.Fault{Status: 401, Body: own(401, "no").Body, Edit: authtest.Enlarge}, refresh: outage, login: nonsense},
 	{name: "403", Fault: own(403, "no"), refresh: outage, login: down},
-	{name: "403 HTML", Fault: answered(403, html), refresh: outage, login: nonsense},
+	{name: "403 HTML", Fault: respond(403, html), refresh: outage, login: nonsense},
 	{name: "404", Fault: own(404, "Not Found"), refresh: outage, login: down},
-	{name: "404 HTML", Fault: answered(404, html), refresh: outage, login: nonsense},
-	{name: "407", Fault: answered(407, html, "Proxy-Authenticate", "Basic"), refresh: outage, login: nonsense},
+	{name: "404 HTML", Fault: respond(404, html), refresh: outage, login: nonsense},
+	{name: "407", Fault: respond(407, html, "Proxy-Authenticate", "Basic"), refresh: outage, login: nonsense},
 	{name: "429", Fault: own(429, "You are being rate limited."), refresh: outage, login: down, hold: 10 * time.Second},
-	{name: "429 HTML", Fault: answered(429, html, "Retry-After", "40"), refresh: outage, login: down, hold: 40 * time.Second},
+	{name: "429 HTML", Fault: respond(429, html, "Retry-After", "40"), refresh: outage, login: down, hold: 40 * time.Second},
 	{name: "500", Fault: own(500, "An internal server error occurred"), refresh: outage, login: down},
-	{name: "500 HTML", Fault: answered(500, html), refresh: outage, login: down},
+	{name: "500 HTML", Fault: respond(500, html), refresh: outage, login: down},
 	{name: "501", Fault: own(501, "no"), refresh: outage, login: down},
-	{name: "502", Fault: answered(502, html), refresh: outage, login: down},
-	{name: "503", Fault: answered(503, html, "Retry-After", "7"), refresh: outage, login: down, hold: 7 * time.Second},
-	{name: "504", Fault: answered(504, ""), refresh: outage, login: down},
+	{name: "502", Fault: respond(502, html), refresh: outage, login: down},
+	{name: "503", Fault: respond(503, html, "Retry-After", "7"), refresh: outage, login: down, hold: 7 * time.Second},
+	{name: "504", Fault: respond(504, ""), refresh: outage, login: down},
 
-	// Answers that are none.
-	{name: "301", Fault: answered(301, "", "Location", "/auth/token/refresh"), refresh: outage, login: nonsense},
-	{name: "302", Fault: answered(302, html, "Location", "http://127.0.0.1:1/elsewhere"), refresh: outage, login: nonsense},
-	{name: "307", Fault: answered(307, "", "Location", "/auth/login"), refresh: outage, login: nonsense},
-	{name: "308 nowhere", Fault: answered(308, ""), refresh: outage, login: nonsense},
-	{name: "304", Fault: answered(304, ""), refresh: outage, login: nonsense},
-	{name: "200 HTML", Fault: answered(200, html), refresh: outage, login: nonsense},
-	{name: "200 empty", Fault: answered(200, ""), refresh: outage, login: nonsense},
-	{name: "204", Fault: answered(204, ""), refresh: outage, login: nonsense},
-	{name: "200 without tokens", Fault: answered(200, `{}`), refresh: outage, login: nonsense},
-	{name: "200 null", Fault: answered(200, `null`), refresh: outage, login: nonsense},
-	{name: "200 with null tokens", Fault: answered(200, `{"jwt_token":null,"jwt_expires_in":null,"user":{}}`), refresh: outage, login: nonsense},
-	{name: "200 with numbers for tokens", Fault: answered(200, `{"jwt_token":1,"refresh_token":2}`), refresh: outage, login: nonsense},
-	{name: "200 with an error in it", Fault: answered(200, own(401, "no").Body), refresh: outage, login: nonsense},
-	{name: "200 magic link", Fault: answered(200, `{"magicLink":true}`), refresh: outage, login: nonsense},
-	{name: "200 second factor without a ticket", Fault: answered(200, `{"mfa":true}`), refresh: outage, login: nonsense},
+	// Responses that are none.
+	{name: "301", Fault: respond(301, "", "Location", "/auth/token/refresh"), refresh: outage, login: nonsense},
+	{name: "302", Fault: respond(302, html, "Location", "http://127.0.0.1:1/elsewhere"), refresh: outage, login: nonsense},
+	{name: "307", Fault: respond(307, "", "Location", "/auth/login"), refresh: outage, login: nonsense},
+	{name: "308 nowhere", Fault: respond(308, ""), refresh: outage, login: nonsense},
+	{name: "304", Fault: respond(304, ""), refresh: outage, login: nonsense},
+	{name: "200 HTML", Fault: respond(200, html), refresh: outage, login: nonsense},
+	{name: "200 empty", Fault: respond(200, ""), refresh: outage, login: nonsense},
+	{name: "204", Fault: respond(204, ""), refresh: outage, login: nonsense},
+	{name: "200 without tokens", Fault: respond(200, `{}`), refresh: outage, login: nonsense},
+	{name: "200 null", Fault: respond(200, `null`), refresh: outage, login: nonsense},
+	{name: "200 with null tokens", Fault: respond(200, `{"jwt_token":null,"jwt_expires_in":null,"user":{}}`), refresh: outage, login: nonsense},
+	{name: "200 with numbers for tokens", Fault: respond(200, `{"jwt_token":1,"refresh_token":2}`), refresh: outage, login: nonsense},
+	{name: "200 with an error in it", Fault: respond(200, own(401, "no").Body), refresh: outage, login: nonsense},
+	{name: "200 magic link", Fault: respond(200, `{"magicLink":true}`), refresh: outage, login: nonsense},
+	{name: "200 second factor without a ticket", Fault: respond(200, `{"mfa":true}`), refresh: outage, login: nonsense},
 	{name: "200 cut short of its length", Fault: authtest.Fault{Status: 200, Body: `{"jwt_token":"a.b.c"}`, Deliver: authtest.HalfThenClose}, refresh: outage, login: nonsense},
 
-	// No answer, and nothing done.
+	// No response, and nothing done.
 	{name: "reset", Fault: authtest.Fault{Deliver: authtest.Reset}, refresh: outage, login: down},
 	{name: "closed", Fault: authtest.Fault{Deliver: authtest.Close}, refresh: outage, login: down},
 	{name: "hanging", Fault: authtest.Fault{Deliver: authtest.Hang}, refresh: outage, login: down, slow: true},
 
-	// Done, and no answer, or half of one.
+	// Done, and no response, or half of one.
 	{name: "carried out, then reset", Fault: authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then closed", Fault: authtest.Fault{Deliver: authtest.Close, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then hanging", Fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, refresh: lost, login: down, slow: true},
-	{name: "carried out, answered too late", Fault: authtest.Fault{Delay: 2 * flightTime}, refresh: lost, login: down, slow: true},
+	{name: "carried out, response too late", Fault: authtest.Fault{Delay: 2 * flightTime}, refresh: lost, login: down, slow: true},
 	{name: "carried out, dripping", Fault: authtest.Fault{Drip: 3 * flightTime}, refresh: lost, login: down, slow: true},
 	{name: "carried out, reset within", Fault: authtest.Fault{Deliver: authtest.HalfThenReset}, refresh: lost, login: nonsense},
 	{name: "carried out, closed within", Fault: authtest.Fault{Deliver: authtest.HalfThenClose}, refresh: lost, login: nonsense},
@@ -148,7 +148,7 @@ var faults = []fault{
 	{name: "carried out, then 502", Fault: authtest.Fault{Status: 502, Body: html, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then a redirect", Fault: authtest.Fault{Status: 302, Header: http.Header{"Location": {"/"}}, CarryOut: true}, refresh: lost, login: nonsense},
 
-	// Done, and answered with a refresh token beside what is no access token.
+	// Carried out; the response has a refresh token and no valid access token.
 	{name: "no JWT", Fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, refresh: halfway, login: nonsense},
 	{name: "a JWT of nothing", Fault: withAccessToken("e30.e30.e30"), refresh: halfway, login: nonsense},
 	{name: "a JWT without a user", Fault: withAccessToken(jwtOf(`{"iat":1,"exp":2,"hasura":{}}`)), refresh: halfway, login: nonsense},

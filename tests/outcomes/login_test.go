@@ -14,7 +14,7 @@ import (
 )
 
 // TestLoginFaults goes through every fault at a login, of a browser that has a
-// session and of one that has none: nobody is signed in, nobody is signed out,
+// session and of one that has none: no user is signed in or signed out,
 // and once the fault is gone the login works.
 func TestLoginFaults(t *testing.T) {
 	for _, f := range faults {
@@ -49,14 +49,14 @@ func loginFault(t *testing.T, f fault, kind string) {
 		}
 		page := b.submit("/login", "email", user, "password", password).leavesCookies()
 		if page.status != f.login.status || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") || !strings.Contains(page.body, `name="password"`) {
-			t.Errorf("the form is answered with %d %s", page.status, page.header.Get("Content-Type"))
+			t.Errorf("the response to the form is %d %s", page.status, page.header.Get("Content-Type"))
 		}
 		if strings.Contains(page.body, "internals") || strings.Contains(a.body, "internals") || strings.Contains(page.body, password) {
-			t.Error("the answer shows what is nobody's business")
+			t.Error("the response shows a secret")
 		}
 	}
 	if n := s.auth.Requests(authtest.Login) - before; n != 4 {
-		t.Errorf("the service was asked %d times for 4 logins", n)
+		t.Errorf("the service was called %d times for 4 logins", n)
 	}
 	visitor.get("/me").is(http.StatusUnauthorized, "unauthenticated").leavesCookies()
 	member.get("/me").is(http.StatusOK, "").leavesCookies()
@@ -71,8 +71,8 @@ func loginFault(t *testing.T, f fault, kind string) {
 		t.Errorf("%d events %s, want 4", n, want)
 	}
 	if f.refresh == halfway {
-		// What came is of no use, and is given back.
-		until(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
+		// What came is of no use, and is revoked.
+		until(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
 	}
 
 	s.auth.Clear()
@@ -111,7 +111,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 	if f.totp != (refused{}) {
 		want = f.totp
 	}
-	code := func() answer {
+	code := func() response {
 		digits, err := totp.GenerateCode(totpSecret, s.clock.now())
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 	b.get("/me").is(http.StatusUnauthorized, "unauthenticated").leavesCookies()
 	s.auth.Clear()
 	if f.refresh == lost || f.refresh == halfway {
-		// The ticket was used up, and the answer is that of any used ticket.
+		// The ticket was used up, and the response is that of any used ticket.
 		until(t, "the code is taken", func() bool { return len(s.auth.LiveTokens(totpUser)) > 0 || f.refresh == halfway })
 		if a := code().is(http.StatusUnauthorized, "unauthenticated"); len(a.expired) != len(held) {
 			t.Errorf("cookies expired: %q, want the pending login", a.expired)
@@ -141,7 +141,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 	b.get("/me").is(http.StatusOK, "").leavesCookies()
 }
 
-// A service that is not there at all is the same as one that does not answer.
+// A service that is not there at all is the same as one that does not respond.
 func TestServiceGone(t *testing.T) {
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {

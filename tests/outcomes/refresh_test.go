@@ -47,8 +47,8 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		s.clock.advance(expired)
 	}
 
-	// gone is the first answer that does not serve the session.
-	gone := func() (a answer) {
+	// gone is the first response that does not serve the session.
+	gone := func() (a response) {
 		until(t, "the session is over", func() bool {
 			a = b.get("/me")
 			return a.status != http.StatusOK
@@ -58,23 +58,23 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	switch f.refresh {
 	case renewed:
 		// A good token is served rather than waited for longer than a second.
-		var a answer
+		var a response
 		until(t, "the token is renewed", func() bool {
 			a = b.get("/me").is(http.StatusOK, "")
 			return a.tokenEnds().After(ends)
 		})
 		s.isRenewed(b, a, ends)
-		s.asked(1)
+		s.refreshed(1)
 		return
 	case refusal:
 		b.isGone(held, gone(), "refresh_refused")
-		s.asked(1)
+		s.refreshed(1)
 		return
 	case stranger:
 		b.isGone(held, gone(), "refresh_other_user")
-		s.asked(1)
-		// What was given is given back; one is alive, of the new login.
-		until(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(user)) == 1 })
+		s.refreshed(1)
+		// The tokens are revoked, except those of the new login.
+		until(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(user)) == 1 })
 		return
 	}
 
@@ -86,15 +86,15 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	}
 	s.journal.wait(t, 1, failures...) // the refresh goes on for longer than the request
 	if f.refresh == halfway && !s.stored {
-		// The new refresh token goes to the browser with the next good answer.
+		// The new refresh token goes to the browser with the next good response.
 		if a := b.get("/static"); !good && !slices.Equal(a.renewed, []string{"__Host-session"}) || len(a.expired) != 0 {
 			t.Errorf("cookies set: %q, expired: %q", a.renewed, a.expired)
 		}
 	}
 	s.outage(b, good, ends)
-	s.asked(1)
+	s.refreshed(1)
 	if failed := s.journal.of(failures...); len(failed) != 1 || failed[0].RetryAfter < 187*time.Millisecond {
-		t.Errorf("the operator was told %+v", failed)
+		t.Errorf("the events are %+v", failed)
 	}
 
 	// When it is over.
@@ -103,10 +103,10 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	}
 	s.auth.Clear()
 	s.clock.advance(max(f.hold, 313*time.Millisecond))
-	// A flight lands a moment after the operator is told of it; until then a
+	// A flight lands a moment after its event; until then a
 	// good token is served without another try.
-	var a answer
-	until(t, "the service is asked once more", func() bool {
+	var a response
+	until(t, "the service is called once more", func() bool {
 		a = b.get("/me")
 		return s.auth.Requests(authtest.Refresh) == 2
 	})
@@ -115,7 +115,7 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		return
 	}
 	s.isRenewed(b, a, ends)
-	s.asked(2)
+	s.refreshed(2)
 	if n := s.auth.Reuses(); n != 0 {
 		t.Errorf("%d refresh tokens were used twice", n)
 	}
@@ -123,17 +123,17 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	s.isRenewed(b, b.get("/me"), a.tokenEnds())
 }
 
-// asked checks how often the service was asked for a refresh.
-func (s *site) asked(n int) {
+// refreshed checks how often the service was called for a refresh.
+func (s *site) refreshed(n int) {
 	s.t.Helper()
 	if got := s.auth.Requests(authtest.Refresh); got != n {
-		s.t.Errorf("the service was asked %d times, want %d", got, n)
+		s.t.Errorf("the service was called %d times, want %d", got, n)
 	}
 }
 
-// outage checks that the session serves while its token is good, and can't be
-// told when it is not. Its cookies stay in both cases, and what needs no
-// session is served as ever.
+// outage checks that the session is served while its token is valid, and is
+// unavailable after that. Its cookies stay in both cases, and pages that need no
+// session are served.
 func (s *site) outage(b *browser, good bool, ends time.Time) {
 	s.t.Helper()
 	before := len(b.cookies)
@@ -150,7 +150,7 @@ func (s *site) outage(b *browser, good bool, ends time.Time) {
 		b.post(path, `{}`).is(http.StatusServiceUnavailable, "session_unavailable").leavesCookies()
 		page := b.open(path).is(http.StatusServiceUnavailable, "").leavesCookies()
 		if !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
-			s.t.Errorf("a navigation is answered with %s", page.header.Get("Content-Type"))
+			s.t.Errorf("the response to a navigation is %s", page.header.Get("Content-Type"))
 		}
 	}
 	if good {
@@ -166,8 +166,8 @@ func (s *site) outage(b *browser, good bool, ends time.Time) {
 	}
 }
 
-// isRenewed checks an answer with a new token, and the next ones.
-func (s *site) isRenewed(b *browser, a answer, before time.Time) {
+// isRenewed checks a response with a new token, and the next ones.
+func (s *site) isRenewed(b *browser, a response, before time.Time) {
 	s.t.Helper()
 	if got := a.is(http.StatusOK, "").tokenEnds(); got.Sub(s.clock.now().Add(accessLife)).Abs() > time.Second || !got.After(before) {
 		s.t.Errorf("the token ends at %v, want a whole life from %v", got, s.clock.now())
@@ -179,7 +179,7 @@ func (s *site) isRenewed(b *browser, a answer, before time.Time) {
 	for range 3 {
 		b.get("/me").is(http.StatusOK, "").leavesCookies()
 	}
-	s.asked(n)
+	s.refreshed(n)
 	if n := len(s.auth.LiveTokens(user)); n != 1 {
 		s.t.Errorf("%d refresh tokens are alive, want 1", n)
 	}
@@ -188,9 +188,9 @@ func (s *site) isRenewed(b *browser, a answer, before time.Time) {
 	}
 }
 
-// isGone checks that an answer says that nobody is signed in and takes the
-// cookies away that the browser held, and that the operator is told why.
-func (b *browser) isGone(held map[string]string, a answer, reason string) {
+// isGone checks that a response says that no user is signed in and takes the
+// cookies away that the browser held, and that an event says why.
+func (b *browser) isGone(held map[string]string, a response, reason string) {
 	b.t.Helper()
 	if a.is(http.StatusUnauthorized, "unauthenticated"); len(a.expired) != len(held) || len(a.renewed) != 0 {
 		b.t.Errorf("cookies set: %q, expired: %q, want %d expired", a.renewed, a.expired, len(held))
@@ -212,9 +212,9 @@ func (b *browser) isGone(held map[string]string, a answer, reason string) {
 	b.get("/me").is(http.StatusOK, "").leavesCookies()
 }
 
-// isLost checks that a token whose answer was lost is tried once more, with the
-// answer a, and that the session then ends.
-func (s *site) isLost(b *browser, held map[string]string, a answer) {
+// isLost checks that a token whose response was lost is tried once more, with the
+// response a, and that the session then ends.
+func (s *site) isLost(b *browser, held map[string]string, a response) {
 	s.t.Helper()
 	s.journal.wait(s.t, 1, session.EventSessionEnded)
 	if len(a.expired) == 0 {
@@ -222,7 +222,7 @@ func (s *site) isLost(b *browser, held map[string]string, a answer) {
 		a = b.get("/me")
 	}
 	b.isGone(held, a, "refresh_outcome_unknown")
-	s.asked(2)
+	s.refreshed(2)
 	if n := s.auth.Reuses(); n != 1 {
 		s.t.Errorf("%d second uses of a token, want the one", n)
 	}

@@ -67,8 +67,8 @@ func TestManyRoles(t *testing.T) {
 	}
 }
 
-// Tokens that fit no cookie sign nobody in, say what to do about it, and are
-// given back; a store has room for them.
+// Tokens that fit no cookie sign no user in, say what to do about it, and are
+// revoked; a store has room for them.
 func TestTooManyRoles(t *testing.T) {
 	s := newSite(t, "cookie")
 	b := s.signedIn("other@example.com")
@@ -78,10 +78,10 @@ func TestTooManyRoles(t *testing.T) {
 		b.login(user).is(http.StatusInternalServerError, "session_too_large").leavesCookies()
 		page := b.submit("/login", "email", user, "password", password).is(http.StatusInternalServerError, "").leavesCookies()
 		if !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
-			t.Errorf("the form is answered with %s", page.header.Get("Content-Type"))
+			t.Errorf("the response to the form is %s", page.header.Get("Content-Type"))
 		}
 	}
-	until(t, "the tokens are given back", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
+	until(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
 	visitor.get("/me").is(http.StatusUnauthorized, "unauthenticated")
 	b.get("/me").is(http.StatusOK, "").leavesCookies()
 
@@ -100,10 +100,10 @@ func TestTooManyRolesAtRefresh(t *testing.T) {
 		for range 3 {
 			b.get("/analysts").is(http.StatusOK, "").leavesCookies()
 		}
-		s.asked(i + 1)
+		s.refreshed(i + 1)
 	}
 	if len(s.journal.of(session.EventTokensUnwritten)) == 0 || !strings.Contains(s.journal.text(), "Config.Store") {
-		t.Error("the operator was not told what to do")
+		t.Error("no event says what to do")
 	}
 	s.withRoles(3)
 	s.clock.advance(expired)

@@ -1,8 +1,6 @@
-// Package outcomes_test takes away from an app what it depends on, in every way
-// that it can be taken away, and holds it to the outcome that each has: what is
-// answered, what becomes of the cookies and of the session, when the auth
-// service is asked again, and that all is well once the fault is gone. All of it
-// is real HTTP over sockets; the clocks are the tests' own and stand still.
+// Package outcomes_test injects every fault of the auth service and checks the
+// response, the cookies, the session, the time of the next try, and the recovery.
+// It uses real HTTP over sockets. The clocks are the tests' own and stand still.
 package outcomes_test
 
 import (
@@ -212,7 +210,7 @@ func (s *site) app(framework string) http.Handler {
 	return middleware.Sessions(s.manager)(mux)
 }
 
-// me answers as middleware.Me does, and calls nobody: what it learns is not for
+// me responds as middleware.Me does, and calls no service: what it learns is not for
 // the client.
 func (s *site) me(w http.ResponseWriter, r *http.Request) {
 	token, err := session.FromContext(r.Context()).AccessToken(r.Context())
@@ -246,7 +244,7 @@ func (s *site) noSecretsLogged() {
 	}
 }
 
-// journal keeps what the operator is told.
+// journal keeps the events and the log.
 type journal struct {
 	mu     sync.Mutex
 	events []session.Event
@@ -308,8 +306,8 @@ type browser struct {
 
 func (s *site) browser() *browser { return &browser{s, map[string]string{}} }
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response that has been read.
+type response struct {
 	t       *testing.T
 	what    string
 	status  int
@@ -319,7 +317,7 @@ type answer struct {
 	expired []string // names of cookies that it deletes
 }
 
-func (b *browser) send(method, path, body string, header ...string) answer {
+func (b *browser) send(method, path, body string, header ...string) response {
 	b.t.Helper()
 	a, err := b.try(method, path, body, header...)
 	if err != nil {
@@ -329,9 +327,9 @@ func (b *browser) send(method, path, body string, header ...string) answer {
 }
 
 // start sends a GET request in the background. wait waits for the response.
-func (b *browser) start(path string) (wait func() answer) {
+func (b *browser) start(path string) (wait func() response) {
 	type result struct {
-		answer
+		response
 		error
 	}
 	done := make(chan result, 1)
@@ -339,21 +337,21 @@ func (b *browser) start(path string) (wait func() answer) {
 		a, err := b.try("GET", path, "", "Accept", "application/json")
 		done <- result{a, err}
 	}()
-	return func() answer {
+	return func() response {
 		b.t.Helper()
 		r := <-done
 		if r.error != nil {
 			b.t.Fatalf("GET %s: %v", path, r.error)
 		}
-		return r.answer
+		return r.response
 	}
 }
 
 // try sends a request and reads the response.
-func (b *browser) try(method, path, body string, header ...string) (answer, error) {
+func (b *browser) try(method, path, body string, header ...string) (response, error) {
 	req, err := http.NewRequest(method, b.server.URL+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if body == "" {
 		req.Body, req.ContentLength = http.NoBody, 0
@@ -368,14 +366,14 @@ func (b *browser) try(method, path, body string, header ...string) (answer, erro
 	defer cancel()
 	resp, err := b.server.Client().Transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	a := answer{t: b.t, what: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(text)}
+	a := response{t: b.t, what: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(text)}
 	for _, line := range resp.Header.Values("Set-Cookie") {
 		c, err := http.ParseSetCookie(line)
 		if err != nil || len(line) > 4096 || !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/" {
@@ -394,26 +392,26 @@ func (b *browser) try(method, path, body string, header ...string) (answer, erro
 	return a, nil
 }
 
-// get asks as a program does.
-func (b *browser) get(path string) answer {
+// get sends the request of a program.
+func (b *browser) get(path string) response {
 	b.t.Helper()
 	return b.send("GET", path, "", "Accept", "application/json")
 }
 
-// open asks as a browser does whose user has followed a link.
-func (b *browser) open(path string) answer {
+// open sends the request of a browser whose user has followed a link.
+func (b *browser) open(path string) response {
 	b.t.Helper()
 	return b.send("GET", path, "", "Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
 }
 
 // post sends JSON.
-func (b *browser) post(path, body string) answer {
+func (b *browser) post(path, body string) response {
 	b.t.Helper()
 	return b.send("POST", path, body, "Content-Type", "application/json")
 }
 
 // submit sends a form, of pairs of names and values.
-func (b *browser) submit(path string, fields ...string) answer {
+func (b *browser) submit(path string, fields ...string) response {
 	b.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -423,7 +421,7 @@ func (b *browser) submit(path string, fields ...string) answer {
 		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin")
 }
 
-func (b *browser) login(email string) answer {
+func (b *browser) login(email string) response {
 	b.t.Helper()
 	return b.post("/login", `{"email":"`+email+`","password":"`+password+`"}`)
 }
@@ -438,7 +436,7 @@ func (s *site) signedIn(email string) *browser {
 }
 
 // is checks the status, and the code of a refusal.
-func (a answer) is(status int, code string) answer {
+func (a response) is(status int, code string) response {
 	a.t.Helper()
 	var got struct {
 		Status int
@@ -458,8 +456,8 @@ func (a answer) is(status int, code string) answer {
 	return a
 }
 
-// leavesCookies checks that the answer changes no cookie.
-func (a answer) leavesCookies() answer {
+// leavesCookies checks that the response changes no cookie.
+func (a response) leavesCookies() response {
 	a.t.Helper()
 	if len(a.renewed)+len(a.expired) > 0 {
 		a.t.Errorf("%s: %d: cookies set: %q, expired: %q", a.what, a.status, a.renewed, a.expired)
@@ -467,8 +465,8 @@ func (a answer) leavesCookies() answer {
 	return a
 }
 
-// retryAfter returns what the answer says in whole seconds, one or more.
-func (a answer) retryAfter() int {
+// retryAfter returns what the response says in whole seconds, one or more.
+func (a response) retryAfter() int {
 	a.t.Helper()
 	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
 	if err != nil || seconds < 1 {
@@ -477,8 +475,8 @@ func (a answer) retryAfter() int {
 	return seconds
 }
 
-// tokenEnds returns when the access token expires, by the answer of /me.
-func (a answer) tokenEnds() time.Time {
+// tokenEnds returns when the access token expires, by the response of /me.
+func (a response) tokenEnds() time.Time {
 	a.t.Helper()
 	var me struct {
 		AccessTokenExpiresAt int64 `json:"access_token_expires_at"`

@@ -43,9 +43,9 @@ func TestCrowdAtExpiry(t *testing.T) {
 				// The service is slow enough for requests to pile up before it.
 				s.auth.Inject(authtest.Refresh, authtest.Fault{Delay: 50 * time.Millisecond})
 				s.clock.advance(intoExpiry)
-				answers := make([][]answer, users)
-				for n := range answers {
-					answers[n] = make([]answer, requests)
+				responses := make([][]response, users)
+				for n := range responses {
+					responses[n] = make([]response, requests)
 				}
 				var wg sync.WaitGroup
 				work := make(chan int)
@@ -53,7 +53,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 					wg.Go(func() {
 						for i := range work {
 							n := i % users
-							answers[n][i/users], _ = s.send(t.Context(), http.MethodGet, "/token", "", jars[n])
+							responses[n][i/users], _ = s.send(t.Context(), http.MethodGet, "/token", "", jars[n])
 						}
 					})
 				}
@@ -65,7 +65,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 
 				seenTokens := map[string]string{}
 				for n, id := range ids {
-					newToken := answers[n][0].seen.Token
+					newToken := responses[n][0].seen.Token
 					if newToken == tokens[n] {
 						t.Fatalf("%s was served with the token that had expired", id)
 					}
@@ -73,19 +73,19 @@ func TestCrowdAtExpiry(t *testing.T) {
 						t.Fatalf("%s and %s have the same token", id, other)
 					}
 					seenTokens[newToken] = id
-					for _, a := range answers[n] {
+					for _, a := range responses[n] {
 						if s.served(a, id) != newToken {
 							t.Fatalf("%s was served with two tokens", id)
 						}
 						if a.sets(mainCookie) != (k == inCookies) {
-							t.Fatalf("an answer to %s: %v", id, a.names())
+							t.Fatalf("a response to %s: %v", id, a.names())
 						}
 					}
 					if k == inMemory {
 						continue
 					}
-					// What an answer brings is its own user's, too.
-					last := s.get("/token", jars[n].After(answers[n][rng.IntN(requests)].cookies))
+					// What a response brings is its own user's, too.
+					last := s.get("/token", jars[n].After(responses[n][rng.IntN(requests)].cookies))
 					if s.served(last, id) != newToken || len(last.cookies) > 0 {
 						t.Fatalf("%s with the new cookies: %v", id, last.names())
 					}

@@ -22,15 +22,15 @@ type departure int
 
 const (
 	beforeRotation departure = iota // the service has the request and has done nothing yet
-	afterRotation                   // the service has rotated the token, and has not answered
-	beforeAnswer                    // the tokens are here, the handler is at work
-	withAnswer                      // the answer is on the wire, nobody reads it
+	afterRotation                   // the service has rotated the token, and has not responded
+	beforeResponse                  // the tokens are here, the handler is at work
+	withResponse                    // the response is on the wire and is not read
 	departures
 )
 
 // A client that leaves in the middle of a refresh loses nothing: long after,
 // it comes back with its old cookies and is served with the new tokens. It may
-// do so again and again, and never get an answer.
+// do so again and again, and never get a response.
 func TestClientGoneMidRefresh(t *testing.T) {
 	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
@@ -58,7 +58,7 @@ func TestClientGoneMidRefresh(t *testing.T) {
 			t.Fatal("served with the old token")
 		}
 		if back.sets(mainCookie) != (k == inCookies) {
-			t.Fatalf("the answer to the one who came back: %v", back.names())
+			t.Fatalf("the response to the one who came back: %v", back.names())
 		}
 		arrived := old.After(back.cookies)
 		for _, j := range []jar{arrived, old, arrived} {
@@ -76,7 +76,7 @@ func TestClientGoneMidRefresh(t *testing.T) {
 }
 
 // A handler that has renewed the tokens is so slow that they are renewed once
-// more before it answers. Its answer comes last, soon after the browser has
+// more before it responds. Its response comes last, soon after the browser has
 // shown the newest cookies or long after; it must not bring back what was good
 // before them.
 func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
@@ -89,7 +89,7 @@ func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
 			j, _ := s.signIn(user)
 
 			s.clock.advance(intoExpiry)
-			slow := make(chan answer)
+			slow := make(chan response)
 			go func() {
 				a, err := s.send(context.Background(), http.MethodGet, "/desk", "", j)
 				if err != nil {
@@ -127,7 +127,7 @@ func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
 
 // desk is a handler that a test can stop.
 type desk struct {
-	arrived chan struct{} // the session has been asked for its token
+	arrived chan struct{} // the session has been read for its token
 	proceed chan struct{}
 	done    chan struct{}
 	closed  chan struct{} // the test is over
@@ -196,13 +196,13 @@ func (s *site) leave(d *desk, j jar, when departure, reset bool) {
 		gone()
 		s.await("the handler has noticed that its client is gone", d.done)
 		gate.Open()
-	case beforeAnswer:
+	case beforeResponse:
 		gate.Open()
 		s.await("the handler is at work", d.arrived)
 		gone()
 		d.proceed <- struct{}{}
 		s.await("the handler has returned", d.done)
-	case withAnswer:
+	case withResponse:
 		gate.Open()
 		s.await("the handler is at work", d.arrived)
 		d.proceed <- struct{}{}
@@ -221,7 +221,7 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// visit sends a request to the desk and leaves its answer where it is.
+// visit sends a request to the desk and leaves its response where it is.
 func (s *site) visit(j jar) *net.TCPConn {
 	s.t.Helper()
 	conn := s.dial()

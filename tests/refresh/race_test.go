@@ -12,7 +12,7 @@ import (
 )
 
 // A logout races each of its rivals, in every order at the server, and the
-// answers arrive in every order.
+// responses arrive in every order.
 func TestLogoutRaces(t *testing.T) {
 	for _, rival := range rivals {
 		t.Run(rival.name, func(t *testing.T) { inEveryOrder(t, 50, 1000, logout, rival) })
@@ -94,9 +94,9 @@ func interleavings(acts []act) [][]string {
 //
 // The first user's session is over when the logout or the login is through, and
 // stays so: whatever the server says afterwards neither brings it back nor
-// touches what the login has given to the browser. Answers that were decided
+// touches what the login has given to the browser. Responses that were decided
 // before may arrive after. Cookies have no order of their own, so such an
-// answer can take the login's cookies away; then nobody is signed in. It is
+// response can take the login's cookies away; then no user is signed in. It is
 // never the first user.
 func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	st := newStage(t, k, rng, acts)
@@ -104,14 +104,14 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 
 	out, in := st.actors[logout.name], st.actors[login.name]
 	for _, a := range st.actors {
-		switch names := a.answer.names(); {
+		switch names := a.response.names(); {
 		case a == in:
-			if !a.answer.sets(mainCookie) {
+			if !a.response.sets(mainCookie) {
 				st.fail("the login: %v", names)
 			}
 		case in != nil && a.decided.Load() > in.over.Load() && len(names) > 0:
 			st.fail("%s, after the login: %v", a.name, names)
-		case out != nil && a.decided.Load() > out.over.Load() && (a.answer.sets(mainCookie) || a.answer.sets(stateCookie)):
+		case out != nil && a.decided.Load() > out.over.Load() && (a.response.sets(mainCookie) || a.response.sets(stateCookie)):
 			st.fail("%s, after the logout: %v", a.name, names)
 		}
 	}
@@ -121,16 +121,16 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	look := func(when string) {
 		for _, j := range jars {
 			want := ""
-			if in != nil && j[mainCookie] == jar(nil).After(in.answer.cookies)[mainCookie] {
+			if in != nil && j[mainCookie] == jar(nil).After(in.response.cookies)[mainCookie] {
 				want = second
 				secondIn++
 			}
 			if a := st.get("/who", j); a.status != 200 || a.seen.User != want {
-				st.fail("%s the browser is answered with %d as %q, want %q", when, a.status, a.seen.User, want)
+				st.fail("%s the response is %d as %q, want %q", when, a.status, a.seen.User, want)
 			}
 		}
 	}
-	look("when all answers have arrived")
+	look("when all responses have arrived")
 	if again := st.auth.Reuses(); again > 0 {
 		st.fail("%d refresh tokens were used again", again)
 	}
@@ -141,7 +141,7 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	st.clock.advance(2 * accessLife)
 	look("when all access tokens have expired")
 	if in != nil && secondIn == 0 {
-		st.fail("in no order of the answers is the second user signed in")
+		st.fail("in no order of the responses is the second user signed in")
 	}
 
 	st.stop()
@@ -157,7 +157,7 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 }
 
 // What comes late with the cookies of a session that has been signed out of
-// costs the auth service nothing: the tokens have been given back.
+// cause no calls of the auth service: the tokens are revoked.
 func TestLateAfterLogout(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestLateAfterLogout(t *testing.T) {
 				}
 				for range 5 {
 					if a := s.get("/who", j); a.status != 200 || a.seen.User != "" || len(a.cookies) > 0 {
-						t.Fatalf("answered with %d as %q: %v", a.status, a.seen.User, a.names())
+						t.Fatalf("the response is %d as %q: %v", a.status, a.seen.User, a.names())
 					}
 				}
 			}
@@ -182,7 +182,7 @@ func TestLateAfterLogout(t *testing.T) {
 }
 
 // The auth service does not take the tokens back when the user signs out, so
-// that they would be good as long as the session could have lived. Nobody who
+// that they would be good as long as the session could have lived. No client that
 // brings the cookies back is signed in, neither by those nor by newer ones.
 func TestLogoutWithoutService(t *testing.T) {
 	for i, k := range slices.Concat(kinds, kinds) {
@@ -205,7 +205,7 @@ func TestLogoutWithoutService(t *testing.T) {
 			for range 29 {
 				for _, j := range jars {
 					if a := s.get("/who", j); a.status != 200 || a.seen.User != "" || a.sets(mainCookie) {
-						t.Fatalf("answered with %d as %q: %v", a.status, a.seen.User, a.names())
+						t.Fatalf("the response is %d as %q: %v", a.status, a.seen.User, a.names())
 					}
 				}
 				s.clock.advance(day)

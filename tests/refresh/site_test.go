@@ -1,5 +1,5 @@
 // Package refresh_test drives sessions over the end of their access tokens,
-// and races the answers that can sign a user in and out: many requests at
+// and races the responses that can sign a user in and out: many requests at
 // once, clients that leave, logouts and other logins in every order. All of it
 // is real HTTP over sockets; only the clock is the tests' own.
 package refresh_test
@@ -71,7 +71,7 @@ type site struct {
 	auth    *authtest.Server
 	config  session.Config
 	mux     *http.ServeMux // of the manager that runs
-	serve   atomic.Value   // the http.HandlerFunc that answers
+	serve   atomic.Value   // the http.HandlerFunc that responds
 	url     string
 	client  *http.Client
 	stop    func() // shuts the manager down
@@ -131,7 +131,7 @@ func newSite(t *testing.T, k kind, users []string, opts ...func(*setup)) *site {
 	return s
 }
 
-// start begins to answer, with a manager of its own.
+// start begins to respond, with a manager of its own.
 func (s *site) start(inside func(http.Handler) http.Handler) {
 	s.t.Helper()
 	m, err := session.New(s.config)
@@ -153,7 +153,7 @@ func (s *site) start(inside func(http.Handler) http.Handler) {
 }
 
 // restart waits until nothing goes on any more, of what the requests so far
-// have begun, and has another manager answer with the same keys over the same
+// have begun, and has another manager respond with the same keys over the same
 // store or coordinator.
 func (s *site) restart() {
 	s.t.Helper()
@@ -169,10 +169,10 @@ func userID(n int) string {
 	return "00000000-0000-4000-8000-" + strings.Repeat("0", 12-len(id)) + id
 }
 
-// seen is what an answer says about the session that it was given to.
+// seen is what a response says about the session that it was given to.
 type seen struct{ User, Token string }
 
-// who tells the user, nobody for a visitor.
+// who tells the user, none for a visitor.
 func who(w http.ResponseWriter, r *http.Request) {
 	tell(w, seen{User: session.FromContext(r.Context()).UserID()})
 }
@@ -213,7 +213,7 @@ func tell(w http.ResponseWriter, v seen) {
 	_, _ = w.Write(body)
 }
 
-// upstream is an API that answers with the token that it was called with.
+// upstream is an API that responds with the token that it was called with.
 var upstream *httptest.Server
 
 // subject is the user of an access token.
@@ -247,21 +247,21 @@ const (
 	stateCookie = "__Host-session-state"
 )
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response that has been read.
+type response struct {
 	status  int
 	seen    seen
 	body    string
 	cookies []*http.Cookie
 }
 
-// sets reports whether the answer gives the browser a cookie of this name.
-func (a answer) sets(name string) bool {
+// sets reports whether the response gives the browser a cookie of this name.
+func (a response) sets(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge >= 0 })
 }
 
-// names are the cookies that the answer sets or deletes, for messages.
-func (a answer) names() []string {
+// names are the cookies that the response sets or deletes, for messages.
+func (a response) names() []string {
 	var names []string
 	for _, c := range a.cookies {
 		what := "sets "
@@ -274,10 +274,10 @@ func (a answer) names() []string {
 }
 
 // send makes a request with the cookies of a jar.
-func (s *site) send(ctx context.Context, method, path, body string, j jar, header ...string) (answer, error) {
+func (s *site) send(ctx context.Context, method, path, body string, j jar, header ...string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != "" {
@@ -291,21 +291,21 @@ func (s *site) send(ctx context.Context, method, path, body string, j jar, heade
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	a := answer{status: res.StatusCode, body: string(raw), cookies: res.Cookies()}
+	a := response{status: res.StatusCode, body: string(raw), cookies: res.Cookies()}
 	if res.StatusCode == http.StatusOK {
 		err = json.NewDecoder(bytes.NewReader(raw)).Decode(&a.seen)
 	}
 	return a, err
 }
 
-func (s *site) get(path string, j jar) answer {
+func (s *site) get(path string, j jar) response {
 	s.t.Helper()
 	a, err := s.send(context.Background(), http.MethodGet, path, "", j)
 	if err != nil {
@@ -334,15 +334,15 @@ func (s *site) signIn(user string) (jar, string) {
 	return j, a.seen.Token
 }
 
-// served fails the test unless the answer is a user's own, and returns the
+// served fails the test unless the response is a user's own, and returns the
 // token that was sent upstream for it.
-func (s *site) served(a answer, user string) (token string) {
+func (s *site) served(a response, user string) (token string) {
 	s.t.Helper()
 	if a.status != http.StatusOK {
 		s.t.Fatalf("%d %s, want %s to be served", a.status, a.body, user)
 	}
 	if a.seen.User != user || subject(s.t, a.seen.Token) != user {
-		s.t.Fatalf("the answer is %s's and was called for with a token of %s, want %s", a.seen.User, subject(s.t, a.seen.Token), user)
+		s.t.Fatalf("the response is %s's and was called for with a token of %s, want %s", a.seen.User, subject(s.t, a.seen.Token), user)
 	}
 	return a.seen.Token
 }

@@ -28,28 +28,28 @@ var first, second = userID(1), userID(2)
 //
 //   - enter sends it. It ends when the handler is reached, or when the request
 //     waits for the refresh.
-//   - answer lets the auth service answer the refresh.
+//   - response lets the auth service respond to the refresh.
 //   - read lets the handler go on until the session's record has been looked
-//     at for the last time before the answer, and stops it there.
+//     at for the last time before the response, and stops it there.
 //   - mark lets a logout go on until the session is marked as ended.
-//   - finish lets it go on to its end, and waits for the answer.
+//   - finish lets it go on to its end, and waits for the response.
 type act struct {
 	name, path string
 	steps      []string
 }
 
 var (
-	refresh    = act{"refresh", "/token", []string{"enter", "answer", "read", "finish"}} // whose token is due
-	slowAsker  = act{"slow asker", "/token", []string{"enter", "finish"}}                // asks for a token when it is late
+	refresh    = act{"refresh", "/token", []string{"enter", "response", "read", "finish"}} // whose token is due
+	slowToken  = act{"slow token", "/token", []string{"enter", "finish"}}                  // reads its token when it is late
 	valueWrite = act{"value write", "/note", []string{"enter", "read", "finish"}}
-	lateWrite  = act{"late write", "/note", []string{"enter", "read", "finish"}} // of a value, when the answer is out
+	lateWrite  = act{"late write", "/note", []string{"enter", "read", "finish"}} // of a value, when the response is out
 	slide      = act{"slide", "/who", []string{"enter", "read", "finish"}}       // of the idle timeout
 	logout     = act{"logout", "/logout", []string{"enter", "mark", "finish"}}
 	login      = act{"login", "/login", []string{"enter", "finish"}} // of the second
 )
 
 // rivals are the acts that must not bring back what a logout or a login ended.
-var rivals = []act{refresh, slowAsker, valueWrite, lateWrite, slide}
+var rivals = []act{refresh, slowToken, valueWrite, lateWrite, slide}
 
 // stage is a site with one race.
 type stage struct {
@@ -73,17 +73,17 @@ type stage struct {
 // actor plays an act.
 type actor struct {
 	act
-	asks    bool          // for the user before it waits, as a guard does
-	all     bool          // the logout is one of all sessions
-	after   *actor        // whose answer the browser had when it sent this
-	reached chan struct{} // the handler
-	release chan struct{} // from the test: go on
-	pause   *pause        // where it is stopped at the store
-	ended   chan struct{} // the answer is here
-	answer  answer
-	err     error
+	checks   bool          // reads the user before it waits, as a guard does
+	all      bool          // the logout is one of all sessions
+	after    *actor        // whose response the browser had when it sent this
+	reached  chan struct{} // the handler
+	release  chan struct{} // from the test: go on
+	pause    *pause        // where it is stopped at the store
+	ended    chan struct{} // the response is here
+	response response
+	err      error
 
-	decided atomic.Int64 // the tick at which it went on to what its answer says
+	decided atomic.Int64 // the tick at which it went on to what its response says
 	over    atomic.Int64 // the tick at which the server was done
 }
 
@@ -111,7 +111,7 @@ func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
 	}
 	for _, a := range acts {
 		st.actors[a.name] = &actor{
-			act: a, asks: rng.IntN(2) == 0, all: rng.IntN(3) == 0,
+			act: a, checks: rng.IntN(2) == 0, all: rng.IntN(3) == 0,
 			reached: make(chan struct{}), release: make(chan struct{}), ended: make(chan struct{}),
 		}
 	}
@@ -173,7 +173,7 @@ func (st *stage) stops(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if a.name == refresh.name || a.asks && r.Method == http.MethodGet {
+		if a.name == refresh.name || a.checks && r.Method == http.MethodGet {
 			session.FromContext(r.Context()).SignedIn()
 		}
 		if a.name == lateWrite.name {
@@ -211,8 +211,8 @@ func (st *stage) run(order []string) {
 		if a.name == logout.name {
 			want = http.StatusNoContent
 		}
-		if a.err != nil || a.answer.status != want {
-			st.fail("%s: %v, %d %s", a.name, a.err, a.answer.status, a.answer.body)
+		if a.err != nil || a.response.status != want {
+			st.fail("%s: %v, %d %s", a.name, a.err, a.response.status, a.response.body)
 		}
 	}
 }
@@ -227,14 +227,14 @@ func (st *stage) step(a *actor, step string) {
 	switch step {
 	case "enter":
 		st.enter(a)
-	case "answer":
+	case "response":
 		st.gate.Open()
 		st.held = false
 		for _, wait := range st.delayed {
 			wait()
 		}
 		st.delayed = nil
-		st.await("the refresh has been answered", a.reached, a.ended)
+		st.await("the response to the refresh has arrived", a.reached, a.ended)
 	case "read":
 		if st.waits(a) {
 			break
@@ -273,7 +273,7 @@ func (st *stage) whenItCan(a *actor, wait func()) {
 
 // enter sends the request, with the cookies of the start: it may have been
 // under way for a while. A login may also be what somebody does who has seen
-// the answer to the logout.
+// the response to the logout.
 func (st *stage) enter(a *actor) {
 	st.t.Helper()
 	cookies, method, body := st.start, http.MethodGet, ""
@@ -295,12 +295,12 @@ func (st *stage) enter(a *actor) {
 		method, body = http.MethodPost, credentials(second)
 		if out := st.actors[logout.name]; out != nil && isClosed(out.ended) && st.rng.IntN(2) == 0 {
 			st.trace = append(st.trace, "login: with the cookies that the logout has left")
-			a.after, cookies = out, cookies.After(out.answer.cookies)
+			a.after, cookies = out, cookies.After(out.response.cookies)
 		}
 	}
 	go func() {
 		defer close(a.ended)
-		a.answer, a.err = st.send(context.Background(), method, a.path, body, cookies, actHeader, a.name)
+		a.response, a.err = st.send(context.Background(), method, a.path, body, cookies, actHeader, a.name)
 	}()
 	if a.name == refresh.name {
 		arrived := st.gate.Arrived(1)
@@ -310,7 +310,7 @@ func (st *stage) enter(a *actor) {
 	st.whenItCan(a, func() { st.await(a.name+" is at work", a.reached, a.ended) })
 }
 
-// arrivals returns what the browser's cookies can be when all answers have
+// arrivals returns what the browser's cookies can be when all responses have
 // arrived, in whatever order they do.
 func (st *stage) arrivals() []jar {
 	found := map[string]jar{}
@@ -323,12 +323,12 @@ func (st *stage) arrivals() []jar {
 			if a.after != nil && slices.Contains(missing, a.after) {
 				continue
 			}
-			arrive(j.After(a.answer.cookies), slices.Delete(slices.Clone(missing), i, i+1))
+			arrive(j.After(a.response.cookies), slices.Delete(slices.Clone(missing), i, i+1))
 		}
 	}
 	var all []*actor
 	for _, a := range st.actors {
-		if len(a.answer.cookies) > 0 {
+		if len(a.response.cookies) > 0 {
 			all = append(all, a) // the others change nothing
 		}
 	}
@@ -336,7 +336,7 @@ func (st *stage) arrivals() []jar {
 	return slices.Collect(maps.Values(found))
 }
 
-// pausingStore stops those reads that come last before an answer, where a test
+// pausingStore stops those reads that come last before a response, where a test
 // wants them.
 type pausingStore struct {
 	store.Store
@@ -386,7 +386,7 @@ func (s *pausingStore) Get(ctx context.Context, key string) (store.Record, error
 	return rec, err
 }
 
-// committing reports whether it is called on behalf of an answer.
+// committing reports whether it is called on behalf of a response.
 func committing() bool {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])

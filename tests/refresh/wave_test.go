@@ -16,9 +16,9 @@ import (
 
 // A hundred requests of one browser with one token, which has expired or is
 // about to: together, or spread over two seconds around the refresh. It is one
-// refresh and a hundred answers, each from an API that was called with a token
+// refresh and a hundred responses, each from an API that was called with a token
 // that is good. A second wave with the old cookies is served in the same way,
-// and every answer of it brings the new ones.
+// and every response of it brings the new ones.
 func TestManyRequestsOneRefresh(t *testing.T) {
 	const requests = 100
 	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
@@ -36,7 +36,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 		// come, or for a part of the time over which they are spread.
 		var gate authtest.Gate
 		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate})
-		var atDoor, answered sync.WaitGroup
+		var atDoor, responded sync.WaitGroup
 		hold := func() {
 			<-gate.Arrived(1)
 			switch {
@@ -45,7 +45,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 			case expired:
 				atDoor.Wait()
 			case rng.IntN(2) == 0:
-				answered.Wait() // all but the one that waits for the refresh
+				responded.Wait() // all but the one that waits for the refresh
 			}
 			gate.Open()
 		}
@@ -63,14 +63,14 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 			}
 		}
 		atDoor.Add(requests)
-		answered.Add(requests - 1)
+		responded.Add(requests - 1)
 		var mu sync.Mutex
 		left := requests
 		wave := s.wave(old, delays, atDoor.Done, func() {
 			mu.Lock()
 			defer mu.Unlock()
 			if left--; left > 0 {
-				answered.Done()
+				responded.Done()
 			}
 		})
 		go hold()
@@ -91,9 +91,9 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 			default:
 				t.Fatal("the API was called with a token that is neither the old nor the new one")
 			}
-			// Whoever was served with new tokens brings them along, and nobody else.
+			// Exactly the requests that were served with new tokens carry them.
 			if gives := a.sets(mainCookie); gives != (k == inCookies && a.seen.Token == newToken) {
-				t.Fatalf("an answer with the new token (%v): %v", a.seen.Token == newToken, a.names())
+				t.Fatalf("a response with the new token (%v): %v", a.seen.Token == newToken, a.names())
 			}
 		}
 
@@ -107,7 +107,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 				t.Fatal("the second wave was not served with the new token")
 			}
 			if a.sets(mainCookie) != (k == inCookies) {
-				t.Fatalf("an answer of the second wave: %v", a.names())
+				t.Fatalf("a response of the second wave: %v", a.names())
 			}
 		}
 		arrived := old.After(s.get("/upstream", old).cookies)
@@ -123,9 +123,9 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 }
 
 // wave sends requests, each after its delay, and returns what waits for their
-// answers. sent and done are called around each request, unless nil.
-func (s *site) wave(j jar, delays []time.Duration, sent, done func()) (answers func() []answer) {
-	result := make([]answer, len(delays))
+// responses. sent and done are called around each request, unless nil.
+func (s *site) wave(j jar, delays []time.Duration, sent, done func()) (responses func() []response) {
+	result := make([]response, len(delays))
 	errs := make([]error, len(delays))
 	start := make(chan struct{})
 	var wg sync.WaitGroup
@@ -142,7 +142,7 @@ func (s *site) wave(j jar, delays []time.Duration, sent, done func()) (answers f
 			}
 		})
 	}
-	return func() []answer {
+	return func() []response {
 		s.t.Helper()
 		close(start)
 		wg.Wait()

@@ -81,7 +81,7 @@ type consumer struct {
 // empty module cache. Our module comes from proxy, those of others from what
 // is on this machine already, or from where the environment says.
 //
-// The checksum data base is not asked: it does not know our version, and the
+// The checksum database is not used: it does not know our version, and the
 // sums of all others are compared with ours.
 func newConsumer(t *testing.T, proxy string, files ...string) *consumer {
 	t.Helper()
@@ -175,7 +175,7 @@ func TestConsumer(t *testing.T) {
 		t.Errorf("the app's go.mod has been given more than requirements:\n%s", read(t, filepath.Join(app.dir, "go.mod")))
 	}
 	if len(ours.Replace) > 0 || len(ours.Exclude) > 0 {
-		t.Error("the root's go.mod has replacements or exclusions: nobody else's builds would heed them")
+		t.Error("the root's go.mod has replacements or exclusions: the builds of other modules would ignore them")
 	}
 
 	// No sum of a module that our own go.sum does not have.
@@ -194,7 +194,7 @@ func TestConsumer(t *testing.T) {
 	}
 
 	// An app that has a framework of its own must not be moved to a newer
-	// one by us: it is asked for no more than the root needs itself.
+	// one by us: it requires no more than the root needs itself.
 	seen := 0
 	for line := range strings.Lines(app.run("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "all")) {
 		path, v, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -210,7 +210,7 @@ func TestConsumer(t *testing.T) {
 	}
 }
 
-// TestTidy makes sure that our own go.mod and go.sum are what the code asks for:
+// TestTidy makes sure that our own go.mod and go.sum are what the code requires:
 // what is too much there is passed on to every consumer.
 func TestTidy(t *testing.T) {
 	t.Parallel()

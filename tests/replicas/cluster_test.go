@@ -124,8 +124,8 @@ type jar = testkit.Jar
 // mainCookie holds the tokens of a cookie session, and the ID of a stored one.
 const mainCookie = "__Host-session"
 
-// answer is a response that has been read.
-type answer struct {
+// response is a response that has been read.
+type response struct {
 	status  int
 	header  http.Header
 	cookies []*http.Cookie
@@ -133,21 +133,21 @@ type answer struct {
 	took    time.Duration
 }
 
-// sets reports whether the answer gives the browser a cookie of this name,
+// sets reports whether the response gives the browser a cookie of this name,
 // deletes whether it takes one away.
-func (a answer) sets(name string) bool {
+func (a response) sets(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge >= 0 })
 }
 
-func (a answer) deletes(name string) bool {
+func (a response) deletes(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge < 0 })
 }
 
 // send makes a request with the cookies of a jar.
-func (p *process) send(ctx context.Context, method, path string, body io.Reader, j jar) (answer, error) {
+func (p *process) send(ctx context.Context, method, path string, body io.Reader, j jar) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, p.URL+path, body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
@@ -159,14 +159,14 @@ func (p *process) send(ctx context.Context, method, path string, body io.Reader,
 	start := time.Now()
 	res, err := p.client.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, res.Cookies(), string(text), time.Since(start)}, err
+	return response{res.StatusCode, res.Header, res.Cookies(), string(text), time.Since(start)}, err
 }
 
-func (p *process) get(t *testing.T, path string, j jar) answer {
+func (p *process) get(t *testing.T, path string, j jar) response {
 	t.Helper()
 	a, err := p.send(t.Context(), "GET", path, nil, j)
 	if err != nil {
@@ -175,7 +175,7 @@ func (p *process) get(t *testing.T, path string, j jar) answer {
 	return a
 }
 
-func (p *process) post(t *testing.T, path string, body io.Reader, j jar) answer {
+func (p *process) post(t *testing.T, path string, body io.Reader, j jar) response {
 	t.Helper()
 	a, err := p.send(t.Context(), "POST", path, body, j)
 	if err != nil {
@@ -184,11 +184,11 @@ func (p *process) post(t *testing.T, path string, body io.Reader, j jar) answer 
 	return a
 }
 
-// later sends a request and returns what waits for its answer.
-func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar) (wait func() answer) {
+// later sends a request and returns what waits for its response.
+func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar) (wait func() response) {
 	t.Helper()
 	type result struct {
-		a   answer
+		a   response
 		err error
 	}
 	done := make(chan result, 1)
@@ -196,7 +196,7 @@ func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar
 		a, err := p.send(context.Background(), method, path, body, j)
 		done <- result{a, err}
 	}()
-	return func() answer {
+	return func() response {
 		t.Helper()
 		r := <-done
 		if r.err != nil {
@@ -210,7 +210,7 @@ func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar
 type login struct {
 	user *user
 	jar  jar
-	at   time.Time // when the answer came
+	at   time.Time // when the response came
 }
 
 // signIn signs a new user in whose first access token lives so long.
@@ -235,7 +235,7 @@ func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) logi
 const briefly = time.Second
 
 // expire waits until the first access token has expired. Its life was counted
-// from when the process received it, which was before the browser's answer.
+// from when the process received it, which was before the browser's response.
 func (l login) expire() {
 	l.user.mu.Lock()
 	life := l.user.firstLife
@@ -245,7 +245,7 @@ func (l login) expire() {
 
 // served fails the test unless the API was called for the user, and returns
 // the access token that it was called with.
-func (c *cluster) served(t *testing.T, a answer, u *user) (token string) {
+func (c *cluster) served(t *testing.T, a response, u *user) (token string) {
 	t.Helper()
 	if a.status != http.StatusOK {
 		t.Fatalf("%d %s after %v, want it to be served", a.status, a.body, a.took)
@@ -279,15 +279,15 @@ func (c *cluster) signedOut(t *testing.T, j jar, among ...*process) {
 }
 
 // wave sends n requests, spread over the processes and over a time, and
-// returns their answers.
-func wave(t *testing.T, among []*process, n int, over time.Duration, send func(p *process, i int) (answer, error)) []answer {
+// returns their responses.
+func wave(t *testing.T, among []*process, n int, over time.Duration, send func(p *process, i int) (response, error)) []response {
 	t.Helper()
-	answers, errs := make([]answer, n), make([]error, n)
+	responses, errs := make([]response, n), make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
 			time.Sleep(over * time.Duration(i) / time.Duration(n))
-			answers[i], errs[i] = send(among[i%len(among)], i)
+			responses[i], errs[i] = send(among[i%len(among)], i)
 		})
 	}
 	wg.Wait()
@@ -296,10 +296,10 @@ func wave(t *testing.T, among []*process, n int, over time.Duration, send func(p
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
-	return answers
+	return responses
 }
 
-// eventually asks until done says so.
+// eventually calls done until it returns true.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(tooLong); !done(); time.Sleep(20 * time.Millisecond) {

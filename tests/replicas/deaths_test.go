@@ -15,12 +15,12 @@ import (
 )
 
 // A process dies, or stands still for longer than a lease, in the middle of a
-// refresh. The others answer within two leases and a claim. What became of the refresh
+// refresh. The others response within two leases and a claim. What became of the refresh
 // token they can only find out by using it: where it had been used the session
 // ends, that one alone, and they say why.
 //
 // The auth service forgives a second use, as the real one does. So nothing but
-// the processes themselves ends what the dead one has left.
+// the processes themselves ends what the crashed one has left.
 func (c *cluster) testDeaths(t *testing.T) {
 	c = &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{Lax: true})}
 	for range 2 {
@@ -31,9 +31,9 @@ func (c *cluster) testDeaths(t *testing.T) {
 	for range scale.Of(1, 1, 10) {
 		c.run("killed before it was sent", c.testKilledBeforeSent)
 		c.run("killed before it was carried out", c.testKilledBeforeCarriedOut)
-		c.run("killed before it was answered", c.testKilledBeforeAnswered)
+		c.run("killed before the response", c.testKilledBeforeResponse)
 		c.run("paused before it was sent", c.testPausedBeforeSent)
-		c.run("paused before it was answered", c.testPausedBeforeAnswered)
+		c.run("paused before the response", c.testPausedBeforeResponse)
 	}
 }
 
@@ -64,7 +64,7 @@ func (c *cluster) testKilledBeforeCarriedOut(t *testing.T) {
 	c.lives(t, l.user, 1)
 }
 
-func (c *cluster) testKilledBeforeAnswered(t *testing.T) {
+func (c *cluster) testKilledBeforeResponse(t *testing.T) {
 	victim := c.start(t)
 	l := c.signIn(t, c.all[0], briefly)
 	held := l.user.holdRefresh(stop{})
@@ -81,7 +81,7 @@ func (c *cluster) testKilledBeforeAnswered(t *testing.T) {
 	}
 }
 
-func (c *cluster) testPausedBeforeAnswered(t *testing.T) {
+func (c *cluster) testPausedBeforeResponse(t *testing.T) {
 	victim := c.start(t, "AUTH_TIMEOUT=40s") // by then the others have taken over
 	l := c.signIn(t, c.all[0], briefly)
 	held := l.user.holdRefresh(stop{})
@@ -95,12 +95,12 @@ func (c *cluster) testPausedBeforeAnswered(t *testing.T) {
 	victim.Resume()
 	late := wait()
 	if late.status != http.StatusUnauthorized {
-		t.Errorf("the process that stood still answers %d %s", late.status, late.body)
+		t.Errorf("the process that stood still responds with %d %s", late.status, late.body)
 	}
 	for _, j := range []jar{l.jar, l.jar.After(late.cookies)} {
 		c.signedOut(t, j, append([]*process{victim}, c.all...)...)
 	}
-	eventually(t, "it gives back the tokens that came too late", func() bool {
+	eventually(t, "it revokes the tokens that came too late", func() bool {
 		return len(c.service.LiveTokens(l.user.email)) == 0
 	})
 }
@@ -118,7 +118,7 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	l := c.signIn(t, c.all[0], briefly)
 	l.expire()
 	var held []*stop
-	var waiting []func() answer
+	var waiting []func() response
 	for _, o := range others {
 		held = append(held, o.user.holdRefresh(stop{before: true}))
 		waiting = append(waiting, victim.later(t, "GET", "/api/upstream", nil, o.jar))
@@ -165,17 +165,17 @@ func (c *cluster) pause(t *testing.T, p *process) {
 	})
 }
 
-// abandon sends a request that will not be answered.
+// abandon sends a request that will have no response.
 func (c *cluster) abandon(t *testing.T, p *process, l login) {
 	t.Helper()
 	go func() {
 		if a, err := p.send(t.Context(), "GET", "/api/upstream", nil, l.jar); err == nil {
-			t.Errorf("a process that was killed has answered %d %s", a.status, a.body)
+			t.Errorf("a process that was killed has responded with %d %s", a.status, a.body)
 		}
 	}()
 }
 
-// takenOver fails the test unless the other processes answer all requests of
+// takenOver fails the test unless the other processes response all requests of
 // the session within two leases and a claim, in the same way, and others meanwhile at
 // once. It returns the token that the API was called with.
 func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
@@ -194,25 +194,25 @@ func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 			}
 		}
 	})
-	answers := wave(t, c.all, requests, 0, func(p *process, _ int) (answer, error) {
+	responses := wave(t, c.all, requests, 0, func(p *process, _ int) (response, error) {
 		return p.send(t.Context(), "GET", "/api/upstream", nil, l.jar)
 	})
 	wg.Wait()
 	slowest := time.Duration(0)
-	for _, a := range answers {
+	for _, a := range responses {
 		slowest = max(slowest, a.took)
 		switch {
 		case a.status != status:
 			t.Fatalf("%d %s after %v, want %d", a.status, a.body, a.took, status)
 		case a.took > limit:
-			t.Errorf("the answer took %v, want %v at most", a.took, limit)
+			t.Errorf("the response took %v, want %v at most", a.took, limit)
 		case status == http.StatusOK && token != "" && c.served(t, a, l.user) != token:
 			t.Error("the API was called with two tokens")
 		case status == http.StatusOK:
 			token = c.served(t, a, l.user)
 		}
 	}
-	t.Logf("the slowest answer took %v", slowest.Round(time.Millisecond))
+	t.Logf("the slowest response took %v", slowest.Round(time.Millisecond))
 	return token
 }
 

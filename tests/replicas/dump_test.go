@@ -16,7 +16,7 @@ import (
 )
 
 // testDump looks for secrets in all that is in the database after everything
-// has been done with it. Whoever has that, and SESSION_KEYS besides, has no
+// has been done with it. The database together with SESSION_KEYS reveals no
 // token, no session ID, no address of a user, and can open no record.
 func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster) {
 	rows := db.dump(t)

@@ -17,31 +17,31 @@ import (
 
 // rival is a request that must not bring back what a logout in another process
 // has ended. It is stopped on its way, and returns what lets it go on and what
-// waits for its answer.
+// waits for its response.
 type rival struct {
 	name  string
-	begin func(c *cluster, t *testing.T, p *process, l login, rng *rand.Rand) (goOn func(), wait func() answer)
+	begin func(c *cluster, t *testing.T, p *process, l login, rng *rand.Rand) (goOn func(), wait func() response)
 }
 
 const (
-	// idleTimeout is such that after a tenth of it an answer notes that the
+	// idleTimeout is such that after a tenth of it a response notes that the
 	// session is in use.
 	idleTimeout = 20 * time.Second
 	sliding     = idleTimeout / 10
 )
 
 var rivals = []rival{
-	{"refresh", func(c *cluster, t *testing.T, p *process, l login, rng *rand.Rand) (func(), func() answer) {
+	{"refresh", func(c *cluster, t *testing.T, p *process, l login, rng *rand.Rand) (func(), func() response) {
 		held := l.user.holdRefresh(stop{before: rng.IntN(2) == 0})
 		l.expire()
 		wait := p.later(t, "GET", "/api/upstream", nil, l.jar)
 		await(t, "the refresh is under way", held.arrived)
 		return l.user.letGo, wait
 	}},
-	{"slow handler", func(c *cluster, t *testing.T, p *process, l login, _ *rand.Rand) (func(), func() answer) {
+	{"slow handler", func(c *cluster, t *testing.T, p *process, l login, _ *rand.Rand) (func(), func() response) {
 		return writeSlowly(t, p, l)
 	}},
-	{"sliding write", func(c *cluster, t *testing.T, p *process, l login, _ *rand.Rand) (func(), func() answer) {
+	{"sliding write", func(c *cluster, t *testing.T, p *process, l login, _ *rand.Rand) (func(), func() response) {
 		held := l.user.holdUpstream()
 		time.Sleep(time.Until(l.at.Add(sliding)))
 		wait := p.later(t, "GET", "/api/upstream", nil, l.jar)
@@ -51,7 +51,7 @@ var rivals = []rival{
 }
 
 // A logout races each rival in another process, and comes first, last, or
-// together with it. Whatever the order in which the answers arrive at the
+// together with it. Whatever the order in which the responses arrive at the
 // browser, the user is signed out, everywhere, and the service has no token
 // that could be used.
 func (c *cluster) testLogout(t *testing.T) {
@@ -67,10 +67,10 @@ func (c *cluster) testLogout(t *testing.T) {
 		}
 		l := c.signIn(t, among[rng.IntN(2)], life)
 		goOn, wait := r.begin(c, t, among[0], l, rng)
-		logout := func() func() answer {
+		logout := func() func() response {
 			return among[1].later(t, "POST", "/logout", strings.NewReader(fmt.Sprintf(`{"all":%v}`, rng.IntN(3) == 0)), l.jar)
 		}
-		var late, out answer
+		var late, out response
 		switch order {
 		case "logout first":
 			out = logout()()
@@ -100,14 +100,14 @@ func (c *cluster) testLogout(t *testing.T) {
 				}
 			}
 		}
-		eventually(t, r.name+", "+order+": all tokens are given back", func() bool {
+		eventually(t, r.name+", "+order+": all tokens are revoked", func() bool {
 			return len(c.service.LiveTokens(l.user.email)) == 0
 		})
 	})
 }
 
 // writeSlowly sends a value whose bytes come late: the handler waits for them.
-func writeSlowly(t *testing.T, p *process, l login) (goOn func(), wait func() answer) {
+func writeSlowly(t *testing.T, p *process, l login) (goOn func(), wait func() response) {
 	t.Helper()
 	reading := make(chan struct{})
 	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})
@@ -120,7 +120,7 @@ func writeSlowly(t *testing.T, p *process, l login) (goOn func(), wait func() an
 	req.Header.Set("Expect", "100-continue") // which the server says when the handler reads
 	req.Header.Set("Cookie", l.jar.String())
 	type result struct {
-		a   answer
+		a   response
 		err error
 	}
 	done := make(chan result, 1)
@@ -132,14 +132,14 @@ func writeSlowly(t *testing.T, p *process, l login) (goOn func(), wait func() an
 		}
 		defer res.Body.Close()
 		text, err := io.ReadAll(res.Body)
-		done <- result{answer{res.StatusCode, res.Header, res.Cookies(), string(text), 0}, err}
+		done <- result{response{res.StatusCode, res.Header, res.Cookies(), string(text), 0}, err}
 	}()
 	await(t, "the handler reads", reading)
 	goOn = func() {
 		_, _ = io.WriteString(pen, `"late"`)
 		_ = pen.Close()
 	}
-	return goOn, func() answer {
+	return goOn, func() response {
 		t.Helper()
 		r := <-done
 		if r.err != nil {

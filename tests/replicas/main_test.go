@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
 type database struct {
 	driver  string // as sql.Open names it
 	dsn     string
-	address string         // as the dashboard is told it
+	address string         // as in the settings of the dashboard
 	file    string         // of SQLite
 	server  *dbtest.Server // of the others
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // The database is stopped for a while, under the load of many users whose
-// tokens expire all the time. Nobody is signed out, pages that need no session
+// tokens expire all the time. No user is signed out, pages that need no session
 // are served throughout, and the app is back soon.
 func TestOutage(t *testing.T) {
 	t.Parallel()
@@ -81,9 +81,9 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		outage.end()
 		back := time.Now()
 		served, refused, looked = c.served.Load()-served, c.refused.Load()-refused, c.looked.Load()-looked
-		c.firstAnswers(t, back)
+		c.firstResponses(t, back)
 		c.mayRefuse.Store(false)
-		t.Logf("%s for %v: %d requests served and %d told to come back; %d of public pages served",
+		t.Logf("%s for %v: %d requests served and %d refused with Retry-After; %d of public pages served",
 			outage.name, back.Sub(began).Round(time.Millisecond), served, refused, looked)
 	}
 	c.takes(t, 500)
@@ -115,8 +115,8 @@ func (c *crowd) fill(t *testing.T) {
 	}
 }
 
-// ask sends a request of a user to a guarded page.
-func (c *crowd) ask(t *testing.T, p *process, u *crowdUser) (answer, error) {
+// send sends a request of a user to a guarded page.
+func (c *crowd) send(t *testing.T, p *process, u *crowdUser) (response, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	sent := u.jar
@@ -131,7 +131,7 @@ func (c *crowd) ask(t *testing.T, p *process, u *crowdUser) (answer, error) {
 func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
 	for !isClosed(over) && !t.Failed() {
 		lenient := c.mayRefuse.Load()
-		a, err := c.ask(t, c.all[rng.IntN(len(c.all))], c.users[rng.IntN(len(c.users))])
+		a, err := c.send(t, c.all[rng.IntN(len(c.all))], c.users[rng.IntN(len(c.users))])
 		lenient = lenient || c.mayRefuse.Load()
 		switch {
 		case err != nil:
@@ -179,9 +179,9 @@ func (c *crowd) takes(t *testing.T, n int64) {
 	eventually(t, "requests are served", func() bool { return c.served.Load() >= before+n || t.Failed() })
 }
 
-// firstAnswers waits until each process has served a user. How soon that must be
+// firstResponses waits until each process has served a user. How soon that must be
 // is tested in virtual time, beside the keeper.
-func (c *crowd) firstAnswers(t *testing.T, back time.Time) {
+func (c *crowd) firstResponses(t *testing.T, back time.Time) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for i, p := range c.all {
@@ -189,7 +189,7 @@ func (c *crowd) firstAnswers(t *testing.T, back time.Time) {
 			// Not one whose token a process may have renewed meanwhile, and who
 			// waits for that.
 			for n := i; ; n += len(c.all) {
-				a, err := c.ask(t, p, c.users[n%len(c.users)])
+				a, err := c.send(t, p, c.users[n%len(c.users)])
 				took := time.Since(back)
 				if err == nil && a.status == http.StatusOK {
 					t.Logf("process %d: the first response after %v", i, took.Round(time.Millisecond))
@@ -215,7 +215,7 @@ func (c *crowd) allSignedIn(t *testing.T) {
 		wg.Go(func() {
 			for u := range work {
 				for i, p := range c.all {
-					a, err := c.ask(t, p, u)
+					a, err := c.send(t, p, u)
 					if err != nil || a.status != http.StatusOK {
 						t.Errorf("process %d: %d %s, error %v", i, a.status, a.body, err)
 					}

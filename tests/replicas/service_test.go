@@ -53,7 +53,7 @@ type user struct {
 type stop struct {
 	before bool          // before it is carried out, not after
 	lasts  time.Duration // if it is not the test that lets it pass
-	drop   bool          // it is not carried out, nor answered
+	drop   bool          // it is not carried out and has no response
 
 	arrived, release chan struct{}
 	once             *sync.Once
@@ -189,24 +189,24 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	answer := httptest.NewRecorder()
-	s.Server.ServeHTTP(answer, r)
-	body := answer.Body.Bytes()
-	if u != nil && answer.Code == http.StatusOK {
+	response := httptest.NewRecorder()
+	s.Server.ServeHTTP(response, r)
+	body := response.Body.Bytes()
+	if u != nil && response.Code == http.StatusOK {
 		body = s.note(u, r.URL.Path == "/auth/login", body)
 	}
 	if held != nil && !held.before {
 		held.pass()
 	}
-	for name, values := range answer.Header() {
+	for name, values := range response.Header() {
 		w.Header()[name] = values
 	}
 	w.Header().Del("Content-Length")
-	w.WriteHeader(answer.Code)
+	w.WriteHeader(response.Code)
 	_, _ = w.Write(body)
 }
 
-// note remembers the tokens of an answer, and shortens the life of the access
+// note remembers the tokens of a response, and shortens the life of the access
 // token if the user's first one is to be short.
 func (s *service) note(u *user, login bool, body []byte) []byte {
 	var tokens map[string]any
@@ -269,7 +269,7 @@ func (s *service) userOf(token string) *user {
 	return s.byID[id]
 }
 
-// serveUpstream answers with the token that it was called with.
+// serveUpstream responds with the token that it was called with.
 func (s *service) serveUpstream(w http.ResponseWriter, r *http.Request) {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if u := s.userOf(token); u != nil {

@@ -36,7 +36,7 @@ func (c *cluster) at(address string) *cluster {
 	return &cluster{t: c.t, db: &db, mode: c.mode, keys: c.keys, service: c.service}
 }
 
-// A start signs nobody out.
+// A start signs no user out.
 func (c *cluster) testStartAgain(t *testing.T) {
 	before := c.start(t)
 	if a := before.get(t, "/readyz", nil); a.status != http.StatusOK || a.body != `{"store":"ok","auth":"ok"}` {
@@ -54,7 +54,7 @@ func (c *cluster) testStartAgain(t *testing.T) {
 }
 
 // A database that is down at the start does not stop the program, and neither
-// does one that does not answer. It says so, serves what needs no session, and
+// does one that does not respond. It says so, serves what needs no session, and
 // goes on when the database is there.
 func (c *cluster) testStartWhileDown(t *testing.T) {
 	for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
@@ -73,7 +73,7 @@ func (c *cluster) testStartWhileDown(t *testing.T) {
 			u := c.service.newUser(0)
 			a := p.post(t, "/login", u.credentials(), nil)
 			if a.status != http.StatusServiceUnavailable || len(a.cookies) > 0 || len(c.service.LiveTokens(u.email)) > 0 {
-				t.Errorf("%s: login: %d %s, cookies %v; the tokens must be given back", name, a.status, a.body, a.cookies)
+				t.Errorf("%s: login: %d %s, cookies %v; the tokens must be revoked", name, a.status, a.body, a.cookies)
 			}
 		}
 		between.Set(proxy.Fault{})
@@ -125,9 +125,9 @@ func (c *cluster) testUnusableFile(t *testing.T) {
 	}
 	c.at("sqlite:"+filepath.Join(dir, "nowhere", "sessions.db")).refusesToStart(t, "no such file")
 	c.at("sqlite:"+dir).refusesToStart(t, "directory")
-	odd := c.at("sqlite:" + filepath.Join(dir, "100% odd?mode=ro&name #1.db"))
-	odd.signIn(t, odd.start(t), 0)
-	if entries, err := filepath.Glob(filepath.Join(dir, "100% odd*1.db")); err != nil || len(entries) != 1 {
+	strange := c.at("sqlite:" + filepath.Join(dir, "100% strange?mode=ro&name #1.db"))
+	strange.signIn(t, strange.start(t), 0)
+	if entries, err := filepath.Glob(filepath.Join(dir, "100% strange*1.db")); err != nil || len(entries) != 1 {
 		t.Errorf("the file is called %q, error %v", entries, err)
 	}
 }
@@ -149,7 +149,7 @@ func (c *cluster) refusesToStart(t *testing.T, words ...string) {
 }
 
 // Keys are rolled over the processes, one after the other, as docs/keys.md
-// says: first all learn to open with the new one, then all seal with it. Nobody
+// says: first all learn to open with the new one, then all seal with it. No user
 // is signed out on the way.
 func (c *cluster) testNewKeys(t *testing.T) {
 	older, newer := c.keys[0], c.keys[1]

@@ -29,10 +29,10 @@ func (c *cluster) testValues(t *testing.T) {
 		} else {
 			time.Sleep(time.Until(l.at.Add(time.Second)))
 		}
-		answers := wave(t, among, writes, 200*time.Millisecond, func(p *process, i int) (answer, error) {
+		responses := wave(t, among, writes, 200*time.Millisecond, func(p *process, i int) (response, error) {
 			return p.send(t.Context(), "PUT", "/api/prefs/"+key(i), strings.NewReader(strconv.Itoa(i)), l.jar)
 		})
-		for i, a := range answers {
+		for i, a := range responses {
 			if a.status != http.StatusNoContent {
 				t.Errorf("write %d: %d %s", i, a.status, a.body)
 			}
@@ -54,7 +54,7 @@ func (c *cluster) testValues(t *testing.T) {
 			}
 		}
 		c.lives(t, l.user, 1)
-		// It is the refresh token that lives which is kept: it can be given back.
+		// It is the refresh token that lives which is kept: it can be revoked.
 		if a := also.post(t, "/logout", strings.NewReader("{}"), l.jar); a.status != http.StatusNoContent {
 			t.Errorf("logout: %d %s", a.status, a.body)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // Three hundred requests with a token that has expired, over all processes,
-// are one refresh and three hundred answers, each from an API that was called
+// are one refresh and three hundred responses, each from an API that was called
 // with the new token.
 func (c *cluster) testWave(t *testing.T) {
 	for i := range scale.Of(2, 3, 200) {
@@ -35,16 +35,16 @@ func (c *cluster) testSlowService(t *testing.T) {
 
 func (c *cluster) oneRefresh(t *testing.T, l login, requests int, over time.Duration) {
 	t.Helper()
-	answers := wave(t, c.all, requests, over, func(p *process, _ int) (answer, error) {
+	responses := wave(t, c.all, requests, over, func(p *process, _ int) (response, error) {
 		return p.send(t.Context(), "GET", "/api/upstream", nil, l.jar)
 	})
-	token := c.served(t, answers[0], l.user)
-	for _, a := range answers {
+	token := c.served(t, responses[0], l.user)
+	for _, a := range responses {
 		if c.served(t, a, l.user) != token {
 			t.Fatal("the API was called with two tokens")
 		}
 		if a.sets(mainCookie) != (c.mode == cookies) {
-			t.Fatalf("an answer sets the cookies %v", a.cookies)
+			t.Fatalf("a response sets the cookies %v", a.cookies)
 		}
 	}
 	c.lives(t, l.user, 1)

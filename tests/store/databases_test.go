@@ -124,7 +124,7 @@ func record(key string) store.Record {
 }
 
 // settings are such as apps use, and that change how drivers and databases
-// answer.
+// response.
 var settings = map[sqlstore.Dialect][]string{
 	sqlstore.PostgreSQL: {
 		"default_transaction_isolation=serializable&default_query_exec_mode=simple_protocol",
@@ -320,7 +320,7 @@ func (d database) testPurge(t *testing.T) {
 		t.Errorf("%d alive, error %v, want %d", len(recs), err, alive)
 	}
 
-	// And without being asked.
+	// And without a call.
 	self := d.store(t, db, sqlstore.Config{Table: table, PurgeEvery: 50 * time.Millisecond})
 	old := record("old")
 	old.ExpiresAt = time.Now().Add(-time.Minute)

@@ -104,7 +104,7 @@ func (d database) recovered(t *testing.T, s store.Store) {
 			return
 		}
 		if took > time.Minute {
-			t.Fatalf("no answer after %v: %v", took, err)
+			t.Fatalf("no response after %v: %v", took, err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -114,7 +114,7 @@ func (d database) recovered(t *testing.T, s store.Store) {
 const busy = 3 * time.Second
 
 // testRestart stops the server under load, and kills it: nothing that was
-// acknowledged is lost, no failure is taken for an answer, and the store
+// acknowledged is lost, no failure is taken for a response, and the store
 // recovers by itself.
 func (d database) testRestart(t *testing.T) {
 	ctx := context.Background()
@@ -184,14 +184,14 @@ func (d database) testRestart(t *testing.T) {
 }
 
 // testNetwork reads and writes over a network that is broken in many ways.
-// Every call ends in time; what it answers is true; and the store recovers.
+// Every call ends in time; its response is true; and the store recovers.
 func (d database) testNetwork(t *testing.T) {
 	const timeout = 500 * time.Millisecond
 	faults := []struct {
 		name  string
 		fault proxy.Fault
 		cut   bool // connections are cut now and then, besides
-		lies  bool // bytes change: an answer may be wrong, but for whose it is
+		lies  bool // bytes change: a response may be wrong, but not of another owner
 	}{
 		{name: "slow", fault: proxy.Fault{Delay: 20 * time.Millisecond}},
 		{name: "too slow", fault: proxy.Fault{Delay: 400 * time.Millisecond}},
@@ -199,8 +199,8 @@ func (d database) testNetwork(t *testing.T) {
 		{name: "hang", fault: proxy.Fault{Hang: true}},
 		{name: "down", fault: proxy.Fault{Down: true}},
 		{name: "cut at once", fault: proxy.Fault{CutAfter: 1}},
-		{name: "cut within an answer", fault: proxy.Fault{CutAfter: 40}},
-		{name: "cut after some answers", fault: proxy.Fault{CutAfter: 700}},
+		{name: "cut within a response", fault: proxy.Fault{CutAfter: 40}},
+		{name: "cut after some responses", fault: proxy.Fault{CutAfter: 700}},
 		{name: "corrupt now and then", fault: proxy.Fault{Corrupt: 0.0005}, lies: true},
 		{name: "corrupt", fault: proxy.Fault{Corrupt: 0.02}, lies: true},
 	}
@@ -217,7 +217,7 @@ func (d database) testNetwork(t *testing.T) {
 	lasts := scale.Of(200*time.Millisecond, 500*time.Millisecond, 5*time.Second)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			var answers, failures atomic.Int64
+			var responses, failures atomic.Int64
 			var wg sync.WaitGroup
 			end := time.Now().Add(lasts)
 			d.server.Proxy.Set(f.fault)
@@ -241,7 +241,7 @@ func (d database) testNetwork(t *testing.T) {
 						case err != nil:
 							failures.Add(1)
 						default:
-							answers.Add(1)
+							responses.Add(1)
 						}
 					}
 				})
@@ -253,12 +253,12 @@ func (d database) testNetwork(t *testing.T) {
 			wg.Wait()
 			d.server.Proxy.Set(proxy.Fault{})
 			d.recovered(t, s)
-			t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
+			t.Logf("%d responses, %d failures", responses.Load(), failures.Load())
 		})
 	}
 }
 
-// errUntrue is a wrong answer, which is worse than none.
+// errUntrue is a wrong response, which is worse than none.
 var errUntrue = errors.New("untrue")
 
 func owned(i, n int) store.Record {
@@ -277,7 +277,7 @@ func step(ctx context.Context, s store.Store, i int, last *atomic.Int64, lies bo
 	case err != nil:
 		return err
 	case rec.Key != want.Key:
-		return fmt.Errorf("%w: asked for %q, got %q", errUntrue, want.Key, rec.Key)
+		return fmt.Errorf("%w: requested %q, got %q", errUntrue, want.Key, rec.Key)
 	case !lies && count(rec) < int(last.Load()):
 		return fmt.Errorf("%w: %q stands at %d, %d was acknowledged", errUntrue, want.Key, count(rec), last.Load())
 	}
@@ -287,7 +287,7 @@ func step(ctx context.Context, s store.Store, i int, last *atomic.Int64, lies bo
 	}
 	for _, rec := range recs {
 		if rec.Owner != want.Owner {
-			return fmt.Errorf("%w: asked for %q, got a record of %q", errUntrue, want.Owner, rec.Owner)
+			return fmt.Errorf("%w: requested %q, got a record of %q", errUntrue, want.Owner, rec.Owner)
 		}
 	}
 	if !lies && len(recs) != 1 {

@@ -331,7 +331,7 @@ func TestSQLiteLocked(t *testing.T) {
 	}
 }
 
-// The file is in WAL mode after the store has seen it, whoever made it.
+// The file is in WAL mode after the store has seen it, whichever program made it.
 func TestSQLiteWAL(t *testing.T) {
 	db := openSQLite(t, filepath.Join(t.TempDir(), "sessions.db"))
 	if _, err := db.Exec("CREATE TABLE other (n INTEGER)"); err != nil {

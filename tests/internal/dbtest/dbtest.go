@@ -42,7 +42,7 @@ type Server struct {
 	// DSN names an empty database on it, by way of Proxy, for Driver.
 	DSN string
 
-	// URL is the same as an address, as apps are told it.
+	// URL is the same as an address, as in the settings of apps.
 	URL string
 
 	// Proxy is between the tests and the server.
@@ -50,7 +50,7 @@ type Server struct {
 
 	t       testing.TB
 	command func() *exec.Cmd
-	stop    syscall.Signal // asks it to end without waiting for clients
+	stop    syscall.Signal // makes it end without waiting for clients
 	socket  string
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -215,7 +215,7 @@ func (s *Server) Await() {
 	}
 }
 
-// await waits until the server answers.
+// await waits until the server responds.
 func (s *Server) await(deadline time.Time) error {
 	db, err := sql.Open(s.Driver, s.DSN)
 	if err != nil {
@@ -235,7 +235,7 @@ func (s *Server) await(deadline time.Time) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no answer: %w", err)
+			return fmt.Errorf("no response: %w", err)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (s *Secrets) Add(what, secret string) {
 	s.whats[secret] = what
 }
 
-// AddJWT adds a JSON Web Token but for its header, which is no secret: all
+// AddJWT adds a JSON Web Token, except its header, which is no secret: all
 // tokens of a service have the same.
 func (s *Secrets) AddJWT(what, token string) {
 	_, rest, ok := strings.Cut(token, ".")
@@ -49,7 +49,7 @@ func (s *Secrets) AddJWT(what, token string) {
 	}
 }
 
-// AddSealed adds a value that gorilla/securecookie has made, but for what it
+// AddSealed adds a value that gorilla/securecookie has made, except what it
 // begins with: the time, in the clear.
 func (s *Secrets) AddSealed(what, value string) {
 	const clear = len("MTc5NTQ2NDEzM3wx") // "1795464133|", and a bit of the rest

@@ -82,7 +82,7 @@ func build(m *testing.M, programs []string) int {
 	}
 	cmd := exec.Command("go", args...)
 	if Lowest() {
-		// Outside of the workspace only what the module itself asks for counts.
+		// Outside of the workspace only what the module itself requires counts.
 		cmd.Dir = filepath.Join("..", "..", "examples")
 		cmd.Env = append(os.Environ(), "GOWORK=off")
 	}
@@ -140,7 +140,7 @@ func Run(t testing.TB, program string, env []string, args ...string) (status int
 const patience = 2 * time.Minute
 
 // Start starts a program that listens, on a free port unless the environment
-// says where, and waits until it does. When the test is over it is told to
+// says where, and waits until it does. When the test is over it is signaled to
 // stop, and must do so with status 0.
 func Start(t testing.TB, program string, env []string, args ...string) *Process {
 	t.Helper()

@@ -29,7 +29,7 @@ type Fault struct {
 	Connect time.Duration
 
 	// CutAfter closes a connection when it has passed on as many bytes from
-	// the server since the fault began, in the middle of an answer where it
+	// the server since the fault began, in the middle of a response where it
 	// so happens. Zero never does.
 	CutAfter int
 
@@ -185,7 +185,7 @@ func (pr *pair) close() {
 
 // pass copies from src to dst and does to it what the fault of the moment
 // says.
-func (pr *pair) pass(dst, src net.Conn, answers bool) {
+func (pr *pair) pass(dst, src net.Conn, responses bool) {
 	defer pr.close()
 	buf := make([]byte, 16<<10)
 	left, counting := 0, (<-chan struct{})(nil)
@@ -206,7 +206,7 @@ func (pr *pair) pass(dst, src net.Conn, answers bool) {
 			}
 		}
 		data := buf[:n]
-		if answers {
+		if responses {
 			if counting != changed { // a new fault
 				left, counting = f.CutAfter, changed
 			}

@@ -46,8 +46,8 @@ func dial(t *testing.T, p *proxy.Proxy) net.Conn {
 	return c
 }
 
-// ask sends data and returns what comes back within some time.
-func ask(t *testing.T, c net.Conn, data []byte, within time.Duration) ([]byte, error) {
+// exchange sends data and returns what comes back within some time.
+func exchange(t *testing.T, c net.Conn, data []byte, within time.Duration) ([]byte, error) {
 	t.Helper()
 	if _, err := c.Write(data); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 	p := echo(t)
 	good := func(c net.Conn) {
 		t.Helper()
-		if got, err := ask(t, c, data, patience); err != nil || !bytes.Equal(got, data) {
+		if got, err := exchange(t, c, data, patience); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("over a good network: %q, error %v", got, err)
 		}
 	}
@@ -78,11 +78,11 @@ func TestFaults(t *testing.T) {
 	start := time.Now()
 	good(c)
 	if took := time.Since(start); took < 200*time.Millisecond {
-		t.Errorf("an answer after %v, want 100 ms more each way", took)
+		t.Errorf("a response after %v, want 100 ms more each way", took)
 	}
 
 	p.Set(proxy.Fault{Hang: true})
-	if got, err := ask(t, c, data, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if got, err := exchange(t, c, data, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("while it hangs: %q, error %v", got, err)
 	}
 	p.Set(proxy.Fault{})
@@ -95,13 +95,13 @@ func TestFaults(t *testing.T) {
 	}
 
 	p.Set(proxy.Fault{Corrupt: 0.5})
-	got, err := ask(t, c, data, patience)
+	got, err := exchange(t, c, data, patience)
 	if err != nil || len(got) != len(data) || bytes.Equal(got, data) {
 		t.Errorf("corrupt: %q, error %v", got, err)
 	}
 
 	p.Set(proxy.Fault{CutAfter: 7})
-	if got, err := ask(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || len(got) > 7 {
+	if got, err := exchange(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || len(got) > 7 {
 		t.Errorf("cut: %q, error %v", got, err)
 	}
 
@@ -109,17 +109,17 @@ func TestFaults(t *testing.T) {
 	c = dial(t, p)
 	good(c)
 	p.Cut()
-	if got, err := ask(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if got, err := exchange(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after a cut: %q, error %v", got, err)
 	}
 	c = dial(t, p)
 	good(c)
 
 	p.Set(proxy.Fault{Down: true})
-	if _, err := ask(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := exchange(t, c, data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("down: error %v", err)
 	}
-	if _, err := ask(t, dial(t, p), data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := exchange(t, dial(t, p), data, patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a new connection while down: error %v", err)
 	}
 	p.Set(proxy.Fault{})

@@ -213,7 +213,7 @@ func TestStoretestFindsFaults(t *testing.T) {
 			New:  "\t\tn.prev.next = nil\n",
 		},
 		{
-			Name: "the owner index is not told of a new owner",
+			Name: "the owner index misses a new owner",
 			File: "memstore.go",
 			Old:  "\t\ts.unlink(n)\n\t\tn.rec = rec\n\t\ts.link(n)\n",
 			New:  "\t\tn.rec = rec\n",
