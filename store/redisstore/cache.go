@@ -20,8 +20,10 @@ func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	res := s.client.DoCache(ctx, s.client.B().Get().Key(s.recordKey(key)).Cache(), s.cacheTTL)
 	err := res.Error()
 	switch {
-	case isShared(err) && ctx.Err() == nil:
-		// The failure is that of another call, which this one has waited for.
+	case (isShared(err) || isFull(err)) && ctx.Err() == nil:
+		// The failure is that of another call, which this one has waited for. Or the
+		// memory of the server is full: it allows reads, but not the transaction
+		// in which the client reads for its cache.
 		return s.fetch(ctx, key)
 	case err != nil && !rueidis.IsRedisNil(err), written == 0:
 		return res
@@ -32,6 +34,10 @@ func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	fresh := s.fetch(ctx, key)
 	if same(res, fresh) {
 		s.writes.seen(key, written)
+	} else {
+		// Another call may have ended the memory of the write meanwhile. What this
+		// one returns must not be followed by the older state in the cache.
+		s.writes.add(key)
 	}
 	return fresh
 }
@@ -64,7 +70,7 @@ func same(a, b rueidis.RedisResult) bool {
 type writes struct {
 	keep time.Duration
 
-	mu     sync.Mutex
+	mu     sync.RWMutex
 	count  uint64            // of all writes
 	turned time.Time         // when old was replaced by young
 	young  map[string]uint64 // the number of the last write of a key, since turned
@@ -78,9 +84,8 @@ func (w *writes) add(key string) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn()
-	if w.young == nil {
-		w.young = make(map[string]uint64)
+	if now := time.Now(); now.Sub(w.turned) >= w.keep {
+		w.old, w.young, w.turned = w.young, make(map[string]uint64), now
 	}
 	w.count++
 	w.young[key] = w.count
@@ -88,9 +93,8 @@ func (w *writes) add(key string) {
 
 // last returns the number of the last write of key, or 0 if it is not remembered.
 func (w *writes) last(key string) uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.turn()
+	w.mu.RLock()
+	defer w.mu.RUnlock()
 	return w.find(key)
 }
 
@@ -110,11 +114,4 @@ func (w *writes) find(key string) uint64 {
 		return n
 	}
 	return w.old[key]
-}
-
-// turn forgets what is older than keep. A write is remembered for keep at least.
-func (w *writes) turn() {
-	if now := time.Now(); now.Sub(w.turned) >= w.keep {
-		w.old, w.young, w.turned = w.young, nil, now
-	}
 }

@@ -52,12 +52,34 @@ func do[T any](s *Store, ctx context.Context, op string, f func(context.Context)
 			res.err = own.Err()
 		}
 	}
+	s.responds.Store(res.err == nil)
 	if res.err != nil {
 		var none T
 		return none, failed(op, res.err)
 	}
 	s.checkOnce()
 	return res.value, nil
+}
+
+// doHere is do without a goroutine and without the detached context, for a read that is
+// probably served from the cache. It is used while the server responds: the client returns
+// when ctx is done, except while it waits for another call to connect.
+func doHere[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (value T, err error) {
+	if !s.responds.Load() {
+		return do(s, ctx, op, f)
+	}
+	defer func() {
+		if recover() != nil {
+			err = errPanicked
+		}
+		if err != nil {
+			s.responds.Store(false)
+			err = failed(op, err)
+		}
+	}()
+	own, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return f(own)
 }
 
 // failed returns the error of a call. It has no text from the server beyond the kind of the
@@ -70,18 +92,17 @@ func failed(op string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", op, err)
 }
 
-// kind returns the first word of an error of the server, such as READONLY, and a few more
-// for one without a word of its own.
+// kind returns the first word of an error of the server, such as READONLY. The client removes
+// the word ERR.
 func kind(text string) string {
-	word, rest, _ := strings.Cut(text, " ")
-	if word == "" || strings.ContainsFunc(word, func(c rune) bool { return (c < 'A' || c > 'Z') && c != '_' }) {
-		return "an error of an unknown kind"
-	}
-	known, _, _ := strings.Cut(rest, " command")
-	if word == "ERR" && known == "unknown" {
+	word, _, _ := strings.Cut(text, " ")
+	switch {
+	case word != "" && !strings.ContainsFunc(word, func(c rune) bool { return c < 'A' || c > 'Z' }):
+		return word
+	case strings.HasPrefix(text, "unknown command"):
 		return "ERR unknown command"
 	}
-	return word
+	return "ERR"
 }
 
 // isFull reports whether the server has rejected a write because its memory is full. Redis

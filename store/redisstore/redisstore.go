@@ -97,8 +97,9 @@ type Store struct {
 	prefix   string
 	timeout  time.Duration
 
-	writes  writes
-	checked atomic.Bool // the eviction policy was checked, or is being checked
+	writes   writes
+	responds atomic.Bool // the last call has succeeded
+	checked  atomic.Bool // the eviction policy was checked, or is being checked
 }
 
 var _ store.Store = (*Store)(nil)
@@ -158,7 +159,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if !check.Name(key) {
 		return store.Record{}, store.ErrNotFound
 	}
-	rec, err := do(s, ctx, "get", func(ctx context.Context) (*store.Record, error) {
+	rec, err := doHere(s, ctx, "get", func(ctx context.Context) (*store.Record, error) {
 		return parse(s.read(ctx, key), key)
 	})
 	switch {

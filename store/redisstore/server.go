@@ -73,6 +73,9 @@ func (s *Store) remove(ctx context.Context, key string) (state, error) {
 // parseOld parses the result of a script that begins with readOld.
 func parseOld(res rueidis.RedisResult) (done bool, old state, err error) {
 	parts, err := res.ToArray()
+	if reply, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(reply.Error(), "NOTARECORD") {
+		err = errValue
+	}
 	if err != nil {
 		return false, state{}, err
 	}

@@ -40,8 +40,9 @@ func TestMain(m *testing.M) {
 
 // server is a server in a process of its own. It listens on a Unix socket.
 type server struct {
-	dir string
-	cmd *exec.Cmd
+	dir  string
+	args []string
+	cmd  *exec.Cmd
 }
 
 // start starts a server with the given settings, such as "--maxmemory", "10mb".
@@ -55,28 +56,45 @@ func start(program string, settings ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{dir: dir}
-	s.cmd = exec.Command(path, append([]string{"--port", "0", "--unixsocket", s.socket(), "--dir", dir,
-		"--save", "", "--appendonly", "no"}, settings...)...)
-	if err := s.cmd.Start(); err != nil {
+	s.args = append([]string{path, "--port", "0", "--unixsocket", s.socket(), "--dir", dir, "--save", "", "--appendonly", "no"}, settings...)
+	if err := s.launch(); err != nil {
+		s.stop()
 		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) launch() error {
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	if err := s.cmd.Start(); err != nil {
+		return err
 	}
 	for range 1000 {
 		c, err := net.Dial("unix", s.socket())
 		if err == nil {
 			_ = c.Close()
-			return s, nil
+			return nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	s.stop()
-	return nil, errors.New("the server does not listen")
+	return errors.New("the server does not listen")
+}
+
+// start starts the server again.
+func (s *server) start(t testing.TB) {
+	t.Helper()
+	if err := s.launch(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *server) socket() string { return filepath.Join(s.dir, "sock") }
 
 func (s *server) stop() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	if s.cmd.Process != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
 	_ = os.RemoveAll(s.dir)
 }
 
