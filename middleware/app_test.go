@@ -235,9 +235,12 @@ func (r response) isRedirect(t *testing.T, location string) response {
 	return r.is(t, 303, "").has(t, "Location", location).has(t, "Cache-Control", "no-store")
 }
 
-// visible returns a page without its style.
+// visible returns a page without its style and its script.
 func visible(page string) string {
-	before, rest, _ := strings.Cut(page, "<style>")
-	_, after, _ := strings.Cut(rest, "</style>")
-	return before + after
+	for _, name := range []string{"style", "script"} {
+		if contents, ok := element(page, name); ok {
+			page = strings.Replace(page, "<"+name+">"+contents+"</"+name+">", "", 1)
+		}
+	}
+	return page
 }

@@ -191,8 +191,8 @@ func TestBadBodies(t *testing.T) {
 			continue
 		}
 		if page {
-			if c.field != nil && !strings.Contains(got.body, "The field "+c.field.(string)) {
-				t.Errorf("%s %.60q: the page does not name the field: %s", c.contentType, c.body, visible(got.body))
+			if c.field != nil && !strings.Contains(got.body, `id="`+c.field.(string)+`-error"`) {
+				t.Errorf("%s %.60q: the page has no error at the field: %s", c.contentType, c.body, visible(got.body))
 			}
 		} else if field := got.is(t, c.status, "invalid_request").problem(t)["field"]; field != c.field {
 			t.Errorf("%s %.60q: field %v, want %v", c.contentType, c.body, field, c.field)

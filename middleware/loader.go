@@ -33,6 +33,10 @@ func NewLoader(m *session.Manager, opts ...Option) *Loader {
 	for _, opt := range opts {
 		opt(s)
 	}
+	s.languages = builtInLanguages
+	if s.addedTexts != nil {
+		s.languages = newLanguages(s.addedTexts)
+	}
 	return &Loader{s}
 }
 

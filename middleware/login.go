@@ -11,7 +11,8 @@ import (
 
 // handlers has the handlers of the ready-made routes.
 type handlers struct {
-	m *session.Manager
+	m     *session.Manager
+	paths []string // of the routes that exist; complete before the first request
 }
 
 const (
@@ -22,29 +23,30 @@ const (
 
 // newLoginPage returns the login page. returnTo is the return_to parameter of
 // the request, and untrusted.
-func newLoginPage(r *http.Request, returnTo string) Page {
+func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
-	page := Page{Name: "login", Title: "Sign in", Status: http.StatusOK, ReturnTo: s.returnTo(returnTo), Home: s.homeURL()}
+	page := NewPage(r, "login")
+	page.ReturnTo = s.returnTo(returnTo)
+	page.hide("return_to", page.ReturnTo)
+	h.addLinks(&page, r, loginPath)
 	if s.manager.DropsCookies(r) {
-		page.Message = cookiesDropped
+		// There browsers drop the Secure cookies, and every sign-in would lead
+		// back to the login page without an error.
+		page.warn("error.cookies_dropped")
 	}
 	return page
 }
-
-// cookiesDropped is the message on a login page over plain HTTP. There browsers
-// drop the Secure cookies, and every sign-in would lead back to the login page
-// without an error.
-const cookiesDropped = "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address."
 
 // newCodePage returns the page for the code of the second factor. returnTo is
 // the return_to parameter of the request, and untrusted.
 func newCodePage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
-	to := s.returnTo(returnTo)
-	return Page{
-		Name: "mfa", Title: "One more step", Status: http.StatusOK, ReturnTo: to,
-		LoginURL: withReturnTo(sibling(r, codePath, loginPath), to), Home: s.homeURL(),
-	}
+	page := NewPage(r, "mfa")
+	page.ReturnTo = s.returnTo(returnTo)
+	page.hide("return_to", page.ReturnTo)
+	page.LoginURL = withReturnTo(sibling(r, codePath, loginPath), page.ReturnTo)
+	page.addLink("login.other", page.LoginURL)
+	return page
 }
 
 func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
@@ -59,10 +61,11 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	returnTo, _ := parameter(r, "return_to")
-	page := newLoginPage(r, returnTo)
+	page := h.newLoginPage(r, returnTo)
 	if _, ok := parameter(r, "expired"); ok && page.Message == "" {
-		page.Message = tookTooLong
+		page.warn("error.too_long")
 	}
+	page.showUser(r)
 	s := settingsOf(r.Context())
 	s.pages.write(w, s.log, page)
 }
@@ -73,9 +76,9 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, r, err)
 		return
 	}
-	page := newLoginPage(r, in.returnTo())
+	page := h.newLoginPage(r, in.returnTo())
 	email, password, err := credentials(in)
-	page.Email = email
+	page.set("email", email)
 	if err != nil {
 		h.retry(w, r, page, err)
 		return
@@ -179,14 +182,14 @@ func signInError(err error) error {
 		return &Problem{
 			Status: http.StatusInternalServerError,
 			Code:   codeTooLarge,
-			Detail: "You cannot be signed in: your account's session is too large to be stored.",
+			Detail: english["error.session_too_large_login"],
 			Err:    err,
 		}
 	case errors.Is(err, session.ErrSessionUnavailable):
 		// The usual text says that the user has not been signed out. Here the
 		// user was not signed in yet.
 		p := ProblemOf(err)
-		p.Detail, p.Err = texts[codeAuthUnavailable].detail, err
+		p.Detail, p.Err = english["error."+codeAuthUnavailable], err
 		return p
 	}
 	return err
@@ -200,16 +203,12 @@ func codeError(err error) error {
 		return &Problem{
 			Status: http.StatusUnauthorized,
 			Code:   codeInvalidCredentials,
-			Detail: "The code is wrong. Enter the code that your app shows now.",
+			Detail: english["error.wrong_code"],
 			Err:    err,
 		}
 	}
 	return signInError(err)
 }
-
-// tookTooLong is the message for users who have to start the sign-in again,
-// because the pending login has expired before they entered the code.
-const tookTooLong = "The sign-in took too long. Please sign in again."
 
 // retry responds to a sign-in that failed with err. A browser gets the form
 // again if another attempt may succeed, and page is that form. All other
@@ -225,7 +224,7 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 		redirect(w, restartURL(r, page.ReturnTo, err))
 	case mayRetry(p.Code):
 		p.header(w.Header())
-		page.Status, page.Code, page.Message, page.Field = p.Status, p.Code, p.Detail, p.Field
+		page.fail(p)
 		s := settingsOf(r.Context())
 		s.pages.write(w, s.log, page)
 	default:

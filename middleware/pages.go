@@ -18,61 +18,26 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-// Page is the data of this package's page templates. All of its strings are plain
-// text, and html/template escapes them.
-type Page struct {
-	// Name is the name of the template: "login", "mfa" or "refusal".
-	Name string
-
-	// Title is the page's title and heading.
-	Title string
-
-	// Status is the HTTP status of the response.
-	Status int
-
-	// Code is the code of the error, as in [Problem], or empty.
-	Code string
-
-	// Message describes the error to the user, or is empty.
-	Message string
-
-	// Field is the name of the invalid form field, or empty.
-	Field string
-
-	// Email is the e-mail address that the user has entered. The login page
-	// shows it again after an error.
-	Email string
-
-	// ReturnTo is the address that the user returns to after the sign-in, for
-	// a hidden form field. The function ReturnTo has accepted it, and it is
-	// below session.Config.BasePath.
-	ReturnTo string
-
-	// LoginURL is the address of the login page if this page should link to
-	// it, or empty.
-	LoginURL string
-
-	// Home is the address of the app's start page; see [WithHome].
-	Home string
-
-	// Retry is true if the same request may succeed later, so that the page
-	// should offer to reload it.
-	Retry bool
-}
-
-// Templates returns a new copy of the built-in templates, for [WithTemplates].
-// The pages are "login", "mfa" and "refusal". Their parts are "top", "bottom",
-// "style" (the style element), "mark" (the logo above the heading) and "alert"
-// (the error message).
+// Templates returns a new copy of the built-in templates, for [WithTemplates]. A
+// page with the name N is rendered by the template N, or by the template "page" if
+// there is no template N. Built in are "page" and "refusal".
+//
+// Their parts are "top" and "bottom" (all that is around the contents), "brand"
+// (mark and name of the app), "mark", "alert" (error and notice), "form", "field",
+// "links", "sessions", "time", "style" (the style element), "colors" (the custom
+// properties with the colors, in CSS) and "script" (the script element that reveals
+// passwords). All are executed with a [Page], except for "field" (a [Field]), "time"
+// (a [PageTime]), "style", "colors" and "script" (no data).
 func Templates() *template.Template {
 	return template.Must(template.New("pages").ParseFS(pageFiles, "pages/*.html"))
 }
 
-// pages is a set of templates, with the Content-Security-Policy that allows their
-// style and nothing else.
+// pages is a set of templates, with the sources that their
+// Content-Security-Policy allows.
 type pages struct {
 	templates *template.Template
-	policy    string
+	style     string // the hash of the style element, or 'none'
+	script    string // the hash of the script element, or 'none'
 	builtIn   bool
 }
 
@@ -82,52 +47,87 @@ var builtInPages = sync.OnceValue(func() *pages {
 	return p
 })
 
-// newPages computes the policy of the templates. It allows the style by its hash,
-// so that a style element that was injected into a page stays blocked. A nonce
-// would need a random value for each page.
+// newPages computes the hashes of the style and the script. An element that was
+// injected into a page stays blocked. A nonce would need a random value for each
+// page.
 func newPages(t *template.Template) *pages {
-	style := "'none'"
+	return &pages{templates: t, style: hashOf(t, "style"), script: hashOf(t, "script")}
+}
+
+// hashOf returns the source of a Content-Security-Policy that allows the element
+// that the template of the same name produces.
+func hashOf(t *template.Template, element string) string {
 	var b bytes.Buffer
-	if t.Lookup("style") != nil && t.ExecuteTemplate(&b, "style", Page{}) == nil {
-		_, css, _ := strings.Cut(b.String(), "<style>")
-		if css, _, ok := strings.Cut(css, "</style>"); ok {
-			sum := sha256.Sum256([]byte(css))
-			style = "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if t.Lookup(element) != nil && t.ExecuteTemplate(&b, element, nil) == nil {
+		_, content, _ := strings.Cut(b.String(), "<"+element+">")
+		if content, _, ok := strings.Cut(content, "</"+element+">"); ok {
+			sum := sha256.Sum256([]byte(content))
+			return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 		}
 	}
-	return &pages{
-		templates: t,
-		policy: "default-src 'none'; style-src " + style +
-			"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-	}
+	return "'none'"
 }
+
+// policy returns the Content-Security-Policy of a page. It allows what the page
+// has and nothing else.
+func (p *pages) policy(page Page) string {
+	policy := "default-src 'none'; style-src " + p.style
+	if page.HasPassword() && p.script != "'none'" {
+		policy += "; script-src " + p.script
+	}
+	if page.Mark != "" || page.Image != "" {
+		policy += "; img-src data:"
+	}
+	return policy + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// usualPage is the size of most pages, in bytes. A buffer that grows with the page
+// would cost three times as much.
+const usualPage = 12 << 10
 
 // write writes a page. If the app's template fails, write uses the built-in one,
 // so that a mistake in a template does not lock users out. The page is rendered
 // before anything is written, because an error in the middle of a response could
 // not be corrected.
 func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
+	name := page.Name
+	if p.templates.Lookup(name) == nil {
+		name = "page"
+	}
 	var b bytes.Buffer
-	if err := p.templates.ExecuteTemplate(&b, page.Name, page); err != nil {
+	b.Grow(usualPage)
+	if err := p.templates.ExecuteTemplate(&b, name, page); err != nil {
 		if !p.builtIn {
-			log.Error("page template failed; showing the built-in page", "template", page.Name, "error", err)
+			log.Error("page template failed; showing the built-in page", "template", name, "error", err)
 			builtInPages().write(w, log, page)
 			return
 		}
-		log.Error("built-in page failed", "template", page.Name, "error", err)
+		log.Error("built-in page failed", "template", name, "error", err)
 	}
 	h := w.Header()
 	// The app's policy applies to its own templates. It may block the style of
 	// the built-in ones.
 	if p.builtIn || h.Get("Content-Security-Policy") == "" {
-		h.Set("Content-Security-Policy", p.policy)
+		h.Set("Content-Security-Policy", p.policy(page))
 	}
 	// With "no-referrer", browsers would send "Origin: null" with the page's own
 	// form. Over plain HTTP there is no Sec-Fetch-Site, and the cross-origin check
 	// depends on Origin.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", page.Lang)
+	varyByLanguage(h)
 	writeBody(w, page.Status, b.Bytes())
+}
+
+// varyByLanguage completes the Vary field of a page. It is one field that names
+// Cookie, too, because some clients read only the first one.
+func varyByLanguage(h http.Header) {
+	vary := h["Vary"]
+	if !variesByCookie(h) {
+		vary = append(vary, "Cookie")
+	}
+	h.Set("Vary", strings.Join(append(vary, "Accept-Language"), ", "))
 }
 
 // writeBody writes a response that must not be cached, because it depends on the

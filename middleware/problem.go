@@ -105,25 +105,6 @@ var codeOf = map[int]string{
 	http.StatusServiceUnavailable:    codeSessionUnavailable,
 }
 
-// texts has the page's heading and the default detail of each code. The texts are
-// for users: they do not say which of the servers has failed.
-var texts = map[string]struct{ title, detail string }{
-	codeInvalidRequest:     {"That did not work", "The request is not valid."},
-	codeUnauthenticated:    {"Please sign in", "You must be signed in to do this."},
-	codeInvalidCredentials: {"Sign in", "The e-mail address or the password is wrong, or the account is not active."},
-	codeForbidden:          {"No access", "Your account is not allowed to do this."},
-	codeCrossSite:          {"Request blocked", "The request came from another site."},
-	codeNotFound:           {"Page not found", "There is no page at this address."},
-	codeMethodNotAllowed:   {"Not possible", "This address does not accept this kind of request."},
-	codeTooLarge:           {"Too large", "Your session has no room for this data."},
-	codeTooMany:            {"Too many attempts", "Please wait a moment before you try again."},
-	codeInternal:           {"Something went wrong", "The error is on our side. Please try again later."},
-	codeNotLoaded:          {"Not set up", "No session was loaded for this request. Its handler is not inside middleware.Sessions."},
-	codeAuthInvalid:        {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
-	codeAuthUnavailable:    {"Back in a moment", "Signing in does not work at the moment. Please try again shortly."},
-	codeSessionUnavailable: {"Back in a moment", "We cannot check your session at the moment. You have not been signed out. Please try again shortly."},
-}
-
 // ProblemOf returns the Problem that [Refuse] writes for err, with all defaults
 // set. It is for apps that write refusals in another form.
 func ProblemOf(err error) *Problem {
@@ -135,7 +116,7 @@ func problemOf(err error) Problem {
 	p := classify(err)
 	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
 	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
-	p.Detail = cmp.Or(p.Detail, texts[p.Code].detail, http.StatusText(p.Status))
+	p.Detail = cmp.Or(p.Detail, english["error."+p.Code], http.StatusText(p.Status))
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		p.RetryAfter = max(p.RetryAfter, time.Second)
 	}
@@ -175,7 +156,7 @@ func classify(err error) Problem {
 		set(http.StatusRequestEntityTooLarge, codeTooLarge)
 	case errors.Is(err, session.ErrNoPendingLogin), errors.Is(err, auth.ErrTicketRefused):
 		set(http.StatusUnauthorized, codeUnauthenticated)
-		p.Detail = tookTooLong
+		p.Detail = english["error.too_long"]
 	case errors.Is(err, auth.ErrRefused):
 		set(http.StatusUnauthorized, codeInvalidCredentials)
 	case errors.Is(err, auth.ErrInvalidResponse):
@@ -189,7 +170,7 @@ func classify(err error) Problem {
 			p.RetryAfter = failed.RetryAfter
 		}
 		if errors.Is(err, session.ErrLogoutIncomplete) {
-			p.Detail = "You are signed out here, but you may still be signed in on other devices. The server will keep trying to sign you out there."
+			p.Detail = english["error.signed_out_here"]
 		}
 	}
 	return p

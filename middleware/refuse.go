@@ -44,7 +44,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		p.writeJSON(w)
 		return
 	}
-	s.pages.write(w, s.log, ref.page(r, s.homeURL()))
+	s.pages.write(w, s.log, ref.page(r))
 }
 
 // refusal describes the response to a refused request: a redirect to the login
@@ -80,25 +80,42 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 }
 
 // page returns the page that shows the refusal of r.
-func (ref *refusal) page(r *http.Request, home string) Page {
+func (ref *refusal) page(r *http.Request) Page {
 	p := &ref.problem
-	page := Page{
-		Name:     "refusal",
-		Title:    texts[p.Code].title,
-		Status:   p.Status,
-		Code:     p.Code,
-		Message:  p.Detail,
-		Field:    p.Field,
-		LoginURL: ref.loginURL,
-		Home:     home,
-		// The page offers only safe requests again. A link would repeat a POST as
-		// a GET without its body.
-		Retry: p.RetryAfter > 0 && isSafe(r),
+	page := NewPage(r, "refusal")
+	page.Title = page.titleOf(p)
+	page.Status, page.Code, page.Field = p.Status, p.Code, p.Field
+	page.Message = page.messageOf(p)
+	page.LoginURL = ref.loginURL
+	// The page offers only safe requests again. A link would repeat a POST as a GET
+	// without its body.
+	page.Retry = p.RetryAfter > 0 && isSafe(r)
+	if p.Code == codeForbidden {
+		page.showUser(r)
 	}
-	if page.Title == "" {
-		page.Title = http.StatusText(p.Status)
+	if page.Retry {
+		page.addButton("page.retry", "")
+	}
+	if page.LoginURL != "" && p.Code == codeForbidden {
+		page.addButton("login.other", page.LoginURL)
+	} else if page.LoginURL != "" {
+		page.addButton("login.title", page.LoginURL)
+	}
+	if page.Home != "" {
+		page.addLink("page.home", page.Home)
 	}
 	return page
+}
+
+// titleOf returns the heading for a problem.
+func (p *Page) titleOf(problem *Problem) string {
+	if key := "title." + problem.Code; p.language.has(key) {
+		return p.Text(key)
+	}
+	if text := http.StatusText(problem.Status); text != "" {
+		return text
+	}
+	return p.Text("title.error")
 }
 
 // WantsPage reports whether the response to r, a success or a refusal, should be

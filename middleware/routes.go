@@ -60,7 +60,7 @@ var methods = []string{
 // during an outage, when the session cannot be determined. The page for the code
 // is {"mfa_required":true}, or status 401 if no login is pending.
 func Routes(m *session.Manager) []Route {
-	h := &handlers{m}
+	h := &handlers{m: m}
 	var routes []Route
 	if m.HasPasswordLogin() {
 		m.AddLoginPage()
@@ -91,6 +91,7 @@ func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc)
 	if get != nil {
 		allowed = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
+	h.paths = append(h.paths, path)
 	allow := strings.Join(allowed, ", ")
 	notAllowed := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)

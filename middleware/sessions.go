@@ -93,12 +93,18 @@ func WithCleanPaths() Option {
 // [Templates] and redefines some of them:
 //
 //	t := template.Must(middleware.Templates().Parse(
-//		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))
+//		`{{define "login"}}{{template "top" .}}<h1>Acme</h1>{{template "form" .}}{{template "bottom" .}}{{end}}`))
+//
+// The app's name, mark, links, texts and language need no template; see
+// [WithBrand], [WithLinks], [WithTexts] and [WithLanguage]. The colors are in the
+// template "colors".
 //
 // Templates are executed with a [Page]. By default the pages'
-// Content-Security-Policy allows only the style element that the template
-// "style" produces for the zero Page. An app whose pages need images, style
-// sheets or scripts sets that header field itself before the page is written.
+// Content-Security-Policy allows only the elements that the templates "style" and
+// "script" produce, by their hashes, and the page's own images in data URLs. With
+// {{define "script"}}{{end}} the pages have no script. An app whose pages need
+// other images, style sheets or scripts sets that header field itself before the
+// page is written.
 //
 // If a template is missing or fails, the built-in page is shown and the error is
 // logged. Default: Templates().
@@ -115,10 +121,17 @@ type settings struct {
 	home      string
 	api       []string
 
-	cleanPaths  bool
-	pages       *pages
-	log         *slog.Logger
-	noLoginOnce sync.Once // for logNoLogin
+	cleanPaths     bool
+	pages          *pages
+	appName        string
+	appMark        template.URL
+	links          []Link
+	userText       func(*session.Session) string
+	languages      map[string]*language // by canonical tags
+	addedTexts     map[string]map[string]string
+	chooseLanguage func(*http.Request) string
+	log            *slog.Logger
+	noLoginOnce    sync.Once // for logNoLogin
 }
 
 type settingsKey struct{}
@@ -130,7 +143,7 @@ func settingsOf(ctx context.Context) *settings {
 	if s := settingsIn(ctx); s != nil {
 		return s
 	}
-	return &settings{loginPath: "/login", home: "/", pages: builtInPages(), log: slog.Default()}
+	return &settings{loginPath: "/login", home: "/", pages: builtInPages(), languages: builtInLanguages, log: slog.Default()}
 }
 
 // settingsIn returns the settings in ctx, or nil.

@@ -33,7 +33,7 @@ import (
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
 	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.UnavailableError",
-	"middleware.Loader", "middleware.Page", "middleware.Problem", "middleware.Route",
+	"middleware.Link", "middleware.Loader", "middleware.PageSession", "middleware.PageTime", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",
 }
@@ -93,6 +93,8 @@ func TestTypes(t *testing.T) {
 		"auth.Tokens":                tokens,
 		"auth.Grant":                 auth.Grant{Tokens: tokens, Claims: &auth.Claims{UserID: "user-1"}},
 		"session.Transport":          manager.Transport("api.example"),
+		"middleware.Field":           middleware.Field{Kind: "hidden", Name: "ticket", Value: secretText},
+		"middleware.Page":            middleware.Page{Name: "mfa-setup", Secret: secretText, Fields: []middleware.Field{{Value: secretText}}},
 		"middleware.Scope":           &around,
 		"synmetrix.Client":           client,
 		"synmetrix.Registration":     synmetrix.Registration{Email: "a@example.com", Password: secretText, Data: map[string]any{"pin": secretText}},

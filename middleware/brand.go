@@ -1,0 +1,68 @@
+package middleware
+
+import (
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/synmetrix/session"
+)
+
+// maxMark bounds the app's mark, in bytes. It is part of every page.
+const maxMark = 64 << 10
+
+// WithBrand sets the app's name and its mark. Pages show both above the heading,
+// and the title of a page is followed by the name. mark is an image in SVG, PNG,
+// JPEG, GIF or WebP, of at most 64 KiB, shown 40 pixels high. An SVG image may have
+// a style for dark pages (prefers-color-scheme). If mark is nil, pages show a
+// built-in mark, and so they do, after an error in the log, if it is of another
+// type or too large. Default: no name.
+//
+//	//go:embed logo.svg
+//	var logo []byte
+//
+//	middleware.Sessions(m, middleware.WithBrand("Acme Reports", logo))
+func WithBrand(name string, mark []byte) Option {
+	url := markURL(mark)
+	return func(s *settings) {
+		if len(mark) > 0 && url == "" {
+			s.log.Error("the mark of WithBrand is not used: it is not an image of at most 64 KiB")
+		}
+		s.appName, s.appMark = name, url
+	}
+}
+
+// markURL returns a data URL with an image, or the empty string.
+func markURL(image []byte) template.URL {
+	if len(image) > maxMark {
+		return ""
+	}
+	typ := http.DetectContentType(image)
+	if strings.Contains(string(image), "<svg") && strings.HasPrefix(typ, "text/") {
+		typ = "image/svg+xml"
+	}
+	if !strings.HasPrefix(typ, "image/") {
+		return ""
+	}
+	// In an img element, an SVG image runs no script and loads no file.
+	return template.URL("data:" + typ + ";base64," + base64.StdEncoding.EncodeToString(image))
+}
+
+// WithLinks adds links to the foot of all pages, for example to an imprint and a
+// privacy policy. A text is shown as it is, or as the text of the catalog that has
+// it as its key; see [WithTexts]. Default: none.
+//
+//	middleware.WithLinks(middleware.Link{Text: "Privacy", URL: "/privacy"})
+func WithLinks(links ...Link) Option {
+	links = slices.Clone(links)
+	return func(s *settings) { s.links = slices.Concat(s.links, links) }
+}
+
+// WithUserText sets the function that describes the signed-in user on pages, for
+// example by a name. It must be safe for concurrent use. If it returns the empty
+// string, pages do not say who is signed in. Default: the user's ID.
+func WithUserText(describe func(*session.Session) string) Option {
+	return func(s *settings) { s.userText = describe }
+}

@@ -1,0 +1,71 @@
+package middleware
+
+// form describes the form of a page. The texts are those of the catalog: the label
+// of a field is "field.NAME", and the button of a page is "PAGE.button".
+type form struct {
+	fields []Field
+	danger bool // what it does cannot be undone
+}
+
+var (
+	emailField       = Field{Kind: "email", Name: "email", Autocomplete: "username"}
+	newEmailField    = Field{Kind: "email", Name: "new_email", Autocomplete: "email"}
+	passwordField    = Field{Kind: "password", Name: "password", Autocomplete: "current-password"}
+	firstPassword    = Field{Kind: "password", Name: "password", Autocomplete: "new-password"}
+	oldPasswordField = Field{Kind: "password", Name: "old_password", Autocomplete: "current-password"}
+	newPasswordField = Field{Kind: "password", Name: "new_password", Autocomplete: "new-password"}
+	codeField        = Field{Kind: "code", Name: "code", Autocomplete: "one-time-code"}
+)
+
+// forms are the forms of the pages, by the pages' names. The routes add the hidden
+// fields.
+var forms = map[string]form{
+	"login":      {fields: []Field{emailField, passwordField}},
+	"mfa":        {fields: []Field{codeField}},
+	"register":   {fields: []Field{emailField, firstPassword}},
+	"magic-link": {fields: []Field{emailField}},
+	"callback":   {},
+	"password":   {fields: []Field{oldPasswordField, newPasswordField}},
+	"lost":       {fields: []Field{emailField}},
+	"reset":      {fields: []Field{newPasswordField}},
+	"mfa-setup":  {fields: []Field{codeField}},
+	"mfa-remove": {fields: []Field{codeField}, danger: true},
+	"email":      {fields: []Field{newEmailField, passwordField}},
+	"delete":     {fields: []Field{passwordField}, danger: true},
+}
+
+// addForm adds the form of the page, if it has one.
+func (p *Page) addForm() {
+	f, ok := forms[p.Name]
+	if !ok {
+		return
+	}
+	p.Button, p.Danger = p.Text(p.Name+".button"), f.danger
+	for _, field := range f.fields {
+		field.Label = p.Text("field." + field.Name)
+		if field.Kind == "password" {
+			field.Show, field.Hide = p.Text("field.show"), p.Text("field.hide")
+			field.ShowLabel, field.HideLabel = p.Text("field.show_label"), p.Text("field.hide_label")
+		}
+		p.Fields = append(p.Fields, field)
+	}
+	p.describe()
+}
+
+// newMailPage returns the page that tells users to look for an e-mail. what is
+// "register", "magic", "lost" or "email". The page is the same whether an account
+// exists or not.
+func newMailPage(base Page, what, email string) Page {
+	base.Texts = []string{base.Text("mail."+what, "email", email), base.Text("mail.not_there")}
+	base.Status = 202
+	return base
+}
+
+// newDonePage returns the page that reports a success. what is "signed_out",
+// "password", "password_reset", "email", "mfa_on", "mfa_off", "account_deleted" or
+// "activated".
+func newDonePage(base Page, what string) Page {
+	base.Title = base.Text("done." + what + ".title")
+	base.Texts = []string{base.Text("done." + what + ".text")}
+	return base
+}

@@ -1,0 +1,30 @@
+package middleware
+
+import (
+	"net/http"
+	"slices"
+)
+
+// pageLinks are the links of the pages to other routes, by the path of the page's
+// route. A page has the links to those routes that exist.
+var pageLinks = map[string][]struct{ key, path string }{
+	loginPath: {
+		{"login.lost", "/password/lost"},
+		{"login.magic", "/magic-link"},
+		{"login.register", "/register"},
+	},
+	"/register":       {{"register.login", loginPath}},
+	"/magic-link":     {{"magic-link.login", loginPath}},
+	"/password/lost":  {{"lost.login", loginPath}},
+	"/password/reset": {{"lost.login", loginPath}},
+}
+
+// addLinks adds the links of the page of a route to the other routes. They carry
+// the address that the user returns to after the sign-in.
+func (h *handlers) addLinks(page *Page, r *http.Request, path string) {
+	for _, link := range pageLinks[path] {
+		if slices.Contains(h.paths, link.path) {
+			page.addLink(link.key, withReturnTo(sibling(r, path, link.path), page.ReturnTo))
+		}
+	}
+}
