@@ -43,7 +43,7 @@ func (p *Page) addForm() {
 	p.Button, p.Danger = p.Text(p.Name+".button"), f.danger
 	for _, field := range f.fields {
 		field.Label = p.Text("field." + field.Name)
-		if field.Kind == "password" {
+		if field.Kind == "password" && p.ShowPassword {
 			field.Show, field.Hide = p.Text("field.show"), p.Text("field.hide")
 			field.ShowLabel, field.HideLabel = p.Text("field.show_label"), p.Text("field.hide_label")
 		}

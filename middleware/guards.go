@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -20,7 +21,7 @@ func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 // to slog.Default. A list that is empty by mistake must not open the handler to
 // all users.
 func RequireRole(roles ...string) func(http.Handler) http.Handler {
-	return Require(AnyRole(roles...))
+	return require(AnyRole(roles...), roles)
 }
 
 // AnyRole returns the policy of [RequireRole], for use with [Require] and
@@ -37,13 +38,38 @@ func AnyRole(roles ...string) session.Policy {
 // true. A nil policy accepts all signed-in users. Like [RequireUser], the guard
 // does not protect what other handlers serve.
 func Require(policy session.Policy) func(http.Handler) http.Handler {
+	return require(policy, nil)
+}
+
+// require is Require with the roles of RequireRole.
+func require(policy session.Policy, roles []string) func(http.Handler) http.Handler {
+	roles = slices.Clone(roles)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := session.FromContext(r.Context()).Authorize(policy); err != nil {
-				Refuse(w, r, err)
+				Refuse(w, r, MissingRole(err, roles...))
 				return
 			}
 			next.ServeHTTP(w, r)
 		})
 	}
 }
+
+// MissingRole returns err for [Refuse], with the roles of which the user needs at
+// least one: the page of a refusal with status 403 names them. It returns err
+// itself if err is not session.ErrForbidden. It is for adapters, and for apps that
+// call session.Session.Authorize with [AnyRole].
+func MissingRole(err error, roles ...string) error {
+	if len(roles) == 0 || !errors.Is(err, session.ErrForbidden) {
+		return err
+	}
+	return &roleError{err, roles}
+}
+
+// roleError is an error of Authorize with the roles that would have been accepted.
+type roleError struct {
+	error
+	roles []string
+}
+
+func (e *roleError) Unwrap() error { return e.error }

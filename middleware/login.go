@@ -66,8 +66,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		page.warn("error.too_long")
 	}
 	page.showUser(r)
-	s := settingsOf(r.Context())
-	s.pages.write(w, s.log, page)
+	WritePage(w, r, page)
 }
 
 func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
@@ -128,8 +127,7 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
 	case WantsPage(r):
-		s := settingsOf(r.Context())
-		s.pages.write(w, s.log, page)
+		WritePage(w, r, page)
 	default:
 		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"mfa_required": true})
 	}
@@ -225,8 +223,7 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 	case mayRetry(p.Code):
 		p.header(w.Header())
 		page.fail(p)
-		s := settingsOf(r.Context())
-		s.pages.write(w, s.log, page)
+		WritePage(w, r, page)
 	default:
 		Refuse(w, r, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +82,10 @@ type Page struct {
 	Button string
 	Danger bool
 
+	// ShowPassword is true if the page has a script that lets the user reveal
+	// a password; see [WithShowPassword].
+	ShowPassword bool
+
 	// Image is a QR code for an authenticator app, a data URL, and Secret the
 	// key in it as text. Only the page "mfa-setup" has them.
 	Image  template.URL
@@ -142,7 +147,8 @@ type Field struct {
 	Focus bool
 
 	// Show and Hide are the texts of the button that reveals a password.
-	// ShowLabel and HideLabel are its names for screen readers.
+	// ShowLabel and HideLabel are its names for screen readers. They are empty
+	// if there is no such button.
 	Show, Hide, ShowLabel, HideLabel string
 
 	described string // IDs of the elements that describe the field
@@ -184,7 +190,7 @@ func NewPage(r *http.Request, name string) Page {
 	lang := s.languageOf(r)
 	page := Page{
 		Name: name, Lang: lang.tag, Status: http.StatusOK,
-		App: s.appName, Mark: s.appMark, Home: s.homeURL(),
+		App: s.appName, Mark: s.appMark, Home: s.homeURL(), ShowPassword: s.showPassword,
 		language: lang, now: time.Now(),
 	}
 	for _, link := range s.links {
@@ -244,14 +250,9 @@ func (p Page) FullTitle() string {
 	return title
 }
 
-// HasPassword reports whether the form has a field for a password.
-func (p Page) HasPassword() bool {
-	for _, f := range p.Fields {
-		if f.Kind == "password" {
-			return true
-		}
-	}
-	return false
+// Reveals reports whether the page has the script that reveals a password.
+func (p Page) Reveals() bool {
+	return p.ShowPassword && slices.ContainsFunc(p.Fields, func(f Field) bool { return f.Show != "" })
 }
 
 // showUser sets the text that describes the signed-in user.
@@ -289,7 +290,6 @@ func (p *Page) set(name, value string) {
 			p.Fields[i].Value = value
 		}
 	}
-	p.describe()
 }
 
 // hide adds a hidden field to the form.
@@ -310,14 +310,11 @@ func (p *Page) fail(problem Problem) {
 			p.Field = f.Name
 		}
 	}
-	p.describe()
 }
 
-// warn shows an error that is not the response to the form.
-func (p *Page) warn(key string) {
-	p.Message = p.Text(key)
-	p.describe()
-}
+// warn shows an error that is not the response to the form. key is the key of its
+// text.
+func (p *Page) warn(key string) { p.Message = p.Text(key) }
 
 // messageOf returns the text of a problem in the language of the page. The details
 // for a missing or invalid field are for programs, and name the field as it is in
@@ -355,6 +352,7 @@ func (p *Page) visible() []*Field {
 // the invalid field, otherwise to the first one that is empty. A form that cannot
 // be undone gets no focus, so that its text is read first.
 func (p *Page) describe() {
+	p.Fields = slices.Clone(p.Fields) // the page may be a copy
 	focused := p.Danger && p.Message == ""
 	for i, f := range p.visible() {
 		var ids []string

@@ -72,7 +72,7 @@ func hashOf(t *template.Template, element string) string {
 // has and nothing else.
 func (p *pages) policy(page Page) string {
 	policy := "default-src 'none'; style-src " + p.style
-	if page.HasPassword() && p.script != "'none'" {
+	if page.Reveals() && p.script != "'none'" {
 		policy += "; script-src " + p.script
 	}
 	if page.Mark != "" || page.Image != "" {
@@ -85,11 +85,21 @@ func (p *pages) policy(page Page) string {
 // would cost three times as much.
 const usualPage = 12 << 10
 
+// WritePage writes a page of the app with the templates of [WithTemplates], as the
+// ready-made routes write theirs: with page.Status, a Content-Security-Policy that
+// allows the page's own style and script, and without caching. The page is usually
+// one of [NewPage]. r must be inside [Sessions].
+func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
+	s := settingsOf(r.Context())
+	s.pages.write(w, s.log, page)
+}
+
 // write writes a page. If the app's template fails, write uses the built-in one,
 // so that a mistake in a template does not lock users out. The page is rendered
 // before anything is written, because an error in the middle of a response could
 // not be corrected.
 func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
+	page.describe()
 	name := page.Name
 	if p.templates.Lookup(name) == nil {
 		name = "page"
@@ -120,14 +130,13 @@ func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 	writeBody(w, page.Status, b.Bytes())
 }
 
-// varyByLanguage completes the Vary field of a page. It is one field that names
-// Cookie, too, because some clients read only the first one.
+// varyByLanguage completes the Vary field of a page. Cookie comes first, because
+// some clients read only the first of several fields.
 func varyByLanguage(h http.Header) {
-	vary := h["Vary"]
 	if !variesByCookie(h) {
-		vary = append(vary, "Cookie")
+		h.Add("Vary", "Cookie")
 	}
-	h.Set("Vary", strings.Join(append(vary, "Accept-Language"), ", "))
+	h.Add("Vary", "Accept-Language")
 }
 
 // writeBody writes a response that must not be cached, because it depends on the

@@ -44,7 +44,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		p.writeJSON(w)
 		return
 	}
-	s.pages.write(w, s.log, ref.page(r))
+	WritePage(w, r, ref.page(r))
 }
 
 // refusal describes the response to a refused request: a redirect to the login
@@ -91,6 +91,7 @@ func (ref *refusal) page(r *http.Request) Page {
 	// without its body.
 	page.Retry = p.RetryAfter > 0 && isSafe(r)
 	if p.Code == codeForbidden {
+		page.showRoles(p.Err)
 		page.showUser(r)
 	}
 	if page.Retry {
@@ -105,6 +106,20 @@ func (ref *refusal) page(r *http.Request) Page {
 		page.addLink("page.home", page.Home)
 	}
 	return page
+}
+
+// showRoles adds the roles of a roleError.
+func (p *Page) showRoles(err error) {
+	var missing *roleError
+	if !errors.As(err, &missing) {
+		return
+	}
+	key := "forbidden.role"
+	if len(missing.roles) > 1 {
+		key = "forbidden.roles"
+	}
+	roles := strings.Join(missing.roles, ", ")
+	p.Texts = append(p.Texts, p.Text(key, "role", roles, "roles", roles))
 }
 
 // titleOf returns the heading for a problem.

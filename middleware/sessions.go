@@ -101,10 +101,9 @@ func WithCleanPaths() Option {
 //
 // Templates are executed with a [Page]. By default the pages'
 // Content-Security-Policy allows only the elements that the templates "style" and
-// "script" produce, by their hashes, and the page's own images in data URLs. With
-// {{define "script"}}{{end}} the pages have no script. An app whose pages need
-// other images, style sheets or scripts sets that header field itself before the
-// page is written.
+// "script" produce, by their hashes, the script only with [WithShowPassword], and
+// the page's own images in data URLs. An app whose pages need other images, style
+// sheets or scripts sets that header field itself before the page is written.
 //
 // If a template is missing or fails, the built-in page is shown and the error is
 // logged. Default: Templates().
@@ -123,6 +122,7 @@ type settings struct {
 
 	cleanPaths     bool
 	pages          *pages
+	showPassword   bool
 	appName        string
 	appMark        template.URL
 	links          []Link

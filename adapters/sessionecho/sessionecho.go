@@ -13,6 +13,7 @@ package sessionecho
 import (
 	"errors"
 	"reflect"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -72,16 +73,18 @@ func RequireUser(next echo.HandlerFunc) echo.HandlerFunc { return Require(nil)(n
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) echo.MiddlewareFunc {
-	return Require(middleware.AnyRole(roles...))
+	return require(middleware.AnyRole(roles...), slices.Clone(roles))
 }
 
 // Require returns middleware that accepts signed-in users for whom policy returns
 // true. A nil policy accepts all signed-in users.
-func Require(policy session.Policy) echo.MiddlewareFunc {
+func Require(policy session.Policy) echo.MiddlewareFunc { return require(policy, nil) }
+
+func require(policy session.Policy, roles []string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if err := FromContext(c).Authorize(policy); err != nil {
-				return Refuse(c, err)
+				return Refuse(c, middleware.MissingRole(err, roles...))
 			}
 			return next(c)
 		}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -69,7 +70,11 @@ func RequireUser(c *gin.Context) { require(c, nil) }
 
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
-func RequireRole(roles ...string) gin.HandlerFunc { return Require(middleware.AnyRole(roles...)) }
+func RequireRole(roles ...string) gin.HandlerFunc {
+	policy := middleware.AnyRole(roles...)
+	roles = slices.Clone(roles)
+	return func(c *gin.Context) { require(c, policy, roles...) }
+}
 
 // Require returns middleware that accepts signed-in users for whom policy returns
 // true. A nil policy accepts all signed-in users.
@@ -77,9 +82,9 @@ func Require(policy session.Policy) gin.HandlerFunc {
 	return func(c *gin.Context) { require(c, policy) }
 }
 
-func require(c *gin.Context, policy session.Policy) {
+func require(c *gin.Context, policy session.Policy, roles ...string) {
 	if err := FromContext(c).Authorize(policy); err != nil {
-		Refuse(c, err)
+		Refuse(c, middleware.MissingRole(err, roles...))
 	}
 }
 

@@ -60,6 +60,14 @@ func WithLinks(links ...Link) Option {
 	return func(s *settings) { s.links = slices.Concat(s.links, links) }
 }
 
+// WithShowPassword adds a button to password fields that shows what was typed. It
+// needs a script, a few lines in the page that the Content-Security-Policy allows
+// by their hash. Without scripts in the browser there is no button. Default: pages
+// have no script.
+func WithShowPassword() Option {
+	return func(s *settings) { s.showPassword = true }
+}
+
 // WithUserText sets the function that describes the signed-in user on pages, for
 // example by a name. It must be safe for concurrent use. If it returns the empty
 // string, pages do not say who is signed in. Default: the user's ID.

@@ -1,0 +1,44 @@
+package middleware
+
+import "strings"
+
+// maxUserAgent bounds the User-Agent fields that are searched, in bytes.
+const maxUserAgent = 512
+
+// browsers and systems are the names that users know, by a word of the User-Agent
+// field. The order matters: most browsers also name those that they descend from.
+var (
+	browsers = [][2]string{
+		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Vivaldi/", "Vivaldi"},
+		{"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"}, {"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"},
+	}
+	systems = [][2]string{
+		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"},
+		{"Windows", "Windows"}, {"Mac OS X", "macOS"}, {"Linux", "Linux"},
+	}
+)
+
+// device describes a browser by its User-Agent field, such as "Firefox on Windows".
+func (p Page) device(userAgent string) string {
+	userAgent = userAgent[:min(len(userAgent), maxUserAgent)]
+	find := func(names [][2]string) string {
+		for _, name := range names {
+			if strings.Contains(userAgent, name[0]) {
+				return name[1]
+			}
+		}
+		return ""
+	}
+	switch browser, system := find(browsers), find(systems); {
+	case browser != "" && system != "":
+		return p.Text("sessions.browser", "browser", browser, "system", system)
+	case browser+system != "":
+		return browser + system
+	}
+	// A program: its name without what follows.
+	name, _, _ := strings.Cut(strings.TrimSpace(userAgent), "/")
+	if name == "" || len(name) > 32 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return p.Text("sessions.unknown")
+	}
+	return name
+}
