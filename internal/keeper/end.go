@@ -138,18 +138,18 @@ func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 // revoke their tokens, which only their own browsers' cookies can open. The service ends
 // those sessions when the remaining one is logged out with all set.
 func (k *Keeper) endOthers(ctx context.Context, l *ledger) error {
-	userID := l.origin.UserID
+	userID, ended := l.origin.UserID, endedByStore
 	switch newest, err := l.load(ctx); {
 	case err == nil && newest.ended == EndedByLogoutAll:
 		return nil // the others have ended before
 	case err == nil:
-		userID = cmp.Or(newest.UserID, userID)
+		userID, ended = cmp.Or(newest.UserID, userID), cmp.Or(newest.ended, ended)
 	case !isEnded(err):
 		return err
 	}
 	if userID == "" {
 		// The session has ended, and no mark names its user.
-		return errors.Join(ErrIncomplete, &Error{Ended: endedByStore})
+		return errors.Join(ErrIncomplete, &Error{Ended: ended})
 	}
 	// A record's owner is a hash keyed with the secret that the record was written
 	// with, which may be an older one.
