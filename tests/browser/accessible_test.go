@@ -13,7 +13,7 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// faults finds what keeps people out of a page, as far as a program can tell:
+// faults finds accessibility problems that a program can detect:
 // text that cannot be read (WCAG 2.2, 1.4.3), controls without a name or too
 // small to hit (4.1.2, 2.5.8), a page that has to be scrolled sideways
 // (1.4.10), has no language or title (3.1.1, 2.4.2), or no one main heading.

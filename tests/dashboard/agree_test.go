@@ -12,8 +12,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// The program's responses are the same under every
-// framework, by status, header and body.
+// The program's responses are the same under every framework: status, header and body.
 func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
 	for i, p := range places {

@@ -71,8 +71,8 @@ func testCookieAttributes(t *testing.T, tt target) {
 	}
 }
 
-// Keys outlive the process; a new one takes over from the old one, which still
-// opens; without it nothing opens.
+// Keys outlive the process. After a rotation the old key still opens cookies; without
+// it they are rejected.
 func TestSessionKeys(t *testing.T) {
 	t.Parallel()
 	tt := target{framework: "nethttp", store: "cookie"}

@@ -29,8 +29,8 @@ func testHealth(t *testing.T, tt target) {
 		t.Errorf("/readyz says %s", a.body)
 	}
 
-	// Down, and back, are seen within little more than a second; a response
-	// that is refused is not one that fails.
+	// Failure and recovery are reported within little more than a second. A rejection
+	// is not a failure.
 	says := func(status int, auth string) func() bool {
 		return func() bool {
 			a := b.get("/readyz")

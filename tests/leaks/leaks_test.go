@@ -1,6 +1,5 @@
-// Package leaks_test runs the dashboard and an auth service as processes, does
-// everything with them that comes to mind, and then looks for what is secret in
-// all that they have printed, shown and stored.
+// Package leaks_test runs the dashboard and an auth service as processes, uses all
+// features, and searches their output, pages and files for secrets.
 package leaks_test
 
 import (

@@ -41,9 +41,8 @@ var harmless = []string{
 // The auth service for tests is left out: it has no secrets but those of tests.
 const exempt = "authtest"
 
-// Every exported type is known to hold nothing secret, or keeps it to itself
-// however it is printed, logged and marshaled: alone, by pointer, in fields of
-// others that are exported, and embedded in them.
+// Every exported type is listed as harmless or redacts its secrets in fmt, slog and
+// JSON: alone, by pointer, in exported fields, and embedded.
 func TestTypes(t *testing.T) {
 	const tokenPart = "c2VjcmV0LW9mLWEtdG9rZW4tdGhhdC1ub2JvZHktbWF5LXNlZQ"
 	var secrets leaks.Secrets

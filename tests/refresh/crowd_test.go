@@ -84,7 +84,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 					if k == inMemory {
 						continue
 					}
-					// What a response brings is its own user's, too.
+					// The cookies of each response belong to its user.
 					last := s.get("/token", jars[n].After(responses[n][rng.IntN(requests)].cookies))
 					if s.served(last, id) != newToken || len(last.cookies) > 0 {
 						t.Fatalf("%s with the new cookies: %v", id, last.names())

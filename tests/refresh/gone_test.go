@@ -28,9 +28,8 @@ const (
 	departures
 )
 
-// A client that leaves in the middle of a refresh loses nothing: long after,
-// it comes back with its old cookies and is served with the new tokens. It may
-// do so again and again, and never get a response.
+// A client that disconnects during a refresh loses nothing: later its old cookies are
+// served with the new tokens, however often it disconnects.
 func TestClientGoneMidRefresh(t *testing.T) {
 	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
@@ -75,10 +74,8 @@ func TestClientGoneMidRefresh(t *testing.T) {
 	})
 }
 
-// A handler that has renewed the tokens is so slow that they are renewed once
-// more before it responds. Its response comes last, soon after the browser has
-// shown the newest cookies or long after; it must not bring back what was good
-// before them.
+// A slow handler's response arrives after a second refresh. It must not restore the
+// older tokens.
 func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
 	for i, k := range slices.Concat(kinds, kinds) {
 		late := i/2 == 1

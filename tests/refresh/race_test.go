@@ -92,12 +92,9 @@ func interleavings(acts []act) [][]string {
 
 // race lets acts race in an order of their steps and checks what comes of it.
 //
-// The first user's session is over when the logout or the login is through, and
-// stays so: whatever the server says afterwards neither brings it back nor
-// touches what the login has given to the browser. Responses that were decided
-// before may arrive after. Cookies have no order of their own, so such an
-// response can take the login's cookies away; then no user is signed in. It is
-// never the first user.
+// When the logout or the login has completed, the first user's session has ended and
+// stays ended. Responses decided earlier may arrive later and remove the login's
+// cookies. Then no user is signed in; it is never the first user.
 func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	st := newStage(t, k, rng, acts)
 	st.run(order)
@@ -156,8 +153,8 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	}
 }
 
-// What comes late with the cookies of a session that has been signed out of
-// cause no calls of the auth service: the tokens are revoked.
+// Late requests with the cookies of an ended session cause no calls of the auth
+// service, because the tokens are revoked.
 func TestLateAfterLogout(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
@@ -181,9 +178,8 @@ func TestLateAfterLogout(t *testing.T) {
 	}
 }
 
-// The auth service does not take the tokens back when the user signs out, so
-// that they would be good as long as the session could have lived. No client that
-// brings the cookies back is signed in, neither by those nor by newer ones.
+// The auth service does not revoke the tokens at logout. The session's cookies are
+// rejected all the same.
 func TestLogoutWithoutService(t *testing.T) {
 	for i, k := range slices.Concat(kinds, kinds) {
 		t.Run(string(k)+"/"+strconv.Itoa(i/2), func(t *testing.T) {

@@ -1,5 +1,4 @@
-// Package release_test looks at the modules as those will who get them from a
-// module proxy, and not from this work tree.
+// Package release_test tests the modules as a module proxy serves them.
 package release_test
 
 import (

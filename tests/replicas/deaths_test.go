@@ -14,13 +14,10 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// A process dies, or stands still for longer than a lease, in the middle of a
-// refresh. The others response within two leases and a claim. What became of the refresh
-// token they can only find out by using it: where it had been used the session
-// ends, that one alone, and they say why.
-//
-// The auth service forgives a second use, as the real one does. So nothing but
-// the processes themselves ends what the crashed one has left.
+// A process dies or is paused during a refresh. The others respond within two leases
+// and a claim. Only a second use shows whether the token was used; then this session
+// ends, with that reason. The service tolerates a second use, as the real one does, so
+// only the processes end the session.
 func (c *cluster) testDeaths(t *testing.T) {
 	c = &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{Lax: true})}
 	for range 2 {
@@ -105,9 +102,8 @@ func (c *cluster) testPausedBeforeResponse(t *testing.T) {
 	})
 }
 
-// A process whose refresh waits for its turn has taken no lease: while it stands
-// still the others refresh the session at once, and it is served with what they
-// have got.
+// A refresh that waits for a slot holds no lease. While its process is paused, the
+// others refresh the session at once, and the paused process then uses their tokens.
 func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	const atOnce = 64
 	victim := c.start(t, "AUTH_TIMEOUT=40s")

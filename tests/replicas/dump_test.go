@@ -15,9 +15,8 @@ import (
 	"github.com/gorilla/securecookie"
 )
 
-// testDump looks for secrets in all that is in the database after everything
-// has been done with it. The database together with SESSION_KEYS reveals no
-// token, no session ID, no address of a user, and can open no record.
+// testDump searches the database for secrets. The database together with SESSION_KEYS
+// reveals no token, session ID or address, and opens no record.
 func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster) {
 	rows := db.dump(t)
 	opened := 0

@@ -50,10 +50,8 @@ var rivals = []rival{
 	}},
 }
 
-// A logout races each rival in another process, and comes first, last, or
-// together with it. Whatever the order in which the responses arrive at the
-// browser, the user is signed out, everywhere, and the service has no token
-// that could be used.
+// A logout races each rival in another process, in each order. Afterwards the user is
+// signed out everywhere, and no token is valid.
 func (c *cluster) testLogout(t *testing.T) {
 	among := []*process{c.start(t, "IDLE_TIMEOUT="+idleTimeout.String()), c.start(t, "IDLE_TIMEOUT="+idleTimeout.String())}
 	orders := []string{"logout first", "rival first", "together"}

@@ -15,7 +15,7 @@ import (
 
 // TestStalledWrites has the database hold up writes, again and again for 1 to 8
 // seconds, while reads go on and the auth service takes 8 seconds. No refresh
-// token is used twice: a lease whose renewals are held up is no sign of a death.
+// token is used twice, because stalled renewals do not prove that the holder has died.
 //
 // It runs before all that runs in parallel, since it locks the table.
 func TestStalledWrites(t *testing.T) {

@@ -53,9 +53,8 @@ func (c *cluster) testStartAgain(t *testing.T) {
 	c.lives(t, l.user, 1)
 }
 
-// A database that is down at the start does not stop the program, and neither
-// does one that does not respond. It says so, serves what needs no session, and
-// goes on when the database is there.
+// A database that is down or silent does not prevent the start. /readyz reports it,
+// public pages are served, and sessions work once it responds.
 func (c *cluster) testStartWhileDown(t *testing.T) {
 	for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
 		between := proxy.New(t, "tcp", c.db.server.Proxy.Addr())

@@ -128,8 +128,8 @@ func TestSQLiteProcesses(t *testing.T) {
 	}
 }
 
-// A process that is killed while it writes leaves a whole file, with all that
-// was acknowledged.
+// Killing a process during a write loses no acknowledged record and leaves the file
+// intact.
 func TestSQLiteKilled(t *testing.T) {
 	times := scale.Of(4, 10, 200)
 	file := filepath.Join(t.TempDir(), "sessions.db")

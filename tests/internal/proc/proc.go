@@ -1,5 +1,4 @@
-// Package proc builds the example programs and runs them as processes, for
-// tests that know of them what their users know.
+// Package proc builds the example programs and runs them as processes.
 package proc
 
 import (

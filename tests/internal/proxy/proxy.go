@@ -1,5 +1,4 @@
-// Package proxy stands between a client and a server and treats what passes as
-// a bad network does.
+// Package proxy forwards connections and injects network faults.
 package proxy
 
 import (
