@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
@@ -118,6 +119,12 @@ type Config struct {
 	// pages may send requests with unsafe methods and open WebSockets. Default
 	// (nil): only the app's own origin may.
 	TrustedOrigins []string
+
+	// TrustedProxies are the addresses of the proxies in front of the app. A request
+	// from one of them has its client's address in X-Forwarded-For; see
+	// [Manager.ClientAddr]. Default (nil): there is no proxy, and X-Forwarded-For,
+	// which any client can send, is ignored.
+	TrustedProxies []netip.Prefix
 }
 
 const (
@@ -203,6 +210,8 @@ func (c Config) validate() error {
 		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
 		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
+	case !validPrefixes(c.TrustedProxies):
+		return invalid("TrustedProxies", "must be valid prefixes; write an IPv4 address as such, and not as an IPv6 address")
 	case c.BasePath != "" && !isPlainPath(c.BasePath):
 		// BasePath and LoginPath are not quoted. A URL with a password may have been
 		// set by mistake.

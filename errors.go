@@ -58,6 +58,10 @@ var (
 	// wraps ErrUnauthenticated.
 	ErrBearer = errors.New("bearer tokens are not accepted")
 
+	// ErrNoSuchSession: the user has no session with this handle. See
+	// [Manager.EndSession].
+	ErrNoSuchSession = errors.New("no such session")
+
 	// ErrShutdown: the Manager has been shut down.
 	ErrShutdown = errors.New("session manager is shut down")
 )

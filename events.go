@@ -40,8 +40,8 @@ type Event struct {
 
 	// Reason is why a session has ended: "logout", "logout_all",
 	// "replaced_by_login", "refresh_refused", "refresh_outcome_unknown",
-	// "refresh_other_user", "idle_timeout", "lifetime", "revoked" or
-	// "login_not_delivered". For EventCookieRefused it is one of these or
+	// "refresh_other_user", "idle_timeout", "lifetime", "revoked",
+	// "login_not_delivered" or "logout_elsewhere". For EventCookieRefused it is one of these or
 	// "unreadable". It is empty for other events.
 	Reason string
 

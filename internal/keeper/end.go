@@ -40,13 +40,14 @@ const (
 	endedByLifetime     Reason = "lifetime"
 	endedByStore        Reason = "revoked" // the store has no record of the session
 	EndedBeforeDelivery Reason = "login_not_delivered"
+	EndedElsewhere      Reason = "logout_elsewhere"
 )
 
 // reasons lists all reasons. A mark encodes a reason as its index here, so new
 // reasons are added at the end.
 var reasons = []Reason{
 	EndedByLogout, EndedByLogoutAll, EndedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
-	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery,
+	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery, EndedElsewhere,
 }
 
 // ByBrowser reports whether a request of the session's own browser has ended it.

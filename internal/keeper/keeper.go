@@ -18,6 +18,7 @@
 //   - gate.go: the number of concurrent refreshes, and rate limits
 //   - end.go: the end of a session, and its mark
 //   - revoke.go: the tokens that are left after the end
+//   - list.go: the sessions of a user
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
 //   - reads.go: requests of one session share a read of the store

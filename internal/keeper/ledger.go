@@ -132,8 +132,13 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 		return nil, &corruptError{rec.Version}
 	}
 	r.version = rec.Version
+	if d, ok := l.k.describe(rec, r.UserID); ok {
+		r.Device = d.Device
+	}
 	l.k.ReadClaims(r)
-	l.k.records.Put(l.key, r, r.Memory()+len(plain))
+	if l.id != (ID{}) { // see openHere
+		l.k.records.Put(l.key, r, r.Memory()+len(plain))
+	}
 	return r, nil
 }
 
@@ -169,6 +174,10 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for endOthers
+		var err error
+		if rec.Meta, err = l.meta(r); err != nil {
+			return err
+		}
 	}
 	rec.Data = r.encode()
 	if !l.k.cfg.Private {

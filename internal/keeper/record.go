@@ -87,6 +87,9 @@ type Record struct {
 	Values   map[string][]byte
 	LastSeen time.Time
 
+	// Device is that of a stored session. It is in the record's Meta; see list.go.
+	Device Device
+
 	// version is the version in the store, 0 if the record is not stored. A swap
 	// succeeds only if the stored version is still this one.
 	version uint64
@@ -320,7 +323,7 @@ const (
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
 // part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	for name := range r.Values {
 		n += valueBytes + len(name)
 	}

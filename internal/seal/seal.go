@@ -32,6 +32,7 @@ const (
 	ID     = "id"     // the cookie of a stored session
 	MFA    = "mfa"    // the cookie of a pending login
 	Record = "record" // a record in a store
+	Meta   = "meta"   // what a list of sessions shows of a record
 )
 
 // Secret holds the keys that are derived from one configured secret. Each use has
@@ -39,6 +40,10 @@ const (
 type Secret struct {
 	// Cookies seals cookies.
 	Cookies Sealer
+
+	// Meta seals what a list of a user's sessions shows of a record. The record itself
+	// opens only with its session ID, which the list does not have.
+	Meta Sealer
 
 	owner  []byte // for Owner
 	record []byte // for Records
@@ -48,6 +53,7 @@ type Secret struct {
 func NewSecret(key string) Secret {
 	return Secret{
 		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
+		Meta:    newSealer(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
 		owner:   derive(key, nil, "owner"),
 		record:  derive(key, nil, "record"),
 	}

@@ -56,7 +56,7 @@ func BenchmarkRecordSeal(b *testing.B) {
 // A text that was sealed for one purpose and name opens for no other.
 func TestSealPurposes(t *testing.T) {
 	s := NewSecret("a secret of 32 bytes or more, as it is configured")
-	purposes := []string{Tokens, State, ID, MFA, Record}
+	purposes := []string{Tokens, State, ID, MFA, Record, Meta}
 	for _, purpose := range purposes {
 		sealed, err := s.Cookies.Seal(purpose, "name", []byte("plain"))
 		if err != nil {

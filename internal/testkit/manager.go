@@ -110,6 +110,8 @@ type Visitor struct {
 	T   testing.TB
 	M   *session.Manager
 	Jar map[string]string
+
+	Change func(*http.Request) // changes each request before it is sent; may be nil
 }
 
 // Do sends a request of the browser and runs handler in it. A nil handler reads whether
@@ -118,6 +120,9 @@ func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *s
 	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 	for name, value := range c.Jar {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	if c.Change != nil {
+		c.Change(r)
 	}
 	r, x := c.M.Begin(r)
 	if handler != nil {
@@ -259,7 +264,7 @@ func (c *Visitor) At(m *session.Manager) *Visitor {
 	for name, value := range c.Jar {
 		jar[name] = value
 	}
-	return &Visitor{T: c.T, M: m, Jar: jar}
+	return &Visitor{T: c.T, M: m, Jar: jar, Change: c.Change}
 }
 
 // Strict makes the service accept each refresh token once, and no token that was

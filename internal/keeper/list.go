@@ -1,0 +1,259 @@
+package keeper
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/synmetrix/session/internal/seal"
+	"github.com/synmetrix/session/store"
+)
+
+// This file lists the stored sessions of a user, and ends others than the one of the
+// request.
+//
+// What a list shows is not in the record's Data, which only the session's own cookie
+// opens. It is in Meta, sealed with the configured secret.
+
+// Device says where a session was started.
+type Device struct {
+	Addr      netip.Addr // of the client; zero: unknown
+	UserAgent string     // as the client calls itself, at most maxUserAgent bytes
+}
+
+const (
+	maxUserAgent = 256  // bytes
+	maxHeader    = 1024 // the part of a User-Agent field that is read, in bytes
+)
+
+// NewDevice returns a Device for the address and the User-Agent field of a request. It
+// cuts the field, and removes all that is not printable: users read it in a list.
+func NewDevice(addr netip.Addr, userAgent string) Device {
+	clean := strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, userAgent[:min(len(userAgent), maxHeader)])
+	clean = strings.ToValidUTF8(clean[:min(len(clean), maxUserAgent)], "")
+	// The field may be part of a large header.
+	return Device{Addr: addr.Unmap().WithZone(""), UserAgent: strings.Clone(clean)}
+}
+
+// Listed describes a session in the list of its user.
+type Listed struct {
+	Handle            string // names the session in this list, see [Handle]
+	Created, LastSeen time.Time
+	Device            Device
+	Current           bool // the session of the request
+}
+
+// maxListed limits the length of a list.
+const maxListed = 1000
+
+// ErrNotListed is returned by EndListed if the user has no session with the handle.
+var ErrNotListed = errors.New("the user has no such session")
+
+// Handle returns the public name of the session of a record. It does not change during
+// the session's life. It reveals neither the key nor the session ID.
+func Handle(key string) string {
+	sum := sha256.Sum256([]byte("handle " + key))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// List returns the stored sessions of the user of r: r first, and then the one that was
+// used last.
+// It returns at most maxListed of them. A record that does not open, or that is another
+// user's, is not in the list.
+func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
+	list := []Listed{{Handle(r.Key), r.Created, k.now(), r.Device, true}}
+	err := k.eachOther(ctx, r, func(rec store.Record) error {
+		if d, ok := k.describe(rec, r.UserID); ok && k.expired(d) == "" {
+			list = append(list, Listed{Handle(rec.Key), d.Created, d.LastSeen, d.Device, false})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list[1:], func(a, b Listed) int {
+		return cmp.Or(b.LastSeen.Compare(a.LastSeen), strings.Compare(a.Handle, b.Handle))
+	})
+	return list[:min(len(list), maxListed)], nil
+}
+
+// EndListed ends another session of the user of r by its handle. The error is
+// ErrNotListed, or one of the store, which EndListed has not reported.
+//
+// Only the user's own records are searched, so the handle of another user's session
+// has no effect.
+func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error {
+	ctx = context.WithoutCancel(ctx)
+	found := ErrNotListed
+	err := k.eachOther(ctx, r, func(rec store.Record) error {
+		if Handle(rec.Key) != handle {
+			return nil
+		}
+		if d, ok := k.describe(rec, r.UserID); !ok || k.expired(d) != "" {
+			return nil
+		}
+		found = nil
+		return k.endElsewhere(ctx, rec, r.UserID)
+	})
+	if err != nil {
+		return err
+	}
+	return found
+}
+
+// EndOthers ends all stored sessions of the user of r but that of r. An error is one of
+// the store, which EndOthers has not reported: some sessions may not have ended.
+func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
+	ctx = context.WithoutCancel(ctx)
+	return k.eachOther(ctx, r, func(rec store.Record) error {
+		// The store says whose the record is, even if it does not open.
+		return k.endElsewhere(ctx, rec, r.UserID)
+	})
+}
+
+// eachOther calls f for the records of the user's other sessions, until f returns an
+// error.
+func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) error) error {
+	// A record's owner is a hash keyed with the secret that the record was written
+	// with, which may be an older one. The oldest secret is first: a record that is
+	// written meanwhile moves to the newest, and is in one of the two lists at least.
+	seen := map[string]bool{r.Key: true}
+	for _, s := range slices.Backward(k.cfg.Secrets) {
+		owner := s.Owner(r.UserID)
+		records, err := k.store.List(ctx, owner)
+		if err != nil {
+			return err
+		}
+		for _, rec := range records {
+			if seen[rec.Key] || rec.Owner != owner {
+				continue
+			}
+			seen[rec.Key] = true
+			if err := f(rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endElsewhere ends the session of rec, which belongs to another browser.
+//
+// If this process has the session open, it can also revoke its tokens. Otherwise only
+// the other browser's cookie opens the record, and deleting it deletes the only copy of
+// the tokens.
+func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID string) error {
+	if r := k.openHere(rec); r != nil {
+		l := k.ledger(r)
+		mark, err := l.end(ctx, EndedElsewhere, false, nil)
+		switch {
+		case err == nil:
+			k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
+			k.revokeEnded(l, mark, false, true)
+			return nil
+		case isEnded(err):
+			return nil
+		}
+		// The record does not open any more, or the store fails. Deleting it ends the
+		// session, too.
+	}
+	if err := k.store.Delete(ctx, rec.Key); err != nil {
+		return err
+	}
+	k.endings.announce(rec.Key)
+	k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
+	return nil
+}
+
+// openHere returns the session of rec if this process can open it without the session's
+// cookie, nil otherwise.
+func (k *Keeper) openHere(rec store.Record) *Record {
+	if r, ok := k.records.Get(rec.Key); ok && r.ended == "" {
+		return r
+	}
+	if k.cfg.Private { // not sealed
+		if r, err := decodeRecord(rec.Data, ID{}, rec.Key); err == nil && r.ended == "" {
+			return r
+		}
+	}
+	return nil
+}
+
+const (
+	metaFormat = 1
+	// maxMeta is the length of the longest encoding: a format, a hash, two times, an
+	// address and a User-Agent field, the last two with their lengths.
+	maxMeta = 1 + sha256.Size + 2*10 + 1 + 16 + 2 + maxUserAgent
+)
+
+// encodeMeta returns what a list shows of r.
+func (r *Record) encodeMeta() []byte {
+	e := seal.Encoder{B: make([]byte, 0, maxMeta)}
+	e.Uint(metaFormat)
+	user := sha256.Sum256([]byte(r.UserID))
+	e.Raw(user[:])
+	e.Time(r.Created)
+	e.Time(r.LastSeen)
+	e.Bytes(r.Device.Addr.AsSlice())
+	e.Text(r.Device.UserAgent)
+	return e.B
+}
+
+// decodeMeta decodes what encodeMeta has written for a session of userID.
+func decodeMeta(b []byte, userID string) (*Record, bool) {
+	d := seal.NewDecoder(b)
+	r := &Record{UserID: userID}
+	if d.Uint() != metaFormat {
+		return nil, false
+	}
+	user := sha256.Sum256([]byte(userID))
+	if string(d.Take(sha256.Size)) != string(user[:]) {
+		return nil, false
+	}
+	r.Created = d.Time()
+	r.LastSeen = d.Time()
+	addr := d.Bytes()
+	r.Device.Addr, _ = netip.AddrFromSlice(addr)
+	r.Device.UserAgent = d.Text()
+	return r, d.Done() && len(r.Device.UserAgent) <= maxUserAgent && len(r.Device.Addr.AsSlice()) == len(addr)
+}
+
+// meta returns what a list shows of r, for [store.Record].Meta.
+func (l *ledger) meta(r *Record) ([]byte, error) {
+	b := r.encodeMeta()
+	if l.k.cfg.Private {
+		return b, nil
+	}
+	sealed, err := l.k.cfg.Secrets[0].Meta.Seal(seal.Meta, l.key, b)
+	return []byte(sealed), err
+}
+
+// describe returns what a list shows of the record of a session of userID. It returns
+// false if the record is another user's, or says nothing that opens.
+func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
+	if k.cfg.Private {
+		return decodeMeta(rec.Meta, userID)
+	}
+	if len(rec.Meta) > seal.Size(maxMeta) {
+		return nil, false
+	}
+	for _, s := range k.cfg.Secrets {
+		if plain, ok := s.Meta.Open(seal.Meta, rec.Key, string(rec.Meta)); ok {
+			return decodeMeta(plain, userID)
+		}
+	}
+	return nil, false
+}
