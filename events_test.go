@@ -125,6 +125,13 @@ func (st *stage) with(set func(*session.Config)) *testkit.Visitor {
 	return &testkit.Visitor{T: st.T, M: m, Jar: st.Jar}
 }
 
+// other returns another browser in which the same user is signed in.
+func (st *stage) other() *testkit.Visitor {
+	v := &testkit.Visitor{T: st.T, M: st.M, Jar: map[string]string{}}
+	v.Login("u1")
+	return v
+}
+
 // late returns a copy of the browser, for a late request.
 func (st *stage) late() *testkit.Visitor {
 	jar := map[string]string{}
@@ -221,8 +228,7 @@ var eventCases = []struct {
 	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
 	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.M.LogoutAll) }},
 	{name: "session_ended", reason: "logout_all", kind: storedKind, times: 2, provoke: func(st *stage) {
-		other := &testkit.Visitor{T: st.T, M: st.M, Jar: map[string]string{}}
-		other.Login("u1")
+		st.other()
 		st.calls(st.M.LogoutAll)
 	}},
 	{name: "session_ended", reason: "replaced_by_login", provoke: func(st *stage) { st.Login("u1") }},
@@ -231,6 +237,14 @@ var eventCases = []struct {
 	{name: "session_ended", reason: "refresh_other_user", level: slog.LevelError, provoke: (*stage).otherUser},
 	{name: "session_ended", reason: "idle_timeout", kind: cookieKind, provoke: (*stage).idle},
 	{name: "session_ended", reason: "lifetime", kind: cookieKind, provoke: (*stage).lifetime},
+	{name: "session_ended", reason: "logout_elsewhere", kind: storedKind, times: 2, provoke: func(st *stage) {
+		second, third := st.other(), st.other()
+		second.Get() // the process has this one open, and not the third
+		st.calls(st.M.LogoutOthers)
+		if second.Get().SignedIn() || third.Get().SignedIn() {
+			st.T.Error("another session has not ended")
+		}
+	}},
 	{name: "session_ended", reason: "login_not_delivered", provoke: func(st *stage) {
 		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
@@ -242,6 +256,13 @@ var eventCases = []struct {
 	{name: "cookie_refused", reason: "unreadable", noSession: true, provoke: func(st *stage) { st.Jar["__Host-session"] += "A"; st.visit() }},
 	{name: "cookie_refused", reason: "logout", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.Logout); late.Get() }},
 	{name: "cookie_refused", reason: "logout_all", unread: true, provoke: func(st *stage) { late := st.late(); st.calls(st.M.LogoutAll); late.Get() }},
+	{name: "cookie_refused", reason: "logout_elsewhere", kind: storedKind, unread: true, provoke: func(st *stage) {
+		other := st.other()
+		st.visit()
+		(&stage{Visitor: other}).calls(other.M.LogoutOthers)
+		synctest.Wait()
+		st.visit()
+	}},
 	{name: "cookie_refused", reason: "replaced_by_login", unread: true, provoke: func(st *stage) { late := st.late(); st.Login("u1"); late.Get() }},
 	{name: "cookie_refused", reason: "refresh_refused", provoke: (*stage).refused},
 	{name: "cookie_refused", reason: "refresh_outcome_unknown", provoke: (*stage).unknown},

@@ -233,7 +233,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 // the session has ended, too. The mark stays if late requests need to see why the
 // session has ended. A failure only costs space until the mark expires.
 func (l *ledger) forget(ctx context.Context, why Reason) {
-	if l.base != nil || why.ByBrowser() {
+	if l.base != nil || why.ByBrowser() || why == EndedElsewhere {
 		return
 	}
 	_ = l.k.store.Delete(ctx, l.key)
