@@ -257,7 +257,7 @@ func TestZip(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"LICENSE", "README.md", "CHANGELOG.md", ".github/SECURITY.md", "go.mod", "session.go", "middleware/pages/login.html"} {
+	for _, want := range []string{"LICENSE", "README.md", "CHANGELOG.md", ".github/SECURITY.md", "go.mod", "session.go", "middleware/pages/layout.html"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
 		}
