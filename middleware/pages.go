@@ -24,7 +24,7 @@ var pageFiles embed.FS
 //
 // Their parts are "top" and "bottom" (all that is around the contents), "brand"
 // (mark and name of the app), "mark", "alert" (error and notice), "form", "field",
-// "links", "sessions", "time", "style" (the style element), "colors" (the custom
+// "links", "session-list", "time", "style" (the style element), "colors" (the custom
 // properties with the colors, in CSS) and "script" (the script element that reveals
 // passwords). All are executed with a [Page], except for "field" (a [Field]), "time"
 // (a [PageTime]), "style", "colors" and "script" (no data).

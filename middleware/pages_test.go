@@ -167,8 +167,11 @@ func TestPagesHaveContrast(t *testing.T) {
 			least       float64
 		}{
 			{"text", "card", 4.5}, {"muted", "card", 4.5}, {"text", "field", 4.5}, {"link", "card", 4.5},
-			{"on-accent", "accent", 4.5}, {"on-accent", "accent-over", 4.5}, {"alert-text", "alert", 4.5},
-			{"border", "field", 3}, {"border", "card", 3}, {"link", "card", 3}, {"accent", "card", 3}, {"alert-text", "field", 3},
+			{"text", "page", 4.5}, {"muted", "page", 4.5}, {"link", "page", 4.5},
+			{"on-accent", "accent", 4.5}, {"on-accent", "accent-over", 4.5}, {"on-danger", "danger", 4.5}, {"on-danger", "danger-over", 4.5},
+			{"alert-text", "alert", 4.5}, {"alert-text", "card", 4.5}, {"notice-text", "notice", 4.5},
+			{"border", "field", 3}, {"border", "card", 3}, {"focus", "card", 3}, {"focus", "page", 3}, {"focus", "field", 3},
+			{"accent", "card", 3}, {"danger", "card", 3}, {"alert-text", "field", 3},
 		} {
 			f, ok := color[c.front]
 			b, ok2 := color[c.back]

@@ -69,7 +69,7 @@ var german = map[string]string{
 	"mfa-remove.text":   "Danach genügt zur Anmeldung Ihr Passwort. Geben Sie zur Bestätigung den Code aus Ihrer Authenticator-App ein.",
 	"mfa-remove.button": "Ausschalten",
 
-	"email.title":  "E-Mail-Adresse ändern",
+	"email.title":  "E\u2011Mail\u2011Adresse ändern",
 	"email.text":   "Wir senden einen Link an die neue Adresse. Die Änderung gilt, sobald Sie ihn öffnen.",
 	"email.button": "Adresse ändern",
 
@@ -97,9 +97,9 @@ var german = map[string]string{
 	"done.password_reset.text":    "Melden Sie sich mit dem neuen Passwort an.",
 	"done.email.title":            "E-Mail-Adresse geändert",
 	"done.email.text":             "Melden Sie sich ab jetzt mit der neuen Adresse an.",
-	"done.mfa_on.title":           "Anmeldung in zwei Schritten ist eingeschaltet",
+	"done.mfa_on.title":           "Zwei Schritte sind eingeschaltet",
 	"done.mfa_on.text":            "Ab jetzt brauchen Sie zur Anmeldung einen Code aus Ihrer Authenticator-App.",
-	"done.mfa_off.title":          "Anmeldung in zwei Schritten ist ausgeschaltet",
+	"done.mfa_off.title":          "Zwei Schritte sind ausgeschaltet",
 	"done.mfa_off.text":           "Ab jetzt genügt zur Anmeldung Ihr Passwort.",
 	"done.account_deleted.title":  "Konto gelöscht",
 	"done.account_deleted.text":   "Ihr Konto ist gelöscht, und Sie sind abgemeldet.",
@@ -156,7 +156,7 @@ var german = map[string]string{
 	"error.invalid_request":         "Die Anfrage ist nicht gültig.",
 	"error.unauthenticated":         "Dafür müssen Sie angemeldet sein.",
 	"error.invalid_credentials":     "E-Mail-Adresse oder Passwort ist falsch, oder das Konto ist nicht freigeschaltet.",
-	"error.forbidden":               "Ihr Konto darf das nicht.",
+	"error.forbidden":               "Ihr Konto ist dafür nicht freigegeben.",
 	"error.cross_site":              "Die Anfrage kam von einer anderen Website.",
 	"error.not_found":               "Unter dieser Adresse gibt es keine Seite.",
 	"error.method_not_allowed":      "Diese Adresse nimmt solche Anfragen nicht an.",
@@ -178,7 +178,7 @@ var german = map[string]string{
 	"error.session_too_large_login": "Sie können nicht angemeldet werden: Die Sitzung Ihres Kontos ist zu groß, um gespeichert zu werden.",
 	"error.link_invalid":            "Dieser Link gilt nicht mehr. Bitte fordern Sie einen neuen an.",
 
-	"time.absolute": "{day}. {month} {year}, {time} Uhr UTC",
+	"time.absolute": "{day}. {month} {year}, {time} UTC",
 	"time.now":      "gerade eben",
 	"time.ago":      "vor {time}",
 	"time.in":       "in {time}",

@@ -1,0 +1,153 @@
+package middleware_test
+
+import (
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/synmetrix/session/middleware"
+)
+
+var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
+
+// The languages have the same texts, with the same values in them.
+func TestTextsAreComplete(t *testing.T) {
+	english := middleware.Texts("en")
+	for _, language := range []string{"en", "de"} {
+		texts := middleware.Texts(language)
+		for key, text := range texts {
+			want, ok := english[key]
+			if !ok {
+				t.Errorf("%s: the key %s is not in English", language, key)
+			}
+			if strings.TrimSpace(text) != text || text == "" {
+				t.Errorf("%s: %s is %q", language, key, text)
+			}
+			got, need := placeholder.FindAllString(text, -1), placeholder.FindAllString(want, -1)
+			if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(need))) {
+				t.Errorf("%s: %s has the values %q, want %q", language, key, got, need)
+			}
+		}
+		for key := range english {
+			if texts[key] == "" {
+				t.Errorf("%s: there is no text for %s", language, key)
+			}
+		}
+	}
+	if middleware.Texts("xx") != nil {
+		t.Error("there are texts in an unknown language")
+	}
+	// A copy, so that nobody changes the texts of others.
+	middleware.Texts("en")["login.title"] = "changed"
+	if middleware.Texts("en")["login.title"] != "Sign in" {
+		t.Error("Texts is not a copy")
+	}
+}
+
+func TestAcceptLanguage(t *testing.T) {
+	a := newApp(t, nil, middleware.WithTexts("fr", map[string]string{"login.title": "Se connecter"}),
+		middleware.WithTexts("pt-BR", map[string]string{"login.title": "Entrar"}))
+	b := a.browser()
+	for _, c := range []struct{ accept, lang, title string }{
+		{"", "en", "Sign in"},
+		{"de", "de", "Anmelden"},
+		{"de-AT", "de", "Anmelden"},
+		{"DE_at", "de", "Anmelden"},
+		{"de-CH-1996, en;q=0.5", "de", "Anmelden"},
+		{"en-US,en;q=0.9,de;q=0.8", "en", "Sign in"},
+		{"en;q=0.5, de;q=0.6", "de", "Anmelden"},
+		{"de;q=0", "en", "Sign in"},
+		{"de;q=2, fr", "fr", "Se connecter"},
+		{"de;x=1, fr;q=0.1", "fr", "Se connecter"},
+		{"xx, *", "en", "Sign in"},
+		{"nl, fr-CA;q=0.3", "fr", "Se connecter"},
+		{"pt-br", "pt-BR", "Entrar"},
+		{"pt", "en", "Sign in"},
+		{";;,,=;q", "en", "Sign in"},
+		{strings.Repeat("x,", 600) + "de", "en", "Sign in"},
+	} {
+		page := b.get("/login", "Accept", asPage, "Accept-Language", c.accept)
+		page.has(t, "Content-Language", c.lang).has(t, "Vary", "Cookie, Accept-Language")
+		if !strings.Contains(page.body, `<html lang="`+c.lang+`">`) || !strings.Contains(page.body, "<title>"+c.title+"</title>") {
+			t.Errorf("%.40q: the page is not in %s: %s", c.accept, c.lang, visible(page.body))
+		}
+	}
+	// What has no text in French is in English.
+	page := b.get("/login", "Accept", asPage, "Accept-Language", "fr").isPage(t, 200, "E-mail address")
+	if strings.Contains(page.body, "login.") {
+		t.Error("the page shows a key")
+	}
+	// Programs compare codes, and their texts have one language.
+	problem := b.postJSON("/login", `{"email":"a@example.com","password":"x"}`, "Accept-Language", "de").is(t, 401, "invalid_credentials").problem(t)
+	if problem["detail"] != middleware.Texts("en")["error.invalid_credentials"] {
+		t.Errorf("detail %q", problem["detail"])
+	}
+}
+
+// The app may choose the language, and then Accept-Language decides the rest.
+func TestWithLanguage(t *testing.T) {
+	a := newApp(t, nil, middleware.WithLanguage(func(r *http.Request) string { return r.URL.Query().Get("lang") }))
+	b := a.browser()
+	for query, lang := range map[string]string{"?lang=de": "de", "?lang=de-DE": "de", "?lang=xx": "en", "": "en"} {
+		b.get("/login"+query, "Accept", asPage, "Accept-Language", "en").has(t, "Content-Language", lang)
+	}
+	b.get("/login", "Accept", asPage, "Accept-Language", "de").has(t, "Content-Language", "de")
+}
+
+// Errors are in the language of the page, those of the app, too.
+func TestErrorsAreTranslated(t *testing.T) {
+	const empty = "The order is empty."
+	a := newBareApp(t, nil)
+	middleware.Mount(a.mux, a.m)
+	a.mux.HandleFunc("/order", func(w http.ResponseWriter, r *http.Request) {
+		middleware.Refuse(w, r, &middleware.Problem{Status: 409, Code: "order_empty", Detail: empty})
+	})
+	a.start(middleware.Sessions(a.m,
+		middleware.WithTexts("de", map[string]string{empty: "Die Bestellung ist leer.", "title.order_empty": "Nichts bestellt"}),
+		middleware.WithTexts("en", map[string]string{"login.title": "Log in", "error.wrong_code": "Wrong."}),
+		middleware.WithTexts("de", map[string]string{"login.button": "Los"}))(a.mux))
+	b := a.browser()
+	form := []string{"Content-Type", "application/x-www-form-urlencoded", "Accept", asPage}
+	german := append(slices.Clone(form), "Accept-Language", "de")
+	for _, c := range []struct {
+		path, body string
+		header     []string
+		texts      []string
+	}{
+		{"/order", "x=y", german, []string{"Die Bestellung ist leer.", "<h1>Nichts bestellt</h1>"}},
+		{"/order", "x=y", form, []string{empty, "<h1>Conflict</h1>"}},
+		{"/login", "email=a%40example.com&password=x", german, []string{"Fehler: Anmelden", "E-Mail-Adresse oder Passwort ist falsch", "Los</button>"}},
+		{"/login", "email=a%40example.com&password=x", form, []string{"Error: Log in", "The e-mail address or the password is wrong"}},
+		{"/login", "email=&password=x", german, []string{"Geben Sie Ihre E-Mail-Adresse ein."}},
+		{"/login", "email=a&email=b&password=x", german, []string{"Diese Eingabe ist nicht gültig."}},
+		{"/logout", "all=perhaps", german, []string{"Das Feld all fehlt oder ist nicht gültig.", "Das hat nicht geklappt"}},
+		{"/nowhere", "x=y", german, nil},
+	} {
+		page := b.do("POST", c.path, c.body, c.header...)
+		for _, text := range c.texts {
+			if !strings.Contains(page.body, text) {
+				t.Errorf("%s %s: no %q: %s", c.path, c.body, text, visible(page.body))
+			}
+		}
+	}
+	// A text of the app replaces the built-in one, whichever language it came from.
+	c := a.browser()
+	c.submit("/login", "email", "mfa@example.com", "password", password).is(t, 303, "")
+	c.submit("/login/mfa", "code", wrongCode(t, a)).isPage(t, 401, "Wrong.")
+}
+
+// All texts that pages show are of the catalog.
+func TestPagesShowNoKeys(t *testing.T) {
+	key := regexp.MustCompile(`\b(page|login|mfa|register|mail|field|error|title|missing|done|notice|time|sessions)\.[a-z_]+\b`)
+	for name, page := range gallery(t) {
+		if found := key.FindString(visible(page.body)); found != "" {
+			t.Errorf("%s shows the key %s", name, found)
+		}
+	}
+	if len(slices.Collect(maps.Keys(middleware.Texts("de")))) < 100 {
+		t.Error("there are too few texts")
+	}
+}
