@@ -20,15 +20,18 @@ import (
 // The result is an IPv4 address, or an IPv6 address without a zone. It is the zero
 // Addr if the connection has no IP address, such as one over a Unix socket. A handler
 // before this one may have changed r.RemoteAddr.
-func (m *Manager) ClientAddr(r *http.Request) netip.Addr {
-	peer := parseAddr(r.RemoteAddr)
+func (m *Manager) ClientAddr(r *http.Request) netip.Addr { return m.clientAddr(r.RemoteAddr, r.Header) }
+
+// clientAddr is ClientAddr for a request of which nothing else is kept.
+func (m *Manager) clientAddr(remoteAddr string, h http.Header) netip.Addr {
+	peer := parseAddr(remoteAddr)
 	if !m.trustsProxy(peer) {
 		return peer
 	}
 	client := peer
 	hops := 0
 	// Several fields are one list, in the order of the fields (RFC 9110, section 5.3).
-	for _, field := range slices.Backward(r.Header["X-Forwarded-For"]) {
+	for _, field := range slices.Backward(h["X-Forwarded-For"]) {
 		for more := true; more; hops++ {
 			var hop string
 			field, hop, more = cutLast(field)

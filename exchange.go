@@ -20,10 +20,11 @@ import (
 // it; most programs do not need it.
 type Exchange struct {
 	m         *Manager
-	r         *http.Request   // as it was presented
 	ctx       context.Context // of the request; it leads to this Exchange
 	session   atomic.Pointer[Session]
 	presented cookies.Presented
+	peer      string      // the RemoteAddr of the request
+	header    http.Header // of the request
 	navigates bool        // the browser shows the response as a page
 	accessed  atomic.Bool // the handler has read the session, and may show its content
 
@@ -83,7 +84,7 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := &Exchange{m: m, r: r, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
+	x := &Exchange{m: m, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
 	x.session.Store(anonymous)
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {

@@ -166,7 +166,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
 	rec := keeper.NewRecord(p, m.now())
-	rec.Device = keeper.NewDevice(m.ClientAddr(x.r), x.r.UserAgent())
+	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
 	if err := m.create(ctx, rec); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}

@@ -148,6 +148,9 @@ func classify(err error) Problem {
 		if errors.As(err, &unavailable) {
 			p.RetryAfter = unavailable.RetryAfter
 		}
+	case errors.Is(err, session.ErrNoSuchSession):
+		set(http.StatusNotFound, codeNotFound)
+		p.Detail = english["error.no_such_session"]
 	case errors.Is(err, session.ErrForbidden):
 		set(http.StatusForbidden, codeForbidden)
 	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):

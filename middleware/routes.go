@@ -3,7 +3,6 @@ package middleware
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/synmetrix/session"
@@ -11,8 +10,13 @@ import (
 
 // Route is one of the ready-made routes.
 type Route struct {
-	Method  string
-	Path    string
+	Method string
+
+	// Path may have a parameter, as in "/sessions/{session}". For a router with
+	// another syntax it must be translated, and the value set by
+	// http.Request.SetPathValue.
+	Path string
+
 	Handler http.Handler
 }
 
@@ -31,8 +35,15 @@ var methods = []string{
 //	POST /login/mfa  code, return_to
 //	POST /logout     all: "true" to end all sessions of the user
 //
+//	GET    /sessions                the list of the user's sessions
+//	DELETE /sessions                ends all but the session of the request
+//	DELETE /sessions/{session}      ends one, by its ID in the list
+//	POST   /sessions/end/others     like DELETE /sessions, for forms
+//	POST   /sessions/{session}/end  like DELETE /sessions/{session}, for forms
+//
 // The routes of /login exist only if the auth service has a password login, and
-// those of /login/mfa only if it also has second factors. Requests with a bearer
+// those of /login/mfa only if it also has second factors. Those of /sessions exist
+// only with session.Config.Store. Requests with a bearer
 // token are refused, except for the login page. HEAD is handled like GET.
 // The list has every path with every method, so that all routers respond in the
 // same way, with status 405, to a method that the path does not support.
@@ -69,7 +80,11 @@ func Routes(m *session.Manager) []Route {
 	if m.HasPasswordLogin() && m.HasSecondFactor() {
 		routes = h.path(routes, codePath, noBearer(h.codePage), noBearer(h.code))
 	}
-	return h.path(routes, logoutPath, nil, noBearer(h.logout))
+	routes = h.path(routes, logoutPath, nil, noBearer(h.logout))
+	if m.Stored() {
+		routes = h.sessionRoutes(routes)
+	}
+	return routes
 }
 
 // Mux is an http.ServeMux, or another router that accepts the same patterns, such
@@ -87,23 +102,35 @@ func Mount(mux Mux, m *session.Manager) {
 
 // path appends the routes of one path. get is nil if the path has no page.
 func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc) []Route {
-	allowed := []string{http.MethodPost}
-	if get != nil {
-		allowed = []string{http.MethodGet, http.MethodHead, http.MethodPost}
-	}
+	return h.allMethods(routes, path, map[string]http.HandlerFunc{http.MethodGet: get, http.MethodPost: post})
+}
+
+// allMethods appends the routes of one path. supported has the handlers of the methods
+// that the path supports; some may be nil.
+func (h *handlers) allMethods(routes []Route, path string, supported map[string]http.HandlerFunc) []Route {
 	h.paths = append(h.paths, path)
-	allow := strings.Join(allowed, ", ")
-	notAllowed := func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		Refuse(w, r, &Problem{Status: http.StatusMethodNotAllowed})
-	}
+	var allowed []string
+	handlers := map[string]http.HandlerFunc{}
 	for _, method := range methods {
-		handler := notAllowed
-		if slices.Contains(allowed, method) {
-			handler = get
-			if method == http.MethodPost {
-				handler = post
+		handler := supported[method]
+		if method == http.MethodHead {
+			handler = supported[http.MethodGet]
+		}
+		if handler != nil {
+			handlers[method], allowed = handler, append(allowed, method)
+		}
+	}
+	allow := strings.Join(allowed, ", ")
+	for _, method := range methods {
+		handler := handlers[method]
+		if handler == nil {
+			handler = func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Allow", allow)
+				Refuse(w, r, &Problem{Status: http.StatusMethodNotAllowed})
 			}
+		}
+		if strings.Contains(path, sessionParameter) {
+			handler = oneSegment(handler)
 		}
 		routes = append(routes, Route{method, path, h.guarded(handler)})
 	}

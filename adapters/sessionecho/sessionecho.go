@@ -14,6 +14,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -140,6 +141,15 @@ type Router interface {
 // must be inside [Sessions].
 func Mount(r Router, m *session.Manager) {
 	for _, route := range middleware.Routes(m) {
-		r.Add(route.Method, route.Path, echo.WrapHandler(route.Handler))
+		r.Add(route.Method, colons.Replace(route.Path), func(c echo.Context) error {
+			for i, name := range c.ParamNames() {
+				c.Request().SetPathValue(name, c.ParamValues()[i])
+			}
+			route.Handler.ServeHTTP(c.Response(), c.Request())
+			return nil
+		})
 	}
 }
+
+// colons translates the parameters of a path, such as {session}, to Echo's syntax.
+var colons = strings.NewReplacer("{", ":", "}", "")

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -105,9 +106,17 @@ func Refuse(c *gin.Context, err error) {
 // middleware.Routes. They must be inside [Sessions].
 func Mount(r gin.IRoutes, m *session.Manager) {
 	for _, route := range middleware.Routes(m) {
-		r.Handle(route.Method, route.Path, gin.WrapH(route.Handler))
+		r.Handle(route.Method, colons.Replace(route.Path), func(c *gin.Context) {
+			for _, p := range c.Params {
+				c.Request.SetPathValue(p.Key, p.Value)
+			}
+			route.Handler.ServeHTTP(c.Writer, c.Request)
+		})
 	}
 }
+
+// colons translates the parameters of a path, such as {session}, to Gin's syntax.
+var colons = strings.NewReplacer("{", ":", "}", "")
 
 // writer is the gin.ResponseWriter of handlers inside Sessions. All methods that
 // write to the client call w, the writer of package middleware, which commits the

@@ -11,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -303,8 +304,11 @@ func (r *Response) text() string {
 	text.WriteString(r.what() + " " + r.Proto + " " + r.Status + "\n")
 	_ = h.Write(&text)
 	text.WriteString("\n" + r.Body)
-	return text.String()
+	return handles.ReplaceAllString(text.String(), "$1...")
 }
+
+// handles matches the random names of sessions, in lists and addresses.
+var handles = regexp.MustCompile(`("id":"|/sessions/)[\w-]{22}\b`)
 
 // compare fails the test for each response that differs.
 func compare(t *testing.T, want, got []*Response) {

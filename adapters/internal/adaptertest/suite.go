@@ -62,6 +62,12 @@ func Run(t *testing.T, build Build) {
 		o := Options{Stored: true}
 		compare(t, fullSession(newTrial(t, NetHTTP, o)), fullSession(newTrial(t, build, o)))
 	})
+	for name, prefix := range map[string]string{"sessions": "", "sessions below a prefix": "/account"} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Stored: true}
+			compare(t, sessions(newTrial(t, NetHTTP, o), prefix), sessions(newTrial(t, build, o), prefix))
+		})
+	}
 	t.Run("outage", func(t *testing.T) {
 		o := Options{Stored: true}
 		compare(t, outage(newTrial(t, NetHTTP, o)), outage(newTrial(t, build, o)))

@@ -1,0 +1,139 @@
+package middleware
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/synmetrix/session"
+)
+
+// This file has the routes for the list of the user's sessions.
+
+const (
+	sessionsPath     = "/sessions"
+	endOthersPath    = sessionsPath + "/end/others" // in no conflict with the paths of one session
+	sessionParameter = "{session}"
+)
+
+// sessionRoutes appends the routes.
+func (h *handlers) sessionRoutes(routes []Route) []Route {
+	routes = h.allMethods(routes, sessionsPath, map[string]http.HandlerFunc{
+		http.MethodGet: h.listSessions, http.MethodDelete: h.endOthers,
+	})
+	routes = h.path(routes, endOthersPath, nil, h.endOthers)
+	one := sessionsPath + "/" + sessionParameter
+	routes = h.allMethods(routes, one, map[string]http.HandlerFunc{http.MethodDelete: h.endSession})
+	return h.path(routes, one+"/end", nil, h.endSession)
+}
+
+// sessionOf returns the path parameter.
+func sessionOf(r *http.Request) string { return r.PathValue(strings.Trim(sessionParameter, "{}")) }
+
+// oneSegment refuses a path parameter that is empty or has several segments. Some
+// routers accept both.
+func oneSegment(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if id := sessionOf(r); id == "" || strings.Contains(id, "/") {
+			Refuse(w, r, &Problem{Status: http.StatusNotFound})
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (h *handlers) listSessions(w http.ResponseWriter, r *http.Request) {
+	list, err := h.m.Sessions(r.Context())
+	switch {
+	case err != nil:
+		Refuse(w, r, err)
+	case WantsPage(r):
+		WritePage(w, r, newSessionsPage(r, list))
+	default:
+		writeSessions(w, list)
+	}
+}
+
+// writeSessions writes the list as JSON.
+func writeSessions(w http.ResponseWriter, list []session.SessionInfo) {
+	type entry struct {
+		ID         string `json:"id"`
+		CreatedAt  int64  `json:"created_at"`
+		LastSeenAt int64  `json:"last_seen_at"`
+		IP         string `json:"ip"`
+		UserAgent  string `json:"user_agent"`
+		Current    bool   `json:"current"`
+	}
+	entries := make([]entry, len(list))
+	for i, s := range list {
+		entries[i] = entry{s.Handle, s.CreatedAt.Unix(), s.LastSeenAt.Unix(), addressText(s), s.UserAgent, s.Current}
+	}
+	writeJSON(w, http.StatusOK, typeJSON, map[string]any{"sessions": entries})
+}
+
+// addressText returns the client's address, empty if it is unknown.
+func addressText(s session.SessionInfo) string {
+	if !s.Addr.IsValid() {
+		return ""
+	}
+	return s.Addr.String()
+}
+
+// newSessionsPage returns the page with the list. A form for each session ends it. One
+// more ends all others, if there are any.
+func newSessionsPage(r *http.Request, list []session.SessionInfo) Page {
+	page := NewPage(r, "sessions")
+	page.showUser(r)
+	self := sibling(r, sessionsPath, sessionsPath)
+	for _, s := range list {
+		page.Sessions = append(page.Sessions, PageSession{
+			Device: page.device(s.UserAgent), Address: addressText(s),
+			Created: s.CreatedAt, LastSeen: s.LastSeenAt, Current: s.Current,
+			EndURL: self + "/" + s.Handle + "/end",
+		})
+	}
+	if len(list) > 1 {
+		page.Button, page.Action = page.Text("sessions.end_others"), sibling(r, sessionsPath, endOthersPath)
+	}
+	switch ended, _ := parameter(r, "ended"); ended {
+	case "one":
+		page.Notice = page.Text("notice.sessions_ended_other")
+	case "others":
+		page.Notice = page.Text("notice.sessions_ended_others")
+	}
+	page.addLink("page.home", page.Home)
+	return page
+}
+
+func (h *handlers) endSession(w http.ResponseWriter, r *http.Request) {
+	id := sessionOf(r)
+	h.end(w, r, sessionsPath+"/"+id+"/end", "one", func(ctx context.Context) error { return h.m.EndSession(ctx, id) })
+}
+
+func (h *handlers) endOthers(w http.ResponseWriter, r *http.Request) {
+	h.end(w, r, endOthersPath, "others", h.m.LogoutOthers)
+}
+
+// end ends sessions by f. own is the path of the form's route, and what says to the
+// page with the list what has ended.
+func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string, f func(context.Context) error) {
+	if r.Method == http.MethodPost {
+		// The form has no fields, but must be one: see Routes.
+		if _, err := readInput(r); err != nil {
+			Refuse(w, r, err)
+			return
+		}
+	}
+	if err := f(r.Context()); err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	switch {
+	case !WantsPage(r):
+		w.WriteHeader(http.StatusNoContent)
+	case session.FromContext(r.Context()).SignedIn():
+		redirect(w, sibling(r, own, sessionsPath)+"?ended="+what)
+	default: // the user has ended the session of the request
+		redirect(w, settingsOf(r.Context()).homeURL())
+	}
+}
