@@ -51,8 +51,10 @@ func (x *Exchange) Commit(h http.Header) error {
 		// would stay valid at the service without a user.
 		x.m.keeper.Undelivered(context.WithoutCancel(x.ctx), o.current)
 	}
-	x.commitPending(h, o.pending)
-	if o.pending != nil {
+	for s, p := range o.pending {
+		x.commitPending(h, step(s), p)
+	}
+	if o.pending[codeStep] != nil {
 		// A login, a logout, or the first step of a login. Prefetched pages show
 		// the user from before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)

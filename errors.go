@@ -46,8 +46,16 @@ var (
 	// cookies cannot be set any more, or the request has ended.
 	ErrCommitted = errors.New("response has begun")
 
-	// ErrNoPendingLogin: no login waits for a one-time code.
+	// ErrNoPendingLogin: no login waits for a one-time code, or for a link.
 	ErrNoPendingLogin = errors.New("no pending login")
+
+	// ErrOtherAccount: a link is for another account than the one that the browser
+	// waits for. See [Manager.FollowLink].
+	ErrOtherAccount = errors.New("the link is for another account")
+
+	// ErrSignInAgain: the password is changed, and the user has to sign in with it. See
+	// [Manager.ChangePassword].
+	ErrSignInAgain = errors.New("the password is changed, but the new sign-in has failed")
 
 	// ErrCrossOrigin: a page of another origin has sent a request with an unsafe
 	// method. See [Manager.CheckOrigin].

@@ -13,12 +13,15 @@ import (
 // their levels, listed in docs/events.md, are stable.
 const (
 	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
+	EventAccountRefused     = "account_refused"      // the auth service refused a registration, an e-mail, or a change of an account
+	EventAccountUnavailable = "account_unavailable"  // one of these failed for another reason
 	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
 	EventCookieRefused      = "cookie_refused"       // a presented cookie leads to no session: see Reason
 	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
 	EventLoginUnavailable   = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
+	EventPasswordChanged    = "password_changed"     // a user has changed or reset a password
 	EventRecordCorrupt      = "record_corrupt"       // the store returned data that is not the session's record
 	EventRefreshUnavailable = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
 	EventRefreshUnknown     = "refresh_unknown"      // a refresh failed, and the service may have used up the refresh token

@@ -42,7 +42,10 @@ type stageService struct {
 	*testkit.Service
 	login  func() (auth.Tokens, error)
 	logout error
+	change error // of a change of the password
 }
+
+func (s *stageService) ChangePassword(context.Context, string, string, string) error { return s.change }
 
 func (s *stageService) Login(ctx context.Context, email, password string) (auth.Grant, error) {
 	if s.login != nil {
@@ -328,6 +331,9 @@ var eventCases = []struct {
 			st.T.Errorf("login: %v, want ErrCommitted", err)
 		}
 	}},
+	{name: "account_refused", level: slog.LevelInfo, provoke: func(st *stage) { st.changesPassword(auth.ErrRefused) }},
+	{name: "account_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.changesPassword(auth.ErrUnavailable) }},
+	{name: "password_changed", level: slog.LevelInfo, provoke: func(st *stage) { st.changesPassword(nil) }},
 	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.visit() }},
 	{name: "refresh_unknown", level: slog.LevelWarn, provoke: func(st *stage) {
 		st.fails(auth.ErrUnavailable, auth.ErrOutcomeUnknown)
@@ -418,6 +424,12 @@ func (st *stage) changesLate(meanwhile func(), want error) {
 // secondFactor is a login that requires a one-time code.
 func secondFactor(ticket string) func() (auth.Tokens, error) {
 	return func() (auth.Tokens, error) { return auth.Tokens{}, &auth.SecondFactorError{Ticket: ticket} }
+}
+
+// changesPassword changes the password, with this error of the service.
+func (st *stage) changesPassword(err error) {
+	st.service.change = err
+	st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) { _ = st.M.ChangePassword(ctx, "old", "new") })
 }
 
 // tries sends a login, and returns its error.

@@ -32,8 +32,9 @@ type Exchange struct {
 	gen    uint64 // the generation that the browser has
 	reseal bool   // an older key opened a cookie
 
-	mu             sync.Mutex    // see the order of locks at Manager
-	presentedLogin *pendingLogin // in the presented cookies; nil: not opened yet
+	mu               sync.Mutex      // see the order of locks at Manager
+	presentedPending [steps]*pending // in the presented cookies; nil: not opened yet
+	returnTo         string          // for a sign-in that the request begins
 	outcome
 }
 
@@ -41,8 +42,8 @@ type Exchange struct {
 type outcome struct {
 	fate      fate
 	committed bool
-	current   *keeper.Record // the session that was presented or started, even if it is unavailable
-	pending   *pendingLogin  // the change to a pending login; nil: none
+	current   *keeper.Record  // the session that was presented or started, even if it is unavailable
+	pending   [steps]*pending // the changes to pending sign-ins; nil: none
 }
 
 // fate is what a request does to the browser's session.

@@ -79,9 +79,13 @@ func (f *floor) duration() time.Duration {
 // hold waits until a sign-in that began at start may be refused. It returns at once
 // if err is not a refusal, and early if one of the contexts ends.
 func (f *floor) hold(ctx, request context.Context, start time.Time, err error) {
-	if !errors.Is(err, auth.ErrRefused) {
-		return
+	if errors.Is(err, auth.ErrRefused) {
+		f.wait(ctx, request, start)
 	}
+}
+
+// wait waits as hold does, whatever the result is.
+func (f *floor) wait(ctx, request context.Context, start time.Time) {
 	t := time.NewTimer(time.Until(start.Add(f.duration())))
 	defer t.Stop()
 	select {

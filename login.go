@@ -46,7 +46,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	cancel()
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		if failed := m.awaitCode(x, factor.Ticket); failed != nil {
+		if failed := m.await(x, codeStep, pending{ticket: factor.Ticket, account: m.account(email)}); failed != nil {
 			return m.loginFailed(ctx, "login", grant.Tokens, failed)
 		}
 		return fmt.Errorf("session: login: %w", err)
@@ -56,15 +56,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	return m.startSession(ctx, x, grant)
-}
-
-// awaitCode makes the login with this ticket the browser's pending login.
-func (m *Manager) awaitCode(x *Exchange, ticket string) error {
-	if !m.jar.FitsOne(seal.Size(len(encodePending(m.now(), ticket)))) {
-		return errCookiesFull
-	}
-	return x.setPending(&pendingLogin{ticket})
+	return m.startSession(ctx, x, grant, nil)
 }
 
 // HasPasswordLogin reports whether the auth service signs users in with a
@@ -85,7 +77,7 @@ func (m *Manager) HasSecondFactor() bool {
 // code.
 func (m *Manager) LoginPending(ctx context.Context) bool {
 	x, err := m.exchange(ctx)
-	return err == nil && x.pendingTicket() != ""
+	return err == nil && x.pendingAt(codeStep).waits
 }
 
 // LoginTOTP completes a login for which Login has returned [auth.ErrSecondFactor].
@@ -98,24 +90,24 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
-	ticket := x.pendingTicket()
-	if !m.HasSecondFactor() || ticket == "" {
+	p := x.pendingAt(codeStep)
+	if !m.HasSecondFactor() || !p.waits {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
 	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	grant, err := m.auth.LoginTOTP(callCtx, ticket, code)
+	grant, err := m.auth.LoginTOTP(callCtx, p.ticket, code)
 	cancel()
 	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
-		_ = x.setPending(&pendingLogin{})
+		_ = x.setPending(codeStep, pending{})
 	}
 	if err != nil {
 		err = m.loginFailed(ctx, "second factor", grant.Tokens, err)
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	return m.startSession(ctx, x, grant)
+	return m.startSession(ctx, x, grant, x.continued(p.continues))
 }
 
 // Start starts a session from a grant that the app has received in another way
@@ -125,7 +117,7 @@ func (m *Manager) Start(ctx context.Context, grant auth.Grant) error {
 	if err != nil {
 		return err
 	}
-	return m.startSession(ctx, x, grant)
+	return m.startSession(ctx, x, grant, nil)
 }
 
 // authContext returns a context for one call of the auth service. The call does
@@ -152,8 +144,9 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 
 // startSession makes a session from grant and gives it to the request. It creates
 // the new session before it ends the previous one, so that a failure leaves the
-// browser with the session that it had.
-func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant) error {
+// browser with the session that it had. The new session has the values of
+// continued, if that is not nil and of the same user.
+func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, continued *Session) error {
 	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
@@ -165,8 +158,10 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		// No browser would get the session's cookies.
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
+	p.Email = keeper.Email(grant.User)
 	rec := keeper.NewRecord(p, m.now())
 	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
+	rec.Values = continued.valuesFor(rec.UserID)
 	if err := m.create(ctx, rec); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
@@ -176,7 +171,8 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	x.mu.Lock()
 	previous, late := x.current, x.committed
 	if !late {
-		x.current, x.fate, x.pending = rec, signsIn, &pendingLogin{}
+		x.current, x.fate = rec, signsIn
+		x.endPendingLocked()
 		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
 	}
 	x.mu.Unlock()
@@ -243,7 +239,8 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.current, x.fate, x.pending = nil, signsOut, &pendingLogin{}
+	x.current, x.fate = nil, signsOut
+	x.endPendingLocked()
 	if ended != nil && ended.Ended == keeper.EndedByLogin {
 		// Another request has signed the browser in again before this one. Its
 		// cookies must not be deleted.

@@ -46,6 +46,7 @@ type Manager struct {
 	origins *http.CrossOriginProtection
 
 	floor         floor  // the least duration of refused sign-ins
+	mailFloor     floor  // the least duration of requests that may send an e-mail
 	cookieReports hourly // limits EventCookiesDropped
 	hasLogin      atomic.Bool
 

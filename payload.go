@@ -110,23 +110,25 @@ func decodeID(b []byte) (*idCookie, bool) {
 	return c, ok
 }
 
-// pendingLife is how long a login waits for its one-time code.
+// pendingLife is how long a sign-in waits for its second step.
 const pendingLife = 15 * time.Minute
 
-// encodePending returns the content of the cookie of a pending login: the ticket
-// that the auth service has issued for the right password. The cookie is sealed for
-// another purpose than sessions are, so it cannot be presented as one.
-func encodePending(until time.Time, ticket string) []byte {
+// encodePending returns the content of the cookie of a pending sign-in. The cookie is
+// sealed for another purpose than sessions are, so it cannot be presented as one.
+func encodePending(until time.Time, p pending) []byte {
 	var e seal.Encoder
 	e.Time(until)
-	e.Text(ticket)
+	e.Text(p.ticket)
+	e.Text(p.account)
+	e.Text(p.continues)
+	e.Text(p.returnTo)
 	return e.B
 }
 
-// decodePending returns the ticket unless it has expired at now.
-func decodePending(b []byte, now time.Time) (ticket string, ok bool) {
+// decodePending returns the pending sign-in unless it has expired at now.
+func decodePending(b []byte, now time.Time) (p pending, ok bool) {
 	d := seal.NewDecoder(b)
 	until := d.Time()
-	ticket = d.Text()
-	return ticket, d.Done() && now.Before(until)
+	p = pending{waits: true, ticket: d.Text(), account: d.Text(), continues: d.Text(), returnTo: d.Text()}
+	return p, d.Done() && now.Before(until)
 }

@@ -1,84 +1,160 @@
 package session
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// pendingLogin is a login with the right password that waits for a one-time code.
-// The browser keeps the ticket in a sealed cookie, so that any process can complete
-// the login. A pendingLogin without a ticket ends a pending login.
-type pendingLogin struct{ ticket string }
+// pending is a sign-in that waits for its second step. The browser keeps it in a
+// sealed cookie, so that any process can complete the sign-in. The zero pending ends
+// a pending sign-in.
+type pending struct {
+	waits     bool
+	ticket    string // of the service, for the one-time code
+	account   string // a keyed hash of the e-mail address; empty if any account may sign in
+	continues string // the key of the session whose values the new one keeps; usually empty
+	returnTo  string // where the app sends the browser after the sign-in
+}
 
-// setPending makes the response set or delete the cookie of a pending login. It
+// step is the second step of a sign-in. A browser may wait for both at once.
+type step int
+
+const (
+	codeStep step = iota // a one-time code
+	linkStep             // a link in an e-mail, or the return from another provider
+	steps
+)
+
+// stepCookie returns the name of the cookie of a pending sign-in, and the purpose of
+// its seal.
+func (m *Manager) stepCookie(s step) (name, purpose string) {
+	if s == codeStep {
+		return m.jar.MFA, seal.MFA
+	}
+	return m.jar.Link, seal.Link
+}
+
+// SetReturnTo notes where the app sends the browser after the sign-in. Login,
+// SendMagicLink, Register and StartProvider keep the note in the cookie of a sign-in
+// that waits for its second step, so that the client need not repeat it. The note is
+// lost if the cookie has no room for it. address is not checked: package middleware
+// checks it before it redirects.
+func (m *Manager) SetReturnTo(ctx context.Context, address string) {
+	if x, err := m.exchange(ctx); err == nil {
+		x.mu.Lock()
+		x.returnTo = address
+		x.mu.Unlock()
+	}
+}
+
+// LoginReturnTo returns what SetReturnTo has noted in the request that began the
+// login, while LoginPending returns true. Otherwise it returns "".
+func (m *Manager) LoginReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, codeStep) }
+
+// LinkReturnTo is LoginReturnTo for LinkPending.
+func (m *Manager) LinkReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, linkStep) }
+
+func (m *Manager) keptReturnTo(ctx context.Context, s step) string {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return ""
+	}
+	return x.pendingAt(s).returnTo
+}
+
+// await makes p the browser's pending sign-in at a step.
+func (m *Manager) await(x *Exchange, s step, p pending) error {
+	p.waits = true
+	x.mu.Lock()
+	p.returnTo = x.returnTo
+	x.mu.Unlock()
+	fits := func() bool { return m.jar.FitsOne(seal.Size(len(encodePending(m.now(), p)))) }
+	if !fits() {
+		p.returnTo = "" // the user can still sign in
+	}
+	if !fits() {
+		return errCookiesFull
+	}
+	return x.setPending(s, p)
+}
+
+// setPending makes the response set or delete the cookie of a pending sign-in. It
 // fails with [ErrCommitted] if the response has begun.
-func (x *Exchange) setPending(p *pendingLogin) error {
+func (x *Exchange) setPending(s step, p pending) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.committed {
 		return ErrCommitted
 	}
-	x.pending = p
+	x.pending[s] = &p
 	return nil
 }
 
-// pendingTicket returns the ticket of the pending login, "" if there is none. A login
-// step of the same request has priority over the cookie.
-func (x *Exchange) pendingTicket() string {
+// endPendingLocked makes the response end all pending sign-ins: the browser has signed
+// in or out.
+func (x *Exchange) endPendingLocked() { x.pending = [steps]*pending{{}, {}} }
+
+// pendingAt returns the pending sign-in at a step. A step of the same request has
+// priority over the cookie.
+func (x *Exchange) pendingAt(s step) pending {
 	x.mu.Lock()
-	pending := x.pending
+	p := x.pending[s]
 	x.mu.Unlock()
-	if pending != nil {
-		return pending.ticket
+	if p != nil {
+		return *p
 	}
-	return x.openPending()
+	return x.openPending(s)
 }
 
-// openPending returns the ticket in the presented cookies, "" if there is none. It
-// opens the cookies once: the handler and Commit may both need the ticket.
-func (x *Exchange) openPending() string {
-	if !x.presented.Has(x.m.jar.MFA) {
-		return ""
+// openPending returns the pending sign-in in the presented cookies. It opens the
+// cookies once: the handler and Commit may both need it.
+func (x *Exchange) openPending(s step) pending {
+	if name, _ := x.m.stepCookie(s); !x.presented.Has(name) {
+		return pending{}
 	}
 	x.mu.Lock()
-	p := x.presentedLogin
+	p := x.presentedPending[s]
 	x.mu.Unlock()
 	if p == nil {
-		p = &pendingLogin{x.readPending()}
+		opened := x.readPending(s)
+		p = &opened
 		x.mu.Lock()
-		x.presentedLogin = p
+		x.presentedPending[s] = p
 		x.mu.Unlock()
 	}
-	return p.ticket
+	return *p
 }
 
 // readPending is openPending without its memory.
-func (x *Exchange) readPending() string {
-	now, name := x.m.now(), x.m.jar.MFA
-	for sealed := range x.m.jar.Candidates(x.presented, seal.MFA, []string{name}) {
-		if plain, _, ok := x.m.openText(seal.MFA, name, sealed); ok {
-			if ticket, ok := decodePending(plain, now); ok {
-				return ticket
+func (x *Exchange) readPending(s step) pending {
+	now := x.m.now()
+	name, purpose := x.m.stepCookie(s)
+	for sealed := range x.m.jar.Candidates(x.presented, purpose, []string{name}) {
+		if plain, _, ok := x.m.openText(purpose, name, sealed); ok {
+			if p, ok := decodePending(plain, now); ok {
+				return p
 			}
 		}
 	}
-	return ""
+	return pending{}
 }
 
-// commitPending sets or deletes the cookie of a pending login. It also deletes a
+// commitPending sets or deletes the cookie of a pending sign-in. It also deletes a
 // presented cookie that has expired or cannot be opened.
-func (x *Exchange) commitPending(h http.Header, pending *pendingLogin) {
-	m, name := x.m, x.m.jar.MFA
-	if pending == nil && (!x.presented.Has(name) || x.openPending() != "") {
+func (x *Exchange) commitPending(h http.Header, s step, p *pending) {
+	m := x.m
+	name, purpose := m.stepCookie(s)
+	if p == nil && (!x.presented.Has(name) || x.openPending(s).waits) {
 		return
 	}
-	if pending == nil || pending.ticket == "" {
+	if p == nil || !p.waits {
 		m.jar.Expire(h, []string{name}, x.presented)
 		return
 	}
-	plain := encodePending(m.now().Add(pendingLife), pending.ticket)
-	if sealed, err := m.secrets[0].Cookies.Seal(seal.MFA, name, plain); err == nil {
-		_ = m.jar.Set(h, []string{name}, sealed, pendingLife, x.presented) // Login has checked that it fits
+	plain := encodePending(m.now().Add(pendingLife), *p)
+	if sealed, err := m.secrets[0].Cookies.Seal(purpose, name, plain); err == nil {
+		_ = m.jar.Set(h, []string{name}, sealed, pendingLife, x.presented) // await has checked that it fits
 	}
 }

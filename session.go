@@ -249,6 +249,16 @@ func (s *Session) Err() error {
 // UserID returns the ID of the signed-in user, "" if no user is signed in.
 func (s *Session) UserID() string { return s.claims().UserID }
 
+// Email returns the e-mail address of the signed-in user as the auth service has
+// reported it with the tokens, "" if it has not, or if no user is signed in. The
+// address may have changed since the last refresh.
+func (s *Session) Email() string {
+	if rec := s.user(); rec != nil {
+		return rec.Pair.Email
+	}
+	return ""
+}
+
 // Roles returns the user's allowed roles, nil if no user is signed in.
 func (s *Session) Roles() []string { return slices.Clone(s.claims().AllowedRoles) }
 

@@ -55,8 +55,9 @@ type Jar struct {
 	// State are the names of the state cookie and its further chunks.
 	State []string
 
-	// MFA is the name of the cookie of a pending login.
-	MFA string
+	// MFA is the name of the cookie of a login that waits for its code, and Link of
+	// that of a sign-in that waits for its link.
+	MFA, Link string
 
 	cfg    Config
 	prefix string // shared by all names
@@ -84,7 +85,7 @@ func NewJar(cfg Config) *Jar {
 	default:
 		name = "__Host-" + name
 	}
-	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", budget: maxOpened / cfg.Keys}
+	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", Link: name + "-link", budget: maxOpened / cfg.Keys}
 	j.Tokens = chunkNames(name, cfg.MaxChunks)
 	j.State = chunkNames(name+"-state", cfg.MaxChunks)
 

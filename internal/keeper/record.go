@@ -57,6 +57,7 @@ type Pair struct {
 	Life    time.Duration // of the access token
 	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
+	Email   string        // of the user, as the service reported it with the tokens; may be empty
 }
 
 // Record is the state of a session. For a stored session the store keeps it. For a
@@ -254,6 +255,7 @@ func (p Pair) Encode(e *seal.Encoder) {
 	e.Bool(p.Forced)
 	e.Token(p.Tokens.AccessToken)
 	e.Token(p.Tokens.RefreshToken)
+	e.Text(p.Email)
 }
 
 // DecodePair reads what [Pair.Encode] writes.
@@ -265,6 +267,7 @@ func DecodePair(d *seal.Decoder) Pair {
 	p.Forced = d.Bool()
 	p.Tokens.AccessToken = d.Token()
 	p.Tokens.RefreshToken = d.Token()
+	p.Email = d.Text()
 	return p
 }
 
@@ -323,7 +326,7 @@ const (
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
 // part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Email) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	for name := range r.Values {
 		n += valueBytes + len(name)
 	}

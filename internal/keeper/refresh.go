@@ -353,5 +353,5 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)
 	cancel()
 	leave(err)
-	return k.settle(ctx, l, f, r, grant.Tokens, err)
+	return k.settle(ctx, l, f, r, grant, err)
 }

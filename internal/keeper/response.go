@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,9 @@ import (
 // many ended sessions' tokens wait for the service, at one time.
 const maxWaiting = 10_000
 
-// settle handles the response to the refresh of r: tokens and err.
-func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, tokens auth.Tokens, err error) (*Record, error) {
+// settle handles the response to the refresh of r: grant and err.
+func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, grant auth.Grant, err error) (*Record, error) {
+	tokens := grant.Tokens
 	switch {
 	case err == nil:
 		// A successful response may still be unusable; NewPair checks it.
@@ -31,6 +33,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, to
 		// If the API rejects this token, too, another refresh would not help: see
 		// the caller of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
+		p.Email = cmp.Or(Email(grant.User), r.Pair.Email)
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not
 			// become another user's.

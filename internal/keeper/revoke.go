@@ -62,6 +62,9 @@ func (r *revocation) attempted(done bool) {
 // and some frameworks reuse the contexts of requests.
 func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t).tried, logoutPatience) }
 
+// RevokeLater is RevokeSoon without the wait.
+func (k *Keeper) RevokeLater(t auth.Tokens) { k.revokeTokens(t) }
+
 // revokeTokens revokes tokens that no mark has, in the background. Only this process
 // knows them, so they stay valid if it dies before it has revoked them.
 func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {

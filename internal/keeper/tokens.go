@@ -50,3 +50,15 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 	}
 	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
 }
+
+// maxEmail is the length of the longest e-mail address that a session keeps, in bytes.
+// No valid address is longer (RFC 5321, section 4.5.3.1).
+const maxEmail = 320
+
+// Email returns the e-mail address of u, and "" for one that is too long.
+func Email(u auth.User) string {
+	if len(u.Email) > maxEmail {
+		return ""
+	}
+	return u.Email
+}

@@ -30,7 +30,9 @@ const (
 	Tokens = "tokens" // the tokens cookie
 	State  = "state"  // the state cookie
 	ID     = "id"     // the cookie of a stored session
-	MFA    = "mfa"    // the cookie of a pending login
+	MFA    = "mfa"    // the cookie of a login that waits for its code
+	Link   = "link"   // the cookie of a sign-in that waits for its link
+	Token  = "token"  // the token of a link, in a form
 	Record = "record" // a record in a store
 	Meta   = "meta"   // what a list of sessions shows of a record
 )
@@ -46,6 +48,7 @@ type Secret struct {
 	Meta Sealer
 
 	owner  []byte // for Owner
+	digest []byte // for Digest
 	record []byte // for Records
 }
 
@@ -55,6 +58,7 @@ func NewSecret(key string) Secret {
 		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
 		Meta:    newSealer(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
 		owner:   derive(key, nil, "owner"),
+		digest:  derive(key, nil, "digest"),
 		record:  derive(key, nil, "record"),
 	}
 }
@@ -72,6 +76,14 @@ func (s Secret) Owner(userID string) string {
 	mac := hmac.New(sha256.New, s.owner)
 	mac.Write([]byte(userID))
 	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Digest returns a keyed hash of a text, of 16 bytes. The purpose is part of the hash.
+// Without the secret the text cannot be guessed.
+func (s Secret) Digest(purpose, text string) string {
+	mac := hmac.New(sha256.New, s.digest)
+	_, _ = io.WriteString(mac, purpose+"\x00"+text)
+	return string(mac.Sum(nil)[:16])
 }
 
 // derive derives a key for one use from a secret, with HKDF and SHA-256 (RFC 5869).

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/synmetrix/session/auth"
+)
+
+// This file has what the flows that manage accounts share. The flows themselves are in
+// register.go, magiclink.go, callback.go and password.go.
+
+// normalEmail returns the form of an e-mail address by which accounts are compared.
+// Auth services ignore the case of addresses.
+func normalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// account returns a keyed hash of the e-mail address of an account, for cookies and
+// counters. It does not reveal the address.
+func (m *Manager) account(email string) string {
+	return m.secrets[0].Digest("account", normalEmail(email))
+}
+
+// isAccount reports whether account is the hash of the e-mail address, under any of
+// the keys.
+func (m *Manager) isAccount(account, email string) bool {
+	if email = normalEmail(email); account == "" || email == "" {
+		return false
+	}
+	for _, s := range m.secrets {
+		if s.Digest("account", email) == account {
+			return true
+		}
+	}
+	return false
+}
+
+// user returns the exchange and the session of a signed-in user's request. It fails
+// with [ErrUnauthenticated] if no user is signed in.
+func (m *Manager) user(ctx context.Context) (*Exchange, *Session, error) {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := x.session.Load()
+	rec, err := s.resolve(ctx)
+	if err == nil && rec == nil {
+		err = fmt.Errorf("session: %w", ErrUnauthenticated)
+	}
+	return x, s, err
+}
+
+// asUser makes a call of the auth service with the access token of the session. If the
+// service does not accept the token, asUser makes the call once more with a new one.
+func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.Context, accessToken string) error) error {
+	token, err := s.AccessToken(ctx)
+	if err != nil {
+		return err
+	}
+	try := func() error {
+		callCtx, cancel := m.authContext(ctx)
+		defer cancel()
+		return call(callCtx, token)
+	}
+	if err = try(); !errors.Is(err, auth.ErrAccessTokenRefused) {
+		return err
+	}
+	if token, err = s.replaceToken(ctx, token); err != nil {
+		return err
+	}
+	if err = try(); errors.Is(err, auth.ErrAccessTokenRefused) {
+		// A new token that the service does not accept is a failure of the service.
+		// It says nothing about what the user has entered.
+		err = fmt.Errorf("%w: the service rejects a new access token", auth.ErrInvalidResponse)
+	}
+	return err
+}
+
+// accountFailed reports a failed call that manages an account, and returns the error
+// for the app.
+func (m *Manager) accountFailed(ctx context.Context, s *Session, step string, err error) error {
+	m.keeper.RateLimited(err)
+	level, name := slog.LevelInfo, EventAccountRefused
+	if !errors.Is(err, auth.ErrRefused) {
+		level, name = slog.LevelWarn, EventAccountUnavailable
+	}
+	m.event(ctx, level, s.known(), Event{Name: name, Err: err})
+	return fmt.Errorf("session: %s: %w", step, err)
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+// A link in an e-mail leads the browser to the app with a refresh token in the query.
+// Programs that check links, and browsers that prefetch pages, follow links without
+// their users. And anybody can send a link with a token of their own to another user,
+// who would then be signed in to the sender's account. So only a browser that has asked
+// for the link is signed in at once, and only if the link is for the e-mail address
+// that it has asked for. For any other, the app shows a page with a button.
+
+// formLife is how long the token in a form can be used.
+const formLife = time.Hour
+
+// LinkPending reports whether the browser waits for a link: SendMagicLink, Register or
+// RegisterAndSignIn has succeeded in the last 15 minutes, and the browser has not
+// signed in or out since.
+func (m *Manager) LinkPending(ctx context.Context) bool {
+	x, err := m.exchange(ctx)
+	return err == nil && x.pendingAt(linkStep).waits
+}
+
+// FollowLink signs the browser in with the refresh token of a link. The browser must
+// wait for the link; see LinkPending.
+//
+// If the token is for another account than the one that the browser waits for, the
+// error is [ErrOtherAccount], and nobody is signed in. The token of the link is used up
+// then, and sealed holds the new one, for ConfirmLink. The app should show a page with
+// a button, so that the user decides.
+//
+// The error is [ErrNoPendingLogin] if the browser waits for no link, and
+// [auth.ErrRefused] if the service does not accept the token. Other errors are those of
+// Login.
+func (m *Manager) FollowLink(ctx context.Context, refreshToken string) (sealed string, err error) {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return "", err
+	}
+	p := x.pendingAt(linkStep)
+	if !p.waits {
+		return "", fmt.Errorf("session: link: %w", ErrNoPendingLogin)
+	}
+	grant, err := m.redeem(ctx, refreshToken)
+	if err != nil {
+		return "", err
+	}
+	if !m.isAccount(p.account, grant.User.Email) {
+		sealed, err := m.SealLink(grant.RefreshToken)
+		if err != nil {
+			return "", m.loginFailed(ctx, "link", grant.Tokens, err)
+		}
+		return sealed, fmt.Errorf("session: link: %w", ErrOtherAccount)
+	}
+	return "", m.startSession(ctx, x, grant, nil)
+}
+
+// SealLink returns the refresh token of a link in a sealed form, for a field of a form
+// that a page shows to the user. Only ConfirmLink can open it, for an hour.
+func (m *Manager) SealLink(refreshToken string) (string, error) {
+	var e seal.Encoder
+	e.Time(m.now().Add(formLife))
+	e.Text(refreshToken)
+	sealed, err := m.secrets[0].Cookies.Seal(seal.Token, "", e.B)
+	if err != nil {
+		return "", errors.New("session: link: the token cannot be sealed")
+	}
+	return sealed, nil
+}
+
+// maxSealedLink bounds the text that ConfirmLink opens. Refresh tokens are shorter than
+// half of it.
+const maxSealedLink = 16 << 10
+
+// ConfirmLink signs the browser in with a refresh token that SealLink or FollowLink has
+// sealed. The error is [auth.ErrRefused] if the text is not one of these, if it is older
+// than an hour, or if the service does not accept the token. Other errors are those of
+// Login.
+func (m *Manager) ConfirmLink(ctx context.Context, sealed string) error {
+	token, ok := "", false
+	if len(sealed) <= maxSealedLink {
+		if plain, _, opened := m.openText(seal.Token, "", sealed); opened {
+			d := seal.NewDecoder(plain)
+			until := d.Time()
+			token = d.Text()
+			ok = d.Done() && m.now().Before(until)
+		}
+	}
+	if !ok {
+		return m.loginFailed(ctx, "link", auth.Tokens{}, fmt.Errorf("the form has expired or was changed: %w", auth.ErrRefused))
+	}
+	return m.StartWithToken(ctx, token)
+}
+
+// StartWithToken starts a session with a refresh token that the app has received
+// elsewhere. The caller must know that the user wants to sign in: see FollowLink. The
+// error is [auth.ErrRefused] if the service does not accept the token. Other errors are
+// those of Login.
+func (m *Manager) StartWithToken(ctx context.Context, refreshToken string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	grant, err := m.redeem(ctx, refreshToken)
+	if err != nil {
+		return err
+	}
+	return m.startSession(ctx, x, grant, nil)
+}
+
+// redeem exchanges the refresh token of a link.
+func (m *Manager) redeem(ctx context.Context, refreshToken string) (auth.Grant, error) {
+	callCtx, cancel := m.authContext(ctx)
+	defer cancel()
+	old := auth.Tokens{RefreshToken: refreshToken}
+	grant, err := m.auth.Refresh(callCtx, old)
+	if err != nil {
+		return auth.Grant{}, m.loginFailed(ctx, "link", grant.Tokens, err)
+	}
+	if grant.RefreshToken == "" {
+		grant.RefreshToken = refreshToken // the service does not rotate refresh tokens
+	}
+	return grant, nil
+}

@@ -1,0 +1,58 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+)
+
+// HasMagicLink reports whether the auth service signs users in with a link in an
+// e-mail, that is, whether Config.Auth is an [auth.MagicLink].
+func (m *Manager) HasMagicLink() bool {
+	_, ok := m.cfg.Auth.(auth.MagicLink)
+	return ok
+}
+
+// SendMagicLink makes the auth service send a link to an e-mail address, with which
+// its user can sign in. It removes spaces around the address. On success the browser
+// waits for the link for 15 minutes; see FollowLink.
+//
+// SendMagicLink succeeds in the same way, after the same time, if the address has no
+// account; the service then sends no e-mail. See Login about the time.
+//
+// The errors of SendMagicLink are
+//   - [auth.ErrEmailRefused] if the text is not an e-mail address,
+//   - the other errors of the auth service, see [auth.Service],
+//   - [ErrCommitted] if the response has begun,
+//   - [errors.ErrUnsupported] if HasMagicLink returns false.
+func (m *Manager) SendMagicLink(ctx context.Context, email string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.sendMail(ctx, x, "magic link", email, m.auth.SendMagicLink); err != nil {
+		return err
+	}
+	return m.await(x, linkStep, pending{account: m.account(email)})
+}
+
+// sendMail makes the service send an e-mail. It returns nil for an unknown address,
+// too, after the same time.
+func (m *Manager) sendMail(ctx context.Context, x *Exchange, step, email string, send func(context.Context, string) error) error {
+	start := time.Now()
+	callCtx, cancel := m.authContext(ctx)
+	err := send(callCtx, strings.TrimSpace(email))
+	cancel()
+	if err != nil && (!errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrEmailRefused)) {
+		return m.accountFailed(ctx, nil, step, err)
+	}
+	m.mailFloor.note(start, nil)
+	m.mailFloor.wait(ctx, x.ctx, start)
+	if err != nil {
+		_ = m.accountFailed(ctx, nil, step, err) // reports it
+	}
+	return nil
+}

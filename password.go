@@ -1,0 +1,195 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
+)
+
+// HasPasswordChange reports whether users can change their password, that is, whether
+// Config.Auth is an [auth.PasswordChange] and an [auth.PasswordLogin].
+func (m *Manager) HasPasswordChange() bool {
+	_, ok := m.cfg.Auth.(auth.PasswordChange)
+	return ok && m.HasPasswordLogin()
+}
+
+// ChangePassword changes the password of the request's user, ends the user's other
+// sessions, and signs the user in anew: the session goes on with its values, under a new
+// ID and with new tokens.
+//
+// The errors of ChangePassword are
+//   - [auth.ErrWrongPassword] if the old password is wrong, with the delay that Login
+//     describes,
+//   - [auth.ErrPasswordRefused] if the service does not accept the new password,
+//   - [auth.ErrSecondFactor] if the password is changed and the new sign-in requires a
+//     one-time code: LoginTOTP then completes it, and until then the session lasts no
+//     longer than its access token,
+//   - [ErrSignInAgain] if the password is changed, but the new sign-in has failed: the
+//     session has ended,
+//   - [ErrUnauthenticated], [ErrEnded] and [ErrSessionUnavailable] as for
+//     [Session.AccessToken],
+//   - the other errors of the auth service, see [auth.Service],
+//   - [errors.ErrUnsupported] if HasPasswordChange returns false.
+//
+// All errors except ErrSecondFactor and ErrSignInAgain mean that the password has not
+// changed, or with [auth.ErrOutcomeUnknown] that it may have changed.
+//
+// With Config.Store the other sessions end at once. Without it they end when their
+// access tokens expire, because the service has revoked their refresh tokens.
+func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string) error {
+	x, s, err := m.user(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	err = m.asUser(ctx, s, func(ctx context.Context, accessToken string) error {
+		return m.auth.ChangePassword(ctx, accessToken, oldPassword, newPassword)
+	})
+	if err != nil {
+		err = m.accountFailed(ctx, s, "change password", err)
+		m.floor.hold(ctx, x.ctx, start, err)
+		return err
+	}
+	m.event(ctx, slog.LevelInfo, s.known(), Event{Name: EventPasswordChanged})
+	m.endOtherSessions(ctx, s)
+	return m.signInAnew(ctx, x, s, newPassword)
+}
+
+// endOtherSessions ends all sessions of the user except s. At the service s ends, too,
+// because services can only revoke the tokens of all sessions. A failure is reported
+// and no reason to stop: the password has changed.
+func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
+	if m.Stored() {
+		_ = m.LogoutOthers(ctx) // it reports a failure of the store
+	}
+	rec := s.known()
+	if rec == nil {
+		return
+	}
+	callCtx, cancel := m.authContext(ctx)
+	defer cancel()
+	if err := m.auth.Logout(callCtx, rec.Pair.Tokens, true); err != nil {
+		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventRevokeFailed, Err: err})
+	}
+}
+
+// signInAnew signs the user of s in with the new password. If that fails, the session
+// ends: its tokens are revoked.
+func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, password string) error {
+	rec := s.known()
+	if rec == nil {
+		return m.signInAgain(ctx, ErrEnded)
+	}
+	if rec.Pair.Email == "" {
+		return m.signInAgain(ctx, errors.New("the auth service has not reported the e-mail address"))
+	}
+	callCtx, cancel := m.authContext(ctx)
+	grant, err := m.auth.Login(callCtx, rec.Pair.Email, password)
+	cancel()
+	var factor *auth.SecondFactorError
+	switch {
+	case err == nil:
+		err = m.startSession(ctx, x, grant, s)
+	case errors.As(err, &factor) && m.HasSecondFactor():
+		p := pending{ticket: factor.Ticket, account: m.account(rec.Pair.Email), continues: rec.Key}
+		if failed := m.await(x, codeStep, p); failed != nil {
+			return m.signInAgain(ctx, failed)
+		}
+		return fmt.Errorf("session: change password: %w", err)
+	default:
+		err = m.loginFailed(ctx, "login", grant.Tokens, err)
+	}
+	if err != nil {
+		return m.signInAgain(ctx, err)
+	}
+	return nil
+}
+
+// signInAgain ends the session after a change of the password whose new sign-in has
+// failed with err.
+func (m *Manager) signInAgain(ctx context.Context, err error) error {
+	_ = m.Logout(ctx) // the tokens are revoked, so the session ends soon in any case
+	return fmt.Errorf("session: change password: %w: %w", ErrSignInAgain, err)
+}
+
+// known returns what the request knows of the session, nil if no user is signed in.
+func (s *Session) known() *keeper.Record {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec
+}
+
+// valuesFor returns the values of s for a new session of the user with this ID.
+func (s *Session) valuesFor(userID string) map[string][]byte {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec == nil || s.rec.UserID != userID {
+		return nil
+	}
+	return s.valuesLocked()
+}
+
+// continued returns the request's session if its record has this key, nil otherwise.
+func (x *Exchange) continued(key string) *Session {
+	s := x.session.Load()
+	if rec := s.known(); key == "" || rec == nil || rec.Key != key {
+		return nil
+	}
+	return s
+}
+
+// HasPasswordReset reports whether users who have lost their password can set a new one,
+// that is, whether Config.Auth is an [auth.PasswordReset].
+func (m *Manager) HasPasswordReset() bool {
+	_, ok := m.cfg.Auth.(auth.PasswordReset)
+	return ok
+}
+
+// SendPasswordReset makes the auth service send a ticket for ResetPassword to an e-mail
+// address. It removes spaces around the address. SendPasswordReset succeeds in the same
+// way, after the same time, if the address has no account; the service then sends no
+// e-mail. Its errors are those of SendMagicLink.
+func (m *Manager) SendPasswordReset(ctx context.Context, email string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	return m.sendMail(ctx, x, "password reset", email, m.auth.SendPasswordReset)
+}
+
+// ResetPassword sets a new password with a ticket from an e-mail. The request needs no
+// session, and nobody is signed in. The user's sessions continue: the service does not
+// report whose ticket it was.
+//
+// The error is [auth.ErrTicketRefused] if the ticket is used up, expired or unknown, and
+// [auth.ErrPasswordRefused] if the service does not accept the password. Other errors
+// are those of the auth service, see [auth.Service], and [errors.ErrUnsupported] if
+// HasPasswordReset returns false.
+func (m *Manager) ResetPassword(ctx context.Context, ticket, newPassword string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	callCtx, cancel := m.authContext(ctx)
+	err = m.auth.ResetPassword(callCtx, ticket, newPassword)
+	cancel()
+	if err != nil {
+		err = m.accountFailed(ctx, nil, "reset password", err)
+		m.floor.hold(ctx, x.ctx, start, err)
+		return err
+	}
+	m.event(ctx, slog.LevelInfo, nil, Event{Name: EventPasswordChanged})
+	return nil
+}

@@ -1,0 +1,88 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+)
+
+// HasRegistration reports whether visitors can create accounts, that is, whether
+// Config.Auth is an [auth.Registration].
+func (m *Manager) HasRegistration() bool {
+	_, ok := m.cfg.Auth.(auth.Registration)
+	return ok
+}
+
+// Register creates an account whose user has to confirm the e-mail address. It removes
+// spaces around the address and passes the password on unchanged. On success the
+// browser waits for the link in the e-mail; see FollowLink. No user is signed in: if
+// the service has issued tokens all the same, they are revoked.
+//
+// Register succeeds in the same way, after the same time, if the address has an account
+// already; the service then sends no e-mail. So the result does not show which accounts
+// exist. See Login about the time.
+//
+// The errors of Register are
+//   - [auth.ErrEmailRefused] and [auth.ErrPasswordRefused] if the service does not
+//     accept the address or the password, whoever has the address,
+//   - the other errors of the auth service, see [auth.Service],
+//   - [ErrCommitted] if the response has begun,
+//   - [errors.ErrUnsupported] if HasRegistration returns false.
+func (m *Manager) Register(ctx context.Context, email, password string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	grant, err := m.register(ctx, email, password)
+	if grant.RefreshToken != "" {
+		m.keeper.RevokeLater(grant.Tokens) // without a wait, which would show that the account is new
+	}
+	switch {
+	case err == nil, errors.Is(err, auth.ErrVerificationPending), errors.Is(err, auth.ErrAccountExists):
+	case grant.RefreshToken != "": // the account exists; only its tokens are unusable
+	default:
+		return m.accountFailed(ctx, nil, "register", err)
+	}
+	m.mailFloor.note(start, nil)
+	m.mailFloor.wait(ctx, x.ctx, start)
+	return m.await(x, linkStep, pending{account: m.account(email)})
+}
+
+// RegisterAndSignIn creates an account and signs its user in, as Login does, if the
+// service allows that. Unlike Register, it reports which accounts exist.
+//
+// Its errors are those of Register and Login, and
+//   - [auth.ErrVerificationPending] if the user has to confirm the address first; the
+//     browser then waits for the link in the e-mail, see FollowLink,
+//   - [auth.ErrAccountExists] if the address has an account.
+func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string) error {
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	grant, err := m.register(ctx, email, password)
+	switch {
+	case err == nil:
+		return m.startSession(ctx, x, grant, nil)
+	case errors.Is(err, auth.ErrVerificationPending):
+		if failed := m.await(x, linkStep, pending{account: m.account(email)}); failed != nil {
+			return failed
+		}
+		return fmt.Errorf("session: register: %w", err)
+	}
+	if grant.RefreshToken != "" {
+		m.keeper.RevokeSoon(grant.Tokens)
+	}
+	return m.accountFailed(ctx, nil, "register", err)
+}
+
+func (m *Manager) register(ctx context.Context, email, password string) (auth.Grant, error) {
+	callCtx, cancel := m.authContext(ctx)
+	defer cancel()
+	return m.auth.Register(callCtx, strings.TrimSpace(email), password)
+}
