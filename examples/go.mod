@@ -8,7 +8,9 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/labstack/echo/v4 v4.15.4
+	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
+	github.com/synmetrix/session/store/redisstore v0.0.0
 	modernc.org/sqlite v1.59.0
 )
 
@@ -61,4 +63,7 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/synmetrix/session => ../
+replace (
+	github.com/synmetrix/session => ../
+	github.com/synmetrix/session/store/redisstore => ../store/redisstore
+)

@@ -13,6 +13,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/pquerna/otp v1.5.0
+	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
 	golang.org/x/mod v0.38.0
 	golang.org/x/net v0.57.0
@@ -75,7 +76,10 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/synmetrix/session => ../
+replace (
+	github.com/synmetrix/session => ../
+	github.com/synmetrix/session/store/redisstore => ../store/redisstore
+)
 
 tool (
 	golang.org/x/vuln/cmd/govulncheck

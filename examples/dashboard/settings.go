@@ -258,15 +258,12 @@ func (p *parser) choice(name string, allowed []string, planned ...string) string
 	return value
 }
 
-// place parses one of several words, or the address of a database. The default is
+// place parses one of several words, or an address. The default is
 // the first word.
 func (p *parser) place(name string, words ...string) place {
 	value := cmp.Or(p.get(name), words[0])
 	if slices.Contains(words, value) {
 		return place{kind: value}
-	}
-	if strings.HasPrefix(value, "redis://") {
-		p.fail(name, "is redis, which is not supported yet")
 	}
 	at, ok := parseAddress(value)
 	if !ok {

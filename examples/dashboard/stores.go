@@ -16,11 +16,13 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
+	"github.com/synmetrix/session/store/redisstore"
 	"github.com/synmetrix/session/store/sqlstore"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/rueidis"
 	"modernc.org/sqlite"
 )
 
@@ -30,14 +32,17 @@ type place struct {
 	dialect sqlstore.Dialect // of a database
 	file    string           // of an SQLite database
 
-	// connect returns a pool of connections, without connecting.
+	// connect returns a pool of connections to a database, without connecting.
 	connect func(*slog.Logger) (*sql.DB, error)
+
+	redis *rueidis.ClientOption // of a Redis server
 }
 
 // addressForms are the forms of an address, for messages.
-const addressForms = "sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, mysql://USER:PASSWORD@HOST/DATABASE"
+const addressForms = "sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, mysql://USER:PASSWORD@HOST/DATABASE, " +
+	"redis://USER:PASSWORD@HOST/NUMBER, rediss://USER:PASSWORD@HOST/NUMBER"
 
-// parseAddress parses the address of a database. It does not open the database.
+// parseAddress parses the address of a database or a Redis server. It does not connect.
 func parseAddress(address string) (place, bool) {
 	kind, rest, found := strings.Cut(address, ":")
 	if !found {
@@ -50,6 +55,8 @@ func parseAddress(address string) (place, bool) {
 		return postgresPlace(address)
 	case "mysql":
 		return mysqlPlace(address)
+	case "redis", "rediss":
+		return redisPlace(address)
 	}
 	return place{}, false
 }
@@ -116,9 +123,10 @@ func mysqlPlace(address string) (place, bool) {
 type stores struct {
 	sessions, coordinator store.Store
 
-	place    place // of the database, if there is one
+	place    place // of the database or the Redis server, if there is one
 	database *sqlstore.Store
 	db       *sql.DB
+	redis    *redisStore
 	log      *slog.Logger
 }
 
@@ -136,6 +144,9 @@ func openStores(s settings, log *slog.Logger) (*stores, error) {
 	switch {
 	case s.store.kind == "memory":
 		st.sessions = memstore.New()
+	case st.place.redis != nil:
+		st.redis = newRedisStore(*st.place.redis, redisstore.Config{Timeout: s.storeTimeout, Logger: log})
+		*target = st.redis
 	case st.place.connect != nil:
 		var err error
 		if st.db, err = st.place.connect(log); err != nil {
@@ -158,6 +169,12 @@ func openStores(s settings, log *slog.Logger) (*stores, error) {
 // opened. If the database is down, check logs a warning, as the database may
 // recover.
 func (st *stores) check(ctx context.Context) error {
+	if st.redis != nil {
+		if err := st.ping(ctx); err != nil {
+			st.log.WarnContext(ctx, session.EventStoreUnavailable, "error", err)
+		}
+		return nil
+	}
 	if st.database == nil {
 		return nil
 	}
@@ -192,8 +209,11 @@ func isBusy(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded)
 }
 
-// ping returns an error if the database is not available.
+// ping returns an error if the database or the Redis server is not available.
 func (st *stores) ping(ctx context.Context) error {
+	if st.redis != nil {
+		return st.redis.Ping(ctx)
+	}
 	if st.database == nil {
 		return nil
 	}
@@ -207,5 +227,8 @@ func (st *stores) ping(ctx context.Context) error {
 func (st *stores) close() {
 	if st.db != nil {
 		_ = st.db.Close() // all writes are complete
+	}
+	if st.redis != nil {
+		st.redis.close()
 	}
 }

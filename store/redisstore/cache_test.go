@@ -98,14 +98,14 @@ func TestChangesOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		seen := func(err error) bool { return errors.Is(err, store.ErrNotFound) }
+		seen := func() bool { _, err := here.Get(ctx, rec.Key); return errors.Is(err, store.ErrNotFound) }
 		var err error
 		if i%2 == 0 {
 			err = there.Delete(ctx, rec.Key)
 		} else {
 			next := rec
 			next.Version++
-			seen = func(err error) bool {
+			seen = func() bool {
 				got, err := here.Get(ctx, rec.Key)
 				return err == nil && got.Version == next.Version
 			}
@@ -115,11 +115,7 @@ func TestChangesOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		for {
-			_, err := here.Get(ctx, rec.Key)
-			if seen(err) {
-				break
-			}
+		for !seen() {
 			if time.Since(start) > time.Minute {
 				t.Fatal("the change is not seen")
 			}

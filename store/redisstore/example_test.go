@@ -16,8 +16,8 @@ func ExampleNew() {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress:       []string{"127.0.0.1:1"}, // no server is here
 		ForceSingleClient: true,
-		// Half a connection is noticed within 2 seconds.
-		Dialer:           net.Dialer{KeepAlive: time.Second},
+		// A connection that hangs is closed within 2 seconds.
+		Dialer:           net.Dialer{KeepAlive: time.Second / 2},
 		ConnWriteTimeout: time.Second,
 	})
 	if client == nil {

@@ -3,7 +3,7 @@
 //
 //	client, err := rueidis.NewClient(rueidis.ClientOption{
 //		InitAddress:      []string{"redis.example.org:6379"},
-//		Dialer:           net.Dialer{KeepAlive: time.Second},
+//		Dialer:           net.Dialer{KeepAlive: time.Second / 2},
 //		ConnWriteTimeout: time.Second,
 //	})
 //	...
@@ -17,20 +17,23 @@
 //
 // A change by another process is seen when its message arrives, usually in less than a
 // millisecond. If the connection is closed, its cache is dropped. If the connection hangs,
-// messages do not arrive either, so that Get may return the state before the change until
-// rueidis closes the connection. rueidis sends a PING on a connection that was idle for
-// ClientOption.Dialer.KeepAlive, and closes the connection if the response takes longer
-// than ClientOption.ConnWriteTimeout. The defaults of rueidis are 1 and 10 seconds. Set
-// both to a second, as above, for a bound of 2 seconds.
+// messages do not arrive, so that Get may return the state before a change until rueidis
+// closes the connection. rueidis sends a PING on a connection on which nothing was received
+// for ClientOption.Dialer.KeepAlive, and closes the connection if there is no response
+// within ClientOption.ConnWriteTimeout. A hanging connection is closed after twice
+// KeepAlive and once ConnWriteTimeout. With the defaults of rueidis that is 12 seconds, and
+// 2 seconds with the settings above.
 //
-// Whatever the network or a proxy does, no cached record is older than [Config.CacheTTL].
+// If a connection works, but its messages are lost on the way, no cached record is
+// older than [Config.CacheTTL].
 //
 // Get is never older than this Store's own Put or Delete, or than a state that has caused
 // an ErrConflict: after a write, Get compares the cached record with the server's until
 // both are equal.
 //
 // The client must not send reads to replicas (ClientOption.SendToReplicas), which lag
-// behind. With ClientOption.DisableCache, each Get is a read from the server.
+// behind. With ClientOption.DisableCache, each Get is a read from the server. The memory of
+// the cache is bounded by ClientOption.CacheSizeEachConn.
 //
 // # Keys
 //

@@ -131,7 +131,7 @@ func (s *server) client(t testing.TB, change ...func(*rueidis.ClientOption)) rue
 	t.Helper()
 	option := rueidis.ClientOption{
 		InitAddress:      []string{s.socket()},
-		Dialer:           net.Dialer{KeepAlive: time.Second},
+		Dialer:           net.Dialer{KeepAlive: time.Second / 2},
 		ConnWriteTimeout: time.Second,
 		// A machine that runs many tests has little memory for each.
 		ReadBufferEachConn: 1 << 14, WriteBufferEachConn: 1 << 14, CacheSizeEachConn: 16 << 20,

@@ -15,8 +15,11 @@ import (
 // respond alike.
 func TestStoreDown(t *testing.T) {
 	t.Parallel()
-	server := dbtest.Postgres(t)
-	for _, kind := range []string{"sessions", coordinator} {
+	servers := map[string]func(testing.TB) *dbtest.Server{
+		"postgres": dbtest.Postgres, coordinator: dbtest.Postgres, "redis": dbtest.Redis, redisCoordinator: dbtest.Redis,
+	}
+	for kind, open := range servers {
+		server := open(t)
 		for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
 			if fault.Hang && !scale.CI() {
 				continue // tests/replicas and the root have databases that are silent
@@ -30,11 +33,7 @@ func TestStoreDown(t *testing.T) {
 							t.Parallel()
 							between := proxy.New(t, "tcp", server.Proxy.Addr())
 							address := strings.ReplaceAll(server.URL, server.Proxy.Addr(), between.Addr())
-							p := place{name: "postgres"}
-							if kind == coordinator {
-								p.name = coordinator
-							}
-							transcripts[i] = storeDown(t, p.target(framework, address), between, fault)
+							transcripts[i] = storeDown(t, place{name: kind}.target(framework, address), between, fault)
 						})
 					}
 				})

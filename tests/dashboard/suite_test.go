@@ -42,11 +42,17 @@ var places = []place{
 	}},
 	{"postgres", on(dbtest.Postgres)},
 	{"mysql", on(dbtest.MariaDB)},
+	{"redis", on(dbtest.Redis)},
 	{coordinator, on(dbtest.Postgres)},
+	{redisCoordinator, on(dbtest.Redis)},
 }
 
-// coordinator is cookie sessions that have a database to meet in.
-const coordinator = "coordinator"
+// coordinator is cookie sessions that have a database to meet in, and
+// redisCoordinator such that have a Redis server.
+const (
+	coordinator      = "coordinator"
+	redisCoordinator = "redis coordinator"
+)
 
 func named(address string) func(*testing.T) func(*testing.T) string {
 	return func(*testing.T) func(*testing.T) string {
@@ -68,7 +74,7 @@ func (p place) isDatabase() bool { return p.name != "cookie" && p.name != "memor
 // target returns the program under a framework with sessions at an address.
 func (p place) target(framework, address string) target {
 	tt := target{framework: framework, store: address}
-	if p.name == coordinator {
+	if p.name == coordinator || p.name == redisCoordinator {
 		tt.store, tt.env = "cookie", []string{"COORDINATOR=" + address}
 	}
 	if p.isDatabase() {

@@ -1,5 +1,5 @@
-// Package dbtest runs real database servers for tests: PostgreSQL and MariaDB
-// as Debian packages them, with data of their own that is thrown away.
+// Package dbtest runs real database servers for tests: PostgreSQL, MariaDB and
+// Redis as Debian packages them, with data of their own that is thrown away.
 //
 // A server listens on a Unix socket in its own directory only. Tests reach it
 // through a proxy, whose port stays the same while the server is stopped and
@@ -36,7 +36,7 @@ func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
 // Server is a database server in a process of its own.
 type Server struct {
-	// Driver is the name of its driver to sql.Open.
+	// Driver is the name of its driver to sql.Open, or "redis".
 	Driver string
 
 	// DSN names an empty database on it, by way of Proxy, for Driver.
@@ -217,14 +217,18 @@ func (s *Server) Await() {
 
 // await waits until the server responds.
 func (s *Server) await(deadline time.Time) error {
-	db, err := sql.Open(s.Driver, s.DSN)
-	if err != nil {
-		return err
+	ping := s.pingRedis
+	if s.Driver != redis {
+		db, err := sql.Open(s.Driver, s.DSN)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		ping = db.PingContext
 	}
-	defer db.Close()
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := db.PingContext(ctx)
+		err := ping(ctx)
 		cancel()
 		if err == nil {
 			return nil
