@@ -67,7 +67,18 @@ func newRedisStore(option rueidis.ClientOption, c redisstore.Config) *redisStore
 	option.Dialer.KeepAlive = time.Second / 2
 	option.Dialer.Timeout = cmp.Or(option.Dialer.Timeout, timeout)
 	option.ConnWriteTimeout = cmp.Or(option.ConnWriteTimeout, max(time.Second, timeout/2))
+	option.RetryDelay = retryDelay
 	return &redisStore{option: option, config: c}
+}
+
+// retryDelay has the client repeat a read three times, over a new connection. By default
+// it would repeat reads until STORE_TIMEOUT, so that during an outage every request
+// waited as long.
+func retryDelay(attempts int, _ rueidis.Completed, _ error) time.Duration {
+	if attempts > 3 {
+		return -1
+	}
+	return 10 * time.Millisecond
 }
 
 // open returns the store. It connects if no earlier call has.

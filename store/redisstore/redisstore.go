@@ -35,6 +35,22 @@
 // behind. With ClientOption.DisableCache, each Get is a read from the server. The memory of
 // the cache is bounded by ClientOption.CacheSizeEachConn.
 //
+// # Outages
+//
+// An error of the server, such as READONLY, LOADING or CLUSTERDOWN, a value that is not a
+// record, and a timeout are failures of the call. They say nothing about the record.
+//
+// By default rueidis repeats a read that has failed until the timeout of the call, so that
+// during an outage every call takes [Config.Timeout]. Set ClientOption.RetryDelay to a
+// function that returns a negative duration after a few attempts:
+//
+//	RetryDelay: func(attempts int, _ rueidis.Completed, _ error) time.Duration {
+//		if attempts > 3 {
+//			return -1
+//		}
+//		return 10 * time.Millisecond
+//	},
+//
 // # Keys
 //
 // A record is a string under one key, which a script compares and replaces in one step.

@@ -49,8 +49,14 @@ func (s *Server) Client(t testing.TB, change ...func(*rueidis.ClientOption)) rue
 		InitAddress: []string{s.Proxy.Addr()},
 		Dialer:      net.Dialer{KeepAlive: time.Second / 2, Timeout: 2 * time.Second},
 		// A client whose server is down is one that connects later.
-		ForceSingleClient:  true,
-		ConnWriteTimeout:   time.Second,
+		ForceSingleClient: true,
+		ConnWriteTimeout:  time.Second,
+		RetryDelay: func(attempts int, _ rueidis.Completed, _ error) time.Duration {
+			if attempts > 3 {
+				return -1
+			}
+			return 10 * time.Millisecond
+		},
 		ReadBufferEachConn: 1 << 14, WriteBufferEachConn: 1 << 14, CacheSizeEachConn: 16 << 20,
 	}
 	for _, f := range change {
