@@ -54,8 +54,8 @@ func (d database) test(t *testing.T) {
 	if d.server != nil {
 		t.Run("Lock", d.testLock)
 		t.Run("StartsBeforeDatabase", d.testStartsBefore)
-		t.Run("Restart", d.testRestart)
-		t.Run("Network", d.testNetwork)
+		t.Run("Restart", d.outages().testRestart)
+		t.Run("Network", d.outages().testNetwork)
 	}
 }
 

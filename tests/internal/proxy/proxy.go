@@ -21,6 +21,9 @@ type Fault struct {
 	// until the fault is over.
 	Hang bool
 
+	// HangRequests and HangResponses do the same in one direction.
+	HangRequests, HangResponses bool
+
 	// Delay holds up each piece of data, in both directions.
 	Delay time.Duration
 
@@ -57,6 +60,7 @@ type Proxy struct {
 type pair struct {
 	proxy          *Proxy
 	client, server net.Conn
+	frozen         atomic.Bool
 }
 
 // New returns a proxy to the server at addr, which need not be there yet. It
@@ -103,6 +107,16 @@ func (p *Proxy) Cut() {
 
 // Accepted returns how many connections clients have opened.
 func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
+
+// Freeze loses what is sent over the connections of this moment, and keeps them open,
+// as a firewall does that has forgotten them. New ones are good.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pr := range p.pairs {
+		pr.frozen.Store(true)
+	}
+}
 
 // Live returns the number of connections.
 func (p *Proxy) Live() int {
@@ -154,7 +168,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if err != nil {
 		return
 	}
-	pr := &pair{p, client, server}
+	pr := &pair{proxy: p, client: client, server: server}
 	p.mu.Lock()
 	if p.closed || p.fault.Down {
 		p.mu.Unlock()
@@ -194,7 +208,7 @@ func (pr *pair) pass(dst, src net.Conn, responses bool) {
 			return
 		}
 		f, changed, closed := pr.proxy.state()
-		for f.Hang && !closed {
+		for (f.Hang || f.HangResponses && responses || f.HangRequests && !responses) && !closed {
 			<-changed
 			f, changed, closed = pr.proxy.state()
 		}
@@ -205,6 +219,9 @@ func (pr *pair) pass(dst, src net.Conn, responses bool) {
 			}
 		}
 		data := buf[:n]
+		if pr.frozen.Load() {
+			continue
+		}
 		if responses {
 			if counting != changed { // a new fault
 				left, counting = f.CutAfter, changed
