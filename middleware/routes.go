@@ -130,7 +130,7 @@ func (h *handlers) allMethods(routes []Route, path string, supported map[string]
 			}
 		}
 		if strings.Contains(path, sessionParameter) {
-			handler = oneSegment(handler)
+			handler = oneSegment(path, handler)
 		}
 		routes = append(routes, Route{method, path, h.guarded(handler)})
 	}

@@ -30,11 +30,14 @@ func (h *handlers) sessionRoutes(routes []Route) []Route {
 // sessionOf returns the path parameter.
 func sessionOf(r *http.Request) string { return r.PathValue(strings.Trim(sessionParameter, "{}")) }
 
-// oneSegment refuses a path parameter that is empty or has several segments. Some
-// routers accept both.
-func oneSegment(next http.HandlerFunc) http.HandlerFunc {
+// oneSegment refuses a request to a route with a parameter unless the parameter is one
+// segment of the request's path. Some routers accept an empty parameter, one with
+// several segments, or a path with more segments than the route.
+func oneSegment(route string, next http.HandlerFunc) http.HandlerFunc {
+	before, after, _ := strings.Cut(route, sessionParameter)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if id := sessionOf(r); id == "" || strings.Contains(id, "/") {
+		id := sessionOf(r)
+		if id == "" || strings.Contains(id, "/") || !strings.HasSuffix(addressOf(r).Path, before+id+after) {
 			Refuse(w, r, &Problem{Status: http.StatusNotFound})
 			return
 		}

@@ -30,6 +30,7 @@ type pages struct {
 type running struct {
 	Framework, Store, GoVersion string
 	OwnAuth                     bool
+	HasList                     bool // of sessions
 	Since                       time.Time
 }
 
@@ -57,7 +58,7 @@ func newPages(s settings, base string) *pages {
 		templates: t,
 		policy:    stylePolicy(t),
 		base:      base,
-		running:   running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, time.Now()},
+		running:   running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, s.store.kind != "cookie", time.Now()},
 	}
 }
 

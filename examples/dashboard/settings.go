@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -46,7 +47,7 @@ var variables = []struct {
 	{name: "JWT_PUBLIC_KEY_FILE", usage: "not supported yet"},
 	{name: "UPSTREAM_URL", usage: "API that /api/upstream calls as the signed-in user"},
 	{name: "TRUSTED_ORIGINS", usage: "comma-separated origins whose pages may send forms here"},
-	{name: "TRUSTED_PROXIES", usage: "not supported yet"},
+	{name: "TRUSTED_PROXIES", usage: "comma-separated addresses or CIDR ranges of proxies, whose X-Forwarded-For is used"},
 	{name: "LOG_LEVEL", usage: "debug, info, warn, error (default info)"},
 	{name: "LOG_FORMAT", usage: "text, json (default text)"},
 	{name: "METRICS", usage: "not supported yet"},
@@ -73,6 +74,7 @@ type settings struct {
 	authTimeout    time.Duration
 	storeTimeout   time.Duration
 	trustedOrigins []string
+	trustedProxies []netip.Prefix
 
 	logLevel slog.Level
 	logJSON  bool
@@ -105,6 +107,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		authTimeout:    p.duration("AUTH_TIMEOUT"),
 		storeTimeout:   p.duration("STORE_TIMEOUT"),
 		trustedOrigins: p.origins("TRUSTED_ORIGINS"),
+		trustedProxies: p.prefixes("TRUSTED_PROXIES"),
 
 		logLevel: logLevels[p.choice("LOG_LEVEL", []string{"info", "debug", "warn", "error"})],
 		logJSON:  p.choice("LOG_FORMAT", []string{"text", "json"}) == "json",
@@ -113,7 +116,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
 	p.choice("REGISTER", []string{"verify"}, "direct", "off")
-	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "MAX_TOKEN_AGE", "TRUSTED_PROXIES", "METRICS"} {
+	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "MAX_TOKEN_AGE", "METRICS"} {
 		if p.get(name) != "" {
 			p.fail(name, "is not supported yet")
 		}
@@ -147,6 +150,7 @@ func (s settings) config() session.Config {
 		RefreshBefore:  s.refreshBefore,
 		StoreTimeout:   s.storeTimeout,
 		TrustedOrigins: s.trustedOrigins,
+		TrustedProxies: s.trustedProxies,
 	}
 }
 
@@ -156,6 +160,7 @@ var fieldNames = strings.NewReplacer(
 	"session: Config.BasePath", "BASE_PATH",
 	"session: Config.Cookie.Name", "COOKIE_NAME",
 	"session: Config.TrustedOrigins", "TRUSTED_ORIGINS",
+	"session: Config.TrustedProxies", "TRUSTED_PROXIES",
 	"session: Config.Lifetime", "LIFETIME",
 	"session: Config.IdleTimeout", "IDLE_TIMEOUT",
 	"IdleTimeout", "IDLE_TIMEOUT",
@@ -337,6 +342,27 @@ func (p *parser) origins(name string) []string {
 		origins = append(origins, text)
 	}
 	return origins
+}
+
+// prefixes parses addresses and ranges of addresses.
+func (p *parser) prefixes(name string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for text := range strings.SplitSeq(p.get(name), ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if addr, addrErr := netip.ParseAddr(text); addrErr == nil && addr.Zone() == "" {
+			prefix, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			p.fail(name, "must be comma-separated addresses or CIDR ranges, such as 10.0.0.0/8")
+			return nil
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes
 }
 
 // parseWebURL parses an absolute http or https address without a user.

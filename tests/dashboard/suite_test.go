@@ -103,6 +103,7 @@ var suite = []struct {
 	{"logout", testLogout},
 	{"cross-site", testCrossSite},
 	{"base path", testBasePath},
+	{"sessions", testSessions},
 
 	{"prefs", testPrefs},
 	{"pref limits", testPrefLimits},
