@@ -224,6 +224,9 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 	if err := x.setCookies(ctx, h, rec, p.tokens, p.state); err != nil {
 		return err
 	}
+	if p.touch {
+		m.keeper.Used(ctx, rec)
+	}
 	s.noteCommitted(rec)
 	return nil
 }
@@ -305,6 +308,8 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 			return err
 		case err != nil:
 			reseal = false // a later response tries again
+		case p.touch:
+			m.keeper.Used(ctx, p.rec)
 		}
 	}
 	if !isNew && !reseal {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/cookies"
+	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/store"
 )
 
@@ -110,6 +111,17 @@ type Config struct {
 	// (nil): sessions are sealed into cookies.
 	Store store.Store
 
+	// MaxSessions limits how many sessions a user may have, at most 1000. At one sign-in
+	// too many, the session that was used longest ago ends. Its use is noted as for
+	// IdleTimeout. A sign-in of a cookie session then needs the Coordinator. Sessions
+	// from before the limit was set end when their user signs in again. Default (0): no
+	// limit.
+	MaxSessions int
+
+	// RejectOverMax rejects a sign-in over MaxSessions with [ErrTooManySessions],
+	// instead of ending another session.
+	RejectOverMax bool
+
 	// StoreTimeout bounds one call of Store or Coordinator. Requests of one session
 	// share reads, so a request may also wait for the read before its own. Default
 	// (0): 2 s.
@@ -200,6 +212,10 @@ func (c Config) validate() error {
 		}
 	}
 	switch {
+	case c.MaxSessions < 0 || c.MaxSessions > keeper.MaxMembers:
+		return invalid("MaxSessions", "is %d; it must be from 0 to %d", c.MaxSessions, keeper.MaxMembers)
+	case c.RejectOverMax && c.MaxSessions == 0:
+		return invalid("RejectOverMax", "is set without MaxSessions")
 	case c.CacheBytes < 0:
 		return invalid("CacheBytes", "is %d; it must not be negative", c.CacheBytes)
 	case c.MaxValueBytes < 0:

@@ -33,10 +33,14 @@ var (
 	// has reached its idle timeout or the end of its lifetime.
 	ErrEnded = errors.New("session has ended")
 
-	// ErrLogoutIncomplete: the session of the request has ended, but the auth
-	// service has not confirmed the end of the user's other sessions yet. An error
-	// that wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
+	// ErrLogoutIncomplete: the session of the request has ended, and the user's other
+	// sessions may not have ended, because the coordinator did not store their end. An
+	// error that wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
 	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may not have ended: %w", auth.ErrUnavailable)
+
+	// ErrTooManySessions: the user has Config.MaxSessions sessions, and
+	// Config.RejectOverMax is set. The sign-in had no effect.
+	ErrTooManySessions = errors.New("the user has too many sessions")
 
 	// ErrTooLarge: the session does not fit its cookies, or its values exceed a
 	// limit. See [Key.Set].

@@ -230,6 +230,17 @@ var eventCases = []struct {
 
 	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
 	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.M.LogoutAll) }},
+	{name: "session_ended", reason: "max_sessions", provoke: func(st *stage) {
+		st.cfg.MaxSessions = 1
+		m, err := session.New(st.cfg)
+		if err != nil {
+			st.T.Fatal(err)
+		}
+		st.T.Cleanup(func() { shutdown(st.T, m) })
+		for range 2 {
+			(&testkit.Visitor{T: st.T, M: m, Jar: map[string]string{}}).Login("u1")
+		}
+	}},
 	{name: "session_ended", reason: "logout_all", kind: storedKind, times: 2, provoke: func(st *stage) {
 		st.other()
 		st.calls(st.M.LogoutAll)
@@ -634,46 +645,7 @@ func TestCoordinatorFailsAtCommit(t *testing.T) {
 	}
 }
 
-// endingStore ends a session while the response is committed.
-type endingStore struct {
-	store.Store
-	end func()
-}
-
-func (s *endingStore) Get(ctx context.Context, key string) (store.Record, error) {
-	if end := s.end; end != nil {
-		s.end = nil
-		end()
-	}
-	return s.Store.Get(ctx, key)
-}
-
-// A new session may end before its response is committed. That is no outage.
-func TestNewSessionEndsAtCommit(t *testing.T) {
-	shared := &endingStore{}
-	a := newApp(t, func(c *session.Config) { shared.Store, c.Coordinator = &memstore.Store{Now: c.Now}, shared })
-	b := a.browser().visit(func(ctx context.Context, _ *session.Session) {
-		if err := a.Login(ctx, "user@example.com", "password"); err != nil {
-			t.Fatal(err)
-		}
-		shared.end = func() {
-			if err := a.Logout(ctx); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	if shared.end != nil || a.log.count(session.EventSessionEnded, "reason=logout") != 1 {
-		t.Fatal("the session has not ended")
-	}
-	if n := a.log.count(session.EventStoreUnavailable); n != 0 {
-		t.Errorf("%d events store_unavailable, want none", n)
-	}
-	if b.header() != "" {
-		t.Errorf("cookies %q of a session that has ended", b.names)
-	}
-}
-
-// The same holds for values that are saved at the end of a stored session's
+// A session that has ended is no outage for values that are saved at the end of its
 // request.
 func TestEventsAtEnd(t *testing.T) {
 	down := &testkit.FailingStore{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ import (
 //   - [auth.ErrSecondFactor] if a one-time code is required: the browser then
 //     keeps the pending login in a cookie for 15 minutes, for LoginTOTP,
 //   - [ErrTooLarge] if the tokens do not fit the cookies,
+//   - [ErrTooManySessions] if Config.RejectOverMax is set and the user has
+//     Config.MaxSessions sessions,
 //   - [ErrSessionUnavailable] if the store does not store the session,
 //   - the context's error if the client has disconnected,
 //   - [ErrCommitted] if the response has begun.
@@ -135,7 +138,7 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 	}
 	m.keeper.RateLimited(err)
 	level, name := slog.LevelInfo, EventLoginRefused
-	if !errors.Is(err, auth.ErrRefused) {
+	if !errors.Is(err, auth.ErrRefused) && !errors.Is(err, ErrTooManySessions) {
 		level, name = slog.LevelWarn, EventLoginUnavailable
 	}
 	m.event(ctx, level, nil, Event{Name: name, Err: err})
@@ -162,14 +165,18 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	rec := keeper.NewRecord(p, m.now())
 	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
 	rec.Values = continued.valuesFor(rec.UserID)
-	if err := m.create(ctx, rec); err != nil {
+	x.mu.Lock()
+	previous := x.current
+	x.mu.Unlock()
+	if err := m.create(ctx, rec, previous); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
 	if p.Claims.Err() != nil {
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 	}
 	x.mu.Lock()
-	previous, late := x.current, x.committed
+	late := x.committed
+	previous = x.current
 	if !late {
 		x.current, x.fate = rec, signsIn
 		x.endPendingLocked()
@@ -191,11 +198,13 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 
 // create stores a new session, or checks that it fits its cookies. A session that
 // does not fit must fail the login, not the response.
-func (m *Manager) create(ctx context.Context, rec *keeper.Record) error {
-	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(rec)))) {
+func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) error {
+	sized := *rec
+	sized.Ends, sized.Pair.Roles = math.MaxUint32, math.MaxUint32 // Create sets them
+	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(&sized)))) {
 		return errCookiesFull
 	}
-	return m.publicError(ctx, rec, m.keeper.Create(ctx, rec))
+	return m.publicError(ctx, rec, m.keeper.Create(ctx, rec, previous))
 }
 
 // Logout ends the request's session, and revokes its tokens at the auth service.
@@ -207,14 +216,14 @@ func (m *Manager) Logout(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogout, false)
 }
 
-// LogoutAll ends all sessions of the user as Logout ends one. Sessions in the store
-// end at once. The auth service ends all others: a cookie session ends at the
-// latest when its access token expires.
+// LogoutAll ends all sessions of the user as Logout ends one. They end at once in this
+// process, and within 2 s in others that share the store or the coordinator, whether
+// the auth service is up or not. LogoutAll also makes the service end all sessions, and
+// retries that until it succeeds.
 //
-// Without a store LogoutAll fails with [ErrLogoutIncomplete] if the auth service
-// has not confirmed the end of the other sessions within a few seconds. The
-// session of the request has ended in this case too, and the request to the
-// service is retried until it succeeds.
+// If the store is down, LogoutAll fails with [ErrSessionUnavailable], and the session
+// stays. If the coordinator of cookie sessions is down, LogoutAll fails with
+// [ErrLogoutIncomplete].
 func (m *Manager) LogoutAll(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogoutAll, true)
 }

@@ -111,6 +111,7 @@ func newKeeper(cfg Config, secrets []seal.Secret, event func(context.Context, sl
 		Auth: cfg.Auth, Claims: cfg.Claims, Secrets: secrets,
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
 		RefreshBefore: cfg.RefreshBefore, StoreTimeout: cfg.StoreTimeout,
+		MaxSessions: cfg.MaxSessions, RejectOverMax: cfg.RejectOverMax,
 		CacheBytes: cfg.CacheBytes / 2, Now: cfg.Now, Log: cfg.Logger, Event: event,
 	})
 }
@@ -173,8 +174,8 @@ func (m *Manager) sameOrigin(r *http.Request) bool {
 }
 
 // publicError turns an error of the keeper about the session of r into the error
-// for the app: an *endedError, an *UnavailableError, or the [ErrTooLarge] that a
-// change of values has returned. It reports errors of the store that the keeper
+// for the app: an *endedError, an *UnavailableError, [ErrTooManySessions], or the
+// [ErrTooLarge] that a change of values has returned. It reports errors of the store that the keeper
 // has not reported yet. This is the only place where keeper errors become errors
 // of this package.
 func (m *Manager) publicError(ctx context.Context, r *keeper.Record, err error) error {
@@ -182,6 +183,8 @@ func (m *Manager) publicError(ctx context.Context, r *keeper.Record, err error) 
 	switch {
 	case err == nil || errors.Is(err, ErrTooLarge):
 		return err
+	case errors.Is(err, keeper.ErrTooMany):
+		return ErrTooManySessions
 	case !errors.As(err, &e):
 		return m.publicError(ctx, r, m.keeper.Report(ctx, r, err))
 	case e.Ended != "":

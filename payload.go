@@ -28,6 +28,7 @@ type tokensCookie struct {
 	key     string // of the session's record; derived from the ID, not encoded
 	userID  string
 	created time.Time
+	ends    uint64 // see keeper.Record.Ends
 	pair    keeper.Pair
 }
 
@@ -36,6 +37,7 @@ func encodeTokens(r *keeper.Record) []byte {
 	e.Raw(r.ID[:])
 	e.Token(r.UserID)
 	e.Time(r.Created)
+	e.Uint(r.Ends)
 	r.Pair.Encode(&e)
 	return e.B
 }
@@ -47,6 +49,7 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 	c.key = c.id.Key()
 	c.userID = d.Token()
 	c.created = d.Time()
+	c.ends = d.Uint()
 	c.pair = keeper.DecodePair(d)
 	return c, d.Done()
 }
@@ -55,7 +58,7 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 // which expires or is dropped on its own. The session then has no values, and its
 // last use is its start.
 func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
-	r := &keeper.Record{ID: c.id, Key: c.key, UserID: c.userID, Created: c.created, Pair: c.pair, LastSeen: c.created}
+	r := &keeper.Record{ID: c.id, Key: c.key, UserID: c.userID, Created: c.created, Ends: c.ends, Pair: c.pair, LastSeen: c.created}
 	if state != nil {
 		r.LastSeen, r.Values = state.lastSeen, state.values
 	}

@@ -91,26 +91,33 @@ func (m *Manager) EndSession(ctx context.Context, handle string) error {
 }
 
 // LogoutOthers ends all sessions of the request's user except the one of the request,
-// for example after a change of the password. Its errors are those of Sessions. After
-// [ErrSessionUnavailable] some of them may not have ended; call LogoutOthers again.
+// for example after a change of the password. It fails with [ErrUnauthenticated] if no
+// user is signed in, and with [ErrSessionUnavailable] if the store, the coordinator or
+// the auth service is down.
 //
-// The sessions end at once. EndSession describes what happens to their tokens.
+// The sessions end at once in this process, and within 2 s in others that share the
+// store or the coordinator. EndSession describes what happens to their tokens.
 func (m *Manager) LogoutOthers(ctx context.Context) error {
-	rec, err := m.signedInStored(ctx)
+	rec, err := m.signedIn(ctx)
 	if err != nil {
 		return err
 	}
 	return m.publicError(ctx, rec, m.keeper.EndOthers(ctx, rec))
 }
 
-// signedInStored returns the request's session, which must be stored and signed in.
+// signedInStored is signedIn for a session that must be stored.
 func (m *Manager) signedInStored(ctx context.Context) (*keeper.Record, error) {
+	if !m.Stored() {
+		return nil, fmt.Errorf("session: a list of sessions needs Config.Store: %w", errors.ErrUnsupported)
+	}
+	return m.signedIn(ctx)
+}
+
+// signedIn returns the request's session, which must be signed in.
+func (m *Manager) signedIn(ctx context.Context) (*keeper.Record, error) {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if !m.Stored() {
-		return nil, fmt.Errorf("session: a list of sessions needs Config.Store: %w", errors.ErrUnsupported)
 	}
 	rec, err := x.session.Load().resolve(ctx)
 	if err == nil && rec == nil {

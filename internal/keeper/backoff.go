@@ -23,7 +23,7 @@ func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 	// The share spreads the refreshes of sessions that began together. It depends
 	// on the ID, so that it is the same in every process.
 	share := 0.8 + 0.2*float64(r.ID[0])/255
-	return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share), left > 0
+	return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share) || k.rolesChanged(r), left > 0
 }
 
 // holdOff returns how long the session's next refresh has to wait: until the

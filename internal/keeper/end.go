@@ -38,16 +38,17 @@ const (
 	endedByOtherUser    Reason = "refresh_other_user"
 	endedByIdleTimeout  Reason = "idle_timeout"
 	endedByLifetime     Reason = "lifetime"
-	endedByStore        Reason = "revoked" // the store has no record of the session
+	endedByStore        Reason = "revoked" // by another session or by the app; or the store has lost it
 	EndedBeforeDelivery Reason = "login_not_delivered"
 	EndedElsewhere      Reason = "logout_elsewhere"
+	endedByLimit        Reason = "max_sessions"
 )
 
 // reasons lists all reasons. A mark encodes a reason as its index here, so new
 // reasons are added at the end.
 var reasons = []Reason{
 	EndedByLogout, EndedByLogoutAll, EndedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
-	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery, EndedElsewhere,
+	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery, EndedElsewhere, endedByLimit,
 }
 
 // ByBrowser reports whether a request of the session's own browser has ended it.
@@ -70,8 +71,8 @@ func (e *Error) unrevoked(now time.Time) bool {
 	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
-// ErrIncomplete is returned by [Keeper.End] if the session has ended, and the
-// auth service has not confirmed the end of the user's other sessions.
+// ErrIncomplete is returned by [Keeper.End] if the session has ended, and the end of the
+// user's other sessions could not be stored.
 var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 
 // End ends the session of which r is a state. If all is set, it ends all sessions
@@ -85,11 +86,12 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
 	l := k.ledger(r)
-	if all && k.cfg.Stored {
-		// The other sessions first. If one of them cannot be ended, this session
-		// stays, and the user can try again.
-		if err := k.endOthers(ctx, l); err != nil {
-			return err
+	var others error
+	if all {
+		// The other sessions first. If they cannot be ended in a store, this session stays,
+		// and the user can try again.
+		if others = k.endOthers(ctx, l); others != nil && k.cfg.Stored {
+			return others
 		}
 	}
 	mark, err := l.end(ctx, why, all, nil)
@@ -108,8 +110,8 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	if why != EndedByLogin {
 		waitFor(rev.tried, 2*logoutPatience)
 	}
-	if all && !k.cfg.Stored && !rev.succeeded() {
-		return errors.Join(ErrIncomplete, err)
+	if others != nil {
+		return errors.Join(ErrIncomplete, others, err)
 	}
 	return err
 }
@@ -120,14 +122,19 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 // If the store does not respond, the session is not accepted either, because the clock
 // decides that. The next request tries again to end it.
 func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
-	ctx = context.WithoutCancel(ctx)
-	mark, err := l.end(ctx, why, false, func(q *Record) error {
+	return k.finish(ctx, l, why, func(q *Record) error {
 		// The record of a cookie session does not know when it was last used.
 		if k.cfg.Stored && k.expired(q) == "" {
 			return errChanged
 		}
 		return nil
 	})
+}
+
+// finish ends a session that is over, unless check returns an error.
+func (k *Keeper) finish(ctx context.Context, l *ledger, why Reason, check func(*Record) error) error {
+	ctx = context.WithoutCancel(ctx)
+	mark, err := l.end(ctx, why, false, check)
 	if err == nil {
 		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
 		k.revokeEnded(l, mark, false, true)
@@ -135,9 +142,8 @@ func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 	return err
 }
 
-// endOthers deletes the stored sessions of the user of l, except the one of l. It cannot
-// revoke their tokens, which only their own browsers' cookies can open. The service ends
-// those sessions when the remaining one is logged out with all set.
+// endOthers ends the other sessions of the user of l. It waits for the removal of stored
+// ones, so that they end at once in other processes, too.
 func (k *Keeper) endOthers(ctx context.Context, l *ledger) error {
 	userID, ended := l.origin.UserID, endedByStore
 	switch newest, err := l.load(ctx); {
@@ -145,33 +151,18 @@ func (k *Keeper) endOthers(ctx context.Context, l *ledger) error {
 		return nil // the others have ended before
 	case err == nil:
 		userID, ended = cmp.Or(newest.UserID, userID), cmp.Or(newest.ended, ended)
-	case !isEnded(err):
+	case !isEnded(err) && k.cfg.Stored:
 		return err
 	}
 	if userID == "" {
 		// The session has ended, and no mark names its user.
 		return errors.Join(ErrIncomplete, &Error{Ended: ended})
 	}
-	// A record's owner is a hash keyed with the secret that the record was written
-	// with, which may be an older one.
-	for _, s := range k.cfg.Secrets {
-		records, err := k.store.List(ctx, s.Owner(userID))
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			if r.Key == l.key {
-				continue
-			}
-			err := k.store.Delete(ctx, r.Key)
-			if err != nil {
-				return err
-			}
-			k.endings.announce(r.Key)
-			k.event(ctx, slog.LevelInfo, &Record{Key: r.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedByLogoutAll)})
-		}
+	removed, err := k.endUser(ctx, userID, "", func(ctx context.Context) { k.removeSessions(ctx, userID, l.key, EndedByLogoutAll) })
+	if err == nil {
+		waitFor(removed, logoutPatience)
 	}
-	return nil
+	return err
 }
 
 // Undelivered ends a new session whose cookies did not reach the browser. No
@@ -219,6 +210,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		return nil, err
 	}
 	l.k.endings.announce(l.key)
+	l.k.leave(ctx, mark)
 	if tokens == (auth.Tokens{}) {
 		l.forget(ctx, why)
 	}

@@ -117,8 +117,7 @@ func TestMarkIsSmall(t *testing.T) {
 
 var errServiceDown = &auth.Error{Op: "logout", StatusCode: 503, Err: auth.ErrUnavailable}
 
-// If the service fails, a logout of all sessions returns an error and is retried until
-// it succeeds.
+// If the service fails, its logout of all sessions is retried until it succeeds.
 func TestLogoutAllIsRetried(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		s.Strict()
@@ -136,12 +135,8 @@ func TestLogoutAllIsRetried(t *testing.T) {
 		}
 		c.Login("ada")
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
-			err := c.M.LogoutAll(ctx)
-			if c.M.Stored() && err != nil {
-				t.Errorf("logout: %v, but all sessions of the user in the store have ended", err)
-			}
-			if !c.M.Stored() && (!errors.Is(err, session.ErrLogoutIncomplete) || !errors.Is(err, auth.ErrUnavailable) || errors.Is(err, session.ErrSessionUnavailable)) {
-				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+			if err := c.M.LogoutAll(ctx); err != nil {
+				t.Errorf("logout: %v, but all sessions of the user have ended here", err)
 			}
 		})
 		if len(c.Jar) != 0 || !e.Has(session.EventRevokeFailed, "") {
@@ -183,8 +178,8 @@ func TestLogoutAllWithoutUsableTokens(t *testing.T) {
 		c.Login("ada")
 		time.Sleep(2 * testkit.Life)
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
-			if err := c.M.LogoutAll(ctx); !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
-				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+			if err := c.M.LogoutAll(ctx); err != nil {
+				t.Error(err)
 			}
 		})
 		time.Sleep(10 * time.Minute)
@@ -202,8 +197,8 @@ func TestLogoutAllWithAnotherUsersTokens(t *testing.T) {
 		c.Login("ada")
 		time.Sleep(2 * testkit.Life)
 		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
-			if err := c.M.LogoutAll(ctx); !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
-				t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+			if err := c.M.LogoutAll(ctx); err != nil {
+				t.Error(err)
 			}
 		})
 		time.Sleep(10 * time.Minute)

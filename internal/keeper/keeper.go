@@ -19,6 +19,7 @@
 //   - end.go: the end of a session, and its mark
 //   - revoke.go: the tokens that are left after the end
 //   - list.go: the sessions of a user
+//   - users.go: what concerns all sessions of a user
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
 //   - reads.go: requests of one session share a read of the store
@@ -78,6 +79,12 @@ type Config struct {
 	// refresh. The zero value selects a part of the token's life; see
 	// [Keeper.Due].
 	RefreshBefore time.Duration
+
+	// MaxSessions limits the sessions of a user, at most MaxMembers. The zero value
+	// sets no limit. At one sign-in too many, the session that was used longest ago
+	// ends, or with RejectOverMax the sign-in is rejected.
+	MaxSessions   int
+	RejectOverMax bool
 
 	// StoreTimeout limits each call of Store.
 	StoreTimeout time.Duration
@@ -170,6 +177,7 @@ type Keeper struct {
 	gate    *gate
 	waiting atomic.Int64 // tokens that wait for the store or the service
 	endings endings
+	users   users
 	outages outages // of the store
 
 	mu          sync.Mutex
@@ -189,6 +197,7 @@ func New(cfg Config) *Keeper {
 		store:       cfg.Store,
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
 		records:     cache.New[string, *Record](cfg.CacheBytes, cfg.CacheBytes/32),
+		users:       users{marks: cache.New[string, knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20)},
 		gate:        newGate(),
 		stopping:    make(chan struct{}),
 		idle:        make(chan struct{}),

@@ -45,7 +45,7 @@ type ledger struct {
 func (k *Keeper) ledger(r *Record) *ledger {
 	l := &ledger{k: k, id: r.ID, key: r.Key, origin: r}
 	if !k.cfg.Stored {
-		l.base = &Record{ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair}
+		l.base = &Record{ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Ends: r.Ends, Pair: r.Pair}
 	}
 	return l
 }
@@ -169,11 +169,11 @@ func (l *ledger) seal(i int) seal.Sealer {
 // put stores r if the stored version is prev. It is the one place that writes to the
 // store.
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
-	// A mark has no owner: endOthers looks for sessions that have not ended. Records of
+	// A mark has no owner: removeSessions looks for sessions that have not ended. Records of
 	// a coordinator have none either, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" {
-		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for endOthers
+		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for removeSessions
 		var err error
 		if rec.Meta, err = l.meta(r); err != nil {
 			return err

@@ -114,16 +114,6 @@ func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error 
 	return found
 }
 
-// EndOthers ends all stored sessions of the user of r but that of r. An error is one of
-// the store, which EndOthers has not reported: some sessions may not have ended.
-func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
-	ctx = context.WithoutCancel(ctx)
-	return k.eachOther(ctx, r, func(rec store.Record) error {
-		// The store says whose the record is, even if it does not open.
-		return k.endElsewhere(ctx, rec, r.UserID)
-	})
-}
-
 // eachOther calls f for the records of the user's other sessions, until f returns an
 // error.
 func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) error) error {

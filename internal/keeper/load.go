@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,6 +38,17 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	case !k.cfg.Stored:
 		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
+	}
+	mark, err := k.userMark(ctx, newest.UserID)
+	if why := mark.over(newest, k.cfg.MaxSessions > 0); why != "" {
+		_ = k.finish(ctx, l, why, nil)
+		return nil, down, &Error{Ended: why}
+	}
+	switch {
+	case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):
+		return nil, nil, err
+	case err != nil:
+		down = cmp.Or(down, err)
 	}
 	// The clock decides after the record: another request may have used the session.
 	if why := k.expired(newest); why != "" {
@@ -85,14 +97,25 @@ func (k *Keeper) Newest(ctx context.Context, r *Record) (*Record, error) {
 	return newest, err
 }
 
-// Create stores a new session. A cookie session has nothing to store.
-func (k *Keeper) Create(ctx context.Context, r *Record) error {
+// Create stores a new session. replaced is the session that it replaces, or nil. A cookie
+// session has nothing to store. The error is an [*Error] or [ErrTooMany].
+func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
+	ctx = context.WithoutCancel(ctx) // otherwise it would be unknown whether the session exists
+	var before string
+	if replaced != nil {
+		before = replaced.Key
+	}
+	switch err := k.join(ctx, r, before); {
+	case errors.Is(err, ErrTooMany):
+		return err
+	case err != nil:
+		return k.Report(ctx, r, err)
+	}
 	if !k.cfg.Stored {
 		return nil
 	}
 	r.version = newVersion()
 	l := k.ledger(r)
-	ctx = context.WithoutCancel(ctx) // otherwise it would be unknown whether the session exists
 	err := l.put(ctx, r, 0)
 	if err != nil {
 		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {

@@ -56,6 +56,7 @@ type Pair struct {
 	Expires time.Time     // of the access token, by this program's clock: its receipt plus Life
 	Life    time.Duration // of the access token
 	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
+	Roles   uint64        // the user's mark before the refresh; see users.go
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
 	Email   string        // of the user, as the service reported it with the tokens; may be empty
 }
@@ -69,6 +70,7 @@ type Record struct {
 	Key     string // of the record; see ID.Key
 	UserID  string
 	Created time.Time // when the user signed in
+	Ends    uint64    // the user's mark at that time; see users.go
 	Pair    Pair
 
 	// The state of a refresh; see refresh.go.
@@ -157,12 +159,10 @@ func (r *Record) renew(p Pair) {
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
 // The formats of a stored record: of a session or a mark with tokens, and of a mark
-// without tokens. The last one is for a mark without tokens for which the service has
-// not confirmed the end of the user's other sessions.
+// without tokens.
 const (
-	recordFormat  = 2
-	markFormat    = 3
-	openAllFormat = 4
+	recordFormat = 2
+	markFormat   = 3
 )
 
 // MaxValues limits the number of values of a session.
@@ -177,11 +177,7 @@ const MaxValues = 10_000
 func (r *Record) encode() []byte {
 	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
 		e := seal.Encoder{B: make([]byte, 0, 2)}
-		format := uint64(markFormat)
-		if r.all {
-			format = openAllFormat
-		}
-		e.Uint(format)
+		e.Uint(markFormat)
 		e.Uint(uint64(slices.Index(reasons, r.ended)))
 		return e.B
 	}
@@ -190,6 +186,7 @@ func (r *Record) encode() []byte {
 	e.Text(r.Key)
 	e.Token(r.UserID)
 	e.Time(r.Created)
+	e.Uint(r.Ends)
 	r.Pair.Encode(&e)
 	e.Uint(r.lease.nonce)
 	e.Uint(r.lease.beat)
@@ -212,14 +209,14 @@ var errBadEncoding = errors.New("not a session's encoding")
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
-	switch format := d.Uint(); format {
+	switch d.Uint() {
 	case recordFormat: // below
-	case markFormat, openAllFormat:
+	case markFormat:
 		why := d.Count(uint64(len(reasons) - 1))
 		if !d.Done() {
 			return nil, errBadEncoding
 		}
-		r.ended, r.all = reasons[why], format == openAllFormat
+		r.ended = reasons[why]
 		return r, nil
 	default:
 		return nil, errBadEncoding
@@ -231,6 +228,7 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	}
 	r.UserID = d.Token()
 	r.Created = d.Time()
+	r.Ends = d.Uint()
 	r.Pair = DecodePair(d)
 	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
 	r.unknown = sender(d.Uint())
@@ -253,6 +251,7 @@ func (p Pair) Encode(e *seal.Encoder) {
 	e.Time(p.Expires)
 	e.Duration(p.Life)
 	e.Bool(p.Forced)
+	e.Uint(p.Roles)
 	e.Token(p.Tokens.AccessToken)
 	e.Token(p.Tokens.RefreshToken)
 	e.Text(p.Email)
@@ -265,6 +264,7 @@ func DecodePair(d *seal.Decoder) Pair {
 	p.Expires = d.Time()
 	p.Life = d.Duration()
 	p.Forced = d.Bool()
+	p.Roles = d.Uint()
 	p.Tokens.AccessToken = d.Token()
 	p.Tokens.RefreshToken = d.Token()
 	p.Email = d.Text()

@@ -48,6 +48,7 @@ const (
 type flight struct {
 	rejected uint64 // the generation whose access token an API has rejected, or 0
 	nonce    uint64 // identifies the lease that the flight takes
+	roles    uint64 // the user's mark before the call; set by call
 
 	// until is when requests stop waiting for the flight, in Unix nanoseconds. The
 	// flight extends it for a take-over, and when its call starts.
@@ -349,6 +350,7 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 	// The flight may have waited long for its slot and the lease. Requests wait for the
 	// service for AuthTimeout from here.
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	f.roles = k.rolesMark(r)
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
 	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)
 	cancel()

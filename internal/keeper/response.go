@@ -34,6 +34,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 		// the caller of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
 		p.Email = cmp.Or(Email(grant.User), r.Pair.Email)
+		p.Roles = f.roles
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not
 			// become another user's.

@@ -89,9 +89,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
-		// Without tokens the user's other sessions cannot be ended at the service. The
-		// mark shows whether the service has ended them before.
-		rev.attempted(!mark.all && (!all || mark.ended == EndedByLogoutAll))
+		rev.attempted(true) // nothing is left to revoke
 		return rev
 	}
 	k.mu.Lock()
@@ -207,7 +205,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			// The service has revoked the tokens, or it does not accept them any more.
 			// Nothing is left to do for them in either case.
 			rev.attempted(err == nil)
-			if l.confirmRevoked(k.ctx, a, p.Tokens, all, err == nil) {
+			if l.confirmRevoked(k.ctx, a, p.Tokens, all) {
 				return
 			}
 			continue // a flight has added newer tokens, or more sessions must be ended
@@ -325,20 +323,17 @@ func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt 
 }
 
 // confirmRevoked removes the revoked tokens from the mark. all says that the service was
-// told to end all sessions of the user, and done that it has confirmed the call.
-// confirmRevoked returns false if more is left to do: the mark has other tokens, or
-// another process has noted that all sessions must end.
-func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.Tokens, all, done bool) bool {
+// told to end all sessions of the user. confirmRevoked returns false if more is left to
+// do: the mark has other tokens, or another process has noted that all sessions must end.
+func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.Tokens, all bool) bool {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
 		switch t := q.Pair.Tokens; {
 		case t == (auth.Tokens{}):
-			if !q.all || !all || !done {
-				return errRevoked
-			}
+			return errRevoked
 		case t != revoked && t != a.stored, q.all && !all:
 			return errChanged
 		}
-		q.Pair, q.all = Pair{}, q.all && !done
+		q.Pair, q.all = Pair{}, false
 		return nil
 	})
 	switch {

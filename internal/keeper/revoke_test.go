@@ -144,69 +144,6 @@ func TestRevocationsPauseWithoutTheStore(t *testing.T) {
 	})
 }
 
-// A second logout of all sessions does not report success for what the first could not
-// do: the requests of a double click, or of two tabs.
-func TestSecondLogoutAllReportsTheTruth(t *testing.T) {
-	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
-		var down atomic.Bool
-		down.Store(true)
-		s.OnLogout = func(context.Context, auth.Tokens, bool) error {
-			if down.Load() {
-				return errServiceDown
-			}
-			return nil
-		}
-		c.Login("ada")
-		other := c.Copy()
-		other.Jar = map[string]string{}
-		other.Login("ada")
-		// Both requests have loaded the session before it ends.
-		c.Copy().Do(t.Context(), func(ctx context.Context, mine *session.Session) {
-			mine.SignedIn()
-			_ = logoutAll(c.Copy())
-			if err := c.M.LogoutAll(ctx); !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
-				t.Errorf("the second logout: %v, want ErrLogoutIncomplete", err)
-			} else if c.M.Stored() && err != nil {
-				t.Errorf("the second logout: %v", err)
-			}
-		})
-		if c.M.Stored() && other.Get().SignedIn() {
-			t.Error("another session in the store has not ended")
-		}
-		down.Store(false)
-		time.Sleep(time.Minute)
-		if err := logoutAll(c.Copy()); err != nil {
-			t.Errorf("a logout after the service has confirmed the first: %v", err)
-		}
-	})
-}
-
-// If the service rejects the tokens of an ended session, a logout of all its user's
-// sessions stays incomplete.
-func TestLogoutAllAfterALogout(t *testing.T) {
-	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
-		c.Login("ada")
-		other := c.Copy()
-		other.Jar = map[string]string{}
-		other.Login("ada")
-		c.Copy().Do(t.Context(), func(ctx context.Context, mine *session.Session) {
-			mine.SignedIn()
-			c.Copy().Do(ctx, func(ctx context.Context, _ *session.Session) {
-				if err := c.M.Logout(ctx); err != nil {
-					t.Error(err)
-				}
-			})
-			err := c.M.LogoutAll(ctx)
-			if !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
-				t.Errorf("a logout of all sessions without tokens: %v, want ErrLogoutIncomplete", err)
-			}
-			if c.M.Stored() && (err != nil || other.Get().SignedIn()) {
-				t.Errorf("a logout of all sessions: %v, or another session has not ended", err)
-			}
-		})
-	})
-}
-
 // A logout of all sessions never sends the refresh token that a slow refresh of this
 // process has sent.
 func TestLogoutAllWaitsForASlowRefresh(t *testing.T) {
@@ -226,8 +163,8 @@ func TestLogoutAllWaitsForASlowRefresh(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { c.Copy().Get() })
 		time.Sleep(time.Second)
-		if err := logoutAll(c); !c.M.Stored() && !errors.Is(err, session.ErrLogoutIncomplete) {
-			t.Errorf("before the service has confirmed the logout: %v", err)
+		if err := logoutAll(c); err != nil {
+			t.Error(err)
 		}
 		wg.Wait()
 		time.Sleep(time.Minute)
@@ -289,8 +226,8 @@ func TestFullCoordinatorRetries(t *testing.T) {
 		}
 		c.Login("ada")
 		late := c.Copy()
-		if err := logoutAll(c); !errors.Is(err, session.ErrLogoutIncomplete) {
-			t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+		if err := logoutAll(c); err != nil {
+			t.Error(err)
 		}
 		time.Sleep(time.Minute)
 		if _, all, _ := s.Revoked(); !slices.Equal(all, []string{"rt-1"}) {

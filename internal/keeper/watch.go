@@ -14,7 +14,7 @@ const watchEvery = 2 * time.Second
 // ctx is done.
 func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 	// Wait first and read then. An end between the two would be missed otherwise.
-	here, stop := k.endings.wait(r.Key)
+	here, stop := k.endings.wait(r.Key, r.UserID)
 	defer stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -27,6 +27,9 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 		}
 		if err == nil && k.cfg.Stored {
 			r = newest // other requests extend the idle timeout
+		}
+		if mark, _ := k.userMark(ctx, r.UserID); mark.over(r, k.cfg.MaxSessions > 0) != "" {
+			return true
 		}
 		// The idle timeout of a cookie session is in its cookies. Only the
 		// browser's next request shows whether it has passed.
@@ -52,19 +55,20 @@ type endings struct {
 
 // ending is shared by all calls that wait for the end of one session.
 type ending struct {
-	n     int           // the number of calls
-	ended chan struct{} // closed when the session has ended
+	userID string
+	n      int           // the number of calls
+	ended  chan struct{} // closed when the session has ended
 }
 
 // wait returns a channel that is closed when the session of the record ends in
 // this process. The caller must call stop when it does not wait any more.
-func (e *endings) wait(key string) (ended <-chan struct{}, stop func()) {
+func (e *endings) wait(key, userID string) (ended <-chan struct{}, stop func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// A page may open many streams, so they share one channel.
 	w := e.waits[key]
 	if w == nil {
-		w = &ending{ended: make(chan struct{})}
+		w = &ending{userID: userID, ended: make(chan struct{})}
 		if e.waits == nil {
 			e.waits = map[string]*ending{}
 		}
@@ -88,5 +92,18 @@ func (e *endings) announce(key string) {
 	if w := e.waits[key]; w != nil {
 		close(w.ended)
 		delete(e.waits, key)
+	}
+}
+
+// announceUser wakes all calls that wait for the end of a session of the user, except
+// the session with the key kept.
+func (e *endings) announceUser(userID, kept string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, w := range e.waits {
+		if w.userID == userID && key != kept {
+			close(w.ended)
+			delete(e.waits, key)
+		}
 	}
 }

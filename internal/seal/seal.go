@@ -35,6 +35,7 @@ const (
 	Token  = "token"  // the token of a link, in a form
 	Record = "record" // a record in a store
 	Meta   = "meta"   // what a list of sessions shows of a record
+	User   = "user"   // the mark of a user in a store
 )
 
 // Secret holds the keys that are derived from one configured secret. Each use has
@@ -46,9 +47,12 @@ type Secret struct {
 	// Meta seals what a list of a user's sessions shows of a record. The record itself
 	// opens only with its session ID, which the list does not have.
 	Meta Sealer
+	// Users seals the marks of users.
+	Users Sealer
 
 	owner  []byte // for Owner
 	digest []byte // for Digest
+	user   []byte // for User
 	record []byte // for Records
 }
 
@@ -57,8 +61,10 @@ func NewSecret(key string) Secret {
 	return Secret{
 		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
 		Meta:    newSealer(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
+		Users:   newSealer(derive(key, nil, "user hash"), derive(key, nil, "user block")),
 		owner:   derive(key, nil, "owner"),
 		digest:  derive(key, nil, "digest"),
+		user:    derive(key, nil, "user"),
 		record:  derive(key, nil, "record"),
 	}
 }
@@ -72,9 +78,15 @@ func (s Secret) Records(id []byte) Sealer {
 
 // Owner returns the name under which a store lists the records of a user. It is a
 // keyed hash, so the store does not reveal who its sessions belong to.
-func (s Secret) Owner(userID string) string {
-	mac := hmac.New(sha256.New, s.owner)
-	mac.Write([]byte(userID))
+func (s Secret) Owner(userID string) string { return keyedHash(s.owner, userID) }
+
+// User returns the key of the record with the mark of a user. It is another hash than
+// Owner.
+func (s Secret) User(userID string) string { return keyedHash(s.user, userID) }
+
+func keyedHash(key []byte, text string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 

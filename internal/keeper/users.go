@@ -1,0 +1,447 @@
+package keeper
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/synmetrix/session/internal/cache"
+	"github.com/synmetrix/session/internal/seal"
+	"github.com/synmetrix/session/store"
+)
+
+// The mark of a user says something about all sessions of the user (rule 10): which of
+// them are over, and that their tokens must be refreshed. One write is enough for any
+// number of sessions, in cookies or in the store.
+//
+//	EndUser      all sessions that began before are over
+//	RefreshUser  the tokens of all sessions are due
+//	join         a new session, which the older marks do not concern
+//	used         the sessions of the user, if their number is limited
+//
+// A process reads the mark of a user at most once in userMarkAge. Its own changes take
+// effect at once.
+const userMarkAge = 2 * time.Second
+
+// userMark is the mark of a user.
+type userMark struct {
+	// ends changes when all sessions of the user end. A session notes the value at its
+	// start, so clocks are not compared. Zero means that it has never changed.
+	ends    uint64
+	endedAt time.Time
+	kept    string // the key of a session that did not end, or empty
+
+	// roles changes when the tokens of all sessions must be refreshed. A pair of tokens
+	// has the value from before its refresh.
+	roles uint64
+
+	// members are the sessions of the user, if Config.MaxSessions limits them.
+	members []member
+
+	version uint64 // in the store; 0 if it has no mark of the user
+}
+
+// member is a session of a user.
+type member struct {
+	key  string
+	used time.Time
+}
+
+// The values of Record.Ends with a meaning of their own.
+const (
+	neverEnded = 0 // the user had no mark
+	// unknownEnds is of a session that began while the mark could not be read. Only its
+	// start shows whether the mark concerns it.
+	unknownEnds = 1
+)
+
+// newMarkValue returns a random value for ends or roles, other than old. It is short: a
+// full coordinator has room for marks of a few bytes only.
+func newMarkValue(old uint64) uint64 {
+	for {
+		if v := uint64(rand.Uint32()); v > unknownEnds && v != old {
+			return v
+		}
+	}
+}
+
+// over returns why the session of r is over, or "" if it is not.
+func (m *userMark) over(r *Record, limited bool) Reason {
+	switch {
+	case m.ends == neverEnded || m.ends == r.Ends || m.kept == r.Key:
+	case r.Ends != unknownEnds || !r.Created.After(m.endedAt.Add(clockSlack)):
+		return endedByStore
+	}
+	if limited && len(m.members) > 0 && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
+		return endedByLimit
+	}
+	return ""
+}
+
+// users are the marks that this process has read.
+type users struct {
+	marks *cache.Cache[string, knownMark] // by the ID of the user
+
+	mu     sync.Mutex
+	writes uint64 // of marks by this process
+}
+
+// knownMark is a mark as it was at a time.
+type knownMark struct {
+	*userMark
+	at     time.Time
+	unread bool // the store may have another one
+}
+
+// note remembers a mark. writes is the number of writes before it was read: an older
+// state must not replace one that this process has written.
+func (u *users) note(userID string, m knownMark, writes uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.writes == writes {
+		u.marks.Put(userID, m, 256+len(userID)+160*len(m.members))
+	}
+}
+
+// wrote remembers m, which this process has written.
+func (u *users) wrote(userID string, m *userMark) {
+	u.mu.Lock()
+	u.writes++
+	writes := u.writes
+	u.mu.Unlock()
+	u.note(userID, knownMark{userMark: m, at: time.Now()}, writes)
+}
+
+func (u *users) written() uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.writes
+}
+
+// userMark returns the mark of a user, at most userMarkAge old. With an error it returns
+// the mark that it knows, which may be older, or an empty one.
+func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error) {
+	known, ok := k.users.marks.Get(userID)
+	if ok && time.Since(known.at) < userMarkAge {
+		return known.userMark, nil
+	}
+	at, writes := time.Now(), k.users.written()
+	if !ok && k.cfg.Stored {
+		// The records of stored sessions are removed soon after their end, so the first
+		// request does not wait for another read.
+		k.users.note(userID, knownMark{&userMark{}, at, true}, writes)
+		return &userMark{}, nil
+	}
+	m, err := k.readUserMark(ctx, userID)
+	if err != nil {
+		if ok {
+			return known.userMark, err
+		}
+		return &userMark{}, err
+	}
+	k.users.note(userID, knownMark{userMark: m, at: at}, writes)
+	return m, nil
+}
+
+// rolesChanged reports whether the tokens of r must be refreshed, as far as this process
+// knows.
+func (k *Keeper) rolesChanged(r *Record) bool {
+	roles := k.rolesMark(r)
+	return roles != 0 && roles != r.Pair.Roles
+}
+
+// rolesMark returns the newest known value of userMark.roles, for the user of r.
+func (k *Keeper) rolesMark(r *Record) uint64 {
+	if known, ok := k.users.marks.Get(r.UserID); ok && !known.unread {
+		return known.roles
+	}
+	return r.Pair.Roles
+}
+
+// readUserMark reads the mark of a user from the store. It returns an empty mark if
+// there is none.
+func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, error) {
+	// The mark may be under the key of an older secret.
+	for i, s := range k.cfg.Secrets {
+		key := s.User(userID)
+		rec, err := k.store.Get(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		plain := rec.Data
+		if !k.cfg.Private {
+			var ok bool
+			if plain, ok = s.Users.Open(seal.User, key, string(rec.Data)); !ok {
+				return nil, &corruptError{rec.Version}
+			}
+		}
+		m, ok := decodeUserMark(plain)
+		if !ok || rec.Key != key {
+			return nil, &corruptError{rec.Version}
+		}
+		if i == 0 {
+			m.version = rec.Version
+		}
+		return m, nil
+	}
+	return &userMark{}, nil
+}
+
+// changeUserMark applies change to the mark of a user and stores it. change may be
+// called several times, and must have the same effect each time: after an error the
+// write may have succeeded.
+func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(*userMark) error) error {
+	lost, conflicts, poll := 0, 0, time.Millisecond
+	for {
+		m, err := k.readUserMark(ctx, userID)
+		if err != nil {
+			return err
+		}
+		prev := m.version
+		if err := change(m); err != nil {
+			return err
+		}
+		m.version = newVersion()
+		switch err = k.putUserMark(ctx, userID, m, prev); {
+		case err == nil:
+			k.users.wrote(userID, m)
+			return nil
+		case errors.Is(err, store.ErrConflict):
+			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
+				return err
+			}
+			k.pause(ctx, &poll)
+		case errors.Is(err, store.ErrFull):
+			return err
+		default:
+			if lost++; lost > maxLostPuts || ctx.Err() != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, prev uint64) error {
+	s := k.cfg.Secrets[0]
+	// The mark concerns sessions that have begun before now.
+	end := k.now().Add(k.cfg.Lifetime + clockSlack)
+	rec := store.Record{Key: s.User(userID), Version: m.version, ExpiresAt: end, Data: m.encode()}
+	if !k.cfg.Private {
+		sealed, err := s.Users.Seal(seal.User, rec.Key, rec.Data)
+		if err != nil {
+			return err
+		}
+		rec.Data = []byte(sealed)
+	}
+	return k.store.Put(ctx, rec, prev)
+}
+
+// userFormat is the format of a mark.
+const userFormat = 1
+
+func (m *userMark) encode() []byte {
+	var e seal.Encoder
+	e.Uint(userFormat)
+	e.Uint(m.ends)
+	e.Time(m.endedAt)
+	encodeKey(&e, m.kept)
+	e.Uint(m.roles)
+	e.Uint(uint64(len(m.members)))
+	for _, o := range m.members {
+		encodeKey(&e, o.key)
+		e.Time(o.used)
+	}
+	return e.B
+}
+
+func decodeUserMark(b []byte) (*userMark, bool) {
+	d := seal.NewDecoder(b)
+	if d.Uint() != userFormat {
+		return nil, false
+	}
+	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint()}
+	for n := d.Count(MaxMembers); n > 0 && !d.Bad(); n-- {
+		m.members = append(m.members, member{decodeKey(d), d.Time()})
+	}
+	return m, d.Done()
+}
+
+// encodeKey writes the key of a record, or an empty text, in half of its length.
+func encodeKey(e *seal.Encoder, key string) {
+	b, _ := hex.DecodeString(key) // ID.Key has made it
+	e.Bytes(b)
+}
+
+func decodeKey(d *seal.Decoder) string {
+	b := d.Bytes()
+	if len(b) != 0 && len(b) != len(ID{}) {
+		d.Fail()
+	}
+	return hex.EncodeToString(b)
+}
+
+// EndUser ends all sessions of a user. They are over at once in this process, and within
+// userMarkAge in others.
+func (k *Keeper) EndUser(ctx context.Context, userID string) error {
+	_, err := k.endUser(ctx, userID, "", func(ctx context.Context) { k.removeSessions(ctx, userID, "", endedByStore) })
+	return err
+}
+
+// EndOthers ends all sessions of the user of r but that of r.
+func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
+	removed, err := k.endUser(ctx, r.UserID, r.Key, func(ctx context.Context) {
+		// The tokens are revoked where this process can open the session. The store says
+		// whose the record is, even if it does not open.
+		_ = k.eachOther(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
+	})
+	if err == nil {
+		waitFor(removed, logoutPatience)
+	}
+	return err
+}
+
+// endUser is EndUser for a session that goes on: kept is its key, or empty. remove
+// removes the records of stored sessions, which are over already. endUser returns a
+// channel that is closed after that. If the store fails meanwhile, records stay until
+// they expire.
+func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(context.Context)) (removed <-chan struct{}, err error) {
+	ctx = context.WithoutCancel(ctx)
+	var ends uint64
+	err = k.changeUserMark(ctx, userID, func(m *userMark) error {
+		if ends == 0 {
+			ends = newMarkValue(m.ends)
+		}
+		m.ends, m.endedAt, m.kept = ends, k.now(), kept
+		m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.key != kept })
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.endings.announceUser(userID, kept)
+	done := make(chan struct{})
+	if !k.cfg.Stored {
+		close(done)
+		return done, nil
+	}
+	k.background(func() {
+		defer close(done)
+		remove(k.ctx)
+	})
+	return done, nil
+}
+
+// removeSessions removes the stored sessions of a user, except the one with the key own.
+// why is the reason to report.
+//
+// It does not revoke their tokens. If the user has signed out everywhere, the service
+// ends all of them by one call. Otherwise only their own browsers' cookies open them.
+func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) {
+	_ = k.eachOther(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
+		if err := k.store.Delete(ctx, rec.Key); err != nil {
+			return err
+		}
+		k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(why)})
+		return nil
+	})
+}
+
+// RefreshUser makes the tokens of all sessions of a user due for refresh.
+func (k *Keeper) RefreshUser(ctx context.Context, userID string) error {
+	var roles uint64
+	return k.changeUserMark(context.WithoutCancel(ctx), userID, func(m *userMark) error {
+		if roles == 0 {
+			roles = newMarkValue(m.roles)
+		}
+		m.roles = roles
+		return nil
+	})
+}
+
+// MaxMembers is the highest limit of the sessions of a user.
+const MaxMembers = 1000
+
+// ErrTooMany is returned by [Keeper.Create] if the user has Config.MaxSessions sessions
+// and none of them may end for another.
+var ErrTooMany = errors.New("too many sessions of the user")
+
+// join makes r a session of its user, which the user's mark does not concern. replaced
+// is the key of a session that r replaces, or empty.
+func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
+	if k.cfg.MaxSessions == 0 {
+		m, err := k.readUserMark(ctx, r.UserID)
+		if err != nil {
+			if k.cfg.Stored {
+				return err
+			}
+			r.Ends = unknownEnds // a sign-in does not need the coordinator
+			return nil
+		}
+		r.Ends, r.Pair.Roles = m.ends, m.roles
+		return nil
+	}
+	var ended []member
+	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+		r.Ends, r.Pair.Roles = m.ends, m.roles
+		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
+		m.members = slices.DeleteFunc(m.members, func(o member) bool {
+			return o.key == r.Key || o.key == replaced || o.used.Before(expired)
+		})
+		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
+		room := k.cfg.MaxSessions - 1
+		ended = nil
+		if len(m.members) > room {
+			if k.cfg.RejectOverMax {
+				return ErrTooMany
+			}
+			ended = slices.Clone(m.members[room:])
+			m.members = m.members[:room]
+		}
+		m.members = append(m.members, member{r.Key, k.now()})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, o := range ended {
+		k.endings.announce(o.key)
+		if k.cfg.Stored {
+			_ = k.store.Delete(ctx, o.key) // the session is over already
+		}
+		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, UserID: r.UserID}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
+	}
+	return nil
+}
+
+// Used notes that the session of r was used, if the number of sessions is limited: the
+// one that was used longest ago ends for another. A failure changes only that order.
+func (k *Keeper) Used(ctx context.Context, r *Record) {
+	k.changeMember(ctx, r, func(m *userMark, i int) { m.members[i].used = later(m.members[i].used, k.now()) })
+}
+
+// leave removes a session that has ended from those of its user.
+func (k *Keeper) leave(ctx context.Context, r *Record) {
+	k.changeMember(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
+}
+
+func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) {
+	if k.cfg.MaxSessions == 0 || r.UserID == "" {
+		return
+	}
+	_ = k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+		i := slices.IndexFunc(m.members, func(o member) bool { return o.key == r.Key })
+		if i < 0 {
+			return errChanged
+		}
+		change(m, i)
+		return nil
+	})
+}

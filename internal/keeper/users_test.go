@@ -1,0 +1,325 @@
+package keeper_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// browser returns another browser in which the user has signed in.
+func browser(c *testkit.Visitor, m *session.Manager, user string) *testkit.Visitor {
+	b := &testkit.Visitor{T: c.T, M: m, Jar: map[string]string{}}
+	b.Login(user)
+	return b
+}
+
+// isOut checks that no user is signed in, and that nothing has failed.
+func isOut(c *testkit.Visitor, what string) {
+	c.T.Helper()
+	if v := c.Copy().Get(); v.SignedIn() || v.Err() != nil {
+		c.T.Errorf("%s: signed in %v, %v; want signed out", what, v.SignedIn(), v.Err())
+	}
+}
+
+// isIn checks that a user is signed in.
+func isIn(c *testkit.Visitor, what string) {
+	c.T.Helper()
+	if v := c.Copy().Get(); !v.SignedIn() {
+		c.T.Errorf("%s: not signed in: %v", what, v.Err())
+	}
+}
+
+// A logout of all sessions ends them at once, while the auth service is down, too. Other
+// users and later sign-ins are not concerned.
+func TestLogoutAllEndsOtherBrowsers(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		s.OnLogout = func(context.Context, auth.Tokens, bool) error { return errServiceDown }
+		c.Login("ada")
+		other, friend := browser(c, c.M, "ada"), browser(c, c.M, "grace")
+		isIn(other, "before the logout")
+		if err := logoutAll(c); err != nil {
+			t.Error(err)
+		}
+		isOut(other, "another browser")
+		isIn(friend, "another user")
+		isIn(browser(c, c.M, "ada"), "a later sign-in")
+		time.Sleep(20 * time.Hour)
+		isOut(other, "another browser, hours later")
+	})
+}
+
+// EndAll ends all sessions of a user in every process that shares the store or the
+// coordinator, without a request of the user.
+func TestEndAll(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+		s.Life = 24 * time.Hour
+		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+		c.Login("ada")
+		here, there := browser(c, a, "ada"), browser(c, b, "ada")
+		isIn(here, "before")
+		isIn(there, "before")
+		if err := a.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		isOut(here, "in the same process")
+		time.Sleep(2 * time.Second)
+		isOut(there, "in another process after 2 s")
+		isOut(c.At(b), "a browser that the other process has not seen")
+		isIn(browser(c, b, "ada"), "a later sign-in")
+		if err := a.EndAll(t.Context(), ""); err == nil {
+			t.Error("EndAll accepts an empty user ID")
+		}
+	})
+}
+
+// The end of all sessions wakes long responses at once.
+func TestEndAllClosesDone(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		c.Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			done := mine.Done()
+			synctest.Wait()
+			start := time.Now()
+			if err := c.M.EndAll(ctx, "ada"); err != nil {
+				t.Fatal(err)
+			}
+			<-done
+			if d := time.Since(start); d > 0 {
+				t.Errorf("Done was closed after %v", d)
+			}
+		})
+	})
+}
+
+// A sign-in while the coordinator is down is not concerned by an earlier end of all
+// sessions, and is concerned by a later one.
+func TestEndAllAndASignInDuringAnOutage(t *testing.T) {
+	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		if c.M.Stored() {
+			return // a sign-in needs the store
+		}
+		s.Life = 24 * time.Hour
+		if err := c.M.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		st.Down.Store(true)
+		c.Login("ada")
+		st.Down.Store(false)
+		isIn(c, "after an earlier end")
+		if err := c.M.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		isOut(c, "after a later end")
+		st.Down.Store(true)
+		var down *session.UnavailableError
+		if err := c.M.EndAll(t.Context(), "ada"); !errors.As(err, &down) {
+			t.Errorf("EndAll without a coordinator: %v, want ErrSessionUnavailable", err)
+		}
+	})
+}
+
+// If the coordinator does not store the end of the other sessions, the logout says so.
+func TestLogoutAllIsIncomplete(t *testing.T) {
+	hooked(t, func(t *testing.T, _ *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		if c.M.Stored() {
+			return // the session stays, and the user tries again
+		}
+		c.Login("ada")
+		var key string // of the first record that is written: the mark of the user
+		st.setPut(func(rec store.Record, put func() error) error {
+			if key == "" || rec.Key == key {
+				key = rec.Key
+				return testkit.ErrDown
+			}
+			return put()
+		})
+		if err := logoutAll(c.Copy()); !errors.Is(err, session.ErrLogoutIncomplete) || !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("logout: %v, want ErrLogoutIncomplete", err)
+		}
+		isOut(c, "the session itself")
+	})
+}
+
+// RefreshAll makes each session refresh its tokens once, at its next request in any
+// process. An outage of the service signs no user out.
+func TestRefreshAll(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+		s.Life = 24 * time.Hour
+		s.Strict()
+		works := s.OnRefresh
+		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+		c.Login("ada")
+		there := browser(c, b, "ada")
+		c.Get()
+		there.Get()
+		if s.Refreshed() != 0 {
+			t.Fatalf("%d refreshes before", s.Refreshed())
+		}
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return auth.Tokens{}, errServiceDown }
+		if err := a.RefreshAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		isIn(c, "while the service is down")
+		if s.Refreshed() != 1 {
+			t.Errorf("%d attempts, want 1", s.Refreshed())
+		}
+		s.OnRefresh = works
+		time.Sleep(time.Minute)
+		for range 3 {
+			c.Get()
+			there.Get()
+			time.Sleep(3 * time.Second)
+		}
+		if n := s.Refreshed(); n != 3 {
+			t.Errorf("%d refreshes, want one that failed, and one for each session", n)
+		}
+		isIn(browser(c, a, "ada"), "a later sign-in")
+		if n := s.Refreshed(); n != 3 {
+			t.Errorf("%d refreshes after a sign-in, which has new roles anyway", n)
+		}
+	})
+}
+
+// A limit of sessions ends the one that was used longest ago, or rejects the sign-in.
+func TestMaxSessions(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		for _, reject := range []bool{false, true} {
+			t.Run(fmt.Sprintf("stored %v/reject %v", stored, reject), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cfg := session.Config{
+						Auth: &testkit.Service{Life: 24 * time.Hour}, Keys: []session.SecretKey{session.GenerateKey()},
+						MaxSessions: 2, RejectOverMax: reject, Logger: slog.New(slog.DiscardHandler),
+					}
+					if stored {
+						cfg.Store = memstore.New()
+					}
+					m, err := session.New(cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					testMaxSessions(t, m, reject)
+					if err := m.Shutdown(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func testMaxSessions(t *testing.T, m *session.Manager, reject bool) {
+	first := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+	first.Login("ada")
+	time.Sleep(time.Minute)
+	second := browser(first, m, "ada")
+	time.Sleep(5 * time.Hour)
+	first.Get() // the use is noted once a tenth of the idle timeout
+	friend := browser(first, m, "grace")
+	third := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+	third.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+		switch err := m.Login(ctx, "ada", "password"); {
+		case reject && !errors.Is(err, session.ErrTooManySessions):
+			t.Errorf("the third sign-in: %v, want ErrTooManySessions", err)
+		case !reject && err != nil:
+			t.Error(err)
+		}
+	})
+	isIn(first, "the session that was used last")
+	isIn(friend, "another user")
+	if reject {
+		isIn(second, "the second session")
+		isOut(third, "the rejected sign-in")
+		second.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := m.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		third.Login("ada") // there is room again
+		third.Login("ada") // it replaces its own session
+		isIn(third, "a sign-in after a sign-out")
+		return
+	}
+	isOut(second, "the session that was used longest ago")
+	isIn(third, "the third session")
+}
+
+// EndAll makes a fixed number of calls of the store before it returns, however many
+// sessions the user has. The records are removed afterwards.
+func TestEndAllOfManySessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &deletingStore{Store: memstore.New()}
+		m, err := session.New(session.Config{
+			Auth: &testkit.Service{Life: 24 * time.Hour}, Keys: []session.SecretKey{session.GenerateKey()}, Store: st,
+			Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+		var all []*testkit.Visitor
+		for range 300 {
+			all = append(all, browser(c, m, "ada"))
+		}
+		st.slow.Store(true)
+		start := time.Now()
+		if err := m.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d > 200*time.Millisecond {
+			t.Errorf("EndAll returned after %v with a store of 50 ms", d)
+		}
+		st.slow.Store(false)
+		for _, one := range all {
+			isOut(one, "a session")
+		}
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := st.deletes.Load(); n < 300 {
+			t.Errorf("%d records removed, want 300", n)
+		}
+	})
+}
+
+// deletingStore is a store that counts its deletions. Each call takes 50 ms if it is slow.
+type deletingStore struct {
+	store.Store
+	slow    atomic.Bool
+	deletes atomic.Int64
+}
+
+func (s *deletingStore) wait() {
+	if s.slow.Load() {
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (s *deletingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	s.wait()
+	return s.Store.Get(ctx, key)
+}
+
+func (s *deletingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.wait()
+	return s.Store.Put(ctx, rec, prev)
+}
+
+func (s *deletingStore) Delete(ctx context.Context, key string) error {
+	s.wait()
+	s.deletes.Add(1)
+	return s.Store.Delete(ctx, key)
+}

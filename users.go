@@ -1,0 +1,43 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// EndAll ends all sessions of a user: for operators, and for messages of other systems.
+// They end at once in this process, and within 2 s in others that share the store or
+// the coordinator. One write is enough for any number of sessions. Records in a store
+// are removed afterwards.
+//
+// EndAll does not call the auth service, because only a session's own cookie leads to its
+// tokens. The service is called for a session when its browser sends the cookie again.
+// The error is [ErrSessionUnavailable] if the store or the coordinator is down. EndAll
+// works without a request.
+func (m *Manager) EndAll(ctx context.Context, userID string) error {
+	if userID == "" {
+		return errors.New("session: end all sessions: no user ID")
+	}
+	if err := m.keeper.EndUser(ctx, userID); err != nil {
+		return fmt.Errorf("session: end all sessions: %w", m.publicError(ctx, nil, err))
+	}
+	return nil
+}
+
+// RefreshAll makes the tokens of all sessions of a user due for refresh, after the user's
+// roles have changed: each session refreshes its tokens at its next request. Other
+// processes that share the store or the coordinator do so within 2 s. No user is signed
+// out, also if the auth service is down.
+//
+// The error is [ErrSessionUnavailable] if the store or the coordinator is down. RefreshAll
+// works without a request.
+func (m *Manager) RefreshAll(ctx context.Context, userID string) error {
+	if userID == "" {
+		return errors.New("session: refresh all sessions: no user ID")
+	}
+	if err := m.keeper.RefreshUser(ctx, userID); err != nil {
+		return fmt.Errorf("session: refresh all sessions: %w", m.publicError(ctx, nil, err))
+	}
+	return nil
+}
