@@ -108,6 +108,9 @@ func (r row) open(s *securecookie.SecureCookie) []byte {
 // table.
 func (db *database) dump(t *testing.T) map[string]row {
 	t.Helper()
+	if db.driver == redis {
+		return db.dumpRedis(t)
+	}
 	conn := db.open(t)
 	tables := map[string]string{
 		"sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",

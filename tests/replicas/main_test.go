@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
 
 // database is where the processes of an app meet.
 type database struct {
-	driver  string // as sql.Open names it
+	driver  string // as sql.Open names it, or redis
 	dsn     string
 	address string         // as in the settings of the dashboard
 	file    string         // of SQLite
@@ -38,6 +38,7 @@ func newDatabase(s *dbtest.Server) *database {
 func TestSQLite(t *testing.T)     { t.Parallel(); newSQLite(t).test(t, cookies) }
 func TestPostgreSQL(t *testing.T) { t.Parallel(); newDatabase(dbtest.Postgres(t)).test(t, stored) }
 func TestMariaDB(t *testing.T)    { t.Parallel(); newDatabase(dbtest.MariaDB(t)).test(t, cookies) }
+func TestRedis(t *testing.T)      { t.Parallel(); newDatabase(dbtest.Redis(t)).test(t, stored) }
 
 // mode is what the processes have in the database.
 type mode string

@@ -19,12 +19,14 @@ import (
 // are served throughout, and the app is back soon.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	server := dbtest.Postgres(t)
-	for i, m := range modes {
-		if !scale.Turn(i, len(modes)) {
-			continue
+	for i, open := range []func(testing.TB) *dbtest.Server{dbtest.Postgres, dbtest.Redis} {
+		server := open(t)
+		for j, m := range modes {
+			if !scale.Turn(i+j, len(modes)) {
+				continue
+			}
+			t.Run(server.Driver+"/"+string(m), func(t *testing.T) { testOutage(t, server, m) })
 		}
-		t.Run(string(m), func(t *testing.T) { testOutage(t, server, m) })
 	}
 }
 

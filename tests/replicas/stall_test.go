@@ -24,6 +24,8 @@ func TestStalledWrites(t *testing.T) {
 	}
 	stalled("PostgreSQL", newDatabase(dbtest.Postgres(t)), stored)
 	if scale.Long() {
+		stalled("Redis", newDatabase(dbtest.Redis(t)), stored)
+		stalled("Redis", newDatabase(dbtest.Redis(t)), cookies)
 		stalled("PostgreSQL", newDatabase(dbtest.Postgres(t)), cookies)
 		for _, m := range modes {
 			stalled("SQLite", newSQLite(t), m)
@@ -72,6 +74,9 @@ func (c *cluster) testStalledWrites(t *testing.T) {
 // stallWrites holds up writes to the table, now and then, until end is called.
 func (c *cluster) stallWrites(t *testing.T, rng *rand.Rand) (end func()) {
 	t.Helper()
+	if c.db.driver == redis {
+		return c.pauseWrites(t, rng)
+	}
 	lock, unlock := []string{"BEGIN", "LOCK TABLE sessions IN EXCLUSIVE MODE"}, "COMMIT"
 	switch c.db.driver {
 	case "sqlite":
@@ -105,6 +110,30 @@ func (c *cluster) stallWrites(t *testing.T, rng *rand.Rand) (end func()) {
 		cancel()
 		wg.Wait()
 		_ = conn.Close()
+	}
+}
+
+// pauseWrites is stallWrites for Redis.
+func (c *cluster) pauseWrites(t *testing.T, rng *rand.Rand) (end func()) {
+	client := c.db.server.Client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			stalled := time.Second + time.Duration(rng.Int64N(int64(7*time.Second)))
+			if err := client.Do(t.Context(), client.B().ClientPause().Timeout(stalled.Milliseconds()).Write().Build()).Error(); err != nil {
+				t.Errorf("CLIENT PAUSE: %v", err)
+				return
+			}
+			wait(ctx, stalled+time.Duration(rng.Int64N(int64(2*time.Second))))
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+		if err := client.Do(t.Context(), client.B().ClientUnpause().Build()).Error(); err != nil {
+			t.Errorf("CLIENT UNPAUSE: %v", err)
+		}
 	}
 }
 
