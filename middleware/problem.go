@@ -22,6 +22,7 @@ import (
 //	invalid_credentials  401
 //	forbidden            403
 //	cross_site           403
+//	too_many_sessions    403
 //	not_found            404
 //	method_not_allowed   405
 //	session_too_large    413, at login 500
@@ -79,6 +80,7 @@ const (
 	codeInvalidCredentials = "invalid_credentials"
 	codeForbidden          = "forbidden"
 	codeCrossSite          = "cross_site"
+	codeTooManySessions    = "too_many_sessions"
 	codeNotFound           = "not_found"
 	codeMethodNotAllowed   = "method_not_allowed"
 	codeTooLarge           = "session_too_large"
@@ -153,6 +155,8 @@ func classify(err error) Problem {
 		p.Detail = english["error.no_such_session"]
 	case errors.Is(err, session.ErrForbidden):
 		set(http.StatusForbidden, codeForbidden)
+	case errors.Is(err, session.ErrTooManySessions):
+		set(http.StatusForbidden, codeTooManySessions)
 	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):
 		set(http.StatusUnauthorized, codeUnauthenticated)
 	case errors.Is(err, session.ErrTooLarge):

@@ -361,6 +361,7 @@ func TestResponsesToErrors(t *testing.T) {
 		retry  string
 	}{
 		{session.ErrForbidden, 403, "forbidden", ""},
+		{session.ErrTooManySessions, 403, "too_many_sessions", ""},
 		{session.ErrUnauthenticated, 401, "unauthenticated", ""},
 		{session.ErrEnded, 401, "unauthenticated", ""},
 		{session.ErrNoPendingLogin, 401, "unauthenticated", ""},

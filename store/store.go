@@ -79,7 +79,7 @@ func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 // caused its last ErrConflict.
 type Store interface {
 	// Get returns the record stored under key. It returns ErrNotFound if there
-	// is none or if it has expired.
+	// is none or if it has expired, and for a key that is no [ValidName].
 	Get(ctx context.Context, key string) (Record, error)
 
 	// Put stores rec if the version stored under rec.Key is prev, and returns
@@ -87,7 +87,8 @@ type Store interface {
 	// An expired record counts as absent for every prev. Put compares and writes
 	// in one atomic step.
 	//
-	// If a field of rec is invalid, Put returns an error and does not store rec.
+	// If a field of rec is invalid, Put returns the error of [Record.Validate] and does
+	// not store rec.
 	// After any other error it is unknown whether rec was stored.
 	Put(ctx context.Context, rec Record, prev uint64) error
 

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 )
 
 // ErrFull is returned by [Store.Put] for a record that would exceed
@@ -127,7 +126,7 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := ctx.Err(); err != nil {
 		return failed("put", err)
 	}
-	if err := check.Record(rec); err != nil {
+	if err := rec.Validate(); err != nil {
 		return failed("put", err)
 	}
 	// With a monotonic reading the record would expire late, by as long as the

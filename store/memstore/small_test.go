@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/store/storetest"
 )
@@ -45,7 +44,7 @@ type shrunk struct {
 var _ storetest.Clock = (*shrunk)(nil)
 
 func (s *shrunk) Put(ctx context.Context, rec store.Record, prev uint64) error {
-	if err := check.Record(rec); err != nil {
+	if err := rec.Validate(); err != nil {
 		return err
 	}
 	stored := rec

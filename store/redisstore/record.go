@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 )
 
 // A record is stored as: the format, the version in 8 bytes, the owner and the key with
@@ -19,7 +18,7 @@ const format = "s1"
 
 const (
 	versionEnd = len(format) + 8
-	prefixMax  = versionEnd + 1 + check.MaxName // the part that scripts read
+	prefixMax  = versionEnd + 1 + store.MaxName // the part that scripts read
 )
 
 // errValue reports a value under a record's key that is not a record. Another program has
@@ -66,7 +65,7 @@ func parsePrefix(s string) (st state, rest string, ok bool) {
 
 // cutName cuts off a name with its length.
 func cutName(s string) (name, rest string, ok bool) {
-	if s == "" || len(s) < 1+int(s[0]) || s[0] > check.MaxName {
+	if s == "" || len(s) < 1+int(s[0]) || s[0] > store.MaxName {
 		return "", "", false
 	}
 	return s[1 : 1+s[0]], s[1+s[0]:], true
@@ -76,7 +75,7 @@ func cutName(s string) (name, rest string, ok bool) {
 // must not change.
 func decode(value []byte) (store.Record, error) {
 	// Names are copied here, and parsed in the copy: a head of a few hundred bytes.
-	head := string(value[:min(len(value), prefixMax+1+check.MaxName)])
+	head := string(value[:min(len(value), prefixMax+1+store.MaxName)])
 	st, rest, ok := parsePrefix(head)
 	if !ok {
 		return store.Record{}, errValue
@@ -100,7 +99,7 @@ func decode(value []byte) (store.Record, error) {
 		Data:      body[metaLen:len(body):len(body)],
 		ExpiresAt: time.UnixMilli(expires),
 	}
-	if check.Record(rec) != nil {
+	if rec.Validate() != nil {
 		return store.Record{}, errValue
 	}
 	return rec, nil

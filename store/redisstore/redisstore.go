@@ -84,7 +84,6 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 )
 
 // Config is the configuration of a [Store]. All fields are optional.
@@ -175,7 +174,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Record{}, failed("get", err)
 	}
-	if !check.Name(key) {
+	if !store.ValidName(key) {
 		return store.Record{}, store.ErrNotFound
 	}
 	rec, err := doHere(s, ctx, "get", func(ctx context.Context) (*store.Record, error) {
@@ -195,7 +194,7 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := ctx.Err(); err != nil {
 		return failed("put", err)
 	}
-	if err := check.Record(rec); err != nil {
+	if err := rec.Validate(); err != nil {
 		return failed("put", err)
 	}
 	stored, err := do(s, ctx, "put", func(ctx context.Context) (bool, error) {
@@ -245,7 +244,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return failed("delete", err)
 	}
-	if !check.Name(key) {
+	if !store.ValidName(key) {
 		return nil
 	}
 	_, err := do(s, ctx, "delete", func(ctx context.Context) (struct{}, error) {
@@ -264,7 +263,7 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, failed("list", err)
 	}
-	if !check.Name(owner) {
+	if !store.ValidName(owner) {
 		return nil, nil
 	}
 	return do(s, ctx, "list", func(ctx context.Context) ([]store.Record, error) {

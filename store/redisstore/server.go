@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 )
 
 // Each script is sent whole. That costs some hundred bytes, and works at once after a
@@ -135,7 +134,7 @@ func (s *Store) entries(ctx context.Context, owner string) ([]string, error) {
 	seen := make(map[string]bool, len(members))
 	for _, m := range members {
 		key, _, found := strings.Cut(m, " ")
-		if found && check.Name(key) && !seen[key] {
+		if found && store.ValidName(key) && !seen[key] {
 			seen[key] = true
 			keys = append(keys, key)
 		}

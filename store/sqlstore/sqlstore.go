@@ -48,7 +48,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/store"
-	"github.com/synmetrix/session/store/internal/check"
 )
 
 // Config is the configuration of a [Store]. Only Dialect is required.
@@ -146,7 +145,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Record{}, failed("get", err)
 	}
-	if !check.Name(key) {
+	if !store.ValidName(key) {
 		return store.Record{}, store.ErrNotFound
 	}
 	recs, err := do(s, ctx, "get", func(ctx context.Context) ([]store.Record, error) {
@@ -170,7 +169,7 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, failed("list", err)
 	}
-	if !check.Name(owner) {
+	if !store.ValidName(owner) {
 		return nil, nil
 	}
 	return do(s, ctx, "list", func(ctx context.Context) ([]store.Record, error) {
@@ -194,7 +193,7 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := ctx.Err(); err != nil {
 		return failed("put", err)
 	}
-	if err := check.Record(rec); err != nil {
+	if err := rec.Validate(); err != nil {
 		return failed("put", err)
 	}
 	put := s.update
@@ -263,7 +262,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return failed("delete", err)
 	}
-	if !check.Name(key) {
+	if !store.ValidName(key) {
 		return nil
 	}
 	_, err := do(s, ctx, "delete", func(ctx context.Context) (int64, error) {

@@ -216,7 +216,12 @@ type login struct {
 // signIn signs a new user in whose first access token lives so long.
 func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) login {
 	t.Helper()
-	u := c.service.newUser(firstLife)
+	return c.signInAs(t, p, c.service.newUser(firstLife))
+}
+
+// signInAs signs a user in with another browser.
+func (c *cluster) signInAs(t *testing.T, p *process, u *user) login {
+	t.Helper()
 	a := p.post(t, "/login", u.credentials(), nil)
 	if a.status != http.StatusOK || !a.sets(mainCookie) {
 		t.Fatalf("login: %d %s", a.status, a.body)

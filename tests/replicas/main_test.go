@@ -69,6 +69,7 @@ func (db *database) test(t *testing.T, usual mode) {
 				c.run("writes of many values", c.testValues)
 			}
 			c.run("logout", c.testLogout)
+			c.run("sign out everywhere", c.testEverywhere)
 			c.run("deaths", c.testDeaths)
 			c.run("new keys", c.testNewKeys)
 		})

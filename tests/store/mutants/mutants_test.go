@@ -99,8 +99,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "records are not checked",
 			File: "memstore.go",
-			Old:  "if err := check.Record(rec); err != nil {",
-			New:  "if err := check.Record(rec); err != nil && false {",
+			Old:  "if err := rec.Validate(); err != nil {",
+			New:  "if err := rec.Validate(); err != nil && false {",
 		},
 
 		// The end of a record.
