@@ -237,6 +237,19 @@ func (in input) text(name string) (string, error) {
 	return values[0], nil
 }
 
+// address returns the value of a required field with an e-mail address. Spaces around
+// it are typing errors.
+func (in input) address(name string) (string, error) {
+	email, err := in.text(name)
+	if err != nil {
+		return "", err
+	}
+	if email = strings.TrimSpace(email); email == "" {
+		return "", fieldProblem(name, "is missing")
+	}
+	return email, nil
+}
+
 // flag returns the value of an optional boolean field. Its default is false.
 func (in input) flag(name string) (bool, error) {
 	if in.repeated[name] {

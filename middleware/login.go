@@ -1,8 +1,10 @@
 package middleware
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/synmetrix/session"
@@ -11,8 +13,9 @@ import (
 
 // handlers has the handlers of the ready-made routes.
 type handlers struct {
-	m     *session.Manager
-	paths []string // of the routes that exist; complete before the first request
+	m      *session.Manager
+	direct bool     // a registration signs in
+	paths  []string // of the routes that exist; complete before the first request
 }
 
 const (
@@ -42,7 +45,9 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 func newCodePage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
 	page := NewPage(r, "mfa")
-	page.ReturnTo = s.returnTo(returnTo)
+	// The first step of the login has noted the address for clients that do not
+	// repeat it.
+	page.ReturnTo = cmp.Or(s.returnTo(returnTo), s.returnTo(s.manager.LoginReturnTo(r.Context())))
 	page.hide("return_to", page.ReturnTo)
 	page.LoginURL = withReturnTo(sibling(r, codePath, loginPath), page.ReturnTo)
 	page.addLink("login.other", page.LoginURL)
@@ -65,6 +70,9 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if _, ok := parameter(r, "expired"); ok && page.Message == "" {
 		page.warn("error.too_long")
 	}
+	if done, _ := parameter(r, "done"); slices.Contains(loginNotices, done) {
+		page.Notice = page.Text("notice." + done)
+	}
 	page.showUser(r)
 	WritePage(w, r, page)
 }
@@ -82,12 +90,13 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		h.retry(w, r, page, err)
 		return
 	}
+	h.m.SetReturnTo(r.Context(), page.ReturnTo)
 	err = h.m.Login(r.Context(), email, password)
 	switch {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)
 	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
-		h.needsCode(w, r, page.ReturnTo)
+		h.codeRequired(w, r, loginPath, page.ReturnTo)
 	default:
 		h.retry(w, r, page, signInError(err))
 	}
@@ -97,21 +106,19 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 // returns the e-mail address with the error: the form shows the address again.
 // Spaces around an address are typing errors. Spaces in a password are part of it.
 func credentials(in input) (email, password string, err error) {
-	if email, err = in.text("email"); err != nil {
+	if email, err = in.address("email"); err != nil {
 		return "", "", err
-	}
-	if email = strings.TrimSpace(email); email == "" {
-		return "", "", fieldProblem("email", "is missing")
 	}
 	password, err = in.text("password")
 	return email, password, err
 }
 
-// needsCode responds to a correct password that is not enough. The pending login
-// is in a cookie, so the form for the code has no secret in it.
-func (h *handlers) needsCode(w http.ResponseWriter, r *http.Request, returnTo string) {
+// codeRequired responds to a correct password that is not enough. path is the route of
+// the request. The pending login is in a cookie, so the form for the code has no secret
+// in it.
+func (h *handlers) codeRequired(w http.ResponseWriter, r *http.Request, path, returnTo string) {
 	if WantsPage(r) {
-		redirect(w, withReturnTo(sibling(r, loginPath, codePath), returnTo))
+		redirect(w, withReturnTo(sibling(r, path, codePath), returnTo))
 		return
 	}
 	writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
@@ -216,28 +223,39 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 		Refuse(w, r, err)
 		return
 	}
-	p := problemOf(err)
-	switch {
-	case p.Code == codeUnauthenticated:
+	if problemOf(err).Code == codeUnauthenticated {
 		redirect(w, restartURL(r, page.ReturnTo, err))
-	case mayRetry(p.Code):
-		p.header(w.Header())
-		page.fail(p)
-		WritePage(w, r, page)
-	default:
-		Refuse(w, r, err)
+		return
 	}
+	h.retryForm(w, r, page, err)
+}
+
+// retryForm is retry for forms of other routes, which users can repeat only while they
+// are signed in.
+func (h *handlers) retryForm(w http.ResponseWriter, r *http.Request, page Page, err error) {
+	p := problemOf(err)
+	if !WantsPage(r) || !mayRetry(p.Code) {
+		Refuse(w, r, err)
+		return
+	}
+	p.header(w.Header())
+	page.fail(p)
+	WritePage(w, r, page)
 }
 
 // mayRetry reports whether the same form may succeed after a problem.
 func mayRetry(code string) bool {
 	switch code {
-	case codeInvalidRequest, codeInvalidCredentials, codeTooMany,
+	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAccountExists, codeWrongPassword, codeInvalidTicket,
 		codeAuthUnavailable, codeAuthInvalid, codeSessionUnavailable:
 		return true
 	}
 	return false
 }
+
+// loginNotices are the values of the parameter done of the login page: what an earlier
+// request has done.
+var loginNotices = []string{"password_reset", "password_sign_in", "account_deleted", "activated"}
 
 // restartURL returns the address of the login page for a sign-in that has to
 // start again with the password.

@@ -118,6 +118,7 @@ type Page struct {
 	Links  []Link
 	Footer []Link
 
+	referrer string    // the Referrer-Policy
 	language *language // nil: English
 	now      time.Time
 }

@@ -91,6 +91,7 @@ const usualPage = 12 << 10
 // one of [NewPage]. r must be inside [Sessions].
 func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
 	s := settingsOf(r.Context())
+	page.referrer = referrerPolicy(r)
 	s.pages.write(w, s.log, page)
 }
 
@@ -120,10 +121,7 @@ func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 	if p.builtIn || h.Get("Content-Security-Policy") == "" {
 		h.Set("Content-Security-Policy", p.policy(page))
 	}
-	// With "no-referrer", browsers would send "Origin: null" with the page's own
-	// form. Over plain HTTP there is no Sec-Fetch-Site, and the cross-origin check
-	// depends on Origin.
-	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Referrer-Policy", page.referrer)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", page.Lang)
 	varyByLanguage(h)

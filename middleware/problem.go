@@ -20,11 +20,15 @@ import (
 //	invalid_request      400, 413, 415, 422
 //	unauthenticated      401
 //	invalid_credentials  401
+//	invalid_ticket       401
+//	sign_in_again        401
 //	forbidden            403
+//	wrong_password       403
 //	cross_site           403
 //	too_many_sessions    403
 //	not_found            404
 //	method_not_allowed   405
+//	account_exists       409
 //	session_too_large    413, at login 500
 //	too_many_attempts    429
 //	internal_error       500
@@ -78,7 +82,11 @@ const (
 	codeInvalidRequest     = "invalid_request"
 	codeUnauthenticated    = "unauthenticated"
 	codeInvalidCredentials = "invalid_credentials"
+	codeInvalidTicket      = "invalid_ticket"
+	codeSignInAgain        = "sign_in_again"
 	codeForbidden          = "forbidden"
+	codeWrongPassword      = "wrong_password"
+	codeAccountExists      = "account_exists"
 	codeCrossSite          = "cross_site"
 	codeTooManySessions    = "too_many_sessions"
 	codeNotFound           = "not_found"

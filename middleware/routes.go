@@ -70,7 +70,9 @@ var methods = []string{
 // {"signed_in":true} or {"signed_in":false}, with "session_unavailable":true
 // during an outage, when the session cannot be determined. The page for the code
 // is {"mfa_required":true}, or status 401 if no login is pending.
-func Routes(m *session.Manager) []Route {
+//
+// The features add further routes; see [Feature]. Without any, there are none.
+func Routes(m *session.Manager, features ...Feature) []Route {
 	h := &handlers{m: m}
 	var routes []Route
 	if m.HasPasswordLogin() {
@@ -84,7 +86,7 @@ func Routes(m *session.Manager) []Route {
 	if m.Stored() {
 		routes = h.sessionRoutes(routes)
 	}
-	return routes
+	return h.featureRoutes(routes, features)
 }
 
 // Mux is an http.ServeMux, or another router that accepts the same patterns, such
@@ -94,8 +96,8 @@ type Mux interface {
 }
 
 // Mount registers the ready-made routes with mux; see [Routes].
-func Mount(mux Mux, m *session.Manager) {
-	for _, route := range Routes(m) {
+func Mount(mux Mux, m *session.Manager, features ...Feature) {
+	for _, route := range Routes(m, features...) {
 		mux.Handle(route.Method+" "+route.Path, route.Handler)
 	}
 }

@@ -139,8 +139,8 @@ type Router interface {
 
 // Mount registers the ready-made routes with r; see middleware.Routes. They
 // must be inside [Sessions].
-func Mount(r Router, m *session.Manager) {
-	for _, route := range middleware.Routes(m) {
+func Mount(r Router, m *session.Manager, features ...middleware.Feature) {
+	for _, route := range middleware.Routes(m, features...) {
 		r.Add(route.Method, colons.Replace(route.Path), func(c echo.Context) error {
 			for i, name := range c.ParamNames() {
 				c.Request().SetPathValue(name, c.ParamValues()[i])

@@ -104,8 +104,8 @@ func Refuse(c *gin.Context, err error) {
 
 // Mount registers the ready-made routes with r, an engine or a group; see
 // middleware.Routes. They must be inside [Sessions].
-func Mount(r gin.IRoutes, m *session.Manager) {
-	for _, route := range middleware.Routes(m) {
+func Mount(r gin.IRoutes, m *session.Manager, features ...middleware.Feature) {
+	for _, route := range middleware.Routes(m, features...) {
 		r.Handle(route.Method, colons.Replace(route.Path), func(c *gin.Context) {
 			for _, p := range c.Params {
 				c.Request.SetPathValue(p.Key, p.Value)

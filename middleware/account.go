@@ -1,0 +1,79 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+)
+
+// accountError translates an error of a Manager's method that manages an account.
+// email and password are the names of the form's fields for a new address and a new
+// password.
+func accountError(err error, email, password string) error {
+	refused := func(status int, code, field, detail string) error {
+		return &Problem{Status: status, Code: code, Field: field, Detail: english[detail], Err: err}
+	}
+	switch {
+	case errors.Is(err, session.ErrSignInAgain):
+		return refused(http.StatusUnauthorized, codeSignInAgain, "", "error."+codeSignInAgain)
+	case errors.Is(err, session.ErrTooLarge), errors.Is(err, session.ErrSessionUnavailable):
+		return signInError(err)
+	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):
+		return err
+	case errors.Is(err, auth.ErrAccountExists):
+		return refused(http.StatusConflict, codeAccountExists, email, "error."+codeAccountExists)
+	case errors.Is(err, auth.ErrEmailRefused):
+		return refused(http.StatusUnprocessableEntity, codeInvalidRequest, email, "error.email_refused")
+	case errors.Is(err, auth.ErrPasswordRefused):
+		return refused(http.StatusUnprocessableEntity, codeInvalidRequest, password, "error.password_refused")
+	case errors.Is(err, auth.ErrWrongPassword):
+		return refused(http.StatusForbidden, codeWrongPassword, "old_password", "error."+codeWrongPassword)
+	case errors.Is(err, auth.ErrTicketRefused):
+		return refused(http.StatusUnauthorized, codeInvalidTicket, "ticket", "error.invalid_ticket")
+	case errors.Is(err, auth.ErrRefused):
+		return refused(http.StatusUnprocessableEntity, codeInvalidRequest, "", "error."+codeInvalidRequest)
+	}
+	return err
+}
+
+// sendMail handles a request for an e-mail. what is the text of the page that tells the
+// user to look for it; see newMailPage. The response does not show whether there is an
+// account.
+func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, what string, send func(context.Context, string) error) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := newPage(r, in.returnTo())
+	email, err := in.address("email")
+	page.set("email", email)
+	if err == nil {
+		h.m.SetReturnTo(r.Context(), page.ReturnTo)
+		err = send(r.Context(), email)
+	}
+	if err != nil {
+		h.retryForm(w, r, page, accountError(err, "email", ""))
+		return
+	}
+	h.checkMail(w, r, path, what, email)
+}
+
+// checkMail tells the user to look for an e-mail.
+func (h *handlers) checkMail(w http.ResponseWriter, r *http.Request, path, what, email string) {
+	if !WantsPage(r) {
+		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})
+		return
+	}
+	page := newMailPage(NewPage(r, "mail"), what, email)
+	if path == lostPath {
+		page.addLink("mail.reset", sibling(r, path, resetPath))
+	} else {
+		page.Status = http.StatusOK
+	}
+	page.addLink("mail.login", sibling(r, path, loginPath))
+	WritePage(w, r, page)
+}

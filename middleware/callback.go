@@ -1,0 +1,163 @@
+package middleware
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+)
+
+func (h *handlers) newMagicPage(r *http.Request, returnTo string) Page {
+	return h.newForm(r, "magic-link", magicPath, returnTo)
+}
+
+func (h *handlers) magicLink(w http.ResponseWriter, r *http.Request) {
+	h.sendMail(w, r, h.newMagicPage, magicPath, "magic", h.m.SendMagicLink)
+}
+
+// tokenParameter is the query parameter of a link with a refresh token, and linkField
+// the form field with the same token in its sealed form.
+const (
+	tokenParameter = "refresh_token"
+	linkField      = "link"
+)
+
+// callbackPage handles the GET to which a link of an e-mail leads. Programs that check
+// links, and browsers that prefetch pages, send it too. Only a browser that has asked
+// for the link is signed in by it; every other gets a page with a button.
+func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
+	token, _ := parameter(r, tokenParameter)
+	if token == "" {
+		h.refuseLink(w, r, http.StatusBadRequest, nil)
+		return
+	}
+	if !opensLink(r) || !h.m.LinkPending(r.Context()) {
+		sealed, err := h.m.SealLink(token)
+		h.confirm(w, r, "callback.text", sealed, err)
+		return
+	}
+	returnTo := settingsOf(r.Context()).returnTo(h.m.LinkReturnTo(r.Context()))
+	sealed, err := h.m.FollowLink(r.Context(), token)
+	switch {
+	case errors.Is(err, session.ErrOtherAccount):
+		h.confirm(w, r, "callback.other", sealed, nil)
+	case isRefusal(err):
+		h.refuseLink(w, r, http.StatusUnauthorized, err)
+	case err != nil:
+		Refuse(w, r, signInError(err))
+	default:
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		h.signedIn(w, r, returnTo)
+	}
+}
+
+// opensLink reports whether the user has opened a link, as far as the request shows. A
+// prefetch and a request of a script show that they are none.
+func opensLink(r *http.Request) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
+		if _, ok := r.Header[name]; ok {
+			return false
+		}
+	}
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") && (dest == "" || dest == "document")
+}
+
+// isRefusal reports whether the service has refused a token for good.
+func isRefusal(err error) bool {
+	return errors.Is(err, auth.ErrRefused) && !errors.Is(err, session.ErrTooLarge) && !errors.Is(err, session.ErrSessionUnavailable)
+}
+
+// confirm shows the page with a button that signs the user in. The address of the page
+// has a token in its query, so the form needs one of its own.
+func (h *handlers) confirm(w http.ResponseWriter, r *http.Request, text, sealed string, err error) {
+	switch {
+	case err != nil:
+		Refuse(w, r, err)
+	case WantsPage(r):
+		WritePage(w, r, h.newConfirmPage(r, text, sealed))
+	default:
+		writeJSON(w, http.StatusOK, typeJSON, map[string]bool{"confirmation_required": true})
+	}
+}
+
+func (h *handlers) newConfirmPage(r *http.Request, text, sealed string) Page {
+	page := NewPage(r, "callback")
+	page.Texts = []string{page.Text(text)}
+	page.Action = sibling(r, callbackPath, callbackPath)
+	page.hide(linkField, sealed)
+	return page
+}
+
+// callback handles the POST of the page with the button, and of programs that send the
+// refresh token itself.
+func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	sealed, err := in.text(linkField)
+	start := func() error { return h.m.ConfirmLink(r.Context(), sealed) }
+	if err != nil {
+		var token string
+		if token, err = in.text(tokenParameter); err != nil {
+			Refuse(w, r, err)
+			return
+		}
+		start = func() error { return h.m.StartWithToken(r.Context(), token) }
+	}
+	s := settingsOf(r.Context())
+	returnTo := cmp.Or(s.returnTo(in.returnTo()), s.returnTo(h.m.LinkReturnTo(r.Context())))
+	switch err := start(); {
+	case err == nil:
+		h.signedIn(w, r, returnTo)
+	case isRefusal(err):
+		h.refuseLink(w, r, http.StatusUnauthorized, err)
+	case sealed == "":
+		Refuse(w, r, signInError(err))
+	default:
+		h.retryForm(w, r, h.newConfirmPage(r, "callback.text", sealed), signInError(err))
+	}
+}
+
+// refuseLink responds to a link whose token is missing or not valid any more. The
+// response does not lead to the login page by itself, because its address would be
+// the page to return to.
+func (h *handlers) refuseLink(w http.ResponseWriter, r *http.Request, status int, cause error) {
+	code := codeInvalidRequest
+	if status == http.StatusUnauthorized {
+		code = codeInvalidCredentials
+	}
+	p := Problem{Status: status, Code: code, Detail: english["error.link_invalid"], Err: cause}
+	if !WantsPage(r) {
+		Refuse(w, r, &p)
+		return
+	}
+	p.header(w.Header())
+	ref := refusal{problem: p}
+	if h.m.HasLoginPage() {
+		ref.loginURL = sibling(r, callbackPath, loginPath)
+	}
+	page := ref.page(r)
+	page.Title = page.Text("title." + codeInvalidRequest)
+	WritePage(w, r, page)
+}
+
+// referrerPolicy returns the Referrer-Policy of a page. With "no-referrer", browsers
+// send "Origin: null" with the page's own form. Over plain HTTP there is no
+// Sec-Fetch-Site, and the cross-origin check depends on Origin. The address of a page
+// that a link of an e-mail leads to has a secret, which must be in no Referer.
+func referrerPolicy(r *http.Request) string {
+	_, token := parameter(r, tokenParameter)
+	_, ticket := parameter(r, "ticket")
+	switch {
+	case !token && !ticket:
+		return "same-origin"
+	case r.Header.Get("Sec-Fetch-Site") != "":
+		return "no-referrer"
+	}
+	return "strict-origin"
+}

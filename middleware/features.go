@@ -1,0 +1,132 @@
+package middleware
+
+import (
+	"net/http"
+
+	"github.com/synmetrix/session"
+)
+
+// Feature is a group of ready-made routes with which users manage their accounts. A
+// feature has routes only if the auth service has what it needs; see [Routes]. Services
+// may have switched a feature off without a sign of it in their client.
+type Feature string
+
+// The features.
+const (
+	// Registration lets visitors create an account:
+	//
+	//	GET  /register  the form
+	//	POST /register  email, password, return_to
+	//
+	// The response is the same for new and taken addresses, and signs nobody in: the
+	// user has to follow the link in an e-mail, which leads to /callback. It needs
+	// auth.Registration.
+	Registration Feature = "registration"
+
+	// DirectRegistration is Registration that signs the new user in at once, if the
+	// service does. It responds to a taken address with status 409, account_exists, so
+	// it shows which accounts exist. Only one of the two should be given.
+	DirectRegistration Feature = "direct_registration"
+
+	// MagicLink lets users sign in with a link in an e-mail, which leads to /callback:
+	//
+	//	GET  /magic-link  the form
+	//	POST /magic-link  email, return_to
+	//
+	// The response is the same whether there is an account or not. It needs
+	// auth.MagicLink.
+	MagicLink Feature = "magic_link"
+
+	// PasswordChange lets signed-in users change their password. It needs
+	// auth.PasswordChange:
+	//
+	//	GET  /password  the form
+	//	POST /password  old_password, new_password
+	PasswordChange Feature = "password_change"
+
+	// PasswordReset lets users who have lost their password set a new one with a ticket
+	// from an e-mail. It needs auth.PasswordReset:
+	//
+	//	GET  /password/lost   the form
+	//	POST /password/lost   email
+	//	GET  /password/reset  the form; its query may have the ticket
+	//	POST /password/reset  ticket, new_password
+	//
+	// The response to /password/lost is the same whether there is an account or not.
+	PasswordReset Feature = "password_reset"
+)
+
+const (
+	registerPath = "/register"
+	magicPath    = "/magic-link"
+	callbackPath = "/callback"
+	passwordPath = "/password"
+	lostPath     = "/password/lost"
+	resetPath    = "/password/reset"
+)
+
+// featureRoutes appends the routes of the features that the service has.
+func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
+	has := map[Feature]bool{}
+	for _, f := range features {
+		has[f] = true
+	}
+	m := h.m
+	links := false // whether an e-mail may lead to the callback
+	if h.direct = has[DirectRegistration]; (h.direct || has[Registration]) && m.HasRegistration() {
+		routes, links = h.path(routes, registerPath, h.form(h.newRegisterPage), noBearer(h.register)), true
+	}
+	if has[MagicLink] && m.HasMagicLink() {
+		routes, links = h.path(routes, magicPath, h.form(h.newMagicPage), noBearer(h.magicLink)), true
+	}
+	if links {
+		routes = h.path(routes, callbackPath, noBearer(h.callbackPage), noBearer(h.callback))
+	}
+	if has[PasswordChange] && m.HasPasswordChange() {
+		routes = h.path(routes, passwordPath, h.userOnly(h.passwordPage), h.userOnly(h.password))
+	}
+	if has[PasswordReset] && m.HasPasswordReset() {
+		routes = h.path(routes, lostPath, h.form(h.newLostPage), noBearer(h.lost))
+		routes = h.path(routes, resetPath, h.form(h.newResetPage), noBearer(h.reset))
+	}
+	return routes
+}
+
+// userOnly refuses requests without a signed-in user.
+func (h *handlers) userOnly(next http.HandlerFunc) http.HandlerFunc {
+	return noBearer(func(w http.ResponseWriter, r *http.Request) {
+		if err := session.FromContext(r.Context()).Authorize(nil); err != nil {
+			Refuse(w, r, err)
+			return
+		}
+		next(w, r)
+	})
+}
+
+// newForm returns the page of a route with a form. returnTo is the return_to parameter
+// of the request, and untrusted.
+func (h *handlers) newForm(r *http.Request, name, path, returnTo string) Page {
+	page := NewPage(r, name)
+	page.ReturnTo = settingsOf(r.Context()).returnTo(returnTo)
+	page.hide("return_to", page.ReturnTo)
+	h.addLinks(&page, r, path)
+	return page
+}
+
+// form returns the handler of a page with a form. As JSON the page is a list of the
+// names of the fields.
+func (h *handlers) form(newPage func(r *http.Request, returnTo string) Page) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		returnTo, _ := parameter(r, "return_to")
+		page := newPage(r, returnTo)
+		if WantsPage(r) {
+			WritePage(w, r, page)
+			return
+		}
+		fields := []string{}
+		for _, f := range page.Fields {
+			fields = append(fields, f.Name)
+		}
+		writeJSON(w, http.StatusOK, typeJSON, map[string][]string{"fields": fields})
+	}
+}

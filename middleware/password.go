@@ -1,0 +1,109 @@
+package middleware
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+)
+
+func (h *handlers) passwordPage(w http.ResponseWriter, r *http.Request) {
+	if _, done := parameter(r, "done"); done && WantsPage(r) {
+		page := newDonePage(NewPage(r, "done"), "password")
+		page.addButton("page.home", page.Home)
+		WritePage(w, r, page)
+		return
+	}
+	h.form(h.newPasswordPage)(w, r)
+}
+
+func (h *handlers) newPasswordPage(r *http.Request, returnTo string) Page {
+	return h.newForm(r, "password", passwordPath, returnTo)
+}
+
+// password changes the password. The session continues under a new ID.
+func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := h.newPasswordPage(r, in.returnTo())
+	oldPassword, err := in.text("old_password")
+	if err != nil {
+		h.retryForm(w, r, page, err)
+		return
+	}
+	newPassword, err := in.text("new_password")
+	if err != nil {
+		h.retryForm(w, r, page, err)
+		return
+	}
+	h.m.SetReturnTo(r.Context(), page.ReturnTo)
+	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword)
+	switch {
+	case err == nil && !WantsPage(r):
+		w.WriteHeader(http.StatusNoContent)
+	case err == nil && page.ReturnTo != "":
+		redirect(w, page.ReturnTo)
+	case err == nil:
+		redirect(w, sibling(r, passwordPath, passwordPath)+"?done=1")
+	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
+		h.codeRequired(w, r, passwordPath, page.ReturnTo)
+	case errors.Is(err, session.ErrSignInAgain) && WantsPage(r):
+		redirect(w, withReturnTo(sibling(r, passwordPath, loginPath)+"?done=password_sign_in", page.ReturnTo))
+	default:
+		h.retryForm(w, r, page, accountError(err, "", "new_password"))
+	}
+}
+
+func (h *handlers) newLostPage(r *http.Request, returnTo string) Page {
+	return h.newForm(r, "lost", lostPath, returnTo)
+}
+
+func (h *handlers) lost(w http.ResponseWriter, r *http.Request) {
+	h.sendMail(w, r, h.newLostPage, lostPath, "lost", h.m.SendPasswordReset)
+}
+
+// newResetPage returns the form for a new password. The ticket is in the query if the
+// e-mail has a link. Otherwise the user enters it.
+func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
+	page := h.newForm(r, "reset", resetPath, returnTo)
+	page.Action = sibling(r, resetPath, resetPath) // without the ticket
+	if ticket, _ := parameter(r, "ticket"); ticket != "" {
+		page.hide("ticket", ticket)
+		return page
+	}
+	field := Field{Kind: "text", Name: "ticket", Label: page.Text("field.ticket"), Autocomplete: "off"}
+	page.Fields = append([]Field{field}, page.Fields...)
+	return page
+}
+
+// reset sets a new password with a ticket. Nobody is signed in.
+func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := h.newResetPage(r, in.returnTo())
+	ticket, err := in.text("ticket")
+	if err != nil {
+		h.retryForm(w, r, page, err)
+		return
+	}
+	page.set("ticket", ticket)
+	newPassword, err := in.text("new_password")
+	if err == nil {
+		err = h.m.ResetPassword(r.Context(), ticket, newPassword)
+	}
+	switch {
+	case err != nil:
+		h.retryForm(w, r, page, accountError(err, "", "new_password"))
+	case WantsPage(r):
+		redirect(w, sibling(r, resetPath, loginPath)+"?done=password_reset")
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}

@@ -1,0 +1,45 @@
+package middleware
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/synmetrix/session/auth"
+)
+
+func (h *handlers) newRegisterPage(r *http.Request, returnTo string) Page {
+	page := h.newForm(r, "register", registerPath, returnTo)
+	if h.direct {
+		page.Texts = []string{page.Text("register.direct")}
+	}
+	return page
+}
+
+func (h *handlers) register(w http.ResponseWriter, r *http.Request) {
+	in, err := readInput(r)
+	if err != nil {
+		Refuse(w, r, err)
+		return
+	}
+	page := h.newRegisterPage(r, in.returnTo())
+	email, password, err := credentials(in)
+	page.set("email", email)
+	if err != nil {
+		h.retryForm(w, r, page, err)
+		return
+	}
+	h.m.SetReturnTo(r.Context(), page.ReturnTo)
+	register := h.m.Register
+	if h.direct {
+		register = h.m.RegisterAndSignIn
+	}
+	err = register(r.Context(), email, password)
+	switch {
+	case err == nil && h.direct:
+		h.signedIn(w, r, page.ReturnTo)
+	case err == nil, errors.Is(err, auth.ErrVerificationPending):
+		h.checkMail(w, r, registerPath, "register", email)
+	default:
+		h.retryForm(w, r, page, accountError(err, "email", "password"))
+	}
+}
