@@ -39,8 +39,8 @@ func (m *Manager) HasPasswordChange() bool {
 // All errors except ErrSecondFactor and ErrSignInAgain mean that the password has not
 // changed, or with [auth.ErrOutcomeUnknown] that it may have changed.
 //
-// With Config.Store the other sessions end at once. Without it they end when their
-// access tokens expire, because the service has revoked their refresh tokens.
+// The other sessions end as LogoutOthers describes. If the store is down, they end when
+// their access tokens expire, because the service has revoked their refresh tokens.
 func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -64,9 +64,7 @@ func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword s
 // because services can only revoke the tokens of all sessions. A failure is reported
 // and no reason to stop: the password has changed.
 func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
-	if m.Stored() {
-		_ = m.LogoutOthers(ctx) // it reports a failure of the store
-	}
+	_ = m.LogoutOthers(ctx) // it reports a failure of the store
 	rec := s.known()
 	if rec == nil {
 		return
