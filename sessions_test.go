@@ -288,6 +288,33 @@ func TestTokensOfAnotherSessionAreRevoked(t *testing.T) {
 	})
 }
 
+// A process that could not open the session leaves its tokens to one that has.
+func TestAnotherProcessRevokesTokens(t *testing.T) {
+	withDevices(t, func(t *testing.T, d *devices) {
+		if d.other == d.m {
+			return
+		}
+		this, other, stream := d.browser(d.m, "ada", "192.0.2.1", "this"), d.browser(d.other, "ada", "192.0.2.1", "other"), d.browser(d.other, "ada", "192.0.2.1", "stream")
+		other.Get()
+		done := stream.Get().Done()
+		if err := do(this, this.M.LogoutOthers); err != nil {
+			t.Fatal(err)
+		}
+		if single, _, _ := d.service.Revoked(); len(single) > 0 {
+			t.Errorf("revoked %q by a process that has not opened the sessions", single)
+		}
+		for range 3 {
+			other.Copy().Get()
+		}
+		<-done
+		synctest.Wait()
+		single, _, _ := d.service.Revoked()
+		if slices.Sort(single); !slices.Equal(single, []string{"rt-2", "rt-3"}) {
+			t.Errorf("revoked %q, want the tokens of both sessions, once", single)
+		}
+	})
+}
+
 // A list shows sessions that were written with an older key, and what other keys have
 // sealed is not there.
 func TestSessionsAfterNewKeys(t *testing.T) {
@@ -388,4 +415,59 @@ func TestSessionsErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// noDelete is a store that deletes nothing.
+type noDelete struct{ store.Store }
+
+func (noDelete) Delete(context.Context, string) error { return testkit.ErrDown }
+
+// A session that is over is not listed, even if the store still has its record.
+func TestEndedSessionsAreNotListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &devices{t: t, service: &testkit.Service{Life: 100 * 24 * time.Hour}, events: &testkit.Events{}, store: noDelete{memstore.New()}}
+		d.m = d.process(session.GenerateKey())
+		this, other := d.browser(d.m, "ada", "192.0.2.1", "this"), d.browser(d.m, "ada", "192.0.2.1", "other")
+		var of string
+		for _, s := range sessions(this) {
+			if s.UserAgent == "other" {
+				of = s.Handle
+			}
+		}
+		if err := do(this, this.M.LogoutOthers); err != nil {
+			t.Fatal(err)
+		}
+		if got := agents(sessions(this)); !slices.Equal(got, []string{"this"}) {
+			t.Errorf("the list is %q", got)
+		}
+		if err := do(this, func(ctx context.Context) error { return d.m.EndSession(ctx, of) }); !errors.Is(err, session.ErrNoSuchSession) {
+			t.Errorf("error %v", err)
+		}
+		if other.Get().SignedIn() {
+			t.Error("the session is served after its end")
+		}
+	})
+}
+
+// A session that was ended by its handle leaves room for another.
+func TestEndSessionMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &testkit.FailingStore{Store: memstore.New()}
+		m := managerWith(t, session.Config{Store: st, MaxSessions: 2})
+		d := &devices{t: t}
+		first := d.browser(m, "ada", "192.0.2.1", "first")
+		time.Sleep(time.Second)
+		second := d.browser(m, "ada", "192.0.2.1", "second")
+		if err := do(second, func(ctx context.Context) error { return m.EndSession(ctx, sessions(second)[1].Handle) }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		d.browser(m, "ada", "192.0.2.1", "third")
+		if first.Get().SignedIn() || !second.Get().SignedIn() {
+			t.Error("the wrong session has ended")
+		}
+		if got := agents(sessions(second)); !slices.Equal(got, []string{"second", "third"}) {
+			t.Errorf("the list is %q", got)
+		}
+	})
 }

@@ -63,6 +63,21 @@ func (c *Cache[K, V]) Put(k K, v V, bytes int) {
 	c.putLocked(k, cached[V]{v, bytes + entryBytes})
 }
 
+// Remove removes k and returns its value.
+func (c *Cache[K, V]) Remove(k K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.young[k]
+	if ok {
+		c.youngBytes -= e.bytes
+	} else {
+		e, ok = c.old[k]
+	}
+	delete(c.young, k)
+	delete(c.old, k)
+	return e.value, ok
+}
+
 func (c *Cache[K, V]) putLocked(k K, e cached[V]) {
 	if was, ok := c.young[k]; ok {
 		c.youngBytes -= was.bytes

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/seal"
 	"github.com/synmetrix/session/store"
 )
@@ -74,9 +75,13 @@ func Handle(key string) string {
 // It returns at most maxListed of them. A record that does not open, or that is another
 // user's, is not in the list.
 func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
+	mark, err := k.readUserMark(ctx, r.UserID)
+	if err != nil {
+		return nil, err
+	}
 	list := []Listed{{Handle(r.Key), r.Created, k.now(), r.Device, true}}
-	err := k.eachOther(ctx, r, func(rec store.Record) error {
-		if d, ok := k.describe(rec, r.UserID); ok && k.expired(d) == "" {
+	err = k.eachOther(ctx, r, func(rec store.Record) error {
+		if d := k.listed(rec, r.UserID, mark); d != nil {
 			list = append(list, Listed{Handle(rec.Key), d.Created, d.LastSeen, d.Device, false})
 		}
 		return nil
@@ -90,6 +95,16 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 	return list[:min(len(list), maxListed)], nil
 }
 
+// listed returns what a list shows of the record of a session of userID, nil if the
+// session is not listed. mark is that of the user.
+func (k *Keeper) listed(rec store.Record, userID string, mark *userMark) *Record {
+	d, ok := k.describe(rec, userID)
+	if !ok || k.expired(d) != "" || mark.over(d, k.cfg.MaxSessions > 0) != "" {
+		return nil
+	}
+	return d
+}
+
 // EndListed ends another session of the user of r by its handle. The error is
 // ErrNotListed, or one of the store, which EndListed has not reported.
 //
@@ -97,12 +112,13 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 // has no effect.
 func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error {
 	ctx = context.WithoutCancel(ctx)
+	mark, err := k.readUserMark(ctx, r.UserID)
+	if err != nil {
+		return err
+	}
 	found := ErrNotListed
-	err := k.eachOther(ctx, r, func(rec store.Record) error {
-		if Handle(rec.Key) != handle {
-			return nil
-		}
-		if d, ok := k.describe(rec, r.UserID); !ok || k.expired(d) != "" {
+	err = k.eachOther(ctx, r, func(rec store.Record) error {
+		if Handle(rec.Key) != handle || k.listed(rec, r.UserID, mark) == nil {
 			return nil
 		}
 		found = nil
@@ -163,8 +179,10 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 	if err := k.store.Delete(ctx, rec.Key); err != nil {
 		return err
 	}
+	gone := &Record{Key: rec.Key, UserID: userID}
 	k.endings.announce(rec.Key)
-	k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
+	k.leave(ctx, gone)
+	k.event(ctx, slog.LevelInfo, gone, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
 	return nil
 }
 
@@ -182,11 +200,32 @@ func (k *Keeper) openHere(rec store.Record) *Record {
 	return nil
 }
 
+// revokeGone revokes the tokens of a session whose record another process has deleted:
+// endElsewhere could not open it there. This process may still have it in its cache. err
+// is the error of a read.
+func (k *Keeper) revokeGone(l *ledger, err error) {
+	var e *Error
+	if !errors.As(err, &e) || e.mark != nil || k.cfg.Private {
+		return
+	}
+	r, ok := k.records.Remove(l.key)
+	if !ok || r.ended != "" || k.expired(r) != "" {
+		return
+	}
+	// The session may have ended in another way, and its tokens be revoked already. The
+	// service then rejects them, which is no failure to report.
+	k.background(func() {
+		if err := k.logoutAtService(k.ctx, r.Pair.Tokens, false); err != nil && !errors.Is(err, auth.ErrRefused) {
+			k.revokeTokens(r.Pair.Tokens)
+		}
+	})
+}
+
 const (
 	metaFormat = 1
-	// maxMeta is the length of the longest encoding: a format, a hash, two times, an
-	// address and a User-Agent field, the last two with their lengths.
-	maxMeta = 1 + sha256.Size + 2*10 + 1 + 16 + 2 + maxUserAgent
+	// maxMeta is the length of the longest encoding: a format, a hash, a number, two
+	// times, an address and a User-Agent field, the last two with their lengths.
+	maxMeta = 1 + sha256.Size + 3*10 + 1 + 16 + 2 + maxUserAgent
 )
 
 // encodeMeta returns what a list shows of r.
@@ -195,6 +234,7 @@ func (r *Record) encodeMeta() []byte {
 	e.Uint(metaFormat)
 	user := sha256.Sum256([]byte(r.UserID))
 	e.Raw(user[:])
+	e.Uint(r.Ends)
 	e.Time(r.Created)
 	e.Time(r.LastSeen)
 	e.Bytes(r.Device.Addr.AsSlice())
@@ -202,10 +242,11 @@ func (r *Record) encodeMeta() []byte {
 	return e.B
 }
 
-// decodeMeta decodes what encodeMeta has written for a session of userID.
-func decodeMeta(b []byte, userID string) (*Record, bool) {
+// decodeMeta decodes what encodeMeta has written for the session with this key, of
+// userID.
+func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	d := seal.NewDecoder(b)
-	r := &Record{UserID: userID}
+	r := &Record{Key: key, UserID: userID}
 	if d.Uint() != metaFormat {
 		return nil, false
 	}
@@ -213,6 +254,7 @@ func decodeMeta(b []byte, userID string) (*Record, bool) {
 	if string(d.Take(sha256.Size)) != string(user[:]) {
 		return nil, false
 	}
+	r.Ends = d.Uint()
 	r.Created = d.Time()
 	r.LastSeen = d.Time()
 	addr := d.Bytes()
@@ -235,14 +277,14 @@ func (l *ledger) meta(r *Record) ([]byte, error) {
 // false if the record is another user's, or says nothing that opens.
 func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
 	if k.cfg.Private {
-		return decodeMeta(rec.Meta, userID)
+		return decodeMeta(rec.Meta, rec.Key, userID)
 	}
 	if len(rec.Meta) > seal.Size(maxMeta) {
 		return nil, false
 	}
 	for _, s := range k.cfg.Secrets {
 		if plain, ok := s.Meta.Open(seal.Meta, rec.Key, string(rec.Meta)); ok {
-			return decodeMeta(plain, userID)
+			return decodeMeta(plain, rec.Key, userID)
 		}
 	}
 	return nil, false

@@ -24,6 +24,7 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	switch {
 	case isEnded(err):
 		k.resumeRevocation(l, err)
+		k.revokeGone(l, err)
 		return nil, nil, err
 	case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):
 		// A record that does not open may be the mark of an end.

@@ -21,8 +21,10 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 	for {
 		// An error of the store ends nothing: the next read may succeed. The lifetime
 		// is checked by the clock even during an outage.
-		newest, err := k.ledger(r).read(ctx)
+		l := k.ledger(r)
+		newest, err := l.read(ctx)
 		if isEnded(err) {
+			k.revokeGone(l, err)
 			return true
 		}
 		if err == nil && k.cfg.Stored {
