@@ -25,7 +25,7 @@ func newApp(s settings, m *session.Manager, auth, store ping) *app {
 	return &app{
 		settings: s,
 		manager:  m,
-		pages:    newPages(s, m.BasePath()),
+		pages:    newPages(s, m),
 		ready:    &readiness{auth: auth.within(cmp.Or(s.authTimeout, synmetrix.DefaultTimeout)), store: store},
 		upstream: newUpstream(s.upstreamURL, m.Logger()),
 	}
@@ -56,10 +56,10 @@ var (
 // routes returns the app's routes, for all frameworks.
 func (a *app) routes() []route {
 	return []route{
-		{"GET", "/{$}", public, a.pages.handler("home", "Start")},
-		{"GET", "/dashboard", signedIn, a.pages.handler("dashboard", "Dashboard")},
-		{"GET", "/reports", analysts, a.pages.handler("reports", "Reports")},
-		{"GET", "/admin", admins, a.pages.handler("admin", "Admin")},
+		{"GET", "/{$}", public, a.pages.handler("home")},
+		{"GET", "/dashboard", signedIn, a.pages.handler("dashboard")},
+		{"GET", "/reports", analysts, a.pages.handler("reports")},
+		{"GET", "/admin", admins, a.pages.handler("admin")},
 
 		{"GET", "/api/me", signedIn, middleware.Me},
 		{"GET", "/api/prefs", signedIn, getPrefs},
@@ -102,7 +102,13 @@ func (a *app) handler() http.Handler {
 
 // sessionOptions returns the options of the session middleware.
 func sessionOptions() []middleware.Option {
-	return []middleware.Option{middleware.WithAPI("/api/")}
+	return []middleware.Option{
+		middleware.WithAPI("/api/"),
+		middleware.WithBrand("Dashboard example", nil), // the mark is a template
+		middleware.WithTemplates(templates),
+		middleware.WithTexts("en", english),
+		middleware.WithTexts("de", german),
+	}
 }
 
 // unmatched returns the handler for unknown paths, and for methods that a path

@@ -18,30 +18,40 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-// pages are the app's own pages. They have the style of the login page.
+// pages are the app's own pages. They have the style, the brand and the languages
+// of the login page.
 type pages struct {
-	templates *template.Template
-	policy    string // Content-Security-Policy
-	base      string // the prefix of links and forms; see BASE_PATH
-	running   running
+	policy  string // Content-Security-Policy
+	base    string // the prefix of links and forms; see BASE_PATH
+	running running
+	account []accountRoute
 }
 
 // running describes the process, for the admin page.
 type running struct {
 	Framework, Store, GoVersion string
 	OwnAuth                     bool
-	HasList                     bool // of sessions
 	Since                       time.Time
 }
 
+// accountRoute is a page of package middleware that users need on their own
+// account. Key is the key of its title.
+type accountRoute struct{ Path, Key string }
+
 // view is the data of a page template.
 type view struct {
+	middleware.Page
 	Base    string
-	Name    string
-	Title   string
 	Session *session.Session
 	Running running
+	Account []accountRoute
 }
+
+// Chart returns the bars of the chart.
+func (v view) Chart() []bar { return chart(v.Text("reports.days")) }
+
+// Figures returns the chart as a text.
+func (v view) Figures() string { return v.Text("reports.chart", "orders", figures()) }
 
 // pageJSON is the response to a program that requests a page as JSON.
 type pageJSON struct {
@@ -52,21 +62,38 @@ type pageJSON struct {
 	AllowedRoles []string `json:"allowed_roles,omitempty"`
 }
 
-func newPages(s settings, base string) *pages {
-	t := template.Must(middleware.Templates().Funcs(template.FuncMap{"clock": clock}).ParseFS(pageFiles, "pages/*.html"))
+// templates are those of package middleware with the app's mark, and the app's own.
+var templates = template.Must(middleware.Templates().ParseFS(pageFiles, "pages/*.html"))
+
+func newPages(s settings, m *session.Manager) *pages {
 	return &pages{
-		templates: t,
-		policy:    stylePolicy(t),
-		base:      base,
-		running:   running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, s.store.kind != "cookie", time.Now()},
+		policy:  policyOf(templates),
+		base:    m.BasePath(),
+		running: running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, time.Now()},
+		account: accountRoutes(m),
 	}
+}
+
+// accountRoutes returns the pages for the user's own account that exist.
+func accountRoutes(m *session.Manager) []accountRoute {
+	exists := map[string]bool{}
+	for _, rt := range middleware.Routes(m) {
+		exists[rt.Path] = true
+	}
+	var routes []accountRoute
+	for _, rt := range []accountRoute{{"/sessions", "sessions.title"}, {"/password", "password.title"}} {
+		if exists[rt.Path] {
+			routes = append(routes, rt)
+		}
+	}
+	return routes
 }
 
 var styleElement = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 
-// stylePolicy returns a Content-Security-Policy that allows the style elements of
+// policyOf returns a Content-Security-Policy that allows the style elements of
 // the pages, by their hashes, and no other style, script or file.
-func stylePolicy(t *template.Template) string {
+func policyOf(t *template.Template) string {
 	var styles bytes.Buffer
 	template.Must(t, t.ExecuteTemplate(&styles, "styles", nil))
 	policy := "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; style-src"
@@ -78,19 +105,22 @@ func stylePolicy(t *template.Template) string {
 }
 
 // handler returns the handler of one page. The route's guard runs before it.
-func (p *pages) handler(name, title string) http.HandlerFunc {
+func (p *pages) handler(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		if !middleware.WantsPage(r) {
-			writeJSON(w, http.StatusOK, pageJSON{title, s.SignedIn(), s.Err() != nil, s.UserID(), s.Roles()})
+			writeJSON(w, http.StatusOK, pageJSON{english[name+".title"], s.SignedIn(), s.Err() != nil, s.UserID(), s.Roles()})
 			return
 		}
+		v := view{middleware.NewPage(r, name), p.base, s, p.running, p.account}
 		var page bytes.Buffer
-		if err := p.templates.ExecuteTemplate(&page, name, view{p.base, name, title, s, p.running}); err != nil {
+		if err := templates.ExecuteTemplate(&page, name, v); err != nil {
 			middleware.Refuse(w, r, err)
 			return
 		}
 		h := w.Header()
+		h.Set("Content-Language", v.Lang)
+		h.Add("Vary", "Accept-Language")
 		h.Set("Content-Security-Policy", p.policy)
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Referrer-Policy", "same-origin")
@@ -98,6 +128,3 @@ func (p *pages) handler(name, title string) http.HandlerFunc {
 		_, _ = page.WriteTo(w) // an error means that the client has disconnected
 	}
 }
-
-// clock formats a time for the user.
-func clock(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") }

@@ -3,13 +3,16 @@ package browser_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
@@ -74,19 +77,39 @@ func (b *tab) emulate(scheme string, width int64) {
 	}))
 }
 
+// speak makes the browser prefer a language.
+func (b *tab) speak(language string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": language}})
+		return err
+	}))
+}
+
 func TestAccessible(t *testing.T) {
-	t.Parallel()
+	for _, language := range []string{"en", "de"} {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			testAccessible(t, language)
+		})
+	}
+}
+
+func testAccessible(t *testing.T, language string) {
 	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)
+	b.speak(language)
+	texts := middleware.Texts(language)
 	check := func(what string) {
 		t.Helper()
 		backs := map[string]bool{}
 		for _, scheme := range []string{"light", "dark"} {
-			for _, width := range []int64{320, 1200} {
+			for _, width := range []int64{320, 390, 1280} {
 				b.emulate(scheme, width)
-				for _, fault := range evaluate[[]string](b, faults) {
+				for _, fault := range b.check(language) {
 					t.Errorf("%s, %s, %d px: %s", what, scheme, width, fault)
 				}
 				backs[evaluate[string](b, "getComputedStyle(document.body).backgroundColor")] = true
+				b.shoot(fmt.Sprintf("dashboard-%s-%s-%s-%d", strings.NewReplacer(" ", "_", "/", "_").Replace(what), language, scheme, width))
 			}
 		}
 		if len(backs) != 2 {
@@ -104,17 +127,23 @@ func TestAccessible(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Tab))
 	b.enter("password", password)
 	b.lead(chromedp.KeyEvent(kb.Enter))
-	b.is("/login/mfa", "One more step")
-	check("the page for a code")
+	b.is("/login/mfa", texts["mfa.title"])
+	check("the page that asks for a code")
 	b.enter("code", "000000")
 	b.lead(chromedp.KeyEvent(kb.Enter))
-	check("the page for a code, with an error")
+	check("the page that asks for a code, with an error")
 	for _, user := range []string{"viewer@example.com", "admin@example.com"} {
 		b.visit("/login")
 		b.signIn(user, password)
-		for _, path := range []string{"/", "/dashboard", "/reports", "/admin", "/nowhere"} {
+		for _, path := range []string{"/", "/login", "/dashboard", "/reports", "/admin", "/nowhere"} {
 			b.visit(path)
 			check(fmt.Sprintf("%s for %s", path, user))
+		}
+		// On a phone the navigation has two rows at most.
+		b.visit("/dashboard")
+		b.emulate("light", 390)
+		if height := evaluate[int](b, "document.querySelector('header').offsetHeight"); height > 120 {
+			t.Errorf("%s: the navigation is %d px high", user, height)
 		}
 	}
 }
