@@ -34,8 +34,8 @@ var (
 	ErrEnded = errors.New("session has ended")
 
 	// ErrLogoutIncomplete: the session of the request has ended, and the user's other
-	// sessions may not have ended, because the coordinator did not store their end. An
-	// error that wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
+	// sessions may not have ended, because their end could not be stored. An error that
+	// wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
 	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may not have ended: %w", auth.ErrUnavailable)
 
 	// ErrTooManySessions: the user has Config.MaxSessions sessions, and

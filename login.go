@@ -221,9 +221,9 @@ func (m *Manager) Logout(ctx context.Context) error {
 // the auth service is up or not. LogoutAll also makes the service end all sessions, and
 // retries that until it succeeds.
 //
-// If the store is down, LogoutAll fails with [ErrSessionUnavailable], and the session
-// stays. If the coordinator of cookie sessions is down, LogoutAll fails with
-// [ErrLogoutIncomplete].
+// If the store or the coordinator is down, LogoutAll fails with
+// [ErrSessionUnavailable], and the session stays. If it fails after the end of this
+// session was stored, LogoutAll fails with [ErrLogoutIncomplete].
 func (m *Manager) LogoutAll(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogoutAll, true)
 }

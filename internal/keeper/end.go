@@ -86,32 +86,30 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
 	l := k.ledger(r)
-	var others error
-	if all {
-		// The other sessions first. If they cannot be ended in a store, this session stays,
-		// and the user can try again.
-		if others = k.endOthers(ctx, l); others != nil && k.cfg.Stored {
-			return others
-		}
-	}
+	// This session first: its mark keeps the tokens with which the service ends the others.
 	mark, err := l.end(ctx, why, all, nil)
 	var ended *Error
 	switch {
 	case err == nil:
 		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
-	case errors.As(err, &ended) && ended.mark != nil:
+	case errors.As(err, &ended):
 		// Another request was faster, or an earlier write of this one was made and
 		// its response lost. The mark may have tokens that are not revoked.
 		mark = ended.mark
 	default:
 		return err
 	}
-	rev := k.revokeEnded(l, mark, all, ended == nil)
-	if why != EndedByLogin {
-		waitFor(rev.tried, 2*logoutPatience)
+	var rev *revocation
+	if mark != nil {
+		rev = k.revokeEnded(l, mark, all, ended == nil)
 	}
-	if others != nil {
-		return errors.Join(ErrIncomplete, others, err)
+	if all {
+		if others := k.endOthers(ctx, l, mark); others != nil {
+			err = errors.Join(ErrIncomplete, others, err)
+		}
+	}
+	if rev != nil && why != EndedByLogin {
+		waitFor(rev.tried, 2*logoutPatience)
 	}
 	return err
 }
@@ -142,21 +140,20 @@ func (k *Keeper) finish(ctx context.Context, l *ledger, why Reason, check func(*
 	return err
 }
 
-// endOthers ends the other sessions of the user of l. It waits for the removal of stored
-// ones, so that they end at once in other processes, too.
-func (k *Keeper) endOthers(ctx context.Context, l *ledger) error {
-	userID, ended := l.origin.UserID, endedByStore
-	switch newest, err := l.load(ctx); {
-	case err == nil && newest.ended == EndedByLogoutAll:
-		return nil // the others have ended before
-	case err == nil:
-		userID, ended = cmp.Or(newest.UserID, userID), cmp.Or(newest.ended, ended)
-	case !isEnded(err) && k.cfg.Stored:
-		return err
+// endOthers ends the other sessions of the user of l, which has ended. mark is its mark,
+// or nil. endOthers waits for the removal of stored sessions, so that they end at once in
+// other processes, too.
+func (k *Keeper) endOthers(ctx context.Context, l *ledger, mark *Record) error {
+	userID := l.origin.UserID
+	if mark != nil {
+		userID = cmp.Or(mark.UserID, userID)
 	}
-	if userID == "" {
-		// The session has ended, and no mark names its user.
-		return errors.Join(ErrIncomplete, &Error{Ended: ended})
+	switch {
+	case userID != "":
+	case mark != nil && mark.ended == EndedByLogoutAll:
+		return nil // an earlier call has ended them, or has reported that it could not
+	default:
+		return errors.New("the session has ended, and no mark names its user")
 	}
 	removed, err := k.endUser(ctx, userID, "", func(ctx context.Context) { k.removeSessions(ctx, userID, l.key, EndedByLogoutAll) })
 	if err == nil {
