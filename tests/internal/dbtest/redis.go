@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -41,16 +42,86 @@ func Redis(t testing.TB) *Server {
 	return s
 }
 
-// Client returns a client of a Redis server, as package redisstore recommends it. It
-// is closed with the test.
+// RedisCluster starts a cluster of three Redis servers and returns their addresses. Tests
+// reach the servers without a proxy, since each tells clients the addresses of all.
+func RedisCluster(t testing.TB) []string {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	needs(t, "redis-server", "Redis", err)
+	cli, err := exec.LookPath("redis-cli")
+	needs(t, "redis-tools", "redis-cli", err)
+	create := []string{"--cluster", "create"}
+	for range 3 {
+		addr, _ := redisNode(t, bin, nil, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "5000")
+		create = append(create, addr)
+	}
+	run(t, exec.Command(cli, append(create, "--cluster-yes")...))
+	return create[2:]
+}
+
+// RedisSentinel starts a Redis server with a replica, and a Sentinel that watches them.
+// It returns the Sentinel's address, the name of the set, and the server that is the
+// primary at first.
+func RedisSentinel(t testing.TB) (addr, set string, primary *Server) {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	needs(t, "redis-server", "Redis", err)
+	at, primary := redisNode(t, bin, nil)
+	host, port, _ := strings.Cut(at, ":")
+	redisNode(t, bin, nil, "--replicaof", host, port, "--repl-diskless-sync-delay", "0")
+	addr, _ = redisNode(t, bin, []string{
+		"sentinel monitor sessions " + host + " " + port + " 1",
+		"sentinel down-after-milliseconds sessions 1000",
+		"sentinel failover-timeout sessions 10000",
+	}, "--sentinel")
+	return addr, "sessions", primary
+}
+
+// redisNode starts a server that listens on a TCP port, too. It ends with the test.
+func redisNode(t testing.TB, bin string, config []string, args ...string) (addr string, s *Server) {
+	t.Helper()
+	dir := directory(t)
+	s = &Server{Driver: redis, t: t, stop: syscall.SIGTERM, socket: filepath.Join(dir, "sock")}
+	port := freePort(t)
+	config = append(config, "port "+port, "bind 127.0.0.1", "unixsocket "+s.socket, "dir "+dir, "save \"\"")
+	file := filepath.Join(dir, "conf")
+	if err := os.WriteFile(file, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.command = func() *exec.Cmd { return exec.Command(bin, append([]string{file}, args...)...) }
+	s.begin(dir)
+	s.Start()
+	return "127.0.0.1:" + port, s
+}
+
+// freePort returns a port that no program listens on at the moment.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// Client returns a client of a Redis server. It is closed with the test.
 func (s *Server) Client(t testing.TB, change ...func(*rueidis.ClientOption)) rueidis.Client {
 	t.Helper()
+	return RedisClient(t, append([]func(*rueidis.ClientOption){func(o *rueidis.ClientOption) {
+		o.InitAddress = []string{s.Proxy.Addr()}
+		o.ForceSingleClient = true // a client whose server is down is one that connects later
+	}}, change...)...)
+}
+
+// RedisClient returns a client as package redisstore recommends it. It is closed with the
+// test.
+func RedisClient(t testing.TB, change ...func(*rueidis.ClientOption)) rueidis.Client {
+	t.Helper()
 	option := rueidis.ClientOption{
-		InitAddress: []string{s.Proxy.Addr()},
-		Dialer:      net.Dialer{KeepAlive: time.Second / 2, Timeout: 2 * time.Second},
-		// A client whose server is down is one that connects later.
-		ForceSingleClient: true,
-		ConnWriteTimeout:  time.Second,
+		Dialer:           net.Dialer{KeepAlive: time.Second / 2, Timeout: 2 * time.Second},
+		ConnWriteTimeout: time.Second,
 		RetryDelay: func(attempts int, _ rueidis.Completed, _ error) time.Duration {
 			if attempts > 3 {
 				return -1
