@@ -67,6 +67,7 @@ func (db *database) test(t *testing.T, usual mode) {
 			c.run("a service that takes 8 s", c.testSlowService)
 			if m == stored {
 				c.run("writes of many values", c.testValues)
+				c.run("sessions", c.testSessions)
 			}
 			c.run("logout", c.testLogout)
 			c.run("sign out everywhere", c.testEverywhere)
