@@ -69,6 +69,18 @@ func (a *app) routes() []route {
 	}
 }
 
+// features returns what package middleware mounts beyond signing in and out.
+func (s settings) features() []middleware.Feature {
+	features := []middleware.Feature{middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset}
+	switch s.register {
+	case "verify":
+		features = append(features, middleware.Registration)
+	case "direct":
+		features = append(features, middleware.DirectRegistration)
+	}
+	return features
+}
+
 // probes returns the routes for health checks. They use no session, and are
 // outside the session middleware.
 func (a *app) probes() []route {
@@ -118,7 +130,7 @@ func (a *app) unmatched() http.Handler {
 	for _, rt := range slices.Concat(a.routes(), a.probes()) {
 		mux.Handle(rt.path, rt.wrongMethod())
 	}
-	for _, rt := range middleware.Routes(a.manager) {
+	for _, rt := range middleware.Routes(a.manager, a.settings.features()...) {
 		if rt.Method == http.MethodTrace { // not supported by any of the routes
 			mux.Handle(rt.Path, rt.Handler)
 		}

@@ -23,7 +23,7 @@ func (a *app) echo() http.Handler {
 		sessionecho.HTTPErrorHandler(err, c)
 	}
 	e.Use(sessionecho.Sessions(a.manager, sessionOptions()...))
-	sessionecho.Mount(e, a.manager)
+	sessionecho.Mount(e, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
 		e.Any(colonPath(rt.path), echo.WrapHandler(unmatched)) // including OPTIONS, which Echo would handle itself
 		for _, method := range rt.methods() {

@@ -16,7 +16,7 @@ func (a *app) gin() http.Handler {
 	e.RedirectTrailingSlash = false
 	e.Use(sessiongin.Sessions(a.manager, sessionOptions()...))
 	e.NoRoute(gin.WrapH(a.unmatched()))
-	sessiongin.Mount(e, a.manager)
+	sessiongin.Mount(e, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
 		for _, method := range rt.methods() {
 			e.Handle(method, colonPath(rt.path), append(rt.who.gin(), ginHandler(rt.handler))...)

@@ -61,15 +61,31 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	log := s.logger(stderr)
 	if s.authURL == "" {
-		own, err := authtest.Start(authtest.Options{Accounts: seed.Accounts()})
+		own, err := authtest.Start(ownAuth(s, stdout))
 		if err != nil {
 			printError(stderr, err)
 			return 1
 		}
 		defer own.Close()
-		s.ownAuth, s.authURL = true, own.URL
+		s.ownAuth, s.authURL = own, own.URL
 	}
 	return runApp(ctx, s, log, stdout, stderr)
+}
+
+// ownAuth returns the settings of the auth service in this process. It prints its
+// e-mails.
+func ownAuth(s settings, stdout io.Writer) authtest.Options {
+	return authtest.Options{
+		Accounts:     seed.Accounts(),
+		NoActivation: s.register == "verify",
+		VerifyEmails: s.register == "verify",
+		LostPassword: true,
+		SelfDelete:   true,
+		OnEmail: func(m authtest.Email) error {
+			seed.PrintEmail(stdout, m)
+			return nil
+		},
+	}
 }
 
 // runApp runs the app with an auth service at s.authURL. It returns the exit
@@ -105,8 +121,10 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 		printError(stderr, err)
 		return 1
 	}
-	if s.ownAuth {
+	if s.ownAuth != nil {
 		seed.Print(stdout)
+		callback := "http://" + listener.Addr().String() + s.basePath + "/callback"
+		s.ownAuth.SetRedirects(callback, callback)
 	}
 	if len(s.keys) == 0 {
 		log.Warn("SESSION_KEYS is not set: all sessions end with this process")

@@ -9,7 +9,7 @@ import (
 // netHTTP mounts the app on an http.ServeMux.
 func (a *app) netHTTP() http.Handler {
 	mux := http.NewServeMux()
-	middleware.Mount(mux, a.manager)
+	middleware.Mount(mux, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
 		mux.Handle(rt.method+" "+rt.path, rt.who.netHTTP(rt.handler))
 	}

@@ -69,15 +69,15 @@ func newPages(s settings, m *session.Manager) *pages {
 	return &pages{
 		policy:  policyOf(templates),
 		base:    m.BasePath(),
-		running: running{s.framework, s.store.kind, runtime.Version(), s.ownAuth, time.Now()},
-		account: accountRoutes(m),
+		running: running{s.framework, s.store.kind, runtime.Version(), s.ownAuth != nil, time.Now()},
+		account: accountRoutes(m, s.features()),
 	}
 }
 
 // accountRoutes returns the pages for the user's own account that exist.
-func accountRoutes(m *session.Manager) []accountRoute {
+func accountRoutes(m *session.Manager, features []middleware.Feature) []accountRoute {
 	exists := map[string]bool{}
-	for _, rt := range middleware.Routes(m) {
+	for _, rt := range middleware.Routes(m, features...) {
 		exists[rt.Path] = true
 	}
 	var routes []accountRoute

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/synmetrix"
 )
 
@@ -32,7 +33,7 @@ var variables = []struct {
 	{name: "COORDINATOR", usage: "store that processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
 	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP to other hosts, too (default false)"},
-	{name: "REGISTER", usage: "not supported yet"},
+	{name: "REGISTER", usage: "how visitors create accounts: verify (by a link in an e-mail), direct, or off (default verify)"},
 	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new secret)", secret: true},
 	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its lifetime)"},
 	{name: "GRACE", usage: "how long a cookie with replaced tokens is still accepted (default 1m)"},
@@ -57,13 +58,14 @@ var variables = []struct {
 // then the library's default applies.
 type settings struct {
 	addr        string
-	authURL     string // empty: start a service in this process
-	ownAuth     bool   // the service at authURL is in this process
+	authURL     string           // empty: start a service in this process
+	ownAuth     *authtest.Server // the service at authURL, if it is in this process
 	framework   string
 	store       place
 	coordinator place
 	upstreamURL string
 	basePath    string
+	register    string // "verify", "direct" or "off"
 
 	cookie         session.Cookie
 	keys           []session.SecretKey // empty: generate a key at the start
@@ -97,6 +99,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
 		basePath:    p.get("BASE_PATH"),
+		register:    p.choice("REGISTER", []string{"verify", "direct", "off"}),
 
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
 		keys:           p.keys("SESSION_KEYS"),
@@ -115,7 +118,6 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
-	p.choice("REGISTER", []string{"verify"}, "direct", "off")
 	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "MAX_TOKEN_AGE", "METRICS"} {
 		if p.get(name) != "" {
 			p.fail(name, "is not supported yet")
@@ -250,16 +252,11 @@ func (p *parser) get(name string) string {
 
 // choice parses one of several words. The default is the first. The words in
 // planned are valid, but not supported yet.
-func (p *parser) choice(name string, allowed []string, planned ...string) string {
+func (p *parser) choice(name string, allowed []string) string {
 	value := cmp.Or(p.get(name), allowed[0])
-	if slices.Contains(allowed, value) {
-		return value
+	if !slices.Contains(allowed, value) {
+		p.fail(name, "must be "+strings.Join(allowed, " or "))
 	}
-	if slices.Contains(planned, value) {
-		p.fail(name, "is "+value+", which is not supported yet; it must be "+strings.Join(allowed, " or "))
-		return value
-	}
-	p.fail(name, "must be "+strings.Join(allowed, " or "))
 	return value
 }
 

@@ -105,6 +105,14 @@ var suite = []struct {
 	{"base path", testBasePath},
 	{"sessions", testSessions},
 
+	{"register verify", testRegisterVerify},
+	{"register direct", testRegisterDirect},
+	{"register off", testRegisterOff},
+	{"magic link", testMagicLink},
+	{"callback", testCallback},
+	{"password", testPassword},
+	{"password reset", testPasswordReset},
+
 	{"prefs", testPrefs},
 	{"pref limits", testPrefLimits},
 	{"prefs too large", testPrefsTooLarge},
