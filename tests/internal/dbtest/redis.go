@@ -3,7 +3,12 @@ package dbtest
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -75,6 +80,54 @@ func RedisSentinel(t testing.TB) (addr, set string, primary *Server) {
 		"sentinel failover-timeout sessions 10000",
 	}, "--sentinel")
 	return addr, "sessions", primary
+}
+
+// RedisTLS starts a Redis server that requires a password and TLS. It returns its
+// address with the password, and the file with the certificate to trust.
+func RedisTLS(t testing.TB, password string) (url, certificate string) {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	needs(t, "redis-server", "Redis", err)
+	certificate, key := selfSigned(t)
+	port := freePort(t)
+	_, s := redisNode(t, bin, nil, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
+	client := s.Client(t) // which needs no password yet
+	for _, setting := range [][2]string{{"requirepass", password}, {"port", "0"}} {
+		cmd := client.B().ConfigSet().ParameterValue().ParameterValue(setting[0], setting[1]).Build()
+		if err := client.Do(context.Background(), cmd).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "rediss://:" + password + "@127.0.0.1:" + port, certificate
+}
+
+// selfSigned returns the files of a certificate for 127.0.0.1 and its key.
+func selfSigned(t testing.TB) (certificate, key string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: cert}, "key": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 }
 
 // redisNode starts a server that listens on a TCP port, too. It ends with the test.

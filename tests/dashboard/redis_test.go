@@ -1,0 +1,41 @@
+package dashboard_test
+
+import (
+	"testing"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/dbtest"
+)
+
+// The address of a Redis server may be that of a server with TLS, of a node of a
+// cluster, or of a Sentinel.
+func TestRedisAddresses(t *testing.T) {
+	t.Parallel()
+	const secret = "the-password-of-the-server"
+	for name, open := range map[string]func(*testing.T) (address string, env []string){
+		"TLS": func(t *testing.T) (string, []string) {
+			address, certificate := dbtest.RedisTLS(t, secret)
+			return address, []string{"SSL_CERT_FILE=" + certificate}
+		},
+		"cluster": func(t *testing.T) (string, []string) { return "redis://" + dbtest.RedisCluster(t)[0], nil },
+		"Sentinel": func(t *testing.T) (string, []string) {
+			addr, set, _ := dbtest.RedisSentinel(t)
+			return "redis://" + addr + "?master_set=" + set, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address, env := open(t)
+			s := start(t, target{framework: "nethttp", store: address}, authtest.Options{}, append(env, "STORE_TIMEOUT=20s")...)
+			s.secrets.Add("password of the server", secret)
+			s.browser(t).get("/readyz").is(200)
+			b := s.signedIn(t, viewer)
+			b.put("theme", `"dark"`).is(204)
+			if got := b.get("/api/prefs").is(200).object()["theme"]; got != "dark" {
+				t.Errorf("theme %v", got)
+			}
+			b.postForm("/logout", "all", "true").is(303)
+			b.get("/api/me").is(401)
+		})
+	}
+}
