@@ -265,7 +265,7 @@ func TestSessionList(t *testing.T) {
 	for _, want := range []string{
 		"Firefox on Windows <span class=\"tag\">This device</span>", "192.0.2.1", "just now", "2 days ago", "1 hour ago", "5 minutes ago", "&lt;b&gt;curl",
 		`<form method="post" action="/sessions/x/end"><button class="quiet" aria-label="Sign out: &lt;b&gt;curl">Sign out</button></form>`,
-		`<time datetime="` + now.UTC().Format(time.RFC3339) + `">`, now.UTC().Format("2 January 2006, 15:04 UTC"),
+		`<time datetime="` + now.UTC().Format(time.RFC3339) + `">`, now.UTC().Format("2 Jan 2006, 15:04 UTC"),
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s: %s", want, visible(page))
@@ -279,7 +279,7 @@ func TestSessionList(t *testing.T) {
 func TestPageTime(t *testing.T) {
 	var page middleware.Page
 	at := time.Date(2026, 3, 9, 23, 5, 0, 0, time.FixedZone("", 3600))
-	if got := page.Time(at); got.Machine != "2026-03-09T22:05:00Z" || got.Absolute != "9 March 2026, 22:05 UTC" {
+	if got := page.Time(at); got.Machine != "2026-03-09T22:05:00Z" || got.Absolute != "9 Mar 2026, 22:05 UTC" {
 		t.Errorf("%+v", got)
 	}
 	for distance, want := range map[time.Duration]string{

@@ -10,8 +10,7 @@ type PageTime struct {
 	// Machine is the time for the attribute datetime.
 	Machine string
 
-	// Absolute is the time in words, in UTC, such as "28 November 2026, 21:20
-	// UTC".
+	// Absolute is the time in words, in UTC, such as "28 Nov 2026, 21:20 UTC".
 	Absolute string
 
 	// Relative is the distance from now in words, such as "5 minutes ago".
