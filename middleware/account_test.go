@@ -96,7 +96,7 @@ func TestRegister(t *testing.T) {
 	b := a.browser()
 	b.open("/register").isPage(t, 200, "You will receive an e-mail")
 	b.open("/login").isPage(t, 200, `href="/register"`)
-	b.submit("/register", "email", " new@example.com ", "password", newPassword, "return_to", "/reports").isPage(t, 200, "Check your e-mail")
+	b.submit("/register", "email", " new@example.com ", "password", newPassword, "return_to", "/reports").isPage(t, 200, "Check your mail")
 	b.signedIn("")
 	if m := a.lastMail(); m.To != "new@example.com" {
 		t.Fatalf("the e-mail went to %s", m.To)
@@ -128,7 +128,7 @@ func TestRegister(t *testing.T) {
 func TestRegisterSignsNobodyIn(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{}, middleware.Registration)
 	b := a.browser()
-	b.submit("/register", "email", "new@example.com", "password", newPassword).isPage(t, 200, "Check your e-mail")
+	b.submit("/register", "email", "new@example.com", "password", newPassword).isPage(t, 200, "Check your mail")
 	b.signedIn("")
 	if err := a.m.Shutdown(t.Context()); err != nil { // waits for the revocation
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestMagicLink(t *testing.T) {
 	ask := func(email string) (*browser, string) {
 		t.Helper()
 		b := a.browser()
-		b.submit("/magic-link", "email", email, "return_to", "/reports").isPage(t, 200, "Check your e-mail")
+		b.submit("/magic-link", "email", email, "return_to", "/reports").isPage(t, 200, "Check your mail")
 		b.signedIn("")
 		return b, a.callbackOf(a.lastMail())
 	}
@@ -200,7 +200,7 @@ func TestMagicLink(t *testing.T) {
 func TestLinkIsNotUsedByAccident(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
 	b := a.browser()
-	b.submit("/magic-link", "email", "viewer@example.com").isPage(t, 200, "Check your e-mail")
+	b.submit("/magic-link", "email", "viewer@example.com").isPage(t, 200, "Check your mail")
 	link := a.callbackOf(a.lastMail())
 	for _, header := range [][]string{
 		{"Sec-Purpose", "prefetch", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
