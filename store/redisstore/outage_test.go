@@ -291,6 +291,7 @@ func TestEntriesAreRemoved(t *testing.T) {
 	rec := record("key")
 	put(rec, 0, nil)
 	put(rec, 0, store.ErrConflict)
+	want("put twice", "owner", 1)
 	put(rec, rec.Version, nil)
 	want("put again", "owner", 1)
 	for v := range uint64(10) {
@@ -311,12 +312,11 @@ func TestEntriesAreRemoved(t *testing.T) {
 	want("deleted", "another", 0)
 
 	// An entry of a process that has died before it wrote the record.
-	brief := record("brief")
-	brief.ExpiresAt = time.Now().Add(-time.Hour)
-	put(brief, 0, nil)
 	for i := range 3 {
-		more := record(fmt.Sprintf("more%d", i))
-		put(more, 0, nil)
+		brief := record(fmt.Sprintf("brief%d", i))
+		brief.ExpiresAt = time.Now().Add(-time.Hour)
+		put(brief, 0, nil)
+		put(record(fmt.Sprintf("more%d", i)), 0, nil)
 	}
 	want("expired", "owner", 3)
 	if recs, err := s.List(ctx, "owner"); err != nil || len(recs) != 3 {

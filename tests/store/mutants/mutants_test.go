@@ -332,3 +332,85 @@ func TestFaultsInSQLAreFound(t *testing.T) {
 		},
 	})
 }
+
+// TestRedisFaultsAreFound plants faults in the Redis store. Its own tests must find them.
+func TestRedisFaultsAreFound(t *testing.T) {
+	p := mutate.Package{
+		Dir: "../../../store/redisstore",
+		Run: "^(TestOwnWrites|TestBoundWithoutMessages|TestEntriesAreRemoved|TestForeignRecord|TestForeignValues|TestEvictionPolicy|TestFullMemory|TestErrorsOfServerAreOutages)$",
+	}
+	mutate.Run(t, p, []mutate.Mutant{
+		{
+			Name: "own writes are not remembered",
+			File: "cache.go",
+			Old:  "\tw.young[key] = w.count\n",
+			New:  "",
+		},
+		{
+			Name: "what is cached counts as newer than the own write",
+			File: "cache.go",
+			Old:  "case !res.IsCacheHit():",
+			New:  "case true:",
+		},
+		{
+			Name: "records are cached for longer than CacheTTL",
+			File: "cache.go",
+			Old:  ".Cache(), s.cacheTTL)",
+			New:  ".Cache(), 100*s.cacheTTL)",
+		},
+		{
+			Name: "a full memory is an outage for reads",
+			File: "cache.go",
+			Old:  "(isShared(err) || isFull(err))",
+			New:  "isShared(err)",
+		},
+		{
+			Name: "a swap does not compare",
+			File: "server.go",
+			Old:  "if string.sub(old, 1, 10) == ARGV[1] then",
+			New:  "if true then",
+		},
+		{
+			Name: "a swap replaces what is not a record",
+			File: "server.go",
+			Old:  "return redis.error_reply('NOTARECORD')",
+			New:  "old = ''",
+		},
+		{
+			Name: "another record is returned",
+			File: "server.go",
+			Old:  "rec.Key != key",
+			New:  "rec.Key == \"\"",
+		},
+		{
+			Name: "entries of sets never expire",
+			File: "server.go",
+			Old:  "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ",
+			New:  "tostring(",
+		},
+		{
+			Name: "a conflict removes the entry of the record",
+			File: "redisstore.go",
+			Old:  "rec.Owner != \"\" && old.version != rec.Version:",
+			New:  "rec.Owner != \"\":",
+		},
+		{
+			Name: "the entry of the former version stays",
+			File: "redisstore.go",
+			Old:  "case stored && old.owner != \"\" && (",
+			New:  "case false && (",
+		},
+		{
+			Name: "a server without a limit is said to remove sessions",
+			File: "eviction.go",
+			Old:  "!slices.Contains(lines, \"maxmemory:0\")",
+			New:  "slices.Contains(lines, \"# Memory\") == false",
+		},
+		{
+			Name: "errors quote the server",
+			File: "call.go",
+			Old:  "\t\treturn word\n",
+			New:  "\t\treturn text\n",
+		},
+	})
+}
