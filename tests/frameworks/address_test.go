@@ -74,6 +74,10 @@ func TestRoutesBelowPathParameters(t *testing.T) {
 					{"POST", "/login/mfa", "code=123456"},
 					{"POST", "/login", form},
 					{"GET", "/login/mfa", ""}, // with a link
+					{"POST", "/login", url.Values{"email": {viewer}, "password": {password}}.Encode()},
+					{"GET", "/sessions", ""}, // with forms
+					{"POST", "/sessions/x/end", "a=b"},
+					{"POST", "/sessions/end/others", "a=b"},
 				} {
 					req, err := http.NewRequest(c.method, s.srv.URL+prefix+c.path, strings.NewReader(c.body))
 					if err != nil {

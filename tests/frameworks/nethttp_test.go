@@ -2,6 +2,7 @@ package frameworks_test
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -85,6 +86,33 @@ func TestChi(t *testing.T) {
 
 	user.expect("POST", "/account/logout", 204, "")
 	user.get("/app/home", 401, "")
+}
+
+// The routes with a path parameter, which the router has to set.
+func TestChiSessions(t *testing.T) {
+	s := newSite(t, "memory", time.Minute)
+	r := chi.NewRouter()
+	r.Use(middleware.Sessions(s.m))
+	r.Route("/account", func(r chi.Router) { middleware.Mount(r, s.m) })
+	s.serve(r)
+	user, other := s.browser(), s.browser()
+	user.signIn("/account/login", viewer)
+	other.signIn("/account/login", viewer)
+	req, err := http.NewRequest("GET", other.url+"/account/sessions", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body := other.send(req)
+	var list struct{ Sessions []struct{ ID string } }
+	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Sessions) != 2 {
+		t.Fatalf("%s (%v)", body, err)
+	}
+	user.expect("DELETE", "/account/sessions/x", 404, "not_found")
+	user.expect("PUT", "/account/sessions/x", 405, "method_not_allowed")
+	user.expect("DELETE", "/account/sessions/"+list.Sessions[0].ID, 204, "")
+	other.get("/account/sessions", 401, "unauthenticated")
+	user.expect("POST", "/account/sessions/"+list.Sessions[1].ID+"/end", 204, "")
+	user.get("/account/sessions", 401, "unauthenticated")
 }
 
 // Patterns, prefixes and hosts of http.ServeMux.
