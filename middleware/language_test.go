@@ -139,6 +139,39 @@ func TestErrorsAreTranslated(t *testing.T) {
 	c.submit("/login/mfa", "code", wrongCode(t, a)).isPage(t, 401, "Wrong.")
 }
 
+// No page of a refusal is in two languages.
+func TestRefusalsAreInOneLanguage(t *testing.T) {
+	a := newApp(t, nil)
+	b := a.browser()
+	const form, multi = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+	english := regexp.MustCompile(`\b([Tt]he|[Rr]equest|is|not|your)\b`)
+	for _, c := range []struct {
+		path, typ, body string
+		status          int
+	}{
+		{"/login", form, "%", 400},
+		{"/login", multi, "--y", 400},
+		{"/login", form, strings.Repeat("x", 64<<10+1), 413},
+		{"/login", form + "; charset=latin1", "x", 415},
+		{"/login", form, "email=a", 422},
+		{"/login", form, "email=a&password=%ff", 422},
+		{"/login", form, "email=a&password=x", 401},
+		{"/login/mfa", form, "code=1", 303},
+		{"/logout", form, "all=x", 422},
+		{"/login", form, "", 422},
+	} {
+		page := b.do("POST", c.path, c.body, "Content-Type", c.typ, "Accept", asPage, "Accept-Language", "de")
+		if page.StatusCode != c.status {
+			t.Errorf("%s %.30q: status %d, want %d", c.path, c.body, page.StatusCode, c.status)
+		}
+		_, text, _ := strings.Cut(visible(page.body), "<h1>")
+		text = regexp.MustCompile(`<[^>]*>|application/[a-z/-]+`).ReplaceAllString(text, "")
+		if found := english.FindString(text); found != "" {
+			t.Errorf("%s %.30q: the page has %q in it: %s", c.path, c.body, found, text)
+		}
+	}
+}
+
 // All texts that pages show are of the catalog.
 func TestPagesShowNoKeys(t *testing.T) {
 	key := regexp.MustCompile(`\b(page|login|mfa|register|mail|field|error|title|missing|done|notice|time|sessions)\.[a-z_]+\b`)

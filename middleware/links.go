@@ -9,14 +9,14 @@ import (
 // route. A page has the links to those routes that exist.
 var pageLinks = map[string][]struct{ key, path string }{
 	loginPath: {
-		{"login.lost", "/password/lost"},
-		{"login.magic", "/magic-link"},
-		{"login.register", "/register"},
+		{"login.lost", lostPath},
+		{"login.magic", magicPath},
+		{"login.register", registerPath},
 	},
-	"/register":       {{"register.login", loginPath}},
-	"/magic-link":     {{"magic-link.login", loginPath}},
-	"/password/lost":  {{"lost.login", loginPath}},
-	"/password/reset": {{"lost.login", loginPath}},
+	registerPath: {{"register.login", loginPath}},
+	magicPath:    {{"magic-link.login", loginPath}},
+	lostPath:     {{"lost.login", loginPath}},
+	resetPath:    {{"reset.lost", lostPath}, {"lost.login", loginPath}},
 }
 
 // addLinks adds the links of the page of a route to the other routes. They carry

@@ -59,6 +59,7 @@ var english = map[string]string{
 	"lost.button": "Send the link",
 	"lost.login":  "Back to signing in",
 
+	"reset.lost":   "Request a new e-mail",
 	"reset.title":  "Choose a new password",
 	"reset.text":   "After that, sign in with the new password.",
 	"reset.button": "Save password",
@@ -190,6 +191,10 @@ var english = map[string]string{
 	"error.cookies_dropped":         "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address.",
 	"error.signed_out_here":         "You are signed out here, but you may still be signed in on other devices. The server will keep trying to sign you out there.",
 	"error.session_too_large_login": "You cannot be signed in: your account's session is too large to be stored.",
+	"error.body_size":               "The request's body is larger than 64 KiB.",
+	"error.body_incomplete":         "The request's body is incomplete.",
+	"error.body_form":               "The request's body is not a valid form.",
+	"error.body_type":               "The request's body must be application/x-www-form-urlencoded, multipart/form-data or application/json, in UTF-8 and uncompressed.",
 	"error.link_invalid":            "This link is not valid any more. Please request a new one.",
 
 	"time.absolute": "{day} {month} {year}, {time} UTC",

@@ -56,6 +56,7 @@ var german = map[string]string{
 	"lost.button": "Link senden",
 	"lost.login":  "Zurück zur Anmeldung",
 
+	"reset.lost":   "Neue E-Mail anfordern",
 	"reset.title":  "Neues Passwort wählen",
 	"reset.text":   "Danach melden Sie sich mit dem neuen Passwort an.",
 	"reset.button": "Passwort speichern",
@@ -187,6 +188,10 @@ var german = map[string]string{
 	"error.cookies_dropped":         "Diese Seite wurde unverschlüsselt geöffnet (HTTP). Ihr Browser wird Sie hier nicht angemeldet lassen. Öffnen Sie die Seite unter ihrer https-Adresse.",
 	"error.signed_out_here":         "Sie sind hier abgemeldet, auf anderen Geräten aber vielleicht noch angemeldet. Der Server versucht weiter, Sie dort abzumelden.",
 	"error.session_too_large_login": "Sie können nicht angemeldet werden: Die Sitzung Ihres Kontos ist zu groß, um gespeichert zu werden.",
+	"error.body_size":               "Die Anfrage ist größer als 64 KiB.",
+	"error.body_incomplete":         "Die Anfrage ist unvollständig.",
+	"error.body_form":               "Die Anfrage ist kein gültiges Formular.",
+	"error.body_type":               "Die Anfrage muss vom Typ application/x-www-form-urlencoded, multipart/form-data oder application/json sein, in UTF-8 und nicht komprimiert.",
 	"error.link_invalid":            "Dieser Link gilt nicht mehr. Bitte fordern Sie einen neuen an.",
 
 	"time.absolute": "{day}. {month} {year}, {time} UTC",
