@@ -15,6 +15,7 @@ require (
 	github.com/pquerna/otp v1.5.0
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
+	github.com/synmetrix/session/store/redisstore v0.0.0-00010101000000-000000000000
 	golang.org/x/mod v0.38.0
 	golang.org/x/net v0.57.0
 	modernc.org/sqlite v1.59.0
