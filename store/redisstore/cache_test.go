@@ -90,32 +90,38 @@ func TestChangesOfOthers(t *testing.T) {
 	var times []time.Duration
 	for i := range rounds {
 		rec := record(fmt.Sprintf("key%d", i))
-		if err := there.Put(ctx, rec, 0); err != nil {
-			t.Fatal(err)
+		next := rec
+		next.Version++
+		change := func() error { return there.Put(ctx, next, rec.Version) }
+		switch i % 3 {
+		case 0:
+			next.Version = 0 // absent
+			change = func() error { return there.Delete(ctx, rec.Key) }
+		case 1:
+			rec.Version = 0
 		}
-		for range 3 { // cached in both
-			if _, err := here.Get(ctx, rec.Key); err != nil {
+		if rec.Version != 0 {
+			if err := there.Put(ctx, rec, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
-		seen := func() bool { _, err := here.Get(ctx, rec.Key); return errors.Is(err, store.ErrNotFound) }
-		var err error
-		if i%2 == 0 {
-			err = there.Delete(ctx, rec.Key)
-		} else {
-			next := rec
-			next.Version++
-			seen = func() bool {
-				got, err := here.Get(ctx, rec.Key)
-				return err == nil && got.Version == next.Version
+		read := func() uint64 {
+			got, err := here.Get(ctx, rec.Key)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
 			}
-			err = there.Put(ctx, next, rec.Version)
+			return got.Version
 		}
-		if err != nil {
+		for range 3 { // cached, whether there is a record or not
+			if v := read(); v != rec.Version {
+				t.Fatalf("version %x, want %x", v, rec.Version)
+			}
+		}
+		if err := change(); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		for !seen() {
+		for read() != next.Version {
 			if time.Since(start) > time.Minute {
 				t.Fatal("the change is not seen")
 			}
