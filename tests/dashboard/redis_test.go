@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/synmetrix/session/authtest"
@@ -36,6 +37,31 @@ func TestRedisAddresses(t *testing.T) {
 			}
 			b.postForm("/logout", "all", "true").is(303)
 			b.get("/api/me").is(401)
+		})
+	}
+}
+
+// If the server loses all data, users sign in again, and the log has the reason.
+func TestRedisLosesAllData(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Redis(t)
+	client := server.Client(t)
+	for _, framework := range frameworks {
+		t.Run(framework, func(t *testing.T) {
+			s := start(t, target{framework: framework, store: server.URL}, authtest.Options{})
+			b := s.signedIn(t, viewer)
+			b.page("/dashboard").isPage(200)
+			if err := client.Do(t.Context(), client.B().Flushall().Build()).Error(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the session is gone", func() bool { return b.get("/api/me").status != 200 })
+			b.get("/api/me").is(401)
+			b.page("/dashboard").is(303)
+			b.postForm("/login", "email", viewer, "password", password).is(303)
+			b.page("/dashboard").isPage(200)
+			if !strings.Contains(s.Stderr(), "msg=cookie_refused") {
+				t.Error("the log has no reason")
+			}
 		})
 	}
 }
