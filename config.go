@@ -111,6 +111,17 @@ type Config struct {
 	// (nil): sessions are sealed into cookies.
 	Store store.Store
 
+	// MaxTokenAge makes tokens due for refresh that are older, however long they live.
+	// Roles count from the refresh: a role that was removed at the auth service is gone
+	// after this time. Each session uses 80 to 100 percent of it, so that sessions that
+	// began together do not refresh together. A token stays usable while the service is
+	// down. Default (0): an hour. A negative value sets no limit.
+	//
+	// A user who is active all day causes a refresh per MaxTokenAge. Compare that with
+	// the rate limit of the auth service: one that accepts 4,000 requests an hour from
+	// this program's address refreshes 4,000 sessions an hour at most.
+	MaxTokenAge time.Duration
+
 	// MaxSessions limits how many sessions a user may have, at most 1000. At one sign-in
 	// too many, the session that was used longest ago ends. Its use is noted as for
 	// IdleTimeout. A sign-in of a cookie session then needs the Coordinator. Sessions
@@ -145,6 +156,7 @@ const (
 	defaultIdleTimeout  = 24 * time.Hour
 	defaultLifetime     = 30 * 24 * time.Hour
 	defaultStoreTimeout = 2 * time.Second
+	defaultMaxTokenAge  = time.Hour
 
 	defaultCacheBytes    = 64 << 20
 	defaultMaxValueBytes = 1 << 20
@@ -163,6 +175,7 @@ func (c Config) withDefaults() Config {
 	// After Lifetime: the default must not exceed a short lifetime.
 	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
 	def(&c.StoreTimeout, defaultStoreTimeout)
+	def(&c.MaxTokenAge, defaultMaxTokenAge)
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
 	if c.CacheBytes == 0 {
 		c.CacheBytes = defaultCacheBytes

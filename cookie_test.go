@@ -390,7 +390,7 @@ func TestFewerChunksThanBefore(t *testing.T) {
 	key := session.GenerateKey()
 	with := func(chunks int) *app {
 		return newApp(t, func(c *session.Config) {
-			c.Keys, c.Cookie.MaxChunks = []session.SecretKey{key}, chunks
+			c.Keys, c.Cookie.MaxChunks, c.MaxTokenAge = []session.SecretKey{key}, chunks, -1
 		})
 	}
 	a := with(4)

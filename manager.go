@@ -110,7 +110,7 @@ func newKeeper(cfg Config, secrets []seal.Secret, event func(context.Context, sl
 		Store: records, Stored: cfg.Store != nil, Private: private,
 		Auth: cfg.Auth, Claims: cfg.Claims, Secrets: secrets,
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
-		RefreshBefore: cfg.RefreshBefore, StoreTimeout: cfg.StoreTimeout,
+		RefreshBefore: cfg.RefreshBefore, MaxTokenAge: max(cfg.MaxTokenAge, 0), StoreTimeout: cfg.StoreTimeout,
 		MaxSessions: cfg.MaxSessions, RejectOverMax: cfg.RejectOverMax,
 		CacheBytes: cfg.CacheBytes / 2, Now: cfg.Now, Log: cfg.Logger, Event: event,
 	})

@@ -300,6 +300,27 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	return fresh.Pair.Tokens.AccessToken, nil
 }
 
+// Refresh refreshes the session's tokens now, for example after the app has changed the
+// user's roles at the auth service. The claims and roles of the session are the new ones
+// afterwards. Concurrent calls for one session share a refresh. Refresh waits for the
+// auth service for up to Config.AuthTimeout. Its errors are those of AccessToken. After
+// [ErrSessionUnavailable] the session continues with its tokens.
+func (s *Session) Refresh(ctx context.Context) error {
+	rec, err := s.resolve(ctx)
+	switch {
+	case err != nil:
+		return err
+	case rec == nil:
+		return fmt.Errorf("session: refresh: %w", ErrUnauthenticated)
+	}
+	refreshed, err := s.m.keeper.Renew(ctx, rec, rec.Pair.Gen)
+	if err != nil {
+		return s.refreshFailed(ctx, rec, err)
+	}
+	s.adoptTokens(refreshed)
+	return nil
+}
+
 // refreshFailed returns the app's error for a failed refresh, and invalidates the
 // session if it has ended.
 func (s *Session) refreshFailed(ctx context.Context, rec *keeper.Record, err error) error {

@@ -96,7 +96,7 @@ func TestExpiresAt(t *testing.T) {
 // come.
 func TestSlidingIsWrittenRarely(t *testing.T) {
 	t.Run("cookie", func(t *testing.T) {
-		a := newApp(t, func(c *session.Config) { c.IdleTimeout = time.Hour })
+		a := newApp(t, func(c *session.Config) { c.IdleTimeout, c.MaxTokenAge = time.Hour, -1 })
 		a.auth.life = 100 * time.Hour
 		b := a.signedIn()
 		writes := 0
@@ -126,7 +126,7 @@ func TestSlidingIsWrittenRarely(t *testing.T) {
 		store := &swappingStore{}
 		a := newApp(t, func(c *session.Config) {
 			c.IdleTimeout, store.Store = time.Hour, &memstore.Store{Now: c.Now}
-			c.Store = store
+			c.Store, c.MaxTokenAge = store, -1
 		})
 		a.auth.life = 100 * time.Hour
 		b := a.signedIn()

@@ -39,7 +39,7 @@ var variables = []struct {
 	{name: "GRACE", usage: "how long a cookie with replaced tokens is still accepted (default 1m)"},
 	{name: "IDLE_TIMEOUT", usage: "how long a session may be unused (default 24h)"},
 	{name: "LIFETIME", usage: "how long a session lasts after login (default 720h)"},
-	{name: "MAX_TOKEN_AGE", usage: "not supported yet"},
+	{name: "MAX_TOKEN_AGE", usage: "tokens that are older are renewed, however long they live (default 1h)"},
 	{name: "AUTH_TIMEOUT", usage: "how long a request waits for the auth service (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
 	{name: "BASE_PATH", usage: "path prefix that a proxy strips, such as /app (default none)"},
@@ -70,6 +70,7 @@ type settings struct {
 	cookie         session.Cookie
 	keys           []session.SecretKey // empty: generate a key at the start
 	refreshBefore  time.Duration
+	maxTokenAge    time.Duration
 	grace          time.Duration
 	idleTimeout    time.Duration
 	lifetime       time.Duration
@@ -104,6 +105,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
 		keys:           p.keys("SESSION_KEYS"),
 		refreshBefore:  p.duration("REFRESH_BEFORE"),
+		maxTokenAge:    p.duration("MAX_TOKEN_AGE"),
 		grace:          p.duration("GRACE"),
 		idleTimeout:    p.duration("IDLE_TIMEOUT"),
 		lifetime:       p.duration("LIFETIME"),
@@ -118,7 +120,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
-	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "MAX_TOKEN_AGE", "METRICS"} {
+	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "METRICS"} {
 		if p.get(name) != "" {
 			p.fail(name, "is not supported yet")
 		}
@@ -150,6 +152,7 @@ func (s settings) config() session.Config {
 		Keys:           s.keys,
 		Lifetime:       s.lifetime,
 		RefreshBefore:  s.refreshBefore,
+		MaxTokenAge:    s.maxTokenAge,
 		StoreTimeout:   s.storeTimeout,
 		TrustedOrigins: s.trustedOrigins,
 		TrustedProxies: s.trustedProxies,

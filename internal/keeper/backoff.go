@@ -19,11 +19,15 @@ const (
 // Due reports whether the access token of r is due for refresh, and whether it
 // is still valid.
 func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
-	left := r.Pair.Expires.Sub(now)
+	left, life := r.Pair.Expires.Sub(now), r.Pair.Life
+	valid = left > 0
 	// The share spreads the refreshes of sessions that began together. It depends
 	// on the ID, so that it is the same in every process.
 	share := 0.8 + 0.2*float64(r.ID[0])/255
-	return left <= pacing.Before(k.cfg.RefreshBefore, r.Pair.Life, share) || k.rolesChanged(r), left > 0
+	if age := time.Duration(share * float64(k.cfg.MaxTokenAge)); age > 0 && age < life {
+		left, life = left-(life-age), age
+	}
+	return left <= pacing.Before(k.cfg.RefreshBefore, life, share) || k.rolesChanged(r), valid
 }
 
 // holdOff returns how long the session's next refresh has to wait: until the

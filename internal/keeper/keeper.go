@@ -86,6 +86,10 @@ type Config struct {
 	MaxSessions   int
 	RejectOverMax bool
 
+	// MaxTokenAge makes tokens due that are older, however long they live. The zero
+	// value sets no limit.
+	MaxTokenAge time.Duration
+
 	// StoreTimeout limits each call of Store.
 	StoreTimeout time.Duration
 

@@ -350,3 +350,80 @@ func TestRefreshOnlyIfTheUserIsNeeded(t *testing.T) {
 		}
 	})
 }
+
+// Tokens that live long are refreshed when they are older than MaxTokenAge. An outage of
+// the service signs no user out meanwhile.
+func TestMaxTokenAge(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 7 * 24 * time.Hour
+		s.Strict()
+		works := s.OnRefresh
+		c.Login("ada")
+		time.Sleep(45 * time.Minute) // the default is an hour, and 20 percent less for some
+		if isIn(c, "a young token"); s.Refreshed() != 0 {
+			t.Errorf("%d refreshes of a token of 45 minutes", s.Refreshed())
+		}
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return auth.Tokens{}, errServiceDown }
+		time.Sleep(16 * time.Minute)
+		if isIn(c, "while the service is down"); s.Refreshed() != 1 {
+			t.Errorf("%d attempts after an hour, want 1", s.Refreshed())
+		}
+		s.OnRefresh = works
+		time.Sleep(time.Minute)
+		if c.Get(); s.Refreshed() != 2 {
+			t.Errorf("%d refreshes, want one more", s.Refreshed())
+		}
+		// A user who is active all day causes 24 to 30 refreshes.
+		for range 24 * 6 {
+			time.Sleep(10 * time.Minute)
+			c.Get()
+		}
+		if n := s.Refreshed() - 2; n < 23 || n > 30 {
+			t.Errorf("%d refreshes in a day", n)
+		}
+	})
+}
+
+// Session.Refresh refreshes at once. Concurrent calls share the refresh.
+func TestSessionRefresh(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		s.Strict()
+		works := s.OnRefresh
+		s.OnRefresh = func(ctx context.Context, rt string) (auth.Tokens, error) {
+			time.Sleep(time.Second)
+			return works(ctx, rt)
+		}
+		c.Login("ada")
+		c.Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			before, err := mine.AccessToken(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 5 {
+				wg.Go(func() {
+					if err := mine.Refresh(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if after, err := mine.AccessToken(ctx); err != nil || after == before || s.Refreshed() != 1 {
+				t.Errorf("another token: %v, %v, %d refreshes; want one", after != before, err, s.Refreshed())
+			}
+			s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return auth.Tokens{}, errServiceDown }
+			if err := mine.Refresh(ctx); !errors.Is(err, session.ErrSessionUnavailable) || !mine.SignedIn() {
+				t.Errorf("while the service is down: %v, signed in %v", err, mine.SignedIn())
+			}
+		})
+		c.Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			if err := c.M.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := session.FromContext(ctx).Refresh(ctx); !errors.Is(err, session.ErrUnauthenticated) {
+				t.Errorf("without a session: %v", err)
+			}
+		})
+	})
+}

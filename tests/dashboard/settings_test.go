@@ -87,7 +87,7 @@ func TestBadSettings(t *testing.T) {
 		{"default lifetime under idle timeout", []string{"IDLE_TIMEOUT=1000h"}, []string{"LIFETIME", "IDLE_TIMEOUT"}},
 		{"auth timeout", []string{"AUTH_TIMEOUT=0"}, []string{"AUTH_TIMEOUT"}},
 		{"store timeout", []string{"STORE_TIMEOUT=x"}, []string{"STORE_TIMEOUT"}},
-		{"token age to come", []string{"MAX_TOKEN_AGE=1h"}, []string{"MAX_TOKEN_AGE", "not supported yet"}},
+		{"token age", []string{"MAX_TOKEN_AGE=1"}, []string{"MAX_TOKEN_AGE", "duration"}},
 		{"jwt key to come", []string{"JWT_KEY=" + secret}, []string{"JWT_KEY", "not supported yet"}},
 		{"jwt key as a flag", []string{"-jwt-key=" + secret}, []string{"-jwt-key"}},
 		{"jwks to come", []string{"JWKS_URL=https://auth.example.org/auth/jwks"}, []string{"JWKS_URL", "not supported yet"}},
@@ -170,7 +170,7 @@ func TestGoodSettings(t *testing.T) {
 		{"empty flags", []string{"STORE=memory"}, []string{"-store=", "-cookie-name=", "-lifetime="}},
 		{"variables", []string{
 			"AUTH_URL=http://127.0.0.1:1/below", "FRAMEWORK=nethttp", "STORE=cookie", "COORDINATOR=memory", "COOKIE_NAME=sid",
-			"COOKIE_INSECURE=true", "REGISTER=verify", "SESSION_KEYS=" + keyA + "," + keyB, "REFRESH_BEFORE=1m", "GRACE=30s", "IDLE_TIMEOUT=1h",
+			"COOKIE_INSECURE=true", "REGISTER=verify", "SESSION_KEYS=" + keyA + "," + keyB, "REFRESH_BEFORE=1m", "MAX_TOKEN_AGE=30m", "GRACE=30s", "IDLE_TIMEOUT=1h",
 			"LIFETIME=24h", "AUTH_TIMEOUT=5s", "STORE_TIMEOUT=1s", "UPSTREAM_URL=http://127.0.0.1:1/api?x=1",
 			"TRUSTED_ORIGINS=https://a.example.org, https://b.example.org:8443", "LOG_LEVEL=debug", "LOG_FORMAT=json",
 		}, nil},
