@@ -14,8 +14,8 @@ func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	if s.cacheTTL < 0 {
 		return s.fetch(ctx, key)
 	}
-	// The cache may not have heard yet of what this process has written. A response of the
-	// server to this read shows all writes that have ended before.
+	// The cache may still have the state from before a write of this process. A response of
+	// the server to this read has the effect of all writes that have ended before.
 	written := s.writes.last(key)
 	res := s.client.DoCache(ctx, s.client.B().Get().Key(s.recordKey(key)).Cache(), s.cacheTTL)
 	err := res.Error()
@@ -35,8 +35,8 @@ func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	if same(res, fresh) {
 		s.writes.seen(key, written)
 	} else {
-		// Another call may have ended the memory of the write meanwhile. What this
-		// one returns must not be followed by the older state in the cache.
+		// Another call may have forgotten the write meanwhile. After this call has
+		// returned the newer state, no call may return the older one from the cache.
 		s.writes.add(key)
 	}
 	return fresh

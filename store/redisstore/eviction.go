@@ -26,7 +26,7 @@ func (s *Store) checkOnce() {
 }
 
 // evicts returns the policy of a server that removes keys, or "". A server that does not let
-// its settings be read is taken for one that does not.
+// its settings be read counts as one that does not.
 func (s *Store) evicts(ctx context.Context) string {
 	for _, node := range s.client.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()

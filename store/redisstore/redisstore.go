@@ -71,7 +71,8 @@
 //
 // The policy of the server for full memory ("maxmemory-policy") must be noeviction.
 // Other policies remove sessions. The first call that succeeds checks the policy and logs a
-// warning.
+// warning. With noeviction, Put returns store.ErrFull for a new record while the memory is
+// full.
 package redisstore
 
 import (

@@ -118,8 +118,8 @@ func (s *Store) addEntry(ctx context.Context, rec store.Record) error {
 		[]string{entry(rec.Key, rec.Version), strconv.FormatInt(until, 10)}).Error()
 }
 
-// removeEntry removes an entry whose record is gone. A failure is no failure of the call: the
-// entry expires.
+// removeEntry removes the entry of a record that was replaced or deleted. If that fails, the
+// call has still succeeded, and the entry expires.
 func (s *Store) removeEntry(ctx context.Context, owner, key string, version uint64) {
 	_ = s.client.Do(ctx, s.client.B().Zrem().Key(s.ownerKey(owner)).Member(entry(key, version)).Build())
 }
