@@ -43,8 +43,7 @@ type SessionInfo struct {
 
 // Sessions returns the sessions of the request's user, the one of the request first,
 // and then the others in the order of their last use. A list has at most 1,000
-// sessions. Sessions that a version of this package without lists has written are
-// listed after their next use.
+// sessions.
 //
 // Sessions fails with [ErrUnauthenticated] if no user is signed in, with
 // [ErrSessionUnavailable] if the store or the auth service is down, and with
