@@ -6,7 +6,8 @@ import (
 )
 
 // pageLinks are the links of the pages to other routes, by the path of the page's
-// route. A page has the links to those routes that exist.
+// route. A page has the links to those routes that exist. An empty path is the start
+// page.
 var pageLinks = map[string][]struct{ key, path string }{
 	loginPath: {
 		{"login.lost", lostPath},
@@ -17,13 +18,17 @@ var pageLinks = map[string][]struct{ key, path string }{
 	magicPath:    {{"magic-link.login", loginPath}},
 	lostPath:     {{"lost.login", loginPath}},
 	resetPath:    {{"reset.lost", lostPath}, {"lost.login", loginPath}},
+	passwordPath: {{"page.home", ""}},
 }
 
 // addLinks adds the links of the page of a route to the other routes. They carry
 // the address that the user returns to after the sign-in.
 func (h *handlers) addLinks(page *Page, r *http.Request, path string) {
 	for _, link := range pageLinks[path] {
-		if slices.Contains(h.paths, link.path) {
+		switch {
+		case link.path == "":
+			page.addLink(link.key, page.Home)
+		case slices.Contains(h.paths, link.path):
 			page.addLink(link.key, withReturnTo(sibling(r, path, link.path), page.ReturnTo))
 		}
 	}

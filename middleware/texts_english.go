@@ -32,9 +32,9 @@ var english = map[string]string{
 	"register.login":  "I already have an account",
 
 	"mail.title":     "Check your mail",
-	"mail.register":  "We have sent an e-mail to {email}. Open the link in it to confirm your address.",
+	"mail.register":  "If there is no account for {email} yet, we have sent an e-mail to it. Open the link in it to confirm your address. If you have an account already, sign in.",
 	"mail.magic":     "If there is an account for {email}, we have sent an e-mail to it. Open the link in it to sign in.",
-	"mail.lost":      "If there is an account for {email}, we have sent an e-mail to it. Open the link in it to choose a new password.",
+	"mail.lost":      "If there is an account for {email}, we have sent an e-mail to it. Use the link or the code in it to choose a new password.",
 	"mail.email":     "We have sent an e-mail to {email}. Open the link in it to confirm the new address.",
 	"mail.not_there": "No e-mail? Check the address and your spam folder, and wait a few minutes.",
 	"mail.login":     "Back to signing in",
@@ -55,8 +55,8 @@ var english = map[string]string{
 	"password.button": "Change password",
 
 	"lost.title":  "Forgot your password?",
-	"lost.text":   "Enter the e-mail address of your account. We send you a link to choose a new password.",
-	"lost.button": "Send the link",
+	"lost.text":   "Enter the e-mail address of your account. We send you an e-mail that lets you choose a new password.",
+	"lost.button": "Send the e-mail",
 	"lost.login":  "Back to signing in",
 
 	"reset.lost":   "Request a new e-mail",

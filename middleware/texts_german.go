@@ -29,9 +29,9 @@ var german = map[string]string{
 	"register.login":  "Ich habe schon ein Konto",
 
 	"mail.title":     "Sehen Sie in Ihre E\u2011Mails",
-	"mail.register":  "Wir haben eine E-Mail an {email} gesendet. Öffnen Sie den Link darin, um Ihre Adresse zu bestätigen.",
+	"mail.register":  "Falls es für {email} noch kein Konto gibt, haben wir eine E-Mail dorthin gesendet. Öffnen Sie den Link darin, um Ihre Adresse zu bestätigen. Wenn Sie schon ein Konto haben, melden Sie sich an.",
 	"mail.magic":     "Falls es für {email} ein Konto gibt, haben wir eine E-Mail dorthin gesendet. Öffnen Sie den Link darin, um sich anzumelden.",
-	"mail.lost":      "Falls es für {email} ein Konto gibt, haben wir eine E-Mail dorthin gesendet. Öffnen Sie den Link darin, um ein neues Passwort zu wählen.",
+	"mail.lost":      "Falls es für {email} ein Konto gibt, haben wir eine E-Mail dorthin gesendet. Mit dem Link oder dem Code darin wählen Sie ein neues Passwort.",
 	"mail.email":     "Wir haben eine E-Mail an {email} gesendet. Öffnen Sie den Link darin, um die neue Adresse zu bestätigen.",
 	"mail.not_there": "Keine E-Mail da? Prüfen Sie die Adresse und den Spam-Ordner und warten Sie ein paar Minuten.",
 	"mail.login":     "Zurück zur Anmeldung",
@@ -52,8 +52,8 @@ var german = map[string]string{
 	"password.button": "Passwort ändern",
 
 	"lost.title":  "Passwort vergessen?",
-	"lost.text":   "Geben Sie die E-Mail-Adresse Ihres Kontos ein. Wir senden Ihnen einen Link, mit dem Sie ein neues Passwort wählen.",
-	"lost.button": "Link senden",
+	"lost.text":   "Geben Sie die E-Mail-Adresse Ihres Kontos ein. Wir senden Ihnen eine E-Mail, mit der Sie ein neues Passwort wählen.",
+	"lost.button": "E-Mail senden",
 	"lost.login":  "Zurück zur Anmeldung",
 
 	"reset.lost":   "Neue E-Mail anfordern",

@@ -1,0 +1,234 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/synmetrix/session/internal/testkit/scale"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+// walk is a user who goes through the pages by keyboard alone, in one language,
+// style and width. Every page on the way is checked.
+type walk struct {
+	*tab
+	dashboard *proc.Process
+	language  string
+	view      string
+	texts     map[string]string
+}
+
+// TestFlows walks through all flows of accounts.
+func TestFlows(t *testing.T) {
+	t.Parallel()
+	for i, language := range []string{"en", "de"} {
+		for j, scheme := range []string{"light", "dark"} {
+			for k, width := range []int64{390, 1280} {
+				if !scale.Turn(i+2*j+k, 4) {
+					continue
+				}
+				view := fmt.Sprintf("%s-%s-%d", language, scheme, width)
+				t.Run(view, func(t *testing.T) {
+					t.Parallel()
+					dashboard := proc.Start(t, "dashboard", []string{"STORE=memory", proc.Patient})
+					user := func() *walk {
+						w := &walk{open(t, dashboard.URL), dashboard, language, view, middleware.Texts(language)}
+						w.speak(language)
+						w.emulate(scheme, width)
+						return w
+					}
+					walkRegistration(user(), user())
+					walkMagicLink(user(), user())
+					walkPasswords(user())
+				})
+			}
+		}
+	}
+}
+
+// on fails the test unless the page of a path and a heading, given by its key, is
+// shown without faults.
+func (w *walk) on(path, key string) {
+	w.t.Helper()
+	w.is(path, w.texts[key])
+	for _, fault := range w.check(w.language) {
+		w.t.Errorf("%s: %s", path, fault)
+	}
+	w.shoot("flow-" + strings.NewReplacer("/", "_", "?", "_", "%2F", "_").Replace(path[1:]) + "-" + w.view)
+}
+
+// follow moves the focus with Tab to the control with a text, given by its key, and
+// presses Enter.
+func (w *walk) follow(key string) int {
+	w.t.Helper()
+	for range 30 {
+		w.do(chromedp.KeyEvent(kb.Tab))
+		if evaluate[string](w.tab, "document.activeElement.innerText") == w.texts[key] {
+			return w.lead(chromedp.KeyEvent(kb.Enter))
+		}
+	}
+	w.t.Fatalf("%s: the keyboard does not reach %q", w.at(), w.texts[key])
+	return 0
+}
+
+// fill types values into the fields of the form, from the first to the last, and
+// sends it with Enter. fields has alternating names and values.
+func (w *walk) fill(fields ...string) int {
+	w.t.Helper()
+	for i := 0; i < len(fields); i += 2 {
+		if i > 0 {
+			w.do(chromedp.KeyEvent(kb.Tab))
+		}
+		w.enter(fields[i], fields[i+1])
+	}
+	return w.lead(chromedp.KeyEvent(kb.Enter))
+}
+
+// mail returns what pattern matches in the last e-mail to an address, which the
+// dashboard prints.
+func (w *walk) mail(to, pattern string) string {
+	w.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		lines := w.dashboard.Stdout()
+		for i := len(lines) - 1; i >= 0; i-- {
+			if strings.HasPrefix(lines[i], "e-mail to "+to+":") {
+				if found := regexp.MustCompile(pattern).FindString(lines[i]); found != "" {
+					return found
+				}
+			}
+		}
+	}
+	w.t.Fatalf("there is no e-mail to %s with %s", to, pattern)
+	return ""
+}
+
+// click opens a link of an e-mail, like a user who clicks it in another program.
+func (w *walk) click(link string) int {
+	w.t.Helper()
+	return w.lead(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.Navigate, page.NavigateParams{URL: link})
+		return err
+	}))
+}
+
+const anyLink = `http://\S+`
+
+// walkRegistration registers in one browser, and opens the link there.
+func walkRegistration(w, other *walk) {
+	w.t.Helper()
+	const email = "new@example.com"
+	w.visit("/dashboard")
+	w.on("/login?return_to=%2Fdashboard", "login.title")
+	w.follow("login.register")
+	w.on("/register?return_to=%2Fdashboard", "register.title")
+	// The service refuses the password, and the address is still there.
+	if status := w.fill("email", email, "password", "x"); status != 422 {
+		w.t.Errorf("a short password: status %d", status)
+	}
+	w.on("/register?return_to=%2Fdashboard", "register.title")
+	if typed := evaluate[string](w.tab, "document.getElementById('email').value"); typed != email {
+		w.t.Errorf("the form has the address %q", typed)
+	}
+	w.fill("password", password)
+	w.on("/register?return_to=%2Fdashboard", "mail.title")
+	w.shows(email)
+	// A taken address has the same page.
+	other.visit("/register")
+	other.fill("email", "viewer@example.com", "password", password)
+	other.on("/register", "mail.title")
+
+	w.click(w.mail(email, anyLink))
+	w.is("/dashboard", w.dashboardTitle())
+}
+
+func (w *walk) dashboardTitle() string {
+	return map[string]string{"en": "Dashboard", "de": "Übersicht"}[w.language]
+}
+
+// walkMagicLink asks for a link in one browser. Another browser that opens it has to
+// confirm the sign-in.
+func walkMagicLink(w, other *walk) {
+	w.t.Helper()
+	const email = "analyst@example.com"
+	ask := func() string {
+		w.t.Helper()
+		before := len(w.dashboard.Stdout())
+		w.visit("/login")
+		w.follow("login.magic")
+		w.on("/magic-link", "magic-link.title")
+		w.fill("email", email)
+		w.on("/magic-link", "mail.title")
+		for end := time.Now().Add(patience); len(w.dashboard.Stdout()) == before && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		return w.mail(email, anyLink)
+	}
+	other.click(ask())
+	other.is(other.at(), w.texts["callback.title"])
+	for _, fault := range other.check(w.language) {
+		w.t.Errorf("/callback: %s", fault)
+	}
+	other.shoot("flow-callback-" + w.view)
+	other.follow("callback.button")
+	other.visit("/dashboard")
+	other.is("/dashboard", w.dashboardTitle())
+
+	link := ask()
+	w.click(link)
+	w.visit("/dashboard")
+	w.is("/dashboard", w.dashboardTitle())
+	// A link works once.
+	if status := other.click(link); status == 200 {
+		w.t.Errorf("a used link: status %d", status)
+	}
+	if status := w.visit("/callback"); status != 400 {
+		w.t.Errorf("a link without a token: status %d", status)
+	}
+	w.on("/callback", "title.invalid_request")
+}
+
+// walkPasswords resets a lost password with the code of an e-mail, signs in with the
+// new one, and changes it again.
+func walkPasswords(w *walk) {
+	w.t.Helper()
+	const email, second, third = "viewer@example.com", "a second password", "and a third one"
+	w.visit("/login")
+	w.follow("login.lost")
+	w.on("/password/lost", "lost.title")
+	w.fill("email", email)
+	w.on("/password/lost", "mail.title")
+	w.follow("mail.reset")
+	w.on("/password/reset", "reset.title")
+	if status := w.fill("ticket", "00000000-0000-4000-8000-000000000000", "new_password", second); status != 401 {
+		w.t.Errorf("a wrong code: status %d", status)
+	}
+	w.on("/password/reset", "reset.title")
+	w.shows(w.texts["error.invalid_ticket"])
+	w.fill("ticket", w.mail(email, `[0-9a-f-]{36}`), "new_password", second)
+	w.on("/login?done=password_reset", "login.title")
+	w.shows(w.texts["notice.password_reset"])
+	w.fill("email", email, "password", second)
+
+	w.visit("/dashboard")
+	w.follow("password.title")
+	w.on("/password", "password.title")
+	if status := w.fill("old_password", "not it", "new_password", third); status != 403 {
+		w.t.Errorf("a wrong password: status %d", status)
+	}
+	w.on("/password", "password.title")
+	w.shows(w.texts["error.wrong_password"])
+	w.fill("old_password", second, "new_password", third)
+	w.on("/password?done=1", "done.password.title")
+	w.follow("page.home")
+	w.is("/", map[string]string{"en": "Welcome back", "de": "Willkommen zurück"}[w.language])
+}
