@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net/http"
@@ -28,6 +29,7 @@ func ExampleManager_Sessions() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer m.Shutdown(context.Background())
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
 	mux.HandleFunc("GET /devices", func(w http.ResponseWriter, r *http.Request) {
