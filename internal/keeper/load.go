@@ -40,7 +40,12 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
 	}
-	mark, err := k.userMark(ctx, newest.UserID)
+	var mark *userMark
+	if down == nil {
+		mark, err = k.userMark(ctx, newest.UserID)
+	} else {
+		mark, err = k.knownMark(newest.UserID), nil // the request has waited long enough
+	}
 	if why := mark.over(newest, k.cfg.MaxSessions > 0); why != "" {
 		_ = k.finish(ctx, l, why, nil)
 		return nil, down, &Error{Ended: why}

@@ -148,6 +148,15 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	return m, nil
 }
 
+// knownMark returns the mark of a user that this process knows, of any age, or an empty
+// one.
+func (k *Keeper) knownMark(userID string) *userMark {
+	if known, ok := k.users.marks.Get(userID); ok {
+		return known.userMark
+	}
+	return &userMark{}
+}
+
 // rolesChanged reports whether the tokens of r must be refreshed, as far as this process
 // knows.
 func (k *Keeper) rolesChanged(r *Record) bool {
