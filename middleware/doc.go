@@ -31,6 +31,12 @@
 // # Refusals
 //
 // Guards, routes and Sessions refuse requests by calling [Refuse]. All refusals
-// have the same form and one set of codes; see [Problem]. The app can replace
-// their pages; see [WithTemplates].
+// have the same form and one set of codes; see [Problem].
+//
+// # Pages
+//
+// The pages of routes and refusals are in the reader's language, English or German.
+// They have the app's name and mark ([WithBrand]), its links ([WithLinks]), its texts
+// and further languages ([WithTexts], [WithLanguage]), and its colors and templates
+// ([WithTemplates]). [NewPage] and [WritePage] are for the app's own pages.
 package middleware

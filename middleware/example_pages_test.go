@@ -9,7 +9,67 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// The app's own logo above the heading of every page.
+// The app's name and mark on every page.
+func ExampleWithBrand() {
+	mark := []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><circle cx="24" cy="24" r="22"/></svg>`)
+
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	mux.HandleFunc("GET /title", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, middleware.NewPage(r, "login").FullTitle())
+	})
+	app := httptest.NewTLSServer(middleware.Sessions(m, middleware.WithBrand("Acme", mark))(mux))
+	defer app.Close()
+	fmt.Println(follow(newGuest(app), app.URL+"/login"))
+	fmt.Println(follow(newGuest(app), app.URL+"/title"))
+	// Output:
+	// 200 page: Sign in
+	// 200 Sign in · Acme
+}
+
+// A further language, and a text of the app's own. What is missing in French is in
+// English.
+func ExampleWithTexts() {
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	middleware.Mount(mux, m)
+	app := httptest.NewTLSServer(middleware.Sessions(m,
+		middleware.WithTexts("fr", map[string]string{"login.title": "Se connecter"}),
+		middleware.WithTexts("en", map[string]string{"login.title": "Log in"}),
+		middleware.WithLanguage(func(r *http.Request) string { return r.URL.Query().Get("lang") }),
+	)(mux))
+	defer app.Close()
+	for _, query := range []string{"", "?lang=fr", "?lang=de"} {
+		fmt.Println(follow(newGuest(app), app.URL+"/login"+query))
+	}
+	// Output:
+	// 200 page: Log in
+	// 200 page: Se connecter
+	// 200 page: Anmelden
+}
+
+// A page of the app in the look of the others.
+func ExampleNewPage() {
+	m, stop := startManager("")
+	defer stop()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /welcome", func(w http.ResponseWriter, r *http.Request) {
+		page := middleware.NewPage(r, "welcome")
+		page.Links = []middleware.Link{{Text: page.Text("page.home"), URL: page.Home, Button: true}}
+		middleware.WritePage(w, r, page)
+	})
+	app := httptest.NewTLSServer(middleware.Sessions(m,
+		middleware.WithTexts("en", map[string]string{"welcome.title": "Welcome", "welcome.text": "Your account is ready."}),
+	)(mux))
+	defer app.Close()
+	fmt.Println(follow(newGuest(app), app.URL+"/welcome"))
+	// Output: 200 page: Welcome
+}
+
+// One of the templates is the app's own: the mark above the heading.
 func ExampleWithTemplates() {
 	t := template.Must(middleware.Templates().Parse(
 		`{{define "mark"}}<p><strong>Acme</strong> reports</p>{{end}}`))

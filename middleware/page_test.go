@@ -285,6 +285,7 @@ func TestPageTime(t *testing.T) {
 	for distance, want := range map[time.Duration]string{
 		0: "just now", -59 * time.Second: "just now", -61 * time.Second: "1 minute ago", -26 * time.Hour: "1 day ago", -80 * 24 * time.Hour: "2 months ago",
 		-800 * 24 * time.Hour: "2 years ago", 30 * time.Second: "in less than a minute", 150 * time.Second: "in 2 minutes", 25*time.Hour + time.Second: "in 1 day",
+		24 * time.Hour: "in 1 day", 15 * time.Minute: "in 15 minutes", -119 * time.Second: "2 minutes ago",
 	} {
 		if got := page.Time(time.Now().Add(distance)); got.Relative != want {
 			t.Errorf("%v: %q, want %q", distance, got.Relative, want)

@@ -45,12 +45,15 @@ var units = []struct {
 	{"time.minute", "time.minutes", time.Minute},
 }
 
-// relative returns a distance from now in words, in the largest unit that it has
-// one of, rounded down.
+// relative returns a distance from now in words, in the largest unit that it has one
+// of. It is rounded to minutes first, so that 24 hours less a moment are one day.
 func (p Page) relative(distance time.Duration) string {
 	frame, length := "time.in", distance
 	if distance < 0 {
 		frame, length = "time.ago", -distance
+	}
+	if length >= time.Minute {
+		length = length.Round(time.Minute)
 	}
 	for _, u := range units {
 		switch n := length / u.length; {

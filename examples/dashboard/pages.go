@@ -120,7 +120,7 @@ func (p *pages) handler(name string) http.HandlerFunc {
 		}
 		h := w.Header()
 		h.Set("Content-Language", v.Lang)
-		h.Add("Vary", "Accept-Language")
+		h["Vary"] = []string{"Cookie", "Accept-Language"}
 		h.Set("Content-Security-Policy", p.policy)
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Referrer-Policy", "same-origin")
