@@ -56,11 +56,25 @@ func RedisCluster(t testing.TB) []string {
 	cli, err := exec.LookPath("redis-cli")
 	needs(t, "redis-tools", "redis-cli", err)
 	create := []string{"--cluster", "create"}
+	var nodes []*Server
 	for range 3 {
-		addr, _ := redisNode(t, bin, nil, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "5000")
+		addr, node := redisNode(t, bin, nil, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "5000")
 		create = append(create, addr)
+		nodes = append(nodes, node)
 	}
 	run(t, exec.Command(cli, append(create, "--cluster-yes")...))
+	for _, node := range nodes { // a node learns of the others after some time
+		client := node.Client(t)
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			info, err := client.Do(context.Background(), client.B().ClusterInfo().Build()).ToString()
+			if strings.Contains(info, "cluster_state:ok") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the cluster does not work: error %v\n%s", err, info)
+			}
+		}
+	}
 	return create[2:]
 }
 
