@@ -81,6 +81,9 @@ func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.
 // accountFailed reports a failed call that manages an account, and returns the error
 // for the app.
 func (m *Manager) accountFailed(ctx context.Context, s *Session, step string, err error) error {
+	if errors.Is(err, ErrTooManyAttempts) {
+		return err // reported before
+	}
 	m.keeper.RateLimited(err)
 	level, name := slog.LevelInfo, EventAccountRefused
 	if !errors.Is(err, auth.ErrRefused) {

@@ -16,7 +16,7 @@ func TestAllocs(t *testing.T) {
 		want           float64
 	}{
 		{"no cookie", false, false, 3},
-		{"cookie session", false, true, 10},
+		{"cookie session", false, true, 9},
 		{"stored session", true, true, 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

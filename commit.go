@@ -54,6 +54,9 @@ func (x *Exchange) Commit(h http.Header) error {
 	for s, p := range o.pending {
 		x.commitPending(h, step(s), p)
 	}
+	if o.device != "" && err == nil {
+		x.commitDevice(h, o.device)
+	}
 	if o.pending[codeStep] != nil {
 		// A login, a logout, or the first step of a login. Prefetched pages show
 		// the user from before.

@@ -75,6 +75,9 @@ type Config struct {
 	// the life of a refresh token of the Synmetrix auth service.
 	Lifetime time.Duration
 
+	// Limits limit wrong passwords and codes, and e-mails. Default: see [Limits].
+	Limits Limits
+
 	// Logger receives the events of sessions. Their names are stable, and they
 	// never contain a secret. Default (nil): slog.Default() at the call of New.
 	Logger *slog.Logger
@@ -183,6 +186,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = defaultMaxValueBytes
 	}
+	c.Limits = c.Limits.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -223,6 +227,9 @@ func (c Config) validate() error {
 		if d.v < 0 {
 			return invalid(d.field, "is %v; it must not be negative", d.v)
 		}
+	}
+	if err := c.Limits.validate(); err != nil {
+		return err
 	}
 	switch {
 	case c.MaxSessions < 0 || c.MaxSessions > keeper.MaxMembers:

@@ -53,6 +53,9 @@ var (
 	// ErrNoPendingLogin: no login waits for a one-time code, or for a link.
 	ErrNoPendingLogin = errors.New("no pending login")
 
+	// ErrTooManyAttempts: one of Config.Limits is reached. See [TooManyAttemptsError].
+	ErrTooManyAttempts = errors.New("too many attempts")
+
 	// ErrOtherAccount: a link is for another account than the one that the browser
 	// waits for. See [Manager.FollowLink].
 	ErrOtherAccount = errors.New("the link is for another account")

@@ -32,6 +32,7 @@ const (
 	EventStoreUnavailable   = "store_unavailable"    // a call of the store failed
 	EventTokensLost         = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
 	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
+	EventTooManyAttempts    = "too_many_attempts"    // one of Config.Limits is reached
 	EventValuesLost         = "values_lost"          // values that a handler changed after the response had begun could not be saved
 )
 

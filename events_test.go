@@ -343,6 +343,12 @@ var eventCases = []struct {
 		}
 	}},
 	{name: "account_refused", level: slog.LevelInfo, provoke: func(st *stage) { st.changesPassword(auth.ErrRefused) }},
+	{name: "too_many_attempts", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) {
+		st.service.login = func() (auth.Tokens, error) { return auth.Tokens{}, auth.ErrRefused }
+		for range 11 {
+			_ = st.tries()
+		}
+	}},
 	{name: "account_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.changesPassword(auth.ErrUnavailable) }},
 	{name: "password_changed", level: slog.LevelInfo, provoke: func(st *stage) { st.changesPassword(nil) }},
 	{name: "refresh_unavailable", level: slog.LevelWarn, provoke: func(st *stage) { st.fails(auth.ErrUnavailable); st.expire(); st.visit() }},

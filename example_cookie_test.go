@@ -43,6 +43,8 @@ func ExampleConfig_cookie() {
 	// Output:
 	// __Host-session=; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax
 	// __Host-session-state=; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax
+	// __Host-session-device=; Path=/; Max-Age=34560000; HttpOnly; Secure; SameSite=Lax
 	// __Secure-acme=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
 	// __Secure-acme-state=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
+	// __Secure-acme-device=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
 }

@@ -35,6 +35,7 @@ type Exchange struct {
 	mu               sync.Mutex      // see the order of locks at Manager
 	presentedPending [steps]*pending // in the presented cookies; nil: not opened yet
 	returnTo         string          // for a sign-in that the request begins
+	account          string          // whose user signs in, if known before the service responds
 	outcome
 }
 
@@ -44,6 +45,7 @@ type outcome struct {
 	committed bool
 	current   *keeper.Record  // the session that was presented or started, even if it is unavailable
 	pending   [steps]*pending // the changes to pending sign-ins; nil: none
+	device    string          // the account that has signed in; empty: none
 }
 
 // fate is what a request does to the browser's session.
@@ -133,8 +135,9 @@ func hasBearer(h http.Header) bool {
 	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || value[len(scheme)] == ' ')
 }
 
-// CarriesCookie reports whether the request presented a cookie of the Manager.
-func (x *Exchange) CarriesCookie() bool { return len(x.presented) > 0 }
+// CarriesCookie reports whether the request presented a cookie of the Manager, other than
+// the one with which a browser is known after a sign-out.
+func (x *Exchange) CarriesCookie() bool { return x.presented.HasOther(x.m.jar.Device) }
 
 // load returns the Session of the presented cookies.
 func (x *Exchange) load(ctx context.Context) *Session {

@@ -25,6 +25,9 @@ import (
 // sign-in in the last hour, up to 2.4 s. The wait ends early if ctx or the request
 // ends. Login returns other results at once.
 //
+// Wrong passwords are limited by Config.Limits. When a limit is reached, Login fails with
+// a [*TooManyAttemptsError] and does not call the service.
+//
 // Other errors of Login are
 //   - those of the auth service, see [auth.Service],
 //   - [auth.ErrSecondFactor] if a one-time code is required: the browser then
@@ -43,13 +46,20 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	if err != nil {
 		return err
 	}
+	account := m.account(email)
+	attempt, err := m.guess(ctx, x, passwordGuess, account, email)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
+	guessed(ctx, attempt, err)
+	x.noteAccount(account)
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		if failed := m.await(x, codeStep, pending{ticket: factor.Ticket, account: m.account(email)}); failed != nil {
+		if failed := m.await(x, codeStep, pending{ticket: factor.Ticket, account: account}); failed != nil {
 			return m.loginFailed(ctx, "login", grant.Tokens, failed)
 		}
 		return fmt.Errorf("session: login: %w", err)
@@ -97,10 +107,16 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if !m.HasSecondFactor() || !p.waits {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
+	attempt, err := m.guess(ctx, x, codeGuess, p.account, "")
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.LoginTOTP(callCtx, p.ticket, code)
 	cancel()
+	guessed(ctx, attempt, err)
+	x.noteAccount(p.account)
 	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
 		_ = x.setPending(codeStep, pending{})
@@ -179,6 +195,9 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	previous = x.current
 	if !late {
 		x.current, x.fate = rec, signsIn
+		if x.device = x.account; x.device == "" && p.Email != "" {
+			x.device = m.account(p.Email)
+		}
 		x.endPendingLocked()
 		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
 	}

@@ -25,6 +25,7 @@ func (m *Manager) HasMagicLink() bool {
 //
 // The errors of SendMagicLink are
 //   - [auth.ErrEmailRefused] if the text is not an e-mail address,
+//   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
 //   - [errors.ErrUnsupported] if HasMagicLink returns false.
@@ -42,10 +43,15 @@ func (m *Manager) SendMagicLink(ctx context.Context, email string) error {
 // sendMail makes the service send an e-mail. It returns nil for an unknown address,
 // too, after the same time.
 func (m *Manager) sendMail(ctx context.Context, x *Exchange, step, email string, send func(context.Context, string) error) error {
+	attempt, err := m.countMail(ctx, x, m.account(email))
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	callCtx, cancel := m.authContext(ctx)
-	err := send(callCtx, strings.TrimSpace(email))
+	err = send(callCtx, strings.TrimSpace(email))
 	cancel()
+	mailed(ctx, attempt, err)
 	if err != nil && (!errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrEmailRefused)) {
 		return m.accountFailed(ctx, nil, step, err)
 	}

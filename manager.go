@@ -15,6 +15,7 @@ import (
 	"github.com/synmetrix/session/internal/guard"
 	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/seal"
+	"github.com/synmetrix/session/internal/throttle"
 	"github.com/synmetrix/session/store/memstore"
 )
 
@@ -45,8 +46,9 @@ type Manager struct {
 	opened  *cache.Cache[sealedCookie, openedCookie]
 	origins *http.CrossOriginProtection
 
-	floor         floor  // the least duration of refused sign-ins
-	mailFloor     floor  // the least duration of requests that may send an e-mail
+	floor         floor // the least duration of refused sign-ins
+	mailFloor     floor // the least duration of requests that may send an e-mail
+	counters      *throttle.Counters
 	cookieReports hourly // limits EventCookiesDropped
 	hasLogin      atomic.Bool
 
@@ -89,6 +91,7 @@ func New(cfg Config) (*Manager, error) {
 		Keys: len(cfg.Keys), MinSize: seal.Size(0), Authentic: m.authentic,
 	})
 	m.keeper = newKeeper(cfg, m.secrets, m.keeperEvent)
+	m.counters = newCounters(cfg, m.keeper)
 	m.hasLogin.Store(ownLogin)
 	return m, nil
 }

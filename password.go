@@ -9,6 +9,7 @@ import (
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/keeper"
+	"github.com/synmetrix/session/internal/throttle"
 )
 
 // HasPasswordChange reports whether users can change their password, that is, whether
@@ -25,6 +26,7 @@ func (m *Manager) HasPasswordChange() bool {
 // The errors of ChangePassword are
 //   - [auth.ErrWrongPassword] if the old password is wrong, with the delay that Login
 //     describes,
+//   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - [auth.ErrPasswordRefused] if the service does not accept the new password,
 //   - [auth.ErrSecondFactor] if the password is changed and the new sign-in requires a
 //     one-time code: LoginTOTP then completes it, and until then the session lasts no
@@ -46,10 +48,19 @@ func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword s
 	if err != nil {
 		return err
 	}
+	attempt, err := m.guess(ctx, x, passwordGuess, m.accountOf(s), s.Email())
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	err = m.asUser(ctx, s, func(ctx context.Context, accessToken string) error {
 		return m.auth.ChangePassword(ctx, accessToken, oldPassword, newPassword)
 	})
+	if err == nil || errors.Is(err, auth.ErrWrongPassword) {
+		guessed(ctx, attempt, err)
+	} else {
+		attempt.Done(ctx, throttle.Undone)
+	}
 	if err != nil {
 		err = m.accountFailed(ctx, s, "change password", err)
 		m.floor.hold(ctx, x.ctx, start, err)
@@ -113,6 +124,19 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 func (m *Manager) signInAgain(ctx context.Context, err error) error {
 	_ = m.Logout(ctx) // the tokens are revoked, so the session ends soon in any case
 	return fmt.Errorf("session: change password: %w: %w", ErrSignInAgain, err)
+}
+
+// accountOf returns the hash by which the guesses for the account of a signed-in user
+// are counted.
+func (m *Manager) accountOf(s *Session) string {
+	rec := s.known()
+	switch {
+	case rec == nil:
+		return ""
+	case rec.Pair.Email != "":
+		return m.account(rec.Pair.Email)
+	}
+	return m.secrets[0].Digest("user", rec.UserID)
 }
 
 // known returns what the request knows of the session, nil if no user is signed in.

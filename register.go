@@ -29,6 +29,7 @@ func (m *Manager) HasRegistration() bool {
 // The errors of Register are
 //   - [auth.ErrEmailRefused] and [auth.ErrPasswordRefused] if the service does not
 //     accept the address or the password, whoever has the address,
+//   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
 //   - [errors.ErrUnsupported] if HasRegistration returns false.
@@ -38,7 +39,7 @@ func (m *Manager) Register(ctx context.Context, email, password string) error {
 		return err
 	}
 	start := time.Now()
-	grant, err := m.register(ctx, email, password)
+	grant, err := m.register(ctx, x, email, password)
 	if grant.RefreshToken != "" {
 		m.keeper.RevokeLater(grant.Tokens) // without a wait, which would show that the account is new
 	}
@@ -65,7 +66,7 @@ func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string)
 	if err != nil {
 		return err
 	}
-	grant, err := m.register(ctx, email, password)
+	grant, err := m.register(ctx, x, email, password)
 	switch {
 	case err == nil:
 		return m.startSession(ctx, x, grant, nil)
@@ -81,8 +82,14 @@ func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string)
 	return m.accountFailed(ctx, nil, "register", err)
 }
 
-func (m *Manager) register(ctx context.Context, email, password string) (auth.Grant, error) {
+func (m *Manager) register(ctx context.Context, x *Exchange, email, password string) (auth.Grant, error) {
+	attempt, err := m.countMail(ctx, x, m.account(email))
+	if err != nil {
+		return auth.Grant{}, err
+	}
 	callCtx, cancel := m.authContext(ctx)
-	defer cancel()
-	return m.auth.Register(callCtx, strings.TrimSpace(email), password)
+	grant, err := m.auth.Register(callCtx, strings.TrimSpace(email), password)
+	cancel()
+	mailed(ctx, attempt, err)
+	return grant, err
 }

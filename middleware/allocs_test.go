@@ -25,7 +25,7 @@ func TestAllocs(t *testing.T) {
 		want float64
 	}{
 		{"no cookie", visitor, 5},
-		{"RequireRole, cookie session", user(nil), 12},
+		{"RequireRole, cookie session", user(nil), 11},
 		{"RequireRole, stored session", user(inMemory), 9},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

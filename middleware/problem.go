@@ -145,6 +145,7 @@ func classify(err error) Problem {
 	set := func(status int, code string) { p.Status, p.Code = status, code }
 	var given *Problem
 	var unavailable *session.UnavailableError
+	var limited *session.TooManyAttemptsError
 	var failed *auth.Error
 	switch {
 	case errors.As(err, &given):
@@ -158,6 +159,9 @@ func classify(err error) Problem {
 		if errors.As(err, &unavailable) {
 			p.RetryAfter = unavailable.RetryAfter
 		}
+	case errors.As(err, &limited):
+		set(http.StatusTooManyRequests, codeTooMany)
+		p.RetryAfter = limited.RetryAfter
 	case errors.Is(err, session.ErrNoSuchSession):
 		set(http.StatusNotFound, codeNotFound)
 		p.Detail = english["error.no_such_session"]

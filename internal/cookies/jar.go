@@ -56,8 +56,9 @@ type Jar struct {
 	State []string
 
 	// MFA is the name of the cookie of a login that waits for its code, and Link of
-	// that of a sign-in that waits for its link.
-	MFA, Link string
+	// that of a sign-in that waits for its link. Device is that of the cookie with the
+	// accounts that have signed in in the browser.
+	MFA, Link, Device string
 
 	cfg    Config
 	prefix string // shared by all names
@@ -85,7 +86,7 @@ func NewJar(cfg Config) *Jar {
 	default:
 		name = "__Host-" + name
 	}
-	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", Link: name + "-link", budget: maxOpened / cfg.Keys}
+	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", Link: name + "-link", Device: name + "-device", budget: maxOpened / cfg.Keys}
 	j.Tokens = chunkNames(name, cfg.MaxChunks)
 	j.State = chunkNames(name+"-state", cfg.MaxChunks)
 

@@ -12,9 +12,12 @@ import (
 // before anything is known about the client.
 const (
 	// maxPresented is how many cookies with names of the Jar are kept. The last
-	// ones count. There are at most 22 names, and a browser has few cookies of one
+	// ones count. There are at most 23 names, and a browser has few cookies of one
 	// name.
 	maxPresented = 64
+
+	// usualPresented is how many most browsers with a session present.
+	usualPresented = 3
 
 	// maxPairs is how many cookies of any name are read. A browser has at most a few
 	// hundred for a site.
@@ -52,6 +55,9 @@ func (j *Jar) Read(h http.Header) Presented {
 			if !ok {
 				continue
 			}
+			if found == nil {
+				found = make(Presented, 0, usualPresented)
+			}
 			if len(found) == maxPresented {
 				found = found[:copy(found, found[1:])] // the last are tried first
 			}
@@ -84,13 +90,23 @@ func (j *Jar) parse(pair string) (name, value string, ok bool) {
 
 // owns reports whether name is one of the Jar's.
 func (j *Jar) owns(name string) bool {
-	return name == j.MFA || name == j.Link || slices.Contains(j.Tokens, name) || slices.Contains(j.State, name)
+	return name == j.MFA || name == j.Link || name == j.Device || slices.Contains(j.Tokens, name) || slices.Contains(j.State, name)
 }
 
 // Has reports whether a cookie with this name was presented.
 func (c Presented) Has(name string) bool {
 	for _, p := range c {
 		if p.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// HasOther reports whether a cookie with another name was presented.
+func (c Presented) HasOther(name string) bool {
+	for _, p := range c {
+		if p.name != name {
 			return true
 		}
 	}

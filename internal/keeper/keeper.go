@@ -226,6 +226,15 @@ func (k *Keeper) event(ctx context.Context, level slog.Level, r *Record, e Event
 	k.cfg.Event(ctx, level, r, e)
 }
 
+// Shared returns the store, with its time-out, if other processes use it too. It returns
+// nil for the memory of this process.
+func (k *Keeper) Shared() store.Store {
+	if k.cfg.Private {
+		return nil
+	}
+	return k.store
+}
+
 // RateLimited notes the error of a call that another part of the program has made
 // to the auth service. A rate limit stops refreshes, too: the service counts all
 // calls together (rule 9).

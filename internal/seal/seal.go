@@ -33,6 +33,7 @@ const (
 	MFA    = "mfa"    // the cookie of a login that waits for its code
 	Link   = "link"   // the cookie of a sign-in that waits for its link
 	Token  = "token"  // the token of a link, in a form
+	Device = "device" // the cookie with the accounts that have signed in in a browser
 	Record = "record" // a record in a store
 	Meta   = "meta"   // what a list of sessions shows of a record
 	User   = "user"   // the mark of a user in a store

@@ -3,6 +3,7 @@ package testkit
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 
 	"github.com/synmetrix/session/store"
@@ -86,3 +87,7 @@ func (s *StallingStore) Put(ctx context.Context, rec store.Record, prev uint64) 
 	}
 	return err
 }
+
+// IsCounter reports whether a key of a store is that of a counter of guesses, which
+// belongs to no session.
+func IsCounter(key string) bool { return strings.HasPrefix(key, "count-") }

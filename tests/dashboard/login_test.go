@@ -212,8 +212,8 @@ func testLogout(t *testing.T, tt target) {
 	b := s.signedIn(t, viewer)
 	stolen := b.copy()
 	b.postForm("/logout").leadsTo("/")
-	if left := b.cookies(); len(left) > 0 {
-		t.Errorf("%d cookies are left", len(left))
+	if left := b.cookies(); len(left) != 1 || !strings.HasSuffix(left[0].Name, "-device") {
+		t.Errorf("%d cookies are left, want only that of a known device", len(left))
 	}
 	b.page("/dashboard").is(303)
 	stolen.get("/api/me").problem(401, "unauthenticated")

@@ -32,7 +32,8 @@ import (
 
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
-	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.SessionInfo", "session.UnavailableError",
+	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.Limits", "session.SessionInfo",
+	"session.TooManyAttemptsError", "session.UnavailableError",
 	"middleware.Link", "middleware.Loader", "middleware.PageSession", "middleware.PageTime", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",

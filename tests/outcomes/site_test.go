@@ -386,6 +386,9 @@ func (b *browser) try(method, path, body string, header ...string) (response, er
 			continue
 		}
 		b.secret(c.Value)
+		if strings.HasSuffix(c.Name, "-device") {
+			continue // outlives sessions, and is only for the limits of guesses
+		}
 		a.renewed = append(a.renewed, c.Name)
 		b.cookies[c.Name] = c.Value
 	}

@@ -273,6 +273,10 @@ func (a response) names() []string {
 	return names
 }
 
+// isDevice reports whether a cookie is that of a known device, which belongs to no
+// session.
+func isDevice(c *http.Cookie) bool { return strings.HasSuffix(c.Name, "-device") }
+
 // send makes a request with the cookies of a jar.
 func (s *site) send(ctx context.Context, method, path, body string, j jar, header ...string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
@@ -298,7 +302,7 @@ func (s *site) send(ctx context.Context, method, path, body string, j jar, heade
 	if err != nil {
 		return response{}, err
 	}
-	a := response{status: res.StatusCode, body: string(raw), cookies: res.Cookies()}
+	a := response{status: res.StatusCode, body: string(raw), cookies: slices.DeleteFunc(res.Cookies(), isDevice)}
 	if res.StatusCode == http.StatusOK {
 		err = json.NewDecoder(bytes.NewReader(raw)).Decode(&a.seen)
 	}

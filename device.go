@@ -1,0 +1,67 @@
+package session
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/synmetrix/session/internal/cookies"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+// A browser keeps the accounts with which it has signed in in a cookie of its own, as
+// keyed hashes, so that guesses from other browsers do not lock its user out; see
+// [Limits]. The cookie stays after a sign-out. It gives no access.
+
+// maxDeviceAccounts is how many accounts a browser keeps. The oldest are forgotten.
+const maxDeviceAccounts = 8
+
+// isKnownDevice reports whether the browser has signed in to an account before. email is
+// the account's address, "" if it is not known. With it, accounts that were noted with an
+// older key are found, too.
+func (x *Exchange) isKnownDevice(account, email string) bool {
+	return slices.ContainsFunc(x.deviceAccounts(), func(a string) bool { return a == account || x.m.isAccount(a, email) })
+}
+
+// noteAccount notes the account for which the request has presented credentials.
+func (x *Exchange) noteAccount(account string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.account = account
+}
+
+// deviceAccounts returns the accounts with which the browser has signed in.
+func (x *Exchange) deviceAccounts() []string {
+	name := x.m.jar.Device
+	if !x.presented.Has(name) {
+		return nil
+	}
+	for sealed := range x.m.jar.Candidates(x.presented, seal.Device, []string{name}) {
+		if plain, _, ok := x.m.openText(seal.Device, name, sealed); ok {
+			d := seal.NewDecoder(plain)
+			accounts := make([]string, d.Count(maxDeviceAccounts))
+			for i := range accounts {
+				accounts[i] = d.Text()
+			}
+			if d.Done() {
+				return accounts
+			}
+		}
+	}
+	return nil
+}
+
+// commitDevice adds the account that has just signed in to the browser's cookie.
+func (x *Exchange) commitDevice(h http.Header, account string) {
+	others := slices.DeleteFunc(x.deviceAccounts(), func(a string) bool { return a == account })
+	accounts := append([]string{account}, others...)
+	accounts = accounts[:min(len(accounts), maxDeviceAccounts)]
+	var e seal.Encoder
+	e.Uint(uint64(len(accounts)))
+	for _, a := range accounts {
+		e.Text(a)
+	}
+	name := x.m.jar.Device
+	if sealed, err := x.m.secrets[0].Cookies.Seal(seal.Device, name, e.B); err == nil {
+		_ = x.m.jar.Set(h, []string{name}, sealed, cookies.MaxAge, x.presented) // it is short
+	}
+}

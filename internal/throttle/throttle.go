@@ -1,0 +1,273 @@
+// Package throttle counts guesses and e-mails in sliding windows. The processes of an
+// app count together if they share a store.
+//
+// A counter is a record of the store, which is changed by compare-and-swap. It has the
+// time of each event in the window, so the limit holds exactly: a counter of a bucket
+// that fills up again would allow twice as many events in a window. An attempt is
+// counted before it is made, so that attempts at the same time cannot exceed the limit
+// together.
+//
+// If the shared store fails, the process counts by itself.
+package throttle
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/synmetrix/session/internal/seal"
+	"github.com/synmetrix/session/store"
+)
+
+// MaxLimit is the highest limit. It bounds the size of a record.
+const MaxLimit = 1000
+
+// Limit allows Max events under Key in a window. A Max of zero or less allows all.
+type Limit struct {
+	Key string // printable ASCII without spaces; it must not reveal what it stands for
+	Max int
+}
+
+// Config configures Counters. All fields except Shared are required.
+type Config struct {
+	// Shared is the store that the processes share, nil if there is none.
+	Shared store.Store
+
+	// Local is the store of this process.
+	Local store.Store
+
+	// Window is the length of a window.
+	Window time.Duration
+
+	// Patience is how long an attempt waits for others that have not ended yet. An
+	// attempt that takes longer than four times as long counts as lost.
+	Patience time.Duration
+
+	// Now returns the current time.
+	Now func() time.Time
+}
+
+// Counters counts events. It is safe for concurrent use.
+type Counters struct {
+	cfg Config
+
+	mu        sync.Mutex
+	downUntil time.Time // the shared store is not called before
+}
+
+// New returns Counters for cfg.
+func New(cfg Config) *Counters { return &Counters{cfg: cfg} }
+
+// Outcome is how an attempt has ended.
+type Outcome int
+
+const (
+	Counts Outcome = iota // it counts until the window has moved on
+	Undone                // it does not count
+	Clears                // it does not count, and neither do the earlier ones of its last limit
+)
+
+// Attempt is an attempt that was counted. The zero Attempt was not.
+type Attempt struct {
+	c      *Counters
+	limits []Limit
+	nonces []uint64
+}
+
+// Take counts an attempt under all limits. If one of them is reached, Take counts
+// nothing, and wait is how long it takes until another attempt is allowed. The limits
+// are tried in their order. The caller must call Done if wait is zero.
+func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait time.Duration) {
+	a = &Attempt{c: c}
+	for _, l := range limits {
+		if l.Max <= 0 {
+			continue
+		}
+		nonce, wait := c.take(ctx, l)
+		if wait > 0 {
+			a.Done(ctx, Undone)
+			return nil, wait
+		}
+		a.limits, a.nonces = append(a.limits, l), append(a.nonces, nonce)
+	}
+	return a, 0
+}
+
+// Done notes how the attempt has ended.
+func (a *Attempt) Done(ctx context.Context, o Outcome) {
+	ctx = context.WithoutCancel(ctx) // an attempt of a client that has disconnected counts, too
+	for i, l := range a.limits {
+		outcome := o
+		if o == Clears && i < len(a.limits)-1 {
+			outcome = Undone
+		}
+		a.c.done(ctx, l, a.nonces[i], outcome)
+	}
+}
+
+// take counts an attempt under one limit.
+func (c *Counters) take(ctx context.Context, l Limit) (nonce uint64, wait time.Duration) {
+	nonce = rand.Uint64()
+	start := time.Now()
+	for {
+		var pending bool
+		wait = 0
+		c.update(ctx, l.Key, func(e []entry, now time.Time) []entry {
+			var settled []time.Time
+			for _, x := range e {
+				if !x.pending {
+					settled = append(settled, x.at)
+				}
+			}
+			switch pending = false; {
+			case len(settled) >= l.Max:
+				wait = max(settled[len(settled)-l.Max].Add(c.cfg.Window).Sub(now), time.Second)
+				return nil
+			case len(e) >= l.Max:
+				pending, wait = true, time.Second
+				return nil
+			}
+			wait = 0
+			return append(e, entry{now, nonce, true})
+		})
+		if !pending || time.Since(start) > c.cfg.Patience || pause(ctx) != nil {
+			return nonce, wait
+		}
+	}
+}
+
+// done notes the outcome of an attempt under one limit.
+func (c *Counters) done(ctx context.Context, l Limit, nonce uint64, o Outcome) {
+	c.update(ctx, l.Key, func(e []entry, now time.Time) []entry {
+		kept := []entry{}
+		for _, x := range e {
+			switch {
+			case x.nonce == nonce, o == Clears && !x.pending:
+			default:
+				kept = append(kept, x)
+			}
+		}
+		if o == Counts {
+			kept = append(kept, entry{now, nonce, false})
+		}
+		return kept
+	})
+}
+
+// update changes the counter of a key, in the shared store or in that of the process.
+// change returns nil to leave it as it is.
+func (c *Counters) update(ctx context.Context, key string, change func([]entry, time.Time) []entry) {
+	if c.cfg.Shared != nil && !c.isDown() {
+		err := c.updateIn(ctx, c.cfg.Shared, key, change)
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			c.noteDown()
+		}
+	}
+	_ = c.updateIn(ctx, c.cfg.Local, key, change) // a full store counts no further keys
+}
+
+// downPause is how long the shared store is not called after a failure. An attempt makes
+// several calls, each of which may take as long as a call of the store may.
+const downPause = 5 * time.Second
+
+func (c *Counters) isDown() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Before(c.downUntil)
+}
+
+func (c *Counters) noteDown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.downUntil = time.Now().Add(downPause)
+}
+
+// maxSwaps is how often a swap is tried.
+const maxSwaps = 100
+
+func (c *Counters) updateIn(ctx context.Context, s store.Store, key string, change func([]entry, time.Time) []entry) error {
+	var err error
+	for range maxSwaps {
+		var rec store.Record
+		if rec, err = s.Get(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		now := c.cfg.Now()
+		entries := change(c.decode(rec.Data, now), now)
+		if entries == nil {
+			return nil
+		}
+		life := c.cfg.Window + time.Second
+		if len(entries) == 0 {
+			life = time.Second // Delete could lose what another process has counted meanwhile
+		}
+		next := store.Record{Key: key, Version: max(rand.Uint64(), 1), Data: encode(entries), ExpiresAt: now.Add(life)}
+		if err = s.Put(ctx, next, rec.Version); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		// Another process was faster. A pause of another length avoids the next
+		// conflict.
+		time.Sleep(rand.N(2 * time.Millisecond))
+	}
+	return err
+}
+
+// pause waits before the next look at attempts that have not ended.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(25*time.Millisecond + rand.N(25*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// entry is an event of a counter.
+type entry struct {
+	at      time.Time
+	nonce   uint64
+	pending bool // the attempt has not ended
+}
+
+func encode(entries []entry) []byte {
+	var e seal.Encoder
+	e.Uint(uint64(len(entries)))
+	for _, x := range entries {
+		e.Time(x.at)
+		e.Raw(binary.BigEndian.AppendUint64(nil, x.nonce))
+		e.Bool(x.pending)
+	}
+	return e.B
+}
+
+// decode returns the entries in the window, in the order of their times. A record that
+// cannot be read has none.
+func (c *Counters) decode(data []byte, now time.Time) []entry {
+	d := seal.NewDecoder(data)
+	entries := []entry{}
+	for range d.Count(2 * MaxLimit) {
+		x := entry{at: d.Time()}
+		if nonce := d.Take(8); len(nonce) == 8 {
+			x.nonce = binary.BigEndian.Uint64(nonce)
+		}
+		x.pending = d.Bool()
+		if d.Bad() {
+			return []entry{}
+		}
+		age := now.Sub(x.at)
+		if age < c.cfg.Window && (!x.pending || age < 4*c.cfg.Patience) {
+			entries = append(entries, x)
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	return entries
+}
