@@ -73,7 +73,9 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if done, _ := parameter(r, "done"); slices.Contains(loginNotices, done) {
 		page.Notice = page.Text("notice." + done)
 	}
-	page.showUser(r)
+	if page.showUser(r); page.User != "" {
+		page.addLink("page.home", page.Home)
+	}
 	WritePage(w, r, page)
 }
 

@@ -229,7 +229,7 @@ func TestPagesSayWhoIsSignedIn(t *testing.T) {
 	}
 	login, forbidden := run(middleware.WithUserText(func(s *session.Session) string { return "<Jane> " + s.DefaultRole() }))
 	for _, page := range []string{login, forbidden} {
-		if !strings.Contains(page, `You are signed in as &lt;Jane&gt; user.`) {
+		if !strings.Contains(page, `You are signed in as &lt;Jane&gt; user.`) || !strings.Contains(page, `<a href="/">Go to the start page</a>`) {
 			t.Errorf("%s", visible(page))
 		}
 	}

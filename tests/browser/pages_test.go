@@ -24,10 +24,15 @@ var axe string
 const axeFaults = `axe.run(document, {resultTypes: ["violations"]}).then(r =>
 	r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + v.help + ": " + n.html.slice(0, 120))))`
 
+// faultsIn returns faults for a page in a language.
+func faultsIn(language string) string {
+	return strings.Replace(faults, `!== "en"`, `!== "`+language+`"`, 1)
+}
+
 // check finds what keeps people out of the page that the tab shows.
 func (b *tab) check(language string) []string {
 	b.t.Helper()
-	found := evaluate[[]string](b, strings.Replace(faults, `!== "en"`, `!== "`+language+`"`, 1))
+	found := evaluate[[]string](b, faultsIn(language))
 	if evaluate[bool](b, "!window.axe") {
 		evaluate[bool](b, axe+"; true")
 	}
@@ -59,6 +64,10 @@ func TestPages(t *testing.T) {
 	for i, name := range exhibits() {
 		for j, language := range []string{"en", "de"} {
 			b.visit("/" + name + "?lang=" + language)
+			b.emulate("light", 320)
+			for _, fault := range evaluate[[]string](b, faultsIn(language)) {
+				t.Errorf("%s-%s-320: %s", name, language, fault)
+			}
 			for k, scheme := range []string{"light", "dark"} {
 				for l, width := range []int64{390, 1280} {
 					if os.Getenv("SCREENSHOTS") == "" && !scale.Turn(i+j+2*k+l, 4) {
