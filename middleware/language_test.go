@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/synmetrix/session/middleware"
 )
@@ -137,6 +138,16 @@ func TestErrorsAreTranslated(t *testing.T) {
 	c := a.browser()
 	c.submit("/login", "email", "mfa@example.com", "password", password).is(t, 303, "")
 	c.submit("/login/mfa", "code", wrongCode(t, a)).isPage(t, 401, "Wrong.")
+}
+
+// The page of a refusal says how long the user has to wait.
+func TestTooManyAttempts(t *testing.T) {
+	for wait, want := range map[time.Duration]string{
+		0: "Please wait a moment", 30 * time.Second: "Please wait a moment", 12 * time.Minute: "You can try again in 12 minutes.",
+	} {
+		a := refusing(t, &middleware.Problem{Status: 429, RetryAfter: wait})
+		a.browser().submit("/x/", "a", "b").isPage(t, 429, want)
+	}
 }
 
 // No page of a refusal is in two languages.

@@ -335,6 +335,10 @@ func (p *Page) messageOf(problem *Problem) string {
 			return lang.text("invalid")
 		}
 	}
+	if problem.Code == codeTooMany && problem.RetryAfter >= time.Minute && problem.Detail == english["error."+codeTooMany] {
+		const roundUp = 29 * time.Second // a try that comes too early is refused again
+		return lang.text("error.too_many_until", "time", p.relative(problem.RetryAfter+roundUp))
+	}
 	return lang.detail(problem.Detail)
 }
 

@@ -173,6 +173,7 @@ var english = map[string]string{
 	"error.session_too_large":       "Your session has no room for this data.",
 	"error.too_many_attempts":       "Please wait a moment before you try again.",
 	"error.too_many_sessions":       "You are signed in on too many devices. Sign out on one of them first.",
+	"error.too_many_until":          "Too many attempts. You can try again {time}.",
 	"error.internal_error":          "The error is on our side. Please try again later.",
 	"error.session_not_loaded":      "No session was loaded for this request. Its handler is not inside middleware.Sessions.",
 	"error.auth_invalid_answer":     "Signing in does not work at the moment. Please try again shortly.",

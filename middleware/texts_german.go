@@ -170,6 +170,7 @@ var german = map[string]string{
 	"error.session_too_large":       "In Ihrer Sitzung ist kein Platz für diese Daten.",
 	"error.too_many_attempts":       "Bitte warten Sie einen Moment, bevor Sie es noch einmal versuchen.",
 	"error.too_many_sessions":       "Sie sind auf zu vielen Geräten angemeldet. Melden Sie sich zuerst auf einem davon ab.",
+	"error.too_many_until":          "Zu viele Versuche. Sie können es {time} noch einmal versuchen.",
 	"error.internal_error":          "Der Fehler liegt bei uns. Bitte versuchen Sie es später noch einmal.",
 	"error.session_not_loaded":      "Für diese Anfrage wurde keine Sitzung geladen. Ihr Handler liegt nicht innerhalb von middleware.Sessions.",
 	"error.auth_invalid_answer":     "Die Anmeldung ist gerade nicht möglich. Bitte versuchen Sie es gleich noch einmal.",
