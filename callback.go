@@ -25,7 +25,11 @@ const formLife = time.Hour
 // signed in or out since.
 func (m *Manager) LinkPending(ctx context.Context) bool {
 	x, err := m.exchange(ctx)
-	return err == nil && x.pendingAt(linkStep).waits
+	if err != nil {
+		return false
+	}
+	p := x.pendingAt(linkStep)
+	return p.waits && p.account != ""
 }
 
 // FollowLink signs the browser in with the refresh token of a link. The browser must
@@ -45,7 +49,7 @@ func (m *Manager) FollowLink(ctx context.Context, refreshToken string) (sealed s
 		return "", err
 	}
 	p := x.pendingAt(linkStep)
-	if !p.waits {
+	if !p.waits || p.account == "" {
 		return "", fmt.Errorf("session: link: %w", ErrNoPendingLogin)
 	}
 	grant, err := m.redeem(ctx, refreshToken)

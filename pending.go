@@ -53,7 +53,8 @@ func (m *Manager) SetReturnTo(ctx context.Context, address string) {
 // login, while LoginPending returns true. Otherwise it returns "".
 func (m *Manager) LoginReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, codeStep) }
 
-// LinkReturnTo is LoginReturnTo for LinkPending.
+// LinkReturnTo is LoginReturnTo for a browser that waits for a link, or for the return
+// from another provider.
 func (m *Manager) LinkReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, linkStep) }
 
 func (m *Manager) keptReturnTo(ctx context.Context, s step) string {

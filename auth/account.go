@@ -6,8 +6,9 @@ import "context"
 // e-mail address at once.
 type EmailChange interface {
 	// ChangeEmail changes the e-mail address of the access token's user. The error
-	// is [ErrEmailRefused] if the address is invalid, taken or the present one, and
-	// [ErrAccessTokenRefused] if the service does not accept the access token.
+	// is [ErrAccountExists] if the address is taken or the present one, [ErrEmailRefused]
+	// if it is invalid, and [ErrAccessTokenRefused] if the service does not accept the
+	// access token.
 	ChangeEmail(ctx context.Context, accessToken, newEmail string) error
 }
 

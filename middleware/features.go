@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/synmetrix/session"
 )
@@ -54,7 +55,49 @@ const (
 	//
 	// The response to /password/lost is the same whether there is an account or not.
 	PasswordReset Feature = "password_reset"
+
+	// EmailChange lets signed-in users change their e-mail address at once. It needs
+	// auth.EmailChange:
+	//
+	//	GET  /email  the form
+	//	POST /email  new_email, password
+	EmailChange Feature = "email_change"
+
+	// VerifiedEmailChange is EmailChange for services that first send a ticket to the new
+	// address. It needs auth.VerifiedEmailChange, and only one of the two should be given:
+	//
+	//	GET  /email/confirm  the form; its query may have the ticket
+	//	POST /email/confirm  ticket
+	VerifiedEmailChange Feature = "verified_email_change"
+
+	// SecondFactorSetup lets signed-in users turn their second factor on and off. It needs
+	// auth.SecondFactorSetup:
+	//
+	//	GET  /mfa/setup   the form
+	//	POST /mfa/setup   password; the response has the key as text and as a QR code
+	//	POST /mfa/enable  code
+	//	GET  /mfa/remove  the form
+	//	POST /mfa/remove  code
+	SecondFactorSetup Feature = "second_factor_setup"
+
+	// AccountDeletion lets signed-in users delete their account. It needs
+	// auth.AccountDeletion:
+	//
+	//	GET  /account/delete  the form
+	//	POST /account/delete  password
+	AccountDeletion Feature = "account_deletion"
 )
+
+// Provider lets users sign in with an account at another provider, whose name is that of
+// the auth service, such as "github". It needs auth.ProviderLogin:
+//
+//	GET /login/with/NAME  redirects to the provider; return_to
+//
+// The provider leads the browser to /callback, which shows a button to complete the
+// sign-in.
+func Provider(name string) Feature { return Feature(providerPrefix + name) }
+
+const providerPrefix = "provider:"
 
 const (
 	registerPath = "/register"
@@ -63,6 +106,13 @@ const (
 	passwordPath = "/password"
 	lostPath     = "/password/lost"
 	resetPath    = "/password/reset"
+	emailPath    = "/email"
+	confirmPath  = "/email/confirm"
+	setupPath    = "/mfa/setup"
+	enablePath   = "/mfa/enable"
+	removePath   = "/mfa/remove"
+	deletePath   = "/account/delete"
+	providerPath = "/login/with/"
 )
 
 // featureRoutes appends the routes of the features that the service has.
@@ -79,6 +129,11 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	if has[MagicLink] && m.HasMagicLink() {
 		routes, links = h.path(routes, magicPath, h.form(h.newMagicPage), noBearer(h.magicLink)), true
 	}
+	for _, f := range features {
+		if name, ok := strings.CutPrefix(string(f), providerPrefix); ok && m.HasProviderLogin() {
+			routes, links = h.path(routes, providerPath+name, noBearer(h.provider(name)), nil), true
+		}
+	}
 	if links {
 		routes = h.path(routes, callbackPath, noBearer(h.callbackPage), noBearer(h.callback))
 	}
@@ -88,6 +143,15 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	if has[PasswordReset] && m.HasPasswordReset() {
 		routes = h.path(routes, lostPath, h.form(h.newLostPage), noBearer(h.lost))
 		routes = h.path(routes, resetPath, h.form(h.newResetPage), noBearer(h.reset))
+	}
+	if verified := has[VerifiedEmailChange] && m.HasVerifiedEmailChange(); verified || has[EmailChange] && m.HasEmailChange() {
+		routes = h.emailRoutes(routes, verified)
+	}
+	if has[SecondFactorSetup] && m.HasSecondFactorSetup() {
+		routes = h.factorRoutes(routes)
+	}
+	if has[AccountDeletion] && m.HasAccountDeletion() {
+		routes = h.deletionRoutes(routes)
 	}
 	return routes
 }

@@ -20,18 +20,20 @@ var (
 // forms are the forms of the pages, by the pages' names. The routes add the hidden
 // fields.
 var forms = map[string]form{
-	"login":      {fields: []Field{emailField, passwordField}},
-	"mfa":        {fields: []Field{codeField}},
-	"register":   {fields: []Field{emailField, firstPassword}},
-	"magic-link": {fields: []Field{emailField}},
-	"callback":   {},
-	"password":   {fields: []Field{oldPasswordField, newPasswordField}},
-	"lost":       {fields: []Field{emailField}},
-	"reset":      {fields: []Field{newPasswordField}},
-	"mfa-setup":  {fields: []Field{codeField}},
-	"mfa-remove": {fields: []Field{codeField}, danger: true},
-	"email":      {fields: []Field{newEmailField, passwordField}},
-	"delete":     {fields: []Field{passwordField}, danger: true},
+	"login":         {fields: []Field{emailField, passwordField}},
+	"mfa":           {fields: []Field{codeField}},
+	"register":      {fields: []Field{emailField, firstPassword}},
+	"magic-link":    {fields: []Field{emailField}},
+	"callback":      {},
+	"password":      {fields: []Field{oldPasswordField, newPasswordField}},
+	"lost":          {fields: []Field{emailField}},
+	"reset":         {fields: []Field{newPasswordField}},
+	"mfa-start":     {fields: []Field{passwordField}},
+	"mfa-setup":     {fields: []Field{codeField}},
+	"mfa-remove":    {fields: []Field{codeField}, danger: true},
+	"email":         {fields: []Field{newEmailField, passwordField}},
+	"email-confirm": {},
+	"delete":        {fields: []Field{passwordField}, danger: true},
 }
 
 // addForm adds the form of the page, if it has one.

@@ -248,7 +248,7 @@ func (h *handlers) retryForm(w http.ResponseWriter, r *http.Request, page Page, 
 // mayRetry reports whether the same form may succeed after a problem.
 func mayRetry(code string) bool {
 	switch code {
-	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAccountExists, codeWrongPassword, codeInvalidTicket,
+	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAccountExists, codeWrongPassword, codeWrongCode, codeSecondFactor, codeInvalidTicket,
 		codeAuthUnavailable, codeAuthInvalid, codeSessionUnavailable:
 		return true
 	}

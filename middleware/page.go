@@ -27,9 +27,11 @@ import (
 //	password    old_password, new_password
 //	lost        email
 //	reset       ticket, new_password
+//	mfa-start   password
 //	mfa-setup   code
 //	mfa-remove  code
 //	email       new_email, password
+//	email-confirm  ticket
 //	delete      password
 //	sessions    (a form for each session)
 //	done        (no form) something has succeeded

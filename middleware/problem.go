@@ -24,11 +24,13 @@ import (
 //	sign_in_again        401
 //	forbidden            403
 //	wrong_password       403
+//	wrong_code           403
 //	cross_site           403
 //	too_many_sessions    403
 //	not_found            404
 //	method_not_allowed   405
 //	account_exists       409
+//	second_factor        409
 //	session_too_large    413, at login 500
 //	too_many_attempts    429
 //	internal_error       500
@@ -86,7 +88,9 @@ const (
 	codeSignInAgain        = "sign_in_again"
 	codeForbidden          = "forbidden"
 	codeWrongPassword      = "wrong_password"
+	codeWrongCode          = "wrong_code"
 	codeAccountExists      = "account_exists"
+	codeSecondFactor       = "second_factor"
 	codeCrossSite          = "cross_site"
 	codeTooManySessions    = "too_many_sessions"
 	codeNotFound           = "not_found"

@@ -98,7 +98,7 @@ func (m meaning) Unwrap() []error { return m }
 var specific = map[string]error{
 	CodeAccountExists:   auth.ErrAccountExists,
 	CodeInvalidEmail:    auth.ErrEmailRefused,
-	CodeEmailRefused:    auth.ErrEmailRefused,
+	CodeEmailRefused:    auth.ErrAccountExists,
 	CodeInvalidPassword: auth.ErrPasswordRefused,
 	CodeWrongPassword:   auth.ErrWrongPassword,
 	CodeMFAEnabled:      auth.ErrSecondFactorState,

@@ -35,7 +35,7 @@ func TestMeaningsOfRefusals(t *testing.T) {
 		"access token":         {auth.ErrAccessTokenRefused, func(b *fixture) error { return b.ChangePassword(b.ctx, validAccess, password, newPassword) }},
 		"no access token":      {auth.ErrAccessTokenRefused, func(b *fixture) error { return b.ChangePassword(b.ctx, "", password, newPassword) }},
 		"reset, ticket":        {auth.ErrTicketRefused, func(b *fixture) error { return b.ResetPassword(b.ctx, ticket, newPassword) }},
-		"taken address":        {auth.ErrEmailRefused, func(b *fixture) error { return b.ChangeEmail(b.ctx, b.tokens.AccessToken, other) }},
+		"taken address":        {auth.ErrAccountExists, func(b *fixture) error { return b.ChangeEmail(b.ctx, b.tokens.AccessToken, other) }},
 		"no key":               {auth.ErrSecondFactorState, func(b *fixture) error { return b.EnableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
 		"second factor is off": {auth.ErrSecondFactorState, func(b *fixture) error { return b.DisableMFA(b.ctx, b.tokens.AccessToken, "123456") }},
 		"wrong code": {nil, func(b *fixture) error {

@@ -72,6 +72,12 @@ func (a *app) routes() []route {
 // features returns what package middleware mounts beyond signing in and out.
 func (s settings) features() []middleware.Feature {
 	features := []middleware.Feature{middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset}
+	features = append(features, middleware.SecondFactorSetup, middleware.AccountDeletion)
+	if s.register == "verify" {
+		features = append(features, middleware.VerifiedEmailChange)
+	} else {
+		features = append(features, middleware.EmailChange)
+	}
 	switch s.register {
 	case "verify":
 		features = append(features, middleware.Registration)
