@@ -112,6 +112,10 @@ var suite = []struct {
 	{"callback", testCallback},
 	{"password", testPassword},
 	{"password reset", testPasswordReset},
+	{"email change", testEmailChange},
+	{"second factor setup", testSecondFactorSetup},
+	{"account deletion", testAccountDeletion},
+	{"limits", testLimits},
 
 	{"prefs", testPrefs},
 	{"pref limits", testPrefLimits},
