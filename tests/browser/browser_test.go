@@ -134,7 +134,7 @@ func TestEveryUser(t *testing.T) {
 
 			b.signOut()
 			b.is("/", "Sign in, stay signed in")
-			if left := b.cookies(); len(left) > 0 {
+			if left := b.sessionCookies(); len(left) > 0 {
 				t.Errorf("%s: %d cookies are left", user.email, len(left))
 			}
 		}

@@ -3,6 +3,7 @@ package browser_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"os/exec"
 	"strings"
@@ -275,5 +276,13 @@ func (b *tab) cookies() map[string]*network.Cookie {
 	for _, c := range res.Cookies {
 		cookies[c.Name] = c
 	}
+	return cookies
+}
+
+// sessionCookies are the cookies except that of a known device, which outlives sessions.
+func (b *tab) sessionCookies() map[string]*network.Cookie {
+	b.t.Helper()
+	cookies := b.cookies()
+	maps.DeleteFunc(cookies, func(name string, _ *network.Cookie) bool { return strings.HasSuffix(name, "-device") })
 	return cookies
 }

@@ -80,7 +80,7 @@ func TestSessions(t *testing.T) {
 			// The one in use.
 			press(current + " button")
 			laptop.is("/", "Sign in, stay signed in")
-			if left := laptop.cookies(); len(left) > 0 {
+			if left := laptop.sessionCookies(); len(left) > 0 {
 				t.Errorf("%d cookies are left", len(left))
 			}
 			signedOut(laptop)
