@@ -3,6 +3,7 @@ package middleware
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // pageLinks are the links of the pages to other routes, by the path of the page's
@@ -19,6 +20,21 @@ var pageLinks = map[string][]struct{ key, path string }{
 	lostPath:     {{"lost.login", loginPath}},
 	resetPath:    {{"reset.lost", lostPath}, {"lost.login", loginPath}},
 	passwordPath: {{"page.home", ""}},
+}
+
+// addProviders adds the links to sign-ins with other providers. The text "provider.NAME" is
+// a provider's name for people.
+func (h *handlers) addProviders(page *Page, r *http.Request) {
+	for _, path := range h.paths {
+		if id, ok := strings.CutPrefix(path, providerPath); ok {
+			name := id
+			if page.language.has("provider." + id) {
+				name = page.Text("provider." + id)
+			}
+			to := withReturnTo(sibling(r, loginPath, path), page.ReturnTo)
+			page.Links = append(page.Links, Link{Text: page.Text("login.provider", "provider", name), URL: to})
+		}
+	}
 }
 
 // addLinks adds the links of the page of a route to the other routes. They carry

@@ -31,6 +31,7 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	page := NewPage(r, "login")
 	page.ReturnTo = s.returnTo(returnTo)
 	page.hide("return_to", page.ReturnTo)
+	h.addProviders(&page, r)
 	h.addLinks(&page, r, loginPath)
 	if s.manager.DropsCookies(r) {
 		// There browsers drop the Secure cookies, and every sign-in would lead

@@ -126,6 +126,7 @@ func TestAccountDeletion(t *testing.T) {
 func TestProvider(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{}, middleware.Provider("github"))
 	b := a.browser()
+	b.open("/login?return_to=/reports").isPage(t, 200, `<a href="/login/with/github?return_to=%2Freports">Sign in with GitHub</a>`)
 	start := b.open("/login/with/github?return_to=/reports").is(t, 303, "").has(t, "Referrer-Policy", "no-referrer")
 	if to, err := url.Parse(start.Header.Get("Location")); err != nil || to.String() != a.auth.URL+"/auth/providers/github" {
 		t.Errorf("leads to %v (%v)", to, err)

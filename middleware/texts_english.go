@@ -19,7 +19,16 @@ var english = map[string]string{
 	"login.lost":     "Forgot your password?",
 	"login.magic":    "Get a sign-in link by e-mail",
 	"login.register": "Create an account",
+	"login.provider": "Sign in with {provider}",
 	"login.again":    "Sign in again",
+
+	// Names of providers. Those that are missing are shown as they are in the route.
+	"provider.apple":    "Apple",
+	"provider.facebook": "Facebook",
+	"provider.github":   "GitHub",
+	"provider.google":   "Google",
+	"provider.linkedin": "LinkedIn",
+	"provider.twitter":  "Twitter",
 
 	"mfa.title":      "One more step",
 	"mfa.text":       "Enter the six-digit code from your authenticator app.",

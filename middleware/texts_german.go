@@ -17,7 +17,15 @@ var german = map[string]string{
 	"login.lost":     "Passwort vergessen?",
 	"login.magic":    "Anmeldelink per E-Mail erhalten",
 	"login.register": "Konto anlegen",
+	"login.provider": "Mit {provider} anmelden",
 	"login.again":    "Neu anmelden",
+
+	"provider.apple":    "Apple",
+	"provider.facebook": "Facebook",
+	"provider.github":   "GitHub",
+	"provider.google":   "Google",
+	"provider.linkedin": "LinkedIn",
+	"provider.twitter":  "Twitter",
 
 	"mfa.title":       "Noch ein Schritt",
 	"mfa.text":        "Geben Sie den sechsstelligen Code aus Ihrer Authenticator-App ein.",
