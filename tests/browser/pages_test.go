@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -120,8 +121,15 @@ func TestKeyboardOnPages(t *testing.T) {
 	for _, name := range exhibits() {
 		b.visit("/" + name)
 		b.emulate("light", 390)
-		if got := evaluate[focus](b, look); got.Name != first[name] {
-			t.Errorf("%s: the focus is at first on %q, want %q", name, got.Name, first[name])
+		// A browser sets the focus when it has painted the page.
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			got := evaluate[focus](b, look)
+			if got.Name == first[name] {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: the focus is at first on %q, want %q", name, got.Name, first[name])
+			}
 		}
 		evaluate[bool](b, controls+"[0].focus(), true")
 		before := evaluate[focus](b, look)
