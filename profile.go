@@ -89,12 +89,16 @@ func (m *Manager) ChangeEmail(ctx context.Context, password, newEmail string) er
 	if err != nil {
 		return m.accountFailed(ctx, s, "change e-mail", err)
 	}
-	// The new tokens come with the new address. If there are none yet, the next refresh
-	// brings it.
+	s.reloadUser(ctx)
+	return nil
+}
+
+// reloadUser gets new tokens, and with them the user's new e-mail address. If there are
+// none yet, the next refresh brings the address.
+func (s *Session) reloadUser(ctx context.Context) {
 	if token, err := s.AccessToken(ctx); err == nil {
 		_, _ = s.replaceToken(ctx, token)
 	}
-	return nil
 }
 
 // SendEmailChange makes the auth service send a ticket for ConfirmEmailChange to the new
@@ -117,8 +121,10 @@ func (m *Manager) SendEmailChange(ctx context.Context, password, newEmail string
 }
 
 // ConfirmEmailChange changes an e-mail address with a ticket of SendEmailChange. The
-// request needs no session. The error is [auth.ErrTicketRefused] if the ticket is used up,
-// expired or unknown. Other errors are those of the auth service, see [auth.Service].
+// request needs no session. If it has one, the session goes on with new tokens, because
+// users often confirm the address in the same browser. The error is
+// [auth.ErrTicketRefused] if the ticket is used up, expired or unknown. Other errors are
+// those of the auth service, see [auth.Service].
 func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	if _, err := m.exchange(ctx); err != nil {
 		return err
@@ -127,6 +133,9 @@ func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	defer cancel()
 	if err := m.auth.ConfirmEmailChange(callCtx, ticket); err != nil {
 		return m.accountFailed(ctx, nil, "confirm e-mail", err)
+	}
+	if s := FromContext(ctx); s.SignedIn() {
+		s.reloadUser(ctx)
 	}
 	return nil
 }

@@ -20,6 +20,11 @@ var pageLinks = map[string][]struct{ key, path string }{
 	lostPath:     {{"lost.login", loginPath}},
 	resetPath:    {{"reset.lost", lostPath}, {"lost.login", loginPath}},
 	passwordPath: {{"page.home", ""}},
+	emailPath:    {{"page.home", ""}},
+	setupPath:    {{"page.home", ""}},
+	enablePath:   {{"page.home", ""}},
+	removePath:   {{"page.home", ""}},
+	deletePath:   {{"page.home", ""}},
 }
 
 // addProviders adds the links to sign-ins with other providers. The text "provider.NAME" is

@@ -27,10 +27,13 @@ var forms = map[string][]string{
 	"password":   {"old_password current-password", "new_password new-password"},
 	"lost":       {"email username"},
 	"reset":      {"new_password new-password"},
+	"mfa-start":  {"password current-password"},
 	"mfa-setup":  {"code one-time-code"},
 	"mfa-remove": {"code one-time-code"},
 	"email":      {"new_email email", "password current-password"},
 	"delete":     {"password current-password"},
+
+	"email-confirm": nil,
 }
 
 // showing returns an app that shows the page of the path. build may change it.

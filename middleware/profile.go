@@ -146,7 +146,11 @@ func (h *handlers) newConfirmEmailPage(r *http.Request, returnTo string) Page {
 // factorRoutes appends the routes that turn the second factor on and off.
 func (h *handlers) factorRoutes(routes []Route) []Route {
 	routes = h.path(routes, setupPath, h.userOnly(h.form(h.newPageOf("mfa-start", setupPath))), h.userOnly(h.setUpFactor))
-	enable := h.newPageOf("mfa-setup", enablePath)
+	enable := func(r *http.Request, returnTo string) Page {
+		page := h.newForm(r, "mfa-setup", enablePath, returnTo)
+		page.Texts = []string{page.Text("mfa.text")} // only setUpFactor has the image
+		return page
+	}
 	routes = h.path(routes, enablePath, h.userOnly(h.formOrDone("mfa_on", enable)),
 		h.userOnly(h.act(enable, "", []string{"code"}, withCode(h.m.EnableSecondFactor), func(w http.ResponseWriter, r *http.Request) { h.done(w, r, enablePath) })))
 	remove := h.newPageOf("mfa-remove", removePath)

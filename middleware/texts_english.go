@@ -45,7 +45,7 @@ var english = map[string]string{
 	"mail.magic":        "If there is an account for {email}, we have sent an e-mail to it. Open the link in it to sign in.",
 	"mail.lost":         "If there is an account for {email}, we have sent an e-mail to it. Use the link or the code in it to choose a new password.",
 	"mail.email":        "We have sent an e-mail to {email}. Open the link in it to confirm the new address.",
-	"mail.email_change": "We have sent an e-mail to the new address. The change takes effect when you confirm it.",
+	"mail.email_change": "We have sent an e-mail to the new address. Use the link or the code in it to confirm the change.",
 	"mail.not_there":    "No e-mail? Check the address and your spam folder, and wait a few minutes.",
 	"mail.login":        "Back to signing in",
 	"mail.reset":        "Enter the code from the e-mail",
@@ -74,7 +74,7 @@ var english = map[string]string{
 	"reset.text":   "After that, sign in with the new password.",
 	"reset.button": "Save password",
 
-	"mfa-start.title":  "Set up two-step sign-in",
+	"mfa-start.title":  "Set up two\u2011step sign\u2011in",
 	"mfa-start.text":   "After that, you need your password and a code from an authenticator app to sign in. To begin, enter your password.",
 	"mfa-start.button": "Continue",
 

@@ -81,7 +81,10 @@ func accountRoutes(m *session.Manager, features []middleware.Feature) []accountR
 		exists[rt.Path] = true
 	}
 	var routes []accountRoute
-	for _, rt := range []accountRoute{{"/sessions", "sessions.title"}, {"/password", "password.title"}} {
+	for _, rt := range []accountRoute{
+		{"/sessions", "sessions.title"}, {"/password", "password.title"}, {"/email", "email.title"},
+		{"/mfa/setup", "mfa-start.title"}, {"/mfa/remove", "mfa-remove.title"}, {"/account/delete", "delete.title"},
+	} {
 		if exists[rt.Path] {
 			routes = append(routes, rt)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
@@ -26,6 +27,7 @@ type walk struct {
 	language  string
 	view      string
 	texts     map[string]string
+	key       string // of the second factor
 }
 
 // TestFlows walks through all flows of accounts.
@@ -42,7 +44,7 @@ func TestFlows(t *testing.T) {
 					t.Parallel()
 					dashboard := proc.Start(t, "dashboard", []string{"STORE=memory", proc.Patient})
 					user := func() *walk {
-						w := &walk{open(t, dashboard.URL), dashboard, language, view, middleware.Texts(language)}
+						w := &walk{tab: open(t, dashboard.URL), dashboard: dashboard, language: language, view: view, texts: middleware.Texts(language)}
 						w.speak(language)
 						w.emulate(scheme, width)
 						return w
@@ -50,6 +52,7 @@ func TestFlows(t *testing.T) {
 					walkRegistration(user(), user())
 					walkMagicLink(user(), user())
 					walkPasswords(user())
+					walkProfile(user())
 				})
 			}
 		}
@@ -231,4 +234,72 @@ func walkPasswords(w *walk) {
 	w.on("/password?done=1", "done.password.title")
 	w.follow("page.home")
 	w.is("/", map[string]string{"en": "Welcome back", "de": "Willkommen zurück"}[w.language])
+}
+
+// walkProfile turns the second factor on and off, changes the e-mail address, and
+// deletes the account.
+func walkProfile(w *walk) {
+	w.t.Helper()
+	const email, newEmail = "admin@example.com", "new-admin@example.com"
+	w.visit("/login")
+	w.fill("email", email, "password", password)
+	open := func(path, key string) {
+		w.t.Helper()
+		w.visit("/dashboard")
+		w.follow(key)
+		w.on(path, key)
+	}
+	code := func() string {
+		w.t.Helper()
+		code, err := totp.GenerateCode(w.key, time.Now())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return code
+	}
+	home := func() {
+		w.t.Helper()
+		w.follow("page.home")
+		w.is("/", map[string]string{"en": "Welcome back", "de": "Willkommen zurück"}[w.language])
+	}
+
+	open("/mfa/setup", "mfa-start.title")
+	if status := w.fill("password", "wrong"); status != 403 {
+		w.t.Errorf("a wrong password: status %d", status)
+	}
+	w.on("/mfa/setup", "mfa-start.title")
+	w.fill("password", password)
+	w.on("/mfa/setup", "mfa-setup.title")
+	w.key = evaluate[string](w.tab, "document.querySelector('.key code').innerText")
+	if size := evaluate[int](w.tab, "document.querySelector('.qr').naturalWidth"); size < 100 {
+		w.t.Errorf("the QR code is %d pixels wide", size)
+	}
+	if status := w.fill("code", "000000"); status != 403 {
+		w.t.Errorf("a wrong code: status %d", status)
+	}
+	w.on("/mfa/enable", "mfa-setup.title")
+	w.fill("code", code())
+	w.on("/mfa/enable?done=1", "done.mfa_on.title")
+	home()
+
+	open("/mfa/remove", "mfa-remove.title")
+	w.do(chromedp.Focus(chromedp.CSS("[name=code]")))
+	w.fill("code", code())
+	w.on("/mfa/remove?done=1", "done.mfa_off.title")
+	home()
+
+	open("/email", "email.title")
+	w.fill("new_email", newEmail, "password", password)
+	w.on("/email", "mail.title")
+	w.follow("mail.reset")
+	w.on("/email/confirm", "email-confirm.title")
+	w.fill("ticket", w.mail(newEmail, `[0-9a-f-]{36}`))
+	w.on("/email/confirm?done=1", "done.email.title")
+	home()
+
+	open("/account/delete", "delete.title")
+	w.do(chromedp.Focus(chromedp.CSS("[name=password]")))
+	w.fill("password", password)
+	w.on("/login?done=account_deleted", "login.title")
+	w.shows(w.texts["notice.account_deleted"])
 }
