@@ -19,7 +19,7 @@ func build(s adaptertest.Spec) http.Handler {
 	if s.Twice {
 		e.Use(sessions)
 	}
-	sessionecho.Mount(e.Group(s.Prefix), s.Manager)
+	sessionecho.Mount(e.Group(s.Prefix), s.Manager, s.Features...)
 	for _, r := range s.Routes {
 		var guard []echo.MiddlewareFunc
 		switch {

@@ -21,7 +21,7 @@ func build(s adaptertest.Spec) http.Handler {
 	if s.Twice {
 		e.Use(sessions)
 	}
-	sessiongin.Mount(e.Group(s.Prefix), s.Manager)
+	sessiongin.Mount(e.Group(s.Prefix), s.Manager, s.Features...)
 	for _, r := range s.Routes {
 		var handlers []gin.HandlerFunc
 		switch {

@@ -48,6 +48,8 @@ type Spec struct {
 	Routes  []Route
 	Bare    bool // without Sessions
 	Twice   bool // with Sessions inside Sessions
+
+	Features []middleware.Feature
 }
 
 // Build builds the app of a Spec with a framework.
@@ -56,7 +58,7 @@ type Build func(Spec) http.Handler
 // NetHTTP builds the app with net/http. It is the reference for all others.
 func NetHTTP(s Spec) http.Handler {
 	routes := http.NewServeMux()
-	middleware.Mount(routes, s.Manager)
+	middleware.Mount(routes, s.Manager, s.Features...)
 	mux := http.NewServeMux()
 	mux.Handle(s.Prefix+"/", http.StripPrefix(s.Prefix, routes))
 	for _, r := range s.Routes {

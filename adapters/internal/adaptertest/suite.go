@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ func Run(t *testing.T, build Build) {
 				"without sessions": withoutSessions,
 				"routes":           func(a *trial) []*Response { return routes(a, "") },
 				"prefix":           func(a *trial) []*Response { return routes(a, "/account") },
+				"accounts":         func(a *trial) []*Response { return accountRoutes(a, "") },
+				"account prefix":   func(a *trial) []*Response { return accountRoutes(a, "/account") },
 				"origins":          origins,
 				"refresh":          refresh,
 				"twice":            twice,
@@ -211,6 +214,39 @@ func routes(a *trial, prefix string) []*Response {
 	b.Submit(login, "email", Viewer, "password", Password).Is(503)
 	b.Do("POST", login, `{"email":"a@example.com","password":"x"}`, json...).Says(503, "auth_unavailable")
 	return b.Responses
+}
+
+// accountRoutes uses the routes of features. Their pages have links to each other, which
+// depend on the prefix.
+func accountRoutes(a *trial, prefix string) []*Response {
+	b, _, _ := a.serve(Spec{Prefix: prefix, Features: []middleware.Feature{
+		middleware.DirectRegistration, middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset,
+		middleware.EmailChange, middleware.SecondFactorSetup, middleware.AccountDeletion, middleware.Provider("github"),
+	}})
+	user := a.Browser()
+	user.Submit(prefix+"/login", "email", Viewer, "password", Password).Is(303)
+	json := []string{"Content-Type", "application/json"}
+	visitors := []string{"/register", "/magic-link", "/password/lost", "/password/reset", "/callback"}
+	users := []string{"/password", "/email", "/mfa/setup", "/mfa/remove", "/account/delete"}
+	for _, path := range slices.Concat(visitors, users) {
+		b.Open(prefix + path)
+		b.Do("HEAD", prefix+path, "")
+		b.Do("PUT", prefix+path, "").Is(405)
+		b.Do("POST", prefix+path, `{}`, json...)
+		b.Do("POST", prefix+path, `{}`, append(json, "Sec-Fetch-Site", "cross-site")...).Says(403, "cross_site")
+		user.Open(prefix + path)
+		user.Do("POST", prefix+path, `{}`, json...).Is(422)
+	}
+	b.Open(prefix + "/login?return_to=/x")
+	b.Submit(prefix+"/magic-link", "email", "unknown@example.com", "return_to", "/x").Is(200)
+	b.Open(prefix + "/callback?refresh_token=unknown").Is(401)
+	b.Do("POST", prefix+"/callback", `{"refresh_token":"unknown"}`, json...).Is(401)
+	b.Do("POST", prefix+"/register", `{"email":"`+Viewer+`","password":"`+Password+`"}`, json...).Is(409)
+	user.Submit(prefix+"/password", "old_password", "wrong one", "new_password", Password).Is(403)
+	user.Submit(prefix+"/password", "old_password", Password, "new_password", Password).Is(303)
+	user.Submit(prefix+"/email", "new_email", "new@example.com", "password", Password).Is(303)
+	user.Open(prefix + "/email?done=1")
+	return append(b.Responses, user.Responses...)
 }
 
 func origins(a *trial) []*Response {
