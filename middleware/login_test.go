@@ -308,7 +308,10 @@ func TestSecondFactorForm(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	b.submit("/login/mfa", "code", wrongCode(t, a), "return_to", "/reports").isPage(t, 401, "The code is wrong")
+	wrong := wrongCode(t, a)
+	if page := b.submit("/login/mfa", "code", wrong, "return_to", "/reports").isPage(t, 401, "The code is wrong"); strings.Contains(page.body, wrong) {
+		t.Error("the wrong code is in the form again")
+	}
 	if d := time.Since(began); d < 300*time.Millisecond {
 		t.Errorf("a wrong code was refused after %v", d)
 	}

@@ -137,7 +137,8 @@ type Field struct {
 	// Label is the visible name of the field.
 	Label string
 
-	// Value is the value that the field has at first. Passwords have none.
+	// Value is the value that the field has at first. Passwords and codes have
+	// none.
 	Value string
 
 	// Autocomplete is the attribute by which password managers know the field.
@@ -280,7 +281,7 @@ func (p *Page) addButton(key, url string) {
 	p.Links = append(p.Links, Link{Text: p.Text(key), URL: url, Button: true})
 }
 
-// set sets the value of a field of the form.
+// set sets the value of a field of the form. Passwords and codes are typed anew.
 func (p *Page) set(name, value string) {
 	switch name {
 	case "email":
@@ -289,7 +290,7 @@ func (p *Page) set(name, value string) {
 		p.ReturnTo = value
 	}
 	for i := range p.Fields {
-		if p.Fields[i].Name == name && p.Fields[i].Kind != "password" {
+		if p.Fields[i].Name == name && p.Fields[i].Kind != "password" && p.Fields[i].Kind != "code" {
 			p.Fields[i].Value = value
 		}
 	}
