@@ -34,7 +34,7 @@ const (
 	// ErrInvalidResponse, and also ErrOutcomeUnknown except for CodeNoAccessToken
 	// and CodeUserChanged.
 	CodeRedirect           = "redirect"            // a status from 300 to 399, or below 200
-	CodeNotJSON            = "not_json"            // HTML, or JSON that is not in the service's format
+	CodeNotJSON            = "not_json"            // a success, a 400 or a 401 that is not JSON in the service's format, or another 4xx in HTML
 	CodeBodyTooLarge       = "body_too_large"      // over 1 MiB
 	CodeBodyCut            = "body_cut"            // the connection broke before the end of the body
 	CodeNoTokens           = "no_tokens"           // a success without tokens
@@ -48,7 +48,7 @@ const (
 	// The service cannot carry out the request, or cannot do so now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
 	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown for a 502 or 504, for a body that is not the service's own JSON, and for every registration)
-	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off (ErrUnavailable)
+	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off, or 407 from a proxy (ErrUnavailable; also ErrOutcomeUnknown for a body that is not the service's own JSON)
 	CodeUnsupported      = "unsupported"       // the settings of the service exclude the call (ErrUnavailable). With anonymous users on, the service rejects logins that request a refresh token; with them off, anonymous logins; without magic links, logins and registrations without a password
 
 	// CodeUnclear: a 400 without a known message. The service sends it while its

@@ -51,6 +51,9 @@ func (resp response) result(r request) error {
 		return resp.fail(CodeBodyCut, auth.ErrInvalidResponse, auth.ErrOutcomeUnknown, resp.readErr)
 
 	case resp.status >= 400 && !resp.own:
+		if resp.isOutage() {
+			return resp.fail(CodeUnexpectedStatus, auth.ErrUnavailable, auth.ErrOutcomeUnknown)
+		}
 		return resp.invalid(CodeNotJSON)
 
 	case resp.status >= 400:
@@ -68,6 +71,21 @@ func (resp response) result(r request) error {
 		return resp.invalid(CodeNotJSON)
 	}
 	return r.decode(resp, m)
+}
+
+// isOutage reports whether an error that is not in the service's format means, by its
+// status, that the service cannot be reached. 400 and 401 are the statuses of refusals,
+// so a body is needed to understand them. HTML may be from any other website. Only a
+// proxy sends 407.
+func (resp response) isOutage() bool {
+	switch resp.status {
+	case http.StatusBadRequest, http.StatusUnauthorized:
+		return false
+	case http.StatusProxyAuthRequired:
+		return true
+	}
+	media, _, _ := mime.ParseMediaType(resp.header.Get("Content-Type"))
+	return media != "text/html"
 }
 
 // fail returns an error with the given code, and with the status, message and

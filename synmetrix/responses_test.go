@@ -79,6 +79,10 @@ func TestResponses(t *testing.T) {
 
 		// Outages that a proxy reports.
 		{"502 in JSON", allCalls, refusal(502, ""), synmetrix.CodeServiceError, 502, "", unavailableUnk},
+		{"403 without a body", allCalls, reply(403, "", ""), synmetrix.CodeUnexpectedStatus, 403, "", unavailableUnk},
+		{"404 in text", allCalls, reply(404, "text/plain; charset=utf-8", "404 page not found"), synmetrix.CodeUnexpectedStatus, 404, "", unavailableUnk},
+		{"404 in a proxy's JSON", allCalls, reply(404, jsonType, `{"message":"no route"}`), synmetrix.CodeUnexpectedStatus, 404, "", unavailableUnk},
+		{"407 in HTML", allCalls, reply(407, "text/html", html), synmetrix.CodeUnexpectedStatus, 407, "", unavailableUnk},
 		{"504 in JSON", allCalls, refusal(504, ""), synmetrix.CodeServiceError, 504, "", unavailableUnk},
 		{"500 in HTML", allCalls, reply(500, "text/html", html), synmetrix.CodeServiceError, 500, "", unavailableUnk},
 		{"502 in HTML", allCalls, reply(502, "text/html", html), synmetrix.CodeServiceError, 502, "", unavailableUnk},
@@ -90,7 +94,6 @@ func TestResponses(t *testing.T) {
 		{"400 in HTML", allCalls, reply(400, "text/html", html), synmetrix.CodeNotJSON, 400, "", invalidUnk},
 		{"401 in HTML", allCalls, reply(401, "text/html", html), synmetrix.CodeNotJSON, 401, "", invalidUnk},
 		{"403 in HTML", allCalls, reply(403, "text/html", html), synmetrix.CodeNotJSON, 403, "", invalidUnk},
-		{"407 in HTML", allCalls, reply(407, "text/html", html), synmetrix.CodeNotJSON, 407, "", invalidUnk},
 		{"401 without a body", allCalls, reply(401, "", ""), synmetrix.CodeNotJSON, 401, "", invalidUnk},
 		{"401 in a proxy's JSON", allCalls, reply(401, jsonType, `{"message":"Unauthorized"}`), synmetrix.CodeNotJSON, 401, "", invalidUnk},
 		{"401 of another status", allCalls, reply(401, jsonType, `{"statusCode":403,"error":"Forbidden"}`), synmetrix.CodeNotJSON, 401, "", invalidUnk},

@@ -646,7 +646,7 @@ func TestProxy(t *testing.T) {
 	}
 
 	srv := serve(t, responding(reply(407, "text/html", "<h1>Who are you?</h1>")))
-	if out := run(srv.URL); !strings.Contains(out, "outcome: not_json 407\n") {
+	if out := run(srv.URL); !strings.Contains(out, "outcome: unexpected_status 407\n") {
 		t.Errorf("behind a proxy:\n%s", out)
 	}
 	if seen := srv.requests(); len(seen) != 1 || seen[0].req.Host != "auth.invalid" {
