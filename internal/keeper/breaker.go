@@ -37,9 +37,13 @@ var errBroken = errors.New("store does not respond")
 //
 // The breaker is also the one place where StoreTimeout limits a call. The memory of
 // the process needs neither.
+//
+// A call that is not let through fails at once. What that means for a request is the same
+// as for any error of the store: see "When the store fails" in docs/protocol.md.
 type breaker struct {
 	store   store.Store
 	timeout time.Duration
+	// outages notes failures and responses, for the idle timeout.
 	outages *outages
 
 	mu       sync.Mutex
@@ -57,6 +61,7 @@ func (b *breaker) do(ctx context.Context, call func(context.Context) error) erro
 	if err := b.allow(); err != nil {
 		return err
 	}
+	// No lock is held during the call: others may be made meanwhile.
 	start := time.Now()
 	limited, cancel := context.WithTimeout(ctx, b.timeout)
 	err := call(limited)
@@ -86,6 +91,8 @@ func (b *breaker) allow() error {
 	if !b.openLocked() {
 		return nil
 	}
+	// The time of the next probe is set under the lock, so of many calls that come after
+	// the pause one is the probe.
 	now := time.Now()
 	if now.Before(b.probeAt) {
 		return fmt.Errorf("%w: %w", errBroken, b.last)
@@ -101,6 +108,8 @@ func (b *breaker) openLocked() bool { return b.failures >= breakAfter && b.repea
 func (b *breaker) responded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// A response may belong to a call that began before the store failed. Then three more
+	// slow failures stop the calls again.
 	b.failures, b.repeated, b.last = 0, false, nil
 }
 
@@ -113,6 +122,9 @@ func (b *breaker) failed(start time.Time, err error) {
 		b.since = now
 	}
 	b.failures, b.last = b.failures+1, err
+	// For example, twenty requests of one page time out together: all of them began before
+	// the first failure was noted. Only a call that began after it shows that the store is
+	// still slow.
 	b.repeated = b.repeated || !start.Before(b.since)
 	// A failure of a probe changes nothing: allow has already set the time of the next.
 	if !wasOpen && b.openLocked() {

@@ -228,6 +228,9 @@ func (k *Keeper) event(ctx context.Context, level slog.Level, r *Record, e Event
 
 // Shared returns the store, with its time-out, if other processes use it too. It returns
 // nil for the memory of this process.
+//
+// The counters of attempts in the root package use it, so that all processes count
+// together. The keys of counters must differ from those of records.
 func (k *Keeper) Shared() store.Store {
 	if k.cfg.Private {
 		return nil

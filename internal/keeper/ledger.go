@@ -14,7 +14,8 @@ import (
 // damaged or moved, or its secret is missing.
 var errCorrupt = errors.New("record does not open")
 
-// corruptError is errCorrupt for the stored version of a record.
+// corruptError is errCorrupt for the stored version of a record. The version lets
+// readToEnd replace exactly the record that did not open.
 type corruptError struct{ version uint64 }
 
 func (*corruptError) Error() string { return errCorrupt.Error() }
@@ -116,6 +117,8 @@ func (l *ledger) load(ctx context.Context) (*Record, error) {
 
 // open returns the state in rec. Requests share it and must not modify it.
 func (l *ledger) open(rec store.Record) (*Record, error) {
+	// The cache saves the work to open and decode a record. It saves no read: the version
+	// comes from the store.
 	// Each write chooses a random version, so equal versions have equal bytes.
 	if r, ok := l.k.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
@@ -132,6 +135,7 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 		return nil, &corruptError{rec.Version}
 	}
 	r.version = rec.Version
+	// The device is in Meta only. Without it the next write would remove it.
 	if d, ok := l.k.describe(rec, r.UserID); ok {
 		r.Device = d.Device
 	}
@@ -233,6 +237,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 		if err != nil {
 			return nil, err
 		}
+		// old may be in the cache, and is returned as it was if change refuses it.
 		next := old.Clone()
 		if err := change(next); err != nil {
 			return old, err
@@ -256,6 +261,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 		default:
 			// The response is lost, but the record may have been written. Its
 			// version shows that, unless another writer was faster since.
+			// load also returns a mark, which read would report as an error.
 			got, readErr := l.load(ctx)
 			switch {
 			case isEnded(readErr) && next.ended != "":
@@ -265,6 +271,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 			case got.version == next.version:
 				return next, nil
 			}
+			// The lost write may still be made later. Then one of the two swaps fails.
 			if lost++; lost > maxLostPuts {
 				return nil, err
 			}

@@ -38,6 +38,8 @@ const (
 // NewDevice returns a Device for the address and the User-Agent field of a request. It
 // cuts the field, and removes all that is not printable: users read it in a list.
 func NewDevice(addr netip.Addr, userAgent string) Device {
+	// The first cut limits the work for a long field, the second what is stored. The second
+	// one may split a character, which is then removed.
 	clean := strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return -1
@@ -66,6 +68,8 @@ var ErrNotListed = errors.New("the user has no such session")
 // Handle returns the public name of the session of a record. It does not change during
 // the session's life. It reveals neither the key nor the session ID.
 func Handle(key string) string {
+	// 16 bytes are enough: the handle only has to differ from those in the same list. The
+	// prefix keeps it different from other hashes of the key.
 	sum := sha256.Sum256([]byte("handle " + key))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
@@ -75,6 +79,8 @@ func Handle(key string) string {
 // It returns at most maxListed of them. A record that does not open, or that is another
 // user's, is not in the list.
 func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
+	// The mark is read anew. A list must not show sessions that another process has ended a
+	// second ago, as the records are removed behind the mark (rule 10).
 	mark, err := k.readUserMark(ctx, r.UserID)
 	if err != nil {
 		return nil, err
@@ -89,6 +95,7 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The handle decides between equal times, so that the order is always the same.
 	slices.SortFunc(list[1:], func(a, b Listed) int {
 		return cmp.Or(b.LastSeen.Compare(a.LastSeen), strings.Compare(a.Handle, b.Handle))
 	})
@@ -116,6 +123,8 @@ func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error 
 	if err != nil {
 		return err
 	}
+	// A session that no list shows counts as not found: it is over, even if its record is
+	// still there. The caller's own session is not among the others and is not found either.
 	found := ErrNotListed
 	err = k.eachOther(ctx, r, func(rec store.Record) error {
 		if Handle(rec.Key) != handle || k.listed(rec, r.UserID, mark) == nil {
@@ -144,6 +153,8 @@ func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) 
 			return err
 		}
 		for _, rec := range records {
+			// The record of a session is in both lists if it moves between the two calls. The
+			// owner is checked because f may delete the record.
 			if seen[rec.Key] || rec.Owner != owner {
 				continue
 			}
@@ -162,6 +173,8 @@ func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) 
 // the other browser's cookie opens the record, and deleting it deletes the only copy of
 // the tokens.
 func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID string) error {
+	// The mark is better than a deletion: it keeps the tokens until they are revoked (rule
+	// 8), and says to late requests why the session has ended.
 	if r := k.openHere(rec); r != nil {
 		l := k.ledger(r)
 		mark, err := l.end(ctx, EndedElsewhere, false, nil)
@@ -176,6 +189,8 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 		// The record does not open any more, or the store fails. Deleting it ends the
 		// session, too.
 	}
+	// A process that has the session in its cache revokes the tokens when it finds the
+	// record gone; see revokeGone.
 	if err := k.store.Delete(ctx, rec.Key); err != nil {
 		return err
 	}
@@ -189,6 +204,8 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 // openHere returns the session of rec if this process can open it without the session's
 // cookie, nil otherwise.
 func (k *Keeper) openHere(rec store.Record) *Record {
+	// The state in the cache may be older than the record. It is only a key to it: the
+	// ledger reads the newest state with the session ID in r.
 	if r, ok := k.records.Get(rec.Key); ok && r.ended == "" {
 		return r
 	}
@@ -208,6 +225,7 @@ func (k *Keeper) revokeGone(l *ledger, err error) {
 	if !errors.As(err, &e) || e.mark != nil || k.cfg.Private {
 		return
 	}
+	// Remove returns the state once, so of many late requests one revokes the tokens.
 	r, ok := k.records.Remove(l.key)
 	if !ok || r.ended != "" || k.expired(r) != "" {
 		return
@@ -232,8 +250,11 @@ const (
 func (r *Record) encodeMeta() []byte {
 	e := seal.Encoder{B: make([]byte, 0, maxMeta)}
 	e.Uint(metaFormat)
+	// The hash binds the description to its user. Otherwise a user could see and end a
+	// session of another user whose record was moved to this owner in the store.
 	user := sha256.Sum256([]byte(r.UserID))
 	e.Raw(user[:])
+	// A list compares Ends with the user's mark, to leave out sessions that are over.
 	e.Uint(r.Ends)
 	e.Time(r.Created)
 	e.Time(r.LastSeen)
@@ -260,6 +281,7 @@ func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	addr := d.Bytes()
 	r.Device.Addr, _ = netip.AddrFromSlice(addr)
 	r.Device.UserAgent = d.Text()
+	// AddrFromSlice returns the zero address for a wrong length. The last check finds that.
 	return r, d.Done() && len(r.Device.UserAgent) <= maxUserAgent && len(r.Device.Addr.AsSlice()) == len(addr)
 }
 
@@ -279,6 +301,7 @@ func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
 	if k.cfg.Private {
 		return decodeMeta(rec.Meta, rec.Key, userID)
 	}
+	// The length is checked before the text is opened. That limits the work.
 	if len(rec.Meta) > seal.Size(maxMeta) {
 		return nil, false
 	}

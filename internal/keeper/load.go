@@ -35,6 +35,7 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		// that knowledge during an outage.
 		newest, down = r, err
 	case newest == l.base:
+		// load has returned base itself. Unlike r, it has no values.
 		newest = r // there is no record
 	case !k.cfg.Stored:
 		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
@@ -46,6 +47,8 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	} else {
 		mark, err = k.knownMark(newest.UserID), nil // the request has waited long enough
 	}
+	// This comes before the check of err: after an error the known mark may still show that
+	// the session is over.
 	if why := mark.over(newest, k.cfg.MaxSessions > 0); why != "" {
 		_ = k.finish(ctx, l, why, nil)
 		return nil, down, &Error{Ended: why}
@@ -70,9 +73,12 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 // the state cookie has: the values, and when the session was last used. cookies
 // is the state in the cookies.
 func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record) *Record {
+	// A record with a refresh under way is not touched. The write would only compete with
+	// those of the lease's holder.
 	if r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown && !r.busy() {
 		k.acknowledge(ctx, l, r)
 	}
+	// r may be in the cache, which other requests share, so the change is made to a copy.
 	c := *r
 	c.Values, c.LastSeen = cookies.Values, cookies.LastSeen
 	return &c
@@ -83,6 +89,7 @@ func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record)
 // 5). If the write fails, the record is kept longer.
 func (k *Keeper) acknowledge(ctx context.Context, l *ledger, r *Record) {
 	_, _ = l.update(ctx, func(q *Record) error {
+		// The record may have expired meanwhile. The write would create it again.
 		if q.version == 0 || q.Pair.Gen != r.Pair.Gen || q.shown || q.busy() {
 			return errChanged
 		}
@@ -111,6 +118,7 @@ func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
 	if replaced != nil {
 		before = replaced.Key
 	}
+	// The record has the value of the user's mark, so the session joins before it is stored.
 	switch err := k.join(ctx, r, before); {
 	case errors.Is(err, ErrTooMany):
 		return err
@@ -122,6 +130,7 @@ func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
 	}
 	r.version = newVersion()
 	l := k.ledger(r)
+	// The previous version 0 says that there is no record yet: the ID is new.
 	err := l.put(ctx, r, 0)
 	if err != nil {
 		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {

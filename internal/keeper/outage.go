@@ -20,7 +20,9 @@ const (
 type outages struct {
 	now func() time.Time
 
-	mu   sync.Mutex
+	mu sync.Mutex
+	// An outage is open from the first failure to the next success, however few calls are
+	// made in between.
 	from time.Time // when the current outage began, zero if there is none
 	past []span    // the newest last
 }
@@ -33,6 +35,7 @@ func (o *outages) failed() {
 	now := o.now() // before the lock: the app's clock may be slow
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// Later failures belong to the same outage.
 	if o.from.IsZero() {
 		o.from = now
 	}
@@ -59,6 +62,8 @@ func (o *outages) worked() {
 		o.past[n-1].to = s.to
 		return
 	}
+	// The oldest outage is dropped. Its time then counts as idle time for a session that
+	// was not used since.
 	if o.past = append(o.past, s); len(o.past) > maxOutages {
 		o.past = o.past[1:]
 	}
@@ -70,6 +75,7 @@ func (o *outages) since(begin time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var sum time.Duration
+	// Only the part of an outage after begin counts: the session was in use before.
 	for _, s := range o.past {
 		if s.to.After(begin) {
 			sum += s.to.Sub(later(s.from, begin))

@@ -13,6 +13,11 @@ import (
 // No call of Get returns a state that is older than the call. A call that comes while
 // the record is being read does not use that read: it waits for the next one, which
 // begins when the first has ended and serves all calls that wait for it.
+//
+// The rule matters for the end of a session: a read begins, a logout writes the mark, and
+// a request that comes after the logout must not be served with the state from before.
+//
+// Only Get is shared. Each write has its own outcome.
 type reads struct {
 	store.Store
 	ctx context.Context // for reads that belong to no single request
@@ -22,6 +27,8 @@ type reads struct {
 }
 
 // read is one read of the store.
+// The first read of a key belongs to the call that makes it, and has no done: no other
+// call waits for it. So a request that is alone pays for no goroutine.
 type read struct {
 	next *read // the read after this one, nil if no call waits for it; guarded by reads.mu
 
@@ -38,14 +45,17 @@ func (s *reads) Get(ctx context.Context, key string) (store.Record, error) {
 		r := &read{}
 		s.active[key] = r
 		s.mu.Unlock()
+		// The context is the caller's: a request that is canceled stops its own read.
 		defer s.ended(key, r)
 		return s.Store.Get(ctx, key)
 	}
+	// The read after this one has not begun, so it may serve this call.
 	if first.next == nil {
 		first.next = &read{done: make(chan struct{})}
 	}
 	r := first.next
 	s.mu.Unlock()
+	// A call that stops waiting leaves the read to the others.
 	select {
 	case <-r.done:
 		return r.rec, r.err
@@ -63,6 +73,9 @@ func (s *reads) ended(key string, r *read) {
 		delete(s.active, key)
 		return
 	}
+	// The callers have contexts of their own, and one that is canceled must not fail the
+	// read of the others. The breaker limits its time. Calls that come from now on wait for
+	// the read after next, so at most one read of a key is under way.
 	s.active[key] = next
 	go func() {
 		defer s.ended(key, next)

@@ -116,6 +116,7 @@ const someSender sender = 1
 
 // and returns s with another sender added.
 func (s sender) and(other sender) sender {
+	// A rejection takes effect at once only if this process was the one sender (rule 6).
 	if s == 0 || s == other {
 		return other
 	}
@@ -151,6 +152,8 @@ func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
 func (r *Record) renew(p Pair) {
 	r.Pair = p
 	r.Pair.Gen++
+	// shown is false again: until a browser has sent the new cookie, the record has the only
+	// other copy of the tokens (rule 5).
 	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, 0, 0, time.Time{}, false
 }
 
@@ -207,6 +210,7 @@ var errBadEncoding = errors.New("not a session's encoding")
 // decodeRecord decodes the record of the session with this ID and key. It accepts
 // exactly what encode writes.
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
+	// The decoder notes the first error and returns zero values after it. Done reports it.
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
 	switch d.Uint() {

@@ -117,6 +117,7 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 			// waits. The others use the token that they have.
 			return r, nil
 		}
+		// A request that goes on to another flight keeps its timer.
 		if late == nil {
 			t := time.NewTimer(requestPatience(f, r, valid, now))
 			defer t.Stop()
@@ -132,6 +133,7 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 			if _, stillValid := k.Due(r, k.now()); valid && stillValid {
 				return r, nil
 			}
+			// The flight goes on. Only this request gives up: the browser may try again later.
 			if !valid && f.patience() <= 0 {
 				return nil, &Error{RetryAfter: time.Second, Err: errSlow}
 			}
@@ -198,6 +200,7 @@ func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {
 	}
 	f = &flight{landed: make(chan struct{}), done: make(chan struct{}), rejected: rejected, nonce: newVersion()}
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	// The flight lands at once. Nothing was sent, so the tokens are as good as before.
 	if k.closed {
 		f.land(nil, &Error{Err: ErrShutdown})
 		return f, true
@@ -246,10 +249,14 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		failures int // of the store, in a row
 		poll     = pollMin
 		start    = time.Now()
+		// The deadline limits the wait for other processes, which may take the lease in
+		// turn. It does not limit the call.
 		deadline = start.Add(k.longestCall())
 	)
 	for time.Now().Before(deadline) {
 		readAt := time.Now()
+		// The state from the request may be old: a cookie may be of an earlier generation, and
+		// another process may have refreshed it since.
 		r, err := l.read(ctx)
 		if isEnded(err) {
 			return nil, err
@@ -286,6 +293,8 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		}
 		// The lease is free, or its holder is silent.
 		r, err = k.turn(ctx, l, f, r, &watch)
+		// With errChanged another process has taken the lease or written new tokens first. The
+		// next read shows which.
 		if err == nil || !errors.Is(err, errChanged) {
 			return r, err
 		}
@@ -350,6 +359,8 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 	// The flight may have waited long for its slot and the lease. Requests wait for the
 	// service for AuthTimeout from here.
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	// The value is read before the call. If the user's roles change during the call, the
+	// new tokens may have the old roles. They are then due again (rule 10).
 	f.roles = k.rolesMark(r)
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
 	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)

@@ -74,6 +74,7 @@ func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record,
 		if isEnded(err) {
 			return nil, err
 		}
+		// A store error ends no wait: the other process may write as soon as the store works.
 		if err == nil && q.Pair.Gen != r.Pair.Gen {
 			return q, nil
 		}
@@ -98,6 +99,8 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 	// refresh brings a new one.
 	p := r.Pair
 	p.Tokens.RefreshToken = got.RefreshToken
+	// The pause is noted in the new generation. Otherwise the next request would call the
+	// service at once, because the old access token is still due.
 	wait := k.backoff(r.failures+1, cause)
 	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
 	q, err := k.succeed(ctx, l, &successor{from: r, p: p, failures: r.failures + 1, retryAt: k.now().Add(wait)})
@@ -144,6 +147,7 @@ func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record,
 		k.reportSuccess(ctx, s)
 		return q, nil
 	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:
+		// A revocation of s.p would revoke the tokens of q as well.
 		return q, nil // the service does not rotate refresh tokens
 	case errors.Is(err, errChanged):
 		// Another process has written a newer generation. Its tokens stay.
@@ -154,6 +158,7 @@ func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record,
 		l.addToMark(ctx, s.p)
 		return nil, err
 	}
+	// The store has failed. The tokens are not revoked: writeLater retries the write.
 	return nil, &unwrittenError{s, err}
 }
 

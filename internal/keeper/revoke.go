@@ -30,6 +30,8 @@ const logoutPatience = 2 * time.Second
 
 // revocation is the work on the tokens of one session in this process.
 type revocation struct {
+	// all does not change. If a logout of all sessions comes later, a second revocation
+	// starts beside the first; see revokeEnded.
 	all   bool          // revoke the tokens of all sessions of the user
 	tried chan struct{} // closed after the first attempt
 	again bool          // the mark has newer tokens; guarded by Keeper.mu
@@ -74,6 +76,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 		for failures := 1; k.now().Before(end); failures++ {
 			_, err := k.revoke(k.ctx, &Record{Pair: Pair{Tokens: t}}, false)
 			rev.attempted(err == nil)
+			// A rejection is final: the service does not accept the tokens in any case.
 			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
 				return
 			}
@@ -99,6 +102,9 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocati
 	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
+	// A flight that has left the map has no tokens that are still to be added to the mark.
+	// The new revocation replaces a running one in the map. Both note their attempts in the
+	// mark, so they take turns as two processes do.
 	k.startRevocationLocked(l, mark, rev, noted, k.flights[l.key])
 	return rev
 }
@@ -115,6 +121,9 @@ func (k *Keeper) resumeRevocation(l *ledger, err error) {
 // addToMark adds the tokens p to the mark of the session and revokes them. They
 // come from a flight that landed after the end of the session.
 func (l *ledger) addToMark(ctx context.Context, p Pair) {
+	// The case is this: a flight sends the refresh token, a logout writes the mark with the
+	// older tokens, and the response to the flight brings new ones. The mark has the only
+	// copy that outlives this process.
 	mark, err := l.updateMark(ctx, func(q *Record) error {
 		if q.Created.IsZero() { // a mark without tokens encodes its reason only
 			q.UserID, q.Created = l.origin.UserID, l.origin.Created
@@ -131,6 +140,8 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	k := l.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	// Under the lock there are two cases: finishRevocation will find again set, or it has
+	// removed the revocation already. The new tokens are missed in neither.
 	if running := k.revocations[l.key]; running != nil {
 		running.again = true // running may have read the mark before these tokens
 		return
@@ -172,6 +183,7 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 		rev.again = false
 		return true
 	}
+	// A logout of all sessions may have replaced it.
 	if k.revocations[key] == rev {
 		delete(k.revocations, key)
 	}
@@ -182,13 +194,16 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 // each attempt in the mark before it makes it, so that several processes do not
 // call the service for the same tokens.
 func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bool) {
+	// The mark may expire before that. nextAttempt then finds nothing to do.
 	end := k.now().Add(k.cfg.Lifetime)
 	a := &attempt{mark: mark, stored: mark.Pair.Tokens}
 	for k.now().Before(end) {
+		// The first attempt may be noted already: by end, with the write of the mark.
 		if !noted {
 			wait, err := l.nextAttempt(k.ctx, a, rev.all)
 			switch {
 			case err == nil:
+			// The other process may die during its attempt. This one then takes over.
 			case errors.Is(err, errNotYet):
 				if !k.pauseRevocation(wait) {
 					return
@@ -199,6 +214,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			}
 		}
 		noted = false
+		// The mark may say more than rev: a logout of all sessions in another process.
 		all := rev.all || a.mark.all
 		p, err := k.revoke(k.ctx, a.mark, all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
@@ -231,6 +247,10 @@ type attempt struct {
 // adopt makes q, which was read or written, the mark of a. It keeps the successors of
 // the tokens in q.
 func (a *attempt) adopt(q *Record) {
+	// For example, the access token has expired, and an attempt has refreshed it for a
+	// logout of all sessions. Then the logout has failed, and so has the write of the new
+	// tokens. Those in the store are used up. If q has others, a flight or another process
+	// has written them since, and they count.
 	if p := a.mark.Pair; q.Pair.Tokens == a.stored && p.Tokens != a.stored {
 		q = q.Clone()
 		q.Pair = p
@@ -248,6 +268,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 	q, err := l.updateMark(ctx, func(q *Record) error {
 		now := l.k.now()
 		switch {
+		// The coordinator was full when the session ended; see end.
 		case a.mark.version == 0:
 			return errUnmarked
 		case q.Pair.Tokens == (auth.Tokens{}):
@@ -256,10 +277,14 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		case q.version != a.mark.version && now.Before(q.retryAt):
 			return errNotYet
 		}
+		// The store may have failed after the last attempt; see adopt. Tokens that others have
+		// written stay.
 		if q.Pair.Tokens == a.stored {
 			q.Pair = a.mark.Pair
 		}
 		q.all = q.all || all
+		// The attempt counts as failed until confirmRevoked. If the process dies during the
+		// call, the others wait for the end of its time and continue with the right pause.
 		q.failures++
 		q.retryAt = now.Add(l.k.attemptTime(q.all))
 		return nil
@@ -276,6 +301,8 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 	}
 	// The store does not respond, or it has no room for the tokens. This process has
 	// them and tries to revoke them without the note.
+	// Other processes may then make an attempt at the same time, which is harmless after
+	// the end. The count makes the next pause longer.
 	a.mark = a.mark.Clone()
 	a.mark.failures++
 	return 0, nil
@@ -310,12 +337,14 @@ func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt 
 	q, err := l.updateMark(ctx, func(q *Record) error {
 		// Another process may have begun the next attempt, or a flight may have added
 		// its tokens.
+		// Their state must not be replaced by an older one.
 		if q.version != a.mark.version || q.Pair.Tokens == (auth.Tokens{}) {
 			return errChanged
 		}
 		q.Pair, q.failures, q.retryAt = failed.Pair, failed.failures, failed.retryAt
 		return nil
 	})
+	// Otherwise a.mark is ahead of the store, and a.stored says what the store has.
 	if err == nil {
 		failed, a.stored = q, q.Pair.Tokens
 	}
@@ -327,17 +356,22 @@ func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt 
 // do: the mark has other tokens, or another process has noted that all sessions must end.
 func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.Tokens, all bool) bool {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
+		// If the attempt has refreshed the tokens and could not write them, the mark still has
+		// the older ones (a.stored). They are used up, and go with their successors.
 		switch t := q.Pair.Tokens; {
 		case t == (auth.Tokens{}):
 			return errRevoked
 		case t != revoked && t != a.stored, q.all && !all:
 			return errChanged
 		}
+		// Without tokens the mark is as short as rule 7 says.
 		q.Pair, q.all = Pair{}, false
 		return nil
 	})
 	switch {
 	case errors.Is(err, errChanged):
+		// updateMark has returned the state that the check has refused. The next attempt is
+		// for its tokens.
 		a.mark, a.stored = mark, mark.Pair.Tokens
 		return false
 	case err == nil:
@@ -352,11 +386,14 @@ func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.To
 // makes no further attempt: the Keeper is shut down, or too many revocations wait.
 // The mark still has the tokens, so a later request resumes the revocation.
 func (k *Keeper) pauseRevocation(d time.Duration) bool {
+	// During an outage of the service each logout would add one goroutine that waits.
 	if k.waiting.Add(1) > maxWaiting {
 		k.waiting.Add(-1)
 		return false
 	}
 	defer k.waiting.Add(-1)
+	// The pause may come from the mark, and the clock of the process that wrote it may be
+	// wrong.
 	t := time.NewTimer(min(max(d, pacing.Min), pacing.MaxRetryAfter))
 	defer t.Stop()
 	select {
@@ -372,6 +409,7 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 // revoke may refresh the tokens. It returns the newest ones. The error is
 // auth.ErrRefused if the service has rejected them: then no attempt can succeed.
 func (k *Keeper) revoke(ctx context.Context, mark *Record, all bool) (Pair, error) {
+	// A logout of one session needs no valid access token: the refresh token is in its call.
 	p, refreshed := mark.Pair, false
 	var err error
 	if all && !k.now().Before(p.Expires) {

@@ -16,6 +16,8 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 		return r.Pair.Claims, nil
 	}
 	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, k.cfg.Claims)
+	// settle rejects new tokens of another user. This check is also for tokens that were
+	// read from a cookie or a record.
 	if err == nil && c.UserID != r.UserID {
 		// A session never changes its user.
 		err = fmt.Errorf("session: %w: it belongs to another user", auth.ErrInvalidToken)
@@ -40,6 +42,7 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 		return Pair{}, err
 	}
 	now := k.now()
+	// The life counts from the receipt, because the service's clock may be wrong.
 	life := pacing.Life(claims.IssuedAt, claims.ExpiresAt, now)
 	if life <= 0 {
 		return Pair{}, errors.New("the access token expires no later than it was issued")

@@ -26,6 +26,7 @@ import (
 //
 // A process reads the mark of a user at most once in userMarkAge. Its own changes take
 // effect at once.
+// A longer age would save reads, and let ended sessions live longer in other processes.
 const userMarkAge = 2 * time.Second
 
 // userMark is the mark of a user.
@@ -43,6 +44,8 @@ type userMark struct {
 	// members are the sessions of the user, if Config.MaxSessions limits them.
 	members []member
 
+	// A mark under the key of an older secret has version 0, too: the next write creates it
+	// under the key of the newest secret, where it is read first.
 	version uint64 // in the store; 0 if it has no mark of the user
 }
 
@@ -72,11 +75,17 @@ func newMarkValue(old uint64) uint64 {
 
 // over returns why the session of r is over, or "" if it is not.
 func (m *userMark) over(r *Record, limited bool) Reason {
+	// The first case is also that of a mark that has expired: the sessions that it
+	// concerned have reached their lifetime before. In the second case a session with
+	// unknownEnds is over unless it has certainly begun after the mark. It is safer to
+	// end one session more than to accept one that the mark concerns.
 	switch {
 	case m.ends == neverEnded || m.ends == r.Ends || m.kept == r.Key:
 	case r.Ends != unknownEnds || !r.Created.After(m.endedAt.Add(clockSlack)):
 		return endedByStore
 	}
+	// An empty list ends no session: the mark may not have been read, and a session may be
+	// older than the limit.
 	if limited && len(m.members) > 0 && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
 		return endedByLimit
 	}
@@ -87,8 +96,10 @@ func (m *userMark) over(r *Record, limited bool) Reason {
 type users struct {
 	marks *cache.Cache[string, knownMark] // by the ID of the user
 
+	// writes counts the writes of this process to the marks of all users. A write of
+	// another user's mark may keep a state from being noted. That costs one more read.
 	mu     sync.Mutex
-	writes uint64 // of marks by this process
+	writes uint64
 }
 
 // knownMark is a mark as it was at a time.
@@ -101,9 +112,13 @@ type knownMark struct {
 // note remembers a mark. writes is the number of writes before it was read: an older
 // state must not replace one that this process has written.
 func (u *users) note(userID string, m knownMark, writes uint64) {
+	// For example, a read begins, EndUser writes the mark in this process, and then the
+	// read returns the state from before. Without the check the sessions would be accepted
+	// again for userMarkAge.
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == writes {
+		// The size is an estimate of the memory that an entry uses, in bytes.
 		u.marks.Put(userID, m, 256+len(userID)+160*len(m.members))
 	}
 }
@@ -117,6 +132,7 @@ func (u *users) wrote(userID string, m *userMark) {
 	u.note(userID, knownMark{userMark: m, at: time.Now()}, writes)
 }
 
+// written returns the number of writes, for note. It must be called before the read.
 func (u *users) written() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -130,6 +146,7 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	if ok && time.Since(known.at) < userMarkAge {
 		return known.userMark, nil
 	}
+	// The age of the mark counts from before the read. The read may be slow.
 	at, writes := time.Now(), k.users.written()
 	if !ok && k.cfg.Stored {
 		// The records of stored sessions are removed soon after their end, so the first
@@ -139,6 +156,7 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	}
 	m, err := k.readUserMark(ctx, userID)
 	if err != nil {
+		// The caller decides whether an older mark is enough.
 		if ok {
 			return known.userMark, err
 		}
@@ -166,6 +184,8 @@ func (k *Keeper) rolesChanged(r *Record) bool {
 
 // rolesMark returns the newest known value of userMark.roles, for the user of r.
 func (k *Keeper) rolesMark(r *Record) uint64 {
+	// A mark that was not read has no value of its own. Tokens with a zero value from it
+	// would be due once more when the mark is read.
 	if known, ok := k.users.marks.Get(r.UserID); ok && !known.unread {
 		return known.roles
 	}
@@ -188,6 +208,7 @@ func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, er
 		plain := rec.Data
 		if !k.cfg.Private {
 			var ok bool
+			// The seal is bound to the key, so the mark of another user does not open here.
 			if plain, ok = s.Users.Open(seal.User, key, string(rec.Data)); !ok {
 				return nil, &corruptError{rec.Version}
 			}
@@ -214,6 +235,9 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 		if err != nil {
 			return err
 		}
+		// The loop is that of ledger.swap (rule 4), for a mark that need not exist. Without
+		// the swap, a sign-in and an end of all sessions at the same time could each
+		// overwrite the change of the other.
 		prev := m.version
 		if err := change(m); err != nil {
 			return err
@@ -229,6 +253,7 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 			}
 			k.pause(ctx, &poll)
 		case errors.Is(err, store.ErrFull):
+			// Nothing was written, and another try would not help.
 			return err
 		default:
 			if lost++; lost > maxLostPuts || ctx.Err() != nil {
@@ -238,9 +263,11 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 	}
 }
 
+// putUserMark stores m if the stored version is prev, under the key of the newest secret.
 func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, prev uint64) error {
 	s := k.cfg.Secrets[0]
 	// The mark concerns sessions that have begun before now.
+	// After this time none of them can be alive, so the mark is not needed.
 	end := k.now().Add(k.cfg.Lifetime + clockSlack)
 	rec := store.Record{Key: s.User(userID), Version: m.version, ExpiresAt: end, Data: m.encode()}
 	if !k.cfg.Private {
@@ -256,6 +283,7 @@ func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, pr
 // userFormat is the format of a mark.
 const userFormat = 1
 
+// encode returns the encoding of m, without the version.
 func (m *userMark) encode() []byte {
 	var e seal.Encoder
 	e.Uint(userFormat)
@@ -271,6 +299,8 @@ func (m *userMark) encode() []byte {
 	return e.B
 }
 
+// decodeUserMark decodes what encode has written. A list longer than MaxMembers is not
+// read.
 func decodeUserMark(b []byte) (*userMark, bool) {
 	d := seal.NewDecoder(b)
 	if d.Uint() != userFormat {
@@ -289,6 +319,7 @@ func encodeKey(e *seal.Encoder, key string) {
 	e.Bytes(b)
 }
 
+// decodeKey reads what encodeKey has written. A key is a SHA-256, so it is as long as an ID.
 func decodeKey(d *seal.Decoder) string {
 	b := d.Bytes()
 	if len(b) != 0 && len(b) != len(ID{}) {
@@ -322,9 +353,12 @@ func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
 // channel that is closed after that. If the store fails meanwhile, records stay until
 // they expire.
 func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(context.Context)) (removed <-chan struct{}, err error) {
+	// The user may close the browser after a click. The sessions end all the same.
 	ctx = context.WithoutCancel(ctx)
 	var ends uint64
 	err = k.changeUserMark(ctx, userID, func(m *userMark) error {
+		// The value is chosen once. If the response to the first write is lost, a session may
+		// begin with its value before the second write. Another value would end that session.
 		if ends == 0 {
 			ends = newMarkValue(m.ends)
 		}
@@ -341,6 +375,8 @@ func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(c
 		close(done)
 		return done, nil
 	}
+	// The mark was written before the removal. If the process dies in between, the sessions
+	// are over, and their records only take space until they expire.
 	k.background(func() {
 		defer close(done)
 		remove(k.ctx)
@@ -367,6 +403,8 @@ func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Rea
 func (k *Keeper) RefreshUser(ctx context.Context, userID string) error {
 	var roles uint64
 	return k.changeUserMark(context.WithoutCancel(ctx), userID, func(m *userMark) error {
+		// As in endUser, a repeated write must not make tokens due that were refreshed in
+		// between.
 		if roles == 0 {
 			roles = newMarkValue(m.roles)
 		}
@@ -386,6 +424,8 @@ var ErrTooMany = errors.New("too many sessions of the user")
 // is the key of a session that r replaces, or empty.
 func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	if k.cfg.MaxSessions == 0 {
+		// The mark is read anew. A known one may be userMarkAge old. A session that notes its
+		// value would be over at once if another process has ended all sessions since.
 		m, err := k.readUserMark(ctx, r.UserID)
 		if err != nil {
 			if k.cfg.Stored {
@@ -397,15 +437,20 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
 		return nil
 	}
+	// With a limit the list must be written, so the sign-in fails if that is not possible.
 	var ended []member
 	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
+		// A session that has ended by its idle timeout has not left the list if no request of
+		// its browser came afterwards. r is in the list if an earlier try was made and its
+		// response lost.
 		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
 		m.members = slices.DeleteFunc(m.members, func(o member) bool {
 			return o.key == r.Key || o.key == replaced || o.used.Before(expired)
 		})
 		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
 		room := k.cfg.MaxSessions - 1
+		// An earlier try may have chosen others, before a conflict.
 		ended = nil
 		if len(m.members) > room {
 			if k.cfg.RejectOverMax {
@@ -420,6 +465,8 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	if err != nil {
 		return err
 	}
+	// The sessions are over since the write of the mark. The rest makes that visible: to
+	// Watch, to a list of sessions, and in the log.
 	for _, o := range ended {
 		k.endings.announce(o.key)
 		if k.cfg.Stored {
@@ -441,6 +488,9 @@ func (k *Keeper) leave(ctx context.Context, r *Record) {
 	k.changeMember(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
 }
 
+// changeMember applies change to the entry i of r in the list of its user's sessions, if
+// there is one. It never adds r: only a sign-in may do that, because a session that was
+// removed from the list is over.
 func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) {
 	if k.cfg.MaxSessions == 0 || r.UserID == "" {
 		return

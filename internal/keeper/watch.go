@@ -21,6 +21,7 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 	for {
 		// An error of the store ends nothing: the next read may succeed. The lifetime
 		// is checked by the clock even during an outage.
+		// The ledger is made anew because its base and origin are r, which changes.
 		l := k.ledger(r)
 		newest, err := l.read(ctx)
 		if isEnded(err) {
@@ -30,6 +31,7 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 		if err == nil && k.cfg.Stored {
 			r = newest // other requests extend the idle timeout
 		}
+		// An error returns the mark that is known, and an empty one ends nothing.
 		if mark, _ := k.userMark(ctx, r.UserID); mark.over(r, k.cfg.MaxSessions > 0) != "" {
 			return true
 		}
@@ -49,7 +51,7 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 }
 
 // endings wakes the calls of Watch in this process at once when a session ends in
-// it. The zero value is ready to use.
+// it. The reads of Watch find an end in another process. The zero value is ready to use.
 type endings struct {
 	mu    sync.Mutex
 	waits map[string]*ending // by the key of the record
@@ -91,6 +93,7 @@ func (e *endings) wait(key, userID string) (ended <-chan struct{}, stop func()) 
 func (e *endings) announce(key string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// The entry goes, so a channel is closed once however often the end is announced.
 	if w := e.waits[key]; w != nil {
 		close(w.ended)
 		delete(e.waits, key)
