@@ -35,6 +35,8 @@ func prefersHTML(h http.Header) bool {
 	if size > maxAccept {
 		return false
 	}
+	// A client may accept errors only as application/problem+json, so that type
+	// counts as JSON, too.
 	var html, json, problem offer
 	for _, field := range fields {
 		for field != "" {
@@ -92,7 +94,7 @@ func parseRange(member string) (mediaRange, bool) {
 		r.utf8 = r.utf8 || strings.EqualFold(key, "charset") && strings.EqualFold(value, "utf-8")
 	}
 	if r.q < 0 {
-		r.q = 1000
+		r.q = 1000 // the default of RFC 9110, section 12.4.2
 	}
 	return r, true
 }
@@ -123,8 +125,8 @@ func (o *offer) rank(group, name string, r mediaRange) {
 }
 
 // quality parses the value of the parameter q, a number from 0 to 1 with up to
-// three decimals. It returns thousandths. strconv.ParseFloat would also accept
-// values such as "1e-1" or "NaN".
+// three decimals (RFC 9110, section 12.4.2). It returns thousandths.
+// strconv.ParseFloat would also accept values such as "1e-1" or "NaN".
 func quality(s string) (int, bool) {
 	if s == "" || len(s) > len("0.000") || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return 0, false

@@ -12,6 +12,10 @@ import (
 // accountError translates an error of a Manager's method that manages an account.
 // email and password are the names of the form's fields for a new address and a new
 // password.
+//
+// The order of the cases matters. Most of these errors also wrap auth.ErrRefused, so
+// that case comes last. ErrTooLarge and ErrSessionUnavailable describe the session
+// and not the account. They come before all errors of the auth service.
 func accountError(err error, email, password string) error {
 	refused := func(status int, code, field, detail string) error {
 		return &Problem{Status: status, Code: code, Field: field, Detail: english[detail], Err: err}
@@ -39,9 +43,9 @@ func accountError(err error, email, password string) error {
 	return err
 }
 
-// sendMail handles a request for an e-mail. what is the text of the page that tells the
-// user to look for it; see newMailPage. The response does not show whether there is an
-// account.
+// sendMail handles a request for an e-mail. what selects the text of the page that
+// directs the user to the inbox; see newMailPage. The response does not show whether
+// the address has an account. Otherwise anyone could test addresses with it.
 func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, what string, send func(context.Context, string) error) {
 	in, err := readInput(r)
 	if err != nil {
@@ -52,6 +56,8 @@ func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func
 	email, err := in.address("email")
 	page.set("email", email)
 	if err == nil {
+		// The link in the e-mail has no return_to, so send stores the address in a
+		// cookie. SetReturnTo must come first.
 		h.m.SetReturnTo(r.Context(), page.ReturnTo)
 		err = send(r.Context(), email)
 	}
@@ -62,7 +68,9 @@ func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func
 	h.checkMail(w, r, path, what, email)
 }
 
-// checkMail tells the user to look for an e-mail.
+// checkMail responds to a request that the user completes with an e-mail. The page of a
+// lost password links to the form for the ticket, for e-mails without a link. It has
+// status 202, and so has the JSON.
 func (h *handlers) checkMail(w http.ResponseWriter, r *http.Request, path, what, email string) {
 	if !WantsPage(r) {
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})

@@ -15,7 +15,7 @@ const maxAddress = 2048
 // addressOf returns the address of a request as the server received it. r.URL
 // may differ: http.StripPrefix and some routers change its path.
 func addressOf(r *http.Request) *url.URL {
-	uri := r.RequestURI
+	uri := r.RequestURI // empty if no server has read r, as in tests
 	if len(uri) > maxAddress {
 		path, _, whole := strings.Cut(uri[:maxAddress], "?")
 		if !whole {
@@ -91,6 +91,9 @@ func hasNeedlessEscape(p string) bool {
 // request to an unguarded handler.
 var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|[a-f][0-9A-Fa-f]|[0-9A-F][a-f])`)
 
+// isAPI reports whether a request is below a prefix of WithAPI. It uses the path that
+// the server received. Otherwise a handler inside http.StripPrefix would refuse in
+// another form than its guard.
 func (s *settings) isAPI(r *http.Request) bool {
 	if len(s.api) == 0 {
 		return false
@@ -131,6 +134,7 @@ func (s *settings) loginURL(r *http.Request) string {
 	if !isSafe(r) {
 		return withReturnTo(login, s.returnTo(sourceOf(r)))
 	}
+	// addressOf cuts a long address. A part of it would lead to another page.
 	if len(r.RequestURI) > maxReturnTo {
 		return login
 	}
@@ -139,7 +143,9 @@ func (s *settings) loginURL(r *http.Request) string {
 
 // sourceOf returns the path and query of the page that a request came from, as
 // the browser sees it. It returns the empty string if that page is not known to
-// be on this host.
+// be on this host. The Referer field may be missing or shortened to the origin: the
+// page's Referrer-Policy decides. Programs can forge the field, so the caller has to
+// validate the result like any other address to return to.
 func sourceOf(r *http.Request) string {
 	referer := r.Header.Get("Referer")
 	if len(referer) > 2*maxReturnTo {
@@ -168,6 +174,7 @@ func (s *settings) homeURL() string { return s.base + s.home }
 func (s *settings) returnTo(value string) string {
 	to := ReturnTo(value)
 	path, _, _ := strings.Cut(to, "?")
+	// The slash matters: "/app-old" is not below "/app".
 	below := path == s.base || strings.HasPrefix(path, s.base+"/")
 	if !below || canonicalPath(path) == canonicalPath(s.base+s.loginPath) {
 		return ""
@@ -208,8 +215,10 @@ func withReturnTo(address, to string) string {
 }
 
 // redirect sends the browser to another address, which the browser requests with
-// a GET (303). Unlike http.Redirect, it does not resolve location against the
-// request's path, because a proxy or a handler may have stripped a prefix of it.
+// a GET (303; RFC 9110, section 15.4.4). After 307 or 308 the browser would send the
+// form again, with its password. Unlike http.Redirect, redirect does not resolve
+// location against the request's path, because a proxy or a handler may have stripped
+// a prefix of it.
 func redirect(w http.ResponseWriter, location string) {
 	h := w.Header()
 	h.Set("Location", location)

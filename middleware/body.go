@@ -18,6 +18,7 @@ import (
 // are not signed in can send one, and it is read into memory.
 const maxBody = 64 << 10
 
+// The media types of the bodies that the routes accept.
 const (
 	typeJSON      = "application/json"
 	typeForm      = "application/x-www-form-urlencoded"
@@ -56,7 +57,8 @@ func readInput(r *http.Request) (input, error) {
 		return input{}, mediaProblem()
 	}
 	// The type is checked before the body is read, so that a body with a wrong
-	// type is not read at all.
+	// type is not read at all. JSON needs its own type: a form of another site can
+	// send JSON as text/plain without a CORS preflight.
 	var read func([]byte) (input, error)
 	switch typ {
 	case typeJSON:
@@ -115,6 +117,7 @@ func readLimited(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
+// mediaProblem returns the Problem for a body of another type, charset or encoding.
 func mediaProblem() error {
 	return &Problem{
 		Status: http.StatusUnsupportedMediaType,
@@ -122,10 +125,14 @@ func mediaProblem() error {
 	}
 }
 
+// badRequest returns the Problem for a body that cannot be parsed. detail must not
+// quote the body, because it may contain a password.
 func badRequest(detail string) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Detail: detail}
 }
 
+// readForm reads a urlencoded form. url.ParseQuery rejects semicolons, which some
+// proxies read as separators.
 func readForm(body []byte) (input, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -134,6 +141,7 @@ func readForm(body []byte) (input, error) {
 	return input{form: form}, nil
 }
 
+// readMultipart reads a multipart form (RFC 7578). Files in it are ignored.
 func readMultipart(body []byte, boundary string) (input, error) {
 	// The body is no larger than the memory limit that ReadForm gets, so no part
 	// is written to a temporary file.
@@ -146,8 +154,9 @@ func readMultipart(body []byte, boundary string) (input, error) {
 
 // readJSON reads a JSON object. It is stricter than json.Unmarshal, which uses the
 // last of several values of a name, and replaces invalid UTF-8. A proxy that checks
-// the first value would check a different value than the app uses. A password must
-// arrive exactly as the client sent it.
+// the first value would check a different value than the app uses (RFC 8259,
+// section 4, leaves the choice to the parser). A password must arrive exactly as the
+// client sent it.
 func readJSON(body []byte) (input, error) {
 	if !utf8.Valid(body) || !validSurrogates(body) {
 		return input{}, badRequest("The request's body is not valid UTF-8.")
@@ -263,6 +272,7 @@ func (in input) flag(name string) (bool, error) {
 		return *b, nil
 	}
 	values := in.form[name]
+	// An empty value is what a hidden field without a value sends.
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return false, nil
 	}

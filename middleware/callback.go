@@ -9,10 +9,13 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
+// newMagicPage returns the form of a sign-in with a link in an e-mail. returnTo is
+// untrusted; see newForm.
 func (h *handlers) newMagicPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "magic-link", magicPath, returnTo)
 }
 
+// magicLink sends the link. The user is signed in by callbackPage.
 func (h *handlers) magicLink(w http.ResponseWriter, r *http.Request) {
 	h.sendMail(w, r, h.newMagicPage, magicPath, "magic", h.m.SendMagicLink)
 }
@@ -25,8 +28,9 @@ const (
 )
 
 // callbackPage handles the GET to which a link of an e-mail leads. Programs that check
-// links, and browsers that prefetch pages, send it too. Only a browser that has asked
-// for the link is signed in by it; every other gets a page with a button.
+// links, and browsers that prefetch pages, send it too. And an attacker can mail a link
+// with a token of the attacker's own account (login CSRF). So the GET signs in only a
+// browser that has requested the link. All other clients get a page with a button.
 func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 	token, _ := parameter(r, tokenParameter)
 	if token == "" {
@@ -38,6 +42,7 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 		h.confirm(w, r, "callback.text", sealed, err)
 		return
 	}
+	// Read this first: FollowLink removes the cookie that has the address.
 	returnTo := settingsOf(r.Context()).returnTo(h.m.LinkReturnTo(r.Context()))
 	sealed, err := h.m.FollowLink(r.Context(), token)
 	switch {
@@ -48,13 +53,17 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		Refuse(w, r, signInError(err))
 	default:
+		// The token in the address is used up, but the next page must not get it.
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		h.signedIn(w, r, returnTo)
 	}
 }
 
-// opensLink reports whether the user has opened a link, as far as the request shows. A
-// prefetch and a request of a script show that they are none.
+// opensLink reports whether the user has opened a link, as far as the request shows.
+// Browsers mark a prefetch with one of four fields: Sec-Purpose is the field of the
+// Fetch standard, the others are older. Requests of scripts, images and frames differ
+// from a navigation in Sec-Fetch-Mode or Sec-Fetch-Dest. Programs that check links
+// often send HEAD.
 func opensLink(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
 		if _, ok := r.Header[name]; ok {
@@ -65,13 +74,15 @@ func opensLink(r *http.Request) bool {
 	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") && (dest == "" || dest == "document")
 }
 
-// isRefusal reports whether the service has refused a token for good.
+// isRefusal reports whether the service has rejected a token, so that the link cannot
+// succeed later. Other failures may be temporary.
 func isRefusal(err error) bool {
 	return errors.Is(err, auth.ErrRefused) && !errors.Is(err, session.ErrTooLarge) && !errors.Is(err, session.ErrSessionUnavailable)
 }
 
-// confirm shows the page with a button that signs the user in. The address of the page
-// has a token in its query, so the form needs one of its own.
+// confirm shows the page with a button that signs the user in. The form posts to the
+// address without its query. So the token is in a hidden field, sealed: a copy of the
+// page is useless after an hour, and nothing else accepts the sealed text.
 func (h *handlers) confirm(w http.ResponseWriter, r *http.Request, text, sealed string, err error) {
 	switch {
 	case err != nil:
@@ -83,6 +94,7 @@ func (h *handlers) confirm(w http.ResponseWriter, r *http.Request, text, sealed 
 	}
 }
 
+// newConfirmPage returns the page of confirm. text is the key of its text.
 func (h *handlers) newConfirmPage(r *http.Request, text, sealed string) Page {
 	page := NewPage(r, "callback")
 	page.Texts = []string{page.Text(text)}
@@ -92,7 +104,8 @@ func (h *handlers) newConfirmPage(r *http.Request, text, sealed string) Page {
 }
 
 // callback handles the POST of the page with the button, and of programs that send the
-// refresh token itself.
+// refresh token itself. The check of the origin in guarded keeps other sites from
+// sending it.
 func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -116,7 +129,7 @@ func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 		h.signedIn(w, r, returnTo)
 	case isRefusal(err):
 		h.refuseLink(w, r, http.StatusUnauthorized, err)
-	case sealed == "":
+	case sealed == "": // a program, for which there is no form
 		Refuse(w, r, signInError(err))
 	default:
 		h.retryForm(w, r, h.newConfirmPage(r, "callback.text", sealed), signInError(err))

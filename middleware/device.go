@@ -2,11 +2,13 @@ package middleware
 
 import "strings"
 
-// maxUserAgent bounds the User-Agent fields that are searched, in bytes.
+// maxUserAgent bounds the User-Agent fields that are searched, in bytes. Most
+// browsers send less than 300.
 const maxUserAgent = 512
 
 // browsers and systems are the names that users know, by a word of the User-Agent
-// field. The order matters: most browsers also name those that they descend from.
+// field. The order matters: most browsers also name those that they descend from. Edge
+// names Chrome and Safari, Android names Linux, and an iPad names Mac OS X.
 var (
 	browsers = [][2]string{
 		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Vivaldi/", "Vivaldi"},
@@ -18,7 +20,9 @@ var (
 	}
 )
 
-// device describes a browser by its User-Agent field, such as "Firefox on Windows".
+// device describes a browser by its User-Agent field, such as "Firefox on Windows". It
+// has no version, because users compare the text with the devices that they know.
+// Clients can send any text, so device returns known names or a short text in ASCII.
 func (p Page) device(userAgent string) string {
 	userAgent = userAgent[:min(len(userAgent), maxUserAgent)]
 	find := func(names [][2]string) string {
@@ -35,7 +39,7 @@ func (p Page) device(userAgent string) string {
 	case browser+system != "":
 		return browser + system
 	}
-	// A program: its name without what follows.
+	// A program: its name without the version, such as "curl".
 	name, _, _ := strings.Cut(strings.TrimSpace(userAgent), "/")
 	if name == "" || len(name) > 32 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return p.Text("sessions.unknown")

@@ -19,14 +19,14 @@ const (
 	//	GET  /register  the form
 	//	POST /register  email, password, return_to
 	//
-	// The response is the same for new and taken addresses, and signs nobody in: the
-	// user has to follow the link in an e-mail, which leads to /callback. It needs
-	// auth.Registration.
+	// The response is the same for new and existing accounts, and does not sign the
+	// user in: the user has to follow the link in an e-mail, which leads to /callback.
+	// It needs auth.Registration.
 	Registration Feature = "registration"
 
 	// DirectRegistration is Registration that signs the new user in at once, if the
-	// service does. It responds to a taken address with status 409, account_exists, so
-	// it shows which accounts exist. Only one of the two should be given.
+	// service does. It responds with status 409, account_exists, if the address has an
+	// account, so it shows which accounts exist. Only one of the two should be given.
 	DirectRegistration Feature = "direct_registration"
 
 	// MagicLink lets users sign in with a link in an e-mail, which leads to /callback:
@@ -97,8 +97,11 @@ const (
 // sign-in.
 func Provider(name string) Feature { return Feature(providerPrefix + name) }
 
+// providerPrefix distinguishes the features of Provider from the constants.
 const providerPrefix = "provider:"
 
+// The paths of the features' routes. E-mails of the auth service have some of them in
+// their links, and apps link to them, so they never change.
 const (
 	registerPath = "/register"
 	magicPath    = "/magic-link"
@@ -115,7 +118,10 @@ const (
 	providerPath = "/login/with/"
 )
 
-// featureRoutes appends the routes of the features that the service has.
+// featureRoutes appends the routes of the features that the service has. A feature that
+// the service lacks has no route, and so no link on any page; see addLinks. Routes that
+// change an account are inside userOnly, except those that prove the user's right by a
+// ticket from an e-mail.
 func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	has := map[Feature]bool{}
 	for _, f := range features {
@@ -156,7 +162,9 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	return routes
 }
 
-// userOnly refuses requests without a signed-in user.
+// userOnly refuses requests without a signed-in user. It does so before next reads
+// the body, so visitors who are not signed in cannot use up memory. Like noBearer, it
+// refuses bearer tokens.
 func (h *handlers) userOnly(next http.HandlerFunc) http.HandlerFunc {
 	return noBearer(func(w http.ResponseWriter, r *http.Request) {
 		if err := session.FromContext(r.Context()).Authorize(nil); err != nil {
@@ -178,7 +186,7 @@ func (h *handlers) newForm(r *http.Request, name, path, returnTo string) Page {
 }
 
 // form returns the handler of a page with a form. As JSON the page is a list of the
-// names of the fields.
+// names of the fields, so that a script can build the form itself.
 func (h *handlers) form(newPage func(r *http.Request, returnTo string) Page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		returnTo, _ := parameter(r, "return_to")
@@ -187,7 +195,7 @@ func (h *handlers) form(newPage func(r *http.Request, returnTo string) Page) htt
 			WritePage(w, r, page)
 			return
 		}
-		fields := []string{}
+		fields := []string{} // not nil: the JSON must be [] and not null
 		for _, f := range page.Fields {
 			fields = append(fields, f.Name)
 		}

@@ -7,6 +7,10 @@ type form struct {
 	danger bool // what it does cannot be undone
 }
 
+// The fields of the forms. Autocomplete has the names of the HTML standard (autofill).
+// By them a password manager stores the e-mail address of the login page with the
+// password, fills in the present password, and suggests a new one. Phones offer a code
+// from a message for "one-time-code".
 var (
 	emailField       = Field{Kind: "email", Name: "email", Autocomplete: "username"}
 	newEmailField    = Field{Kind: "email", Name: "new_email", Autocomplete: "email"}
@@ -36,7 +40,8 @@ var forms = map[string]form{
 	"delete":        {fields: []Field{passwordField}, danger: true},
 }
 
-// addForm adds the form of the page, if it has one.
+// addForm adds the form of the page, if it has one. The fields are copies, so that the
+// values of a request do not get into the shared forms.
 func (p *Page) addForm() {
 	f, ok := forms[p.Name]
 	if !ok {
@@ -54,7 +59,7 @@ func (p *Page) addForm() {
 	p.describe()
 }
 
-// newMailPage returns the page that tells users to look for an e-mail. what is
+// newMailPage returns the page that directs users to their inbox. what is
 // "register", "magic", "lost" or "email". The page is the same whether an account
 // exists or not.
 func newMailPage(base Page, what, email string) Page {

@@ -15,6 +15,7 @@ const maxAcceptLanguage = 1024
 // "en" show all keys, for a translation; see [WithTexts].
 func Texts(language string) map[string]string { return maps.Clone(builtInTexts[language]) }
 
+// builtInTexts has the texts that come with this package, by language.
 var builtInTexts = map[string]map[string]string{"en": english, "de": german}
 
 // WithTexts adds a language to those of the pages, or changes texts of one. The
@@ -39,6 +40,7 @@ func WithTexts(language string, texts map[string]string) Option {
 		if added == nil {
 			added = map[string]map[string]string{}
 		}
+		// A second WithTexts for the same language adds to the first.
 		tag := canonicalTag(language)
 		merged := maps.Clone(added[tag])
 		if merged == nil {
@@ -68,7 +70,9 @@ type language struct {
 	texts map[string]string
 }
 
-// newLanguages returns the languages by their canonical tags.
+// newLanguages returns the languages by their canonical tags. Each has the texts of
+// all keys: those that the language lacks come from its base, and then from English.
+// So a request needs a single look-up for each text.
 func newLanguages(added map[string]map[string]string) map[string]*language {
 	languages := map[string]*language{}
 	add := func(tag string) {
@@ -92,10 +96,12 @@ func newLanguages(added map[string]map[string]string) map[string]*language {
 	return languages
 }
 
+// builtInLanguages is shared by all apps that add no texts. It never changes.
 var builtInLanguages = newLanguages(nil)
 
 // text returns the text of a key, and the key itself if there is no such text. args
-// are alternating names and values, which replace the names in braces.
+// are alternating names and values, which replace the names in braces. A value that
+// has braces in it is not expanded again, so a user's input cannot refer to others.
 func (l *language) text(key string, args ...string) string {
 	text, ok := l.texts[key]
 	if !ok {
@@ -143,7 +149,8 @@ var englishKeys = func() map[string]string {
 	return keys
 }()
 
-// languageOf returns the language of the page for a request.
+// languageOf returns the language of the page for a request: the one that the app
+// chooses, otherwise the one that the browser prefers, otherwise English.
 func (s *settings) languageOf(r *http.Request) *language {
 	if s.chooseLanguage != nil {
 		if l := s.findLanguage(canonicalTag(s.chooseLanguage(r))); l != nil {
@@ -174,14 +181,16 @@ func (s *settings) acceptedLanguage(fields []string) *language {
 	bestQ, size := 0, 0
 	for _, field := range fields {
 		if size += len(field); size > maxAcceptLanguage {
-			return best
+			return best // of the fields before this one
 		}
 		for member := range strings.SplitSeq(field, ",") {
 			tag, q, ok := languageRange(member)
+			// Of equal members the first counts. q=0 means "not acceptable", and
+			// bestQ is never less.
 			if !ok || q <= bestQ {
 				continue
 			}
-			if tag == "*" {
+			if tag == "*" { // any language
 				tag = "en"
 			}
 			if l := s.findLanguage(tag); l != nil {
@@ -209,13 +218,14 @@ func languageRange(member string) (tag string, q int, ok bool) {
 // canonicalTag returns a language tag in lower case. Tags are compared without
 // regard to case. Some systems write "de_AT".
 func canonicalTag(tag string) string {
-	if len(tag) > 64 {
+	if len(tag) > 64 { // RFC 5646, section 4.4.1, expects up to 35 bytes
 		return ""
 	}
 	return strings.ReplaceAll(strings.ToLower(strings.Trim(tag, " \t")), "_", "-")
 }
 
-// displayTag returns a canonical tag in its usual spelling, such as "pt-BR".
+// displayTag returns a canonical tag in its usual spelling, such as "pt-BR" or
+// "zh-Hant" (RFC 5646, section 2.1.1): regions have two letters, scripts four.
 func displayTag(tag string) string {
 	subtags := strings.Split(tag, "-")
 	for i, subtag := range subtags[1:] {

@@ -27,8 +27,8 @@ var pageLinks = map[string][]struct{ key, path string }{
 	deletePath:   {{"page.home", ""}},
 }
 
-// addProviders adds the links to sign-ins with other providers. The text "provider.NAME" is
-// a provider's name for people.
+// addProviders adds the links to sign-ins with other providers, in the order in which the
+// app gave them to Routes. The text "provider.NAME" is a provider's name for people.
 func (h *handlers) addProviders(page *Page, r *http.Request) {
 	for _, path := range h.paths {
 		if id, ok := strings.CutPrefix(path, providerPath); ok {
@@ -43,7 +43,8 @@ func (h *handlers) addProviders(page *Page, r *http.Request) {
 }
 
 // addLinks adds the links of the page of a route to the other routes. They carry
-// the address that the user returns to after the sign-in.
+// the address that the user returns to after the sign-in. A link to a route that does
+// not exist is left out.
 func (h *handlers) addLinks(page *Page, r *http.Request, path string) {
 	for _, link := range pageLinks[path] {
 		switch {

@@ -33,6 +33,7 @@ func NewLoader(m *session.Manager, opts ...Option) *Loader {
 	for _, opt := range opts {
 		opt(s)
 	}
+	// The languages are computed once, after all options, and not for each page.
 	s.languages = builtInLanguages
 	if s.addedTexts != nil {
 		s.languages = newLanguages(s.addedTexts)
@@ -49,6 +50,8 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	if s := settingsIn(r.Context()); s != nil && s.manager == m {
 		return false
 	}
+	// Tokens that are due are not refreshed here but when a handler uses the user. So
+	// files and public pages never wait for the auth service.
 	r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, l.settings)))
 	scope.settings = l.settings
 	scope.writer = writer{w: w, r: r, x: x}

@@ -18,6 +18,7 @@ type handlers struct {
 	paths  []string // of the routes that exist; complete before the first request
 }
 
+// The paths of the sign-in. ReturnTo never leads to one of them.
 const (
 	loginPath  = "/login"
 	codePath   = "/login/mfa"
@@ -55,6 +56,10 @@ func newCodePage(r *http.Request, returnTo string) Page {
 	return page
 }
 
+// loginPage handles GET /login. As JSON it reports whether the user is signed in. Other
+// routes redirect to it with a parameter that selects a message: expired if a login has
+// waited too long for its code, done if something has succeeded. The parameters only
+// select texts. A link with one of them shows nothing that its sender has written.
 func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if !WantsPage(r) {
 		current := session.FromContext(r.Context())
@@ -80,6 +85,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	WritePage(w, r, page)
 }
 
+// login handles POST /login. A login with a second factor continues at codePath.
 func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -127,6 +133,7 @@ func (h *handlers) codeRequired(w http.ResponseWriter, r *http.Request, path, re
 	writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
 }
 
+// codePage handles GET /login/mfa, the second step of a login.
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	returnTo, _ := parameter(r, "return_to")
 	page := newCodePage(r, returnTo)
@@ -143,6 +150,7 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// code handles POST /login/mfa.
 func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -168,7 +176,8 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 	h.signedIn(w, r, page.ReturnTo)
 }
 
-// signedIn responds to a successful sign-in.
+// signedIn responds to a successful sign-in. returnTo must be valid: it is the result of
+// settings.returnTo. A script gets the user in the response, and needs no other request.
 func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if !WantsPage(r) {
 		Me(w, r)
@@ -246,7 +255,8 @@ func (h *handlers) retryForm(w http.ResponseWriter, r *http.Request, page Page, 
 	WritePage(w, r, page)
 }
 
-// mayRetry reports whether the same form may succeed after a problem.
+// mayRetry reports whether the same form may succeed after a problem: with other input,
+// or later. After any other problem, the form would fail again.
 func mayRetry(code string) bool {
 	switch code {
 	case codeInvalidRequest, codeInvalidCredentials, codeTooMany, codeAccountExists, codeWrongPassword, codeWrongCode, codeSecondFactor, codeInvalidTicket,

@@ -39,6 +39,7 @@ func markURL(image []byte) template.URL {
 	if len(image) > maxMark {
 		return ""
 	}
+	// DetectContentType does not know SVG, and returns text/xml or text/plain.
 	typ := http.DetectContentType(image)
 	if strings.Contains(string(image), "<svg") && strings.HasPrefix(typ, "text/") {
 		typ = "image/svg+xml"
@@ -46,7 +47,8 @@ func markURL(image []byte) template.URL {
 	if !strings.HasPrefix(typ, "image/") {
 		return ""
 	}
-	// In an img element, an SVG image runs no script and loads no file.
+	// In an img element, an SVG image runs no script and loads no file. html/template
+	// removes data URLs that do not have the type template.URL.
 	return template.URL("data:" + typ + ";base64," + base64.StdEncoding.EncodeToString(image))
 }
 

@@ -36,6 +36,8 @@ func Me(w http.ResponseWriter, r *http.Request) {
 }
 
 // writeJSON writes a response with the JSON of v. Marshaling v must not fail.
+// json.Marshal escapes "<", ">" and "&", so even a browser that interprets the response
+// as HTML finds no element in it.
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

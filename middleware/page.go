@@ -122,7 +122,7 @@ type Page struct {
 
 	referrer string    // the Referrer-Policy
 	language *language // nil: English
-	now      time.Time
+	now      time.Time // one for all times of the page, so that they agree
 }
 
 // Field is a field of a page's form.
@@ -176,6 +176,7 @@ type PageSession struct {
 	// Address is the client's address at the sign-in, or empty.
 	Address string
 
+	// Created is the time of the sign-in, and LastSeen that of the last use.
 	Created, LastSeen time.Time
 
 	// Current is true for the session of the request.
@@ -211,6 +212,7 @@ func NewPage(r *http.Request, name string) Page {
 	return page
 }
 
+// redacted is in place of secret contents in logs.
 const redacted = "[redacted]"
 
 // Format implements fmt.Formatter. A page may have a key or an e-mail address in
@@ -281,7 +283,8 @@ func (p *Page) addButton(key, url string) {
 	p.Links = append(p.Links, Link{Text: p.Text(key), URL: url, Button: true})
 }
 
-// set sets the value of a field of the form. Passwords and codes are typed anew.
+// set sets the value of a field of the form. Passwords and codes are typed anew: a page
+// with a password could stay in the history or in a cache. A code is valid once.
 func (p *Page) set(name, value string) {
 	switch name {
 	case "email":
@@ -296,14 +299,16 @@ func (p *Page) set(name, value string) {
 	}
 }
 
-// hide adds a hidden field to the form.
+// hide adds a hidden field to the form, unless its value is empty.
 func (p *Page) hide(name, value string) {
 	if value != "" {
 		p.Fields = append(p.Fields, Field{Kind: "hidden", Name: name, Value: value})
 	}
 }
 
-// fail makes the page the response to a problem with its form.
+// fail makes the page the response to a problem with its form. The message is at the
+// field that has to change. Rejected credentials are at no field if there are several,
+// because the response must not show whether the address or the password is wrong.
 func (p *Page) fail(problem Problem) {
 	p.Status, p.Code = problem.Status, problem.Code
 	p.Message = p.messageOf(&problem)
@@ -345,7 +350,7 @@ func (p *Page) messageOf(problem *Problem) string {
 	return lang.detail(problem.Detail)
 }
 
-// visible returns the fields that the user fills in.
+// visible returns the fields that the user fills in, as pointers into p.Fields.
 func (p *Page) visible() []*Field {
 	var visible []*Field
 	for i := range p.Fields {
@@ -358,7 +363,10 @@ func (p *Page) visible() []*Field {
 
 // describe associates the fields with the texts about them, and sets the focus: to
 // the invalid field, otherwise to the first one that is empty. A form that cannot
-// be undone gets no focus, so that its text is read first.
+// be undone gets no focus, so that its text is read first. Screen readers read only
+// the field that has the focus and the elements in its aria-describedby, so the first
+// field refers to the text above the form ("intro"), and all refer to an error of the
+// whole form ("error").
 func (p *Page) describe() {
 	p.Fields = slices.Clone(p.Fields) // the page may be a copy
 	focused := p.Danger && p.Message == ""

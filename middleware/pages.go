@@ -55,7 +55,9 @@ func newPages(t *template.Template) *pages {
 }
 
 // hashOf returns the source of a Content-Security-Policy that allows the element
-// that the template of the same name produces.
+// that the template of the same name produces. The browser hashes the exact text
+// between the tags (CSP Level 3), so the start tag must have no
+// attributes, and the contents must be the same on all pages.
 func hashOf(t *template.Template, element string) string {
 	var b bytes.Buffer
 	if t.Lookup(element) != nil && t.ExecuteTemplate(&b, element, nil) == nil {
@@ -69,7 +71,10 @@ func hashOf(t *template.Template, element string) string {
 }
 
 // policy returns the Content-Security-Policy of a page. It allows what the page
-// has and nothing else.
+// has and nothing else. default-src does not cover the last three directives. They
+// keep an injected form from sending a password to another host, other sites from
+// showing the page in a frame (clickjacking), and an injected base element from
+// changing the target of the form.
 func (p *pages) policy(page Page) string {
 	policy := "default-src 'none'; style-src " + p.style
 	if page.Reveals() && p.script != "'none'" {
@@ -143,6 +148,7 @@ func varyByLanguage(h http.Header) {
 func writeBody(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	nostore.Set(h)
+	// With a Content-Length, clients notice a response that was cut off.
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

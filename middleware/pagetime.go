@@ -22,7 +22,7 @@ type PageTime struct {
 func (p Page) Time(t time.Time) PageTime {
 	t = t.UTC()
 	now := p.now
-	if now.IsZero() {
+	if now.IsZero() { // the app has made the page without NewPage
 		now = time.Now()
 	}
 	return PageTime{
@@ -33,7 +33,8 @@ func (p Page) Time(t time.Time) PageTime {
 	}
 }
 
-// units are the units of a distance in time, the largest first.
+// units are the units of a distance in time, the largest first. Months and years are
+// approximate; Absolute is exact.
 var units = []struct {
 	one, many string
 	length    time.Duration

@@ -8,6 +8,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
+// passwordPage handles GET /password. After a change it is the page that reports the
+// success: a reload repeats the GET and not the POST.
 func (h *handlers) passwordPage(w http.ResponseWriter, r *http.Request) {
 	if _, done := parameter(r, "done"); done && WantsPage(r) {
 		page := newDonePage(NewPage(r, "done"), "password")
@@ -18,11 +20,15 @@ func (h *handlers) passwordPage(w http.ResponseWriter, r *http.Request) {
 	h.form(h.newPasswordPage)(w, r)
 }
 
+// newPasswordPage returns the form for the old and the new password.
 func (h *handlers) newPasswordPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "password", passwordPath, returnTo)
 }
 
-// password changes the password. The session continues under a new ID.
+// password handles POST /password. The session continues under a new ID and the others
+// end, so a thief of a cookie loses the access. The change can also succeed without a new
+// session: the new sign-in needs the code of a second factor (codeRequired), or has failed
+// (ErrSignInAgain). Both lead to the page on which the user completes the sign-in.
 func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -58,16 +64,20 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// newLostPage returns the form for the address of an account with a lost password.
 func (h *handlers) newLostPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "lost", lostPath, returnTo)
 }
 
+// lost sends the e-mail with a ticket for reset.
 func (h *handlers) lost(w http.ResponseWriter, r *http.Request) {
 	h.sendMail(w, r, h.newLostPage, lostPath, "lost", h.m.SendPasswordReset)
 }
 
 // newResetPage returns the form for a new password. The ticket is in the query if the
-// e-mail has a link. Otherwise the user enters it.
+// e-mail has a link. Otherwise the user enters it. The GET does not use the ticket up,
+// so programs that check the links of e-mails do no harm. See referrerPolicy about the
+// secret in the address.
 func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
 	page := h.newForm(r, "reset", resetPath, returnTo)
 	page.Action = sibling(r, resetPath, resetPath) // without the ticket
@@ -80,7 +90,8 @@ func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
 	return page
 }
 
-// reset sets a new password with a ticket. Nobody is signed in.
+// reset sets a new password with a ticket. It does not sign the user in: the ticket
+// proves access to the e-mails, and an account may require a second factor, too.
 func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {

@@ -126,11 +126,14 @@ func ProblemOf(err error) *Problem {
 	return &p
 }
 
+// problemOf is ProblemOf without an allocation. The defaults depend on each other: the
+// code on the status, and the text on the code.
 func problemOf(err error) Problem {
 	p := classify(err)
 	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
 	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
 	p.Detail = cmp.Or(p.Detail, english["error."+p.Code], http.StatusText(p.Status))
+	// Without Retry-After, some clients would retry at once, and make an overload worse.
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		p.RetryAfter = max(p.RetryAfter, time.Second)
 	}
@@ -212,7 +215,8 @@ func (p *Problem) header(h http.Header) {
 		h.Set("WWW-Authenticate", challenge)
 	}
 	if p.RetryAfter > 0 {
-		// Round up. A client that retries too early would fail again.
+		// The field has whole seconds (RFC 9110, section 10.2.3). Round up: a client
+		// that retries too early would fail again.
 		seconds := (p.RetryAfter + time.Second - 1) / time.Second
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // done redirects to the page of a route that reports a success, or responds with status
-// 204.
+// 204. After the redirect, a reload of the page does not send the form again.
 func (h *handlers) done(w http.ResponseWriter, r *http.Request, path string) {
 	if WantsPage(r) {
 		redirect(w, sibling(r, path, path)+"?done=1")
@@ -56,8 +56,9 @@ func (in input) texts(page *Page, names ...string) ([]string, error) {
 	return values, first
 }
 
-// act handles a form: it reads the fields, calls do with them, and calls then after a
-// success.
+// act handles a form: it reads the fields, calls do with their values in the same order,
+// and calls then after a success. All fields are required. email is the name of the field
+// for a new address, or empty. After an error, a browser gets the form again.
 func (h *handlers) act(page func(r *http.Request, returnTo string) Page, email string, fields []string, do func(ctx context.Context, values []string) error, then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		in, err := readInput(r)
@@ -78,7 +79,9 @@ func (h *handlers) act(page func(r *http.Request, returnTo string) Page, email s
 	}
 }
 
-// profileError translates an error of a flow that asks for the password or for a code.
+// profileError translates an error of a flow that requires the password or a code. There
+// auth.ErrRefused without a more precise meaning is a wrong code. The status is 403 and
+// not 401, because the user is signed in, and another sign-in would not help.
 func profileError(err error, email string) error {
 	switch {
 	case errors.Is(err, auth.ErrWrongPassword):
@@ -118,7 +121,7 @@ func (h *handlers) emailRoutes(routes []Route, verified bool) []Route {
 		h.userOnly(h.act(page, "new_email", []string{"new_email", "password"}, change, then)))
 }
 
-// confirmEmailLater tells the user to look for the e-mail with the ticket.
+// confirmEmailLater responds to a change that the ticket in an e-mail has to complete.
 func (h *handlers) confirmEmailLater(w http.ResponseWriter, r *http.Request) {
 	if !WantsPage(r) {
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})
@@ -164,8 +167,9 @@ func withCode(do func(ctx context.Context, code string) error) func(ctx context.
 	return func(ctx context.Context, v []string) error { return do(ctx, strings.ReplaceAll(v[0], " ", "")) }
 }
 
-// setUpFactor shows a new key for one-time codes, after a check of the password. It takes
-// effect with the first code.
+// setUpFactor shows a new key for one-time codes (RFC 6238), after a check of the password.
+// The key becomes active with the first code. So users whose app has not stored the key are
+// not locked out. The response has the key and is not cached; no other page shows it.
 func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 	var key auth.TOTPKey
 	h.act(h.newPageOf("mfa-start", setupPath), "", []string{"password"}, func(ctx context.Context, v []string) (err error) {
@@ -179,6 +183,8 @@ func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 		page := h.newForm(r, "mfa-setup", setupPath, "")
 		page.Action = sibling(r, setupPath, enablePath)
 		page.Secret = key.Secret
+		// The service supplies the URL, and template.URL turns off the check of
+		// html/template. Only an image that is in the URL itself is accepted.
 		if strings.HasPrefix(key.ImageURL, "data:image/png;base64,") {
 			page.Image = template.URL(key.ImageURL)
 		}
@@ -186,7 +192,8 @@ func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
-// deletionRoutes appends the routes that delete an account.
+// deletionRoutes appends the routes that delete an account. The success is reported on the
+// login page, because the session has ended.
 func (h *handlers) deletionRoutes(routes []Route) []Route {
 	page := h.newPageOf("delete", deletePath)
 	then := func(w http.ResponseWriter, r *http.Request) {
@@ -202,7 +209,8 @@ func (h *handlers) deletionRoutes(routes []Route) []Route {
 
 // provider returns the handler that begins a sign-in with another provider. It is a GET:
 // the Content-Security-Policy of a page does not let a form lead to another host. The
-// sign-in is completed by the button of the callback page, so nobody is signed in unasked.
+// button of the callback page completes the sign-in, so a link to this route signs no
+// user in.
 func (h *handlers) provider(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		returnTo, _ := parameter(r, "return_to")

@@ -145,15 +145,21 @@ func WantsPage(r *http.Request) bool {
 	return isForm(r) || !hasBody(r) && prefersHTML(r.Header)
 }
 
+// isForm reports whether the request's body is a form. A browser that has sent a form
+// shows the response to the user.
 func isForm(r *http.Request) bool {
 	typ, _ := contentType(r.Header)
 	return typ == typeForm || typ == typeMultipart
 }
 
+// hasBody reports whether the request has a body. A ContentLength of -1 means that the
+// length is unknown, so the body may still be empty.
 func hasBody(r *http.Request) bool {
 	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }
 
+// isSafe reports whether the method only reads (RFC 9110, section 9.2.1). OPTIONS and
+// TRACE are safe, too, but do not request a page.
 func isSafe(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
+// newRegisterPage returns the form for a new account. returnTo is untrusted; see newForm.
 func (h *handlers) newRegisterPage(r *http.Request, returnTo string) Page {
 	page := h.newForm(r, "register", registerPath, returnTo)
 	if h.direct {
@@ -15,6 +16,9 @@ func (h *handlers) newRegisterPage(r *http.Request, returnTo string) Page {
 	return page
 }
 
+// register handles POST /register, for both features of registration. With Registration
+// the response is the same whether the address has an account or not. DirectRegistration
+// signs the user in, unless the service first verifies the address.
 func (h *handlers) register(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {

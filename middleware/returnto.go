@@ -112,6 +112,7 @@ func canonicalPath(address string) string {
 
 // isSignIn reports whether a canonical path is that of a sign-in route.
 func isSignIn(canonical string) bool {
+	// A suffix, because apps may mount the routes below a prefix.
 	return slices.ContainsFunc([]string{loginPath, codePath, logoutPath, registerPath, magicPath, callbackPath, lostPath, resetPath}, func(route string) bool {
 		return strings.HasSuffix(canonical, route)
 	})

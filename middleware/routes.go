@@ -43,10 +43,10 @@ var methods = []string{
 //
 // The routes of /login exist only if the auth service has a password login, and
 // those of /login/mfa only if it also has second factors. Those of /sessions exist
-// only with session.Config.Store. Requests with a bearer
-// token are refused, except for the login page. HEAD is handled like GET.
-// The list has every path with every method, so that all routers respond in the
-// same way, with status 405, to a method that the path does not support.
+// only with session.Config.Store. Requests with a bearer token are refused, except for
+// the login page. HEAD is handled like GET. The list has every path with every method,
+// so that all routers respond in the same way, with status 405, to a method that the
+// path does not support.
 //
 // The routes must be inside [Sessions]. If the app mounts them below a prefix,
 // session.Config.LoginPath must include it. If a proxy strips a prefix, set
@@ -108,7 +108,9 @@ func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc)
 }
 
 // allMethods appends the routes of one path. supported has the handlers of the methods
-// that the path supports; some may be nil.
+// that the path supports; some may be nil. The other methods get status 405 and the
+// field Allow, which RFC 9110, section 15.5.6, requires. Routers differ in this response
+// and in HEAD, so allMethods leaves nothing to them.
 func (h *handlers) allMethods(routes []Route, path string, supported map[string]http.HandlerFunc) []Route {
 	h.paths = append(h.paths, path)
 	var allowed []string
@@ -174,7 +176,8 @@ func noBearer(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // hasBearer reports whether a request may carry a bearer token. Authorize decides,
-// but for other requests it would load the session.
+// but for other requests it would load the session. The scheme is compared without
+// regard to case (RFC 9110, section 11.1).
 func hasBearer(h http.Header) bool {
 	const scheme = "Bearer"
 	value := h.Get("Authorization")

@@ -16,7 +16,8 @@ const (
 	sessionParameter = "{session}"
 )
 
-// sessionRoutes appends the routes.
+// sessionRoutes appends the routes. HTML forms cannot send DELETE, so each DELETE has a
+// twin for POST.
 func (h *handlers) sessionRoutes(routes []Route) []Route {
 	routes = h.allMethods(routes, sessionsPath, map[string]http.HandlerFunc{
 		http.MethodGet: h.listSessions, http.MethodDelete: h.endOthers,
@@ -57,7 +58,8 @@ func (h *handlers) listSessions(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// writeSessions writes the list as JSON.
+// writeSessions writes the list as JSON. The ID is the handle of a session, which gives
+// no access; the session ID stays in its cookie. Times are in Unix seconds.
 func writeSessions(w http.ResponseWriter, list []session.SessionInfo) {
 	type entry struct {
 		ID         string `json:"id"`
@@ -108,17 +110,20 @@ func newSessionsPage(r *http.Request, list []session.SessionInfo) Page {
 	return page
 }
 
+// endSession ends one session. The Manager looks the handle up in the list of the
+// request's user, so a user cannot end the sessions of others.
 func (h *handlers) endSession(w http.ResponseWriter, r *http.Request) {
 	id := sessionOf(r)
 	h.end(w, r, sessionsPath+"/"+id+"/end", "one", func(ctx context.Context) error { return h.m.EndSession(ctx, id) })
 }
 
+// endOthers ends all sessions of the user except the session of the request.
 func (h *handlers) endOthers(w http.ResponseWriter, r *http.Request) {
 	h.end(w, r, endOthersPath, "others", h.m.LogoutOthers)
 }
 
-// end ends sessions by f. own is the path of the form's route, and what says to the
-// page with the list what has ended.
+// end ends sessions by f. own is the path of the form's route. what is "one" or
+// "others", and selects the notice on the page with the list.
 func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string, f func(context.Context) error) {
 	if r.Method == http.MethodPost {
 		// The form has no fields, but must be one: see Routes.

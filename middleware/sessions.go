@@ -47,6 +47,7 @@ func Sessions(m *session.Manager, opts ...Option) func(http.Handler) http.Handle
 				next.ServeHTTP(w, r)
 				return
 			}
+			// Deferred, because the session has to be released after a panic, too.
 			defer scope.End()
 			w, r = scope.Writer(), scope.Request()
 			if err := scope.Check(); err != nil {
@@ -65,16 +66,14 @@ type Option func(*settings)
 // WithAPI names path prefixes, such as "/api/". Under them every refusal is JSON,
 // whatever the request accepts, and none is a redirect to the login page. The
 // prefixes are compared with the path that the server receives, which does not
-// have session.Config.BasePath.
-// Default: none.
+// have session.Config.BasePath. Default: none.
 func WithAPI(prefixes ...string) Option {
 	return func(s *settings) { s.api = append(s.api, prefixes...) }
 }
 
 // WithHome sets the path of the start page. Browsers are redirected there after
 // signing out, and after signing in if no other page was requested. Refusal
-// pages link to it. session.Config.BasePath is added to the
-// path. Default: "/".
+// pages link to it. session.Config.BasePath is added to the path. Default: "/".
 func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
 }
@@ -83,8 +82,9 @@ func WithHome(path string) Option {
 // servers may interpret differently. These are paths of more than 2 KiB, and
 // paths with dot segments, empty segments ("//"), backslashes, encoded slashes, and
 // escapes that are unnecessary or have lower-case digits, in any encoding. So it
-// also refuses "/caf%c3%a9" and "/%7Euser", but not "/caf%C3%A9" and "/~user". See "Guards on paths" in the package documentation. Sessions
-// must be around all handlers that serve files. Default: all paths are accepted.
+// also refuses "/caf%c3%a9" and "/%7Euser", but not "/caf%C3%A9" and "/~user". See
+// "Guards on paths" in the package documentation. Sessions must be around all handlers
+// that serve files. Default: all paths are accepted.
 func WithCleanPaths() Option {
 	return func(s *settings) { s.cleanPaths = true }
 }
@@ -112,12 +112,13 @@ func WithTemplates(t *template.Template) Option {
 	return func(s *settings) { s.pages = p }
 }
 
-// settings are the settings of Sessions. They are in the context of its requests.
+// settings are the settings of Sessions. They are in the context of its requests. Many
+// requests share them, so no field changes after NewLoader, except noLoginOnce.
 type settings struct {
 	manager   *session.Manager
 	base      string // the prefix that a proxy strips from the paths that browsers see
-	loginPath string
-	home      string
+	loginPath string // without base
+	home      string // of WithHome, without base
 	api       []string
 
 	cleanPaths     bool
@@ -134,6 +135,7 @@ type settings struct {
 	noLoginOnce    sync.Once // for logNoLogin
 }
 
+// settingsKey is the key of the settings in a context. Other packages cannot make one.
 type settingsKey struct{}
 
 // settingsOf returns the settings of the Sessions around a request, or the

@@ -28,6 +28,7 @@ type writer struct {
 	failed    error // the error of the commit
 }
 
+// The names say which methods the types have in addition to those of writer.
 type (
 	plainWriter   struct{ *writer }
 	flushWriter   struct{ *writer }
@@ -187,6 +188,8 @@ func (w *writer) flushError() error {
 	return http.NewResponseController(w.w).Flush()
 }
 
+// hijack commits first. Afterwards the handler writes to the connection itself, and a
+// refusal would come too late.
 func (w *writer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !w.commit() {
 		return nil, nil, w.failed
@@ -194,6 +197,7 @@ func (w *writer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.w.(http.Hijacker).Hijack()
 }
 
+// readFrom lets io.Copy use the server's ReadFrom, which sends files with sendfile.
 func (w *writer) readFrom(src io.Reader) (int64, error) {
 	if !w.commit() {
 		return 0, w.failed
@@ -218,6 +222,7 @@ func (w *writer) Unwrap() http.ResponseWriter {
 	return w.w
 }
 
+// unwrapper is the interface by which an http.ResponseController finds an inner writer.
 type unwrapper interface{ Unwrap() http.ResponseWriter }
 
 // unwrapped commits the session before a ResponseController searches the underlying
