@@ -12,10 +12,10 @@ import (
 
 // A link in an e-mail leads the browser to the app with a refresh token in the query.
 // Programs that check links, and browsers that prefetch pages, follow links without
-// their users. And anybody can send a link with a token of their own to another user,
-// who would then be signed in to the sender's account. So only a browser that has asked
-// for the link is signed in at once, and only if the link is for the e-mail address
-// that it has asked for. For any other, the app shows a page with a button.
+// their users. And an attacker can send a link with a token of the attacker's account to
+// another user, who would then be signed in to that account. So only a browser that has
+// requested the link is signed in at once, and only if the link is for the e-mail address
+// in its request. For any other browser, the app shows a page with a button.
 
 // formLife is how long the token in a form can be used.
 const formLife = time.Hour
@@ -36,7 +36,7 @@ func (m *Manager) LinkPending(ctx context.Context) bool {
 // wait for the link; see LinkPending.
 //
 // If the token is for another account than the one that the browser waits for, the
-// error is [ErrOtherAccount], and nobody is signed in. The token of the link is used up
+// error is [ErrOtherAccount], and no user is signed in. The token of the link is used up
 // then, and sealed holds the new one, for ConfirmLink. The app should show a page with
 // a button, so that the user decides.
 //

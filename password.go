@@ -191,8 +191,8 @@ func (m *Manager) SendPasswordReset(ctx context.Context, email string) error {
 }
 
 // ResetPassword sets a new password with a ticket from an e-mail. The request needs no
-// session, and nobody is signed in. The user's sessions continue: the service does not
-// report whose ticket it was.
+// session, and the user is not signed in. The user's sessions continue: the service does
+// not report whose ticket it was.
 //
 // The error is [auth.ErrTicketRefused] if the ticket is used up, expired or unknown, and
 // [auth.ErrPasswordRefused] if the service does not accept the password. Other errors

@@ -16,7 +16,7 @@ import (
 // their passwords.
 
 // checkPassword checks the password of the signed-in user, as a login does, so that
-// somebody who finds an open browser cannot take over the account. Wrong passwords count
+// a person who finds an open browser cannot take over the account. Wrong passwords count
 // as guesses. hasFactor reports whether the account requires a one-time code.
 func (m *Manager) checkPassword(ctx context.Context, x *Exchange, s *Session, password string) (hasFactor bool, err error) {
 	email := s.Email()
@@ -69,7 +69,7 @@ func (m *Manager) HasVerifiedEmailChange() bool {
 // The errors of ChangeEmail are
 //   - [auth.ErrWrongPassword] if the password is wrong, with the delay that Login
 //     describes,
-//   - [auth.ErrAccountExists] if the address is taken, or the present one,
+//   - [auth.ErrAccountExists] if the address has an account, or is the present one,
 //   - [auth.ErrEmailRefused] if the service does not accept the address,
 //   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - [ErrUnauthenticated], [ErrEnded] and [ErrSessionUnavailable] as for
@@ -103,8 +103,8 @@ func (s *Session) reloadUser(ctx context.Context) {
 
 // SendEmailChange makes the auth service send a ticket for ConfirmEmailChange to the new
 // e-mail address of the request's user, who has to enter the password. It succeeds in the
-// same way, after the same time, if the address is taken; the service then sends no
-// e-mail. Its errors are those of ChangeEmail, without [auth.ErrAccountExists].
+// same way, after the same time, if the address has an account; the service then sends
+// no e-mail. Its errors are those of ChangeEmail, without [auth.ErrAccountExists].
 func (m *Manager) SendEmailChange(ctx context.Context, password, newEmail string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -254,7 +254,7 @@ func (m *Manager) HasProviderLogin() bool {
 // sign-in the browser returns with a refresh token, for SealLink and ConfirmLink.
 //
 // FollowLink does not sign the browser in then: which account the user chooses is not
-// known before, so a link of somebody else could take its place.
+// known before, so a link of an attacker could replace it.
 //
 // StartProvider fails with [errors.ErrUnsupported] if there is no such provider, and with
 // [ErrCommitted] if the response has begun.

@@ -28,7 +28,7 @@ func (m *Manager) HasRegistration() bool {
 //
 // The errors of Register are
 //   - [auth.ErrEmailRefused] and [auth.ErrPasswordRefused] if the service does not
-//     accept the address or the password, whoever has the address,
+//     accept the address or the password, whether or not the address has an account,
 //   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,

@@ -72,8 +72,8 @@ func (m *Manager) Sessions(ctx context.Context) ([]SessionInfo, error) {
 // The session ends at once. Its tokens are revoked at the auth service if this process
 // has used the session lately, or if the store is in the memory of the process. Other
 // processes do so at the next request of the session's browser. Until then, only a copy
-// of the tokens could be used, and nobody but the app has had them. LogoutAll tells the
-// auth service to end all sessions.
+// of the tokens could be used, and only the app has had them. LogoutAll makes the auth
+// service end all sessions.
 func (m *Manager) EndSession(ctx context.Context, handle string) error {
 	rec, err := m.signedInStored(ctx)
 	if err != nil {

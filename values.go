@@ -252,7 +252,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	s.mu.Unlock()
 	if closed != nil {
 		// Checked before resolve: a change that is too late must not wait for the
-		// network, and fails in the same way whoever is signed in.
+		// network, and fails in the same way for all users.
 		return closed
 	}
 	if _, err := s.resolve(s.ctx); err != nil {
