@@ -22,7 +22,7 @@ func Of[T any](usual, ci, long T) T {
 	return usual
 }
 
-// Turn reports whether combination i of a matrix runs: every one with CI=true, one
-// of n otherwise. A test passes the sum of the indexes on the matrix's axes, so that
-// each value of each axis runs at least once.
-func Turn(i, n int) bool { return CI() || i%n == 0 }
+// Turn reports whether combination i of a matrix runs: every one with LONG=1, one of n/2
+// with CI=true, one of n by default. A test passes the sum of the indexes on the matrix's
+// axes, so that each value of each axis runs at least once.
+func Turn(i, n int) bool { return i%Of(n, max(n/2, 1), 1) == 0 }
