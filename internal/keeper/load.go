@@ -47,9 +47,15 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	} else {
 		mark, err = k.knownMark(newest.UserID), nil // the request has waited long enough
 	}
+	why := mark.over(newest, k.cfg.MaxSessions > 0)
+	if why != "" && down == nil && err == nil {
+		if why, err = k.overNow(ctx, newest); err != nil {
+			return nil, nil, err
+		}
+	}
 	// This comes before the check of err: after an error the known mark may still show that
 	// the session is over.
-	if why := mark.over(newest, k.cfg.MaxSessions > 0); why != "" {
+	if why != "" {
 		_ = k.finish(ctx, l, why, nil)
 		return nil, down, &Error{Ended: why}
 	}

@@ -192,6 +192,38 @@ func (k *Keeper) rolesMark(r *Record) uint64 {
 	return r.Pair.Roles
 }
 
+// overNow returns why the session of r is over, by the mark that the store has now. The
+// mark that this process knows may be older than the session, which may have begun in
+// another process.
+func (k *Keeper) overNow(ctx context.Context, r *Record) (Reason, error) {
+	m, err := k.newestUserMark(ctx, r.UserID)
+	if err != nil {
+		return "", err
+	}
+	return m.over(r, k.cfg.MaxSessions > 0), nil
+}
+
+// newestUserMark returns the mark that the store has now. A store may read from a cache,
+// but a write succeeds only if it replaces the newest state, and a read after a conflict
+// is newer.
+func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, error) {
+	m, err := k.readUserMark(ctx, userID)
+	if err != nil || m.version == 0 || k.cfg.Private {
+		return m, err
+	}
+	prev := m.version
+	m.version = newVersion()
+	err = k.putUserMark(ctx, userID, m, prev)
+	if errors.Is(err, store.ErrConflict) {
+		return k.readUserMark(ctx, userID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.users.wrote(userID, m)
+	return m, nil
+}
+
 // readUserMark reads the mark of a user from the store. It returns an empty mark if
 // there is none.
 func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, error) {
@@ -340,7 +372,7 @@ func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
 	removed, err := k.endUser(ctx, r.UserID, r.Key, func(ctx context.Context) {
 		// The tokens are revoked where this process can open the session. The store says
 		// whose the record is, even if it does not open.
-		_ = k.eachOther(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
+		_ = k.eachOver(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
 	})
 	if err == nil {
 		waitFor(removed, logoutPatience)
@@ -390,12 +422,29 @@ func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(c
 // It does not revoke their tokens. If the user has signed out everywhere, the service
 // ends all of them by one call. Otherwise only their own browsers' cookies open them.
 func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) {
-	_ = k.eachOther(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
+	_ = k.eachOver(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
 		if err := k.store.Delete(ctx, rec.Key); err != nil {
 			return err
 		}
 		k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(why)})
 		return nil
+	})
+}
+
+// eachOver is eachOther for the sessions that are over by the mark of the user. Others
+// have begun since the end.
+func (k *Keeper) eachOver(ctx context.Context, r *Record, f func(store.Record) error) error {
+	var mark *userMark
+	return k.eachOther(ctx, r, func(rec store.Record) (err error) {
+		if mark == nil { // it must be newer than the list
+			if mark, err = k.newestUserMark(ctx, r.UserID); err != nil {
+				return err
+			}
+		}
+		if d, ok := k.describe(rec, r.UserID); ok && mark.over(d, k.cfg.MaxSessions > 0) == "" {
+			return nil
+		}
+		return f(rec)
 	})
 }
 

@@ -84,6 +84,29 @@ func TestEndAll(t *testing.T) {
 	})
 }
 
+// A session that began in another process, after a second end of all sessions, is not
+// over for a process that has read the mark of the first end just before.
+func TestSignInAfterEndAllElsewhere(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+		s.Life = 24 * time.Hour
+		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+		c.Login("ada")
+		for range 3 {
+			isIn(c.At(b), "in the other process")
+			time.Sleep(2 * time.Second)
+			isIn(c.At(b), "when the other process reads the mark")
+			old := c.Copy()
+			if err := a.EndAll(t.Context(), "ada"); err != nil {
+				t.Fatal(err)
+			}
+			c.Login("ada")
+			isIn(c.At(b), "a sign-in after the end")
+			isIn(c, "in the process of the sign-in")
+			isOut(old, "the session from before")
+		}
+	})
+}
+
 // The end of all sessions wakes long responses at once.
 func TestEndAllClosesDone(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {

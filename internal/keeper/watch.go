@@ -33,7 +33,9 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 		}
 		// An error returns the mark that is known, and an empty one ends nothing.
 		if mark, _ := k.userMark(ctx, r.UserID); mark.over(r, k.cfg.MaxSessions > 0) != "" {
-			return true
+			if why, err := k.overNow(ctx, r); err == nil && why != "" {
+				return true
+			}
 		}
 		// The idle timeout of a cookie session is in its cookies. Only the
 		// browser's next request shows whether it has passed.
