@@ -33,7 +33,7 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		// The cookies are enough to serve the request. Only the coordinator knows
 		// about ends and refreshes in other processes, so the process does without
 		// that knowledge during an outage.
-		newest, down = r, err
+		newest, down, err = r, err, nil
 	case newest == l.base:
 		// load has returned base itself. Unlike r, it has no values.
 		newest = r // there is no record
@@ -41,11 +41,9 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
 	}
-	var mark *userMark
-	if down == nil {
+	mark := k.knownMark(newest.UserID)
+	if down == nil { // otherwise the request has waited long enough
 		mark, err = k.userMark(ctx, newest.UserID)
-	} else {
-		mark, err = k.knownMark(newest.UserID), nil // the request has waited long enough
 	}
 	why := mark.over(newest, k.cfg.MaxSessions > 0)
 	if why != "" && down == nil && err == nil {

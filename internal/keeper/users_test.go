@@ -348,3 +348,40 @@ func (s *deletingStore) Delete(ctx context.Context, key string) error {
 	s.deletes.Add(1)
 	return s.Store.Delete(ctx, key)
 }
+
+// A limit of sessions does not end one that began in another process since this one has
+// read which sessions the user has.
+func TestMaxSessionsElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared, keys := memstore.New(), []session.SecretKey{session.GenerateKey()}
+		var processes []*session.Manager
+		for range 2 {
+			m, err := session.New(session.Config{
+				Auth: &testkit.Service{Life: 24 * time.Hour}, Keys: keys, Store: shared,
+				MaxSessions: 2, Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			processes = append(processes, m)
+		}
+		here, there := processes[0], processes[1]
+		first := &testkit.Visitor{T: t, M: here, Jar: map[string]string{}}
+		first.Login("ada")
+		isIn(first.At(there), "the first session")
+		time.Sleep(2 * time.Second)
+		isIn(first.At(there), "when the other process reads the mark")
+		second := browser(first, here, "ada")
+		isIn(second.At(there), "the second session")
+		isIn(first.At(there), "the first session, later")
+		third := browser(first, here, "ada")
+		isIn(third.At(there), "the third session")
+		isIn(second.At(there), "the second session, later")
+		isOut(first.At(there), "the first session after the third sign-in")
+		for _, m := range processes {
+			if err := m.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
