@@ -46,13 +46,16 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		mark, err = k.userMark(ctx, newest.UserID)
 	}
 	why := mark.over(newest, k.cfg.MaxSessions > 0)
-	if why != "" && down == nil && err == nil {
-		if why, err = k.overNow(ctx, newest); err != nil {
+	if why != "" {
+		// The known mark may be older than the session. Without the newest one the session
+		// is neither served nor ended.
+		if err = cmp.Or(err, down); err == nil {
+			why, err = k.overNow(ctx, newest)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 	}
-	// This comes before the check of err: after an error the known mark may still show that
-	// the session is over.
 	if why != "" {
 		_ = k.finish(ctx, l, why, nil)
 		return nil, down, &Error{Ended: why}

@@ -64,6 +64,11 @@ func (s *hookedStore) Put(ctx context.Context, rec store.Record, prev uint64) er
 // hooked runs a test for a cookie session and for a stored session whose store, or
 // coordinator, is st. The time is virtual.
 func hooked(t *testing.T, test func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, e *testkit.Events)) {
+	hookedWith(t, func(*session.Config) {}, test)
+}
+
+// hookedWith is hooked for a configuration.
+func hookedWith(t *testing.T, set func(*session.Config), test func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, e *testkit.Events)) {
 	for _, kind := range []string{"cookie", "stored"} {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -78,6 +83,7 @@ func hooked(t *testing.T, test func(t *testing.T, s *testkit.Service, st *hooked
 				} else {
 					cfg.Coordinator = st
 				}
+				set(&cfg)
 				m, err := session.New(cfg)
 				if err != nil {
 					t.Fatal(err)

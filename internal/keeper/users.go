@@ -41,8 +41,11 @@ type userMark struct {
 	// has the value from before its refresh.
 	roles uint64
 
-	// members are the sessions of the user, if Config.MaxSessions limits them.
+	// members are the sessions of the user, if Config.MaxSessions limits them. They count
+	// once capped is set: a session may be older than the limit. An empty list then means
+	// that the user has no session.
 	members []member
+	capped  bool
 
 	// A mark under the key of an older secret has version 0, too: the next write creates it
 	// under the key of the newest secret, where it is read first.
@@ -84,9 +87,7 @@ func (m *userMark) over(r *Record, limited bool) Reason {
 	case r.Ends != unknownEnds || !r.Created.After(m.endedAt.Add(clockSlack)):
 		return endedByStore
 	}
-	// An empty list ends no session: the mark may not have been read, and a session may be
-	// older than the limit.
-	if limited && len(m.members) > 0 && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
+	if limited && m.capped && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
 		return endedByLimit
 	}
 	return ""
@@ -323,6 +324,7 @@ func (m *userMark) encode() []byte {
 	e.Time(m.endedAt)
 	encodeKey(&e, m.kept)
 	e.Uint(m.roles)
+	e.Bool(m.capped)
 	e.Uint(uint64(len(m.members)))
 	for _, o := range m.members {
 		encodeKey(&e, o.key)
@@ -338,7 +340,7 @@ func decodeUserMark(b []byte) (*userMark, bool) {
 	if d.Uint() != userFormat {
 		return nil, false
 	}
-	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint()}
+	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint(), capped: d.Bool()}
 	for n := d.Count(MaxMembers); n > 0 && !d.Bad(); n-- {
 		m.members = append(m.members, member{decodeKey(d), d.Time()})
 	}
@@ -508,7 +510,7 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 			ended = slices.Clone(m.members[room:])
 			m.members = m.members[:room]
 		}
-		m.members = append(m.members, member{r.Key, k.now()})
+		m.members, m.capped = append(m.members, member{r.Key, k.now()}), true
 		return nil
 	})
 	if err != nil {

@@ -385,3 +385,43 @@ func TestMaxSessionsElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// A session that has ended for another stays ended when the other signs out.
+func TestMaxSessionsIsFinal(t *testing.T) {
+	hookedWith(t, func(c *session.Config) { c.MaxSessions = 1 }, func(t *testing.T, s *testkit.Service, _ *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		old := c.Copy()
+		second := browser(c, c.M, "ada")
+		second.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.M.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		isOut(second, "the second session")
+		isOut(old, "the first session, which has ended for the second")
+	})
+}
+
+// Without the coordinator, a session that seems to be over is neither served nor ended:
+// it may have begun in another process after the mark that this one knows.
+func TestOverIsNotDecidedByAnOldMark(t *testing.T) {
+	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		if c.M.Stored() {
+			return // without the store no session is served
+		}
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		late := c.Copy()
+		if err := c.M.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		st.Down.Store(true)
+		if v := late.Get(); !errors.Is(v.Err(), session.ErrSessionUnavailable) || len(late.Jar) == 0 {
+			t.Errorf("signed in %v, %v, %d cookies; want ErrSessionUnavailable", v.SignedIn(), v.Err(), len(late.Jar))
+		}
+		st.Down.Store(false)
+		time.Sleep(time.Minute)
+		isOut(late, "with the coordinator")
+	})
+}
