@@ -84,6 +84,8 @@ type actor struct {
 	response response
 	err      error
 
+	incomplete bool // a logout of all sessions may report that others have not ended
+
 	decided atomic.Int64 // the tick at which it went on to what its response says
 	over    atomic.Int64 // the tick at which the server was done
 }
@@ -213,6 +215,9 @@ func (st *stage) run(order []string) {
 		if a.name == logout.name {
 			want = http.StatusNoContent
 		}
+		if a.incomplete && a.response.status == http.StatusServiceUnavailable {
+			continue
+		}
 		if a.err != nil || a.response.status != want {
 			st.fail("%s: %v, %d %s", a.name, a.err, a.response.status, a.response.body)
 		}
@@ -247,6 +252,9 @@ func (st *stage) step(a *actor, step string) {
 			a.pause.end() // it had nothing to look for
 		}
 	case "mark":
+		// If a login has ended a stored session, no record says whose it was.
+		in := st.actors[login.name]
+		a.incomplete = a.all && in != nil && isClosed(in.ended)
 		marked := st.journal.next(session.EventSessionEnded)
 		a.goOn()
 		st.await("the session is marked", marked, a.ended)
