@@ -71,7 +71,7 @@ func TestPages(t *testing.T) {
 			}
 			for k, scheme := range []string{"light", "dark"} {
 				for l, width := range []int64{390, 1280} {
-					if os.Getenv("SCREENSHOTS") == "" && !scale.Turn(i+j+2*k+l, 4) {
+					if os.Getenv("SCREENSHOTS") == "" && !scale.Turn(i+j+2*k+l, 8) {
 						continue
 					}
 					b.emulate(scheme, width)
