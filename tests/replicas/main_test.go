@@ -51,13 +51,15 @@ const (
 var modes = []mode{stored, cookies}
 
 // test does everything with one database, and looks for secrets in it when all
-// is over. Outside of CI it does so in the usual mode only.
+// is over. By default it does so in the usual mode only. CI uses both modes if the usual
+// one is for sessions, and LONG=1 always.
 func (db *database) test(t *testing.T, usual mode) {
+	both := scale.Long() || scale.CI() && usual == stored
 	t.Run("start", db.testStart)
 	var all []*cluster
 	keys := newKeys()
 	for _, m := range modes {
-		if m != usual && !scale.CI() {
+		if m != usual && !both {
 			continue
 		}
 		t.Run(string(m), func(t *testing.T) {
