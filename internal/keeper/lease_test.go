@@ -280,3 +280,36 @@ func TestLeaseCountsOnceItHasBeenRead(t *testing.T) {
 		}
 	})
 }
+
+// The tokens of a process that was paused during its refresh do not replace those of the
+// process that took over. They are revoked.
+func TestLateTokensDoNotReplaceNewerOnes(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, stall *testkit.StallingStore) {
+		release := make(chan struct{})
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			first := s.Refreshed() == 1
+			tokens := s.Issue("ada")
+			if first {
+				<-release // the response to the process that is paused
+			}
+			return tokens, nil
+		}
+		c := testkit.SignedIn(t, a, 1)[0]
+		var wg sync.WaitGroup
+		wg.Go(func() { c.At(a).Get() })
+		time.Sleep(time.Second)
+		stall.Stop()
+		other := c.At(b)
+		if v := other.Get(); !v.SignedIn() || s.Refreshed() != 2 {
+			t.Errorf("not taken over: %v, %d refreshes", v.Err(), s.Refreshed())
+		}
+		close(release)
+		stall.Start()
+		wg.Wait()
+		synctest.Wait()
+		if single, _, _ := s.Revoked(); len(single) != 1 || single[0] != "rt-2" {
+			t.Errorf("revoked: %v, want the late tokens, rt-2", single)
+		}
+		isIn(other, "afterwards")
+	})
+}

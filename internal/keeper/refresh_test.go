@@ -12,6 +12,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/store"
 )
 
 // A refresh that returns tokens of another user ends the session and revokes them.
@@ -425,5 +426,31 @@ func TestSessionRefresh(t *testing.T) {
 				t.Errorf("without a session: %v", err)
 			}
 		})
+	})
+}
+
+// A late write of a value does not create the record of a session that was removed from
+// the store.
+func TestNoLateWriteCreatesARecord(t *testing.T) {
+	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		if !c.M.Stored() {
+			return // values of a cookie session are not written to a store
+		}
+		var key string
+		st.setPut(func(rec store.Record, put func() error) error {
+			key = rec.Key
+			return put()
+		})
+		c.Login("ada")
+		theme := session.NewKey[string]("theme")
+		c.Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			if err := theme.Set(mine, "dark"); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Store.Delete(ctx, key); err != nil { // by another process
+				t.Fatal(err)
+			}
+		})
+		isOut(c, "after the removal")
 	})
 }

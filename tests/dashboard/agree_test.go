@@ -149,6 +149,9 @@ var (
 	itself   = regexp.MustCompile(`\b(nethttp|echo|gin)\b`)
 )
 
+// ago is a time in words, such as "1 minute ago".
+var ago = regexp.MustCompile(`<time TIME>[^<]+<`)
+
 // transcript is all of a response that may not depend on the framework, nor
 // does on the time or on what has been sealed.
 func (a *response) transcript() string {
@@ -163,6 +166,10 @@ func (a *response) transcript() string {
 		h["Set-Cookie"][i] = name + "=" + value + ";" + maxAge.ReplaceAllString(attributes, "Max-Age=$1")
 	}
 	body := whenever.ReplaceAllString(a.body, "TIME")
+	if ago.MatchString(body) {
+		body = ago.ReplaceAllString(body, "<time TIME>AGO <")
+		h.Del("Content-Length")
+	}
 	if itself.MatchString(body) { // the admins' page says what it is served by
 		body = itself.ReplaceAllString(body, "FRAMEWORK")
 		h.Del("Content-Length")
