@@ -4,6 +4,7 @@
 package testkit
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -77,7 +78,8 @@ func Run(m *testing.M, start func() (stop func())) (status int) {
 	}
 	status = m.Run()
 	stop()
-	if status != 0 {
+	// A fuzzing run starts goroutines of package testing, which stay.
+	if fuzz := flag.Lookup("test.fuzz"); status != 0 || fuzz != nil && fuzz.Value.String() != "" {
 		return status
 	}
 	// The goroutines of closed connections end after a moment.
