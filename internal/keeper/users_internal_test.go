@@ -1,0 +1,32 @@
+package keeper
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// decodeUserMark accepts exactly what encode writes.
+func FuzzDecodeUserMark(f *testing.F) {
+	key := ID{1}.Key()
+	for _, m := range []userMark{
+		{},
+		{ends: 7, endedAt: time.UnixMilli(1), kept: key, roles: 9},
+		{ends: 1 << 31, capped: true, members: []member{{key, time.UnixMilli(2)}, {ID{2}.Key(), time.Time{}}}},
+	} {
+		f.Add(m.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, ok := decodeUserMark(b); ok && !bytes.Equal(m.encode(), b) {
+			t.Errorf("%x is decoded as %+v, whose encoding is %x", b, m, m.encode())
+		}
+	})
+}
+
+// A mark of the end of all sessions is small enough for a coordinator that is full.
+func TestUserMarkIsSmall(t *testing.T) {
+	m := userMark{ends: 1<<32 - 1, endedAt: time.Now().Add(50 * 365 * 24 * time.Hour)}
+	if n := len(m.encode()); n > 16 {
+		t.Errorf("%d bytes, want at most 16", n)
+	}
+}
