@@ -5,60 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redis/rueidis"
-)
 
-// errPanicked replaces the value of a client's panic, which may quote arguments.
-var errPanicked = errors.New("the client panicked")
+	"github.com/synmetrix/session/store/internal/detached"
+)
 
 // do runs f for one call of the store, with the timeout.
 //
 // f runs with its own context, which is not canceled with ctx: rueidis reads a key once for
-// all calls that wait for it, and the end of one must not be the failure of the others. do
-// still returns when ctx is done. f then continues in the background, until the timeout
-// at most.
+// all calls that wait for it, and the end of one must not be the failure of the others.
 func do[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	done := make(chan result, 1)
-	go func() {
-		defer cancel()
-		var res result
-		defer func() {
-			// In its own goroutine, an unrecovered panic would end the process.
-			if recover() != nil {
-				res.err = errPanicked
-			}
-			done <- res
-		}()
-		res.value, res.err = f(own)
-	}()
-	var res result
-	select {
-	case res = <-done:
-	case <-ctx.Done():
-		res.err = ctx.Err()
-	case <-own.Done():
-		// Wait a little for the error of the client, which says more than that of
-		// the context. The client may be connecting, so do not wait for long.
-		select {
-		case res = <-done:
-		case <-time.After(s.timeout / 10):
-			res.err = own.Err()
-		}
-	}
-	s.responds.Store(res.err == nil)
-	if res.err != nil {
+	value, err := detached.Do(ctx, s.timeout, f)
+	s.responds.Store(err == nil)
+	if err != nil {
 		var none T
-		return none, failed(op, res.err)
+		return none, failed(op, err)
 	}
 	s.checkOnce()
-	return res.value, nil
+	return value, nil
 }
 
 // doHere is do without a goroutine and without the detached context, for a read that is
@@ -70,7 +35,7 @@ func doHere[T any](s *Store, ctx context.Context, op string, f func(context.Cont
 	}
 	defer func() {
 		if recover() != nil {
-			err = errPanicked
+			err = detached.ErrPanicked
 		}
 		if err != nil {
 			s.responds.Store(false)

@@ -7,59 +7,29 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"time"
-)
 
-// errPanicked replaces the value of a driver's panic, which may quote arguments.
-var errPanicked = errors.New("the driver panicked")
+	"github.com/synmetrix/session/store/internal/detached"
+)
 
 // do runs f for one call of the store. It checks the table first, applies the
 // timeout, and retries f if the database has rolled it back.
 //
 // f runs with its own context, which is not canceled with ctx. Canceling a query
 // while its rows are read can mix up results, in drivers and in database/sql itself
-// (CVE-2025-47907). do still returns when ctx is done. f then continues in the
-// background, until the timeout at most.
+// (CVE-2025-47907).
 func do[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	done := make(chan result, 1)
-	go func() {
-		defer cancel()
-		var res result
-		defer func() {
-			// In its own goroutine, an unrecovered panic would end the process.
-			if recover() != nil {
-				res.err = errPanicked
-			}
-			done <- res
-		}()
-		if res.err = s.ensure(own); res.err == nil {
-			res.value, res.err = retry(own, f)
+	value, err := detached.Do(ctx, s.timeout, func(ctx context.Context) (value T, err error) {
+		if err := s.ensure(ctx); err != nil {
+			return value, err
 		}
-	}()
-	var res result
-	select {
-	case res = <-done:
-	case <-ctx.Done():
-		res.err = ctx.Err()
-	case <-own.Done():
-		// Wait a little for the error of the driver, which says more than that of
-		// the context. The driver may ignore contexts, so do not wait for long.
-		select {
-		case res = <-done:
-		case <-time.After(s.timeout / 10):
-			res.err = own.Err()
-		}
-	}
-	if res.err != nil {
+		return retry(ctx, f)
+	})
+	if err != nil {
 		var none T
-		return none, failed(op, res.err)
+		return none, failed(op, err)
 	}
 	s.purgeSometimes()
-	return res.value, nil
+	return value, nil
 }
 
 // retry runs f, and runs it again as long as it returns a transient error.

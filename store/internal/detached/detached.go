@@ -1,0 +1,51 @@
+// Package detached makes calls of databases that must not end with their caller.
+package detached
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrPanicked replaces the value of a driver's panic, which may quote arguments.
+var ErrPanicked = errors.New("the driver panicked")
+
+// Do runs f with a context of its own, which has the values of ctx, is not canceled with
+// ctx, and ends after timeout. Do returns when ctx is done, and soon after timeout. f then
+// continues in the background, until timeout at most if it obeys its context. A panic of f
+// is returned as ErrPanicked.
+func Do[T any](ctx context.Context, timeout time.Duration, f func(context.Context) (T, error)) (value T, err error) {
+	type result struct {
+		value T
+		err   error
+	}
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		var res result
+		defer func() {
+			// In its own goroutine, an unrecovered panic would end the process.
+			if recover() != nil {
+				res.err = ErrPanicked
+			}
+			done <- res
+		}()
+		res.value, res.err = f(own)
+	}()
+	select {
+	case res := <-done:
+		return res.value, res.err
+	case <-ctx.Done():
+		return value, ctx.Err()
+	case <-own.Done():
+	}
+	// Wait a little for the error of the driver, which says more than that of the context.
+	// The driver may ignore contexts, so do not wait for long.
+	select {
+	case res := <-done:
+		return res.value, res.err
+	case <-time.After(timeout / 10):
+		return value, own.Err()
+	}
+}
