@@ -11,7 +11,7 @@ import (
 )
 
 // This file has what the flows that manage accounts share. The flows themselves are in
-// register.go, magiclink.go, callback.go and password.go.
+// register.go, magiclink.go, callback.go, password.go and profile.go.
 
 // normalEmail returns the form of an e-mail address by which accounts are compared.
 // Auth services ignore the case of addresses.

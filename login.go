@@ -265,18 +265,25 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 			return m.publicError(ctx, current, err)
 		}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.current, x.fate = nil, signsOut
-	x.endPendingLocked()
+	fate := signsOut
 	if ended != nil && ended.Ended == keeper.EndedByLogin {
 		// Another request has signed the browser in again before this one. Its
 		// cookies must not be deleted.
-		x.fate = keeps
+		fate = keeps
 	}
-	x.replace(anonymous)
+	x.signOut(fate)
 	if incomplete {
 		return fmt.Errorf("session: logout: %w", ErrLogoutIncomplete)
 	}
 	return nil
+}
+
+// signOut leaves the request without a session, and the browser without pending logins.
+// fate is what happens to the session's cookies.
+func (x *Exchange) signOut(f fate) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.current, x.fate = nil, f
+	x.endPendingLocked()
+	x.replace(anonymous)
 }

@@ -33,10 +33,10 @@ import (
 // Manager signs users in, keeps their sessions and refreshes their tokens. Make
 // one with [New]. All methods are safe for concurrent use.
 //
-// Login, LoginTOTP, Start, Logout and LogoutAll change the session of a request. Their
-// context must be the request's, or one derived from it. Outside the session
-// middleware of this Manager they fail with [ErrNotLoaded], and in a request with a
-// bearer token, which has no session, with [ErrBearer].
+// Methods that sign the user of a request in or out, or use the request's session, need
+// the request's context, or one derived from it. Outside the session middleware of this
+// Manager they fail with [ErrNotLoaded], and in a request with a bearer token, which has
+// no session, with [ErrBearer].
 type Manager struct {
 	cfg     Config
 	keeper  *keeper.Keeper

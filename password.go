@@ -42,7 +42,9 @@ func (m *Manager) HasPasswordChange() bool {
 // changed, or with [auth.ErrOutcomeUnknown] that it may have changed.
 //
 // The other sessions end as LogoutOthers describes. If the store is down, they end when
-// their access tokens expire, because the service has revoked their refresh tokens.
+// their access tokens expire, because the service has revoked their refresh tokens. The
+// service is called once for that. A failure is reported as [EventRevokeFailed] and is not
+// retried: a later call would end the new session, too.
 func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -83,6 +85,7 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 	callCtx, cancel := m.authContext(ctx)
 	defer cancel()
 	if err := m.auth.Logout(callCtx, rec.Pair.Tokens, true); err != nil {
+		m.keeper.RateLimited(err)
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventRevokeFailed, Err: err})
 	}
 }
@@ -92,10 +95,10 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, password string) error {
 	rec := s.known()
 	if rec == nil {
-		return m.signInAgain(ctx, ErrEnded)
+		return m.signInAgain(ctx, x, ErrEnded)
 	}
 	if rec.Pair.Email == "" {
-		return m.signInAgain(ctx, errors.New("the auth service has not reported the e-mail address"))
+		return m.signInAgain(ctx, x, errors.New("the auth service has not reported the e-mail address"))
 	}
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, rec.Pair.Email, password)
@@ -107,22 +110,24 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 	case errors.As(err, &factor) && m.HasSecondFactor():
 		p := pending{ticket: factor.Ticket, account: m.account(rec.Pair.Email), continues: rec.Key}
 		if failed := m.await(x, codeStep, p); failed != nil {
-			return m.signInAgain(ctx, failed)
+			return m.signInAgain(ctx, x, failed)
 		}
 		return fmt.Errorf("session: change password: %w", err)
 	default:
 		err = m.loginFailed(ctx, "login", grant.Tokens, err)
 	}
 	if err != nil {
-		return m.signInAgain(ctx, err)
+		return m.signInAgain(ctx, x, err)
 	}
 	return nil
 }
 
 // signInAgain ends the session after a change of the password whose new sign-in has
 // failed with err.
-func (m *Manager) signInAgain(ctx context.Context, err error) error {
-	_ = m.Logout(ctx) // the tokens are revoked, so the session ends soon in any case
+func (m *Manager) signInAgain(ctx context.Context, x *Exchange, err error) error {
+	if errors.Is(m.Logout(ctx), ErrSessionUnavailable) {
+		x.signOut(signsOut) // the tokens are revoked, so the session ends soon in any case
+	}
 	return fmt.Errorf("session: change password: %w: %w", ErrSignInAgain, err)
 }
 

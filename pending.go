@@ -37,8 +37,9 @@ func (m *Manager) stepCookie(s step) (name, purpose string) {
 }
 
 // SetReturnTo notes where the app sends the browser after the sign-in. Login,
-// SendMagicLink, Register and StartProvider keep the note in the cookie of a sign-in
-// that waits for its second step, so that the client need not repeat it. The note is
+// SendMagicLink, Register, RegisterAndSignIn, ChangePassword and StartProvider keep the
+// note in the cookie of a sign-in that waits for its second step, so that the client need
+// not repeat it. The note is
 // lost if the cookie has no room for it. address is not checked: package middleware
 // checks it before it redirects.
 func (m *Manager) SetReturnTo(ctx context.Context, address string) {

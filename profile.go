@@ -89,16 +89,18 @@ func (m *Manager) ChangeEmail(ctx context.Context, password, newEmail string) er
 	if err != nil {
 		return m.accountFailed(ctx, s, "change e-mail", err)
 	}
-	s.reloadUser(ctx)
+	m.reloadUser(ctx, s)
 	return nil
 }
 
-// reloadUser gets new tokens, and with them the user's new e-mail address. If there are
-// none yet, the next refresh brings the address.
-func (s *Session) reloadUser(ctx context.Context) {
-	if token, err := s.AccessToken(ctx); err == nil {
-		_, _ = s.replaceToken(ctx, token)
+// reloadUser refreshes the tokens of s, which brings the user's new e-mail address, and
+// makes the tokens of the user's other sessions due. If that fails, the next refresh
+// brings the address.
+func (m *Manager) reloadUser(ctx context.Context, s *Session) {
+	if rec := s.known(); rec != nil {
+		_ = m.keeper.RefreshUser(ctx, rec.UserID)
 	}
+	_ = s.Refresh(ctx)
 }
 
 // SendEmailChange makes the auth service send a ticket for ConfirmEmailChange to the new
@@ -135,7 +137,7 @@ func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
 		return m.accountFailed(ctx, nil, "confirm e-mail", err)
 	}
 	if s := FromContext(ctx); s.SignedIn() {
-		s.reloadUser(ctx)
+		m.reloadUser(ctx, s)
 	}
 	return nil
 }
@@ -224,7 +226,10 @@ func (m *Manager) HasAccountDeletion() bool {
 }
 
 // DeleteAccount deletes the account of the request's user permanently, who has to enter
-// the password, and ends all of the user's sessions. Its errors are those of ChangeEmail.
+// the password, and ends all of the user's sessions. If the store is down, this browser is
+// signed out, and the user's other sessions end at their next refresh: the service has
+// removed their tokens with the account. The errors of DeleteAccount are those of
+// ChangeEmail.
 func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -236,9 +241,9 @@ func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 	if err := m.asUser(ctx, s, m.auth.DeleteAccount); err != nil {
 		return m.accountFailed(ctx, s, "delete account", err)
 	}
-	// The service has removed the tokens with the account, so an error of the service
-	// changes nothing.
-	_ = m.LogoutAll(ctx)
+	if errors.Is(m.LogoutAll(ctx), ErrSessionUnavailable) {
+		x.signOut(signsOut) // the browser must not keep cookies of a user who does not exist
+	}
 	return nil
 }
 

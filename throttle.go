@@ -45,8 +45,8 @@ type Limits struct {
 	// exempt, so that others cannot lock the user out. Default: 100.
 	AccountGuesses int
 
-	// Mails is the number of e-mails to one address: links, resets of a password, and
-	// registrations. Those that the service does not send, because there is no
+	// Mails is the number of e-mails to one address: links, resets of a password, changes
+	// of the address, and registrations. Those that the service does not send, because there is no
 	// account, count too. Default: 5.
 	Mails int
 

@@ -23,8 +23,8 @@ const refreshTimeout = 3 * DefaultTimeout
 //
 // A TokenSource sends one refresh at a time, however many goroutines wait for a
 // token. The refresh continues if its caller gives up, because the refresh token
-// may be used up already. Its context ends after three times [DefaultTimeout]. Do not use the same refresh token in two sources or two
-// processes.
+// may be used up already. Its context ends after three times [DefaultTimeout]. Do not use
+// the same refresh token in two sources or two processes.
 type TokenSource struct {
 	service auth.Service
 	cfg     TokenSourceConfig
