@@ -22,7 +22,7 @@ func (x *Exchange) isKnownDevice(account, email string) bool {
 	return slices.ContainsFunc(x.deviceAccounts(), func(a string) bool { return a == account || x.m.isAccount(a, email) })
 }
 
-// noteAccount notes the account for which the request has presented credentials.
+// noteAccount notes the account for which the request has presented the right credentials.
 func (x *Exchange) noteAccount(account string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -56,7 +56,6 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
 	guessed(ctx, attempt, err)
-	x.noteAccount(account)
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
 		if failed := m.await(x, codeStep, pending{ticket: factor.Ticket, account: account}); failed != nil {
@@ -69,6 +68,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
+	x.noteAccount(account)
 	return m.startSession(ctx, x, grant, nil)
 }
 
@@ -116,7 +116,6 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	grant, err := m.auth.LoginTOTP(callCtx, p.ticket, code)
 	cancel()
 	guessed(ctx, attempt, err)
-	x.noteAccount(p.account)
 	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
 		_ = x.setPending(codeStep, pending{})
@@ -126,6 +125,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
+	x.noteAccount(p.account)
 	return m.startSession(ctx, x, grant, x.continued(p.continues))
 }
 

@@ -28,7 +28,7 @@ import (
 //	Session.mu
 //
 // All other locks (Manager.mu and those of the floor, the caches and the keeper)
-// are innermost: code that holds one locks no other.
+// are innermost: code that holds one locks no other, except the lock of a cache.
 
 // Manager signs users in, keeps their sessions and refreshes their tokens. Make
 // one with [New]. All methods are safe for concurrent use.

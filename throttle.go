@@ -155,7 +155,9 @@ func (m *Manager) guess(ctx context.Context, x *Exchange, kind, account, email s
 		limits = append(limits, m.limit(l.AccountGuesses, kind, "account", account))
 	}
 	if network != "" {
-		limits = append(limits, m.limit(l.Guesses, kind, "both", account, network))
+		both := m.limit(l.Guesses, kind, "both", account, network)
+		both.Clear = true
+		limits = append(limits, both)
 	}
 	return m.attempt(ctx, limits)
 }

@@ -66,14 +66,17 @@ func (s *guessService) SendMagicLink(context.Context, string) error {
 // client sends requests from an address, with its own cookies.
 type client struct {
 	m       *session.Manager
-	addr    string
+	addr    string // empty if the server does not know it
 	cookies http.Header
 }
 
 // send makes a call in a request, and keeps the cookies of the response.
 func (c *client) send(t *testing.T, call func(ctx context.Context) error) error {
 	r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
-	r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 1234).String()
+	r.RemoteAddr = "@" // as that of a Unix socket
+	if c.addr != "" {
+		r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 1234).String()
+	}
 	for _, line := range c.cookies["Cookie"] {
 		r.Header.Add("Cookie", line)
 	}
@@ -225,6 +228,29 @@ func TestGuessesFromManyAddresses(t *testing.T) {
 	})
 }
 
+// A browser is not known to an account for which it has presented wrong credentials only,
+// whoever signs in with it.
+func TestUnknownDevice(t *testing.T) {
+	overGuesses(t, func(t *testing.T, g *guessing) {
+		attacker := g.client(0, "198.51.100.1")
+		err := attacker.send(t, func(ctx context.Context) error {
+			if err := attacker.m.Login(ctx, "ada@example.com", "wrong"); !errors.Is(err, auth.ErrRefused) {
+				t.Error(err)
+			}
+			return attacker.m.Start(ctx, auth.Grant{Tokens: g.Issue("eve@example.com")})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		atOnce(100, func(i int) error {
+			return g.client(i, fmt.Sprintf("203.0.113.%d", i)).login(t, "ada@example.com", "wrong")
+		})
+		if err := attacker.login(t, "ada@example.com", "wrong"); !errors.Is(err, session.ErrTooManyAttempts) {
+			t.Errorf("after 100 wrong passwords: %v", err)
+		}
+	})
+}
+
 // A right password clears the wrong ones. Right passwords and failures of the service
 // do not count, also if many come at once.
 func TestWhatCounts(t *testing.T) {
@@ -309,6 +335,30 @@ func TestGuessesWhileTheStoreIsDown(t *testing.T) {
 			if refused, limited := atOnce(40, func(int) error { return g.client(i, "192.0.2.1").login(t, "ada@example.com", "wrong") }); refused != 10 || limited != 30 {
 				t.Errorf("process %d: %d refused, %d not tried; want 10 and 30", i, refused, limited)
 			}
+		}
+	})
+}
+
+// A right password clears only the wrong ones for its account from its address, also if
+// those have no limit.
+func TestRightPasswordsClearNoOtherLimit(t *testing.T) {
+	overGuesses(t, func(t *testing.T, g *guessing) {
+		wrong := func(i int) error {
+			return g.client(i, fmt.Sprintf("203.0.113.%d", i)).login(t, "ada@example.com", "wrong")
+		}
+		for i := range 99 {
+			if err := wrong(i); !errors.Is(err, auth.ErrRefused) {
+				t.Fatal(err)
+			}
+		}
+		if err := g.client(0, "").login(t, "ada@example.com", "right"); err != nil { // without an address
+			t.Fatal(err)
+		}
+		if err := wrong(99); !errors.Is(err, auth.ErrRefused) {
+			t.Errorf("the last guess that is allowed: %v", err)
+		}
+		if err := wrong(100); !errors.Is(err, session.ErrTooManyAttempts) {
+			t.Errorf("one more guess: %v", err)
 		}
 	})
 }

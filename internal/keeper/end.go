@@ -155,7 +155,9 @@ func (k *Keeper) endOthers(ctx context.Context, l *ledger, mark *Record) error {
 	default:
 		return errors.New("the session has ended, and no mark names its user")
 	}
-	removed, err := k.endUser(ctx, userID, "", func(ctx context.Context) { k.removeSessions(ctx, userID, l.key, EndedByLogoutAll) })
+	removed, err := k.endUser(ctx, userID, nil, func(ctx context.Context) error {
+		return k.removeSessions(ctx, userID, l.key, EndedByLogoutAll)
+	})
 	if err == nil {
 		waitFor(removed, logoutPatience)
 	}

@@ -214,7 +214,7 @@ func New(cfg Config) *Keeper {
 		// The memory of the process neither panics nor fails to respond, and it is faster
 		// than a wait for another request's read.
 		limited := &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, timeout: cfg.StoreTimeout, outages: &k.outages}
-		k.store = &reads{Store: limited, ctx: k.ctx, active: map[string]*read{}}
+		k.store = &reads{Store: limited, active: map[string]*read{}}
 	}
 	return k
 }

@@ -143,6 +143,7 @@ func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
 		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
 			return nil // only the response was lost
 		}
+		k.leave(ctx, r)
 		return k.Report(ctx, r, err)
 	}
 	return nil

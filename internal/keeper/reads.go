@@ -20,7 +20,6 @@ import (
 // Only Get is shared. Each write has its own outcome.
 type reads struct {
 	store.Store
-	ctx context.Context // for reads that belong to no single request
 
 	mu     sync.Mutex
 	active map[string]*read // by key
@@ -79,7 +78,8 @@ func (s *reads) ended(key string, r *read) {
 	s.active[key] = next
 	go func() {
 		defer s.ended(key, next)
-		next.rec, next.err = s.Store.Get(s.ctx, key)
+		// The read belongs to no single request. The breaker limits it.
+		next.rec, next.err = s.Store.Get(context.Background(), key)
 		close(next.done)
 	}()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,9 +23,17 @@ import (
 // the Manager does not know that it is the memory of the process.
 type hookedStore struct {
 	testkit.FailingStore
-	mu    sync.Mutex
-	onGet func()                                         // called after a read
-	onPut func(rec store.Record, put func() error) error // called in place of a write
+	mu      sync.Mutex
+	written map[string]bool                                // the keys of records
+	onGet   func()                                         // called after a read
+	onPut   func(rec store.Record, put func() error) error // called in place of a write
+}
+
+// keys returns the keys of all records that were written.
+func (s *hookedStore) keys() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.written)
 }
 
 func (s *hookedStore) setGet(f func()) {
@@ -54,6 +63,10 @@ func (s *hookedStore) Put(ctx context.Context, rec store.Record, prev uint64) er
 	put := func() error { return s.FailingStore.Put(context.WithoutCancel(ctx), rec, prev) }
 	s.mu.Lock()
 	hook := s.onPut
+	if s.written == nil {
+		s.written = map[string]bool{}
+	}
+	s.written[rec.Key] = true
 	s.mu.Unlock()
 	if hook != nil {
 		return hook(rec, put)

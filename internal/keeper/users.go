@@ -49,13 +49,14 @@ type userMark struct {
 
 	// A mark under the key of an older secret has version 0, too: the next write creates it
 	// under the key of the newest secret, where it is read first.
+	seq     uint64 // counts the writes of the mark; see readUserMark
 	version uint64 // in the store; 0 if it has no mark of the user
 }
 
 // member is a session of a user.
 type member struct {
-	key  string
-	used time.Time
+	key       string
+	used, end time.Time // its last use, and the end of its lifetime
 }
 
 // The values of Record.Ends with a meaning of their own.
@@ -98,7 +99,8 @@ type users struct {
 	marks *cache.Cache[string, knownMark] // by the ID of the user
 
 	// writes counts the writes of this process to the marks of all users. A write of
-	// another user's mark may keep a state from being noted. That costs one more read.
+	// another user's mark may keep a state from being noted, or make a known one old. That
+	// costs one more read. The lock is held over that of marks.
 	mu     sync.Mutex
 	writes uint64
 }
@@ -110,6 +112,9 @@ type knownMark struct {
 	unread bool // the store may have another one
 }
 
+// size returns about how many bytes of memory the entry of a user takes.
+func (m knownMark) size(userID string) int { return 256 + len(userID) + 160*len(m.members) }
+
 // note remembers a mark. writes is the number of writes before it was read: an older
 // state must not replace one that this process has written.
 func (u *users) note(userID string, m knownMark, writes uint64) {
@@ -119,18 +124,22 @@ func (u *users) note(userID string, m knownMark, writes uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == writes {
-		// The size is an estimate of the memory that an entry uses, in bytes.
-		u.marks.Put(userID, m, 256+len(userID)+160*len(m.members))
+		u.marks.Put(userID, m, m.size(userID))
 	}
 }
 
-// wrote remembers m, which this process has written.
-func (u *users) wrote(userID string, m *userMark) {
+// wrote remembers m, which this process has written. writes is the number of writes before
+// the state was read that m has replaced. If there were others, one of them may be newer
+// than m, and the next request reads the mark.
+func (u *users) wrote(userID string, m *userMark, writes uint64) {
+	known := knownMark{userMark: m, at: time.Now()}
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.writes != writes {
+		known.at = time.Time{}
+	}
 	u.writes++
-	writes := u.writes
-	u.mu.Unlock()
-	u.note(userID, knownMark{userMark: m, at: time.Now()}, writes)
+	u.marks.Put(userID, known, known.size(userID))
 }
 
 // written returns the number of writes, for note. It must be called before the read.
@@ -208,6 +217,7 @@ func (k *Keeper) overNow(ctx context.Context, r *Record) (Reason, error) {
 // but a write succeeds only if it replaces the newest state, and a read after a conflict
 // is newer.
 func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, error) {
+	writes := k.users.written()
 	m, err := k.readUserMark(ctx, userID)
 	if err != nil || m.version == 0 || k.cfg.Private {
 		return m, err
@@ -221,41 +231,56 @@ func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, 
 	if err != nil {
 		return nil, err
 	}
-	k.users.wrote(userID, m)
+	k.users.wrote(userID, m, writes)
 	return m, nil
 }
 
-// readUserMark reads the mark of a user from the store. It returns an empty mark if
-// there is none.
+// readUserMark reads the mark of a user from the store. It returns an empty mark if there
+// is none. The version is that under the key of the newest secret.
 func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, error) {
-	// The mark may be under the key of an older secret.
+	// While secrets are exchanged, processes write marks under different keys. The one that
+	// was written last has the highest number.
+	newest, version := &userMark{}, uint64(0)
 	for i, s := range k.cfg.Secrets {
-		key := s.User(userID)
-		rec, err := k.store.Get(ctx, key)
+		m, err := k.readUserMarkOf(ctx, s, userID)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		plain := rec.Data
-		if !k.cfg.Private {
-			var ok bool
-			// The seal is bound to the key, so the mark of another user does not open here.
-			if plain, ok = s.Users.Open(seal.User, key, string(rec.Data)); !ok {
-				return nil, &corruptError{rec.Version}
-			}
+		if i == 0 {
+			version = m.version
 		}
-		m, ok := decodeUserMark(plain)
-		if !ok || rec.Key != key {
+		if i == 0 || m.seq > newest.seq || newest.version == 0 {
+			newest = m
+		}
+	}
+	newest.version = version
+	return newest, nil
+}
+
+// readUserMarkOf reads the mark of a user that was written with the secret s.
+func (k *Keeper) readUserMarkOf(ctx context.Context, s seal.Secret, userID string) (*userMark, error) {
+	key := s.User(userID)
+	rec, err := k.store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	plain := rec.Data
+	if !k.cfg.Private {
+		var ok bool
+		// The seal is bound to the key, so the mark of another user does not open here.
+		if plain, ok = s.Users.Open(seal.User, key, string(rec.Data)); !ok {
 			return nil, &corruptError{rec.Version}
 		}
-		if i == 0 {
-			m.version = rec.Version
-		}
-		return m, nil
 	}
-	return &userMark{}, nil
+	m, ok := decodeUserMark(plain)
+	if !ok || rec.Key != key {
+		return nil, &corruptError{rec.Version}
+	}
+	m.version = rec.Version
+	return m, nil
 }
 
 // changeUserMark applies change to the mark of a user and stores it. change may be
@@ -264,6 +289,7 @@ func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, er
 func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(*userMark) error) error {
 	lost, conflicts, poll := 0, 0, time.Millisecond
 	for {
+		writes := k.users.written()
 		m, err := k.readUserMark(ctx, userID)
 		if err != nil {
 			return err
@@ -276,9 +302,12 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 			return err
 		}
 		m.version = newVersion()
+		if !k.cfg.Private { // the memory of the process has one secret, and small marks
+			m.seq++
+		}
 		switch err = k.putUserMark(ctx, userID, m, prev); {
 		case err == nil:
-			k.users.wrote(userID, m)
+			k.users.wrote(userID, m, writes)
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
@@ -324,11 +353,16 @@ func (m *userMark) encode() []byte {
 	e.Time(m.endedAt)
 	encodeKey(&e, m.kept)
 	e.Uint(m.roles)
-	e.Bool(m.capped)
-	e.Uint(uint64(len(m.members)))
+	e.Uint(m.seq)
+	if !m.capped {
+		e.Uint(0)
+		return e.B
+	}
+	e.Uint(1 + uint64(len(m.members)))
 	for _, o := range m.members {
 		encodeKey(&e, o.key)
 		e.Time(o.used)
+		e.Time(o.end)
 	}
 	return e.B
 }
@@ -340,9 +374,11 @@ func decodeUserMark(b []byte) (*userMark, bool) {
 	if d.Uint() != userFormat {
 		return nil, false
 	}
-	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint(), capped: d.Bool()}
-	for n := d.Count(MaxMembers); n > 0 && !d.Bad(); n-- {
-		m.members = append(m.members, member{decodeKey(d), d.Time()})
+	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint(), seq: d.Uint()}
+	n := d.Count(1 + MaxMembers)
+	m.capped = n > 0
+	for ; n > 1 && !d.Bad(); n-- {
+		m.members = append(m.members, member{decodeKey(d), d.Time(), d.Time()})
 	}
 	return m, d.Done()
 }
@@ -365,16 +401,19 @@ func decodeKey(d *seal.Decoder) string {
 // EndUser ends all sessions of a user. They are over at once in this process, and within
 // userMarkAge in others.
 func (k *Keeper) EndUser(ctx context.Context, userID string) error {
-	_, err := k.endUser(ctx, userID, "", func(ctx context.Context) { k.removeSessions(ctx, userID, "", endedByStore) })
+	_, err := k.endUser(ctx, userID, nil, func(ctx context.Context) error {
+		return k.removeSessions(ctx, userID, "", endedByStore)
+	})
 	return err
 }
 
-// EndOthers ends all sessions of the user of r but that of r.
+// EndOthers ends all sessions of the user of r but that of r. The error is an [*Error] if
+// the session of r has ended, or one of the store, which EndOthers has not reported.
 func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
-	removed, err := k.endUser(ctx, r.UserID, r.Key, func(ctx context.Context) {
+	removed, err := k.endUser(ctx, r.UserID, r, func(ctx context.Context) error {
 		// The tokens are revoked where this process can open the session. The store says
 		// whose the record is, even if it does not open.
-		_ = k.eachOver(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
+		return k.eachOver(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
 	})
 	if err == nil {
 		waitFor(removed, logoutPatience)
@@ -382,38 +421,53 @@ func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
 	return err
 }
 
-// endUser is EndUser for a session that goes on: kept is its key, or empty. remove
+// endUser is EndUser for a session that goes on: kept is its state, or nil. remove
 // removes the records of stored sessions, which are over already. endUser returns a
-// channel that is closed after that. If the store fails meanwhile, records stay until
-// they expire.
-func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(context.Context)) (removed <-chan struct{}, err error) {
+// channel that is closed after that.
+func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remove func(context.Context) error) (removed <-chan struct{}, err error) {
 	// The user may close the browser after a click. The sessions end all the same.
 	ctx = context.WithoutCancel(ctx)
 	var ends uint64
+	var keptKey string
+	if kept != nil {
+		keptKey = kept.Key
+	}
 	err = k.changeUserMark(ctx, userID, func(m *userMark) error {
+		// A session that is over must not end the others and become valid again by that. A
+		// request may have loaded it before its end, or in a process that knows an older mark.
+		if kept != nil {
+			if why := m.over(kept, k.cfg.MaxSessions > 0); why != "" {
+				return &Error{Ended: why}
+			}
+		}
 		// The value is chosen once. If the response to the first write is lost, a session may
 		// begin with its value before the second write. Another value would end that session.
 		if ends == 0 {
 			ends = newMarkValue(m.ends)
 		}
-		m.ends, m.endedAt, m.kept = ends, k.now(), kept
-		m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.key != kept })
+		m.ends, m.endedAt, m.kept = ends, k.now(), keptKey
+		m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.key != keptKey })
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	k.endings.announceUser(userID, kept)
+	k.endings.announceUser(userID, keptKey)
 	done := make(chan struct{})
 	if !k.cfg.Stored {
 		close(done)
 		return done, nil
 	}
 	// The mark was written before the removal. If the process dies in between, the sessions
-	// are over, and their records only take space until they expire.
+	// are over, but a process that has not read the mark serves them for userMarkAge.
 	k.background(func() {
 		defer close(done)
-		remove(k.ctx)
+		for failures := 1; ; failures++ {
+			err := remove(k.ctx)
+			if err == nil || !k.pauseRevocation(k.backoff(failures, err)) {
+				return
+			}
+		}
 	})
 	return done, nil
 }
@@ -422,9 +476,10 @@ func (k *Keeper) endUser(ctx context.Context, userID, kept string, remove func(c
 // why is the reason to report.
 //
 // It does not revoke their tokens. If the user has signed out everywhere, the service
-// ends all of them by one call. Otherwise only their own browsers' cookies open them.
-func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) {
-	_ = k.eachOver(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
+// ends all of them by one call. Otherwise only their own browsers' cookies open them. A
+// store in memory is not sealed, but its tokens are not revoked either.
+func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) error {
+	return k.eachOver(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
 		if err := k.store.Delete(ctx, rec.Key); err != nil {
 			return err
 		}
@@ -477,7 +532,7 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	if k.cfg.MaxSessions == 0 {
 		// The mark is read anew. A known one may be userMarkAge old. A session that notes its
 		// value would be over at once if another process has ended all sessions since.
-		m, err := k.readUserMark(ctx, r.UserID)
+		m, err := k.newestUserMark(ctx, r.UserID)
 		if err != nil {
 			if k.cfg.Stored {
 				return err
@@ -492,12 +547,12 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	var ended []member
 	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
-		// A session that has ended by its idle timeout has not left the list if no request of
-		// its browser came afterwards. r is in the list if an earlier try was made and its
+		// A session that has ended by its idle timeout or its lifetime has not left the list
+		// if no request of its browser came afterwards. r is in the list if an earlier try was made and its
 		// response lost.
 		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
 		m.members = slices.DeleteFunc(m.members, func(o member) bool {
-			return o.key == r.Key || o.key == replaced || o.used.Before(expired)
+			return o.key == r.Key || o.key == replaced || o.used.Before(expired) || !k.now().Before(o.end)
 		})
 		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
 		room := k.cfg.MaxSessions - 1
@@ -510,7 +565,7 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 			ended = slices.Clone(m.members[room:])
 			m.members = m.members[:room]
 		}
-		m.members, m.capped = append(m.members, member{r.Key, k.now()}), true
+		m.members, m.capped = append(m.members, member{r.Key, k.now(), r.Created.Add(k.cfg.Lifetime)}), true
 		return nil
 	})
 	if err != nil {

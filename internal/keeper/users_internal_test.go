@@ -12,7 +12,7 @@ func FuzzDecodeUserMark(f *testing.F) {
 	for _, m := range []userMark{
 		{},
 		{ends: 7, endedAt: time.UnixMilli(1), kept: key, roles: 9},
-		{ends: 1 << 31, capped: true, members: []member{{key, time.UnixMilli(2)}, {ID{2}.Key(), time.Time{}}}},
+		{ends: 1 << 31, capped: true, members: []member{{key, time.UnixMilli(2), time.UnixMilli(3)}, {ID{2}.Key(), time.Time{}, time.Time{}}}},
 	} {
 		f.Add(m.encode())
 	}

@@ -425,3 +425,129 @@ func TestOverIsNotDecidedByAnOldMark(t *testing.T) {
 		isOut(late, "with the coordinator")
 	})
 }
+
+// A session that has ended does not become valid again by ending the others: a request may
+// have loaded it before its end, or in a process that knows an older mark.
+func TestLogoutOthersOfAnEndedSession(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		late := c.Copy()
+		c.Copy().Do(t.Context(), func(ctx context.Context, mine *session.Session) {
+			mine.SignedIn()
+			if err := c.M.EndAll(ctx, "ada"); err != nil {
+				t.Fatal(err)
+			}
+			again := browser(c, c.M, "ada")
+			if err := c.M.LogoutOthers(ctx); !errors.Is(err, session.ErrEnded) {
+				t.Errorf("LogoutOthers: %v, want ErrEnded", err)
+			}
+			isIn(again, "a later sign-in")
+		})
+		isOut(late, "the session that has ended")
+	})
+}
+
+// While a key is exchanged, processes write marks under different keys. An end of all
+// sessions applies in all of them, and no user is signed out.
+func TestMarksWhileAKeyIsExchanged(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stored %v", stored), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, shared := &testkit.Service{T: t, Life: 24 * time.Hour}, memstore.New()
+				older, newer := session.GenerateKey(), session.GenerateKey()
+				process := func(keys ...session.SecretKey) *session.Manager {
+					cfg := session.Config{Auth: s, Keys: keys, MaxSessions: 3, Logger: slog.New(slog.DiscardHandler)}
+					st := &testkit.FailingStore{Store: shared} // its records are sealed
+					if stored {
+						cfg.Store = st
+					} else {
+						cfg.Coordinator = st
+					}
+					m, err := session.New(cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return m
+				}
+				testMarksWhileAKeyIsExchanged(t, process(older, newer), process(newer, older))
+			})
+		})
+	}
+}
+
+func testMarksWhileAKeyIsExchanged(t *testing.T, a, b *session.Manager) {
+	first := &testkit.Visitor{T: t, M: b, Jar: map[string]string{}}
+	first.Login("ada")
+	for range 2 {
+		second := browser(first, a, "ada")
+		for _, m := range []*session.Manager{a, b} {
+			isIn(second.At(m), "a sign-in with the other key first")
+		}
+		time.Sleep(3 * time.Second)
+		if err := a.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		for _, m := range []*session.Manager{a, b} {
+			isOut(second.At(m), "after the end of all sessions")
+		}
+		first.Login("ada") // another mark is written under the newer key
+		isIn(first.At(a), "a later sign-in")
+		time.Sleep(3 * time.Second)
+	}
+	for _, m := range []*session.Manager{a, b} {
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A session whose lifetime has passed leaves room for a sign-in, although no request has
+// found its end.
+func TestMaxSessionsAfterTheLifetime(t *testing.T) {
+	hookedWith(t, func(c *session.Config) {
+		c.MaxSessions, c.RejectOverMax, c.Lifetime, c.IdleTimeout = 1, true, 10*time.Hour, 10*time.Hour
+	}, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		time.Sleep(9 * time.Hour)
+		c.Get()
+		time.Sleep(2 * time.Hour)
+		isIn(browser(c, c.M, "ada"), "a sign-in after the lifetime of the first")
+	})
+}
+
+// If the store fails while the records of ended sessions are removed, the removal is
+// retried.
+func TestRemovalIsRetried(t *testing.T) {
+	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		if !c.M.Stored() {
+			return
+		}
+		s.Life = 24 * time.Hour
+		for range 3 {
+			browser(c, c.M, "ada")
+		}
+		st.setPut(func(_ store.Record, put func() error) error {
+			defer st.Down.Store(true) // after the mark
+			return put()
+		})
+		if err := c.M.EndAll(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		st.setPut(nil)
+		st.Down.Store(false)
+		time.Sleep(time.Minute)
+		keys := 0
+		for key := range st.keys() {
+			if _, err := st.Store.Get(t.Context(), key); err == nil {
+				keys++
+			}
+		}
+		if keys != 1 {
+			t.Errorf("%d records left, want the mark of the user", keys)
+		}
+	})
+}

@@ -28,8 +28,9 @@ const MaxLimit = 1000
 
 // Limit allows Max events under Key in a window. A Max of zero or less allows all.
 type Limit struct {
-	Key string // printable ASCII without spaces; it must not reveal what it stands for
-	Max int
+	Key   string // printable ASCII without spaces; it must not reveal what it stands for
+	Max   int
+	Clear bool // an attempt that Clears removes the earlier ones under Key
 }
 
 // Config configures Counters. All fields except Shared are required.
@@ -68,7 +69,7 @@ type Outcome int
 const (
 	Counts Outcome = iota // it counts until the window has moved on
 	Undone                // it does not count
-	Clears                // it does not count, and neither do the earlier ones of its last limit
+	Clears                // it does not count, and neither do the earlier ones of limits with Clear
 )
 
 // Attempt is an attempt that was counted. The zero Attempt was not.
@@ -99,10 +100,9 @@ func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait 
 
 // Done notes how the attempt has ended.
 func (a *Attempt) Done(ctx context.Context, o Outcome) {
-	ctx = context.WithoutCancel(ctx) // an attempt of a client that has disconnected counts, too
 	for i, l := range a.limits {
 		outcome := o
-		if o == Clears && i < len(a.limits)-1 {
+		if o == Clears && !l.Clear {
 			outcome = Undone
 		}
 		a.c.done(ctx, l, a.nonces[i], outcome)
@@ -161,12 +161,15 @@ func (c *Counters) done(ctx context.Context, l Limit, nonce uint64, o Outcome) {
 // update changes the counter of a key, in the shared store or in that of the process.
 // change returns nil to leave it as it is.
 func (c *Counters) update(ctx context.Context, key string, change func([]entry, time.Time) []entry) {
+	// An attempt of a client that has disconnected counts, too: the service is called for
+	// it all the same.
+	ctx = context.WithoutCancel(ctx)
 	if c.cfg.Shared != nil && !c.isDown() {
 		err := c.updateIn(ctx, c.cfg.Shared, key, change)
 		if err == nil {
 			return
 		}
-		if ctx.Err() == nil {
+		if !errors.Is(err, store.ErrConflict) { // many attempts under one key are no outage
 			c.noteDown()
 		}
 	}

@@ -13,10 +13,11 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// failing is a store that fails while down is set.
+// failing is a store that fails while down is set, and whose writes conflict with others
+// while crowded is set.
 type failing struct {
 	store.Store
-	down bool
+	down, crowded bool
 }
 
 func (s *failing) Get(ctx context.Context, key string) (store.Record, error) {
@@ -24,6 +25,13 @@ func (s *failing) Get(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, errors.New("down")
 	}
 	return s.Store.Get(ctx, key)
+}
+
+func (s *failing) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	if s.crowded {
+		return store.ErrConflict
+	}
+	return s.Store.Put(ctx, rec, prev)
 }
 
 func newCounters(shared store.Store) *throttle.Counters {
@@ -73,11 +81,11 @@ func TestWindowMoves(t *testing.T) {
 	})
 }
 
-// Only the last limit is cleared, and an attempt that is not allowed counts nowhere.
+// Only limits with Clear are cleared, and an attempt that is not allowed counts nowhere.
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounters(nil)
-		all, one := throttle.Limit{Key: "all", Max: 10}, throttle.Limit{Key: "one", Max: 3}
+		all, one := throttle.Limit{Key: "all", Max: 10}, throttle.Limit{Key: "one", Max: 3, Clear: true}
 		take := func(o throttle.Outcome) {
 			t.Helper()
 			a, wait := c.Take(t.Context(), all, one)
@@ -108,7 +116,7 @@ func TestAttemptsAtOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			shared := memstore.New()
 			processes := []*throttle.Counters{newCounters(shared), newCounters(shared), newCounters(shared)}
-			limit := throttle.Limit{Key: "k", Max: 10}
+			limit := throttle.Limit{Key: "k", Max: 10, Clear: true}
 			var mu sync.Mutex
 			var allowed, active, most int
 			var wg sync.WaitGroup
@@ -171,6 +179,44 @@ func TestStoreDown(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if n := wrong(t, a, 1, limit); n != 0 {
 			t.Error("the store has forgotten the attempts")
+		}
+	})
+}
+
+// Many attempts under one key are no outage of the store: the other keys are counted there.
+func TestConflicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &failing{Store: memstore.New(), crowded: true}
+		c := newCounters(shared)
+		if n := wrong(t, c, 20, throttle.Limit{Key: "k", Max: 10}); n > 10 {
+			t.Errorf("%d attempts are allowed, want at most 10", n)
+		}
+		shared.crowded = false
+		if n := wrong(t, c, 20, throttle.Limit{Key: "other", Max: 10}); n != 10 {
+			t.Errorf("%d attempts are allowed, want 10", n)
+		}
+		if n := wrong(t, newCounters(shared), 1, throttle.Limit{Key: "other", Max: 10}); n != 0 {
+			t.Error("the attempts are not in the shared store")
+		}
+	})
+}
+
+// The attempts of clients that have disconnected count.
+func TestAttemptsOfDisconnectedClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, shared := range []store.Store{nil, memstore.New()} {
+			c, limit, allowed := newCounters(shared), throttle.Limit{Key: "k", Max: 10}, 0
+			for range 20 {
+				if a, wait := c.Take(ctx, limit); wait == 0 {
+					allowed++
+					a.Done(ctx, throttle.Counts)
+				}
+			}
+			if allowed != 10 || wrong(t, c, 1, limit) != 0 {
+				t.Errorf("%d attempts are allowed, want 10", allowed)
+			}
 		}
 	})
 }

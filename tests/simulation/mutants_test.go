@@ -306,6 +306,30 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "// a sign-in does not need the coordinator",
 		},
 		{
+			Name: "a session that is over may end the others and go on",
+			File: "users.go",
+			Old:  "if kept != nil {\n\t\t\tif why",
+			New:  "if kept != nil && false {\n\t\t\tif why",
+		},
+		{
+			Name: "the mark under the newest key counts, and not the last one",
+			File: "users.go",
+			Old:  "if i == 0 || m.seq > newest.seq || newest.version == 0 {",
+			New:  "if i == 0 || newest.version == 0 {",
+		},
+		{
+			Name: "the removal of ended sessions is not retried",
+			File: "users.go",
+			Old:  "if err == nil || !k.pauseRevocation(k.backoff(failures, err)) {",
+			New:  "if true {",
+		},
+		{
+			Name: "a session stays in the list after its lifetime",
+			File: "users.go",
+			Old:  " || !k.now().Before(o.end)\n",
+			New:  "\n",
+		},
+		{
 			Name: "changed roles do not make tokens due",
 			File: "backoff.go",
 			Old:  "|| k.rolesChanged(r), valid",
