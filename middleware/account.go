@@ -56,8 +56,9 @@ func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func
 	email, err := in.address("email")
 	page.set("email", email)
 	if err == nil {
-		// The link in the e-mail has no return_to, so send stores the address in a
-		// cookie. SetReturnTo must come first.
+		// The link in the e-mail has no return_to, so SendMagicLink stores the address
+		// in a cookie. SetReturnTo must come first. A password reset does not keep the
+		// address.
 		h.m.SetReturnTo(r.Context(), page.ReturnTo)
 		err = send(r.Context(), email)
 	}
@@ -78,10 +79,11 @@ func (h *handlers) checkMail(w http.ResponseWriter, r *http.Request, path, what,
 	}
 	page := newMailPage(NewPage(r, "mail"), what, email)
 	if path == lostPath {
+		page.Status = http.StatusAccepted
 		page.addLink("mail.reset", sibling(r, path, resetPath))
-	} else {
-		page.Status = http.StatusOK
 	}
-	page.addLink("mail.login", sibling(r, path, loginPath))
+	if login := h.loginURL(r, path); login != "" {
+		page.addLink("mail.login", login)
+	}
 	WritePage(w, r, page)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
@@ -365,25 +366,81 @@ func TestPasswordReset(t *testing.T) {
 // All routes of all features refuse other origins, bearer tokens, and bodies that are
 // too large.
 func TestAccountRoutesRefuse(t *testing.T) {
-	features := []middleware.Feature{middleware.Registration, middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset}
-	a := newAccountApp(t, authtest.Options{LostPassword: true}, features...)
-	var paths []string
-	for _, route := range middleware.Routes(a.m, features...) {
-		if route.Method == http.MethodPost && !slices.Contains([]string{"/login", "/login/mfa", "/logout"}, route.Path) {
-			paths = append(paths, route.Path)
+	const provider = "/login/with/github"
+	common := []middleware.Feature{
+		middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset, middleware.SecondFactorSetup,
+		middleware.AccountDeletion, middleware.Provider("github"),
+	}
+	for _, c := range []struct {
+		features []middleware.Feature // of which only one of two should be given
+		paths    int
+	}{
+		{[]middleware.Feature{middleware.Registration, middleware.VerifiedEmailChange}, 12},
+		{[]middleware.Feature{middleware.DirectRegistration, middleware.EmailChange}, 11},
+	} {
+		features := append(slices.Clone(common), c.features...)
+		a := newAccountApp(t, authtest.Options{LostPassword: true, SelfDelete: true}, features...)
+		var paths []string
+		for _, route := range middleware.Routes(a.m, features...) {
+			if route.Method == http.MethodPost && !slices.Contains([]string{"/login", "/login/mfa", "/logout", provider}, route.Path) {
+				paths = append(paths, route.Path)
+			}
 		}
+		if len(paths) != c.paths {
+			t.Fatalf("paths %q", paths)
+		}
+		b := a.browser()
+		b.signIn("viewer@example.com")
+		for _, path := range paths {
+			b.postJSON(path, `{}`, "Origin", "https://evil.example").is(t, 403, "cross_site")
+			b.postJSON(path, `{}`, "Authorization", "Bearer x").is(t, 401, "unauthenticated")
+			b.postJSON(path, `{"email":"`+strings.Repeat("x", 70_000)+`"}`).is(t, 413, "invalid_request")
+			b.do("POST", path, "x", "Content-Type", "text/plain").is(t, 415, "invalid_request")
+			b.postJSON(path, `{}`).is(t, 422, "invalid_request")
+			b.do("DELETE", path, "").is(t, 405, "method_not_allowed")
+		}
+		b.get(provider, "Authorization", "Bearer x").is(t, 401, "unauthenticated")
+		b.postJSON(provider, `{}`, "Origin", "https://evil.example").is(t, 403, "cross_site")
+		b.postJSON(provider, `{}`).is(t, 405, "method_not_allowed")
+		b.signedIn("viewer@example.com")
 	}
-	if len(paths) != 6 {
-		t.Fatalf("paths %q", paths)
-	}
-	b := a.browser()
-	b.signIn("viewer@example.com")
-	for _, path := range paths {
-		b.postJSON(path, `{}`, "Origin", "https://evil.example").is(t, 403, "cross_site")
-		b.postJSON(path, `{}`, "Authorization", "Bearer x").is(t, 401, "unauthenticated")
-		b.postJSON(path, `{"email":"`+strings.Repeat("x", 70_000)+`"}`).is(t, 413, "invalid_request")
-		b.do("POST", path, "x", "Content-Type", "text/plain").is(t, 415, "invalid_request")
-		b.postJSON(path, `{}`).is(t, 422, "invalid_request")
-		b.do("DELETE", path, "").is(t, 405, "method_not_allowed")
+}
+
+// mailService is an auth service without a password login.
+type mailService struct {
+	auth.Service
+	auth.MagicLink
+	auth.PasswordReset
+}
+
+// Pages link to the login page, and redirect to it, only if there is one.
+func TestAppWithoutPasswordLogin(t *testing.T) {
+	for _, loginPath := range []string{"", "/sign-in"} {
+		a := newBareApp(t, nil)
+		a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1, LostPassword: true})
+		client := synmetrix.NewClient(a.auth.URL)
+		a.m = newManager(t, func(c *session.Config) {
+			c.Auth, c.BasePath, c.LoginPath = mailService{client, client, client}, "/app", loginPath
+		})
+		middleware.Mount(a.mux, a.m, middleware.MagicLink, middleware.PasswordReset)
+		a.start(middleware.Sessions(a.m)(a.mux))
+		b := a.browser()
+		b.open("/login").is(t, 404, "")
+		linksToLogin := func(page response) {
+			t.Helper()
+			if loginPath != "" && !strings.Contains(page.body, `href="/app/sign-in"`) || strings.Contains(page.body, "/login") {
+				t.Errorf("LoginPath %q: %s", loginPath, visible(page.body))
+			}
+		}
+		linksToLogin(b.submit("/magic-link", "email", "viewer@example.com").isPage(t, 200, "Check your mail"))
+		linksToLogin(b.open("/callback").isPage(t, 400, "not valid any more"))
+		linksToLogin(b.submit("/password/lost", "email", "viewer@example.com").isPage(t, 202, "/app/password/reset"))
+		reset := b.submit("/password/reset", "ticket", a.lastMail().Ticket, "new_password", newPassword)
+		if loginPath != "" {
+			reset.isRedirect(t, "/app/sign-in?done=password_reset")
+			continue
+		}
+		reset.isRedirect(t, "/app/password/reset?done=1")
+		linksToLogin(b.open("/password/reset?done=1").isPage(t, 200, "Sign in with your new password."))
 	}
 }

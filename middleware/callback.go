@@ -150,10 +150,7 @@ func (h *handlers) refuseLink(w http.ResponseWriter, r *http.Request, status int
 		return
 	}
 	p.header(w.Header())
-	ref := refusal{problem: p}
-	if h.m.HasLoginPage() {
-		ref.loginURL = sibling(r, callbackPath, loginPath)
-	}
+	ref := refusal{problem: p, loginURL: h.loginURL(r, callbackPath)}
 	page := ref.page(r)
 	page.Title = page.Text("title." + codeInvalidRequest)
 	WritePage(w, r, page)

@@ -144,11 +144,11 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 		routes = h.path(routes, callbackPath, noBearer(h.callbackPage), noBearer(h.callback))
 	}
 	if has[PasswordChange] && m.HasPasswordChange() {
-		routes = h.path(routes, passwordPath, h.userOnly(h.passwordPage), h.userOnly(h.password))
+		routes = h.path(routes, passwordPath, h.userOnly(h.formOrDone("password", h.newPasswordPage)), h.userOnly(h.password))
 	}
 	if has[PasswordReset] && m.HasPasswordReset() {
 		routes = h.path(routes, lostPath, h.form(h.newLostPage), noBearer(h.lost))
-		routes = h.path(routes, resetPath, h.form(h.newResetPage), noBearer(h.reset))
+		routes = h.path(routes, resetPath, h.formOrDone("password_reset", h.newResetPage), noBearer(h.reset))
 	}
 	if verified := has[VerifiedEmailChange] && m.HasVerifiedEmailChange(); verified || has[EmailChange] && m.HasEmailChange() {
 		routes = h.emailRoutes(routes, verified)

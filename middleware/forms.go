@@ -59,18 +59,16 @@ func (p *Page) addForm() {
 	p.describe()
 }
 
-// newMailPage returns the page that directs users to their inbox. what is
-// "register", "magic", "lost" or "email". The page is the same whether an account
-// exists or not.
+// newMailPage returns the page that directs users to their inbox. what is "register",
+// "magic", "lost" or "email_change". The page is the same whether an account exists or
+// not.
 func newMailPage(base Page, what, email string) Page {
 	base.Texts = []string{base.Text("mail."+what, "email", email), base.Text("mail.not_there")}
-	base.Status = 202
 	return base
 }
 
-// newDonePage returns the page that reports a success. what is "signed_out",
-// "password", "password_reset", "email", "mfa_on", "mfa_off", "account_deleted" or
-// "activated".
+// newDonePage returns the page that reports a success. what is "password",
+// "password_reset", "email", "mfa_on" or "mfa_off".
 func newDonePage(base Page, what string) Page {
 	base.Title = base.Text("done." + what + ".title")
 	base.Texts = []string{base.Text("done." + what + ".text")}

@@ -3,6 +3,7 @@ package middleware
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -126,11 +127,15 @@ func (l *language) has(key string) bool {
 	return ok
 }
 
-// detail returns the text for people of the detail of a Problem. The details of
-// this package are English texts of the catalog.
-func (l *language) detail(detail string) string {
+// detail returns the text for people of the detail of a Problem with a code. The details
+// of this package are English texts of the catalog. If several codes have the same
+// English text, that of the Problem's code applies: they may differ in this language.
+func (l *language) detail(code, detail string) string {
 	if l.has(detail) {
 		return l.texts[detail]
+	}
+	if key := "error." + code; english[key] == detail {
+		return l.text(key)
 	}
 	if key, ok := englishKeys[detail]; ok {
 		return l.text(key)
@@ -138,12 +143,13 @@ func (l *language) detail(detail string) string {
 	return detail
 }
 
-// englishKeys has the key of each English text of an error.
+// englishKeys has the key of each English text of an error. If several keys have the
+// same text, the last one in alphabetical order counts.
 var englishKeys = func() map[string]string {
 	keys := map[string]string{}
-	for key, text := range english {
+	for _, key := range slices.Sorted(maps.Keys(english)) {
 		if strings.HasPrefix(key, "error.") {
-			keys[text] = key
+			keys[english[key]] = key
 		}
 	}
 	return keys

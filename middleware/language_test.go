@@ -140,6 +140,23 @@ func TestErrorsAreTranslated(t *testing.T) {
 	c.submit("/login/mfa", "code", wrongCode(t, a)).isPage(t, 401, "Wrong.")
 }
 
+// Two codes have the same English text, and may have different ones in other languages.
+func TestCodesWithTheSameEnglishText(t *testing.T) {
+	a := newBareApp(t, nil)
+	a.mux.HandleFunc("/{code}", func(w http.ResponseWriter, r *http.Request) {
+		middleware.Refuse(w, r, &middleware.Problem{Status: 503, Code: r.PathValue("code"), Detail: middleware.Texts("en")["error.auth_unavailable"]})
+	})
+	a.start(middleware.Sessions(a.m, middleware.WithTexts("fr", map[string]string{
+		"error.auth_unavailable": "Service en panne.", "error.auth_invalid_answer": "Réponse non valide.",
+	}))(a.mux))
+	for code, want := range map[string]string{
+		"auth_unavailable": "Service en panne.", "auth_invalid_answer": "Réponse non valide.",
+		"session_unavailable": "Service en panne.", // as at a sign-in during an outage of the store
+	} {
+		a.browser().get("/"+code, "Accept", asPage, "Accept-Language", "fr").isPage(t, 503, want)
+	}
+}
+
 // The page of a refusal says how long the user has to wait.
 func TestTooManyAttempts(t *testing.T) {
 	for wait, want := range map[time.Duration]string{

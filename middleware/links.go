@@ -42,6 +42,20 @@ func (h *handlers) addProviders(page *Page, r *http.Request) {
 	}
 }
 
+// loginURL returns the address of the login page for a request to the route own: the
+// ready-made page if it exists, otherwise the app's own at Config.LoginPath, and the empty
+// string if there is none. Routes that need a password login always have a login page.
+func (h *handlers) loginURL(r *http.Request, own string) string {
+	s := settingsOf(r.Context())
+	switch {
+	case slices.Contains(h.paths, loginPath):
+		return sibling(r, own, loginPath)
+	case s.hasLogin():
+		return s.base + s.loginPath
+	}
+	return ""
+}
+
 // addLinks adds the links of the page of a route to the other routes. They carry
 // the address that the user returns to after the sign-in. A link to a route that does
 // not exist is left out.

@@ -79,7 +79,8 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if done, _ := parameter(r, "done"); slices.Contains(loginNotices, done) {
 		page.Notice = page.Text("notice." + done)
 	}
-	if page.showUser(r); page.User != "" {
+	page.showUser(r)
+	if session.FromContext(r.Context()).SignedIn() {
 		page.addLink("page.home", page.Home)
 	}
 	WritePage(w, r, page)
@@ -268,7 +269,7 @@ func mayRetry(code string) bool {
 
 // loginNotices are the values of the parameter done of the login page: what an earlier
 // request has done.
-var loginNotices = []string{"password_reset", "password_sign_in", "account_deleted", "activated"}
+var loginNotices = []string{"password_reset", "password_sign_in", "account_deleted"}
 
 // restartURL returns the address of the login page for a sign-in that has to
 // start again with the password.

@@ -347,7 +347,7 @@ func (p *Page) messageOf(problem *Problem) string {
 		const roundUp = 29 * time.Second // a try that comes too early is refused again
 		return lang.text("error.too_many_until", "time", p.relative(problem.RetryAfter+roundUp))
 	}
-	return lang.detail(problem.Detail)
+	return lang.detail(problem.Code, problem.Detail)
 }
 
 // visible returns the fields that the user fills in, as pointers into p.Fields.

@@ -238,6 +238,19 @@ func TestPagesSayWhoIsSignedIn(t *testing.T) {
 	}
 }
 
+// The text about the user does not decide whether a user is signed in.
+func TestUserWithoutText(t *testing.T) {
+	b := newApp(t, nil, middleware.WithUserText(func(*session.Session) string { return "" })).browser()
+	const home = `<a href="/">Go to the start page</a>`
+	if page := b.open("/login"); strings.Contains(page.body, home) {
+		t.Errorf("a visitor: %s", visible(page.body))
+	}
+	b.signIn("viewer@example.com")
+	if page := b.open("/login").isPage(t, 200, home); strings.Contains(page.body, "You are signed in as") {
+		t.Errorf("%s", visible(page.body))
+	}
+}
+
 // Only links to routes that exist are shown.
 func TestLinksToOtherRoutes(t *testing.T) {
 	a := newApp(t, nil)

@@ -8,18 +8,6 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// passwordPage handles GET /password. After a change it is the page that reports the
-// success: a reload repeats the GET and not the POST.
-func (h *handlers) passwordPage(w http.ResponseWriter, r *http.Request) {
-	if _, done := parameter(r, "done"); done && WantsPage(r) {
-		page := newDonePage(NewPage(r, "done"), "password")
-		page.addButton("page.home", page.Home)
-		WritePage(w, r, page)
-		return
-	}
-	h.form(h.newPasswordPage)(w, r)
-}
-
 // newPasswordPage returns the form for the old and the new password.
 func (h *handlers) newPasswordPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "password", passwordPath, returnTo)
@@ -49,16 +37,14 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	h.m.SetReturnTo(r.Context(), page.ReturnTo)
 	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword)
 	switch {
-	case err == nil && !WantsPage(r):
-		w.WriteHeader(http.StatusNoContent)
-	case err == nil && page.ReturnTo != "":
+	case err == nil && WantsPage(r) && page.ReturnTo != "":
 		redirect(w, page.ReturnTo)
 	case err == nil:
-		redirect(w, sibling(r, passwordPath, passwordPath)+"?done=1")
+		h.done(w, r, passwordPath)
 	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
 		h.codeRequired(w, r, passwordPath, page.ReturnTo)
 	case errors.Is(err, session.ErrSignInAgain) && WantsPage(r):
-		redirect(w, withReturnTo(sibling(r, passwordPath, loginPath)+"?done=password_sign_in", page.ReturnTo))
+		redirect(w, withReturnTo(h.loginURL(r, passwordPath)+"?done=password_sign_in", page.ReturnTo))
 	default:
 		h.retryForm(w, r, page, accountError(err, "", "new_password"))
 	}
@@ -91,7 +77,8 @@ func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
 }
 
 // reset sets a new password with a ticket. It does not sign the user in: the ticket
-// proves access to the e-mails, and an account may require a second factor, too.
+// proves access to the e-mails, and an account may require a second factor, too. The
+// login page reports the success, or resetPath itself if there is none.
 func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -109,12 +96,13 @@ func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = h.m.ResetPassword(r.Context(), ticket, newPassword)
 	}
+	login := h.loginURL(r, resetPath)
 	switch {
 	case err != nil:
 		h.retryForm(w, r, page, accountError(err, "", "new_password"))
-	case WantsPage(r):
-		redirect(w, sibling(r, resetPath, loginPath)+"?done=password_reset")
+	case WantsPage(r) && login != "":
+		redirect(w, login+"?done=password_reset")
 	default:
-		w.WriteHeader(http.StatusNoContent)
+		h.done(w, r, resetPath)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/synmetrix/session/auth"
@@ -72,25 +73,24 @@ func (h *handlers) act(page func(r *http.Request, returnTo string) Page, email s
 			err = do(r.Context(), values)
 		}
 		if err != nil {
-			h.retryForm(w, r, page, profileError(err, email))
+			h.retryForm(w, r, page, profileError(err, email, fields))
 			return
 		}
 		then(w, r)
 	}
 }
 
-// profileError translates an error of a flow that requires the password or a code. There
-// auth.ErrRefused without a more precise meaning is a wrong code. The status is 403 and
-// not 401, because the user is signed in, and another sign-in would not help.
-func profileError(err error, email string) error {
+// profileError translates an error of a flow that requires the password or a code. If the
+// form has a code, auth.ErrRefused without a more precise meaning is a wrong code. The
+// status is 403 and not 401, because the user is signed in, and another sign-in would not
+// help.
+func profileError(err error, email string, fields []string) error {
 	switch {
 	case errors.Is(err, auth.ErrWrongPassword):
 		return &Problem{Status: http.StatusForbidden, Code: codeWrongPassword, Field: "password", Err: err}
 	case errors.Is(err, auth.ErrSecondFactorState):
 		return &Problem{Status: http.StatusConflict, Code: codeSecondFactor, Err: err}
-	case errors.Is(err, auth.ErrTicketRefused), errors.Is(err, auth.ErrAccountExists), errors.Is(err, auth.ErrEmailRefused):
-		return accountError(err, email, "")
-	case errors.Is(err, auth.ErrRefused):
+	case slices.Contains(fields, "code") && isRefusal(err) && !errors.Is(err, auth.ErrTicketRefused):
 		return &Problem{Status: http.StatusForbidden, Code: codeWrongCode, Field: "code", Err: err}
 	}
 	return accountError(err, email, "")
@@ -127,8 +127,7 @@ func (h *handlers) confirmEmailLater(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})
 		return
 	}
-	page := NewPage(r, "mail")
-	page.Texts = []string{page.Text("mail.email_change"), page.Text("mail.not_there")}
+	page := newMailPage(NewPage(r, "mail"), "email_change", "")
 	page.addLink("mail.reset", sibling(r, emailPath, confirmPath))
 	WritePage(w, r, page)
 }
@@ -198,7 +197,7 @@ func (h *handlers) deletionRoutes(routes []Route) []Route {
 	page := h.newPageOf("delete", deletePath)
 	then := func(w http.ResponseWriter, r *http.Request) {
 		if WantsPage(r) {
-			redirect(w, sibling(r, deletePath, loginPath)+"?done=account_deleted")
+			redirect(w, h.loginURL(r, deletePath)+"?done=account_deleted")
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)

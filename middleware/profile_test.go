@@ -1,15 +1,20 @@
 package middleware_test
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/pquerna/otp/totp"
 
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/synmetrix"
 )
 
 func TestEmailChange(t *testing.T) {
@@ -38,7 +43,7 @@ func TestVerifiedEmailChange(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{VerifyEmails: true}, middleware.VerifiedEmailChange)
 	b := a.browser()
 	b.signIn("viewer@example.com")
-	b.open("/email").isPage(t, 200, "We send a link")
+	b.open("/email").isPage(t, 200, "We send an e-mail")
 	b.postJSON("/email", `{"new_email":"new@example.com","password":"wrong"}`).is(t, 403, "wrong_password")
 	b.postJSON("/email", `{"new_email":"admin@example.com","password":"`+password+`"}`).is(t, 202, "") // taken
 	if n := len(a.auth.Emails()); n != 0 {
@@ -61,6 +66,43 @@ func TestVerifiedEmailChange(t *testing.T) {
 	other.submit("/email/confirm", "ticket", ticket).isPage(t, 401, "not valid any more")
 	other.postJSON("/email/confirm", `{"ticket":"x"}`).is(t, 401, "invalid_ticket")
 	other.open("/email/confirm").isPage(t, 200, "Code from the e-mail")
+}
+
+// strictService refuses requests without a more precise reason.
+type strictService struct{ *synmetrix.Client }
+
+func (strictService) ChangeEmail(context.Context, string, string) error {
+	return &auth.Error{Op: "change e-mail", Err: auth.ErrRefused}
+}
+
+func (strictService) DeleteAccount(context.Context, string) error {
+	return &auth.Error{Op: "delete account", Err: auth.ErrRefused}
+}
+
+func (strictService) ConfirmEmailChange(context.Context, string) error {
+	return &auth.Error{Op: "confirm e-mail", Err: auth.ErrRefused}
+}
+
+// EnableMFA reports a rejection that is the cause of an outage.
+func (strictService) EnableMFA(context.Context, string, string) error {
+	return &session.UnavailableError{Err: auth.ErrRefused}
+}
+
+// Only a form with a code can have a wrong code, and only if the service is up.
+func TestRefusalsWithoutReason(t *testing.T) {
+	a := newBareApp(t, nil)
+	a.m = newManager(t, func(c *session.Config) { c.Auth = strictService{synmetrix.NewClient(a.auth.URL)} })
+	middleware.Mount(a.mux, a.m, middleware.EmailChange, middleware.AccountDeletion, middleware.SecondFactorSetup)
+	confirm := http.NewServeMux()
+	middleware.Mount(confirm, a.m, middleware.VerifiedEmailChange)
+	a.mux.Handle("/email/confirm", confirm)
+	a.start(middleware.Sessions(a.m)(a.mux))
+	b := a.browser()
+	b.signIn("viewer@example.com")
+	b.postJSON("/email", `{"new_email":"new@example.com","password":"`+password+`"}`).is(t, 422, "invalid_request")
+	b.submit("/account/delete", "password", password).isPage(t, 422, "The request is not valid.")
+	b.postJSON("/email/confirm", `{"ticket":"x"}`).is(t, 422, "invalid_request")
+	b.postJSON("/mfa/enable", `{"code":"123456"}`).is(t, 503, "session_unavailable")
 }
 
 func TestSecondFactorSetup(t *testing.T) {

@@ -28,9 +28,10 @@ const maxReturnTo = 2048
 // dot segments and repeated slashes at the start, in any encoding. It removes a
 // fragment.
 //
-// The sign-in routes are the paths that end with /login, /login/mfa or /logout,
-// below any prefix and in any spelling. A redirect to them would show the login
-// page to a user who has just signed in.
+// The sign-in routes are the paths that end with /login, /login/mfa, /logout,
+// /register, /magic-link, /callback, /password/lost or /password/reset, and those
+// that contain /login/with/, below any prefix and in any spelling. A redirect to
+// them would show a page for visitors to a user who has just signed in.
 func ReturnTo(value string) string {
 	to := localAddress(value)
 	if isSignIn(canonicalPath(to)) {
@@ -113,9 +114,10 @@ func canonicalPath(address string) string {
 // isSignIn reports whether a canonical path is that of a sign-in route.
 func isSignIn(canonical string) bool {
 	// A suffix, because apps may mount the routes below a prefix.
-	return slices.ContainsFunc([]string{loginPath, codePath, logoutPath, registerPath, magicPath, callbackPath, lostPath, resetPath}, func(route string) bool {
-		return strings.HasSuffix(canonical, route)
-	})
+	return strings.Contains(canonical, providerPath) ||
+		slices.ContainsFunc([]string{loginPath, codePath, logoutPath, registerPath, magicPath, callbackPath, lostPath, resetPath}, func(route string) bool {
+			return strings.HasSuffix(canonical, route)
+		})
 }
 
 // decode removes all layers of encoding from a path. plainPath must have accepted

@@ -63,7 +63,9 @@ func samePath(got string, want *url.URL) bool {
 // accepts.
 func signInRoutes() []string {
 	var spellings []string
-	for _, route := range []string{"/login", "/login/mfa", "/logout"} {
+	for _, route := range []string{
+		"/login", "/login/mfa", "/logout", "/register", "/magic-link", "/callback", "/password/lost", "/password/reset", "/login/with/github",
+	} {
 		encoded := ""
 		for _, c := range []byte(route[1:]) {
 			encoded += fmt.Sprintf("%%%02x", c)
@@ -85,7 +87,7 @@ func TestReturnToSignInRoutes(t *testing.T) {
 			t.Errorf("ReturnTo(%q) = %q", value, got)
 		}
 	}
-	for _, value := range []string{"/relogin", "/login/x", "/login.html", "/mfa", "/log/in", "/x?y=/login", "/logout/now", "/loginx"} {
+	for _, value := range []string{"/relogin", "/login/x", "/login.html", "/mfa", "/log/in", "/x?y=/login", "/logout/now", "/loginx", "/login/with", "/password", "/email/confirm"} {
 		if got := middleware.ReturnTo(value); got != value {
 			t.Errorf("ReturnTo(%q) = %q", value, got)
 		}

@@ -43,10 +43,10 @@ var methods = []string{
 //
 // The routes of /login exist only if the auth service has a password login, and
 // those of /login/mfa only if it also has second factors. Those of /sessions exist
-// only with session.Config.Store. Requests with a bearer token are refused, except for
-// the login page. HEAD is handled like GET. The list has every path with every method,
-// so that all routers respond in the same way, with status 405, to a method that the
-// path does not support.
+// only with session.Config.Store. Requests with a bearer token are refused, except those
+// for the login page and for other forms that visitors can open. HEAD is handled like
+// GET. The list has every path with every method, so that all routers respond in the same
+// way, with status 405, to a method that the path does not support.
 //
 // The routes must be inside [Sessions]. If the app mounts them below a prefix,
 // session.Config.LoginPath must include it. If a proxy strips a prefix, set

@@ -10,7 +10,6 @@ var english = map[string]string{
 	"page.error_title": "Error: {title}",
 	"page.home":        "Go to the start page",
 	"page.retry":       "Try again",
-	"page.links":       "More",
 	"page.signed_in":   "You are signed in as {user}.",
 
 	"login.title":    "Sign in",
@@ -20,7 +19,6 @@ var english = map[string]string{
 	"login.magic":    "Get a sign-in link by e-mail",
 	"login.register": "Create an account",
 	"login.provider": "Sign in with {provider}",
-	"login.again":    "Sign in again",
 
 	// Names of providers. Those that are missing are shown as they are in the route.
 	"provider.apple":    "Apple",
@@ -44,7 +42,6 @@ var english = map[string]string{
 	"mail.register":     "If there is no account for {email} yet, we have sent an e-mail to it. Open the link in it to confirm your address. If you have an account already, sign in.",
 	"mail.magic":        "If there is an account for {email}, we have sent an e-mail to it. Open the link in it to sign in.",
 	"mail.lost":         "If there is an account for {email}, we have sent an e-mail to it. Use the link or the code in it to choose a new password.",
-	"mail.email":        "We have sent an e-mail to {email}. Open the link in it to confirm the new address.",
 	"mail.email_change": "We have sent an e-mail to the new address. Use the link or the code in it to confirm the change.",
 	"mail.not_there":    "No e-mail? Check the address and your spam folder, and wait a few minutes.",
 	"mail.login":        "Back to signing in",
@@ -89,7 +86,7 @@ var english = map[string]string{
 	"mfa-remove.button": "Turn off",
 
 	"email.title":  "Change e-mail address",
-	"email.text":   "We send a link to the new address. The change takes effect when you open it.",
+	"email.text":   "We send an e-mail to the new address. The change takes effect when you confirm it.",
 	"email.button": "Change address",
 	"email.direct": "The change takes effect at once. To confirm, enter your password.",
 
@@ -113,8 +110,6 @@ var english = map[string]string{
 	"sessions.end_this":   "Sign out: {device}",
 	"sessions.end_others": "Sign out all other devices",
 
-	"done.signed_out.title":        "You are signed out",
-	"done.signed_out.text":         "Your session in this browser has ended.",
 	"done.password.title":          "Password changed",
 	"done.password.text":           "Your new password is saved.",
 	"done.password_reset.title":    "Password changed",
@@ -125,14 +120,9 @@ var english = map[string]string{
 	"done.mfa_on.text":             "From now on, you need a code from your authenticator app to sign in.",
 	"done.mfa_off.title":           "Two\u2011step sign\u2011in is off",
 	"done.mfa_off.text":            "From now on, your password is enough to sign in.",
-	"done.account_deleted.title":   "Account deleted",
-	"done.account_deleted.text":    "Your account is deleted, and you are signed out.",
-	"done.activated.title":         "Account activated",
-	"done.activated.text":          "You can sign in now.",
 	"notice.password_reset":        "Your password is changed. Sign in with the new one.",
 	"notice.password_sign_in":      "Your password is changed. Sign in again with the new one.",
 	"notice.account_deleted":       "Your account is deleted.",
-	"notice.activated":             "Your account is activated. Sign in now.",
 	"notice.sessions_ended_other":  "The session is signed out.",
 	"notice.sessions_ended_others": "All other sessions are signed out.",
 
@@ -182,7 +172,6 @@ var english = map[string]string{
 	"title.invalid_ticket":          "That did not work",
 	"title.wrong_password":          "Wrong password",
 	"title.sign_in_again":           "Please sign in again",
-	"title.session_required":        "Not possible",
 	"forbidden.role":                "This page is for accounts with the role {role}.",
 	"forbidden.roles":               "This page is for accounts with one of these roles: {roles}.",
 	"error.invalid_request":         "The request is not valid.",
@@ -207,7 +196,6 @@ var english = map[string]string{
 	"error.invalid_ticket":          "The code is not valid any more. Please request a new one.",
 	"error.wrong_password":          "The current password is wrong.",
 	"error.sign_in_again":           "Your password is changed. Please sign in again.",
-	"error.session_required":        "This request needs a session.",
 	"error.wrong_code":              "The code is wrong. Enter the code that your app shows now.",
 	"error.no_such_session":         "There is no such session. It may have ended already.",
 	"error.too_long":                "The sign-in took too long. Please sign in again.",

@@ -253,8 +253,7 @@ func (p *parser) get(name string) string {
 	return p.getenv(name)
 }
 
-// choice parses one of several words. The default is the first. The words in
-// planned are valid, but not supported yet.
+// choice parses one of several words. The default is the first word.
 func (p *parser) choice(name string, allowed []string) string {
 	value := cmp.Or(p.get(name), allowed[0])
 	if !slices.Contains(allowed, value) {
@@ -263,8 +262,7 @@ func (p *parser) choice(name string, allowed []string) string {
 	return value
 }
 
-// place parses one of several words, or an address. The default is
-// the first word.
+// place parses one of several words, or an address. The default is the first word.
 func (p *parser) place(name string, words ...string) place {
 	value := cmp.Or(p.get(name), words[0])
 	if slices.Contains(words, value) {
