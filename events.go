@@ -19,7 +19,7 @@ const (
 	EventCookieRefused      = "cookie_refused"       // a presented cookie leads to no session: see Reason
 	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
-	EventLoginRefused       = "login_refused"        // wrong credentials, or a wrong code
+	EventLoginRefused       = "login_refused"        // the credentials, the one-time code or the link were not accepted, or the user has too many sessions
 	EventLoginUnavailable   = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
 	EventPasswordChanged    = "password_changed"     // a user has changed or reset a password
 	EventRecordCorrupt      = "record_corrupt"       // the store returned data that is not the session's record
@@ -45,8 +45,9 @@ type Event struct {
 	// Reason is why a session has ended: "logout", "logout_all",
 	// "replaced_by_login", "refresh_refused", "refresh_outcome_unknown",
 	// "refresh_other_user", "idle_timeout", "lifetime", "revoked",
-	// "login_not_delivered" or "logout_elsewhere". For EventCookieRefused it is one of these or
-	// "unreadable". It is empty for other events.
+	// "login_not_delivered", "logout_elsewhere" or "max_sessions". For
+	// EventCookieRefused it is one of these or "unreadable". It is empty for other
+	// events.
 	Reason string
 
 	// Session identifies the session in all of its events. It is part of a hash

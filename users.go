@@ -12,7 +12,9 @@ import (
 // are removed afterwards.
 //
 // EndAll does not call the auth service, because only a session's own cookie leads to its
-// tokens. The service is called for a session when its browser sends the cookie again.
+// tokens. For a cookie session, the service is called when its browser sends the cookie
+// again. docs/sessions.md describes stored sessions.
+//
 // The error is [ErrSessionUnavailable] if the store or the coordinator is down. EndAll
 // works without a request.
 func (m *Manager) EndAll(ctx context.Context, userID string) error {
