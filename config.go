@@ -33,8 +33,8 @@ type Config struct {
 	// BasePath is the path prefix, such as "/app", that a proxy in front of the
 	// app removes from requests. The Manager adds it to every address that it
 	// sends to a browser, and only accepts return addresses below it. All other
-	// paths in Config are without it. Cookies keep the path "/". Default (""):
-	// the proxy removes nothing.
+	// paths in Config are without it, except Cookie.Path. Default (""): the proxy
+	// removes nothing.
 	BasePath string
 
 	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
@@ -255,7 +255,13 @@ func (c Config) validate() error {
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
 		return invalid("LoginPath", "must be a path that begins with one slash")
 	}
-	return c.Cookie.validate()
+	if err := c.Cookie.validate(); err != nil {
+		return err
+	}
+	if !c.Cookie.covers(c.BasePath + c.LoginPath) {
+		return invalid("Cookie.Path", "is %q; BasePath and LoginPath together must be below it", c.Cookie.Path)
+	}
+	return nil
 }
 
 // isPlainPath reports whether a path begins with a slash and has only one spelling.

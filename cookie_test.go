@@ -47,13 +47,20 @@ func TestCookieAttributes(t *testing.T) {
 		{"default mode", session.Cookie{SameSite: http.SameSiteDefaultMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
 		{"strict", session.Cookie{SameSite: http.SameSiteStrictMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Strict", "; Max-Age=900"},
 		{"none", session.Cookie{SameSite: http.SameSiteNoneMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=None", "; Max-Age=900"},
+		{"the HTTP prefix", session.Cookie{HTTPPrefix: true}, 0, "__Host-Http-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"the HTTP prefix with a domain", session.Cookie{HTTPPrefix: true, Domain: "example.org"}, 0, "__Http-session", month, "; Path=/; Domain=example.org; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"a path", session.Cookie{Path: "/app"}, 0, "__Secure-session", month, "; Path=/app; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"the path /", session.Cookie{Path: "/"}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"the HTTP prefix with a path", session.Cookie{HTTPPrefix: true, Path: "/app"}, 0, "__Http-session", month, "; Path=/app; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
+		{"an insecure path", session.Cookie{Insecure: true, Path: "/app"}, 0, "session", month, "; Path=/app; HttpOnly; SameSite=Lax", "; Max-Age=900"},
+		{"partitioned", session.Cookie{Partitioned: true, SameSite: http.SameSiteNoneMode}, 0, "__Host-session", month, "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned", "; Max-Age=900"},
 		{"not persistent", session.Cookie{NonPersistent: true}, 0, "__Host-session", "", "; Path=/; HttpOnly; Secure; SameSite=Lax", ""},
 		{"400 days", session.Cookie{}, 400 * 24 * time.Hour, "__Host-session", "; Max-Age=34560000", "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
 		{"an hour", session.Cookie{}, time.Hour, "__Host-session", "; Max-Age=3600", "; Path=/; HttpOnly; Secure; SameSite=Lax", "; Max-Age=900"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
-				a := newApp(t, kind, func(c *session.Config) { c.Cookie, c.Lifetime = tt.cookie, tt.lifetime })
+				a := newApp(t, kind, func(c *session.Config) { c.Cookie, c.Lifetime, c.LoginPath = tt.cookie, tt.lifetime, strings.TrimSuffix(tt.cookie.Path, "/")+"/login" })
 				b := a.signedIn()
 				want := []string{tt.prefix}
 				if !stored {
@@ -138,14 +145,15 @@ func TestCookieSizes(t *testing.T) {
 		{"long", session.Cookie{
 			Name:     strings.Repeat("n", 64),
 			Domain:   strings.Repeat("d", 60) + "." + strings.Repeat("e", 60) + ".org",
-			SameSite: http.SameSiteStrictMode,
+			Path:     "/" + strings.Repeat("p", 255),
+			SameSite: http.SameSiteNoneMode, Partitioned: true, HTTPPrefix: true,
 		}, 4},
 		{"short", session.Cookie{Name: "s", Insecure: true, NonPersistent: true, SameSite: http.SameSiteLaxMode}, 4},
 		{"one", session.Cookie{MaxChunks: 1}, 1},
 		{"ten", session.Cookie{MaxChunks: 10}, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := newApp(t, func(c *session.Config) { c.Cookie = tt.cookie })
+			a := newApp(t, func(c *session.Config) { c.Cookie, c.LoginPath = tt.cookie, strings.TrimSuffix(tt.cookie.Path, "/")+"/login" })
 			most := 0
 			for size := 0; ; size += 61 {
 				a.auth.pad = strings.Repeat("x", size)

@@ -86,7 +86,8 @@ func New(cfg Config) (*Manager, error) {
 		m.secrets = append(m.secrets, seal.NewSecret(k.value()))
 	}
 	m.jar = cookies.NewJar(cookies.Config{
-		Name: cfg.Cookie.Name, Domain: cfg.Cookie.Domain, SameSite: cfg.Cookie.SameSite,
+		Name: cfg.Cookie.Name, HTTPPrefix: cfg.Cookie.HTTPPrefix,
+		Domain: cfg.Cookie.Domain, Path: cfg.Cookie.Path, Partitioned: cfg.Cookie.Partitioned, SameSite: cfg.Cookie.SameSite,
 		Insecure: cfg.Cookie.Insecure, NonPersistent: cfg.Cookie.NonPersistent, MaxChunks: cfg.Cookie.MaxChunks,
 		Keys: len(cfg.Keys), MinSize: seal.Size(0), Authentic: m.authentic,
 	})

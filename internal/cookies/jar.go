@@ -29,7 +29,8 @@ const (
 // Config says how cookies are set. The zero value of a field means the default of
 // the field of the same name in session.Cookie.
 type Config struct {
-	Name, Domain            string
+	Name, Domain, Path      string
+	HTTPPrefix, Partitioned bool
 	SameSite                http.SameSite
 	Insecure, NonPersistent bool
 	MaxChunks               int
@@ -78,19 +79,15 @@ func NewJar(cfg Config) *Jar {
 	if cfg.MaxChunks == 0 {
 		cfg.MaxChunks = DefaultChunks
 	}
-	name := cfg.Name
-	switch {
-	case cfg.Insecure:
-	case cfg.Domain != "":
-		name = "__Secure-" + name
-	default:
-		name = "__Host-" + name
+	if cfg.Path == "" {
+		cfg.Path = "/"
 	}
+	name := cfg.prefix() + cfg.Name
 	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", Link: name + "-link", Device: name + "-device", budget: maxOpened / cfg.Keys}
 	j.Tokens = chunkNames(name, cfg.MaxChunks)
 	j.State = chunkNames(name+"-state", cfg.MaxChunks)
 
-	j.attrs = "; Path=/"
+	j.attrs = "; Path=" + cfg.Path
 	if cfg.Domain != "" {
 		j.attrs += "; Domain=" + cfg.Domain
 	}
@@ -103,10 +100,31 @@ func NewJar(cfg Config) *Jar {
 		http.SameSiteStrictMode: "Strict",
 		http.SameSiteNoneMode:   "None",
 	}[cfg.SameSite]
+	if cfg.Partitioned {
+		j.attrs += "; Partitioned"
+	}
 	// The room is the same for all cookies, so the longest name counts.
 	longest := j.State[len(j.State)-1]
 	j.room = maxSetCookie - len(longest) - len("=") - len(maxAgeAttr(MaxAge)) - len(j.attrs)
 	return j
+}
+
+// prefix returns the prefix of the names (RFC 6265bis, section 4.1.3). Each prefix
+// promises attributes that the cookies have. Those with "Host" exclude a Domain and
+// another Path.
+func (cfg Config) prefix() string {
+	host := cfg.Domain == "" && cfg.Path == "/"
+	switch {
+	case cfg.Insecure:
+		return ""
+	case host && cfg.HTTPPrefix:
+		return "__Host-Http-"
+	case host:
+		return "__Host-"
+	case cfg.HTTPPrefix:
+		return "__Http-"
+	}
+	return "__Secure-"
 }
 
 // chunkNames returns the names of n cookies for one value.

@@ -121,9 +121,9 @@ func (c Presented) HasAny(names []string) bool { return slices.ContainsFunc(name
 // open exceed the budget.
 //
 // A browser presents several cookies of one name if a page of another path or
-// subdomain has set one. Candidates yields the last cookies first: the Jar's cookies
-// have the shortest path, and browsers send cookies with longer paths first (RFC 6265,
-// section 5.4).
+// subdomain has set one. Candidates yields the last cookies first: by default the Jar's
+// cookies have the shortest path, and browsers send cookies with longer paths first
+// (RFC 6265, section 5.4).
 func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[string] {
 	room, budget := j.room, j.budget
 	return func(yield func(string) bool) {
