@@ -1,0 +1,41 @@
+package sessionecho5_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/synmetrix/session/adapters/internal/adaptertest"
+	"github.com/synmetrix/session/adapters/sessionecho5"
+)
+
+func build(s adaptertest.Spec) http.Handler { return mount(s, echo.New()) }
+
+func mount(s adaptertest.Spec, e *echo.Echo) http.Handler {
+	sessions := sessionecho5.Sessions(s.Manager, s.Options...)
+	if !s.Bare {
+		e.Use(sessions)
+	}
+	if s.Twice {
+		e.Use(sessions)
+	}
+	sessionecho5.Mount(e.Group(s.Prefix), s.Manager, s.Features...)
+	for _, r := range s.Routes {
+		var guard []echo.MiddlewareFunc
+		switch {
+		case r.Guard.User:
+			guard = append(guard, sessionecho5.RequireUser)
+		case r.Guard.Roles != nil:
+			guard = append(guard, sessionecho5.RequireRole(r.Guard.Roles...))
+		case r.Guard.Policy != nil:
+			guard = append(guard, sessionecho5.Require(r.Guard.Policy))
+		}
+		e.Add(r.Method, r.Path, echo.WrapHandler(r.Handler), guard...)
+	}
+	return e
+}
+
+func TestAdapter(t *testing.T) { adaptertest.Run(t, build) }
+
+func TestCost(t *testing.T) { adaptertest.Cost(t, build) }
