@@ -8,8 +8,10 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/labstack/echo/v4 v4.15.4
+	github.com/labstack/echo/v5 v5.4.5
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
+	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
 	github.com/synmetrix/session/store/redisstore v0.0.0
 	modernc.org/sqlite v1.59.0
 )
@@ -65,5 +67,6 @@ require (
 
 replace (
 	github.com/synmetrix/session => ../
+	github.com/synmetrix/session/adapters/sessionecho5 => ../adapters/sessionecho5
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
 )

@@ -12,9 +12,11 @@ require (
 	github.com/gorilla/securecookie v1.1.2
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/labstack/echo/v4 v4.16.0
+	github.com/labstack/echo/v5 v5.4.5
 	github.com/pquerna/otp v1.5.0
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
+	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
 	github.com/synmetrix/session/store/redisstore v0.0.0-00010101000000-000000000000
 	golang.org/x/mod v0.38.0
 	golang.org/x/net v0.57.0
@@ -79,6 +81,7 @@ require (
 
 replace (
 	github.com/synmetrix/session => ../
+	github.com/synmetrix/session/adapters/sessionecho5 => ../adapters/sessionecho5
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
 )
 

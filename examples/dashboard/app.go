@@ -98,7 +98,7 @@ func (a *app) probes() []route {
 
 // handler returns the app with the framework of the setting FRAMEWORK.
 func (a *app) handler() http.Handler {
-	frameworks := map[string]func() http.Handler{"nethttp": a.netHTTP, "echo": a.echo, "gin": a.gin}
+	frameworks := map[string]func() http.Handler{"nethttp": a.netHTTP, "echo": a.echo, "gin": a.gin, "echo5": a.echo5}
 	site := frameworks[a.settings.framework]()
 	probes := map[string]http.Handler{}
 	for _, rt := range a.probes() {

@@ -28,7 +28,7 @@ var variables = []struct {
 }{
 	{name: "ADDR", usage: "address to listen on; port 0 selects a free one (default 127.0.0.1:8080)"},
 	{name: "AUTH_URL", usage: "address of an auth service, to which /auth/... is appended (default: one in this process)"},
-	{name: "FRAMEWORK", usage: "nethttp, echo or gin (default nethttp)"},
+	{name: "FRAMEWORK", usage: "nethttp, echo, gin or echo5 (default nethttp)"},
 	{name: "STORE", usage: "where sessions are stored: cookie, memory, " + addressForms + " (default cookie)"},
 	{name: "COORDINATOR", usage: "store that processes with cookie sessions share: memory, or an address as for STORE (default memory)"},
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
@@ -95,7 +95,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	s := settings{
 		addr:        p.address("ADDR", "127.0.0.1:8080"),
 		authURL:     p.authURL("AUTH_URL"),
-		framework:   p.choice("FRAMEWORK", []string{"nethttp", "echo", "gin"}),
+		framework:   p.choice("FRAMEWORK", []string{"nethttp", "echo", "gin", "echo5"}),
 		store:       p.place("STORE", "cookie", "memory"),
 		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),

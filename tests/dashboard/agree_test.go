@@ -146,7 +146,7 @@ func (b *browser) raw(method, path, body string, header ...string) *http.Request
 var (
 	whenever = regexp.MustCompile(`\d{10}|\d+ \w{3} \d{4}, [\d:]+ UTC|datetime="[^"]*"|"access_token_expires_in":[\d.]+`)
 	maxAge   = regexp.MustCompile(`Max-Age=(0|\d)\d*`)
-	itself   = regexp.MustCompile(`\b(nethttp|echo|gin)\b`)
+	itself   = regexp.MustCompile(`\b(nethttp|echo5?|gin)\b`)
 )
 
 // ago is a time in words, such as "1 minute ago".

@@ -112,7 +112,7 @@ func TestLogFormats(t *testing.T) {
 // No visitor writes lines of the log, whatever is in what they send.
 func TestLogCannotBeForged(t *testing.T) {
 	t.Parallel()
-	for _, framework := range frameworks {
+	for _, framework := range three(0) {
 		t.Run(framework, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, target{framework: framework, store: "cookie"}, authtest.Options{})
@@ -224,7 +224,7 @@ func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 // same.
 func TestSIGTERMWaitsForALimitedTime(t *testing.T) {
 	t.Parallel()
-	for _, framework := range frameworks {
+	for _, framework := range three(1) {
 		t.Run(framework, func(t *testing.T) {
 			t.Parallel()
 			patientOnlySoLong(t, target{framework: framework, store: "cookie"})

@@ -32,7 +32,7 @@ func TestBadSettings(t *testing.T) {
 		{"auth with a password", []string{"AUTH_URL=https://me:" + secret + "@auth.example.org"}, []string{"AUTH_URL", "user"}},
 		{"auth with a query", []string{"AUTH_URL=https://auth.example.org/?key=" + secret}, []string{"AUTH_URL", "query"}},
 		{"auth with a port too high", []string{"AUTH_URL=http://auth.example.org:99999"}, []string{"AUTH_URL"}},
-		{"framework", []string{"FRAMEWORK=fiber"}, []string{"FRAMEWORK", "nethttp or echo or gin"}},
+		{"framework", []string{"FRAMEWORK=fiber"}, []string{"FRAMEWORK", "nethttp or echo or gin or echo5"}},
 		{"framework in capitals", []string{"FRAMEWORK=NetHTTP"}, []string{"FRAMEWORK", "nethttp"}},
 		{"store", []string{"STORE=disk"}, []string{"STORE", "cookie", "memory"}},
 		{"store address", []string{"STORE=mongodb://me:" + secret + "@db.example.org"}, []string{"STORE", "cookie", "memory"}},

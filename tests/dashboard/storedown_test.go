@@ -26,6 +26,7 @@ func TestStoreDown(t *testing.T) {
 			}
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
+				frameworks := three(len(kind))
 				transcripts := make([][]string, len(frameworks))
 				t.Run("frameworks", func(t *testing.T) {
 					for i, framework := range frameworks {

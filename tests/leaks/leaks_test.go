@@ -43,6 +43,7 @@ var targets = []target{
 	{"coordinator", "json", []string{"COORDINATOR=sqlite:DIR/sessions.db"}},
 	{"echo", "text", []string{"FRAMEWORK=echo"}},
 	{"gin", "json", []string{"FRAMEWORK=gin"}},
+	{"echo5", "text", []string{"FRAMEWORK=echo5"}},
 }
 
 // TestEverydayUse is what users do, and what visitors do who are none.
