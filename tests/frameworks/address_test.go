@@ -12,10 +12,12 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	"github.com/labstack/echo/v4"
+	echo5 "github.com/labstack/echo/v5"
 	"github.com/pquerna/otp/totp"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessionecho5"
 	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/middleware"
 )
@@ -39,6 +41,12 @@ var underParameters = map[string]func(m *session.Manager) http.Handler{
 		e := echo.New()
 		e.Use(sessionecho.Sessions(m))
 		sessionecho.Mount(e.Group("/:a/:b"), m)
+		return e
+	},
+	"echo5": func(m *session.Manager) http.Handler {
+		e := echo5.New()
+		e.Use(sessionecho5.Sessions(m))
+		sessionecho5.Mount(e.Group("/:a/:b"), m)
 		return e
 	},
 	"gin": func(m *session.Manager) http.Handler {

@@ -13,9 +13,11 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	"github.com/labstack/echo/v4"
+	echo5 "github.com/labstack/echo/v5"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessionecho5"
 	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/middleware"
 )
@@ -51,6 +53,13 @@ var subtrees = map[string]func(m *session.Manager, opts ...middleware.Option) ht
 		e.Use(sessionecho.Sessions(m, opts...))
 		e.Any("/*", echo.WrapHandler(http.FileServerFS(files)))
 		e.Group("/admin", sessionecho.RequireRole("admin")).Any("/*", echo.WrapHandler(http.FileServerFS(files)))
+		return e
+	},
+	"echo5": func(m *session.Manager, opts ...middleware.Option) http.Handler {
+		e := echo5.New()
+		e.Use(sessionecho5.Sessions(m, opts...))
+		e.Any("/*", echo5.WrapHandler(http.FileServerFS(files)))
+		e.Group("/admin", sessionecho5.RequireRole("admin")).Any("/*", echo5.WrapHandler(http.FileServerFS(files)))
 		return e
 	},
 	"gin": func(m *session.Manager, opts ...middleware.Option) http.Handler {

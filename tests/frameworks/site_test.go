@@ -18,9 +18,11 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	"github.com/labstack/echo/v4"
+	echo5 "github.com/labstack/echo/v5"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/adapters/sessionecho5"
 	"github.com/synmetrix/session/adapters/sessiongin"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit/scale"
@@ -206,6 +208,15 @@ var guarded = map[string]func(m *session.Manager, routes map[string]http.Handler
 				h(c.Response(), c.Request())
 				return nil
 			}, sessionecho.RequireUser)
+		}
+		return e
+	},
+	"echo5": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
+		e := echo5.New()
+		e.Use(sessionecho5.Sessions(m, opts...))
+		sessionecho5.Mount(e, m)
+		for path, h := range routes {
+			e.GET(path, echo5.WrapHandler(h), sessionecho5.RequireUser)
 		}
 		return e
 	},

@@ -213,11 +213,13 @@ func TestConsumer(t *testing.T) {
 // what is too much there is passed on to every consumer.
 func TestTidy(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), "go", "mod", "tidy", "-diff")
-	cmd.Dir = rootDir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5")} {
+		cmd := exec.CommandContext(t.Context(), "go", "mod", "tidy", "-diff")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", dir, err, out)
+		}
 	}
 }
 
@@ -251,7 +253,7 @@ func TestZip(t *testing.T) {
 			t.Errorf("%s is outside of the module", f.Name)
 		}
 		names = append(names, name)
-		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "store/redisstore/"} {
+		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "store/redisstore/", "adapters/sessionecho5/"} {
 			if strings.HasPrefix(name, other) {
 				t.Errorf("%s belongs to another module", name)
 			}
