@@ -69,38 +69,40 @@ func blocks(text, language string) []string {
 
 // imports are the packages that a fragment uses without an import declaration.
 var imports = map[string]string{
-	"auth":        "github.com/synmetrix/session/auth",
-	"authtest":    "github.com/synmetrix/session/authtest",
-	"memstore":    "github.com/synmetrix/session/store/memstore",
-	"middleware":  "github.com/synmetrix/session/middleware",
-	"redisstore":  "github.com/synmetrix/session/store/redisstore",
-	"session":     "github.com/synmetrix/session",
-	"sessionecho": "github.com/synmetrix/session/adapters/sessionecho",
-	"sessiongin":  "github.com/synmetrix/session/adapters/sessiongin",
-	"sessiontest": "github.com/synmetrix/session/sessiontest",
-	"sqlstore":    "github.com/synmetrix/session/store/sqlstore",
-	"store":       "github.com/synmetrix/session/store",
-	"storetest":   "github.com/synmetrix/session/store/storetest",
-	"synmetrix":   "github.com/synmetrix/session/synmetrix",
-	"chi":         "github.com/go-chi/chi/v5",
-	"echo":        "github.com/labstack/echo/v4",
-	"gin":         "github.com/gin-gonic/gin",
-	"rueidis":     "github.com/redis/rueidis",
-	"cmp":         "cmp",
-	"context":     "context",
-	"cookiejar":   "net/http/cookiejar",
-	"errors":      "errors",
-	"fmt":         "fmt",
-	"http":        "net/http",
-	"httptest":    "net/http/httptest",
-	"io":          "io",
-	"net":         "net",
-	"os":          "os",
-	"sql":         "database/sql",
-	"template":    "html/template",
-	"testing":     "testing",
-	"time":        "time",
-	"url":         "net/url",
+	"auth":         "github.com/synmetrix/session/auth",
+	"authtest":     "github.com/synmetrix/session/authtest",
+	"memstore":     "github.com/synmetrix/session/store/memstore",
+	"middleware":   "github.com/synmetrix/session/middleware",
+	"redisstore":   "github.com/synmetrix/session/store/redisstore",
+	"session":      "github.com/synmetrix/session",
+	"sessionecho":  "github.com/synmetrix/session/adapters/sessionecho",
+	"sessionecho5": "github.com/synmetrix/session/adapters/sessionecho5",
+	"sessiongin":   "github.com/synmetrix/session/adapters/sessiongin",
+	"sessiontest":  "github.com/synmetrix/session/sessiontest",
+	"sqlstore":     "github.com/synmetrix/session/store/sqlstore",
+	"store":        "github.com/synmetrix/session/store",
+	"storetest":    "github.com/synmetrix/session/store/storetest",
+	"synmetrix":    "github.com/synmetrix/session/synmetrix",
+	"chi":          "github.com/go-chi/chi/v5",
+	"echo":         "github.com/labstack/echo/v4",
+	"echo5":        "github.com/labstack/echo/v5",
+	"gin":          "github.com/gin-gonic/gin",
+	"rueidis":      "github.com/redis/rueidis",
+	"cmp":          "cmp",
+	"context":      "context",
+	"cookiejar":    "net/http/cookiejar",
+	"errors":       "errors",
+	"fmt":          "fmt",
+	"http":         "net/http",
+	"httptest":     "net/http/httptest",
+	"io":           "io",
+	"net":          "net",
+	"os":           "os",
+	"sql":          "database/sql",
+	"template":     "html/template",
+	"testing":      "testing",
+	"time":         "time",
+	"url":          "net/url",
 }
 
 // Every block of Go is formatted and compiles: a program as it is, a fragment as
@@ -171,7 +173,7 @@ func fragment(name, block string) string {
 	}
 	for name, path := range imports {
 		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(block) {
-			b.WriteString("\t" + strconv.Quote(path) + "\n")
+			b.WriteString("\t" + name + " " + strconv.Quote(path) + "\n")
 		}
 	}
 	b.WriteString(")\n\n" + block)
