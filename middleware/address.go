@@ -128,10 +128,10 @@ func (s *settings) logNoLogin() {
 // loginURL returns the address of the login page, as the browser sees it, with the
 // address to return to. For a GET or HEAD request that is the request's address.
 // For any other request it is the page that sent the form, because after the
-// sign-in the browser can only send a GET.
+// sign-in the browser can only send a GET. For a part of a page it is that page.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
-	if !isSafe(r) {
+	if !isSafe(r) || isPart(r.Header) {
 		return withReturnTo(login, s.returnTo(sourceOf(r)))
 	}
 	// addressOf cuts a long address. A part of it would lead to another page.
@@ -144,14 +144,18 @@ func (s *settings) loginURL(r *http.Request) string {
 // sourceOf returns the path and query of the page that a request came from, as
 // the browser sees it. It returns the empty string if that page is not known to
 // be on this host. The Referer field may be missing or shortened to the origin: the
-// page's Referrer-Policy decides. Programs can forge the field, so the caller has to
-// validate the result like any other address to return to.
+// page's Referrer-Policy decides. htmx sends the address in a field of its own. Programs
+// can forge the fields, so the caller has to validate the result like any other address
+// to return to.
 func sourceOf(r *http.Request) string {
-	referer := r.Header.Get("Referer")
-	if len(referer) > 2*maxReturnTo {
+	source := r.Header.Get("Referer")
+	if isHTMX(r.Header) && r.Header.Get("HX-Current-URL") != "" {
+		source = r.Header.Get("HX-Current-URL")
+	}
+	if len(source) > 2*maxReturnTo {
 		return ""
 	}
-	u, err := url.Parse(referer)
+	u, err := url.Parse(source)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return ""
 	}
@@ -219,8 +223,16 @@ func withReturnTo(address, to string) string {
 // form again, with its password. Unlike http.Redirect, redirect does not resolve
 // location against the request's path, because a proxy or a handler may have stripped
 // a prefix of it.
-func redirect(w http.ResponseWriter, location string) {
+//
+// htmx would follow the redirect itself and insert the page, so it gets a field that
+// makes the browser load the page. htmx ignores the field in a response with status 303.
+func redirect(w http.ResponseWriter, r *http.Request, location string) {
 	h := w.Header()
+	if isHTMX(r.Header) {
+		h.Set("HX-Redirect", location)
+		writeBody(w, http.StatusOK, nil)
+		return
+	}
 	h.Set("Location", location)
 	writeBody(w, http.StatusSeeOther, nil)
 }

@@ -128,7 +128,7 @@ func credentials(in input) (email, password string, err error) {
 // in it.
 func (h *handlers) codeRequired(w http.ResponseWriter, r *http.Request, path, returnTo string) {
 	if WantsPage(r) {
-		redirect(w, withReturnTo(sibling(r, path, codePath), returnTo))
+		redirect(w, r, withReturnTo(sibling(r, path, codePath), returnTo))
 		return
 	}
 	writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
@@ -141,7 +141,7 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	switch pending := h.m.LoginPending(r.Context()); {
 	case !pending && isNavigation(r):
 		// Usually an old tab or a bookmark: start with the password.
-		redirect(w, page.LoginURL)
+		redirect(w, r, page.LoginURL)
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
 	case WantsPage(r):
@@ -187,7 +187,7 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 	if returnTo == "" {
 		returnTo = settingsOf(r.Context()).homeURL()
 	}
-	redirect(w, returnTo)
+	redirect(w, r, returnTo)
 }
 
 // signInError translates an error of Manager.Login for Refuse. Some errors have
@@ -237,7 +237,7 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 		return
 	}
 	if problemOf(err).Code == codeUnauthenticated {
-		redirect(w, restartURL(r, page.ReturnTo, err))
+		redirect(w, r, restartURL(r, page.ReturnTo, err))
 		return
 	}
 	h.retryForm(w, r, page, err)
@@ -305,7 +305,7 @@ func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if WantsPage(r) {
-		redirect(w, settingsOf(r.Context()).homeURL())
+		redirect(w, r, settingsOf(r.Context()).homeURL())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

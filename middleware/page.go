@@ -120,6 +120,11 @@ type Page struct {
 	Links  []Link
 	Footer []Link
 
+	// Frame is the ID of the Turbo frame that shows the page, or empty.
+	Frame string
+
+	fragment bool      // the page is a part of another page, by the template "fragment"
+	reload   bool      // for TurboReload
 	referrer string    // the Referrer-Policy
 	language *language // nil: English
 	now      time.Time // one for all times of the page, so that they agree
@@ -260,6 +265,13 @@ func (p Page) FullTitle() string {
 func (p Page) Reveals() bool {
 	return p.ShowPassword && slices.ContainsFunc(p.Fields, func(f Field) bool { return f.Show != "" })
 }
+
+// TurboReload reports whether the page has the meta element that makes Turbo load it as
+// a whole, instead of inserting it into the page or the frame that requested it. The
+// page's Content-Security-Policy would not apply there, and a frame would show an error
+// in place of the page. TurboReload returns false for the response to a form, except in
+// a frame, because Turbo would load the form anew without its error.
+func (p Page) TurboReload() bool { return p.reload }
 
 // showUser sets the text that describes the signed-in user.
 func (p *Page) showUser(r *http.Request) {

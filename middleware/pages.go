@@ -20,7 +20,8 @@ var pageFiles embed.FS
 
 // Templates returns a new copy of the built-in templates, for [WithTemplates]. A
 // page with the name N is rendered by the template N, or by the template "page" if
-// there is no template N. Built in are "page" and "refusal".
+// there is no template N. Built in are "page", "refusal", and "fragment" for refusals
+// that htmx or a Turbo frame inserts into a page of the app.
 //
 // Their parts are "top" and "bottom" (all that is around the contents), "brand"
 // (mark and name of the app), "mark", "alert" (error and notice), "form", "field",
@@ -97,6 +98,8 @@ const usualPage = 12 << 10
 func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
 	s := settingsOf(r.Context())
 	page.referrer = referrerPolicy(r)
+	page.Frame = frameOf(r.Header)
+	page.reload = page.Frame != "" || isTurbo(r.Header) && isSafe(r)
 	s.pages.write(w, s.log, page)
 }
 
@@ -107,6 +110,12 @@ func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
 func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 	page.describe()
 	name := page.Name
+	if page.fragment {
+		name = "fragment"
+		if p.templates.Lookup(name) == nil {
+			p = builtInPages() // a whole page would not fit
+		}
+	}
 	if p.templates.Lookup(name) == nil {
 		name = "page"
 	}

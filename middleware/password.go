@@ -38,13 +38,13 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword)
 	switch {
 	case err == nil && WantsPage(r) && page.ReturnTo != "":
-		redirect(w, page.ReturnTo)
+		redirect(w, r, page.ReturnTo)
 	case err == nil:
 		h.done(w, r, passwordPath)
 	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
 		h.codeRequired(w, r, passwordPath, page.ReturnTo)
 	case errors.Is(err, session.ErrSignInAgain) && WantsPage(r):
-		redirect(w, withReturnTo(h.loginURL(r, passwordPath)+"?done=password_sign_in", page.ReturnTo))
+		redirect(w, r, withReturnTo(h.loginURL(r, passwordPath)+"?done=password_sign_in", page.ReturnTo))
 	default:
 		h.retryForm(w, r, page, accountError(err, "", "new_password"))
 	}
@@ -101,7 +101,7 @@ func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		h.retryForm(w, r, page, accountError(err, "", "new_password"))
 	case WantsPage(r) && login != "":
-		redirect(w, login+"?done=password_reset")
+		redirect(w, r, login+"?done=password_reset")
 	default:
 		h.done(w, r, resetPath)
 	}

@@ -15,7 +15,7 @@ import (
 // 204. After the redirect, a reload of the page does not send the form again.
 func (h *handlers) done(w http.ResponseWriter, r *http.Request, path string) {
 	if WantsPage(r) {
-		redirect(w, sibling(r, path, path)+"?done=1")
+		redirect(w, r, sibling(r, path, path)+"?done=1")
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -197,7 +197,7 @@ func (h *handlers) deletionRoutes(routes []Route) []Route {
 	page := h.newPageOf("delete", deletePath)
 	then := func(w http.ResponseWriter, r *http.Request) {
 		if WantsPage(r) {
-			redirect(w, h.loginURL(r, deletePath)+"?done=account_deleted")
+			redirect(w, r, h.loginURL(r, deletePath)+"?done=account_deleted")
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -220,6 +220,6 @@ func (h *handlers) provider(name string) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		redirect(w, address)
+		redirect(w, r, address)
 	}
 }

@@ -21,10 +21,16 @@ import (
 // or its own at session.Config.LoginPath. Sec-Fetch-Mode and Sec-Fetch-Dest
 // identify a navigation. If a browser sends neither, Accept must prefer text/html,
 // and the request must have no header field that scripts add, such as
-// X-Requested-With or HX-Request.
+// X-Requested-With.
 //
 // All other refusals have an error status, and are a page or JSON by the rule of
 // [WantsPage]. Refuse never redirects under a prefix named by [WithAPI].
+//
+// Requests of htmx and Turbo lead to the login page, too, if the user is not signed in.
+// htmx gets status 401 with the field HX-Redirect. Turbo gets the redirect for links and
+// frames, and loads the login page as a whole. The login page leads back to the page
+// that the user was on. Any other refusal of a request for a part of a page is the
+// template "fragment", which fits into the page.
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	s := settingsOf(r.Context())
 	ref := s.refusalOf(r, err)
@@ -36,15 +42,21 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.logNoLogin()
 	}
 	if ref.redirects {
-		redirect(w, ref.loginURL)
+		redirect(w, r, ref.loginURL)
 		return
 	}
 	p.header(w.Header())
+	if ref.leaves {
+		w.Header().Set("HX-Redirect", ref.loginURL)
+	}
 	if !ref.wantsPage {
 		p.writeJSON(w)
 		return
 	}
-	WritePage(w, r, ref.page(r))
+	page := ref.page(r)
+	// A form in a Turbo frame that needs a sign-in leaves the frame; see TurboReload.
+	page.fragment = isPart(r.Header) && (p.Code != codeUnauthenticated || isHTMX(r.Header))
+	WritePage(w, r, page)
 }
 
 // refusal describes the response to a refused request: a redirect to the login
@@ -52,6 +64,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 type refusal struct {
 	problem    Problem
 	redirects  bool
+	leaves     bool // htmx loads the login page
 	wantsPage  bool
 	loginURL   string // empty if the response does not lead to the login page
 	lacksLogin bool   // the response would lead to a login page, but the app has none
@@ -64,17 +77,19 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 	forbidden := ref.problem.Code == codeForbidden
 
 	// A bearer token was sent by a program, which cannot fill in a login form.
-	navigates := unauthenticated && !s.isAPI(r) && isNavigation(r) && !errors.Is(err, session.ErrBearer)
+	mayLeave := unauthenticated && !s.isAPI(r) && !errors.Is(err, session.ErrBearer)
+	leaves := mayLeave && isHTMX(r.Header)
+	navigates := mayLeave && !leaves && (isNavigation(r) || isVisit(r))
 	// A forbidden user may have another account that is allowed.
 	links := ref.wantsPage && (unauthenticated || forbidden)
-	if !navigates && !links || s.isLogin(r) {
+	if !navigates && !leaves && !links || s.isLogin(r) {
 		return ref
 	}
 	if !s.hasLogin() {
 		ref.lacksLogin = true
 		return ref
 	}
-	ref.redirects = navigates
+	ref.redirects, ref.leaves = navigates, leaves
 	ref.loginURL = s.loginURL(r)
 	return ref
 }
@@ -135,14 +150,14 @@ func (p *Page) titleOf(problem *Problem) string {
 
 // WantsPage reports whether the response to r, a success or a refusal, should be
 // a page (or a redirect) rather than JSON. It returns true if the request's body
-// is a form, or if the request has no body and ranks text/html above JSON (RFC
-// 9110, section 12.5.1), as browsers do. It returns false under a prefix named
-// by [WithAPI].
+// is a form, or if the request has no body and either ranks text/html above JSON (RFC
+// 9110, section 12.5.1), as browsers do, or is a request of htmx. It returns false
+// under a prefix named by [WithAPI].
 func WantsPage(r *http.Request) bool {
 	if settingsOf(r.Context()).isAPI(r) {
 		return false
 	}
-	return isForm(r) || !hasBody(r) && prefersHTML(r.Header)
+	return isForm(r) || !hasBody(r) && (prefersHTML(r.Header) || isHTMX(r.Header))
 }
 
 // isForm reports whether the request's body is a form. A browser that has sent a form

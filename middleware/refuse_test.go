@@ -248,8 +248,6 @@ func TestScriptsAreNotRedirected(t *testing.T) {
 		{"X-Requested-With", "swup"},
 		{"HX-Request", "true"},
 		{"HX-Request", "true", "HX-Boosted", "true"},
-		{"Turbo-Frame", "messages"},
-		{"X-Turbo-Request-Id", "6e1d"},
 		{"X-PJAX", "true"},
 		{"X-PJAX-Container", "#main"},
 		{"X-Inertia", "true"},

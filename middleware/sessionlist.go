@@ -140,8 +140,8 @@ func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string,
 	case !WantsPage(r):
 		w.WriteHeader(http.StatusNoContent)
 	case session.FromContext(r.Context()).SignedIn():
-		redirect(w, sibling(r, own, sessionsPath)+"?ended="+what)
+		redirect(w, r, sibling(r, own, sessionsPath)+"?ended="+what)
 	default: // the user has ended the session of the request
-		redirect(w, settingsOf(r.Context()).homeURL())
+		redirect(w, r, settingsOf(r.Context()).homeURL())
 	}
 }

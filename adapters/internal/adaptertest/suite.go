@@ -30,6 +30,7 @@ func Run(t *testing.T, build Build) {
 		t.Run(name, func(t *testing.T) {
 			for name, script := range map[string]func(*trial) []*Response{
 				"guards":           guards,
+				"front ends":       frontEnds,
 				"without sessions": withoutSessions,
 				"routes":           func(a *trial) []*Response { return routes(a, "") },
 				"prefix":           func(a *trial) []*Response { return routes(a, "/account") },
@@ -247,6 +248,39 @@ func accountRoutes(a *trial, prefix string) []*Response {
 	user.Submit(prefix+"/email", "new_email", "new@example.com", "password", Password).Is(303)
 	user.Open(prefix + "/email?done=1")
 	return append(b.Responses, user.Responses...)
+}
+
+// frontEnds tests refusals of requests by htmx and Turbo.
+func frontEnds(a *trial) []*Response {
+	visitor, viewer, _ := a.serve(Spec{Options: []middleware.Option{middleware.WithAPI("/api/")}, Routes: []Route{
+		{"GET", "/rows", Guard{User: true}, Whoami},
+		{"POST", "/rows", Guard{User: true}, Whoami},
+		{"GET", "/admin", Guard{Roles: []string{"admin"}}, Whoami},
+		{"GET", "/api/all", Guard{User: true}, Whoami},
+	}})
+	const accept = "text/html, application/xhtml+xml"
+	for _, b := range []*Browser{visitor, viewer} {
+		page := b.Request("GET", "/reports", "").URL.String()
+		for _, header := range [][]string{
+			{"HX-Request", "true", "HX-Current-URL", page},
+			{"HX-Request", "true", "HX-Current-URL", "https://evil.example/"},
+			{"HX-Request", "true", "HX-Current-URL", page, "HX-Boosted", "true"},
+			{"X-Turbo-Request-Id", "1", "Referer", page, "Accept", accept},
+			{"X-Turbo-Request-Id", "1", "Referer", page, "Accept", accept, "Turbo-Frame", "side"},
+		} {
+			b.Get("/rows", header...)
+			b.Do("POST", "/rows", "", append(header, "Sec-Fetch-Site", "same-origin")...)
+			b.Get("/admin", header...)
+			b.Get("/login", header...).Is(200)
+			b.Get("/api/all", header...)
+		}
+	}
+	htmx := []string{"HX-Request", "true", "HX-Current-URL", visitor.Request("GET", "/reports", "").URL.String()}
+	if got := visitor.Get("/rows", htmx...).Is(401).Response.Header.Get("HX-Redirect"); got != "/login?return_to=%2Freports" {
+		a.T.Errorf("HX-Redirect: %q", got)
+	}
+	viewer.Get("/admin", htmx...).Says(403, `<div class="refusal" role="alert">`)
+	return responsesOf(visitor, viewer)
 }
 
 func origins(a *trial) []*Response {
