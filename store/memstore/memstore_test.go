@@ -44,9 +44,3 @@ func TestStore(t *testing.T) {
 		return movable{&memstore.Store{Now: c.Now}, c}
 	})
 }
-
-// The suite also works with a store whose clock a test cannot move.
-func TestStoreInRealTime(t *testing.T) {
-	t.Parallel()
-	storetest.Run(t, func(testing.TB) store.Store { return memstore.New() })
-}

@@ -213,27 +213,28 @@ func TestNoConnection(t *testing.T) {
 func TestCallsTimeOut(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
-	s := newStore(t, fake{}.start(t), redisstore.Config{Timeout: timeout})
-	calls := map[string]func(ctx context.Context) error{
-		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, "key"); return err },
-		"Put":    func(ctx context.Context) error { return s.Put(ctx, record("key"), 0) },
-		"update": func(ctx context.Context) error { return s.Put(ctx, record("key"), 3) },
-		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "key") },
-		"List":   func(ctx context.Context) error { _, err := s.List(ctx, "owner"); return err },
-		"Ping":   s.Ping,
+	calls := map[string]func(ctx context.Context, s *redisstore.Store) error{
+		"Get":    func(ctx context.Context, s *redisstore.Store) error { _, err := s.Get(ctx, "key"); return err },
+		"Put":    func(ctx context.Context, s *redisstore.Store) error { return s.Put(ctx, record("key"), 0) },
+		"update": func(ctx context.Context, s *redisstore.Store) error { return s.Put(ctx, record("key"), 3) },
+		"Delete": func(ctx context.Context, s *redisstore.Store) error { return s.Delete(ctx, "key") },
+		"List":   func(ctx context.Context, s *redisstore.Store) error { _, err := s.List(ctx, "owner"); return err },
+		"Ping":   func(ctx context.Context, s *redisstore.Store) error { return s.Ping(ctx) },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// A call that times out may close the connection, and so may the client, at
+			// the same time, for another call on it.
+			s := newStore(t, fake{}.start(t), redisstore.Config{Timeout: timeout})
 			start := time.Now()
-			err := call(context.Background())
-			// The call that has timed out first may have closed the connection.
+			err := call(context.Background(), s)
 			if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > timeout+10*time.Second {
 				t.Errorf("error %v after %v, want DeadlineExceeded within %v", err, took, timeout)
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(timeout/10, cancel)
-			if err := call(ctx); !errors.Is(err, context.Canceled) {
+			if err := call(ctx, s); !errors.Is(err, context.Canceled) {
 				t.Errorf("a canceled call: error %v", err)
 			}
 		})

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -39,11 +38,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The tests spend their time waiting for timeouts, not working.
-	if err := flag.Set("test.parallel", "32"); err != nil {
-		panic(err)
-	}
+	scale.AtOnce(32) // they wait for timeouts
 	os.Exit(testkit.Run(m, nil))
 }
 

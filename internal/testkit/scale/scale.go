@@ -3,7 +3,11 @@
 // the full counts.
 package scale
 
-import "os"
+import (
+	"flag"
+	"os"
+	"strconv"
+)
 
 // Long reports whether the tests run at their full counts.
 func Long() bool { return os.Getenv("LONG") != "" }
@@ -26,3 +30,17 @@ func Of[T any](usual, ci, long T) T {
 // with CI=true, one of n by default. A test passes the sum of the indexes on the matrix's
 // axes, so that each value of each axis runs at least once.
 func Turn(i, n int) bool { return i%Of(n, max(n/2, 1), 1) == 0 }
+
+// AtOnce makes n parallel tests run at the same time, unless the command line says how
+// many. It is called in TestMain, in packages whose tests mostly wait.
+func AtOnce(n int) {
+	const name = "test.parallel"
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if !given {
+		_ = flag.Set(name, strconv.Itoa(n))
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
 // dir holds the programs that Main has built.
@@ -31,7 +32,13 @@ func Lowest() bool { return os.Getenv("LOWEST") != "" }
 // the test has it, runs the tests and removes the programs. It is all that a
 // TestMain does.
 func Main(m *testing.M, programs ...string) {
-	runMore()
+	if AtOnce == 0 {
+		AtOnce = 16
+		if Race {
+			AtOnce = 10
+		}
+	}
+	scale.AtOnce(AtOnce)
 	os.Exit(build(m, programs))
 }
 
@@ -39,23 +46,6 @@ func Main(m *testing.M, programs ...string) {
 // it: they do little but wait for processes. Zero means a number that goes with
 // the race detector, under which a program does not only wait.
 var AtOnce int
-
-func runMore() {
-	flag.Parse()
-	const name = "test.parallel"
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
-	if given {
-		return
-	}
-	if AtOnce == 0 {
-		AtOnce = 16
-		if Race {
-			AtOnce = 10
-		}
-	}
-	_ = flag.Set(name, strconv.Itoa(AtOnce))
-}
 
 // noDebugger halves the time that linking takes.
 const noDebugger = "-ldflags=-s -w"
