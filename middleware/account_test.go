@@ -93,6 +93,7 @@ func TestFeaturesAreOff(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{NoActivation: true, VerifyEmails: true}, middleware.Registration, middleware.MagicLink)
 	b := a.browser()
 	b.open("/register").isPage(t, 200, "You will receive an e-mail")
@@ -127,6 +128,7 @@ func TestRegister(t *testing.T) {
 // A service that signs new users in at once must not do so if addresses are verified:
 // the response would show that the address is new.
 func TestRegisterSignsNobodyIn(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.Registration)
 	b := a.browser()
 	b.submit("/register", "email", "new@example.com", "password", newPassword).isPage(t, 200, "Check your mail")
@@ -150,6 +152,7 @@ func TestDirectRegistration(t *testing.T) {
 }
 
 func TestMagicLink(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
 	ask := func(email string) (*browser, string) {
 		t.Helper()
@@ -199,6 +202,7 @@ func TestMagicLink(t *testing.T) {
 // Programs that check links and browsers that prefetch pages sign nobody in, even with
 // the cookies of the browser that waits.
 func TestLinkIsNotUsedByAccident(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
 	b := a.browser()
 	b.submit("/magic-link", "email", "viewer@example.com").isPage(t, 200, "Check your mail")
@@ -221,6 +225,7 @@ func TestLinkIsNotUsedByAccident(t *testing.T) {
 
 // An attacker sends a link of their own to a user who waits for one.
 func TestLinkOfAnotherAccount(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
 	attacker := a.browser()
 	attacker.submit("/magic-link", "email", "admin@example.com")
@@ -244,6 +249,7 @@ func TestLinkOfAnotherAccount(t *testing.T) {
 }
 
 func TestCallbackWithoutToken(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
 	b := a.browser()
 	page := b.open("/callback").isPage(t, 400, "not valid any more").body
@@ -264,6 +270,7 @@ func TestCallbackWithoutToken(t *testing.T) {
 }
 
 func TestPasswordChange(t *testing.T) {
+	t.Parallel()
 	for _, form := range []bool{true, false} {
 		a := newAccountApp(t, authtest.Options{}, middleware.PasswordChange)
 		b, other := a.browser(), a.browser()
@@ -335,6 +342,7 @@ func TestPasswordIsChangedButSignInFails(t *testing.T) {
 }
 
 func TestPasswordReset(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{LostPassword: true}, middleware.PasswordReset)
 	b := a.browser()
 	b.open("/login").isPage(t, 200, `href="/password/lost"`)
@@ -415,6 +423,7 @@ type mailService struct {
 
 // Pages link to the login page, and redirect to it, only if there is one.
 func TestAppWithoutPasswordLogin(t *testing.T) {
+	t.Parallel()
 	for _, loginPath := range []string{"", "/sign-in"} {
 		a := newBareApp(t, nil)
 		a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1, LostPassword: true})

@@ -242,6 +242,7 @@ func newAppInside(t *testing.T, outer func(http.ResponseWriter, *http.Request)) 
 }
 
 func TestBodyIsLimitedByOtherMiddleware(t *testing.T) {
+	t.Parallel()
 	b := newAppInside(t, func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 10)
 	}).browser()
@@ -296,6 +297,7 @@ func TestIncompleteBody(t *testing.T) {
 
 // A body whose announced length is too large is rejected before it is sent.
 func TestAnnouncedBodyTooLarge(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	conn, err := tls.Dial("tcp", a.srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {

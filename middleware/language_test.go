@@ -49,6 +49,7 @@ func TestTextsAreComplete(t *testing.T) {
 }
 
 func TestAcceptLanguage(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil, middleware.WithTexts("fr", map[string]string{"login.title": "Se connecter"}),
 		middleware.WithTexts("pt-BR", map[string]string{"login.title": "Entrar"}))
 	b := a.browser()
@@ -100,6 +101,7 @@ func TestWithLanguage(t *testing.T) {
 
 // Errors are in the language of the page, those of the app, too.
 func TestErrorsAreTranslated(t *testing.T) {
+	t.Parallel()
 	const empty = "The order is empty."
 	a := newBareApp(t, nil)
 	middleware.Mount(a.mux, a.m)
@@ -169,6 +171,7 @@ func TestTooManyAttempts(t *testing.T) {
 
 // No page of a refusal is in two languages.
 func TestRefusalsAreInOneLanguage(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	b := a.browser()
 	const form, multi = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"

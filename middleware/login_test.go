@@ -132,6 +132,7 @@ func TestMeWithoutRoles(t *testing.T) {
 }
 
 func TestRefusedLogin(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	var texts, pages []string
 	for _, c := range []struct{ email, password string }{
@@ -168,6 +169,7 @@ func TestRefusedLogin(t *testing.T) {
 
 // An app's own login route reveals no more than the ready-made one.
 func TestRefusedLoginOfAnAppsRoute(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	a.mux.HandleFunc("POST /own", func(w http.ResponseWriter, r *http.Request) {
 		middleware.Refuse(w, r, a.m.Login(r.Context(), r.PostFormValue("email"), r.PostFormValue("password")))
@@ -184,6 +186,7 @@ func TestRefusedLoginOfAnAppsRoute(t *testing.T) {
 // Keyboards of phones add a space after an address. A password may begin or end
 // with spaces.
 func TestSpacesAroundAnAddress(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	const spaces = " two words "
 	a.auth.AddAccount(authtest.Account{Email: "spaces@example.com", Password: spaces})
@@ -290,6 +293,7 @@ func wrongCode(t *testing.T, a *app) string {
 }
 
 func TestSecondFactorForm(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	b := a.browser()
 	b.open("/login/mfa?return_to=/reports").isRedirect(t, "/login?return_to=%2Freports")
@@ -325,6 +329,7 @@ func TestSecondFactorForm(t *testing.T) {
 }
 
 func TestSecondFactorJSON(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	b := a.browser()
 	b.get("/login/mfa").is(t, 401, "unauthenticated")
@@ -345,6 +350,7 @@ func TestSecondFactorJSON(t *testing.T) {
 }
 
 func TestSecondFactorTooLate(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	form, script := a.browser(), a.browser()
 	form.submit("/login", "email", "mfa@example.com", "password", password).isRedirect(t, "/login/mfa")

@@ -144,6 +144,7 @@ func TestForms(t *testing.T) {
 // After an error the form has what was typed, except for passwords, and the focus
 // is where the user has to type.
 func TestFormsKeepWhatWasTyped(t *testing.T) {
+	t.Parallel()
 	b := newApp(t, nil).browser()
 	page := b.submit("/login", "email", "jane@example.com", "password", "not-the-password", "return_to", "/x?y=1").isPage(t, 401, `value="jane@example.com"`)
 	if strings.Contains(page.body, "not-the-password") || !strings.Contains(page.body, `name="return_to" value="/x?y=1"`) {
@@ -164,6 +165,7 @@ func TestFormsKeepWhatWasTyped(t *testing.T) {
 const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>`
 
 func TestWithBrand(t *testing.T) {
+	t.Parallel()
 	b := newApp(t, nil, middleware.WithBrand(`Acme & Söhne`, []byte(svg)), middleware.WithHome("/start"),
 		middleware.WithLinks(middleware.Link{Text: "Privacy", URL: "/privacy"}, middleware.Link{Text: "field.email", URL: "https://acme.example/"}),
 		middleware.WithTexts("de", map[string]string{"Privacy": "Datenschutz"})).browser()

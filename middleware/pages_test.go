@@ -70,6 +70,7 @@ func allPages(t *testing.T, a *app) map[string]response {
 var unwanted = regexp.MustCompile(`(?i)<script |<link| style=| on[a-z]+=|https?:|//[a-z]|<b>x|@import|url\(`)
 
 func TestPagesAreSafe(t *testing.T) {
+	t.Parallel()
 	for name, page := range allPages(t, newApp(t, nil)) {
 		page.has(t, "Content-Security-Policy", policyOf(t, page.body)).has(t, "X-Content-Type-Options", "nosniff").has(t, "Referrer-Policy", "same-origin").
 			has(t, "Cache-Control", "no-store").has(t, "Content-Type", "text/html; charset=utf-8")
@@ -92,6 +93,7 @@ var (
 // Screen readers need a language, a title, one heading, labels, and errors that
 // are associated with their fields.
 func TestPagesAreAccessible(t *testing.T) {
+	t.Parallel()
 	for name, page := range allPages(t, newApp(t, nil)) {
 		body := visible(page.body)
 		ids := map[string]bool{}

@@ -18,6 +18,7 @@ import (
 )
 
 func TestEmailChange(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.EmailChange)
 	b := a.browser()
 	b.open("/email").isRedirect(t, "/login?return_to=%2Femail")
@@ -40,6 +41,7 @@ func TestEmailChange(t *testing.T) {
 }
 
 func TestVerifiedEmailChange(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{VerifyEmails: true}, middleware.VerifiedEmailChange)
 	b := a.browser()
 	b.signIn("viewer@example.com")
@@ -90,6 +92,7 @@ func (strictService) EnableMFA(context.Context, string, string) error {
 
 // Only a form with a code can have a wrong code, and only if the service is up.
 func TestRefusalsWithoutReason(t *testing.T) {
+	t.Parallel()
 	a := newBareApp(t, nil)
 	a.m = newManager(t, func(c *session.Config) { c.Auth = strictService{synmetrix.NewClient(a.auth.URL)} })
 	middleware.Mount(a.mux, a.m, middleware.EmailChange, middleware.AccountDeletion, middleware.SecondFactorSetup)
@@ -106,6 +109,7 @@ func TestRefusalsWithoutReason(t *testing.T) {
 }
 
 func TestSecondFactorSetup(t *testing.T) {
+	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.SecondFactorSetup)
 	b := a.browser()
 	b.postJSON("/mfa/setup", `{}`).is(t, 401, "unauthenticated")
@@ -142,6 +146,7 @@ func TestSecondFactorSetup(t *testing.T) {
 }
 
 func TestAccountDeletion(t *testing.T) {
+	t.Parallel()
 	for _, form := range []bool{true, false} {
 		a := newAccountApp(t, authtest.Options{SelfDelete: true}, middleware.AccountDeletion)
 		b, other := a.browser(), a.browser()

@@ -82,6 +82,7 @@ func signInRoutes() []string {
 
 // A sign-in must not lead to a sign-in route again.
 func TestReturnToSignInRoutes(t *testing.T) {
+	t.Parallel()
 	for _, value := range signInRoutes() {
 		if got := middleware.ReturnTo(value); got != "" {
 			t.Errorf("ReturnTo(%q) = %q", value, got)

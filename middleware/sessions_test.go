@@ -254,6 +254,7 @@ func TestPanicWithoutRecovery(t *testing.T) {
 }
 
 func TestTimeoutHandlers(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, nil)
 	release := make(chan struct{})
 	defer close(release)

@@ -15,67 +15,90 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 )
 
-// Run runs the suite for the adapter of build.
+// Run runs the suite for the adapter of build. By default, each script runs in one of
+// the modes.
 func Run(t *testing.T, build Build) {
 	// Some tests cause errors on purpose, which would fill the output.
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { slog.SetDefault(log) })
-	for name, o := range map[string]Options{
-		"cookie": {}, "stored": {Stored: true}, "http2": {HTTP2: true},
-	} {
+	run := func(name string, test func(t *testing.T)) {
 		t.Run(name, func(t *testing.T) {
-			for name, script := range map[string]func(*trial) []*Response{
-				"guards":           guards,
-				"front ends":       frontEnds,
-				"without sessions": withoutSessions,
-				"routes":           func(a *trial) []*Response { return routes(a, "") },
-				"prefix":           func(a *trial) []*Response { return routes(a, "/account") },
-				"accounts":         func(a *trial) []*Response { return accountRoutes(a, "") },
-				"account prefix":   func(a *trial) []*Response { return accountRoutes(a, "/account") },
-				"origins":          origins,
-				"refresh":          refresh,
-				"twice":            twice,
-				"first byte":       firstByte,
-				"login":            loginInHandler,
-			} {
-				t.Run(name, func(t *testing.T) {
-					compare(t, script(newTrial(t, NetHTTP, o)), script(newTrial(t, build, o)))
-				})
-			}
-			for name, test := range map[string]func(*trial){
-				"events":     events,
-				"controller": controller,
-				"leaving":    leaving,
-				"pool":       pool,
-				"upgrade":    upgrade,
-				"timeout":    timeoutHandler,
-			} {
-				t.Run(name, func(t *testing.T) { test(newTrial(t, build, o)) })
-			}
+			t.Parallel()
+			test(t)
 		})
 	}
-	t.Run("failed commit", func(t *testing.T) {
-		o := Options{Stored: true}
-		compare(t, failedCommit(newTrial(t, NetHTTP, o)), failedCommit(newTrial(t, build, o)))
-	})
-	t.Run("full session", func(t *testing.T) {
-		o := Options{Stored: true}
-		compare(t, fullSession(newTrial(t, NetHTTP, o)), fullSession(newTrial(t, build, o)))
-	})
-	for name, prefix := range map[string]string{"sessions": "", "sessions below a prefix": "/account"} {
-		t.Run(name, func(t *testing.T) {
-			o := Options{Stored: true}
-			compare(t, sessions(newTrial(t, NetHTTP, o), prefix), sessions(newTrial(t, build, o), prefix))
-		})
+	for i, mode := range []struct {
+		name string
+		Options
+	}{{"cookie", Options{}}, {"stored", Options{Stored: true}}, {"http2", Options{HTTP2: true}}} {
+		for j, c := range scripts {
+			if scale.Turn(i+j, 3) {
+				run(mode.name+"/"+c.name, func(t *testing.T) { c.compare(t, build, mode.Options) })
+			}
+		}
+		for j, c := range tests {
+			if scale.Turn(i+j, 3) {
+				run(mode.name+"/"+c.name, func(t *testing.T) { c.test(newTrial(t, build, mode.Options)) })
+			}
+		}
 	}
-	t.Run("outage", func(t *testing.T) {
-		o := Options{Stored: true}
-		compare(t, outage(newTrial(t, NetHTTP, o)), outage(newTrial(t, build, o)))
-	})
+	for _, c := range storedScripts {
+		run(c.name, func(t *testing.T) { c.compare(t, build, Options{Stored: true}) })
+	}
+}
+
+// script is a visit of an app. It returns the responses.
+type script struct {
+	name  string
+	visit func(*trial) []*Response
+}
+
+// compare fails the test if a script's responses differ from those with net/http.
+func (s script) compare(t *testing.T, build Build, o Options) {
+	t.Helper()
+	compare(t, s.visit(newTrial(t, NetHTTP, o)), s.visit(newTrial(t, build, o)))
+}
+
+var scripts = []script{
+	{"guards", guards},
+	{"front ends", frontEnds},
+	{"without sessions", withoutSessions},
+	{"routes", func(a *trial) []*Response { return routes(a, "") }},
+	{"prefix", func(a *trial) []*Response { return routes(a, "/account") }},
+	{"accounts", func(a *trial) []*Response { return accountRoutes(a, "") }},
+	{"account prefix", func(a *trial) []*Response { return accountRoutes(a, "/account") }},
+	{"origins", origins},
+	{"refresh", refresh},
+	{"twice", twice},
+	{"first byte", firstByte},
+	{"login", loginInHandler},
+}
+
+// storedScripts need a store.
+var storedScripts = []script{
+	{"failed commit", failedCommit},
+	{"full session", fullSession},
+	{"sessions", func(a *trial) []*Response { return sessions(a, "") }},
+	{"sessions below a prefix", func(a *trial) []*Response { return sessions(a, "/account") }},
+	{"outage", outage},
+}
+
+// tests need no comparison.
+var tests = []struct {
+	name string
+	test func(*trial)
+}{
+	{"events", events},
+	{"controller", controller},
+	{"leaving", leaving},
+	{"pool", pool},
+	{"upgrade", upgrade},
+	{"timeout", timeoutHandler},
 }
 
 // Refusals runs the tests of refusals.
