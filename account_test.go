@@ -216,8 +216,8 @@ func TestRegisterAndSignIn(t *testing.T) {
 			t.Errorf("a service that verifies: %v", err)
 		}
 		s.autoLogin = true
-		if err := register("eve@example.com"); err != nil || c.Get().Email() != "eve@example.com" {
-			t.Errorf("a service that signs in: %v, as %q", err, c.Get().Email())
+		if err := register("eve@example.com"); err != nil || c.Get().User().Email != "eve@example.com" {
+			t.Errorf("a service that signs in: %v, as %q", err, c.Get().User().Email)
 		}
 	})
 }
@@ -234,8 +234,7 @@ func TestFollowLink(t *testing.T) {
 		ask := func() {
 			t.Helper()
 			_, err := timed(c, func(ctx context.Context) error {
-				c.M.SetReturnTo(ctx, "/reports")
-				return c.M.SendMagicLink(ctx, "ADA@example.com")
+				return c.M.SendMagicLink(ctx, "ADA@example.com", session.WithReturnTo("/reports"))
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -260,8 +259,8 @@ func TestFollowLink(t *testing.T) {
 		if _, err := follow(c, "unknown"); !errors.Is(err, auth.ErrRefused) || !waits() {
 			t.Errorf("a refused token: %v", err)
 		}
-		if _, err := follow(c, "ada@example.com"); err != nil || c.Get().Email() != "ada@example.com" || waits() {
-			t.Errorf("the own link: %v, signed in as %q", err, c.Get().Email())
+		if _, err := follow(c, "ada@example.com"); err != nil || c.Get().User().Email != "ada@example.com" || waits() {
+			t.Errorf("the own link: %v, signed in as %q", err, c.Get().User().Email)
 		}
 
 		confirm := func(sealed string) error {

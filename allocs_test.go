@@ -16,8 +16,8 @@ func TestAllocs(t *testing.T) {
 		want           float64
 	}{
 		{"no cookie", false, false, 3},
-		{"cookie session", false, true, 9},
-		{"stored session", true, true, 7},
+		{"cookie session", false, true, 8},
+		{"stored session", true, true, 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, in := benchManager(t, tt.stored)

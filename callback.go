@@ -29,7 +29,7 @@ func (m *Manager) LinkPending(ctx context.Context) bool {
 		return false
 	}
 	p := x.pendingAt(linkStep)
-	return p.waits && p.account != ""
+	return p.waits && p.email != ""
 }
 
 // FollowLink signs the browser in with the refresh token of a link. The browser must
@@ -49,21 +49,21 @@ func (m *Manager) FollowLink(ctx context.Context, refreshToken string) (sealed s
 		return "", err
 	}
 	p := x.pendingAt(linkStep)
-	if !p.waits || p.account == "" {
+	if !p.waits || p.email == "" {
 		return "", fmt.Errorf("session: link: %w", ErrNoPendingLogin)
 	}
 	grant, err := m.redeem(ctx, refreshToken)
 	if err != nil {
 		return "", err
 	}
-	if !m.isAccount(p.account, grant.User.Email) {
+	if normalEmail(p.email) != normalEmail(grant.User.Email) {
 		sealed, err := m.SealLink(grant.RefreshToken)
 		if err != nil {
 			return "", m.loginFailed(ctx, "link", grant.Tokens, err)
 		}
 		return sealed, fmt.Errorf("session: link: %w", ErrOtherAccount)
 	}
-	return "", m.startSession(ctx, x, grant, nil)
+	return "", m.startSession(ctx, x, grant, "", p.signInOptions)
 }
 
 // SealLink returns the refresh token of a link in a sealed form, for a field of a form
@@ -100,23 +100,31 @@ func (m *Manager) ConfirmLink(ctx context.Context, sealed string) error {
 	if !ok {
 		return m.loginFailed(ctx, "link", auth.Tokens{}, fmt.Errorf("the form has expired or was changed: %w", auth.ErrRefused))
 	}
-	return m.StartWithToken(ctx, token)
+	x, err := m.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	return m.startWithToken(ctx, x, token, x.pendingAt(linkStep).signInOptions)
 }
 
 // StartWithToken starts a session with a refresh token that the app has received
 // elsewhere. The caller must know that the user wants to sign in: see FollowLink. The
 // error is [auth.ErrRefused] if the service does not accept the token. Other errors are
 // those of Login.
-func (m *Manager) StartWithToken(ctx context.Context, refreshToken string) error {
+func (m *Manager) StartWithToken(ctx context.Context, refreshToken string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
+	return m.startWithToken(ctx, x, refreshToken, newSignInOptions(opts))
+}
+
+func (m *Manager) startWithToken(ctx context.Context, x *Exchange, refreshToken string, o signInOptions) error {
 	grant, err := m.redeem(ctx, refreshToken)
 	if err != nil {
 		return err
 	}
-	return m.startSession(ctx, x, grant, nil)
+	return m.startSession(ctx, x, grant, "", o)
 }
 
 // redeem exchanges the refresh token of a link.

@@ -62,7 +62,7 @@ func (x *Exchange) Commit(h http.Header) error {
 		// the user from before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
 	}
-	if s.m != nil && x.accessed.Load() || len(h["Set-Cookie"]) > before {
+	if s.presented && x.accessed.Load() || len(h["Set-Cookie"]) > before {
 		nostore.Set(h)
 	}
 	return err
@@ -71,27 +71,28 @@ func (x *Exchange) Commit(h http.Header) error {
 // sessionState is the state of a Session at the time of Commit.
 type sessionState struct {
 	rec     *keeper.Record    // nil if there is nothing to write
-	present bool              // the request presented a session or started one, even if it has ended since
 	values  map[string][]byte // of a cookie session, with the changes
 	changed bool              // the handler has changed values
+	begun   bool              // rec is of a visitor, who has no cookie for it yet
 	expire  bool              // the presented cookies are of no use
 }
 
 // commitState returns the state to commit. A cookie session accepts no more
-// values after it, because they would miss the response.
+// values after it, because they would miss the response. Neither does the session of a
+// visitor without values, because its cookie would.
 func (s *Session) commitState() sessionState {
 	if s.m == nil {
 		return sessionState{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := sessionState{present: true, expire: s.expire, changed: len(s.changes) > 0}
+	c := sessionState{expire: s.expire, changed: len(s.changes) > 0, begun: s.begun}
 	if s.err == nil {
 		// A session that is unavailable is not written: its cookies stay as they
 		// are, and the next request may find it available again.
 		c.rec = s.rec
 	}
-	if !s.m.Stored() {
+	if !s.m.Stored() || s.rec == nil {
 		s.closed = cmp.Or(s.closed, ErrCommitted)
 		c.values = s.valuesLocked()
 	}
@@ -100,12 +101,13 @@ func (s *Session) commitState() sessionState {
 
 // cookiePlan says what the response does about the session's cookies.
 type cookiePlan struct {
-	expire     bool // delete the presented cookies
-	evictPages bool // make browsers drop the pages that they keep for the back button
+	expire        bool // delete the presented cookies of a user's session
+	expireVisitor bool // delete the presented cookies of a visitor's session
+	evictPages    bool // make browsers drop the pages that they keep for the back button
 
 	rec     *keeper.Record // whose cookies are set; nil: none
 	tokens  bool           // set the tokens cookie of a cookie session
-	state   bool           // set the state cookie of a cookie session
+	state   bool           // set the state cookie of a cookie session, or the cookie of a visitor's session
 	touch   bool           // record that the session is in use
 	changed bool           // the handler has changed values
 }
@@ -113,17 +115,24 @@ type cookiePlan struct {
 // plan decides what the response does, before the store or the coordinator is
 // read. It has no side effects.
 func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
-	noSession := !c.present
 	p := cookiePlan{
-		expire:     noSession && (o.fate == unusable || o.fate == signsOut) || c.expire,
-		evictPages: noSession && o.fate == signsOut && x.navigates,
+		expire:     o.fate == unusable || o.fate == signsOut || c.expire,
+		evictPages: o.fate == signsOut && x.navigates,
 		rec:        c.rec, changed: c.changed,
+	}
+	if c.rec == nil || !c.rec.Visitor {
+		// Beside the cookies of a user, that of a visitor is from before the sign-in.
+		p.expireVisitor = o.fate != keeps || c.expire || c.rec != nil
 	}
 	if c.rec == nil {
 		return p
 	}
-	isNew := o.fate == signsIn
-	p.touch = !isNew && x.m.touchDue(c.rec, now)
+	isNew := o.fate == signsIn || c.begun
+	p.touch = !isNew && !o.passive && x.m.touchDue(c.rec, now)
+	if c.rec.Visitor {
+		p.state = c.changed || c.begun || p.touch || x.reseal
+		return p
+	}
 	// A late request presents older tokens than the record has. Its response
 	// carries the newest.
 	p.tokens = isNew || x.reseal || c.rec.Pair.Gen > x.gen
@@ -176,6 +185,9 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 		j.Expire(h, j.Tokens, x.presented)
 		j.Expire(h, j.State, x.presented)
 	}
+	if p.expireVisitor {
+		j.Expire(h, j.Visitor, x.presented)
+	}
 	if p.evictPages {
 		// Browsers keep pages for the back button, whatever their Cache-Control
 		// says, and drop them when the cookies have changed. Chromium (as of
@@ -187,6 +199,8 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	switch {
 	case p.rec == nil:
 		return nil
+	case p.rec.Visitor:
+		return x.commitVisitor(h, s, c, p)
 	case m.Stored():
 		return x.commitStored(h, s, p, o.fate == signsIn)
 	case !p.tokens && !p.state:
@@ -238,7 +252,7 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 // both.
 func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Record, tokens, state bool) error {
 	m, j := x.m, x.m.jar
-	age := rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := m.cookieAge(rec)
 	if tokens {
 		switch err := x.set(h, j.Tokens, seal.Tokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
@@ -283,7 +297,7 @@ func (m *Manager) noteOutgrown(r *keeper.Record) bool {
 func (s *Session) noteCommitted(rec *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec == nil {
+	if !s.isLocked(rec) {
 		return
 	}
 	if rec.Pair.Gen <= s.rec.Pair.Gen || rec.Pair.Claims == nil {
@@ -318,11 +332,48 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	if !isNew && !reseal {
 		return nil
 	}
-	age := p.rec.Created.Add(m.cfg.Lifetime).Sub(m.now())
+	age := m.cookieAge(p.rec)
 	// The browser may have a state cookie from before the app had a store.
 	j.Expire(h, j.State, x.presented)
 	id := p.rec.ID // a copy: sealing overwrites it
 	return x.set(h, j.Tokens, seal.ID, id[:], age)
+}
+
+// commitVisitor carries out the plan for the session of a visitor. Its cookie has a name
+// of its own, so a response that arrives after a sign-in does not replace the user's.
+func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p cookiePlan) error {
+	m, j := x.m, x.m.jar
+	if !p.state {
+		return nil
+	}
+	rec := p.rec.Clone()
+	if m.Stored() {
+		ctx, cancel := x.writeContext()
+		defer cancel()
+		switch err := m.publicError(ctx, rec, s.save(ctx, p.touch || x.reseal)); {
+		case errors.Is(err, ErrEnded):
+			return nil // the visitor has signed in meanwhile
+		case err != nil && (p.changed || c.begun):
+			return err
+		case err != nil || !c.begun && !x.reseal:
+			return nil
+		}
+		id := rec.ID // a copy: sealing overwrites it
+		return x.set(h, j.Visitor[:1], seal.Visitor, id[:], m.cookieAge(rec))
+	}
+	rec.Values = c.values
+	if p.touch {
+		rec.LastSeen = m.now()
+	}
+	s.noteCommitted(rec)
+	if len(rec.Values) == 0 {
+		j.Expire(h, j.Visitor, x.presented)
+		return nil
+	}
+	if err := x.set(h, j.Visitor, seal.Visitor, encodeVisitor(rec), m.cookieAge(rec)); err != nil {
+		return &UnavailableError{Err: err}
+	}
+	return nil
 }
 
 // set seals plain with the newest key and adds it to h, under one of names or

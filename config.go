@@ -65,6 +65,11 @@ type Config struct {
 	// Default (0): 24 h or Lifetime, whichever is shorter.
 	IdleTimeout time.Duration
 
+	// KeepValue reports whether a value that a visitor has is kept when the visitor signs
+	// in, by the name of its [Key]. The values of a user who signs in again are always kept.
+	// Default (nil): all values are kept.
+	KeepValue func(name string) bool
+
 	// Keys are the secrets that encrypt and authenticate cookies and records,
 	// newest first: the first seals, and every key opens. Required. See
 	// [ParseKeys].

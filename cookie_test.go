@@ -60,7 +60,9 @@ func TestCookieAttributes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
-				a := newApp(t, kind, func(c *session.Config) { c.Cookie, c.Lifetime, c.LoginPath = tt.cookie, tt.lifetime, strings.TrimSuffix(tt.cookie.Path, "/")+"/login" })
+				a := newApp(t, kind, func(c *session.Config) {
+					c.Cookie, c.Lifetime, c.LoginPath = tt.cookie, tt.lifetime, strings.TrimSuffix(tt.cookie.Path, "/")+"/login"
+				})
 				b := a.signedIn()
 				want := []string{tt.prefix}
 				if !stored {
@@ -153,7 +155,9 @@ func TestCookieSizes(t *testing.T) {
 		{"ten", session.Cookie{MaxChunks: 10}, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := newApp(t, func(c *session.Config) { c.Cookie, c.LoginPath = tt.cookie, strings.TrimSuffix(tt.cookie.Path, "/")+"/login" })
+			a := newApp(t, func(c *session.Config) {
+				c.Cookie, c.LoginPath = tt.cookie, strings.TrimSuffix(tt.cookie.Path, "/")+"/login"
+			})
 			most := 0
 			for size := 0; ; size += 61 {
 				a.auth.pad = strings.Repeat("x", size)
@@ -166,7 +170,7 @@ func TestCookieSizes(t *testing.T) {
 					}
 					break
 				}
-				want := accessToken(a.clock.Now(), a.auth.life, a.auth.roles, a.auth.pad)
+				want := accessToken(a.clock.Now(), a.auth.life, "u1", a.auth.roles, a.auth.pad)
 				b.visit(func(ctx context.Context, s *session.Session) {
 					if got, err := s.AccessToken(ctx); err != nil || got != want {
 						t.Fatalf("padding of %d: another access token: %v", size, err)

@@ -62,6 +62,6 @@ func (x *Exchange) commitDevice(h http.Header, account string) {
 	}
 	name := x.m.jar.Device
 	if sealed, err := x.m.secrets[0].Cookies.Seal(seal.Device, name, e.B); err == nil {
-		_ = x.m.jar.Set(h, []string{name}, sealed, cookies.MaxAge, x.presented) // it is short
+		_ = x.m.jar.Set(h, []string{name}, sealed, x.m.ageOf(cookies.MaxAge), x.presented) // it is short
 	}
 }

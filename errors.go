@@ -14,6 +14,10 @@ var (
 	// ErrUnauthenticated: no user is signed in.
 	ErrUnauthenticated = errors.New("not signed in")
 
+	// ErrReauthenticationRequired: the user is signed in, but has entered the credentials
+	// too long ago. See [Session.AuthorizeFresh].
+	ErrReauthenticationRequired = errors.New("the user must sign in again")
+
 	// ErrForbidden: the user is signed in, but a [Policy] rejects the request.
 	ErrForbidden = errors.New("forbidden")
 

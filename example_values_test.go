@@ -13,19 +13,17 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// basket is a value that the app keeps in its users' sessions. The key has the
-// type of the value.
+// basket is a value that the app keeps in the sessions of its users and visitors. The key
+// has the type of the value.
 var basket = session.NewKey[[]string]("basket")
 
-// putIntoBasket is a handler that changes a value. Values belong to a session,
-// so a visitor who is not signed in cannot have any.
+// putIntoBasket is a handler that changes a value. It works for visitors who are not
+// signed in, too.
 func putIntoBasket(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	items, _ := basket.Get(s) // the zero value if there is none
 	err := basket.Set(s, append(items, r.PostFormValue("item")))
 	switch {
-	case errors.Is(err, session.ErrUnauthenticated):
-		http.Error(w, "sign in first", http.StatusUnauthorized)
 	case errors.Is(err, session.ErrTooLarge): // the cookies are full
 		http.Error(w, "the basket is full", http.StatusUnprocessableEntity)
 	case err != nil:
@@ -58,12 +56,10 @@ func ExampleKey() {
 
 	ada := newGuest(app)
 	fmt.Println(ada.post("/basket", "item", "tea"))
-	ada.signIn("ada@example.com")
-	fmt.Println(ada.post("/basket", "item", "tea"))
+	ada.signIn("ada@example.com") // keeps the values
 	fmt.Println(ada.post("/basket", "item", "milk"))
 	fmt.Println(ada.get("/basket"))
 	// Output:
-	// 401 sign in first
 	// 204 No Content
 	// 204 No Content
 	// 200 [tea milk]

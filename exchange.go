@@ -22,6 +22,7 @@ type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
 	session   atomic.Pointer[Session]
+	first     Session // the session of the presented cookies, part of the Exchange to save an allocation
 	presented cookies.Presented
 	peer      string      // the RemoteAddr of the request
 	header    http.Header // of the request
@@ -34,7 +35,6 @@ type Exchange struct {
 
 	mu               sync.Mutex      // see the order of locks at Manager
 	presentedPending [steps]*pending // in the presented cookies; nil: not opened yet
-	returnTo         string          // for a sign-in that the request begins
 	account          string          // whose user signs in, if known before the service responds
 	outcome
 }
@@ -46,6 +46,7 @@ type outcome struct {
 	current   *keeper.Record  // the session that was presented or started, even if it is unavailable
 	pending   [steps]*pending // the changes to pending sign-ins; nil: none
 	device    string          // the account that has signed in; empty: none
+	passive   bool            // the request does not count as use of the session
 }
 
 // fate is what a request does to the browser's session.
@@ -53,7 +54,7 @@ type fate int
 
 const (
 	keeps    fate = iota // the session stays as it is
-	unusable             // the presented cookies cannot be opened
+	unusable             // the presented cookies of a user's session cannot be opened
 	signsIn              // the browser gets a new session
 	signsOut             // the browser loses its session
 )
@@ -88,13 +89,14 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x := &Exchange{m: m, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
-	x.session.Store(anonymous)
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
 		x.session.Store(bearerOnly)
 	} else {
 		x.presented = m.jar.Read(r.Header)
-		x.session.Store(x.load(x.ctx))
+		x.first.m, x.first.ctx = m, x.ctx
+		x.session.Store(&x.first)
+		x.load(x.ctx)
 	}
 	// Loading may call Config.OnEvent, which may read the session. Only the
 	// handler's own use matters for caching.
@@ -119,6 +121,19 @@ func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
 	return x, nil
 }
 
+// MarkPassive marks the request with the context ctx as passive: it does not count as use
+// of the session, for the idle timeout. Tokens that are due are refreshed, and changed
+// values are saved. It is for requests that a page makes by itself, such as polls and
+// streams. Call it before the first byte of the response. Outside the session middleware it
+// does nothing.
+func MarkPassive(ctx context.Context) {
+	if x := exchangeFrom(ctx); x != nil {
+		x.mu.Lock()
+		x.passive = true
+		x.mu.Unlock()
+	}
+}
+
 // replace gives the request another session. A handler may still hold the
 // previous one, which accepts no more values: they would not be saved.
 func (x *Exchange) replace(s *Session) {
@@ -139,30 +154,36 @@ func hasBearer(h http.Header) bool {
 // the one with which a browser is known after a sign-out.
 func (x *Exchange) CarriesCookie() bool { return x.presented.HasOther(x.m.jar.Device) }
 
-// load returns the Session of the presented cookies.
-func (x *Exchange) load(ctx context.Context) *Session {
-	m := x.m
-	if !x.presented.HasAny(m.jar.Tokens) && !x.presented.HasAny(m.jar.State) {
-		return anonymous
-	}
-	rec := x.openCookies()
-	if rec == nil {
-		m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
-		x.fate = unusable
-		return anonymous
+// load opens the presented cookies and reads the session.
+func (x *Exchange) load(ctx context.Context) {
+	j, s := x.m.jar, &x.first
+	var rec *keeper.Record
+	switch {
+	case x.presented.HasAny(j.Tokens) || x.presented.HasAny(j.State):
+		// A visitor cookie beside them is from before the sign-in.
+		if rec = x.openCookies(); rec == nil {
+			x.m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
+			x.fate = unusable
+			return
+		}
+	case x.presented.HasAny(j.Visitor):
+		if rec = x.openVisitor(); rec == nil {
+			s.expire = true
+			return
+		}
+	default:
+		return
 	}
 	x.current, x.gen = rec, rec.Pair.Gen
-	s := &Session{m: m, ctx: ctx, unread: rec}
-	// Reading may call Config.OnEvent with ctx, which must find the session.
-	x.session.Store(s)
+	s.unread, s.presented = rec, true
+	// Reading may call Config.OnEvent with ctx, which finds the session.
 	if rec, _ = s.read(ctx, rec); rec != nil {
 		x.current = rec
 	}
-	return s
 }
 
-// openCookies returns the session in the presented cookies, nil if they cannot
-// be opened.
+// openCookies returns the user's session in the presented cookies, nil if they cannot be
+// opened.
 func (x *Exchange) openCookies() *keeper.Record {
 	j := x.m.jar
 	if x.m.Stored() {
@@ -179,6 +200,22 @@ func (x *Exchange) openCookies() *keeper.Record {
 	// A browser may have the state cookie of an earlier session.
 	sameSession := func(s *stateCookie) bool { return s.id == c.id }
 	return c.record(open(x, j.State, seal.State, decodeState, sameSession))
+}
+
+// openVisitor returns the visitor's session in the presented cookies, nil if they cannot
+// be opened.
+func (x *Exchange) openVisitor() *keeper.Record {
+	j := x.m.jar
+	if x.m.Stored() {
+		if c := open(x, j.Visitor[:1], seal.Visitor, decodeVisitorID, nil); c != nil {
+			return &c.record
+		}
+		return nil
+	}
+	if c := open(x, j.Visitor, seal.Visitor, decodeVisitor, nil); c != nil {
+		return &c.record
+	}
+	return nil
 }
 
 // sealedCookie is a cookie as the browser presents it, openedCookie its content.

@@ -44,6 +44,7 @@ type stubAuth struct {
 	issued int
 	live   map[string]bool // refresh tokens
 	roles  any             // of the next token
+	user   string          // of the next token; default "u1"
 	pad    string          // of the access token, to make it long
 	mfa    bool
 	ticket string // of a second factor; by default a short one
@@ -57,7 +58,7 @@ func (a *stubAuth) issue() auth.Tokens {
 	defer a.mu.Unlock()
 	a.issued++
 	t := auth.Tokens{
-		AccessToken:  accessToken(a.clock.Now(), a.life, a.roles, a.pad),
+		AccessToken:  accessToken(a.clock.Now(), a.life, cmp.Or(a.user, "u1"), a.roles, a.pad),
 		RefreshToken: fmt.Sprintf("00000000-0000-4000-8000-%012d", a.issued),
 	}
 	a.live[t.RefreshToken] = true
@@ -66,10 +67,10 @@ func (a *stubAuth) issue() auth.Tokens {
 
 // accessToken has the form of the auth service's JWTs. The signature of a
 // session's token is not checked.
-func accessToken(now time.Time, life time.Duration, roles any, pad string) string {
+func accessToken(now time.Time, life time.Duration, user string, roles any, pad string) string {
 	payload, err := json.Marshal(map[string]any{
 		"iat": now.Unix(), "exp": now.Add(life).Unix(), "pad": pad,
-		"hasura": map[string]any{"x-hasura-user-id": "u1", "x-hasura-allowed-roles": roles, "x-hasura-default-role": "user"},
+		"hasura": map[string]any{"x-hasura-user-id": user, "x-hasura-allowed-roles": roles, "x-hasura-default-role": "user"},
 	})
 	if err != nil {
 		panic(err)
@@ -269,7 +270,14 @@ func (b *browser) header() string {
 func (b *browser) visit(handler func(ctx context.Context, s *session.Session)) *browser {
 	b.t.Helper()
 	b.last = b.app.visit(b.header(), handler)
-	for _, line := range b.last.Values("Set-Cookie") {
+	b.receive(b.last)
+	return b
+}
+
+// receive adopts the cookies of a response.
+func (b *browser) receive(h http.Header) {
+	b.t.Helper()
+	for _, line := range h.Values("Set-Cookie") {
 		name, value, maxAge := parseSetCookie(b.t, line)
 		if maxAge == "0" {
 			delete(b.values, name)
@@ -281,7 +289,6 @@ func (b *browser) visit(handler func(ctx context.Context, s *session.Session)) *
 		}
 		b.values[name] = value
 	}
-	return b
 }
 
 // is checks whether a request of the browser is signed in.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -17,7 +18,9 @@ import (
 
 // Login signs a user in with an e-mail address and a password. On success the request
 // has a new session with a new ID, and the session that the browser had before has
-// ended. Login removes spaces around the address and passes the password on unchanged.
+// ended. The new session has the values of that one if it was a visitor's or the same
+// user's; see Config.KeepValue. Login removes spaces around the address and passes the
+// password on unchanged.
 //
 // The time of a refusal ([auth.ErrRefused]) does not show whether the account exists:
 // Login waits until at least 300 ms have passed since the call. If the auth service is
@@ -41,7 +44,7 @@ import (
 //
 // If Login fails after the service has issued tokens, it revokes them. The
 // session that the browser had before stays as it was.
-func (m *Manager) Login(ctx context.Context, email, password string) error {
+func (m *Manager) Login(ctx context.Context, email, password string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -58,7 +61,8 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 	guessed(ctx, attempt, err)
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		if failed := m.await(x, codeStep, pending{ticket: factor.Ticket, account: account}); failed != nil {
+		p := pending{ticket: factor.Ticket, email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
+		if failed := m.await(x, codeStep, p); failed != nil {
 			return m.loginFailed(ctx, "login", grant.Tokens, failed)
 		}
 		return fmt.Errorf("session: login: %w", err)
@@ -69,7 +73,7 @@ func (m *Manager) Login(ctx context.Context, email, password string) error {
 		return err
 	}
 	x.noteAccount(account)
-	return m.startSession(ctx, x, grant, nil)
+	return m.startSession(ctx, x, grant, strings.TrimSpace(email), newSignInOptions(opts))
 }
 
 // HasPasswordLogin reports whether the auth service signs users in with a
@@ -107,7 +111,8 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 	if !m.HasSecondFactor() || !p.waits {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
-	attempt, err := m.guess(ctx, x, codeGuess, p.account, "")
+	account := m.account(p.email)
+	attempt, err := m.guess(ctx, x, codeGuess, account, p.email)
 	if err != nil {
 		return err
 	}
@@ -125,18 +130,18 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	x.noteAccount(p.account)
-	return m.startSession(ctx, x, grant, x.continued(p.continues))
+	x.noteAccount(account)
+	return m.startSession(ctx, x, grant, p.email, p.signInOptions)
 }
 
 // Start starts a session from a grant that the app has received in another way
 // than by Login. Its errors are those of Login.
-func (m *Manager) Start(ctx context.Context, grant auth.Grant) error {
+func (m *Manager) Start(ctx context.Context, grant auth.Grant, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
 	}
-	return m.startSession(ctx, x, grant, nil)
+	return m.startSession(ctx, x, grant, "", newSignInOptions(opts))
 }
 
 // authContext returns a context for one call of the auth service. The call does
@@ -163,9 +168,9 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 
 // startSession makes a session from grant and gives it to the request. It creates
 // the new session before it ends the previous one, so that a failure leaves the
-// browser with the session that it had. The new session has the values of
-// continued, if that is not nil and of the same user.
-func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, continued *Session) error {
+// browser with the session that it had. email is the address that the user has entered,
+// "" if there is none.
+func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, email string, o signInOptions) error {
 	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
@@ -177,13 +182,15 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		// No browser would get the session's cookies.
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
-	p.Email = keeper.Email(grant.User)
-	rec := keeper.NewRecord(p, m.now())
-	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
-	rec.Values = continued.valuesFor(rec.UserID)
+	if email == "" {
+		_, _ = p.Claims.Get("email", &email)
+	}
+	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
+	rec := m.newRecord(x, p, grant.AuthenticatedAt)
 	x.mu.Lock()
 	previous := x.current
 	x.mu.Unlock()
+	m.continueSession(ctx, x, rec, o)
 	if err := m.create(ctx, rec, previous); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
@@ -195,11 +202,11 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	previous = x.current
 	if !late {
 		x.current, x.fate = rec, signsIn
-		if x.device = x.account; x.device == "" && p.Email != "" {
-			x.device = m.account(p.Email)
+		if x.device = x.account; x.device == "" && p.User.Email != "" {
+			x.device = m.account(p.User.Email)
 		}
 		x.endPendingLocked()
-		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, resolved: true}) // its tokens are new
+		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // its tokens are new
 	}
 	x.mu.Unlock()
 	if late {
@@ -213,6 +220,40 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
+}
+
+// newRecord returns a new session with the tokens p. The user has entered the credentials
+// at the time authenticated, or now if that is zero.
+func (m *Manager) newRecord(x *Exchange, p keeper.Pair, authenticated time.Time) *keeper.Record {
+	now := m.now()
+	rec := keeper.NewRecord(p, now)
+	if !authenticated.IsZero() {
+		rec.Earlier = max(now.Sub(authenticated), 0)
+	}
+	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
+	return rec
+}
+
+// continueSession gives rec, a new session, the values of the browser's session, if that
+// is a visitor's or the same user's, and applies the options. A user who signs in again
+// keeps what an earlier sign-in has chosen.
+func (m *Manager) continueSession(ctx context.Context, x *Exchange, rec *keeper.Record, o signInOptions) {
+	s := x.session.Load()
+	before := s.known()
+	if before != nil && !before.Visitor && before.UserID != rec.UserID {
+		before = nil
+	}
+	if before != nil {
+		rec.Values = s.newestValues(ctx)
+		if before.Visitor && m.cfg.KeepValue != nil {
+			rec.Values = maps.Clone(rec.Values)
+			maps.DeleteFunc(rec.Values, func(name string, _ []byte) bool { return !m.cfg.KeepValue(name) })
+		}
+	}
+	if before != nil && before.Visitor {
+		before = nil // a visitor has chosen nothing
+	}
+	o.apply(rec, before, m.cfg.Cookie)
 }
 
 // create stores a new session, or checks that it fits its cookies. A session that
@@ -258,7 +299,7 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 	var ended *keeper.Error
 	var incomplete bool
 	if current != nil {
-		err := m.keeper.End(ctx, current, why, all)
+		err := m.keeper.End(ctx, current, why, all && !current.Visitor)
 		incomplete = errors.Is(err, keeper.ErrIncomplete)
 		hasEnded := errors.As(err, &ended) && ended.Ended != ""
 		if err != nil && !incomplete && !hasEnded {
@@ -285,5 +326,5 @@ func (x *Exchange) signOut(f fate) {
 	defer x.mu.Unlock()
 	x.current, x.fate = nil, f
 	x.endPendingLocked()
-	x.replace(anonymous)
+	x.replace(&Session{m: x.m, ctx: x.ctx})
 }

@@ -29,7 +29,7 @@ func (m *Manager) HasMagicLink() bool {
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
 //   - [errors.ErrUnsupported] if HasMagicLink returns false.
-func (m *Manager) SendMagicLink(ctx context.Context, email string) error {
+func (m *Manager) SendMagicLink(ctx context.Context, email string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (m *Manager) SendMagicLink(ctx context.Context, email string) error {
 	if err := m.sendMail(ctx, x, "magic link", email, m.auth.SendMagicLink); err != nil {
 		return err
 	}
-	return m.await(x, linkStep, pending{account: m.account(email)})
+	return m.await(x, linkStep, pending{email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)})
 }
 
 // sendMail makes the service send an e-mail. It returns nil for an unknown address,

@@ -88,7 +88,7 @@ func New(cfg Config) (*Manager, error) {
 	m.jar = cookies.NewJar(cookies.Config{
 		Name: cfg.Cookie.Name, HTTPPrefix: cfg.Cookie.HTTPPrefix,
 		Domain: cfg.Cookie.Domain, Path: cfg.Cookie.Path, Partitioned: cfg.Cookie.Partitioned, SameSite: cfg.Cookie.SameSite,
-		Insecure: cfg.Cookie.Insecure, NonPersistent: cfg.Cookie.NonPersistent, MaxChunks: cfg.Cookie.MaxChunks,
+		Insecure: cfg.Cookie.Insecure, MaxChunks: cfg.Cookie.MaxChunks,
 		Keys: len(cfg.Keys), MinSize: seal.Size(0), Authentic: m.authentic,
 	})
 	m.keeper = newKeeper(cfg, m.secrets, m.keeperEvent)

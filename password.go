@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
-	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/throttle"
 )
 
@@ -45,12 +44,12 @@ func (m *Manager) HasPasswordChange() bool {
 // their access tokens expire, because the service has revoked their refresh tokens. The
 // service is called once for that. A failure is reported as [EventRevokeFailed] and is not
 // retried: a later call would end the new session, too.
-func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string) error {
+func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string, opts ...SignInOption) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
 		return err
 	}
-	attempt, err := m.guess(ctx, x, passwordGuess, m.accountOf(s), s.Email())
+	attempt, err := m.guess(ctx, x, passwordGuess, m.accountOf(s), s.User().Email)
 	if err != nil {
 		return err
 	}
@@ -70,7 +69,7 @@ func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword s
 	}
 	m.event(ctx, slog.LevelInfo, s.known(), Event{Name: EventPasswordChanged})
 	m.endOtherSessions(ctx, s)
-	return m.signInAnew(ctx, x, s, newPassword)
+	return m.signInAnew(ctx, x, s, newPassword, newSignInOptions(opts))
 }
 
 // endOtherSessions ends all sessions of the user except s. At the service s ends, too,
@@ -92,23 +91,24 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 
 // signInAnew signs the user of s in with the new password. If that fails, the session
 // ends: its tokens are revoked.
-func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, password string) error {
+func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, password string, o signInOptions) error {
 	rec := s.known()
 	if rec == nil {
 		return m.signInAgain(ctx, x, ErrEnded)
 	}
-	if rec.Pair.Email == "" {
+	email := rec.Pair.User.Email
+	if email == "" {
 		return m.signInAgain(ctx, x, errors.New("the auth service has not reported the e-mail address"))
 	}
 	callCtx, cancel := m.authContext(ctx)
-	grant, err := m.auth.Login(callCtx, rec.Pair.Email, password)
+	grant, err := m.auth.Login(callCtx, email, password)
 	cancel()
 	var factor *auth.SecondFactorError
 	switch {
 	case err == nil:
-		err = m.startSession(ctx, x, grant, s)
+		err = m.startSession(ctx, x, grant, email, o)
 	case errors.As(err, &factor) && m.HasSecondFactor():
-		p := pending{ticket: factor.Ticket, account: m.account(rec.Pair.Email), continues: rec.Key}
+		p := pending{ticket: factor.Ticket, email: email, signInOptions: o}
 		if failed := m.await(x, codeStep, p); failed != nil {
 			return m.signInAgain(ctx, x, failed)
 		}
@@ -138,42 +138,10 @@ func (m *Manager) accountOf(s *Session) string {
 	switch {
 	case rec == nil:
 		return ""
-	case rec.Pair.Email != "":
-		return m.account(rec.Pair.Email)
+	case rec.Pair.User.Email != "":
+		return m.account(rec.Pair.User.Email)
 	}
 	return m.secrets[0].Digest("user", rec.UserID)
-}
-
-// known returns what the request knows of the session, nil if no user is signed in.
-func (s *Session) known() *keeper.Record {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rec
-}
-
-// valuesFor returns the values of s for a new session of the user with this ID.
-func (s *Session) valuesFor(userID string) map[string][]byte {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rec == nil || s.rec.UserID != userID {
-		return nil
-	}
-	return s.valuesLocked()
-}
-
-// continued returns the request's session if its record has this key, nil otherwise.
-func (x *Exchange) continued(key string) *Session {
-	s := x.session.Load()
-	if rec := s.known(); key == "" || rec == nil || rec.Key != key {
-		return nil
-	}
-	return s
 }
 
 // HasPasswordReset reports whether users who have lost their password can set a new one,

@@ -24,20 +24,16 @@ type cookieContent interface {
 // one generation of its tokens. The cookie is set only when the browser signs in and
 // when it receives newer tokens.
 type tokensCookie struct {
-	id      keeper.ID
-	key     string // of the session's record; derived from the ID, not encoded
-	userID  string
-	created time.Time
-	ends    uint64 // see keeper.Record.Ends
-	pair    keeper.Pair
+	id     keeper.ID
+	key    string // of the session's record; derived from the ID, not encoded
+	signIn keeper.SignIn
+	pair   keeper.Pair
 }
 
 func encodeTokens(r *keeper.Record) []byte {
 	e := seal.Encoder{B: make([]byte, 0, 512)} // a guess that saves most allocations
 	e.Raw(r.ID[:])
-	e.Token(r.UserID)
-	e.Time(r.Created)
-	e.Uint(r.Ends)
+	r.SignIn.Encode(&e)
 	r.Pair.Encode(&e)
 	return e.B
 }
@@ -47,9 +43,7 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 	c := &tokensCookie{}
 	copy(c.id[:], d.Take(uint64(len(c.id))))
 	c.key = c.id.Key()
-	c.userID = d.Token()
-	c.created = d.Time()
-	c.ends = d.Uint()
+	c.signIn = keeper.DecodeSignIn(d)
 	c.pair = keeper.DecodePair(d)
 	return c, d.Done()
 }
@@ -58,7 +52,7 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 // which expires or is dropped on its own. The session then has no values, and its
 // last use is its start.
 func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
-	r := &keeper.Record{ID: c.id, Key: c.key, UserID: c.userID, Created: c.created, Ends: c.ends, Pair: c.pair, LastSeen: c.created}
+	r := &keeper.Record{ID: c.id, Key: c.key, SignIn: c.signIn, Pair: c.pair, LastSeen: c.signIn.Created}
 	if state != nil {
 		r.LastSeen, r.Values = state.lastSeen, state.values
 	}
@@ -85,9 +79,10 @@ func encodeState(r *keeper.Record) []byte {
 	return e.B
 }
 
-// stateSize returns the greatest length of encodeState's result for values.
+// stateSize returns the greatest length of the results of encodeState and encodeVisitor
+// for values. The values of a visitor who signs in must fit the state cookie, too.
 func stateSize(values map[string][]byte) int {
-	return len(keeper.ID{}) + binary.MaxVarintLen64 + keeper.ValuesSize(values)
+	return len(keeper.ID{}) + 2*binary.MaxVarintLen64 + 1 + keeper.ValuesSize(values)
 }
 
 func decodeState(b []byte) (*stateCookie, bool) {
@@ -96,6 +91,34 @@ func decodeState(b []byte) (*stateCookie, bool) {
 	copy(c.id[:], d.Take(uint64(len(c.id))))
 	c.lastSeen = d.Time()
 	c.values = keeper.DecodeValues(d)
+	return c, d.Done()
+}
+
+// visitorCookie is the content of the visitor cookie: the values of a visitor who is not
+// signed in, if sessions are in cookies. With a store, the cookie of that name holds the ID
+// of the visitor's record.
+type visitorCookie struct{ record keeper.Record }
+
+func (c *visitorCookie) memory() int { return c.record.Memory() }
+
+func encodeVisitor(r *keeper.Record) []byte {
+	e := seal.Encoder{B: make([]byte, 0, 256)}
+	e.Raw(r.ID[:])
+	e.Time(r.Created)
+	e.Bool(r.Transient)
+	e.Time(r.LastSeen)
+	keeper.EncodeValues(&e, r.Values)
+	return e.B
+}
+
+func decodeVisitor(b []byte) (*visitorCookie, bool) {
+	d := seal.NewDecoder(b)
+	c := &visitorCookie{keeper.Record{Visitor: true}}
+	r := &c.record
+	copy(r.ID[:], d.Take(uint64(len(r.ID))))
+	r.Key = r.ID.Key()
+	r.Created, r.Transient, r.LastSeen = d.Time(), d.Bool(), d.Time()
+	r.Values = keeper.DecodeValues(d)
 	return c, d.Done()
 }
 
@@ -113,6 +136,13 @@ func decodeID(b []byte) (*idCookie, bool) {
 	return c, ok
 }
 
+// decodeVisitorID is decodeID for a visitor who is not signed in.
+func decodeVisitorID(b []byte) (*idCookie, bool) {
+	c, ok := decodeID(b)
+	c.record.Visitor = true
+	return c, ok
+}
+
 // pendingLife is how long a sign-in waits for its second step.
 const pendingLife = 15 * time.Minute
 
@@ -122,9 +152,8 @@ func encodePending(until time.Time, p pending) []byte {
 	var e seal.Encoder
 	e.Time(until)
 	e.Text(p.ticket)
-	e.Text(p.account)
-	e.Text(p.continues)
-	e.Text(p.returnTo)
+	e.Text(p.email)
+	p.encode(&e)
 	return e.B
 }
 
@@ -132,6 +161,6 @@ func encodePending(until time.Time, p pending) []byte {
 func decodePending(b []byte, now time.Time) (p pending, ok bool) {
 	d := seal.NewDecoder(b)
 	until := d.Time()
-	p = pending{waits: true, ticket: d.Text(), account: d.Text(), continues: d.Text(), returnTo: d.Text()}
+	p = pending{waits: true, ticket: d.Text(), email: d.Text(), signInOptions: decodeSignInOptions(d)}
 	return p, d.Done() && now.Before(until)
 }

@@ -11,11 +11,10 @@ import (
 // sealed cookie, so that any process can complete the sign-in. The zero pending ends
 // a pending sign-in.
 type pending struct {
-	waits     bool
-	ticket    string // of the service, for the one-time code
-	account   string // a keyed hash of the e-mail address; empty if any account may sign in
-	continues string // the key of the session whose values the new one keeps; usually empty
-	returnTo  string // where the app sends the browser after the sign-in
+	waits  bool
+	ticket string // of the service, for the one-time code
+	email  string // of the account; empty if any account may sign in
+	signInOptions
 }
 
 // step is the second step of a sign-in. A browser may wait for both at once.
@@ -36,22 +35,8 @@ func (m *Manager) stepCookie(s step) (name, purpose string) {
 	return m.jar.Link, seal.Link
 }
 
-// SetReturnTo notes where the app sends the browser after the sign-in. Login,
-// SendMagicLink, Register, RegisterAndSignIn, ChangePassword and StartProvider keep the
-// note in the cookie of a sign-in that waits for its second step, so that the client need
-// not repeat it. The note is
-// lost if the cookie has no room for it. address is not checked: package middleware
-// checks it before it redirects.
-func (m *Manager) SetReturnTo(ctx context.Context, address string) {
-	if x, err := m.exchange(ctx); err == nil {
-		x.mu.Lock()
-		x.returnTo = address
-		x.mu.Unlock()
-	}
-}
-
-// LoginReturnTo returns what SetReturnTo has noted in the request that began the
-// login, while LoginPending returns true. Otherwise it returns "".
+// LoginReturnTo returns the address that the request that began the login has given by
+// [WithReturnTo], while LoginPending returns true. Otherwise it returns "".
 func (m *Manager) LoginReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, codeStep) }
 
 // LinkReturnTo is LoginReturnTo for a browser that waits for a link, or for the return
@@ -69,9 +54,6 @@ func (m *Manager) keptReturnTo(ctx context.Context, s step) string {
 // await makes p the browser's pending sign-in at a step.
 func (m *Manager) await(x *Exchange, s step, p pending) error {
 	p.waits = true
-	x.mu.Lock()
-	p.returnTo = x.returnTo
-	x.mu.Unlock()
 	fits := func() bool { return m.jar.FitsOne(seal.Size(len(encodePending(m.now(), p)))) }
 	if !fits() {
 		p.returnTo = "" // the user can still sign in
@@ -157,6 +139,6 @@ func (x *Exchange) commitPending(h http.Header, s step, p *pending) {
 	}
 	plain := encodePending(m.now().Add(pendingLife), *p)
 	if sealed, err := m.secrets[0].Cookies.Seal(purpose, name, plain); err == nil {
-		_ = m.jar.Set(h, []string{name}, sealed, pendingLife, x.presented) // await has checked that it fits
+		_ = m.jar.Set(h, []string{name}, sealed, m.ageOf(pendingLife), x.presented) // await has checked that it fits
 	}
 }

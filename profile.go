@@ -19,7 +19,7 @@ import (
 // a person who finds an open browser cannot take over the account. Wrong passwords count
 // as guesses. hasFactor reports whether the account requires a one-time code.
 func (m *Manager) checkPassword(ctx context.Context, x *Exchange, s *Session, password string) (hasFactor bool, err error) {
-	email := s.Email()
+	email := s.User().Email
 	if email == "" {
 		return false, fmt.Errorf("session: %w: the auth service has not reported the e-mail address", auth.ErrInvalidResponse)
 	}
@@ -198,7 +198,7 @@ func (m *Manager) switchSecondFactor(ctx context.Context, code string, on bool) 
 	if err != nil {
 		return err
 	}
-	attempt, err := m.guess(ctx, x, codeGuess, m.accountOf(s), s.Email())
+	attempt, err := m.guess(ctx, x, codeGuess, m.accountOf(s), s.User().Email)
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (m *Manager) HasProviderLogin() bool {
 //
 // StartProvider fails with [errors.ErrUnsupported] if there is no such provider, and with
 // [ErrCommitted] if the response has begun.
-func (m *Manager) StartProvider(ctx context.Context, provider string) (address string, err error) {
+func (m *Manager) StartProvider(ctx context.Context, provider string, opts ...SignInOption) (address string, err error) {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return "", err
@@ -274,5 +274,5 @@ func (m *Manager) StartProvider(ctx context.Context, provider string) (address s
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return "", fmt.Errorf("session: provider: %w", errors.ErrUnsupported)
 	}
-	return address, m.await(x, linkStep, pending{})
+	return address, m.await(x, linkStep, pending{signInOptions: newSignInOptions(opts)})
 }

@@ -33,7 +33,7 @@ func (m *Manager) HasRegistration() bool {
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
 //   - [errors.ErrUnsupported] if HasRegistration returns false.
-func (m *Manager) Register(ctx context.Context, email, password string) error {
+func (m *Manager) Register(ctx context.Context, email, password string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (m *Manager) Register(ctx context.Context, email, password string) error {
 	}
 	m.mailFloor.note(start, nil)
 	m.mailFloor.wait(ctx, x.ctx, start)
-	return m.await(x, linkStep, pending{account: m.account(email)})
+	return m.await(x, linkStep, pending{email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)})
 }
 
 // RegisterAndSignIn creates an account and signs its user in, as Login does, if the
@@ -61,7 +61,7 @@ func (m *Manager) Register(ctx context.Context, email, password string) error {
 //   - [auth.ErrVerificationPending] if the user has to confirm the address first; the
 //     browser then waits for the link in the e-mail, see FollowLink,
 //   - [auth.ErrAccountExists] if the address has an account.
-func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string) error {
+func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -69,9 +69,10 @@ func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string)
 	grant, err := m.register(ctx, x, email, password)
 	switch {
 	case err == nil:
-		return m.startSession(ctx, x, grant, nil)
+		return m.startSession(ctx, x, grant, strings.TrimSpace(email), newSignInOptions(opts))
 	case errors.Is(err, auth.ErrVerificationPending):
-		if failed := m.await(x, linkStep, pending{account: m.account(email)}); failed != nil {
+		p := pending{email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
+		if failed := m.await(x, linkStep, p); failed != nil {
 			return failed
 		}
 		return fmt.Errorf("session: register: %w", err)

@@ -39,10 +39,15 @@ type Session struct {
 	m   *Manager        // nil for the shared sessions below
 	ctx context.Context // of the request; it leads to the session
 
+	presented bool // the request has presented the session, or has started it
+
 	mu       sync.Mutex     // see the order of locks at Manager
-	rec      *keeper.Record // nil: not signed in, or not read yet
+	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
 	unread   *keeper.Record // the state in the cookies, while the session has not been read
 	resolved bool           // rec has had a valid access token in this request
+	begun    bool           // rec is of a visitor, who has no cookie for it yet
+	stored   bool           // rec has begun in this request, and is in the store
+	ended    bool           // the presented session has ended
 	err      error          // why the last attempt to read or to resolve the session failed
 	retryAt  time.Time      // when the next attempt may be made
 	expire   bool           // the session has ended, and the response deletes its cookies
@@ -54,20 +59,17 @@ type Session struct {
 	done     chan struct{}
 }
 
-// All visitors without a session share one Session, so that they cost no
-// allocation. All requests without a loaded session share another, and all
-// requests with a bearer token a third, because guards report a different error
-// for each.
+// All requests without a loaded session share one Session, and all requests with a
+// bearer token another.
 var (
-	anonymous  = &Session{}
 	notLoaded  = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}
 	bearerOnly = &Session{err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
 )
 
 // FromContext returns the session of the request with the context ctx. It never
 // returns nil: for a visitor who is not signed in it returns an anonymous
-// session, in which values cannot be set. After a sign-in or a sign-out the
-// request has another session; call FromContext again to get it.
+// session, which can have values, too. After a sign-in or a sign-out the request has
+// another session; call FromContext again to get it.
 //
 // The handler may show what it reads from the session. If FromContext is called
 // before the first byte of the response and the user is signed in, the response
@@ -96,14 +98,17 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	s.mu.Lock()
 	rec, unread, resolved, err, retryAt := s.rec, s.unread, s.resolved, s.err, s.retryAt
 	s.mu.Unlock()
-	if resolved || rec == nil && unread == nil {
+	if rec == nil && unread == nil || rec != nil && rec.Visitor {
+		return nil, nil
+	}
+	if resolved {
 		return rec, nil
 	}
 	if err != nil && s.m.now().Before(retryAt) {
 		return nil, err
 	}
 	if rec == nil {
-		if rec, err = s.read(ctx, unread); rec == nil {
+		if rec, err = s.read(ctx, unread); rec == nil || rec.Visitor {
 			return nil, err
 		}
 	}
@@ -117,7 +122,7 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec == nil {
+	if !s.isLocked(rec) {
 		return nil, nil // another call has found that the session has ended
 	}
 	// Another call may have stored newer tokens or values in s meanwhile.
@@ -127,6 +132,10 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	s.resolved, s.err = true, nil
 	return s.rec, nil
 }
+
+// isLocked reports whether r is a state of the session. After the session has ended, s may
+// be that of a visitor.
+func (s *Session) isLocked(r *keeper.Record) bool { return s.rec != nil && s.rec.Key == r.Key }
 
 // read reads the record of the session. unread is the state in its cookies. read
 // returns nil without an error if the session has ended.
@@ -190,14 +199,20 @@ func (s *Session) invalidate(rec *keeper.Record, err error) {
 	var why *keeper.Error
 	ended := errors.As(err, &why)
 	s.mu.Lock()
-	first := s.rec != nil || s.unread != nil
-	s.rec, s.unread, s.changes, s.err = nil, nil, nil, nil
-	// If the browser itself has signed out or in, it may have newer cookies by
-	// now, which this response must not delete.
-	s.expire = !ended || !why.Ended.ByBrowser()
+	first := s.isLocked(rec) || s.unread != nil
+	if first {
+		if s.resolved {
+			// The handler has acted for the user. The session must not become a visitor's.
+			s.closed = cmp.Or(s.closed, ErrEnded)
+		}
+		s.rec, s.unread, s.changes, s.size, s.err, s.ended, s.resolved = nil, nil, nil, 0, nil, true, false
+		// If the browser itself has signed out or in, it may have newer cookies by
+		// now, which this response must not delete.
+		s.expire = !ended || !why.Ended.ByBrowser()
+	}
 	s.mu.Unlock()
 	switch {
-	case !first: // another call has reported it
+	case !first, rec.Visitor: // another call has reported it, or no user is concerned
 	case ended:
 		s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventCookieRefused, Reason: string(why.Ended)})
 	default:
@@ -249,14 +264,31 @@ func (s *Session) Err() error {
 // UserID returns the ID of the signed-in user, "" if no user is signed in.
 func (s *Session) UserID() string { return s.claims().UserID }
 
-// Email returns the e-mail address of the signed-in user as the auth service has
-// reported it with the tokens, "" if it has not, or if no user is signed in. The
-// address may have changed since the last refresh.
-func (s *Session) Email() string {
-	if rec := s.user(); rec != nil {
-		return rec.Pair.Email
+// User returns what is known of the signed-in user, the zero User if no user is signed in.
+// The ID is that of the access token. The auth service may report the rest with the tokens.
+// If it reports no e-mail address, the address is the claim "email" of the access token, or
+// the one with which the user has signed in. The data may have changed since the last
+// refresh. A name of more than 256 bytes and a picture's URL of more than 512 bytes are left
+// out.
+func (s *Session) User() auth.User {
+	rec := s.user()
+	if rec == nil {
+		return auth.User{}
 	}
-	return ""
+	u := rec.Pair.User
+	u.ID = rec.UserID
+	return u
+}
+
+// AuthenticatedAt returns when the user has last entered the credentials: the time of the
+// sign-in, or an earlier one that the auth service has reported. It returns the zero time
+// if no user is signed in.
+func (s *Session) AuthenticatedAt() time.Time {
+	rec := s.user()
+	if rec == nil {
+		return time.Time{}
+	}
+	return rec.Created.Add(-rec.Earlier)
 }
 
 // Roles returns the user's allowed roles, nil if no user is signed in.
@@ -358,7 +390,7 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 func (s *Session) adoptTokens(r *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec == nil || r.Pair.Gen <= s.rec.Pair.Gen {
+	if !s.isLocked(r) || r.Pair.Gen <= s.rec.Pair.Gen {
 		return
 	}
 	next := s.rec.WithTokensOf(r)
@@ -413,8 +445,7 @@ func (s *Session) Done() <-chan struct{} {
 	}
 	done := make(chan struct{})
 	if rec == nil {
-		// Not kept in s: the anonymous session is shared, and one that is
-		// unavailable may be available at the next call.
+		// Not kept in s: a session that is unavailable may be available at the next call.
 		close(done)
 		return done
 	}
@@ -451,13 +482,27 @@ func (s *Session) Authorize(p Policy) error {
 	// The policy may have called AccessToken and so found that the session has
 	// ended. The visitor must then sign in; 403 would be wrong.
 	s.mu.Lock()
-	rec = s.rec
+	ended := !s.isLocked(rec)
 	s.mu.Unlock()
-	if rec == nil {
+	if ended {
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
 	}
 	s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventAccessDenied})
 	return fmt.Errorf("session: %w", ErrForbidden)
+}
+
+// AuthorizeFresh decides whether the user has entered the credentials within maxAge; see
+// AuthenticatedAt. The error is [ErrReauthenticationRequired] if that is longer ago. Other
+// errors are those of Authorize. If the same user signs in again, the new session has the
+// values of the present one.
+func (s *Session) AuthorizeFresh(maxAge time.Duration) error {
+	if err := s.Authorize(nil); err != nil {
+		return err
+	}
+	if at := s.AuthenticatedAt(); at.IsZero() || s.m.now().Sub(at) > maxAge {
+		return fmt.Errorf("session: %w", ErrReauthenticationRequired)
+	}
+	return nil
 }
 
 // String returns a text without secrets.
@@ -471,7 +516,7 @@ func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String()
 func (s *Session) LogValue() slog.Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	userID, signedIn := "", s.rec != nil && s.err == nil
+	userID, signedIn := "", s.rec != nil && !s.rec.Visitor && s.err == nil
 	if signedIn {
 		userID = s.rec.UserID
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Key names a value that an app keeps in its users' sessions, and defines the
-// value's type. Make one with [NewKey], usually as a package variable. Two keys
+// Key names a value that an app keeps in the sessions of its users and visitors, and
+// defines the value's type. Make one with [NewKey], usually as a package variable. Two keys
 // with the same name refer to the same value.
 //
 // The values of a session are deleted when the session ends. If requests change
@@ -46,14 +46,19 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // Set changes the session's value for k. The change is saved with the response to
 // the request, or by [Session.Save]. If Set fails, the value is unchanged.
 //
+// A visitor who is not signed in may have values, too. The first of them begins a session
+// of the visitor, with an ID of its own and the same idle timeout and lifetime. A sign-in
+// keeps the values (see Config.KeepValue), and a sign-out deletes them.
+//
 // Set fails with
-//   - [ErrUnauthenticated] if no user is signed in,
+//   - [ErrNotLoaded] outside the session middleware, and [ErrUnauthenticated] if the
+//     request has a bearer token,
 //   - [ErrSessionUnavailable] if the session cannot be determined,
 //   - [ErrEnded] if the request has signed its user out, or in again, after the
 //     handler got s,
 //   - [ErrCommitted] if it is too late to save the change: in a cookie session
-//     after the response has begun, in a stored session after the request or a
-//     failed [Exchange.Commit],
+//     after the response has begun, as for the first value of a visitor, and in a
+//     stored session after the request or a failed [Exchange.Commit],
 //   - [ErrTooLarge] if the values of a cookie session would not fit its cookies, if
 //     those of a stored session would exceed Config.MaxValueBytes, or if there would
 //     be more than 10,000 values.
@@ -73,10 +78,25 @@ func (k Key[T]) Set(s *Session, v T) error {
 // Delete removes the session's value for k. It fails as Set does.
 func (k Key[T]) Delete(s *Session) error { return s.setRaw("delete value", k.name, nil) }
 
-// ValueNames returns the names of the session's values, sorted. It returns nil if
-// no user is signed in.
+// Pop returns the session's value for k and deletes it, for messages that are shown once,
+// on the page after a redirect. It reports false if there is no value, or if the value
+// cannot be deleted any more: then it stays for another request. Two requests at the same
+// time may both get the value.
+//
+// To show a message after a sign-out, set it after [Manager.Logout], in the session that
+// [FromContext] returns then.
+func (k Key[T]) Pop(s *Session) (T, bool) {
+	v, ok := k.Get(s)
+	if !ok || k.Delete(s) != nil {
+		var zero T
+		return zero, false
+	}
+	return v, true
+}
+
+// ValueNames returns the names of the session's values, sorted.
 func (s *Session) ValueNames() []string {
-	if s.user() == nil {
+	if _, err := s.resolve(s.ctx); err != nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -93,14 +113,19 @@ func (s *Session) ValueNames() []string {
 // [ErrTooLarge] if other requests have filled the session meanwhile; the changes
 // are then discarded.
 func (s *Session) Save(ctx context.Context) error {
-	rec, err := s.resolve(ctx)
-	switch {
-	case err == nil && rec == nil && s.m != nil:
-		return fmt.Errorf("session: save: %w", ErrEnded)
-	case rec == nil:
+	if _, err := s.resolve(ctx); err != nil {
 		return err
 	}
-	return s.m.publicError(ctx, rec, s.save(ctx, false))
+	s.mu.Lock()
+	rec, ended := s.rec, s.ended
+	s.mu.Unlock()
+	switch {
+	case rec != nil:
+		return s.m.publicError(ctx, rec, s.save(ctx, false))
+	case ended:
+		return fmt.Errorf("session: save: %w", ErrEnded)
+	}
+	return nil // a visitor without values
 }
 
 // save writes the changed values of a stored session and, with touch, that the
@@ -111,14 +136,21 @@ func (s *Session) Save(ctx context.Context) error {
 // decides on the order.
 func (s *Session) save(ctx context.Context, touch bool) error {
 	s.mu.Lock()
-	rec, changed := s.rec, len(s.changes) > 0
+	rec, changed, create := s.rec, len(s.changes) > 0, s.begun && !s.stored
 	s.mu.Unlock()
-	if rec == nil || !changed && !touch {
+	switch {
+	case rec == nil || !changed && !touch:
 		return nil
-	}
-	if !s.m.Stored() {
+	case !s.m.Stored() && rec.Visitor:
+		return nil
+	case !s.m.Stored():
 		_, err := s.m.keeper.Newest(ctx, rec)
 		return err
+	case create:
+		if err := s.create(ctx, rec); !errors.Is(err, keeper.ErrExists) {
+			return err
+		}
+		// Another call was faster. Its record may not have all changes.
 	}
 	now := s.m.now()
 	var upTo uint64 // the number of the newest change that is written
@@ -149,6 +181,52 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 	return err
 }
 
+// create stores the new session of a visitor.
+func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
+	s.mu.Lock()
+	upTo := s.newest
+	rec = rec.Clone()
+	rec.Values = s.valuesLocked()
+	s.mu.Unlock()
+	stored, err := s.m.keeper.CreateVisitor(ctx, rec)
+	if err == nil {
+		s.noteSaved(stored, upTo)
+	}
+	if err == nil || errors.Is(err, keeper.ErrExists) {
+		s.mu.Lock()
+		s.stored = true
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// newestValues returns the session's values, with those that other requests have stored
+// meanwhile.
+func (s *Session) newestValues(ctx context.Context) map[string][]byte {
+	rec := s.known()
+	if s.m.Stored() && rec != nil {
+		if newest, err := s.m.keeper.Newest(ctx, rec); err == nil && newest != nil {
+			rec = newest
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rec == nil || !s.isLocked(rec) {
+		return nil
+	}
+	return merge(rec.Values, s.changes)
+}
+
+// known returns what the request knows of the session, nil if it has none.
+func (s *Session) known() *keeper.Record {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec
+}
+
 // noteSaved adopts stored, the state in the store after a save of the changes up to
 // the number upTo, and forgets these changes. Changes that did not fit are forgotten,
 // too: each later save would fail on them again.
@@ -157,7 +235,7 @@ func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
 	s.size = 0
-	if s.rec == nil || upTo < s.saved {
+	if !s.isLocked(stored) || upTo < s.saved {
 		return // the session has ended, or a concurrent save was later
 	}
 	s.saved = upTo
@@ -186,7 +264,7 @@ type change struct {
 
 // value returns the JSON of a value, with the request's own changes.
 func (s *Session) value(name string) ([]byte, bool) {
-	if s.user() == nil {
+	if _, err := s.resolve(s.ctx); err != nil {
 		return nil, false
 	}
 	s.mu.Lock()
@@ -245,7 +323,7 @@ func (s *Session) setRaw(op, name string, raw []byte) error {
 
 func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.m == nil {
-		return ErrUnauthenticated
+		return cmp.Or(s.err, ErrUnauthenticated)
 	}
 	s.mu.Lock()
 	closed := s.closed
@@ -260,10 +338,19 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec == nil {
-		return ErrUnauthenticated
+	if s.rec == nil && raw == nil {
+		return s.closed // there is nothing to delete
+	}
+	begins := s.rec == nil
+	if begins {
+		// The first value begins the session of a visitor. A mere visit does not.
+		s.rec, s.begun, s.stored = keeper.NewVisitor(s.m.now()), true, false
+		s.rec.Transient = s.m.cfg.Cookie.NonPersistent
 	}
 	if err := s.checkChange(name, raw); err != nil {
+		if begins {
+			s.rec, s.begun = nil, false
+		}
 		return err
 	}
 	if s.changes == nil {

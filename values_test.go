@@ -148,20 +148,22 @@ func TestValuesThatCannotBeSet(t *testing.T) {
 	})
 }
 
-// A visitor without a session has no values and cannot set any.
+// Without a session there are no values, and none can be set.
 func TestValuesWithoutSession(t *testing.T) {
 	a := newApp(t)
-	for what, s := range map[string]*session.Session{
-		"no middleware": session.FromContext(context.Background()),
-		"a visitor":     sessionOf(a, nil),
-		"a bad cookie":  sessionOf(a, http.Header{"Cookie": {"__Host-session=garbage"}}),
-		"a bearer":      sessionOf(a, http.Header{"Authorization": {"Bearer abc"}}),
+	for what, tt := range map[string]struct {
+		s    *session.Session
+		want error
+	}{
+		"no middleware": {session.FromContext(context.Background()), session.ErrNotLoaded},
+		"a bearer":      {sessionOf(a, http.Header{"Authorization": {"Bearer abc"}}), session.ErrUnauthenticated},
 	} {
-		if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrUnauthenticated) {
-			t.Errorf("%s: set: %v, want ErrUnauthenticated", what, err)
+		s := tt.s
+		if err := favorite.Set(s, "dark"); !errors.Is(err, tt.want) {
+			t.Errorf("%s: set: %v, want %v", what, err, tt.want)
 		}
-		if err := favorite.Delete(s); !errors.Is(err, session.ErrUnauthenticated) {
-			t.Errorf("%s: delete: %v, want ErrUnauthenticated", what, err)
+		if err := favorite.Delete(s); !errors.Is(err, tt.want) {
+			t.Errorf("%s: delete: %v, want %v", what, err, tt.want)
 		}
 		if v, ok := favorite.Get(s); ok || v != "" || s.ValueNames() != nil {
 			t.Errorf("%s: value %q", what, v)

@@ -46,7 +46,7 @@ func accountError(err error, email, password string) error {
 // sendMail handles a request for an e-mail. what selects the text of the page that
 // directs the user to the inbox; see newMailPage. The response does not show whether
 // the address has an account. Otherwise anyone could test addresses with it.
-func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, what string, send func(context.Context, string) error) {
+func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, what string, send func(ctx context.Context, email, returnTo string) error) {
 	in, err := readInput(r)
 	if err != nil {
 		Refuse(w, r, err)
@@ -56,11 +56,7 @@ func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func
 	email, err := in.address("email")
 	page.set("email", email)
 	if err == nil {
-		// The link in the e-mail has no return_to, so SendMagicLink stores the address
-		// in a cookie. SetReturnTo must come first. A password reset does not keep the
-		// address.
-		h.m.SetReturnTo(r.Context(), page.ReturnTo)
-		err = send(r.Context(), email)
+		err = send(r.Context(), email, page.ReturnTo)
 	}
 	if err != nil {
 		h.retryForm(w, r, page, accountError(err, "email", ""))

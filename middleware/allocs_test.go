@@ -25,8 +25,8 @@ func TestAllocs(t *testing.T) {
 		want float64
 	}{
 		{"no cookie", visitor, 5},
-		{"RequireRole, cookie session", user(nil), 11},
-		{"RequireRole, stored session", user(inMemory), 9},
+		{"RequireRole, cookie session", user(nil), 10},
+		{"RequireRole, stored session", user(inMemory), 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()

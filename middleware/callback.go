@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 
@@ -17,7 +18,11 @@ func (h *handlers) newMagicPage(r *http.Request, returnTo string) Page {
 
 // magicLink sends the link. The user is signed in by callbackPage.
 func (h *handlers) magicLink(w http.ResponseWriter, r *http.Request) {
-	h.sendMail(w, r, h.newMagicPage, magicPath, "magic", h.m.SendMagicLink)
+	// The link in the e-mail has no return_to, so the browser keeps the address in a cookie.
+	send := func(ctx context.Context, email, returnTo string) error {
+		return h.m.SendMagicLink(ctx, email, session.WithReturnTo(returnTo))
+	}
+	h.sendMail(w, r, h.newMagicPage, magicPath, "magic", send)
 }
 
 // tokenParameter is the query parameter of a link with a refresh token, and linkField

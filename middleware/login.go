@@ -100,8 +100,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 		h.retry(w, r, page, err)
 		return
 	}
-	h.m.SetReturnTo(r.Context(), page.ReturnTo)
-	err = h.m.Login(r.Context(), email, password)
+	err = h.m.Login(r.Context(), email, password, session.WithReturnTo(page.ReturnTo))
 	switch {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)

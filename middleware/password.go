@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -34,8 +35,7 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 		h.retryForm(w, r, page, err)
 		return
 	}
-	h.m.SetReturnTo(r.Context(), page.ReturnTo)
-	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword)
+	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword, session.WithReturnTo(page.ReturnTo))
 	switch {
 	case err == nil && WantsPage(r) && page.ReturnTo != "":
 		redirect(w, r, page.ReturnTo)
@@ -57,7 +57,8 @@ func (h *handlers) newLostPage(r *http.Request, returnTo string) Page {
 
 // lost sends the e-mail with a ticket for reset.
 func (h *handlers) lost(w http.ResponseWriter, r *http.Request) {
-	h.sendMail(w, r, h.newLostPage, lostPath, "lost", h.m.SendPasswordReset)
+	send := func(ctx context.Context, email, _ string) error { return h.m.SendPasswordReset(ctx, email) }
+	h.sendMail(w, r, h.newLostPage, lostPath, "lost", send)
 }
 
 // newResetPage returns the form for a new password. The ticket is in the query if the

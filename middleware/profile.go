@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 )
 
@@ -213,8 +214,7 @@ func (h *handlers) deletionRoutes(routes []Route) []Route {
 func (h *handlers) provider(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		returnTo, _ := parameter(r, "return_to")
-		h.m.SetReturnTo(r.Context(), settingsOf(r.Context()).returnTo(returnTo))
-		address, err := h.m.StartProvider(r.Context(), name)
+		address, err := h.m.StartProvider(r.Context(), name, session.WithReturnTo(settingsOf(r.Context()).returnTo(returnTo)))
 		if err != nil {
 			Refuse(w, r, accountError(err, "", ""))
 			return

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 )
 
@@ -32,12 +33,11 @@ func (h *handlers) register(w http.ResponseWriter, r *http.Request) {
 		h.retryForm(w, r, page, err)
 		return
 	}
-	h.m.SetReturnTo(r.Context(), page.ReturnTo)
 	register := h.m.Register
 	if h.direct {
 		register = h.m.RegisterAndSignIn
 	}
-	err = register(r.Context(), email, password)
+	err = register(r.Context(), email, password, session.WithReturnTo(page.ReturnTo))
 	switch {
 	case err == nil && h.direct:
 		h.signedIn(w, r, page.ReturnTo)

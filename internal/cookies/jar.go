@@ -32,7 +32,7 @@ type Config struct {
 	Name, Domain, Path      string
 	HTTPPrefix, Partitioned bool
 	SameSite                http.SameSite
-	Insecure, NonPersistent bool
+	Insecure                bool
 	MaxChunks               int
 
 	// Keys is the number of keys that may have sealed a value. Opening a value
@@ -55,6 +55,10 @@ type Jar struct {
 
 	// State are the names of the state cookie and its further chunks.
 	State []string
+
+	// Visitor are the names of the cookie with the values of a visitor and its further
+	// chunks. The first also names the cookie of a stored visitor's session.
+	Visitor []string
 
 	// MFA is the name of the cookie of a login that waits for its code, and Link of
 	// that of a sign-in that waits for its link. Device is that of the cookie with the
@@ -86,6 +90,7 @@ func NewJar(cfg Config) *Jar {
 	j := &Jar{cfg: cfg, prefix: name, MFA: name + "-mfa", Link: name + "-link", Device: name + "-device", budget: maxOpened / cfg.Keys}
 	j.Tokens = chunkNames(name, cfg.MaxChunks)
 	j.State = chunkNames(name+"-state", cfg.MaxChunks)
+	j.Visitor = chunkNames(name+"-visitor", cfg.MaxChunks)
 
 	j.attrs = "; Path=" + cfg.Path
 	if cfg.Domain != "" {
@@ -104,7 +109,7 @@ func NewJar(cfg Config) *Jar {
 		j.attrs += "; Partitioned"
 	}
 	// The room is the same for all cookies, so the longest name counts.
-	longest := j.State[len(j.State)-1]
+	longest := j.Visitor[len(j.Visitor)-1]
 	j.room = maxSetCookie - len(longest) - len("=") - len(maxAgeAttr(MaxAge)) - len(j.attrs)
 	return j
 }
@@ -205,10 +210,13 @@ func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duratio
 	return true
 }
 
+// UntilClosed is the age of a cookie that the browser deletes when it is closed.
+const UntilClosed time.Duration = 0
+
 // Add adds the Set-Cookie field for a value that fits into one cookie.
 func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
 	line := name + "=" + value
-	if !j.cfg.NonPersistent {
+	if age != UntilClosed {
 		line += maxAgeAttr(max(min(age, MaxAge), time.Second))
 	}
 	h.Add("Set-Cookie", line+j.attrs)

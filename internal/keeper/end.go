@@ -85,13 +85,16 @@ var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error {
 	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
+	if r.Visitor && !k.cfg.Stored {
+		return nil // only its cookie has it
+	}
 	l := k.ledger(r)
 	// This session first: its mark keeps the tokens with which the service ends the others.
 	mark, err := l.end(ctx, why, all, nil)
 	var ended *Error
 	switch {
 	case err == nil:
-		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.reportEnd(ctx, mark, why)
 	case errors.As(err, &ended):
 		// Another request was faster, or an earlier write of this one was made and
 		// its response lost. The mark may have tokens that are not revoked.
@@ -114,6 +117,14 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	return err
 }
 
+// reportEnd reports the end of a session. That of a visitor, who has not signed in, is no
+// event.
+func (k *Keeper) reportEnd(ctx context.Context, mark *Record, why Reason) {
+	if !mark.Visitor {
+		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
+	}
+}
+
 // expire ends a session that has reached its idle timeout or its lifetime. It returns
 // errChanged if another request has used the session meanwhile.
 //
@@ -134,7 +145,7 @@ func (k *Keeper) finish(ctx context.Context, l *ledger, why Reason, check func(*
 	ctx = context.WithoutCancel(ctx)
 	mark, err := l.end(ctx, why, false, check)
 	if err == nil {
-		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.reportEnd(ctx, mark, why)
 		k.revokeEnded(l, mark, false, true)
 	}
 	return err
@@ -187,7 +198,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 			}
 		}
 		*r = Record{
-			ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Pair: r.Pair, version: r.version,
+			ID: r.ID, Key: r.Key, SignIn: r.SignIn, Visitor: r.Visitor, Pair: r.Pair, version: r.version,
 			ended: why, all: all, failures: 1, retryAt: l.k.now().Add(l.k.attemptTime(all)),
 		}
 		if why.byService() {

@@ -46,7 +46,7 @@ type ledger struct {
 func (k *Keeper) ledger(r *Record) *ledger {
 	l := &ledger{k: k, id: r.ID, key: r.Key, origin: r}
 	if !k.cfg.Stored {
-		l.base = &Record{ID: r.ID, Key: r.Key, UserID: r.UserID, Created: r.Created, Ends: r.Ends, Pair: r.Pair}
+		l.base = &Record{ID: r.ID, Key: r.Key, SignIn: r.SignIn, Pair: r.Pair}
 	}
 	return l
 }
@@ -139,7 +139,9 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 	if d, ok := l.k.describe(rec, r.UserID); ok {
 		r.Device = d.Device
 	}
-	l.k.ReadClaims(r)
+	if !r.Visitor {
+		l.k.ReadClaims(r)
+	}
 	if l.id != (ID{}) { // see openHere
 		l.k.records.Put(l.key, r, r.Memory()+len(plain))
 	}
@@ -176,7 +178,7 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	// A mark has no owner: removeSessions looks for sessions that have not ended. Records of
 	// a coordinator have none either, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
-	if l.base == nil && r.ended == "" {
+	if l.base == nil && r.ended == "" && !r.Visitor {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for removeSessions
 		var err error
 		if rec.Meta, err = l.meta(r); err != nil {

@@ -15,14 +15,22 @@ const clockSlack = 5 * time.Minute
 
 // EndOf returns when the session ends if its user does not come back.
 func (k *Keeper) EndOf(r *Record) time.Time {
-	return earlier(r.Created.Add(k.cfg.Lifetime), r.LastSeen.Add(k.cfg.IdleTimeout))
+	return earlier(k.LifetimeEnd(r), r.LastSeen.Add(k.cfg.IdleTimeout))
+}
+
+// LifetimeEnd returns when the session ends even if it is in use.
+func (k *Keeper) LifetimeEnd(r *Record) time.Time {
+	if r.Lifetime > 0 && r.Lifetime < k.cfg.Lifetime {
+		return r.Created.Add(r.Lifetime)
+	}
+	return r.Created.Add(k.cfg.Lifetime)
 }
 
 // expired returns why the session has ended by the clock, or "" if it has not.
 func (k *Keeper) expired(r *Record) Reason {
 	now := k.now()
 	switch idle := r.LastSeen.Add(k.cfg.IdleTimeout); {
-	case !now.Before(r.Created.Add(k.cfg.Lifetime)):
+	case !now.Before(k.LifetimeEnd(r)):
 		return endedByLifetime
 	// The first comparison is cheap and false for nearly all requests. uncounted
 	// takes a lock.
@@ -53,7 +61,7 @@ func (k *Keeper) outageSlack() time.Duration { return min(k.cfg.IdleTimeout, tim
 // (rule 5).
 func (l *ledger) expiry(r *Record) time.Time {
 	now, cfg := l.k.now(), &l.k.cfg
-	end := r.Created.Add(cfg.Lifetime)
+	end := l.k.LifetimeEnd(r)
 	switch {
 	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
 		// Without a record a stored session has ended, too. The mark is only kept

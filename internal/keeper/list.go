@@ -194,7 +194,7 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 	if err := k.store.Delete(ctx, rec.Key); err != nil {
 		return err
 	}
-	gone := &Record{Key: rec.Key, UserID: userID}
+	gone := &Record{Key: rec.Key, SignIn: SignIn{UserID: userID}}
 	k.endings.announce(rec.Key)
 	k.leave(ctx, gone)
 	k.event(ctx, slog.LevelInfo, gone, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
@@ -267,7 +267,7 @@ func (r *Record) encodeMeta() []byte {
 // userID.
 func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	d := seal.NewDecoder(b)
-	r := &Record{Key: key, UserID: userID}
+	r := &Record{Key: key, SignIn: SignIn{UserID: userID}}
 	if d.Uint() != metaFormat {
 		return nil, false
 	}

@@ -16,13 +16,13 @@ import (
 func FuzzDecodeMeta(f *testing.F) {
 	last := time.UnixMilli(1<<62 - 1)
 	longest := &Record{
-		Key: "key", UserID: "ada", Ends: 1<<64 - 1, Created: last, LastSeen: last,
+		Key: "key", SignIn: SignIn{UserID: "ada", Ends: 1<<64 - 1, Created: last}, LastSeen: last,
 		Device: NewDevice(netip.MustParseAddr("2001:db8::1"), strings.Repeat("x", 2*maxUserAgent)),
 	}
 	if n := len(longest.encodeMeta()); n > maxMeta {
 		f.Errorf("%d bytes, want at most %d", n, maxMeta)
 	}
-	for _, r := range []*Record{longest, {Key: "key", UserID: "ada"}, {Key: "key", UserID: "ada", Device: NewDevice(netip.MustParseAddr("192.0.2.1"), "é")}} {
+	for _, r := range []*Record{longest, {Key: "key", SignIn: SignIn{UserID: "ada"}}, {Key: "key", SignIn: SignIn{UserID: "ada"}, Device: NewDevice(netip.MustParseAddr("192.0.2.1"), "é")}} {
 		b := r.encodeMeta()
 		if got, ok := decodeMeta(b, "key", "ada"); !ok || !reflect.DeepEqual(got, r) {
 			f.Errorf("decoded %+v, want %+v", got, r)
@@ -36,7 +36,7 @@ func FuzzDecodeMeta(f *testing.F) {
 	}
 	// An address of another length, and of IPv4 as IPv6.
 	for _, addr := range [][]byte{{1, 2, 3}, netip.MustParseAddr("::ffff:192.0.2.1").AsSlice()} {
-		b := (&Record{UserID: "ada"}).encodeMeta()
+		b := (&Record{SignIn: SignIn{UserID: "ada"}}).encodeMeta()
 		e := seal.Encoder{B: b[:len(b)-2]} // without the empty address and User-Agent
 		e.Bytes(addr)
 		e.Text("")

@@ -19,6 +19,9 @@ import (
 // whether the session has ended. down is the error of a coordinator that does not
 // respond; the session is then served from its cookies. Load reports neither error.
 func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err error) {
+	if r.Visitor && !k.cfg.Stored {
+		return k.loadVisitor(r)
+	}
 	l := k.ledger(r)
 	newest, err = l.read(ctx)
 	switch {
@@ -41,6 +44,26 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
 	}
+	if !newest.Visitor {
+		if down, err = k.checkMark(ctx, l, newest, down); err != nil {
+			return nil, down, err
+		}
+	}
+	// The clock decides after the record: another request may have used the session.
+	if why := k.expired(newest); why != "" {
+		if errors.Is(k.expire(ctx, l, why), errChanged) {
+			return k.Load(ctx, r)
+		}
+		return nil, down, &Error{Ended: why}
+	}
+	return newest, down, nil
+}
+
+// checkMark returns an [*Error] if the session is over by the mark of its user, and ends
+// it then. down is the error of a coordinator that does not respond, and so is the first
+// result: the session is served without the mark then. Any other error is as that of Load.
+func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down error) (error, error) {
+	var err error
 	mark := k.knownMark(newest.UserID)
 	if down == nil { // otherwise the request has waited long enough
 		mark, err = k.userMark(ctx, newest.UserID)
@@ -53,28 +76,47 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 			why, err = k.overNow(ctx, newest)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if why != "" {
 		_ = k.finish(ctx, l, why, nil)
-		return nil, down, &Error{Ended: why}
+		return down, &Error{Ended: why}
 	}
-	switch {
-	case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):
-		return nil, nil, err
-	case err != nil:
-		down = cmp.Or(down, err)
+	if err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)) {
+		return nil, err
 	}
-	// The clock decides after the record: another request may have used the session.
-	if why := k.expired(newest); why != "" {
-		if errors.Is(k.expire(ctx, l, why), errChanged) {
-			return k.Load(ctx, r)
-		}
-		return nil, down, &Error{Ended: why}
-	}
-	return newest, down, nil
+	return cmp.Or(down, err), nil
 }
+
+// loadVisitor is Load for a visitor's session in a cookie. The cookie has the only copy.
+func (k *Keeper) loadVisitor(r *Record) (newest *Record, down, err error) {
+	if why := k.expired(r); why != "" {
+		return nil, nil, &Error{Ended: why}
+	}
+	return r, nil, nil
+}
+
+// CreateVisitor stores the new session of a visitor. If another call has stored it, the
+// error is [ErrExists]. Other errors have not been reported.
+func (k *Keeper) CreateVisitor(ctx context.Context, r *Record) (*Record, error) {
+	r.version = newVersion()
+	l := k.ledger(r)
+	err := l.put(ctx, r, 0)
+	if err == nil {
+		return r, nil
+	}
+	switch got, readErr := l.read(ctx); {
+	case readErr != nil:
+		return nil, err
+	case got.version == r.version: // only the response was lost
+		return r, nil
+	}
+	return nil, ErrExists
+}
+
+// ErrExists is returned by [Keeper.CreateVisitor].
+var ErrExists = errors.New("the session exists")
 
 // withCookies returns the coordinator's record of a cookie session with what only
 // the state cookie has: the values, and when the session was last used. cookies

@@ -45,7 +45,49 @@ func (id ID) Key() string {
 func NewRecord(p Pair, now time.Time) *Record {
 	id := NewID()
 	p.Gen = 1
-	return &Record{ID: id, Key: id.Key(), UserID: p.Claims.UserID, Created: now, LastSeen: now, Pair: p}
+	return &Record{ID: id, Key: id.Key(), SignIn: SignIn{UserID: p.Claims.UserID, Created: now}, LastSeen: now, Pair: p}
+}
+
+// NewVisitor returns a new session of a visitor who is not signed in.
+func NewVisitor(now time.Time) *Record {
+	id := NewID()
+	return &Record{ID: id, Key: id.Key(), SignIn: SignIn{Created: now}, LastSeen: now, Visitor: true}
+}
+
+// SignIn is what is fixed when the user signs in.
+type SignIn struct {
+	UserID  string
+	Created time.Time // the start of the session
+	Ends    uint64    // the user's mark at that time; see users.go
+
+	// Earlier is how long before the start the user has entered the credentials, for
+	// example at a service that many apps share.
+	Earlier time.Duration
+
+	// Lifetime ends the session this long after its start, if that is earlier than
+	// Config.Lifetime. The zero value sets no other end.
+	Lifetime time.Duration
+
+	// Transient says that the browser deletes the session's cookies when it is closed.
+	Transient bool
+}
+
+// Encode writes s.
+func (s SignIn) Encode(e *seal.Encoder) {
+	e.Token(s.UserID)
+	e.Time(s.Created)
+	e.Uint(s.Ends)
+	e.Duration(s.Earlier)
+	e.Duration(s.Lifetime)
+	e.Bool(s.Transient)
+}
+
+// DecodeSignIn reads what [SignIn.Encode] writes.
+func DecodeSignIn(d *seal.Decoder) SignIn {
+	return SignIn{
+		UserID: d.Token(), Created: d.Time(), Ends: d.Uint(),
+		Earlier: d.Duration(), Lifetime: d.Duration(), Transient: d.Bool(),
+	}
 }
 
 // Pair is one generation of a session's tokens. The generation orders the pairs: of
@@ -58,7 +100,7 @@ type Pair struct {
 	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
 	Roles   uint64        // the user's mark before the refresh; see users.go
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
-	Email   string        // of the user, as the service reported it with the tokens; may be empty
+	User    auth.User     // what is known of the user besides the claims, without the ID
 }
 
 // Record is the state of a session. For a stored session the store keeps it. For a
@@ -66,12 +108,10 @@ type Pair struct {
 //
 // Requests share a Record, so it is never modified. A change is made to a clone.
 type Record struct {
-	ID      ID
-	Key     string // of the record; see ID.Key
-	UserID  string
-	Created time.Time // when the user signed in
-	Ends    uint64    // the user's mark at that time; see users.go
-	Pair    Pair
+	ID  ID
+	Key string // of the record; see ID.Key
+	SignIn
+	Pair Pair
 
 	// The state of a refresh; see refresh.go.
 	lease    lease
@@ -89,6 +129,10 @@ type Record struct {
 	// state cookie.
 	Values   map[string][]byte
 	LastSeen time.Time
+
+	// Visitor says that the session is of a visitor who is not signed in. It has values and
+	// no tokens. The encoding does not have it: such a record has no user.
+	Visitor bool
 
 	// Device is that of a stored session. It is in the record's Meta; see list.go.
 	Device Device
@@ -187,9 +231,7 @@ func (r *Record) encode() []byte {
 	e := seal.Encoder{B: make([]byte, 0, 512)}
 	e.Uint(recordFormat) // first, so that a decoder can reject other formats
 	e.Text(r.Key)
-	e.Token(r.UserID)
-	e.Time(r.Created)
-	e.Uint(r.Ends)
+	r.SignIn.Encode(&e)
 	r.Pair.Encode(&e)
 	e.Uint(r.lease.nonce)
 	e.Uint(r.lease.beat)
@@ -230,9 +272,8 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	if d.Text() != key {
 		return nil, errors.New("the record of another session")
 	}
-	r.UserID = d.Token()
-	r.Created = d.Time()
-	r.Ends = d.Uint()
+	r.SignIn = DecodeSignIn(d)
+	r.Visitor = r.UserID == ""
 	r.Pair = DecodePair(d)
 	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
 	r.unknown = sender(d.Uint())
@@ -258,7 +299,9 @@ func (p Pair) Encode(e *seal.Encoder) {
 	e.Uint(p.Roles)
 	e.Token(p.Tokens.AccessToken)
 	e.Token(p.Tokens.RefreshToken)
-	e.Text(p.Email)
+	e.Text(p.User.Email)
+	e.Text(p.User.Name)
+	e.Text(p.User.Picture)
 }
 
 // DecodePair reads what [Pair.Encode] writes.
@@ -271,7 +314,7 @@ func DecodePair(d *seal.Decoder) Pair {
 	p.Roles = d.Uint()
 	p.Tokens.AccessToken = d.Token()
 	p.Tokens.RefreshToken = d.Token()
-	p.Email = d.Text()
+	p.User = auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}
 	return p
 }
 
@@ -330,7 +373,7 @@ const (
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
 // part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.Email) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.User.Email) + len(r.Pair.User.Name) + len(r.Pair.User.Picture) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	for name := range r.Values {
 		n += valueBytes + len(name)
 	}

@@ -38,15 +38,18 @@ func testRecord() *Record {
 	now := time.UnixMilli(1_700_000_000_123)
 	id := NewID()
 	return &Record{
-		ID:      id,
-		Key:     id.Key(),
-		UserID:  "328ddebf-1234-4abc-8def-0123456789ab",
-		Created: now,
+		ID:  id,
+		Key: id.Key(),
+		SignIn: SignIn{
+			UserID: "328ddebf-1234-4abc-8def-0123456789ab", Created: now, Ends: 1 << 31,
+			Earlier: time.Minute, Lifetime: time.Hour, Transient: true,
+		},
 		Pair: Pair{
 			Gen:     7,
 			Tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
 			Expires: now.Add(time.Hour),
 			Life:    time.Hour,
+			User:    auth.User{Email: "ada@example.com", Name: "Ada", Picture: "https://example.com/ada.png"},
 		},
 		lease:    lease{nonce: 1 << 63, beat: 3, claim: true},
 		unknown:  1 << 62,
@@ -93,7 +96,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	id, key, full := r.ID, r.Key, r.encode()
 	f.Add(full)
 	f.Add((&Record{Key: key}).encode())
-	f.Add((&Record{Key: key, UserID: "u", Pair: Pair{Tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
+	f.Add((&Record{Key: key, SignIn: SignIn{UserID: "u"}, Pair: Pair{Tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
 	for i := 1; i < len(full); i += 37 {
 		f.Add(full[:i])
 	}

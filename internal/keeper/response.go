@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +32,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 		// If the API rejects this token, too, another refresh would not help: see
 		// the caller of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
-		p.Email = cmp.Or(Email(grant.User), r.Pair.Email)
+		p.User = NewUser(grant.User, r.Pair.User)
 		p.Roles = f.roles
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not
@@ -274,7 +273,7 @@ func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
 	}
 	defer k.waiting.Add(-1)
 	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
-	end := earlier(u.from.Created.Add(k.cfg.Lifetime), k.now().Add(k.cfg.IdleTimeout))
+	end := earlier(k.LifetimeEnd(u.from), k.now().Add(k.cfg.IdleTimeout))
 	// The retries notice if the session has ended meanwhile, or if another process has
 	// written a newer generation.
 	poll := pollMin

@@ -126,7 +126,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	// copy that outlives this process.
 	mark, err := l.updateMark(ctx, func(q *Record) error {
 		if q.Created.IsZero() { // a mark without tokens encodes its reason only
-			q.UserID, q.Created = l.origin.UserID, l.origin.Created
+			q.SignIn = l.origin.SignIn
 		}
 		// The older tokens in the mark are used up: the flight has exchanged them.
 		q.Pair, q.failures, q.retryAt = p, 0, time.Time{}

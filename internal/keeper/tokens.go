@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -54,14 +55,26 @@ func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
 	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
 }
 
-// maxEmail is the length of the longest e-mail address that a session keeps, in bytes.
-// No valid address is longer (RFC 5321, section 4.5.3.1).
-const maxEmail = 320
+// What a session keeps of its user is limited, in bytes. Longer texts are left out. No
+// valid e-mail address is longer (RFC 5321, section 4.5.3.1).
+const (
+	maxEmail   = 320
+	maxName    = 256
+	maxPicture = 512
+)
 
-// Email returns the e-mail address of u, and "" for one that is too long.
-func Email(u auth.User) string {
-	if len(u.Email) > maxEmail {
-		return ""
+// NewUser returns what a session keeps of its user, u: the address, the name and the
+// picture. A field that is empty in u is as in before.
+func NewUser(u, before auth.User) auth.User {
+	limit := func(text string, n int) string {
+		if len(text) > n {
+			return ""
+		}
+		return text
 	}
-	return u.Email
+	return auth.User{
+		Email:   cmp.Or(limit(u.Email, maxEmail), before.Email),
+		Name:    cmp.Or(limit(u.Name, maxName), before.Name),
+		Picture: cmp.Or(limit(u.Picture, maxPicture), before.Picture),
+	}
 }

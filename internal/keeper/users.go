@@ -479,11 +479,11 @@ func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remov
 // ends all of them by one call. Otherwise only their own browsers' cookies open them. A
 // store in memory is not sealed, but its tokens are not revoked either.
 func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) error {
-	return k.eachOver(ctx, &Record{Key: own, UserID: userID}, func(rec store.Record) error {
+	return k.eachOver(ctx, &Record{Key: own, SignIn: SignIn{UserID: userID}}, func(rec store.Record) error {
 		if err := k.store.Delete(ctx, rec.Key); err != nil {
 			return err
 		}
-		k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, UserID: userID}, Event{Name: EventSessionEnded, Reason: string(why)})
+		k.event(ctx, slog.LevelInfo, &Record{Key: rec.Key, SignIn: SignIn{UserID: userID}}, Event{Name: EventSessionEnded, Reason: string(why)})
 		return nil
 	})
 }
@@ -565,7 +565,7 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 			ended = slices.Clone(m.members[room:])
 			m.members = m.members[:room]
 		}
-		m.members, m.capped = append(m.members, member{r.Key, k.now(), r.Created.Add(k.cfg.Lifetime)}), true
+		m.members, m.capped = append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), true
 		return nil
 	})
 	if err != nil {
@@ -578,7 +578,7 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 		if k.cfg.Stored {
 			_ = k.store.Delete(ctx, o.key) // the session is over already
 		}
-		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, UserID: r.UserID}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
+		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, SignIn: SignIn{UserID: r.UserID}}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
 	}
 	return nil
 }

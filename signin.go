@@ -1,0 +1,109 @@
+package session
+
+import (
+	"time"
+
+	"github.com/synmetrix/session/internal/cookies"
+	"github.com/synmetrix/session/internal/keeper"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+// SignInOption is an option of a sign-in. If the sign-in has a second step, such as a
+// one-time code, its first step takes the options, and the browser keeps them in the
+// cookie of the pending sign-in.
+type SignInOption func(*signInOptions)
+
+// signInOptions are the options of a sign-in. The zero value has none.
+type signInOptions struct {
+	remember remember
+	lifetime time.Duration // 0: as configured
+	returnTo string
+}
+
+// remember says whether the cookies of a session outlive the browser.
+type remember int
+
+const (
+	asConfigured remember = iota
+	remembered
+	forgotten
+)
+
+// WithRemember decides whether the user stays signed in when the browser is closed, for
+// example by a checkbox "remember me". It applies to all cookies of the session until the
+// session ends. Browsers that restore their windows also restore cookies, so combine
+// WithRemember(false) with a short [WithLifetime]. Default: Cookie.NonPersistent decides.
+func WithRemember(remember bool) SignInOption {
+	return func(o *signInOptions) {
+		o.remember = forgotten
+		if remember {
+			o.remember = remembered
+		}
+	}
+}
+
+// WithLifetime ends the session d after the sign-in, even if it is in use. Config.Lifetime
+// is the maximum. Default (0): Config.Lifetime.
+func WithLifetime(d time.Duration) SignInOption {
+	return func(o *signInOptions) { o.lifetime = max(d, 0) }
+}
+
+// WithReturnTo notes where the app sends the browser after the sign-in. The note is for
+// sign-ins with a second step: [Manager.LoginReturnTo] and [Manager.LinkReturnTo] return
+// it, so that the client need not repeat it. The note is lost if the cookie has no room
+// for it. address is not checked: package middleware checks it before it redirects.
+func WithReturnTo(address string) SignInOption {
+	return func(o *signInOptions) { o.returnTo = address }
+}
+
+func newSignInOptions(opts []SignInOption) signInOptions {
+	var o signInOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+func (o signInOptions) encode(e *seal.Encoder) {
+	e.Uint(uint64(o.remember))
+	e.Duration(o.lifetime)
+	e.Text(o.returnTo)
+}
+
+func decodeSignInOptions(d *seal.Decoder) signInOptions {
+	return signInOptions{remember: remember(d.Count(uint64(forgotten))), lifetime: d.Duration(), returnTo: d.Text()}
+}
+
+// apply sets what the options say about the session r. If they say nothing, r is as the
+// session that it continues, or nil.
+func (o signInOptions) apply(r *keeper.Record, continued *keeper.Record, c Cookie) {
+	r.Lifetime, r.Transient = o.lifetime, o.remember == forgotten
+	if o.remember == asConfigured {
+		r.Transient = c.NonPersistent
+	}
+	if continued == nil {
+		return
+	}
+	if o.lifetime == 0 {
+		r.Lifetime = continued.Lifetime
+	}
+	if o.remember == asConfigured {
+		r.Transient = continued.Transient
+	}
+}
+
+// ageOf returns d as the Max-Age of a cookie that belongs to no session.
+func (m *Manager) ageOf(d time.Duration) time.Duration {
+	if m.cfg.Cookie.NonPersistent {
+		return cookies.UntilClosed
+	}
+	return d
+}
+
+// cookieAge returns the Max-Age of the cookies of r.
+func (m *Manager) cookieAge(r *keeper.Record) time.Duration {
+	if r.Transient {
+		return cookies.UntilClosed
+	}
+	return max(m.keeper.LifetimeEnd(r).Sub(m.now()), time.Second)
+}
