@@ -17,8 +17,8 @@ import (
 // apart: plan and revise decide which cookies the response sets. They have no side
 // effects and do no I/O. commitCookies and commitStored carry the plan out.
 
-// Commit writes the session's cookies and cache headers into h, the header of
-// the response, and saves changed values of a stored session. If the request has
+// Commit writes the session's cookies, cache headers and, with Config.Embedders, the
+// headers for frames into h, the header of the response, and saves changed values of a stored session. If the request has
 // signed in or out, the header also makes browsers drop the pages that they have
 // prefetched (Clear-Site-Data). Only the first call has an effect.
 //
@@ -61,6 +61,9 @@ func (x *Exchange) Commit(h http.Header) error {
 		// A login, a logout, or the first step of a login. Prefetched pages show
 		// the user from before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
+	}
+	if err == nil { // otherwise the handler's response is replaced
+		x.setFrameFields(h)
 	}
 	if s.presented && x.accessed.Load() || len(h["Set-Cookie"]) > before {
 		nostore.Set(h)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,20 @@ type Config struct {
 	// the refreshes and ends of cookie sessions. It must be nil if Store is set.
 	// Default (nil): the memory of this process, for apps with one process.
 	Coordinator store.Store
+
+	// Embedders are the origins of other sites, such as "https://shop.example.com", whose
+	// pages may show the app in a frame. Every response has a Content-Security-Policy
+	// with frame-ancestors that are these and the app's own origin, guards redirect
+	// frames, too, to the login page, and the ready-made pages can be shown in frames.
+	//
+	// Browsers drop the cookies in a frame of another site, unless Cookie.SameSite is
+	// http.SameSiteNoneMode, and many drop those as well unless Cookie.Partitioned is
+	// set. Without Partitioned, a script in the frame may ask the user for access to the
+	// cookies (Storage Access API). Once the user has granted it, responses activate
+	// the access for Embedders (Activate-Storage-Access), and no script is needed.
+	// Default (nil): the ready-made pages cannot be shown in frames, and the app decides
+	// about its own pages.
+	Embedders []string
 
 	// Grace is how long requests with older cookies are still served after a
 	// browser has sent newer ones. Default (0): 1 min.
@@ -260,7 +275,7 @@ func (c Config) validate() error {
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
 		return invalid("LoginPath", "must be a path that begins with one slash")
 	}
-	if err := c.Cookie.validate(); err != nil {
+	if err := cmp.Or(c.Cookie.validate(), validateEmbedders(c.Embedders)); err != nil {
 		return err
 	}
 	if !c.Cookie.covers(c.BasePath + c.LoginPath) {
@@ -275,6 +290,21 @@ func (c Config) validate() error {
 func isPlainPath(p string) bool {
 	u := url.URL{Path: p}
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && u.EscapedPath() == p && !strings.Contains(p, ";")
+}
+
+// validateEmbedders checks Embedders. They become part of header fields.
+func validateEmbedders(origins []string) error {
+	const plain = "abcdefghijklmnopqrstuvwxyz0123456789-_.:/[]"
+	for i, o := range origins {
+		err := checkOriginSpelling(o)
+		if err == nil && strings.Trim(o, plain) != "" {
+			err = errors.New("letters, digits, '-', '_' and '.' are allowed in its host")
+		}
+		if err != nil {
+			return invalid("Embedders", "is invalid: origin %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // checkOriginSpelling returns an error for an origin that no browser sends in this

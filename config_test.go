@@ -68,6 +68,12 @@ func TestWrongConfig(t *testing.T) {
 		{"an origin with a user and a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://me:secret@app.example.org/"} }, "TrustedOrigins", "a scheme and a host"},
 		{"an origin with a user, without a scheme", func(c *session.Config) { c.TrustedOrigins = []string{"me:secret@app.example.org"} }, "TrustedOrigins", "a scheme and a host"},
 		{"an origin with a path", func(c *session.Config) { c.TrustedOrigins = []string{"https://app.example.org/x"} }, "TrustedOrigins", "browsers send it: https://app.example.org"},
+		{"an embedder without a scheme", func(c *session.Config) { c.Embedders = []string{"https://a.example", "shop.example.com"} }, "Embedders", "origin 2: an origin is a scheme and a host"},
+		{"an embedder with a wildcard", func(c *session.Config) { c.Embedders = []string{"https://*.example.com"} }, "Embedders", "one host"},
+		{"an embedder with a path", func(c *session.Config) { c.Embedders = []string{"https://shop.example.com/x"} }, "Embedders", "browsers send it: https://shop.example.com"},
+		{"an embedder with a directive", func(c *session.Config) { c.Embedders = []string{"https://a;script-src"} }, "Embedders", "letters"},
+		{"an embedder with a quote", func(c *session.Config) { c.Embedders = []string{`https://a"b`} }, "Embedders", "letters"},
+		{"an embedder with a comma", func(c *session.Config) { c.Embedders = []string{"https://a,b"} }, "Embedders", "letters"},
 		{"a cookie name with a space", func(c *session.Config) { c.Cookie.Name = "a b" }, "Cookie.Name", "allowed"},
 		{"a cookie name with an equal sign", func(c *session.Config) { c.Cookie.Name = "a=b" }, "Cookie.Name", "allowed"},
 		{"a cookie name with a line break", func(c *session.Config) { c.Cookie.Name = "a\r\nSet-Cookie: x" }, "Cookie.Name", "allowed"},
@@ -138,6 +144,9 @@ func TestConfigAtTheEdges(t *testing.T) {
 		func(c *session.Config) { c.Cookie.Domain = ".example.org" },
 		func(c *session.Config) { c.Cookie.Domain, c.Cookie.Insecure = "example.org", true },
 		func(c *session.Config) { c.Cookie.Path = "/" },
+		func(c *session.Config) {
+			c.Embedders = []string{"https://shop.example.com", "http://localhost:8081", "https://[::1]:8443"}
+		},
 		func(c *session.Config) { c.Cookie.Path, c.BasePath = "/app", "/app/" },
 		func(c *session.Config) { c.Cookie.Path, c.BasePath = "/app", "/app/admin" },
 		func(c *session.Config) { c.Cookie.Path, c.LoginPath = "/app", "/app" },

@@ -17,7 +17,7 @@ const (
 	EventAccountUnavailable = "account_unavailable"  // one of these failed for another reason
 	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
 	EventCookieRefused      = "cookie_refused"       // a presented cookie leads to no session: see Reason
-	EventCookiesDropped     = "cookies_dropped"      // a login page was requested over plain HTTP, where browsers drop Secure cookies
+	EventCookiesDropped     = "cookies_dropped"      // a login page was requested where the browser drops the cookies: see [Manager.DropsCookies]
 	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused       = "login_refused"        // the credentials, the one-time code or the link were not accepted, or the user has too many sessions
 	EventLoginUnavailable   = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected

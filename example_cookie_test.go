@@ -3,6 +3,7 @@ package session_test
 import (
 	"fmt"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 
@@ -47,4 +48,68 @@ func ExampleConfig_cookie() {
 	// __Secure-acme=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
 	// __Secure-acme-state=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
 	// __Secure-acme-device=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax
+}
+
+// Another site shows the app in a frame. Browsers keep separate cookies there, and only
+// that site may show the app.
+func ExampleConfig_embedders() {
+	auth := startAuth(authtest.Options{})
+	defer auth.Close()
+	m, err := session.New(session.Config{
+		Auth:      synmetrix.NewClient(auth.URL),
+		Keys:      []session.SecretKey{session.GenerateKey()},
+		Embedders: []string{"https://shop.example.com"},
+		Cookie:    session.Cookie{SameSite: http.SameSiteNoneMode, Partitioned: true},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	app := httptest.NewTLSServer(guarded(m))
+	defer app.Close()
+	res, err := newGuest(app).client.PostForm(app.URL+"/login", url.Values{"email": {"ada@example.com"}, "password": {"correct horse"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = res.Body.Close()
+	c := res.Cookies()[0]
+	c.Value = ""
+	fmt.Println(c)
+	fmt.Println(res.Header.Get("Content-Security-Policy"))
+	// Output:
+	// __Host-session=; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=None; Partitioned
+	// frame-ancestors 'self' https://shop.example.com
+}
+
+// Two apps are on one host, behind a proxy that removes the prefixes of their paths. Each
+// has its own cookies.
+func ExampleCookie_path() {
+	auth := startAuth(authtest.Options{})
+	defer auth.Close()
+	proxy := http.NewServeMux()
+	for _, base := range []string{"/sales", "/stock"} {
+		m, err := session.New(session.Config{
+			Auth:     synmetrix.NewClient(auth.URL),
+			Keys:     []session.SecretKey{session.GenerateKey()},
+			BasePath: base,
+			Cookie:   session.Cookie{Path: base, HTTPPrefix: true},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		proxy.Handle(base+"/", http.StripPrefix(base, guarded(m)))
+	}
+	host := httptest.NewTLSServer(proxy)
+	defer host.Close()
+	user := newGuest(host)
+	fmt.Println(user.post("/sales/login", "email", "ada@example.com", "password", "correct horse"))
+	fmt.Println(user.post("/stock/login", "email", "bob@example.com", "password", "correct horse"))
+	fmt.Println(user.post("/stock/logout"))
+	fmt.Println(user.get("/sales/"))
+	fmt.Println(user.get("/stock/"))
+	// Output:
+	// 303 to /sales/
+	// 303 to /stock/
+	// 303 to /stock/
+	// 200 Hello
+	// 303 to /stock/login?return_to=%2Fstock%2F
 }

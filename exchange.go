@@ -27,6 +27,7 @@ type Exchange struct {
 	peer      string      // the RemoteAddr of the request
 	header    http.Header // of the request
 	navigates bool        // the browser shows the response as a page
+	access    access      // what the response tells the browser about cookies in frames
 	accessed  atomic.Bool // the handler has read the session, and may show its content
 
 	// Set by Begin from the cookies.
@@ -88,7 +89,7 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := &Exchange{m: m, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate"}
+	x := &Exchange{m: m, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
 		x.session.Store(bearerOnly)

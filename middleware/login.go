@@ -35,9 +35,12 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	h.addProviders(&page, r)
 	h.addLinks(&page, r, loginPath)
 	if s.manager.DropsCookies(r) {
-		// There browsers drop the Secure cookies, and every sign-in would lead
-		// back to the login page without an error.
-		page.warn("error.cookies_dropped")
+		// Every sign-in would lead back to the login page without an error.
+		text := "error.cookies_dropped"
+		if r.Header.Get("Sec-Fetch-Site") != "" { // not plain HTTP: a frame or another domain
+			text = "error.cookies_dropped_here"
+		}
+		page.warn(text)
 	}
 	return page
 }

@@ -123,11 +123,12 @@ type Page struct {
 	// Frame is the ID of the Turbo frame that shows the page, or empty.
 	Frame string
 
-	fragment bool      // the page is a part of another page, by the template "fragment"
-	reload   bool      // for TurboReload
-	referrer string    // the Referrer-Policy
-	language *language // nil: English
-	now      time.Time // one for all times of the page, so that they agree
+	fragment  bool      // the page is a part of another page, by the template "fragment"
+	reload    bool      // for TurboReload
+	referrer  string    // the Referrer-Policy
+	ancestors string    // the sources of frame-ancestors
+	language  *language // nil: English
+	now       time.Time // one for all times of the page, so that they agree
 }
 
 // Field is a field of a page's form.

@@ -73,8 +73,8 @@ func hashOf(t *template.Template, element string) string {
 
 // policy returns the Content-Security-Policy of a page. It allows what the page
 // has and nothing else. default-src does not cover the last three directives. They
-// keep an injected form from sending a password to another host, other sites from
-// showing the page in a frame (clickjacking), and an injected base element from
+// keep an injected form from sending a password to another host, sites other than
+// session.Config.Embedders from showing the page in a frame (clickjacking), and an injected base element from
 // changing the target of the form.
 func (p *pages) policy(page Page) string {
 	policy := "default-src 'none'; style-src " + p.style
@@ -84,7 +84,7 @@ func (p *pages) policy(page Page) string {
 	if page.Mark != "" || page.Image != "" {
 		policy += "; img-src data:"
 	}
-	return policy + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	return policy + "; form-action 'self'; frame-ancestors " + page.ancestors + "; base-uri 'none'"
 }
 
 // usualPage is the size of most pages, in bytes. A buffer that grows with the page
@@ -100,6 +100,7 @@ func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
 	page.referrer = referrerPolicy(r)
 	page.Frame = frameOf(r.Header)
 	page.reload = page.Frame != "" || isTurbo(r.Header) && isSafe(r)
+	page.ancestors = s.frameAncestors()
 	s.pages.write(w, s.log, page)
 }
 

@@ -111,3 +111,49 @@ func TestLoginWhereCookiesAreKept(t *testing.T) {
 		t.Error("the page has a warning over TLS")
 	}
 }
+
+// The browser of a frame or of another domain drops the cookies, which the page says, and
+// the log gives the cause.
+func TestLoginWhereCookiesAreDropped(t *testing.T) {
+	ofPage := func(dest string, more ...string) []string {
+		return append([]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", dest}, more...)
+	}
+	none := func(c *session.Config) { c.Cookie.SameSite = http.SameSiteNoneMode }
+	inDomain := func(domain string) func(*session.Config) {
+		return func(c *session.Config) { c.Cookie.Domain = domain }
+	}
+	for _, c := range []struct {
+		name   string
+		set    func(*session.Config)
+		header []string
+		cause  string // in the log; empty if the browser may keep the cookies
+	}{
+		{"a page in a foreign frame", nil, ofPage("iframe", "Sec-Fetch-Storage-Access", "none"), "Partitioned"},
+		{"a page in a foreign frame of a frameset", nil, ofPage("frame", "Sec-Fetch-Storage-Access", "active"), "Partitioned"},
+		{"a page in a frame of the same site", nil, ofPage("iframe"), ""},
+		{"a page in a window", nil, ofPage("document", "Sec-Fetch-Storage-Access", "none"), ""},
+		{"a frame that another site has opened", nil, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Storage-Access", "none"}, ""},
+		{"a page in a foreign frame, with a kept cookie", nil, ofPage("iframe", "Sec-Fetch-Storage-Access", "none", "Cookie", "__Host-session=x"), ""},
+		{"a page in a foreign frame, with SameSite=None", none, ofPage("iframe", "Sec-Fetch-Storage-Access", "none"), ""},
+		{"another domain", inDomain("example.org"), ofPage("document", "Origin", "https://app.example.com"), "Cookie.Domain"},
+		{"a domain with the same end", inDomain("example.org"), ofPage("document", "Origin", "https://badexample.org"), "Cookie.Domain"},
+		{"the domain", inDomain("example.org"), ofPage("document", "Origin", "https://example.org"), ""},
+		{"a host of the domain", inDomain(".Example.org"), ofPage("document", "Origin", "https://app.EXAMPLE.org:8443"), ""},
+		{"an opaque origin", inDomain("example.org"), ofPage("document", "Origin", "null"), ""},
+		{"an origin that is no address", inDomain("example.org"), ofPage("document", "Origin", "https://%"), ""},
+		{"no origin", inDomain("example.org"), ofPage("document"), ""},
+		{"an origin of another site", inDomain("example.org"), []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.com"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApp(t, c.set)
+			page := a.browser().get("/login", append([]string{"Accept", asPage}, c.header...)...).isPage(t, 200, "Sign in")
+			if said := strings.Contains(page.body, droppedText); said != (c.cause != "") {
+				t.Errorf("warning on the page: %v, want %v", said, c.cause != "")
+			}
+			log := a.log.String()
+			if reported := strings.Contains(log, session.EventCookiesDropped); reported != (c.cause != "") || !strings.Contains(log, c.cause) {
+				t.Errorf("the log has no %q: %s", c.cause, log)
+			}
+		})
+	}
+}

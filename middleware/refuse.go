@@ -181,8 +181,8 @@ func isSafe(r *http.Request) bool {
 
 // isNavigation reports whether a browser shows the response as a page in a window
 // or tab. Only then is a redirect to the login page useful. A script would follow
-// the redirect and get a page in place of a status, and a frame would show the
-// login page inside another page.
+// the redirect and get a page in place of a status. A frame would show the login page
+// inside another page, so it counts only with session.Config.Embedders.
 func isNavigation(r *http.Request) bool {
 	if !isSafe(r) {
 		return false
@@ -191,9 +191,21 @@ func isNavigation(r *http.Request) bool {
 	// Browsers omit them over plain HTTP, and Safari does before version 16.4.
 	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
 	if mode != "" || dest != "" {
-		return mode == "navigate" && dest == "document"
+		frame := dest == "iframe" || dest == "frame"
+		return mode == "navigate" && (dest == "document" || frame && settingsOf(r.Context()).inFrames())
 	}
 	return prefersHTML(r.Header) && !isScript(r.Header)
+}
+
+// inFrames reports whether pages of other sites may show the app in frames.
+func (s *settings) inFrames() bool { return s.frameAncestors() != "'none'" }
+
+// frameAncestors returns the sources of the directive frame-ancestors of the pages.
+func (s *settings) frameAncestors() string {
+	if s.manager == nil {
+		return "'none'"
+	}
+	return s.manager.FrameAncestors()
 }
 
 // scriptFields are header fields that only scripts and prefetches send. Common

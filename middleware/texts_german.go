@@ -196,6 +196,7 @@ var german = map[string]string{
 	"error.no_such_session":         "Diese Sitzung gibt es nicht. Vielleicht ist sie schon beendet.",
 	"error.too_long":                "Die Anmeldung hat zu lange gedauert. Bitte melden Sie sich noch einmal an.",
 	"error.cookies_dropped":         "Diese Seite wurde unverschlüsselt geöffnet (HTTP). Ihr Browser wird Sie hier nicht angemeldet lassen. Öffnen Sie die Seite unter ihrer https-Adresse.",
+	"error.cookies_dropped_here":    "Ihr Browser wird Sie hier nicht angemeldet lassen. Öffnen Sie diese Seite in einem eigenen Fenster unter ihrer üblichen Adresse.",
 	"error.signed_out_here":         "Sie sind hier abgemeldet, auf anderen Geräten aber vielleicht noch angemeldet. Der Server versucht weiter, Sie dort abzumelden.",
 	"error.session_too_large_login": "Sie können nicht angemeldet werden: Die Sitzung Ihres Kontos ist zu groß, um gespeichert zu werden.",
 	"error.body_size":               "Die Anfrage ist größer als 64 KiB.",

@@ -117,6 +117,8 @@ type App struct {
 type Options struct {
 	Stored bool // keep sessions in App.Store
 	HTTP2  bool
+
+	Set func(*session.Config) // changes the settings; may be nil
 }
 
 var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
@@ -136,6 +138,9 @@ func NewApp(t testing.TB, o Options) *App {
 	if o.Stored {
 		a.Store = &testkit.FailingStore{Store: &memstore.Store{Now: cfg.Now}}
 		cfg.Store = a.Store
+	}
+	if o.Set != nil {
+		o.Set(&cfg)
 	}
 	m, err := session.New(cfg)
 	if err != nil {

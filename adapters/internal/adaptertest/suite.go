@@ -41,6 +41,13 @@ func Run(t *testing.T, build Build) {
 				run(mode.name+"/"+c.name, func(t *testing.T) { c.compare(t, build, mode.Options) })
 			}
 		}
+		for j, c := range cookieScripts {
+			if scale.Turn(i+j, 3) {
+				o := mode.Options
+				o.Set = c.set
+				run(mode.name+"/"+c.name, func(t *testing.T) { c.compare(t, build, o) })
+			}
+		}
 		for j, c := range tests {
 			if scale.Turn(i+j, 3) {
 				run(mode.name+"/"+c.name, func(t *testing.T) { c.test(newTrial(t, build, mode.Options)) })

@@ -1,0 +1,85 @@
+package session
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// FrameAncestors returns the sources of the directive frame-ancestors for a
+// Content-Security-Policy of the app: the app's own origin and Config.Embedders, or
+// 'none' if there are no Embedders. Package middleware uses it for its pages.
+func (m *Manager) FrameAncestors() string {
+	if len(m.cfg.Embedders) == 0 {
+		return "'none'"
+	}
+	return "'self' " + strings.Join(m.cfg.Embedders, " ")
+}
+
+// accessField is the header field in which a browser reports whether a request from a
+// page of another site has access to unpartitioned cookies. The value inactive means that
+// the user has granted the access, but that the request does not use it. See
+// https://privacycg.github.io/storage-access-headers/.
+const accessField = "Sec-Fetch-Storage-Access"
+
+// access is what a response tells the browser about its unpartitioned cookies.
+type access uint8
+
+const (
+	accessNone  access = iota
+	accessRetry        // to send the request again, with cookies
+	accessLoad         // to let the page in the frame use cookies
+)
+
+// accessOf returns what the response to r tells the browser.
+//
+// A request with another method is not sent again: its handler would run twice.
+// Partitioned cookies need no access, and with it a browser would send both kinds.
+func (m *Manager) accessOf(r *http.Request) access {
+	if !m.activates() || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return accessNone
+	}
+	switch dest := r.Header.Get("Sec-Fetch-Dest"); r.Header.Get(accessField) {
+	case "inactive":
+		if slices.Contains(m.cfg.Embedders, r.Header.Get("Origin")) {
+			return accessRetry
+		}
+	case "active":
+		// Such a request has no Origin. The frame-ancestors of the response keep other
+		// sites from showing the page.
+		if dest == "iframe" || dest == "frame" {
+			return accessLoad
+		}
+	}
+	return accessNone
+}
+
+// activates reports whether responses may activate storage access. Browsers send other
+// cookies than SameSite=None to no frame of another site, with access or without.
+func (m *Manager) activates() bool {
+	return len(m.cfg.Embedders) > 0 && m.cfg.Cookie.SameSite == http.SameSiteNoneMode && !m.cfg.Cookie.Partitioned
+}
+
+// setFrameFields sets the header fields of a response for frames.
+func (x *Exchange) setFrameFields(h http.Header) {
+	if len(x.m.cfg.Embedders) == 0 {
+		return
+	}
+	// Browsers obey all policies, so this one does not replace the handler's.
+	const policy = "Content-Security-Policy"
+	directive := "frame-ancestors " + x.m.FrameAncestors()
+	if !slices.ContainsFunc(h[policy], func(p string) bool { return strings.Contains(p, directive) }) {
+		h.Add(policy, directive)
+	}
+	if !x.m.activates() {
+		return
+	}
+	h.Add("Vary", "Origin, "+accessField)
+	switch x.access {
+	case accessRetry:
+		// The origin is one of Embedders, which contain no character to quote.
+		h.Set("Activate-Storage-Access", `retry; allowed-origin="`+x.header.Get("Origin")+`"`)
+	case accessLoad:
+		h.Set("Activate-Storage-Access", "load")
+	}
+}
