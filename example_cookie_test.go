@@ -80,36 +80,35 @@ func ExampleConfig_embedders() {
 	// frame-ancestors 'self' https://shop.example.com
 }
 
-// Two apps are on one host, behind a proxy that removes the prefixes of their paths. Each
-// has its own cookies.
+// Two apps are on one host. Each has its own cookies.
 func ExampleCookie_path() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()
-	proxy := http.NewServeMux()
-	for _, base := range []string{"/sales", "/stock"} {
+	mux := http.NewServeMux()
+	for _, path := range []string{"/sales", "/stock"} {
 		m, err := session.New(session.Config{
-			Auth:     synmetrix.NewClient(auth.URL),
-			Keys:     []session.SecretKey{session.GenerateKey()},
-			BasePath: base,
-			Cookie:   session.Cookie{Path: base, HTTPPrefix: true},
+			Auth:      synmetrix.NewClient(auth.URL),
+			Keys:      []session.SecretKey{session.GenerateKey()},
+			LoginPath: path + "/login",
+			Cookie:    session.Cookie{Path: path},
 		})
 		if err != nil {
 			log.Fatal(err)
 		}
-		proxy.Handle(base+"/", http.StripPrefix(base, guarded(m)))
+		mux.Handle(path+"/", http.StripPrefix(path, guarded(m)))
 	}
-	host := httptest.NewTLSServer(proxy)
+	host := httptest.NewTLSServer(mux)
 	defer host.Close()
 	user := newGuest(host)
-	fmt.Println(user.post("/sales/login", "email", "ada@example.com", "password", "correct horse"))
-	fmt.Println(user.post("/stock/login", "email", "bob@example.com", "password", "correct horse"))
+	fmt.Println(user.post("/sales/login", "email", "ada@example.com", "password", "correct horse", "return_to", "/sales/"))
+	fmt.Println(user.post("/stock/login", "email", "bob@example.com", "password", "correct horse", "return_to", "/stock/"))
 	fmt.Println(user.post("/stock/logout"))
 	fmt.Println(user.get("/sales/"))
 	fmt.Println(user.get("/stock/"))
 	// Output:
 	// 303 to /sales/
 	// 303 to /stock/
-	// 303 to /stock/
+	// 303 to /
 	// 200 Hello
 	// 303 to /stock/login?return_to=%2Fstock%2F
 }

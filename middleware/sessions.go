@@ -33,6 +33,9 @@ import (
 // the handler called session.FromContext for a signed-in user before the first
 // byte. Other responses, such as files, keep the handler's caching fields.
 //
+// With session.Config.Embedders, all responses also have a Content-Security-Policy with
+// frame-ancestors, and vary by Origin and Sec-Fetch-Storage-Access if they depend on them.
+//
 // The ResponseWriter of the handler is an http.Flusher, http.Hijacker or
 // io.ReaderFrom if the server's is one, and works with an
 // http.ResponseController. It is never an http.Pusher.

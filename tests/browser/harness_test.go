@@ -54,8 +54,9 @@ type tab struct {
 	complaints []string
 }
 
-// open starts a browser and opens a window in it, for the site at an address.
-func open(t *testing.T, site string) *tab {
+// open starts a browser, with more options than the usual ones, and opens a window in it
+// for the site at an address.
+func open(t *testing.T, site string, more ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	path, err := findChromium()
 	if err != nil {
@@ -76,7 +77,7 @@ func open(t *testing.T, site string) *tab {
 		// browsers do not trust over plain HTTP.
 		chromedp.Flag("host-resolver-rules", "MAP "+plainHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
 	t.Cleanup(cancel)
 	return newTab(t, ctx, site)
 }
