@@ -292,6 +292,10 @@ func TestHTTPErrorHandlerWritesRefusals(t *testing.T) {
 	}
 	a := start(t, adaptertest.Options{}, func(e *echo.Echo) { e.HTTPErrorHandler = sessionecho5.HTTPErrorHandler }, func(_ *adaptertest.App, e *echo.Echo) {
 		e.GET("/broken", func(*echo.Context) error { return errors.New("secret") })
+		e.GET("/begun", func(c *echo.Context) error {
+			_ = c.String(200, "begun")
+			return sessionecho5.Refuse(c, session.ErrForbidden)
+		})
 	})
 	b := a.Browser()
 	b.Get("/nowhere").Says(404, `{"message":"Not Found"}`)
@@ -299,6 +303,9 @@ func TestHTTPErrorHandlerWritesRefusals(t *testing.T) {
 		t.Errorf("body %q", got.Body)
 	}
 	b.Do("POST", "/broken", "").Is(405)
+	if got := b.Get("/begun").Is(200); got.Body != "begun" {
+		t.Errorf("a refusal follows a response: %q", got.Body)
+	}
 }
 
 // Echo's other error handlers receive refusals, too, and write JSON.
@@ -460,6 +467,29 @@ func TestFailedCommit(t *testing.T) {
 	}
 	if strings.Contains(a.Log(), "superfluous") {
 		t.Error(a.Log())
+	}
+}
+
+// The app's own error handler learns that the response to a failed commit has been
+// written.
+func TestOwnHTTPErrorHandlerAfterFailedCommit(t *testing.T) {
+	called := 0
+	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) {
+		e.HTTPErrorHandler = func(c *echo.Context, err error) {
+			if called++; !committed(c) || !errors.Is(err, session.ErrSessionUnavailable) {
+				t.Errorf("committed: %v, error %v", committed(c), err)
+			}
+		}
+	}, func(a *adaptertest.App, e *echo.Echo) {
+		e.GET("/none", func(c *echo.Context) error {
+			change(c)
+			a.Store.Down.Store(true)
+			return nil
+		})
+	})
+	a.SignedIn(adaptertest.Viewer).Get("/none").Says(503, "session_unavailable")
+	if called != 1 {
+		t.Errorf("the error handler was called %d times", called)
 	}
 }
 
