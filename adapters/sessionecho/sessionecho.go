@@ -1,4 +1,5 @@
-// Package sessionecho connects a session.Manager with Echo's handlers.
+// Package sessionecho connects a session.Manager with the handlers of Echo 4. For
+// Echo 5, see package sessionecho5, which is a module of its own.
 //
 //	e := echo.New()
 //	e.Use(sessionecho.Sessions(m))

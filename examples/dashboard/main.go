@@ -7,9 +7,9 @@
 // AUTH_URL to use another auth service. The flag -help lists the settings.
 //
 // The file settings.go reads the settings, and stores.go opens the stores. The
-// file app.go lists the routes and their guards. The files nethttp.go, echo.go and
-// gin.go mount the routes on a router. The handlers are in pages.go, api.go,
-// upstream.go and health.go.
+// file app.go lists the routes and their guards. The files nethttp.go, echo.go,
+// gin.go and echo5.go mount the routes on a router. The handlers are in pages.go,
+// api.go, upstream.go and health.go.
 package main
 
 import (
