@@ -1,10 +1,13 @@
 package middleware
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/synmetrix/session"
 )
 
 // maxAddress bounds the part of a request's address that is parsed, in bytes.
@@ -170,6 +173,28 @@ func sourceOf(r *http.Request) string {
 
 // homeURL returns the address of the app's start page, as the browser sees it.
 func (s *settings) homeURL() string { return s.base + s.home }
+
+// signedOutURL returns the address of the page after a sign-out, as the browser sees it.
+func (s *settings) signedOutURL() string { return s.base + cmp.Or(s.signedOutHome, s.home) }
+
+// landingURL returns the address of the page after a sign-in, as the browser sees it, if
+// no other page was requested.
+func (s *settings) landingURL(r *http.Request) string {
+	if s.landing == nil {
+		return s.homeURL()
+	}
+	path := s.landing(session.FromContext(r.Context()))
+	if path == "" {
+		return s.homeURL()
+	}
+	// The path is the app's own, but may be made of something that users choose. It is
+	// not logged, because it may have an e-mail address in it.
+	if !strings.HasPrefix(path, "/") || localAddress(path) == "" || localAddress(s.base+path) == "" {
+		s.log.ErrorContext(r.Context(), "the function of WithLanding returned an address that is not a path on this host; redirecting to the start page")
+		return s.homeURL()
+	}
+	return localAddress(s.base + path)
+}
 
 // returnTo returns the address that the value of a return_to parameter leads to.
 // It returns the empty string if that is not a page of this app. If the app has a

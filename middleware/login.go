@@ -187,7 +187,7 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 		return
 	}
 	if returnTo == "" {
-		returnTo = settingsOf(r.Context()).homeURL()
+		returnTo = settingsOf(r.Context()).landingURL(r)
 	}
 	redirect(w, r, returnTo)
 }
@@ -286,7 +286,8 @@ func restartURL(r *http.Request, returnTo string, err error) string {
 }
 
 // logout ends the session. It succeeds without a session, too, so that a second
-// click shows no error.
+// click shows no error. The address to return to is in the body, or in the query for
+// forms whose only contents are a button.
 func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -307,7 +308,9 @@ func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if WantsPage(r) {
-		redirect(w, r, settingsOf(r.Context()).homeURL())
+		s := settingsOf(r.Context())
+		query, _ := parameter(r, "return_to")
+		redirect(w, r, cmp.Or(s.returnTo(in.returnTo()), s.returnTo(query), s.signedOutURL()))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

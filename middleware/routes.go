@@ -33,7 +33,7 @@ var methods = []string{
 //	POST /login      email, password, return_to
 //	GET  /login/mfa  the page for the code of a second factor
 //	POST /login/mfa  code, return_to
-//	POST /logout     all: "true" to end all sessions of the user
+//	POST /logout     return_to; all: "true" to end all sessions of the user
 //
 //	GET    /sessions                the list of the user's sessions
 //	DELETE /sessions                ends all but the session of the request

@@ -142,6 +142,6 @@ func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string,
 	case session.FromContext(r.Context()).SignedIn():
 		redirect(w, r, sibling(r, own, sessionsPath)+"?ended="+what)
 	default: // the user has ended the session of the request
-		redirect(w, r, settingsOf(r.Context()).homeURL())
+		redirect(w, r, settingsOf(r.Context()).signedOutURL())
 	}
 }

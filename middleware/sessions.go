@@ -77,8 +77,26 @@ func WithAPI(prefixes ...string) Option {
 // WithHome sets the path of the start page. Browsers are redirected there after
 // signing out, and after signing in if no other page was requested. Refusal
 // pages link to it. session.Config.BasePath is added to the path. Default: "/".
+// [WithSignedOutHome] and [WithLanding] set other pages.
 func WithHome(path string) Option {
 	return func(s *settings) { s.home = path }
+}
+
+// WithSignedOutHome sets the path of the page after signing out, if the request for
+// the sign-out names no other page in return_to. session.Config.BasePath is added to
+// the path. Default: the path of [WithHome].
+func WithSignedOutHome(path string) Option {
+	return func(s *settings) { s.signedOutHome = path }
+}
+
+// WithLanding sets a function that returns the path of the page after signing in, by
+// the user's roles for example, if no other page was requested. The path may have a
+// query. session.Config.BasePath is added to it. If landing returns the empty string,
+// or an address that is not a path on this host, the page is that of [WithHome]; the
+// second case is logged. landing is called once per sign-in whose response is a
+// redirect, and must be safe for concurrent use. Default: none.
+func WithLanding(landing func(*session.Session) string) Option {
+	return func(s *settings) { s.landing = landing }
 }
 
 // WithCleanPaths refuses, with status 404, requests whose paths routers and file
@@ -123,6 +141,9 @@ type settings struct {
 	loginPath string // without base
 	home      string // of WithHome, without base
 	api       []string
+
+	signedOutHome string // of WithSignedOutHome, without base, or empty
+	landing       func(*session.Session) string
 
 	cleanPaths     bool
 	pages          *pages

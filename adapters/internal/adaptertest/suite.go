@@ -313,6 +313,32 @@ func frontEnds(a *trial) []*Response {
 	return responsesOf(visitor, viewer)
 }
 
+// whereTo tests the pages after signing in and out.
+func whereTo(a *trial) []*Response {
+	visitor, viewer, admin := a.serve(Spec{Options: []middleware.Option{
+		middleware.WithHome("/home"),
+		middleware.WithSignedOutHome("/bye"),
+		middleware.WithLanding(func(s *session.Session) string {
+			if s.HasRole("admin") {
+				return "/admin"
+			}
+			return ""
+		}),
+	}})
+	to := func(r *Response, want string) {
+		a.T.Helper()
+		if got := r.Is(303).Response.Header.Get("Location"); got != want {
+			a.T.Errorf("%s: Location %q, want %q", r.what(), got, want)
+		}
+	}
+	to(visitor.Submit("/login", "email", Admin, "password", Password), "/admin")
+	to(visitor.Submit("/login", "email", Viewer, "password", Password), "/home")
+	to(visitor.Submit("/logout", "return_to", "//evil.example"), "/bye")
+	to(viewer.Submit("/logout", "return_to", "/shop"), "/shop")
+	to(admin.Submit("/logout?return_to=/shop"), "/shop")
+	return responsesOf(visitor, viewer, admin)
+}
+
 func origins(a *trial) []*Response {
 	served := 0
 	visitor, _, user := a.serve(Spec{Routes: []Route{
