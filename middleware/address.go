@@ -120,6 +120,16 @@ func (s *settings) hasLogin() bool {
 	return s.manager == nil || s.manager.HasLoginPage()
 }
 
+// knownLoginURL returns the address of the login page, as the browser sees it, without an
+// address to return to. It returns the empty string if the app has no login page, and
+// outside Sessions.
+func (s *settings) knownLoginURL() string {
+	if s.manager == nil || !s.hasLogin() {
+		return ""
+	}
+	return s.base + s.loginPath
+}
+
 // logNoLogin logs, once, that the app has no login page. That is a mistake in the
 // app unless all its clients are programs.
 func (s *settings) logNoLogin() {

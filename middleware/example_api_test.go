@@ -31,8 +31,8 @@ func ExampleWithAPI() {
 	fmt.Println(fetch(user, "DELETE", app.URL+"/api/users/7"))
 	// Output:
 	// 303 to /login?return_to=%2F
-	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You must be signed in to do this.","code":"unauthenticated"}
-	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You must be signed in to do this.","code":"unauthenticated"}
+	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You must be signed in to do this.","code":"unauthenticated","login_url":"/login"}
+	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You must be signed in to do this.","code":"unauthenticated","login_url":"/login"}
 	// 403 {"type":"about:blank","title":"Forbidden","status":403,"detail":"Your account is not allowed to do this.","code":"forbidden"}
 }
 

@@ -15,6 +15,13 @@ import (
 // a text for people. [Refuse] writes it as a page or as problem details in JSON
 // (RFC 9457).
 //
+// Problem details have the members type, title, status, detail and code, and these if
+// they apply:
+//
+//	field        the name of the invalid field
+//	login_url    the path of the login page, if the user has to sign in
+//	retry_after  the number of seconds in the header field Retry-After
+//
 // The codes of this package, with their statuses:
 //
 //	invalid_request      400, 413, 415, 422
@@ -215,23 +222,26 @@ func (p *Problem) header(h http.Header) {
 		h.Set("WWW-Authenticate", challenge)
 	}
 	if p.RetryAfter > 0 {
-		// The field has whole seconds (RFC 9110, section 10.2.3). Round up: a client
-		// that retries too early would fail again.
-		seconds := (p.RetryAfter + time.Second - 1) / time.Second
-		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		h.Set("Retry-After", strconv.FormatInt(p.retryAfter(), 10))
 	}
 }
 
+// retryAfter returns RetryAfter in seconds. The field of the header has whole seconds (RFC
+// 9110, section 10.2.3). It is rounded up: a client that retries too early would fail again.
+func (p *Problem) retryAfter() int64 { return seconds(p.RetryAfter + time.Second - 1) }
+
 // writeJSON writes the refusal as problem details. The type "about:blank" means
 // that the title is the text of the status (RFC 9457, section 4.2.1). Clients
-// distinguish problems by the code.
-func (p *Problem) writeJSON(w http.ResponseWriter) {
+// distinguish problems by the code. loginURL may be empty.
+func (p *Problem) writeJSON(w http.ResponseWriter, loginURL string) {
 	writeJSON(w, p.Status, "application/problem+json", struct {
-		Type   string `json:"type"`
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-		Code   string `json:"code"`
-		Field  string `json:"field,omitempty"`
-	}{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, p.Field})
+		Type       string `json:"type"`
+		Title      string `json:"title"`
+		Status     int    `json:"status"`
+		Detail     string `json:"detail"`
+		Code       string `json:"code"`
+		Field      string `json:"field,omitempty"`
+		LoginURL   string `json:"login_url,omitempty"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+	}{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, p.Field, loginURL, p.retryAfter()})
 }

@@ -50,7 +50,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("HX-Redirect", ref.loginURL)
 	}
 	if !ref.wantsPage {
-		p.writeJSON(w)
+		ref.writeJSON(w, r)
 		return
 	}
 	page := ref.page(r)
@@ -92,6 +92,16 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 	ref.redirects, ref.leaves = navigates, leaves
 	ref.loginURL = s.loginURL(r)
 	return ref
+}
+
+// writeJSON writes the refusal as problem details. Programs with a bearer token cannot
+// use the login page.
+func (ref *refusal) writeJSON(w http.ResponseWriter, r *http.Request) {
+	p, loginURL := &ref.problem, ""
+	if (p.Code == codeUnauthenticated || p.Code == codeSignInAgain) && !errors.Is(p.Err, session.ErrBearer) {
+		loginURL = settingsOf(r.Context()).knownLoginURL()
+	}
+	p.writeJSON(w, loginURL)
 }
 
 // page returns the page that shows the refusal of r.

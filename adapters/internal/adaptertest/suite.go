@@ -74,6 +74,7 @@ func (s script) compare(t *testing.T, build Build, o Options) {
 var scripts = []script{
 	{"guards", guards},
 	{"front ends", frontEnds},
+	{"where to", whereTo},
 	{"without sessions", withoutSessions},
 	{"routes", func(a *trial) []*Response { return routes(a, "") }},
 	{"prefix", func(a *trial) []*Response { return routes(a, "/account") }},
