@@ -30,41 +30,42 @@ type walk struct {
 	key       string // of the second factor
 }
 
-// TestFlows walks through all flows of accounts.
+// TestFlows walks through all flows of accounts, each in one view by default.
 func TestFlows(t *testing.T) {
 	t.Parallel()
-	for i, language := range []string{"en", "de"} {
-		for j, scheme := range []string{"light", "dark"} {
-			for k, width := range []int64{390, 1280} {
-				if !scale.Turn(i+2*j+k, 4) {
-					continue
-				}
-				view := fmt.Sprintf("%s-%s-%d", language, scheme, width)
-				t.Run(view, func(t *testing.T) {
-					t.Parallel()
-					dashboard := proc.Start(t, "dashboard", []string{"STORE=memory", proc.Patient})
-					user := func() *walk {
-						w := &walk{tab: open(t, dashboard.URL), dashboard: dashboard, language: language, view: view, texts: middleware.Texts(language)}
-						w.speak(language)
-						w.emulate(scheme, width)
-						return w
-					}
-					walkRegistration(user(), user())
-					walkMagicLink(user(), user())
-					walkPasswords(user())
-					walkProfile(user())
-				})
+	for i, flow := range []struct {
+		name string
+		walk func(user func() *walk)
+	}{
+		{"registration", func(user func() *walk) { walkRegistration(user(), user()) }},
+		{"profile", func(user func() *walk) { walkProfile(user()) }},
+		{"magic link", func(user func() *walk) { walkMagicLink(user(), user()) }},
+		{"passwords", func(user func() *walk) { walkPasswords(user()) }},
+	} {
+		for j, v := range views {
+			if !scale.Turn(3*i+j, len(views)) {
+				continue
 			}
+			t.Run(fmt.Sprintf("%s/%v", flow.name, v), func(t *testing.T) {
+				t.Parallel()
+				dashboard := proc.Start(t, "dashboard", []string{"STORE=memory", proc.Patient})
+				flow.walk(func() *walk {
+					w := &walk{tab: open(t, dashboard.URL), dashboard: dashboard, language: v.language, view: v.String(), texts: middleware.Texts(v.language)}
+					w.speak(v.language)
+					w.emulate(v.scheme, v.width)
+					return w
+				})
+			})
 		}
 	}
 }
 
 // on fails the test unless the page of a path and a heading, given by its key, is
-// shown without faults.
+// shown without faults that are found quickly. TestPages runs axe on the page.
 func (w *walk) on(path, key string) {
 	w.t.Helper()
 	w.is(path, w.texts[key])
-	for _, fault := range w.check(w.language) {
+	for _, fault := range w.faults(w.language) {
 		w.t.Errorf("%s: %s", path, fault)
 	}
 	w.shoot("flow-" + strings.NewReplacer("/", "_", "?", "_", "%2F", "_").Replace(path[1:]) + "-" + w.view)
@@ -178,7 +179,7 @@ func walkMagicLink(w, other *walk) {
 	}
 	other.click(ask())
 	other.is(other.at(), w.texts["callback.title"])
-	for _, fault := range other.check(w.language) {
+	for _, fault := range other.faults(w.language) {
 		w.t.Errorf("/callback: %s", fault)
 	}
 	other.shoot("flow-callback-" + w.view)

@@ -20,24 +20,38 @@ import (
 //go:embed axe/axe.min.js
 var axe string
 
-// axeFaults runs axe on the page, with its rules for WCAG 2.2 AA and its best
+// runAxe runs axe on the page, with its rules for WCAG 2.2 AA and its best
 // practices.
-const axeFaults = `axe.run(document, {resultTypes: ["violations"]}).then(r =>
+const runAxe = `axe.run(document, {resultTypes: ["violations"]}).then(r =>
 	r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + v.help + ": " + n.html.slice(0, 120))))`
 
-// faultsIn returns faults for a page in a language.
-func faultsIn(language string) string {
-	return strings.Replace(faults, `!== "en"`, `!== "`+language+`"`, 1)
+// faults finds what keeps people out of the page in a language that the tab shows.
+func (b *tab) faults(language string) []string {
+	b.t.Helper()
+	return evaluate[[]string](b, strings.Replace(faults, `!== "en"`, `!== "`+language+`"`, 1))
 }
 
-// check finds what keeps people out of the page that the tab shows.
-func (b *tab) check(language string) []string {
+// axeFaults finds more of it, and takes ten times as long.
+func (b *tab) axeFaults() []string {
 	b.t.Helper()
-	found := evaluate[[]string](b, faultsIn(language))
 	if evaluate[bool](b, "!window.axe") {
 		evaluate[bool](b, axe+"; true")
 	}
-	return append(found, evaluate[[]string](b, axeFaults, chromedp.EvalAwaitPromise)...)
+	return evaluate[[]string](b, runAxe, chromedp.EvalAwaitPromise)
+}
+
+// view is how a user looks at a page.
+type view struct {
+	language, scheme string
+	width            int64
+}
+
+func (v view) String() string { return fmt.Sprintf("%s-%s-%d", v.language, v.scheme, v.width) }
+
+// views are in an order in which each two neighbors differ a lot.
+var views = []view{
+	{"en", "light", 390}, {"de", "dark", 1280}, {"en", "dark", 390}, {"de", "light", 1280},
+	{"en", "light", 1280}, {"de", "dark", 390}, {"en", "dark", 1280}, {"de", "light", 390},
 }
 
 // shoot saves a picture of the page in the directory that SCREENSHOTS names.
@@ -58,30 +72,26 @@ func (b *tab) shoot(name string) {
 	}
 }
 
-// All pages in both languages, light and dark, on a phone and on a desktop.
+// All pages in both languages, light and dark, on a phone and on a desktop. By default,
+// each page is in one of these views.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	b := open(t, openGallery(t).URL)
 	for i, name := range exhibits() {
-		for j, language := range []string{"en", "de"} {
-			b.visit("/" + name + "?lang=" + language)
-			b.emulate("light", 320)
-			for _, fault := range evaluate[[]string](b, faultsIn(language)) {
-				t.Errorf("%s-%s-320: %s", name, language, fault)
+		for j, v := range views {
+			if os.Getenv("SCREENSHOTS") == "" && !scale.Turn(i+j, len(views)) {
+				continue
 			}
-			for k, scheme := range []string{"light", "dark"} {
-				for l, width := range []int64{390, 1280} {
-					if os.Getenv("SCREENSHOTS") == "" && !scale.Turn(i+j+2*k+l, 8) {
-						continue
-					}
-					b.emulate(scheme, width)
-					view := fmt.Sprintf("%s-%s-%s-%d", name, language, scheme, width)
-					for _, fault := range b.check(language) {
-						t.Errorf("%s: %s", view, fault)
-					}
-					b.shoot(view)
-				}
+			b.visit("/" + name + "?lang=" + v.language)
+			b.emulate(v.scheme, 320)
+			for _, fault := range b.faults(v.language) {
+				t.Errorf("%s-%s-%s-320: %s", name, v.language, v.scheme, fault)
 			}
+			b.emulate(v.scheme, v.width)
+			for _, fault := range append(b.faults(v.language), b.axeFaults()...) {
+				t.Errorf("%s-%v: %s", name, v, fault)
+			}
+			b.shoot(name + "-" + v.String())
 		}
 	}
 }

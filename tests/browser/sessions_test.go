@@ -56,7 +56,7 @@ func TestSessions(t *testing.T) {
 				laptop.shows(text)
 			}
 			laptop.shoot("sessions-" + framework)
-			for _, fault := range laptop.check("en") {
+			for _, fault := range laptop.faults("en") {
 				t.Error(fault)
 			}
 

@@ -44,6 +44,7 @@ func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 // While a service is down it is called after 0.25 s, 0.5 s and so on up to 10 s,
 // a quarter more or less, however many requests the user sends.
 func TestBackoff(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +102,7 @@ func TestBackoffIsJittered(t *testing.T) {
 
 // Any number of requests at once is one try.
 func TestOneTryForAll(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -123,6 +125,7 @@ func TestOneTryForAll(t *testing.T) {
 
 // What the service says about when to come back is obeyed, up to a minute.
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		status int
 		header string
@@ -178,6 +181,7 @@ func (s *site) rateLimited(reset time.Duration) authtest.Fault {
 // A rate limit counts for all sessions at once, until the service's reset or 15
 // minutes at most; then one call is made, and its response counts for all.
 func TestRateLimit(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ reset, want time.Duration }{
 		{5 * time.Minute, 5 * time.Minute},
 		{90 * time.Second, 90 * time.Second},
@@ -254,6 +258,7 @@ func TestRateLimit(t *testing.T) {
 
 // The service's own limit, as it counts, is kept to.
 func TestRateLimitOfTheService(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
 		for _, kind := range kindsFor(skew.String(), 2) {
 			t.Run(skew.String()+"/"+kind, func(t *testing.T) {
@@ -301,6 +306,7 @@ func TestRateLimitOfTheService(t *testing.T) {
 // The limit counts every call: one that is met at a login holds refreshes back.
 // Who wants to sign in may try.
 func TestRateLimitAtLogin(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

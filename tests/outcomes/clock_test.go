@@ -12,6 +12,7 @@ import (
 // A service whose clock is an hour off, from the start or from one day on, is
 // like any other: what counts of an access token is its life from when it came.
 func TestServiceClockOff(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		for _, tt := range []struct {
 			name  string
@@ -77,6 +78,7 @@ func (s *site) wholeLife(a response) time.Time {
 // Our own clock may be set, too: an hour forth is an expiry like any other, and
 // an hour back is none.
 func TestOwnClockSet(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 			t.Run(kind+"/"+jump.String(), func(t *testing.T) {

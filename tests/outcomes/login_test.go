@@ -17,6 +17,7 @@ import (
 // session and of one that has none: no user is signed in or signed out,
 // and once the fault is gone the login works.
 func TestLoginFaults(t *testing.T) {
+	t.Parallel()
 	for _, f := range faults {
 		for _, kind := range kindsFor(f.name, 1) {
 			t.Run(f.name+"/"+kind, func(t *testing.T) {
@@ -87,6 +88,7 @@ func loginFault(t *testing.T, f fault, kind string) {
 // TestCodeFaults goes through every fault at the second step of a login: the
 // first step keeps, and the second can be tried again.
 func TestCodeFaults(t *testing.T) {
+	t.Parallel()
 	for _, f := range faults {
 		for _, kind := range kindsFor(f.name, 1) {
 			t.Run(f.name+"/"+kind, func(t *testing.T) {
@@ -143,6 +145,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 
 // A service that is not there at all is the same as one that does not respond.
 func TestServiceGone(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -13,6 +13,7 @@ import (
 // If the service cannot sign the user out everywhere, the sessions have ended here, and
 // the call is retried. The real service returns 204 for logouts that it did not perform.
 func TestLogoutEverywhere(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		for name, prepare := range map[string]func(s *site){
 			"database down": func(s *site) { s.auth.Inject(authtest.Any, authtest.Fault{BackendDown: true}) },
@@ -44,6 +45,7 @@ func TestLogoutEverywhere(t *testing.T) {
 // With the service in order all sessions end, also where the access token has
 // expired.
 func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +64,7 @@ func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
 // The clock of the service may differ from this one by more than the life of an access
 // token. Its tokens then seem to have expired when they arrive.
 func TestLogoutEverywhereWithClocksApart(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		for _, skew := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 			for _, later := range []time.Duration{0, accessLife} {

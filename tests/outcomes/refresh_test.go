@@ -15,6 +15,7 @@ import (
 // TestRefreshFaults goes through every fault at a refresh, with an access token
 // that is still good and one that has expired, in both kinds of sessions.
 func TestRefreshFaults(t *testing.T) {
+	t.Parallel()
 	for _, f := range append(slices.Clone(faults), anothersTokens) {
 		for _, kind := range kindsFor(f.name, 2) {
 			for _, age := range []time.Duration{inWindow, expired} {

@@ -25,6 +25,7 @@ func (s *site) withRoles(n int) {
 // A token with 300 roles works, over several cookies; with fewer roles at the
 // next refresh the cookies that are left over go away.
 func TestManyRoles(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -70,6 +71,7 @@ func TestManyRoles(t *testing.T) {
 // Tokens that fit no cookie sign no user in, say what to do about it, and are
 // revoked; a store has room for them.
 func TestTooManyRoles(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "cookie")
 	b := s.signedIn("other@example.com")
 	s.withRoles(2000)
@@ -92,6 +94,7 @@ func TestTooManyRoles(t *testing.T) {
 
 // Roles that become too many while a session lives do not end it.
 func TestTooManyRolesAtRefresh(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "cookie")
 	b := s.signedIn(user)
 	s.withRoles(2000)
@@ -118,6 +121,7 @@ func TestTooManyRolesAtRefresh(t *testing.T) {
 // The error of a login that fits no cookie names the way out, for those who
 // call the Manager themselves.
 func TestTooManyRolesInTheLog(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "cookie")
 	s.withRoles(2000)
 	s.browser().login(user).is(http.StatusInternalServerError, "session_too_large")
