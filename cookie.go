@@ -33,9 +33,9 @@ type Cookie struct {
 
 	// Path makes browsers send the cookies only to this path and the paths below it,
 	// such as "/app" and "/app/page". It is the path that browsers see, with
-	// Config.BasePath, and Config.LoginPath must be below it. Path keeps the cookies
-	// of two apps on one host apart, but protects neither from the other. Default
-	// (""): "/".
+	// Config.BasePath. Config.LoginPath must be below it, and so should be the start page,
+	// to which a sign-in leads (middleware.WithHome). Path keeps the cookies of two apps
+	// on one host apart, but protects neither from the other. Default (""): "/".
 	Path string
 
 	// Partitioned makes browsers keep separate cookies for each site whose pages show

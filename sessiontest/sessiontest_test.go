@@ -265,6 +265,21 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// A client sends cookies of another path only below it.
+func TestClientOfPath(t *testing.T) {
+	m := newManager(t, func(c *session.Config) { c.LoginPath, c.Cookie = "/app/login", session.Cookie{Path: "/app"} })
+	srv := httptest.NewServer(middleware.Sessions(m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, session.FromContext(r.Context()).UserID())
+	})))
+	t.Cleanup(srv.Close)
+	client := sessiontest.As("user-1").Client(m, srv)
+	for path, want := range map[string]string{"/app": "user-1", "/app/page": "user-1", "/apple": "", "/": ""} {
+		if _, body := get(t, client, srv.URL+path); body != want {
+			t.Errorf("%s: the user %q, want %q", path, body, want)
+		}
+	}
+}
+
 // A session with the tokens of an auth service is refreshed by that service.
 func TestTokens(t *testing.T) {
 	service := authtest.NewServer(t, authtest.Options{
