@@ -77,18 +77,13 @@ func decodeSignInOptions(d *seal.Decoder) signInOptions {
 // apply sets what the options say about the session r. If they say nothing, r is as the
 // session that it continues, or nil.
 func (o signInOptions) apply(r *keeper.Record, continued *keeper.Record, c Cookie) {
+	if continued != nil && o.remember == asConfigured && o.lifetime == 0 {
+		r.Lifetime, r.Transient = continued.Lifetime, continued.Transient
+		return
+	}
 	r.Lifetime, r.Transient = o.lifetime, o.remember == forgotten
 	if o.remember == asConfigured {
 		r.Transient = c.NonPersistent
-	}
-	if continued == nil {
-		return
-	}
-	if o.lifetime == 0 {
-		r.Lifetime = continued.Lifetime
-	}
-	if o.remember == asConfigured {
-		r.Transient = continued.Transient
 	}
 }
 

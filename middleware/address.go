@@ -246,11 +246,16 @@ func withReturnTo(address, to string) string {
 	if to == "" {
 		return address
 	}
+	return withParameter(address, "return_to", to)
+}
+
+// withParameter appends a parameter to the query of an address.
+func withParameter(address, name, value string) string {
 	separator := "?"
 	if strings.Contains(address, "?") {
 		separator = "&"
 	}
-	return address + separator + "return_to=" + url.QueryEscape(to)
+	return address + separator + name + "=" + url.QueryEscape(value)
 }
 
 // redirect sends the browser to another address, which the browser requests with

@@ -261,26 +261,32 @@ func (in input) address(name string) (string, error) {
 
 // flag returns the value of an optional boolean field. Its default is false.
 func (in input) flag(name string) (bool, error) {
+	value, _, err := in.optionalFlag(name)
+	return value, err
+}
+
+// optionalFlag is flag, and reports whether the field is given.
+func (in input) optionalFlag(name string) (value, given bool, err error) {
 	if in.repeated[name] {
-		return false, fieldProblem(name, "is given more than once")
+		return false, false, fieldProblem(name, "is given more than once")
 	}
 	if raw, ok := in.json[name]; ok {
 		var b *bool
 		if json.Unmarshal(raw, &b) != nil || b == nil {
-			return false, fieldProblem(name, "must be true or false")
+			return false, false, fieldProblem(name, "must be true or false")
 		}
-		return *b, nil
+		return *b, true, nil
 	}
 	values := in.form[name]
 	// An empty value is what a hidden field without a value sends.
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
-		return false, nil
+		return false, false, nil
 	}
 	b, err := strconv.ParseBool(values[0])
 	if err != nil || len(values) > 1 {
-		return false, fieldProblem(name, "must be true or false")
+		return false, false, fieldProblem(name, "must be true or false")
 	}
-	return b, nil
+	return b, true, nil
 }
 
 // returnTo returns the field return_to, or the empty string if it is missing or

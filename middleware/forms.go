@@ -59,6 +59,13 @@ func (p *Page) addForm() {
 	p.describe()
 }
 
+// addRemember adds the box "keep me signed in" to the form.
+func (p *Page) addRemember(checked bool) {
+	p.Fields = append(p.Fields, Field{
+		Kind: "checkbox", Name: "remember", Label: p.Text("field.remember"), Value: "true", Checked: checked,
+	})
+}
+
 // newMailPage returns the page that directs users to their inbox. what is "register",
 // "magic", "lost" or "email_change". The page is the same whether an account exists or
 // not.

@@ -32,6 +32,12 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	page := NewPage(r, "login")
 	page.ReturnTo = s.returnTo(returnTo)
 	page.hide("return_to", page.ReturnTo)
+	if again := signsInAgain(r); again != nil {
+		page.Texts = append(page.Texts, page.Text("login.again"))
+		page.set("email", again.User().Email)
+	} else if s.rememberMe {
+		page.addRemember(s.remembers)
+	}
 	h.addProviders(&page, r)
 	h.addLinks(&page, r, loginPath)
 	if s.manager.DropsCookies(r) {
@@ -43,6 +49,37 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 		page.warn(text)
 	}
 	return page
+}
+
+// signsInAgain returns the session if a guard has sent its user to the login page because
+// the credentials were entered too long ago; see [RequireFresh]. Otherwise it returns nil.
+func signsInAgain(r *http.Request) *session.Session {
+	if _, again := parameter(r, "again"); !again {
+		return nil
+	}
+	if s := session.FromContext(r.Context()); s.SignedIn() {
+		return s
+	}
+	return nil
+}
+
+// signInOptions returns the options of a sign-in from its input. The error is a *Problem.
+func signInOptions(r *http.Request, in input, returnTo string) ([]session.SignInOption, error) {
+	opts := []session.SignInOption{session.WithReturnTo(returnTo)}
+	s := settingsOf(r.Context())
+	remember, given, err := in.optionalFlag("remember")
+	if err != nil {
+		return nil, err
+	}
+	// A box that is not checked sends nothing. A user who signs in again saw no box, and the
+	// session goes on as it was.
+	if !given && (!s.rememberMe || in.json != nil || signsInAgain(r) != nil) {
+		return opts, nil
+	}
+	if opts = append(opts, session.WithRemember(remember)); !remember && s.forgetAfter > 0 {
+		opts = append(opts, session.WithLifetime(s.forgetAfter))
+	}
+	return opts, nil
 }
 
 // newCodePage returns the page for the code of the second factor. returnTo is
@@ -83,7 +120,7 @@ func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 		page.Notice = page.Text("notice." + done)
 	}
 	page.showUser(r)
-	if session.FromContext(r.Context()).SignedIn() {
+	if session.FromContext(r.Context()).SignedIn() && signsInAgain(r) == nil {
 		page.addLink("page.home", page.Home)
 	}
 	WritePage(w, r, page)
@@ -99,11 +136,13 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	page := h.newLoginPage(r, in.returnTo())
 	email, password, err := credentials(in)
 	page.set("email", email)
-	if err != nil {
+	opts, invalid := signInOptions(r, in, page.ReturnTo)
+	page.check("remember", len(in.form["remember"]) > 0)
+	if err = cmp.Or(err, invalid); err != nil {
 		h.retry(w, r, page, err)
 		return
 	}
-	err = h.m.Login(r.Context(), email, password, session.WithReturnTo(page.ReturnTo))
+	err = h.m.Login(r.Context(), email, password, opts...)
 	switch {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)

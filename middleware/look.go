@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/synmetrix/session"
 )
@@ -70,9 +71,20 @@ func WithShowPassword() Option {
 	return func(s *settings) { s.showPassword = true }
 }
 
+// WithRememberMe adds a box to the login page with which users choose to stay signed in
+// when the browser is closed; see session.WithRemember. It is checked at first if checked
+// is true. The session of a user who does not check it ends otherwise after the sign-in, at
+// the latest; 0 means session.Config.Lifetime. Default: no box, and
+// session.Cookie.NonPersistent decides. The field remember of a login as JSON works in both
+// cases.
+func WithRememberMe(checked bool, otherwise time.Duration) Option {
+	return func(s *settings) { s.rememberMe, s.remembers, s.forgetAfter = true, checked, otherwise }
+}
+
 // WithUserText sets the function that describes the signed-in user on pages, for
 // example by a name. It must be safe for concurrent use. If it returns the empty
-// string, pages do not say who is signed in. Default: the user's ID.
+// string, pages do not say who is signed in. Default: the name, the e-mail address or the
+// ID of session.Session.User, the first that is known.
 func WithUserText(describe func(*session.Session) string) Option {
 	return func(s *settings) { s.userText = describe }
 }

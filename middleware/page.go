@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -133,8 +134,8 @@ type Page struct {
 
 // Field is a field of a page's form.
 type Field struct {
-	// Kind is "email", "password", "code", "text" or "hidden". A hidden field
-	// has only a Name and a Value.
+	// Kind is "email", "password", "code", "text", "checkbox" or "hidden". A hidden
+	// field has only a Name and a Value.
 	Kind string
 
 	// Name is the name of the field in the form, and the ID of its element.
@@ -146,6 +147,9 @@ type Field struct {
 	// Value is the value that the field has at first. Passwords and codes have
 	// none.
 	Value string
+
+	// Checked is true for a checkbox that is checked at first.
+	Checked bool
 
 	// Autocomplete is the attribute by which password managers know the field.
 	Autocomplete string
@@ -280,7 +284,8 @@ func (p *Page) showUser(r *http.Request) {
 	if !s.SignedIn() {
 		return
 	}
-	p.User = s.UserID()
+	u := s.User()
+	p.User = cmp.Or(u.Name, u.Email, u.ID)
 	if describe := settingsOf(r.Context()).userText; describe != nil {
 		p.User = describe(s)
 	}
@@ -294,6 +299,15 @@ func (p *Page) addLink(key, url string) {
 // addButton adds a link that looks like a button.
 func (p *Page) addButton(key, url string) {
 	p.Links = append(p.Links, Link{Text: p.Text(key), URL: url, Button: true})
+}
+
+// check sets whether a checkbox of the form is checked.
+func (p *Page) check(name string, checked bool) {
+	for i := range p.Fields {
+		if p.Fields[i].Name == name {
+			p.Fields[i].Checked = checked
+		}
+	}
 }
 
 // set sets the value of a field of the form. Passwords and codes are typed anew: a page

@@ -24,27 +24,28 @@ import (
 //
 // The codes of this package, with their statuses:
 //
-//	invalid_request      400, 413, 415, 422
-//	unauthenticated      401
-//	invalid_credentials  401
-//	invalid_ticket       401
-//	sign_in_again        401
-//	forbidden            403
-//	wrong_password       403
-//	wrong_code           403
-//	cross_site           403
-//	too_many_sessions    403
-//	not_found            404
-//	method_not_allowed   405
-//	account_exists       409
-//	second_factor        409
-//	session_too_large    413, at login 500
-//	too_many_attempts    429
-//	internal_error       500
-//	session_not_loaded   500
-//	auth_invalid_answer  502
-//	auth_unavailable     503
-//	session_unavailable  503
+//	invalid_request            400, 413, 415, 422
+//	unauthenticated            401
+//	invalid_credentials        401
+//	invalid_ticket             401
+//	sign_in_again              401
+//	reauthentication_required  401
+//	forbidden                  403
+//	wrong_password             403
+//	wrong_code                 403
+//	cross_site                 403
+//	too_many_sessions          403
+//	not_found                  404
+//	method_not_allowed         405
+//	account_exists             409
+//	second_factor              409
+//	session_too_large          413, at login 500
+//	too_many_attempts          429
+//	internal_error             500
+//	session_not_loaded         500
+//	auth_invalid_answer        502
+//	auth_unavailable           503
+//	session_unavailable        503
 type Problem struct {
 	// Status is the HTTP status. Default: 500.
 	Status int
@@ -93,6 +94,7 @@ const (
 	codeInvalidCredentials = "invalid_credentials"
 	codeInvalidTicket      = "invalid_ticket"
 	codeSignInAgain        = "sign_in_again"
+	codeReauthenticate     = "reauthentication_required"
 	codeForbidden          = "forbidden"
 	codeWrongPassword      = "wrong_password"
 	codeWrongCode          = "wrong_code"
@@ -181,6 +183,8 @@ func classify(err error) Problem {
 		p.Detail = english["error.no_such_session"]
 	case errors.Is(err, session.ErrForbidden):
 		set(http.StatusForbidden, codeForbidden)
+	case errors.Is(err, session.ErrReauthenticationRequired):
+		set(http.StatusUnauthorized, codeReauthenticate)
 	case errors.Is(err, session.ErrTooManySessions):
 		set(http.StatusForbidden, codeTooManySessions)
 	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):

@@ -73,7 +73,8 @@ type refusal struct {
 // refusalOf decides how to refuse a request. It has no side effects.
 func (s *settings) refusalOf(r *http.Request, err error) refusal {
 	ref := refusal{problem: problemOf(err), wantsPage: WantsPage(r)}
-	unauthenticated := ref.problem.Code == codeUnauthenticated
+	again := ref.problem.Code == codeReauthenticate
+	unauthenticated := again || ref.problem.Code == codeUnauthenticated
 	forbidden := ref.problem.Code == codeForbidden
 
 	// A bearer token was sent by a program, which cannot fill in a login form.
@@ -90,7 +91,9 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 		return ref
 	}
 	ref.redirects, ref.leaves = navigates, leaves
-	ref.loginURL = s.loginURL(r)
+	if ref.loginURL = s.loginURL(r); again {
+		ref.loginURL = withParameter(ref.loginURL, "again", "1")
+	}
 	return ref
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/synmetrix/session"
 )
@@ -152,6 +153,9 @@ type settings struct {
 	appMark        template.URL
 	links          []Link
 	userText       func(*session.Session) string
+	rememberMe     bool // see WithRememberMe, with the next two
+	remembers      bool
+	forgetAfter    time.Duration
 	languages      map[string]*language // by canonical tags
 	addedTexts     map[string]map[string]string
 	chooseLanguage func(*http.Request) string

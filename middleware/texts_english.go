@@ -18,6 +18,7 @@ var english = map[string]string{
 	"login.lost":     "Forgot your password?",
 	"login.magic":    "Get a sign-in link by e-mail",
 	"login.register": "Create an account",
+	"login.again":    "To continue, please sign in again.",
 	"login.provider": "Sign in with {provider}",
 
 	// Names of providers. Those that are missing are shown as they are in the route.
@@ -132,6 +133,7 @@ var english = map[string]string{
 	"field.old_password": "Current password",
 	"field.new_password": "New password",
 	"field.code":         "Code",
+	"field.remember":     "Keep me signed in",
 	"field.ticket":       "Code from the e-mail",
 	"field.show":         "Show",
 	"field.hide":         "Hide",
@@ -236,4 +238,7 @@ var english = map[string]string{
 	"month.10":      "Oct",
 	"month.11":      "Nov",
 	"month.12":      "Dec",
+
+	"title.reauthentication_required": "Please sign in again",
+	"error.reauthentication_required": "To continue, please sign in again.",
 }

@@ -16,6 +16,7 @@ var german = map[string]string{
 	"login.lost":     "Passwort vergessen?",
 	"login.magic":    "Anmeldelink per E-Mail erhalten",
 	"login.register": "Konto anlegen",
+	"login.again":    "Um fortzufahren, melden Sie sich bitte noch einmal an.",
 	"login.provider": "Mit {provider} anmelden",
 
 	"provider.apple":    "Apple",
@@ -128,6 +129,7 @@ var german = map[string]string{
 	"field.old_password": "Bisheriges Passwort",
 	"field.new_password": "Neues Passwort",
 	"field.code":         "Code",
+	"field.remember":     "Angemeldet bleiben",
 	"field.ticket":       "Code aus der E-Mail",
 	"field.show":         "Anzeigen",
 	"field.hide":         "Verbergen",
@@ -232,4 +234,7 @@ var german = map[string]string{
 	"month.10":      "Okt.",
 	"month.11":      "Nov.",
 	"month.12":      "Dez.",
+
+	"title.reauthentication_required": "Bitte melden Sie sich noch einmal an",
+	"error.reauthentication_required": "Um fortzufahren, melden Sie sich bitte noch einmal an.",
 }

@@ -29,6 +29,10 @@ func build(s adaptertest.Spec) http.Handler {
 			guard = append(guard, sessionecho.RequireRole(r.Guard.Roles...))
 		case r.Guard.Policy != nil:
 			guard = append(guard, sessionecho.Require(r.Guard.Policy))
+		case r.Guard.Fresh != 0:
+			guard = append(guard, sessionecho.RequireFresh(r.Guard.Fresh))
+		case r.Guard.Passive:
+			guard = append(guard, sessionecho.Passive)
 		}
 		e.Add(r.Method, r.Path, echo.WrapHandler(r.Handler), guard...)
 	}

@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v5"
 
@@ -86,21 +87,40 @@ func RequireUser(next echo.HandlerFunc) echo.HandlerFunc { return Require(nil)(n
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) echo.MiddlewareFunc {
-	return require(middleware.AnyRole(roles...), slices.Clone(roles))
+	policy := middleware.AnyRole(roles...)
+	roles = slices.Clone(roles)
+	return guard(func(s *session.Session) error { return middleware.MissingRole(s.Authorize(policy), roles...) })
 }
 
 // Require returns middleware that accepts signed-in users for whom policy returns
 // true. A nil policy accepts all signed-in users.
-func Require(policy session.Policy) echo.MiddlewareFunc { return require(policy, nil) }
+func Require(policy session.Policy) echo.MiddlewareFunc {
+	return guard(func(s *session.Session) error { return s.Authorize(policy) })
+}
 
-func require(policy session.Policy, roles []string) echo.MiddlewareFunc {
+// RequireFresh returns middleware that accepts users who have entered their credentials
+// within maxAge; see middleware.RequireFresh.
+func RequireFresh(maxAge time.Duration) echo.MiddlewareFunc {
+	return guard(func(s *session.Session) error { return s.AuthorizeFresh(maxAge) })
+}
+
+func guard(authorize func(*session.Session) error) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) error {
-			if err := FromContext(c).Authorize(policy); err != nil {
-				return Refuse(c, middleware.MissingRole(err, roles...))
+			if err := authorize(FromContext(c)); err != nil {
+				return Refuse(c, err)
 			}
 			return next(c)
 		}
+	}
+}
+
+// Passive is middleware for requests that do not count as use of the session; see
+// middleware.Passive.
+func Passive(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		session.MarkPassive(c.Request().Context())
+		return next(c)
 	}
 }
 

@@ -30,6 +30,10 @@ func mount(s adaptertest.Spec, e *echo.Echo) http.Handler {
 			guard = append(guard, sessionecho5.RequireRole(r.Guard.Roles...))
 		case r.Guard.Policy != nil:
 			guard = append(guard, sessionecho5.Require(r.Guard.Policy))
+		case r.Guard.Fresh != 0:
+			guard = append(guard, sessionecho5.RequireFresh(r.Guard.Fresh))
+		case r.Guard.Passive:
+			guard = append(guard, sessionecho5.Passive)
 		}
 		e.Add(r.Method, r.Path, echo.WrapHandler(r.Handler), guard...)
 	}

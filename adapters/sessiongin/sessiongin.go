@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -67,27 +68,37 @@ func FromContext(c *gin.Context) *session.Session {
 
 // RequireUser is middleware that accepts signed-in users and refuses all other
 // requests; see [Refuse].
-func RequireUser(c *gin.Context) { require(c, nil) }
+func RequireUser(c *gin.Context) { guard(c, FromContext(c).Authorize(nil)) }
 
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) gin.HandlerFunc {
 	policy := middleware.AnyRole(roles...)
 	roles = slices.Clone(roles)
-	return func(c *gin.Context) { require(c, policy, roles...) }
+	return func(c *gin.Context) { guard(c, middleware.MissingRole(FromContext(c).Authorize(policy), roles...)) }
 }
 
 // Require returns middleware that accepts signed-in users for whom policy returns
 // true. A nil policy accepts all signed-in users.
 func Require(policy session.Policy) gin.HandlerFunc {
-	return func(c *gin.Context) { require(c, policy) }
+	return func(c *gin.Context) { guard(c, FromContext(c).Authorize(policy)) }
 }
 
-func require(c *gin.Context, policy session.Policy, roles ...string) {
-	if err := FromContext(c).Authorize(policy); err != nil {
-		Refuse(c, middleware.MissingRole(err, roles...))
+// RequireFresh returns middleware that accepts users who have entered their credentials
+// within maxAge; see middleware.RequireFresh.
+func RequireFresh(maxAge time.Duration) gin.HandlerFunc {
+	return func(c *gin.Context) { guard(c, FromContext(c).AuthorizeFresh(maxAge)) }
+}
+
+func guard(c *gin.Context, err error) {
+	if err != nil {
+		Refuse(c, err)
 	}
 }
+
+// Passive is middleware for requests that do not count as use of the session; see
+// middleware.Passive.
+func Passive(c *gin.Context) { session.MarkPassive(c.Request.Context()) }
 
 // Refuse refuses a request because of err, as the guards do. It writes the
 // response, like middleware.Refuse, and aborts. The calling handler should return.

@@ -31,6 +31,10 @@ func build(s adaptertest.Spec) http.Handler {
 			handlers = append(handlers, sessiongin.RequireRole(r.Guard.Roles...))
 		case r.Guard.Policy != nil:
 			handlers = append(handlers, sessiongin.Require(r.Guard.Policy))
+		case r.Guard.Fresh != 0:
+			handlers = append(handlers, sessiongin.RequireFresh(r.Guard.Fresh))
+		case r.Guard.Passive:
+			handlers = append(handlers, sessiongin.Passive)
 		}
 		e.Handle(r.Method, r.Path, append(handlers, gin.WrapF(r.Handler))...)
 	}

@@ -38,6 +38,9 @@ type Guard struct {
 	User   bool           // RequireUser
 	Roles  []string       // RequireRole, if not nil
 	Policy session.Policy // Require, if not nil
+	Fresh  time.Duration  // RequireFresh, if not 0
+
+	Passive bool // Passive
 }
 
 // Spec describes an app, independent of a framework.
@@ -70,6 +73,10 @@ func NetHTTP(s Spec) http.Handler {
 			h = middleware.RequireRole(r.Guard.Roles...)(h)
 		case r.Guard.Policy != nil:
 			h = middleware.Require(r.Guard.Policy)(h)
+		case r.Guard.Fresh != 0:
+			h = middleware.RequireFresh(r.Guard.Fresh)(h)
+		case r.Guard.Passive:
+			h = middleware.Passive(h)
 		}
 		mux.Handle(r.Method+" "+r.Path, h)
 	}

@@ -85,6 +85,8 @@ var scripts = []script{
 	{"twice", twice},
 	{"first byte", firstByte},
 	{"login", loginInHandler},
+	{"fresh", fresh},
+	{"visitors", visitors},
 }
 
 // storedScripts need a store.
