@@ -316,8 +316,7 @@ func anchors(text string) []string {
 
 // The table of settings has every field of Config once, and no other row.
 func TestSettings(t *testing.T) {
-	_, section, _ := strings.Cut(readme(t), "\n## Settings\n")
-	section, _, _ = strings.Cut(section, "\n## ")
+	section := page(t, filepath.Join(root, "docs", "settings.md"))
 	var listed []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|").FindAllStringSubmatch(section, -1) {
 		listed = append(listed, m[1])
