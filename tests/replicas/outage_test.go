@@ -20,17 +20,23 @@ import (
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for i, open := range []func(testing.TB) *dbtest.Server{dbtest.Postgres, dbtest.Redis} {
-		server := open(t)
 		for j, m := range modes {
 			if !scale.Turn(i+j, len(modes)) {
 				continue
 			}
-			t.Run(server.Driver+"/"+string(m), func(t *testing.T) { testOutage(t, server, m) })
+			server := open(t)
+			t.Run(server.Driver+"/"+string(m), func(t *testing.T) {
+				t.Parallel()
+				testOutage(t, server, m)
+			})
 		}
 	}
 }
 
 const outageLife = 4 * time.Second // of access tokens
+
+// pause is between two requests of a visitor.
+var pause = scale.Of(40*time.Millisecond, 20*time.Millisecond, 10*time.Millisecond)
 
 // crowd is the users, with what their browsers hold.
 type crowd struct {
@@ -73,7 +79,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		{"stopped", server.Stop, server.Start},
 		{"silent", func() { server.Proxy.Set(proxy.Fault{Hang: true}) }, func() { server.Proxy.Set(proxy.Fault{}) }},
 	} {
-		c.takes(t, 500)
+		c.takes(t, 300)
 		served, refused, looked := c.served.Load(), c.refused.Load(), c.looked.Load()
 		c.mayRefuse.Store(true)
 		began := time.Now()
@@ -88,7 +94,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 		t.Logf("%s for %v: %d requests served and %d refused with Retry-After; %d of public pages served",
 			outage.name, back.Sub(began).Round(time.Millisecond), served, refused, looked)
 	}
-	c.takes(t, 500)
+	c.takes(t, 300)
 	stop()
 	c.allSignedIn(t)
 }
@@ -150,7 +156,7 @@ func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
 		default:
 			t.Errorf("%d %s", a.status, a.body)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 
@@ -170,7 +176,7 @@ func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
 			t.Errorf("%s: %d %s, cookies %v, error %v", path, a.status, a.body, a.cookies, err)
 		}
 		c.looked.Add(1)
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -17,10 +17,14 @@ import (
 // seconds, while reads go on and the auth service takes 8 seconds. No refresh
 // token is used twice, because stalled renewals do not prove that the holder has died.
 //
-// It runs before all that runs in parallel, since it locks the table.
+// It locks the table, so each database is one of its own.
 func TestStalledWrites(t *testing.T) {
+	t.Parallel()
 	stalled := func(name string, db *database, m mode) {
-		t.Run(name+"/"+string(m), func(t *testing.T) { newCluster(t, db, m, newKeys()).testStalledWrites(t) })
+		t.Run(name+"/"+string(m), func(t *testing.T) {
+			t.Parallel()
+			newCluster(t, db, m, newKeys()).testStalledWrites(t)
+		})
 	}
 	stalled("PostgreSQL", newDatabase(dbtest.Postgres(t)), stored)
 	if scale.CI() {
