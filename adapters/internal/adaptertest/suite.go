@@ -290,6 +290,7 @@ func frontEnds(a *trial) []*Response {
 		{"POST", "/rows", Guard{User: true}, Whoami},
 		{"GET", "/admin", Guard{Roles: []string{"admin"}}, Whoami},
 		{"GET", "/api/all", Guard{User: true}, Whoami},
+		{"GET", "/me", Guard{}, middleware.Me},
 	}})
 	const accept = "text/html, application/xhtml+xml"
 	for _, b := range []*Browser{visitor, viewer} {
@@ -312,6 +313,9 @@ func frontEnds(a *trial) []*Response {
 	if got := visitor.Get("/rows", htmx...).Is(401).Response.Header.Get("HX-Redirect"); got != "/login?return_to=%2Freports" {
 		a.T.Errorf("HX-Redirect: %q", got)
 	}
+	visitor.Get("/me").Says(401, `"login_url":"/login"`)
+	visitor.Get("/me?optional=true").Says(200, `{"signed_in":false`)
+	viewer.Get("/me?optional=true").Says(200, `{"signed_in":true,"session_expires_in":86400,"lifetime_expires_in":2592000,`)
 	viewer.Get("/admin", htmx...).Says(403, `<div class="refusal" role="alert">`)
 	return responsesOf(visitor, viewer)
 }
