@@ -125,7 +125,7 @@ func TestVisitsBeginNoSession(t *testing.T) {
 				c.Coordinator = records
 			}
 		})
-		for range 1000 {
+		for range 10 {
 			h := a.visit("", func(ctx context.Context, s *session.Session) {
 				_, _ = favorite.Get(s)
 				_, _ = favorite.Pop(s)

@@ -82,7 +82,7 @@ func TestLogin(t *testing.T) {
 // With the default cost, logins hash passwords.
 func TestLoginWithBcrypt(t *testing.T) {
 	t.Parallel()
-	const n = 10
+	const n = 3
 	srv := authtest.NewServer(t, authtest.Options{Accounts: []authtest.Account{{Email: "ada@example.com", Password: password}}})
 	c := &conn{T: t, srv: srv, http: http.DefaultClient}
 	begun := time.Now()

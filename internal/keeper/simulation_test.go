@@ -45,7 +45,7 @@ func simCount() int {
 	case n > 0:
 		return n
 	}
-	return scale.Of(8, 15, 2000)
+	return scale.Of(8, 12, 2000)
 }
 
 // trouble says which faults a world has.
