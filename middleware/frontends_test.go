@@ -162,3 +162,19 @@ func TestFragmentTemplates(t *testing.T) {
 		t.Errorf("with a fragment of the app: %s", got)
 	}
 }
+
+// A user enters the password for RequireFresh in the same way.
+func TestFrontEndsReauthenticate(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.Handle("/pay", middleware.RequireFresh(-1)(http.HandlerFunc(middleware.Me)))
+	b := a.browser()
+	b.signIn("viewer@example.com")
+	const login = "/login?return_to=%2Fshop&again=1"
+	b.get("/pay", "HX-Request", "true", "HX-Current-URL", b.base+"/shop").is(t, 401, "").has(t, "HX-Redirect", login)
+	frame := []string{"Turbo-Frame", "side", "X-Turbo-Request-Id", "1", "Accept", turboAccept, "Referer", b.base + "/shop"}
+	b.get("/pay", frame...).isRedirect(t, login)
+	b.do("POST", "/pay", "", frame...).isPage(t, 401, `<meta name="turbo-visit-control" content="reload">`)
+	if got := b.get("/pay").is(t, 401, "reauthentication_required").problem(t)["login_url"]; got != "/login?again=1" {
+		t.Errorf("login_url %v", got)
+	}
+}

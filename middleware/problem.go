@@ -19,7 +19,7 @@ import (
 // they apply:
 //
 //	field        the name of the invalid field
-//	login_url    the path of the login page, if the user has to sign in
+//	login_url    the path of the login page, which may have a query, if the user has to sign in
 //	retry_after  the number of seconds in the header field Retry-After
 //
 // The codes of this package, with their statuses:

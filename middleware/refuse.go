@@ -55,7 +55,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	page := ref.page(r)
 	// A form in a Turbo frame that needs a sign-in leaves the frame; see TurboReload.
-	page.fragment = isPart(r.Header) && (p.Code != codeUnauthenticated || isHTMX(r.Header))
+	page.fragment = isPart(r.Header) && (!needsSignIn(p.Code) || isHTMX(r.Header))
 	WritePage(w, r, page)
 }
 
@@ -74,7 +74,7 @@ type refusal struct {
 func (s *settings) refusalOf(r *http.Request, err error) refusal {
 	ref := refusal{problem: problemOf(err), wantsPage: WantsPage(r)}
 	again := ref.problem.Code == codeReauthenticate
-	unauthenticated := again || ref.problem.Code == codeUnauthenticated
+	unauthenticated := needsSignIn(ref.problem.Code)
 	forbidden := ref.problem.Code == codeForbidden
 
 	// A bearer token was sent by a program, which cannot fill in a login form.
@@ -101,11 +101,17 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 // use the login page.
 func (ref *refusal) writeJSON(w http.ResponseWriter, r *http.Request) {
 	p, loginURL := &ref.problem, ""
-	if (p.Code == codeUnauthenticated || p.Code == codeSignInAgain) && !errors.Is(p.Err, session.ErrBearer) {
+	if (needsSignIn(p.Code) || p.Code == codeSignInAgain) && !errors.Is(p.Err, session.ErrBearer) {
 		loginURL = settingsOf(r.Context()).knownLoginURL()
+	}
+	if loginURL != "" && p.Code == codeReauthenticate {
+		loginURL = withParameter(loginURL, "again", "1")
 	}
 	p.writeJSON(w, loginURL)
 }
+
+// needsSignIn reports whether a problem is refused by leading to the login page.
+func needsSignIn(code string) bool { return code == codeUnauthenticated || code == codeReauthenticate }
 
 // page returns the page that shows the refusal of r.
 func (ref *refusal) page(r *http.Request) Page {

@@ -36,16 +36,10 @@ func sameOrigin(m *session.Manager, files http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
 	mux.HandleFunc("GET /api/me", middleware.Me)
-	mux.HandleFunc("GET /api/watch", watch)
+	mux.Handle("GET /api/watch", middleware.Passive(http.HandlerFunc(middleware.Me)))
 	mux.Handle("GET /api/orders", middleware.RequireUser(http.HandlerFunc(orders)))
 	mux.Handle("/", files)
 	return middleware.Sessions(m, middleware.WithAPI("/api/"))(mux)
-}
-
-// watch is Me for requests that a page sends by itself. They do not count as use.
-func watch(w http.ResponseWriter, r *http.Request) {
-	session.MarkPassive(r.Context())
-	middleware.Me(w, r)
 }
 
 func orders(w http.ResponseWriter, r *http.Request) {
