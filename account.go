@@ -38,17 +38,15 @@ func (m *Manager) isAccount(account, email string) bool {
 }
 
 // user returns the exchange and the session of a signed-in user's request. It fails
-// with [ErrUnauthenticated] if no user is signed in.
+// with [ErrUnauthenticated] if no user is signed in, and with [ErrActing] if the user acts as
+// another one.
 func (m *Manager) user(ctx context.Context) (*Exchange, *Session, error) {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := x.session.Load()
-	rec, err := s.resolve(ctx)
-	if err == nil && rec == nil {
-		err = fmt.Errorf("session: %w", ErrUnauthenticated)
-	}
+	_, err = m.signedIn(ctx)
 	return x, s, err
 }
 

@@ -39,10 +39,15 @@ func (x *Exchange) Commit(h http.Header) error {
 		return nil
 	}
 	x.committed = true
-	s, o := x.session.Load(), x.outcome
+	s, o, beside := x.session.Load(), x.outcome, x.beside
 	x.mu.Unlock()
 	before := len(h["Set-Cookie"])
 	err := x.commitSession(h, s, &o)
+	changed := o.pending[codeStep] != nil // by a login, a logout, or the first step of a login
+	if beside != nil {
+		begun, failed := beside.commitBeside(h)
+		changed, err = changed || begun, cmp.Or(err, failed)
+	}
 	if err != nil {
 		s.discardChanges()
 	}
@@ -57,9 +62,8 @@ func (x *Exchange) Commit(h http.Header) error {
 	if o.device != "" && err == nil {
 		x.commitDevice(h, o.device)
 	}
-	if o.pending[codeStep] != nil {
-		// A login, a logout, or the first step of a login. Prefetched pages show
-		// the user from before.
+	if changed {
+		// Prefetched pages show the user from before.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
 	}
 	if err == nil { // otherwise the handler's response is replaced
@@ -125,7 +129,7 @@ func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
 	}
 	if c.rec == nil || !c.rec.Visitor {
 		// Beside the cookies of a user, that of a visitor is from before the sign-in.
-		p.expireVisitor = o.fate != keeps || c.expire || c.rec != nil
+		p.expireVisitor = x.place.visitors && (o.fate != keeps || c.expire || c.rec != nil)
 	}
 	if c.rec == nil {
 		return p
@@ -185,8 +189,8 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	c := s.commitState()
 	p := x.plan(o, c, m.now())
 	if p.expire {
-		j.Expire(h, j.Tokens, x.presented)
-		j.Expire(h, j.State, x.presented)
+		j.Expire(h, x.place.tokens, x.presented)
+		j.Expire(h, x.place.state, x.presented)
 	}
 	if p.expireVisitor {
 		j.Expire(h, j.Visitor, x.presented)
@@ -254,10 +258,10 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 // setCookies sets the tokens cookie of a cookie session, its state cookie, or
 // both.
 func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Record, tokens, state bool) error {
-	m, j := x.m, x.m.jar
+	m := x.m
 	age := m.cookieAge(rec)
 	if tokens {
-		switch err := x.set(h, j.Tokens, seal.Tokens, encodeTokens(rec), age); {
+		switch err := x.set(h, x.place.tokens, x.place.sealTokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
 			// The tokens have grown at a refresh. This ends no session: the
 			// coordinator has the new tokens, and the cookies that the browser has
@@ -270,7 +274,7 @@ func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Re
 		}
 	}
 	if state {
-		if err := x.set(h, j.State, seal.State, encodeState(rec), age); err != nil {
+		if err := x.set(h, x.place.state, x.place.sealState, encodeState(rec), age); err != nil {
 			return &UnavailableError{Err: err}
 		}
 	}
@@ -337,9 +341,9 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	}
 	age := m.cookieAge(p.rec)
 	// The browser may have a state cookie from before the app had a store.
-	j.Expire(h, j.State, x.presented)
+	j.Expire(h, x.place.state, x.presented)
 	id := p.rec.ID // a copy: sealing overwrites it
-	return x.set(h, j.Tokens, seal.ID, id[:], age)
+	return x.set(h, x.place.tokens[:1], x.place.sealID, id[:], age)
 }
 
 // commitVisitor carries out the plan for the session of a visitor. Its cookie has a name
@@ -397,7 +401,10 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 // Commit. The session accepts no more values after it, so that none is lost. The
 // caller must call End once, after the handler. It is too late to report the
 // error to the client, so End reports it as [EventValuesLost].
-func (x *Exchange) End() error {
+func (x *Exchange) End() (err error) {
+	if y := x.acting.Load(); y != nil {
+		defer func() { err = cmp.Or(y.End(), err) }()
+	}
 	s := x.session.Load()
 	if s.m == nil || !x.m.Stored() {
 		return nil
@@ -409,7 +416,7 @@ func (x *Exchange) End() error {
 	}
 	ctx, cancel := x.writeContext()
 	defer cancel()
-	err := x.m.publicError(ctx, c.rec, s.save(ctx, false))
+	err = x.m.publicError(ctx, c.rec, s.save(ctx, false))
 	if err != nil && !errors.Is(err, ErrEnded) {
 		x.m.event(ctx, slog.LevelError, c.rec, Event{Name: EventValuesLost, Err: err})
 	}

@@ -18,6 +18,10 @@ var (
 	// too long ago. See [Session.AuthorizeFresh].
 	ErrReauthenticationRequired = errors.New("the user must sign in again")
 
+	// ErrActing: the user acts as another one, and must end that first; see
+	// [Manager.ActAs].
+	ErrActing = errors.New("the user acts as another user")
+
 	// ErrForbidden: the user is signed in, but a [Policy] rejects the request.
 	ErrForbidden = errors.New("forbidden")
 

@@ -45,7 +45,7 @@ type Event struct {
 	// Reason is why a session has ended: "logout", "logout_all",
 	// "replaced_by_login", "refresh_refused", "refresh_outcome_unknown",
 	// "refresh_other_user", "idle_timeout", "lifetime", "revoked",
-	// "login_not_delivered", "logout_elsewhere" or "max_sessions". For
+	// "login_not_delivered", "logout_elsewhere", "max_sessions" or "actor_ended". For
 	// EventCookieRefused it is one of these or "unreadable". It is empty for other
 	// events.
 	Reason string
@@ -58,6 +58,10 @@ type Event struct {
 	// UserID is the ID of the session's user. It is empty if the event is not
 	// about a session, or if the user is unknown. It is not logged.
 	UserID string
+
+	// ActorID is the ID of the user who acts as the session's user; see
+	// [Manager.ActAs]. It is empty for other sessions. It is not logged.
+	ActorID string
 
 	// RetryAfter is how long the next attempt has to wait, 0 if there is none.
 	RetryAfter time.Duration
@@ -74,6 +78,7 @@ type Event struct {
 func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
+		e.ActorID = r.Actor.UserID
 	}
 	// guard.Call recovers panics: the code is the app's, and may run in a goroutine
 	// that belongs to no request, where a panic would end the process.
@@ -87,9 +92,12 @@ func (m *Manager) logEvent(ctx context.Context, level slog.Level, e Event) {
 	if !m.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 4)
+	attrs := make([]slog.Attr, 0, 5)
 	if e.Session != "" {
 		attrs = append(attrs, slog.String("session", e.Session))
+	}
+	if e.ActorID != "" {
+		attrs = append(attrs, slog.Bool("acting", true))
 	}
 	if e.Reason != "" {
 		attrs = append(attrs, slog.String("reason", e.Reason))

@@ -229,6 +229,19 @@ var eventCases = []struct {
 
 	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
 	{name: "session_ended", reason: "logout_all", kind: cookieKind, provoke: func(st *stage) { st.calls(st.M.LogoutAll) }},
+	{name: "session_ended", reason: "actor_ended", provoke: func(st *stage) {
+		st.Do(st.T.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := st.M.ActAs(ctx, auth.Grant{Tokens: st.service.Issue("u1")}); err != nil {
+				st.T.Fatal(err)
+			}
+		})
+		for name := range st.Jar {
+			if !strings.Contains(name, "-acting") {
+				delete(st.Jar, name) // the own session
+			}
+		}
+		st.visit()
+	}},
 	{name: "session_ended", reason: "max_sessions", provoke: func(st *stage) {
 		st.cfg.MaxSessions = 1
 		m, err := session.New(st.cfg)

@@ -21,6 +21,7 @@ import (
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
+	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
 	first     Session // the session of the presented cookies, part of the Exchange to save an allocation
 	presented cookies.Presented
@@ -34,10 +35,30 @@ type Exchange struct {
 	gen    uint64 // the generation that the browser has
 	reseal bool   // an older key opened a cookie
 
+	// acting is the Exchange of the session in which the user acts as another one, while
+	// that session lasts; see acting.go. Handlers see that session then.
+	acting atomic.Pointer[Exchange]
+
 	mu               sync.Mutex      // see the order of locks at Manager
+	beside           *Exchange       // acting, also after its end, for Commit
 	presentedPending [steps]*pending // in the presented cookies; nil: not opened yet
 	account          string          // whose user signs in, if known before the service responds
 	outcome
+}
+
+// place is where a session has its cookies: their names, and the purposes of their seals.
+type place struct {
+	tokens, state                 []string
+	sealTokens, sealState, sealID string
+	visitors                      bool // a visitor may have a session, too
+}
+
+// visible returns the session that handlers see.
+func (x *Exchange) visible() *Session {
+	if y := x.acting.Load(); y != nil {
+		return y.session.Load()
+	}
+	return x.session.Load()
 }
 
 // outcome is what has become of the request's session.
@@ -89,7 +110,7 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := &Exchange{m: m, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
+	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
 		x.session.Store(bearerOnly)
@@ -98,6 +119,9 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 		x.first.m, x.first.ctx = m, x.ctx
 		x.session.Store(&x.first)
 		x.load(x.ctx)
+		if x.presented.HasAny(m.acting.tokens) || x.presented.HasAny(m.acting.state) {
+			x.loadActing(x.ctx)
+		}
 	}
 	// Loading may call Config.OnEvent, which may read the session. Only the
 	// handler's own use matters for caching.
@@ -157,17 +181,17 @@ func (x *Exchange) CarriesCookie() bool { return x.presented.HasOther(x.m.jar.De
 
 // load opens the presented cookies and reads the session.
 func (x *Exchange) load(ctx context.Context) {
-	j, s := x.m.jar, &x.first
+	j, p, s := x.m.jar, x.place, &x.first
 	var rec *keeper.Record
 	switch {
-	case x.presented.HasAny(j.Tokens) || x.presented.HasAny(j.State):
+	case x.presented.HasAny(p.tokens) || x.presented.HasAny(p.state):
 		// A visitor cookie beside them is from before the sign-in.
 		if rec = x.openCookies(); rec == nil {
 			x.m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
 			x.fate = unusable
 			return
 		}
-	case x.presented.HasAny(j.Visitor):
+	case p.visitors && x.presented.HasAny(j.Visitor):
 		if rec = x.openVisitor(); rec == nil {
 			s.expire = true
 			return
@@ -186,21 +210,21 @@ func (x *Exchange) load(ctx context.Context) {
 // openCookies returns the user's session in the presented cookies, nil if they cannot be
 // opened.
 func (x *Exchange) openCookies() *keeper.Record {
-	j := x.m.jar
+	p := x.place
 	if x.m.Stored() {
-		c := open(x, j.Tokens[:1], seal.ID, decodeID, nil)
+		c := open(x, p.tokens[:1], p.sealID, decodeID, nil)
 		if c == nil {
 			return nil
 		}
 		return &c.record
 	}
-	c := open(x, j.Tokens, seal.Tokens, x.m.decodeTokens, nil)
+	c := open(x, p.tokens, p.sealTokens, x.m.decodeTokens, nil)
 	if c == nil {
 		return nil
 	}
 	// A browser may have the state cookie of an earlier session.
 	sameSession := func(s *stateCookie) bool { return s.id == c.id }
-	return c.record(open(x, j.State, seal.State, decodeState, sameSession))
+	return c.record(open(x, p.state, p.sealState, decodeState, sameSession))
 }
 
 // openVisitor returns the visitor's session in the presented cookies, nil if they cannot

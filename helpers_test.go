@@ -42,10 +42,11 @@ type stubAuth struct {
 
 	mu     sync.Mutex
 	issued int
-	live   map[string]bool // refresh tokens
-	roles  any             // of the next token
-	user   string          // of the next token; default "u1"
-	pad    string          // of the access token, to make it long
+	live   map[string]bool   // refresh tokens
+	users  map[string]string // their users
+	roles  any               // of the next token
+	user   string            // of the next sign-in; default "u1"
+	pad    string            // of the access token, to make it long
 	mfa    bool
 	ticket string // of a second factor; by default a short one
 	fails  error  // of refreshing
@@ -53,15 +54,20 @@ type stubAuth struct {
 }
 
 // issue returns new tokens.
-func (a *stubAuth) issue() auth.Tokens {
+func (a *stubAuth) issue() auth.Tokens { return a.issueFor(cmp.Or(a.user, "u1")) }
+
+func (a *stubAuth) issueFor(user string) auth.Tokens {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.issued++
 	t := auth.Tokens{
-		AccessToken:  accessToken(a.clock.Now(), a.life, cmp.Or(a.user, "u1"), a.roles, a.pad),
+		AccessToken:  accessToken(a.clock.Now(), a.life, user, a.roles, a.pad),
 		RefreshToken: fmt.Sprintf("00000000-0000-4000-8000-%012d", a.issued),
 	}
-	a.live[t.RefreshToken] = true
+	if a.users == nil {
+		a.users = map[string]string{}
+	}
+	a.live[t.RefreshToken], a.users[t.RefreshToken] = true, user
 	return t
 }
 
@@ -105,7 +111,10 @@ func (a *stubAuth) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error)
 	case !a.use(refreshToken):
 		return auth.Grant{}, auth.ErrRefused
 	}
-	return auth.Grant{Tokens: a.issue()}, nil
+	a.mu.Lock()
+	user := a.users[refreshToken]
+	a.mu.Unlock()
+	return auth.Grant{Tokens: a.issueFor(user)}, nil
 }
 
 // fail makes refreshing fail from now on, or not any more.

@@ -171,21 +171,14 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 // browser with the session that it had. email is the address that the user has entered,
 // "" if there is none.
 func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, email string, o signInOptions) error {
-	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
-	if err == nil && p.Tokens.RefreshToken == "" {
-		err = errors.New("no refresh token")
-	}
+	p, err := m.newPair(ctx, grant, email)
 	if err != nil {
-		return m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err))
+		return err
 	}
 	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
 		// No browser would get the session's cookies.
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
-	if email == "" {
-		_, _ = p.Claims.Get("email", &email)
-	}
-	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
 	rec := m.newRecord(x, p, grant.AuthenticatedAt)
 	x.mu.Lock()
 	previous := x.current
@@ -213,6 +206,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
+	_ = m.endActing(ctx, x, keeper.EndedByLogin, false)
 	if previous != nil {
 		// An error is no reason to fail: the response replaces the cookies of the
 		// previous session, and the keeper retries the revocation of its tokens.
@@ -220,6 +214,23 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
+}
+
+// newPair returns the tokens of grant. email is the address that the user has entered, ""
+// if there is none. newPair reports an error and revokes the tokens then.
+func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
+	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
+	if err == nil && p.Tokens.RefreshToken == "" {
+		err = errors.New("no refresh token")
+	}
+	if err != nil {
+		return p, m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err))
+	}
+	if email == "" {
+		_, _ = p.Claims.Get("email", &email)
+	}
+	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
+	return p, nil
 }
 
 // newRecord returns a new session with the tokens p. The user has entered the credentials
@@ -268,7 +279,8 @@ func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) erro
 }
 
 // Logout ends the request's session, and revokes its tokens at the auth service.
-// Without a session it does nothing. If the service is down, the session has
+// Without a session it does nothing. If the user acts as another one, Logout ends that and
+// leads back to the user's own session; see ActAs. If the service is down, the session has
 // ended here, and the tokens are revoked later. Logout fails with
 // [ErrSessionUnavailable] if the store is down: the session may then still exist,
 // and the cookie stays.
@@ -293,6 +305,14 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 	if err != nil {
 		return err
 	}
+	if x.acting.Load() != nil {
+		return m.endActing(ctx, x, why, all)
+	}
+	return m.endSession(ctx, x, why, all)
+}
+
+// endSession ends the session of x.
+func (m *Manager) endSession(ctx context.Context, x *Exchange, why keeper.Reason, all bool) error {
 	x.mu.Lock()
 	current := x.current
 	x.mu.Unlock()

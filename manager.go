@@ -43,6 +43,8 @@ type Manager struct {
 	auth    guard.Auth
 	secrets []seal.Secret
 	jar     *cookies.Jar
+	own     place // of the cookies of a user's own session
+	acting  place // of the cookies of a session in which a user acts as another one
 	opened  *cache.Cache[sealedCookie, openedCookie]
 	origins *http.CrossOriginProtection
 
@@ -91,6 +93,9 @@ func New(cfg Config) (*Manager, error) {
 		Insecure: cfg.Cookie.Insecure, MaxChunks: cfg.Cookie.MaxChunks,
 		Keys: len(cfg.Keys), MinSize: seal.Size(0), Authentic: m.authentic,
 	})
+	j := m.jar
+	m.own = place{j.Tokens, j.State, seal.Tokens, seal.State, seal.ID, true}
+	m.acting = place{j.Acting, j.ActingState, seal.Acting, seal.ActingState, seal.Acting, false}
 	m.keeper = newKeeper(cfg, m.secrets, m.keeperEvent)
 	m.counters = newCounters(cfg, m.keeper)
 	m.hasLogin.Store(ownLogin)

@@ -39,7 +39,8 @@ type Session struct {
 	m   *Manager        // nil for the shared sessions below
 	ctx context.Context // of the request; it leads to the session
 
-	presented bool // the request has presented the session, or has started it
+	presented bool     // the request has presented the session, or has started it
+	actor     *Session // of the user who acts as the session's user; usually nil
 
 	mu       sync.Mutex     // see the order of locks at Manager
 	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
@@ -77,7 +78,7 @@ var (
 func FromContext(ctx context.Context) *Session {
 	if x := exchangeFrom(ctx); x != nil {
 		x.accessed.Store(true)
-		return x.session.Load()
+		return x.visible()
 	}
 	return notLoaded
 }
@@ -450,10 +451,25 @@ func (s *Session) Done() <-chan struct{} {
 		return done
 	}
 	s.done = done
-	ctx := s.ctx
+	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	ended := sync.OnceFunc(func() { close(done) })
+	if s.actor != nil {
+		// The session of a user who acts as another one ends with the own one.
+		ctx, cancel = context.WithCancel(ctx)
+		own := s.actor.Done()
+		go func() {
+			select {
+			case <-own:
+				cancel()
+				ended()
+			case <-ctx.Done():
+			}
+		}()
+	}
 	go func() {
+		defer cancel()
 		if s.m.keeper.Watch(ctx, rec) {
-			close(done)
+			ended()
 		}
 	}()
 	return done

@@ -112,11 +112,15 @@ func (m *Manager) signedInStored(ctx context.Context) (*keeper.Record, error) {
 	return m.signedIn(ctx)
 }
 
-// signedIn returns the request's session, which must be signed in.
+// signedIn returns the request's session, which must be signed in. A user who acts as
+// another one does not manage that user's account and sessions.
 func (m *Manager) signedIn(ctx context.Context) (*keeper.Record, error) {
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if x.acting.Load() != nil {
+		return nil, fmt.Errorf("session: %w", ErrActing)
 	}
 	rec, err := x.session.Load().resolve(ctx)
 	if err == nil && rec == nil {

@@ -141,7 +141,7 @@ func (t *Transport) token(ctx context.Context) (*Session, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s := x.session.Load()
+	s := x.visible()
 	token, err := s.AccessToken(ctx)
 	return s, token, err
 }

@@ -14,8 +14,11 @@ import (
 // pages. It refuses other requests like [RequireUser]:
 //
 //	{"user_id":"…","allowed_roles":["user"],"default_role":"user",
-//	 "access_token_expires_at":1767225600,"session_expires_at":1767312000}
+//	 "access_token_expires_at":1767225600,"session_expires_at":1767312000,
+//	 "email":"…","name":"…","picture":"…","actor":"…"}
 //
+// email, name and picture are those of session.Session.User, and actor is the ID of the
+// user who acts as this one; see session.Manager.ActAs. They are missing if they are empty.
 // Times are in Unix seconds. session_expires_at is the earlier of the idle
 // timeout and the end of the session's lifetime. A sign-in with JSON has the same
 // response.
@@ -58,6 +61,10 @@ type userJSON struct {
 	DefaultRole          string   `json:"default_role"`
 	AccessTokenExpiresAt int64    `json:"access_token_expires_at"`
 	SessionExpiresAt     int64    `json:"session_expires_at"`
+	Email                string   `json:"email,omitempty"`
+	Name                 string   `json:"name,omitempty"`
+	Picture              string   `json:"picture,omitempty"`
+	Actor                string   `json:"actor,omitempty"`
 }
 
 // signedInJSON and visitorJSON are the responses to requests with optional=true.
@@ -79,7 +86,11 @@ func describe(s *session.Session) userJSON {
 	if roles == nil { // the JSON must be [] and not null
 		roles = []string{}
 	}
-	return userJSON{s.UserID(), roles, s.DefaultRole(), s.AccessTokenExpiresAt().Unix(), s.ExpiresAt().Unix()}
+	u := s.User()
+	return userJSON{
+		u.ID, roles, s.DefaultRole(), s.AccessTokenExpiresAt().Unix(), s.ExpiresAt().Unix(),
+		u.Email, u.Name, u.Picture, s.Actor().ID,
+	}
 }
 
 // seconds returns the whole seconds of d. It rounds down: a page that warns should be

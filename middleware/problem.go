@@ -31,6 +31,7 @@ import (
 //	sign_in_again              401
 //	reauthentication_required  401
 //	forbidden                  403
+//	acting                     403
 //	wrong_password             403
 //	wrong_code                 403
 //	cross_site                 403
@@ -95,6 +96,7 @@ const (
 	codeInvalidTicket      = "invalid_ticket"
 	codeSignInAgain        = "sign_in_again"
 	codeReauthenticate     = "reauthentication_required"
+	codeActing             = "acting"
 	codeForbidden          = "forbidden"
 	codeWrongPassword      = "wrong_password"
 	codeWrongCode          = "wrong_code"
@@ -183,6 +185,8 @@ func classify(err error) Problem {
 		p.Detail = english["error.no_such_session"]
 	case errors.Is(err, session.ErrForbidden):
 		set(http.StatusForbidden, codeForbidden)
+	case errors.Is(err, session.ErrActing):
+		set(http.StatusForbidden, codeActing)
 	case errors.Is(err, session.ErrReauthenticationRequired):
 		set(http.StatusUnauthorized, codeReauthenticate)
 	case errors.Is(err, session.ErrTooManySessions):

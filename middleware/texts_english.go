@@ -240,5 +240,7 @@ var english = map[string]string{
 	"month.12":      "Dec",
 
 	"title.reauthentication_required": "Please sign in again",
+	"title.acting":                    "Not possible",
+	"error.acting":                    "You act as another user. End that first.",
 	"error.reauthentication_required": "To continue, please sign in again.",
 }

@@ -236,5 +236,7 @@ var german = map[string]string{
 	"month.12":      "Dez.",
 
 	"title.reauthentication_required": "Bitte melden Sie sich noch einmal an",
+	"title.acting":                    "Nicht möglich",
+	"error.acting":                    "Sie handeln für einen anderen Benutzer. Beenden Sie das zuerst.",
 	"error.reauthentication_required": "Um fortzufahren, melden Sie sich bitte noch einmal an.",
 }

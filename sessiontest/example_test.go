@@ -82,6 +82,19 @@ func ExampleUser_Client() {
 	// 403 Forbidden
 }
 
+// Test a handler that greets users by name.
+func ExampleUser_SignedIn() {
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u := session.FromContext(r.Context()).User()
+		fmt.Fprintf(w, "Hello %s <%s>", u.Name, u.Email)
+	})
+	ada := sessiontest.User{ID: "user-1", Name: "Ada", Email: "ada@example.com"}
+	rec := httptest.NewRecorder()
+	hello.ServeHTTP(rec, ada.SignedIn(httptest.NewRequest("GET", "/", nil)))
+	fmt.Println(rec.Body)
+	// Output: Hello Ada <ada@example.com>
+}
+
 // Test a policy that uses a claim of the app.
 func ExampleUser_claims() {
 	ofAcme := middleware.Require(func(s *session.Session) bool {

@@ -60,6 +60,10 @@ type Jar struct {
 	// chunks. The first also names the cookie of a stored visitor's session.
 	Visitor []string
 
+	// Acting and ActingState are like Tokens and State, for the session in which a user
+	// acts as another one.
+	Acting, ActingState []string
+
 	// MFA is the name of the cookie of a login that waits for its code, and Link of
 	// that of a sign-in that waits for its link. Device is that of the cookie with the
 	// accounts that have signed in in the browser.
@@ -91,6 +95,8 @@ func NewJar(cfg Config) *Jar {
 	j.Tokens = chunkNames(name, cfg.MaxChunks)
 	j.State = chunkNames(name+"-state", cfg.MaxChunks)
 	j.Visitor = chunkNames(name+"-visitor", cfg.MaxChunks)
+	j.Acting = chunkNames(name+"-acting", cfg.MaxChunks)
+	j.ActingState = chunkNames(name+"-acting-state", cfg.MaxChunks)
 
 	j.attrs = "; Path=" + cfg.Path
 	if cfg.Domain != "" {
@@ -109,7 +115,7 @@ func NewJar(cfg Config) *Jar {
 		j.attrs += "; Partitioned"
 	}
 	// The room is the same for all cookies, so the longest name counts.
-	longest := j.Visitor[len(j.Visitor)-1]
+	longest := j.ActingState[len(j.ActingState)-1]
 	j.room = maxSetCookie - len(longest) - len("=") - len(maxAgeAttr(MaxAge)) - len(j.attrs)
 	return j
 }

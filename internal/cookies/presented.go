@@ -12,7 +12,7 @@ import (
 // before anything is known about the client.
 const (
 	// maxPresented is how many cookies with names of the Jar are kept. The last
-	// ones count. There are at most 33 names, and a browser has few cookies of one
+	// ones count. There are at most 53 names, and a browser has few cookies of one
 	// name.
 	maxPresented = 64
 
@@ -90,7 +90,15 @@ func (j *Jar) parse(pair string) (name, value string, ok bool) {
 
 // owns reports whether name is one of the Jar's.
 func (j *Jar) owns(name string) bool {
-	return name == j.MFA || name == j.Link || name == j.Device || slices.Contains(j.Tokens, name) || slices.Contains(j.State, name) || slices.Contains(j.Visitor, name)
+	if name == j.MFA || name == j.Link || name == j.Device {
+		return true
+	}
+	for _, names := range [...][]string{j.Tokens, j.State, j.Visitor, j.Acting, j.ActingState} {
+		if slices.Contains(names, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Has reports whether a cookie with this name was presented.

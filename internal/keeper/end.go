@@ -42,13 +42,14 @@ const (
 	EndedBeforeDelivery Reason = "login_not_delivered"
 	EndedElsewhere      Reason = "logout_elsewhere"
 	endedByLimit        Reason = "max_sessions"
+	EndedByActor        Reason = "actor_ended" // the own session of the user who acts as the session's user has ended
 )
 
 // reasons lists all reasons. A mark encodes a reason as its index here, so new
 // reasons are added at the end.
 var reasons = []Reason{
 	EndedByLogout, EndedByLogoutAll, EndedByLogin, endedByRefusal, endedByUnknown, endedByOtherUser,
-	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery, EndedElsewhere, endedByLimit,
+	endedByIdleTimeout, endedByLifetime, endedByStore, EndedBeforeDelivery, EndedElsewhere, endedByLimit, EndedByActor,
 }
 
 // ByBrowser reports whether a request of the session's own browser has ended it.

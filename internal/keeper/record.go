@@ -70,6 +70,15 @@ type SignIn struct {
 
 	// Transient says that the browser deletes the session's cookies when it is closed.
 	Transient bool
+
+	// Actor is the user who acts as the session's user, if there is one.
+	Actor Actor
+}
+
+// Actor is a user who acts as another one, and has a session of their own meanwhile.
+type Actor struct {
+	UserID string // empty: the session's user has signed in
+	Key    string // of the record of the actor's own session
 }
 
 // Encode writes s.
@@ -80,6 +89,8 @@ func (s SignIn) Encode(e *seal.Encoder) {
 	e.Duration(s.Earlier)
 	e.Duration(s.Lifetime)
 	e.Bool(s.Transient)
+	e.Token(s.Actor.UserID)
+	encodeKey(e, s.Actor.Key)
 }
 
 // DecodeSignIn reads what [SignIn.Encode] writes.
@@ -87,6 +98,7 @@ func DecodeSignIn(d *seal.Decoder) SignIn {
 	return SignIn{
 		UserID: d.Token(), Created: d.Time(), Ends: d.Uint(),
 		Earlier: d.Duration(), Lifetime: d.Duration(), Transient: d.Bool(),
+		Actor: Actor{UserID: d.Token(), Key: decodeKey(d)},
 	}
 }
 

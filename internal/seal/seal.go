@@ -27,17 +27,19 @@ const formatVersion = "1"
 // name of the cookie or the key of the record. A text that was sealed for one purpose
 // never opens for another, so a visitor cannot pass one cookie off as another.
 const (
-	Tokens  = "tokens"  // the tokens cookie
-	State   = "state"   // the state cookie
-	Visitor = "visitor" // the cookie of a visitor, with values or an ID
-	ID      = "id"      // the cookie of a stored session
-	MFA     = "mfa"     // the cookie of a login that waits for its code
-	Link    = "link"    // the cookie of a sign-in that waits for its link
-	Token   = "token"   // the token of a link, in a form
-	Device  = "device"  // the cookie with the accounts that have signed in in a browser
-	Record  = "record"  // a record in a store
-	Meta    = "meta"    // what a list of sessions shows of a record
-	User    = "user"    // the mark of a user in a store
+	Tokens      = "tokens"       // the tokens cookie
+	State       = "state"        // the state cookie
+	Visitor     = "visitor"      // the cookie of a visitor, with values or an ID
+	ID          = "id"           // the cookie of a stored session
+	Acting      = "acting"       // like Tokens and ID, for a session in which a user acts as another one
+	ActingState = "acting-state" // like State, for such a session
+	MFA         = "mfa"          // the cookie of a login that waits for its code
+	Link        = "link"         // the cookie of a sign-in that waits for its link
+	Token       = "token"        // the token of a link, in a form
+	Device      = "device"       // the cookie with the accounts that have signed in in a browser
+	Record      = "record"       // a record in a store
+	Meta        = "meta"         // what a list of sessions shows of a record
+	User        = "user"         // the mark of a user in a store
 )
 
 // Secret holds the keys that are derived from one configured secret. Each use has

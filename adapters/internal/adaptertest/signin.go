@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -71,6 +72,41 @@ func fresh(a *trial) []*Response {
 	a.Advance(15 * time.Hour)
 	b.Get("/user").Is(401) // nothing but polls
 	return responsesOf(visitor, b)
+}
+
+// acting tests that a user acts as another one.
+func acting(a *trial) []*Response {
+	_, viewer, admin := a.serve(Spec{Routes: []Route{
+		{"GET", "/me", Guard{}, middleware.Me},
+		{"GET", "/admin", Guard{Roles: []string{"admin"}}, Whoami},
+		{"POST", "/act", Guard{Roles: []string{"admin"}}, func(w http.ResponseWriter, r *http.Request) {
+			var tokens auth.Tokens
+			tokens.AccessToken, tokens.RefreshToken = a.Auth.SignIn(Viewer)
+			if err := a.Manager.ActAs(r.Context(), auth.Grant{Tokens: tokens}); err != nil {
+				middleware.Refuse(w, r, err)
+			}
+		}},
+		{"POST", "/others", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
+			if err := a.Manager.LogoutOthers(r.Context()); err != nil {
+				middleware.Refuse(w, r, err)
+			}
+		}},
+	}})
+	viewer.Submit("/act").Is(403)
+	admin.Submit("/act").Is(200)
+	for range 2 {
+		admin.Get("/me").Says(200, `-00000000000a"`)
+		admin.Get("/admin").Is(403)
+		a.Expire() // both sessions refresh their tokens
+	}
+	admin.Submit("/others").Says(403, "act as another user")
+	admin.Do("POST", "/others", "").Says(403, `"code":"acting"`)
+	admin.Do("POST", "/logout", `{"all":true}`, "Content-Type", "application/json").Is(204)
+	admin.Get("/admin").Says(200, "0000000a")
+	viewer.Get("/me").Is(401) // signed out everywhere
+	admin.Submit("/logout").Is(303)
+	admin.Get("/admin").Is(401)
+	return responsesOf(viewer, admin)
 }
 
 // keeps reports whether the cookies of a session outlive the browser.

@@ -87,6 +87,7 @@ var scripts = []script{
 	{"login", loginInHandler},
 	{"fresh", fresh},
 	{"visitors", visitors},
+	{"acting", acting},
 }
 
 // storedScripts need a store.

@@ -1,0 +1,255 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+)
+
+// actAs makes the browser's user act as another one.
+func (b *browser) actAs(user string, opts ...session.SignInOption) *browser {
+	b.t.Helper()
+	return b.visit(func(ctx context.Context, _ *session.Session) {
+		if err := b.tryActAs(ctx, user, opts...); err != nil {
+			b.t.Fatal(err)
+		}
+	})
+}
+
+func (b *browser) tryActAs(ctx context.Context, user string, opts ...session.SignInOption) error {
+	a := b.app
+	grant := auth.Grant{Tokens: a.auth.issueFor(user), User: auth.User{Name: "the user " + user}}
+	return a.ActAs(ctx, grant, opts...)
+}
+
+// sees checks who is signed in in the browser, and who really is. An empty user is none.
+func (b *browser) sees(user, actor string) *browser {
+	b.t.Helper()
+	return b.visit(func(_ context.Context, s *session.Session) {
+		b.t.Helper()
+		if s.UserID() != user || s.Actor().ID != actor || s.Err() != nil {
+			b.t.Errorf("user %q, actor %q (%v), want %q and %q", s.UserID(), s.Actor().ID, s.Err(), user, actor)
+		}
+	})
+}
+
+// The user sees the other one's session until it ends, and comes back to the own session
+// with its values.
+func TestActAs(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.signedIn().set(favorite, "dark")
+		own := slices.Clone(b.names)
+		signedIn := a.clock.Now()
+		a.clock.Advance(5 * time.Minute)
+		b.actAs("u2")
+		b.sees("u2", "u1").visit(func(ctx context.Context, s *session.Session) {
+			if s.User().Name != "the user u2" || !s.AuthenticatedAt().Equal(signedIn) {
+				t.Errorf("user %+v, authenticated at %v", s.User(), s.AuthenticatedAt())
+			}
+			if _, err := s.AccessToken(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		b.has(favorite, "").set(favorite, "light")
+		a.clock.Advance(3 * a.auth.life)
+		b.sees("u2", "u1").has(favorite, "light")
+		if b.logout().sees("u1", "").has(favorite, "dark"); !slices.Equal(b.names, own) {
+			t.Errorf("cookies %q, want %q", b.names, own)
+		}
+		if b.last.Get("Clear-Site-Data") != "" {
+			t.Error("an ordinary response evicts pages")
+		}
+		b.logout().sees("", "")
+		if b.header() != "" {
+			t.Errorf("cookies %q", b.names)
+		}
+	})
+}
+
+// The request of the sign-in as another user already sees the other session, and so does
+// the one that ends it.
+func TestActAsWithinARequest(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.signedIn()
+		b.visit(func(ctx context.Context, s *session.Session) {
+			if err := b.tryActAs(ctx, "u2"); err != nil {
+				t.Fatal(err)
+			}
+			if now := session.FromContext(ctx); now.UserID() != "u2" || now.Actor().ID != "u1" || s.UserID() != "u1" {
+				t.Errorf("user %q, actor %q", now.UserID(), now.Actor().ID)
+			}
+			if err := b.tryActAs(ctx, "u3"); !errors.Is(err, session.ErrActing) {
+				t.Errorf("again: %v", err)
+			}
+		})
+		if b.last.Get("Clear-Site-Data") == "" {
+			t.Error("prefetched pages stay")
+		}
+		b.visit(func(ctx context.Context, _ *session.Session) {
+			for name, err := range map[string]error{
+				"ChangePassword": a.ChangePassword(ctx, "a", "b"), "ChangeEmail": a.ChangeEmail(ctx, "a", "b"),
+				"DeleteAccount": a.DeleteAccount(ctx, "a"), "LogoutOthers": a.LogoutOthers(ctx),
+			} {
+				if !errors.Is(err, session.ErrActing) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if err := a.Logout(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if s := session.FromContext(ctx); s.UserID() != "u1" || s.Actor().ID != "" {
+				t.Errorf("user %q, actor %q", s.UserID(), s.Actor().ID)
+			}
+		})
+		b.sees("u1", "")
+		if err := func() (err error) {
+			a.browser().visit(func(ctx context.Context, _ *session.Session) { err = b.tryActAs(ctx, "u2") })
+			return err
+		}(); !errors.Is(err, session.ErrUnauthenticated) {
+			t.Errorf("a visitor: %v", err)
+		}
+	})
+}
+
+// An end that is meant for one of the two users does not hit the other.
+func TestEndsWhileActing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end            func(t *testing.T, a *app, b *browser)
+		user, actor    string // in the browser afterwards
+		user2, another bool   // the other user's session elsewhere, and the own one elsewhere, go on
+	}{
+		"LogoutAll, meant for the other user": {func(t *testing.T, a *app, b *browser) {
+			b.visit(func(ctx context.Context, _ *session.Session) {
+				if err := a.LogoutAll(ctx); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}, "u1", "", false, true},
+		"EndAll of the other user": {func(t *testing.T, a *app, _ *browser) {
+			if err := a.EndAll(t.Context(), "u2"); err != nil {
+				t.Fatal(err)
+			}
+		}, "u1", "", false, true},
+		"EndAll of the own user": {func(t *testing.T, a *app, _ *browser) {
+			if err := a.EndAll(t.Context(), "u1"); err != nil {
+				t.Fatal(err)
+			}
+		}, "", "", true, false},
+		"a new sign-in": {func(_ *testing.T, _ *app, b *browser) { b.login() }, "u1", "", true, true},
+		"the lifetime": {func(_ *testing.T, a *app, b *browser) {
+			a.clock.Advance(time.Hour)
+		}, "u1", "", true, true},
+		"the own lifetime": {func(_ *testing.T, a *app, b *browser) {
+			a.clock.Advance(30 * 24 * time.Hour)
+		}, "", "", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+				a := newApp(t, kind)
+				a.auth.life = 400 * 24 * time.Hour
+				a.auth.user = "u2"
+				elsewhere := a.signedIn()
+				a.auth.user = ""
+				another, b := a.signedIn(), a.signedIn()
+				b.actAs("u2", session.WithLifetime(time.Hour)).sees("u2", "u1")
+				before := b.copy()
+				tt.end(t, a, b)
+				b.sees(tt.user, tt.actor)
+				elsewhere.is(tt.user2)
+				another.is(tt.another)
+				// Copies of the cookies do not revive the session.
+				before.visit(func(_ context.Context, s *session.Session) {
+					if s.UserID() == "u2" || s.Actor().ID != "" {
+						t.Errorf("a copy: user %q, actor %q", s.UserID(), s.Actor().ID)
+					}
+				})
+			})
+		})
+	}
+}
+
+// The cookies of the other user's session are worth nothing without those of the own one,
+// and in their place.
+func TestActingCookiesAlone(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.signedIn().actAs("u2")
+		only := func(keep func(name string) bool, rename func(string) string) *browser {
+			c := a.browser()
+			for _, name := range b.names {
+				if keep(name) {
+					c.names = append(c.names, rename(name))
+					c.values[rename(name)] = b.values[name]
+				}
+			}
+			return c
+		}
+		acting := func(name string) bool { return strings.Contains(name, "-acting") }
+		same := func(name string) string { return name }
+		own := func(name string) string { return strings.Replace(name, "-acting", "", 1) }
+		only(acting, own).sees("", "")
+		only(func(name string) bool { return !acting(name) }, same).sees("u1", "")
+		only(func(name string) bool { return !acting(name) }, func(name string) string {
+			return strings.Replace(name, "__Host-session", "__Host-session-acting", 1)
+		}).sees("", "")
+		// Beside another session of the same user.
+		c := a.signedIn()
+		for _, name := range b.names {
+			if acting(name) {
+				c.names, c.values[name] = append(c.names, name), b.values[name]
+			}
+		}
+		if c.sees("u1", ""); slices.ContainsFunc(c.names, acting) {
+			t.Errorf("cookies %q", c.names)
+		}
+		b.sees("u1", "") // that has ended it
+	})
+}
+
+// During an outage of the store the user does not become the own user.
+func TestActingDuringAnOutage(t *testing.T) {
+	st := &swappingStore{Store: nil}
+	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
+	b := a.signedIn().actAs("u2").sees("u2", "u1")
+	key := st.put[len(st.put)-1] // of the other user's session
+	st.mu.Lock()
+	st.instead = map[string]string{key: "count-none"} // a read that fails to match
+	st.mu.Unlock()
+	b.sees("u1", "") // the record is gone: it has ended
+}
+
+// The use of the other user's session is use of the own one, and Done ends with either.
+func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		a.auth.life = 400 * 24 * time.Hour
+		b := a.signedIn().actAs("u2")
+		for range 4 {
+			a.clock.Advance(20 * time.Hour)
+			b.sees("u2", "u1")
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", b.header())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, x := a.Begin(r.WithContext(ctx))
+		done := session.FromContext(r.Context()).Done()
+		if err := x.Commit(http.Header{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.EndAll(t.Context(), "u1"); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	})
+}
