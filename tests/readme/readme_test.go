@@ -87,6 +87,10 @@ var imports = map[string]string{
 	"echo":         "github.com/labstack/echo/v4",
 	"echo5":        "github.com/labstack/echo/v5",
 	"gin":          "github.com/gin-gonic/gin",
+	"ginjwt":       "github.com/appleboy/gin-jwt/v2",
+	"gorilla":      "github.com/gorilla/sessions",
+	"scs":          "github.com/alexedwards/scs/v2",
+	"securecookie": "github.com/gorilla/securecookie",
 	"rueidis":      "github.com/redis/rueidis",
 	"cmp":          "cmp",
 	"context":      "context",
@@ -98,6 +102,7 @@ var imports = map[string]string{
 	"io":           "io",
 	"net":          "net",
 	"os":           "os",
+	"sha256":       "crypto/sha256",
 	"sql":          "database/sql",
 	"template":     "html/template",
 	"testing":      "testing",
@@ -165,14 +170,17 @@ func compile(t *testing.T, found []string) (output []byte, err error) {
 	return exec.Command("go", args...).CombinedOutput()
 }
 
+var comment = regexp.MustCompile(`(?m)(^|\s)// .*$`)
+
 func fragment(name, block string) string {
 	var b strings.Builder
 	b.WriteString("package " + name + "\n\nimport (\n")
 	if strings.Contains(block, "newHandler(") {
 		block += "\nfunc newHandler(authURL string) http.Handler { return nil }\n"
 	}
+	code := comment.ReplaceAllString(block, "")
 	for name, path := range imports {
-		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(block) {
+		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(code) {
 			b.WriteString("\t" + name + " " + strconv.Quote(path) + "\n")
 		}
 	}
@@ -280,13 +288,14 @@ func TestContributorsCommands(t *testing.T) {
 
 var (
 	link    = regexp.MustCompile(`\]\(([^)]+)\)`)
+	span    = regexp.MustCompile("`[^`\n]*`") // of code, in which brackets are no link
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 )
 
 // Links lead to files, and to headings in them.
 func TestLinks(t *testing.T) {
 	for _, file := range pages(t) {
-		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page(t, file), ""), -1) {
+		for _, m := range link.FindAllStringSubmatch(span.ReplaceAllString(fence.ReplaceAllString(page(t, file), ""), ""), -1) {
 			if strings.HasPrefix(m[1], "https://") {
 				continue
 			}
