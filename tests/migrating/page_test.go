@@ -10,11 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
+	ginjwt "github.com/appleboy/gin-jwt/v2"
+	gorilla "github.com/gorilla/sessions"
 )
 
 var (
@@ -70,6 +75,55 @@ func TestPageBlocks(t *testing.T) {
 	if n < 5 {
 		t.Errorf("%d examples", n)
 	}
+}
+
+// The tables have all that the other libraries export for an app's sessions.
+func TestTables(t *testing.T) {
+	for heading, types := range map[string][]reflect.Type{
+		"## scs": {
+			reflect.TypeFor[*scs.SessionManager](), reflect.TypeFor[scs.SessionManager](), reflect.TypeFor[scs.SessionCookie](),
+		},
+		"## gorilla/sessions": {
+			reflect.TypeFor[*gorilla.Session](), reflect.TypeFor[gorilla.Session](), reflect.TypeFor[gorilla.Options](),
+		},
+		"## gin-jwt": {reflect.TypeFor[ginjwt.GinJWTMiddleware]()},
+	} {
+		_, section, _ := strings.Cut(page(t), "\n"+heading+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		n := 0
+		for _, name := range exported(types) {
+			if typed.MatchString(name) {
+				continue // the forms of Get and Pop for one type each
+			}
+			if n++; !regexp.MustCompile("(?m)^\\| [^|]*\\b" + name + "\\b").MatchString(section) {
+				t.Errorf("%s: no row for %s", heading, name)
+			}
+		}
+		if n < 10 {
+			t.Errorf("%s: %d names", heading, n)
+		}
+	}
+}
+
+var typed = regexp.MustCompile("^(Get|Pop)[A-Z]")
+
+// exported returns the names of the exported fields and methods of types.
+func exported(types []reflect.Type) []string {
+	var names []string
+	for _, typ := range types {
+		if typ.Kind() != reflect.Struct {
+			for i := range typ.NumMethod() {
+				names = append(names, typ.Method(i).Name)
+			}
+			continue
+		}
+		for _, f := range reflect.VisibleFields(typ) {
+			if f.IsExported() {
+				names = append(names, f.Name)
+			}
+		}
+	}
+	return names
 }
 
 // The table about the example of scs has every statement of its program, in its order, and
