@@ -94,6 +94,7 @@ func TestLoginJSON(t *testing.T) {
 		Access       int64    `json:"access_token_expires_at"`
 		Session      int64    `json:"session_expires_at"`
 		Email        string   `json:"email"`
+		Name         string   `json:"name"`
 	}
 	d := json.NewDecoder(strings.NewReader(login.body))
 	d.DisallowUnknownFields()
@@ -101,7 +102,8 @@ func TestLoginJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	account, _ := a.auth.Account("admin@example.com")
-	if got.UserID != account.ID || !slices.Equal(got.AllowedRoles, []string{"user", "admin"}) || got.DefaultRole != "user" || got.Email != "admin@example.com" {
+	if got.UserID != account.ID || !slices.Equal(got.AllowedRoles, []string{"user", "admin"}) || got.DefaultRole != "user" ||
+		got.Email != "admin@example.com" || got.Name != account.Email {
 		t.Errorf("%+v, want the user %s", got, account.ID)
 	}
 	if d := time.Unix(got.Access, 0).Sub(before); d < 14*time.Minute || d > 16*time.Minute {

@@ -27,7 +27,7 @@ func testLogin(t *testing.T, tt target) {
 	b = s.browser(t)
 	account, _ := s.auth.Account(viewer)
 	a := b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).is(200)
-	if me := a.object(); me["user_id"] != account.ID || len(me) != 5 {
+	if me := a.object(); me["user_id"] != account.ID || me["email"] != viewer || len(me) != 7 {
 		t.Errorf("the response to a sign-in in JSON is %s", a.body)
 	}
 	if a.body != b.get("/api/me").body {

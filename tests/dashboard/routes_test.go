@@ -207,8 +207,8 @@ func testMe(t *testing.T, tt target) {
 			t.Errorf("%s is %v, want %v from now", field, got[field], in)
 		}
 	}
-	if len(got) != 5 {
-		t.Errorf("got %v, want five fields", got)
+	if got["email"] != analyst || got["name"] == "" || len(got) != 7 {
+		t.Errorf("got %v, want seven fields", got)
 	}
 
 	// The lifetime, where it comes first.
