@@ -32,7 +32,7 @@ import (
 // client can repeat the request. The caller must respond with status 413 if the
 // error is [ErrTooLarge] and with 503 otherwise, and must discard the handler's
 // body. Every error except ErrTooLarge is an [*UnavailableError].
-func (x *Exchange) Commit(h http.Header) error {
+func (x *Exchange) Commit(h http.Header) (err error) {
 	x.mu.Lock()
 	if x.committed {
 		x.mu.Unlock()
@@ -42,7 +42,8 @@ func (x *Exchange) Commit(h http.Header) error {
 	s, o, beside := x.session.Load(), x.outcome, x.beside
 	x.mu.Unlock()
 	before := len(h["Set-Cookie"])
-	err := x.commitSession(h, s, &o)
+	defer x.reportCommit(h, before, x.m.calls.Start(), &err)
+	err = x.commitSession(h, s, &o)
 	changed := o.pending[codeStep] != nil // by a login, a logout, or the first step of a login
 	if beside != nil {
 		begun, failed := beside.commitBeside(h)

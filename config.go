@@ -31,6 +31,13 @@ type Config struct {
 	// a late response are not lost. Default (0): 10 s.
 	AuthTimeout time.Duration
 
+	// BeforeCall is called before every call of Auth, Store and Coordinator, with the
+	// name that [Call] lists. It returns the context for the call, which must be derived
+	// from its own, for example with a span. It is called from many goroutines and delays
+	// requests, so it must be safe for concurrent use and fast. It must not use the session
+	// in the context, which may make calls. Default (nil): the context stays as it is.
+	BeforeCall func(ctx context.Context, name string) context.Context
+
 	// BasePath is the path prefix, such as "/app", that a proxy in front of the
 	// app removes from requests. The Manager adds it to every address that it
 	// sends to a browser, and only accepts return addresses below it. All other
@@ -116,6 +123,11 @@ type Config struct {
 	// Now returns the current time. Tests set it to control time. Default (nil):
 	// time.Now.
 	Now func() time.Time
+
+	// OnCall is called for every [Call], for example to measure durations. The context is
+	// that of BeforeCall, which is derived from the request's, if the call belongs to a
+	// request. The rules of BeforeCall apply. Default (nil): calls are not reported.
+	OnCall func(context.Context, Call)
 
 	// OnEvent is called for every [Event] before the event is logged, for example
 	// to count events, or to act on the start or end of a session. It is called

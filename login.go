@@ -44,7 +44,8 @@ import (
 //
 // If Login fails after the service has issued tokens, it revokes them. The
 // session that the browser had before stays as it was.
-func (m *Manager) Login(ctx context.Context, email, password string, opts ...SignInOption) error {
+func (m *Manager) Login(ctx context.Context, email, password string, opts ...SignInOption) (err error) {
+	defer m.reportSignIn(ctx, m.calls.Start(), &err)
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err
@@ -102,7 +103,8 @@ func (m *Manager) LoginPending(ctx context.Context) bool {
 // [ErrNoPendingLogin] if no login waits for a code. After a wrong code
 // ([auth.ErrRefused]) the user may try again, unless the error is also
 // [auth.ErrTicketRefused]: the user must then start again with the password.
-func (m *Manager) LoginTOTP(ctx context.Context, code string) error {
+func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
+	defer m.reportSignIn(ctx, m.calls.Start(), &err)
 	x, err := m.exchange(ctx)
 	if err != nil {
 		return err

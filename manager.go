@@ -41,6 +41,7 @@ type Manager struct {
 	cfg     Config
 	keeper  *keeper.Keeper
 	auth    guard.Auth
+	calls   guard.Calls
 	secrets []seal.Secret
 	jar     *cookies.Jar
 	own     place // of the cookies of a user's own session
@@ -68,11 +69,12 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg:      cfg,
-		auth:     guard.Auth{Service: cfg.Auth, Log: cfg.Logger},
+		calls:    newCalls(cfg),
 		opened:   cache.New[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}
+	m.auth = guard.Auth{Service: cfg.Auth, Log: cfg.Logger, Calls: m.calls}
 	for i, o := range cfg.TrustedOrigins {
 		// The spelling first: net/http's error quotes the text, which may contain a
 		// password.
@@ -96,7 +98,7 @@ func New(cfg Config) (*Manager, error) {
 	j := m.jar
 	m.own = place{j.Tokens, j.State, seal.Tokens, seal.State, seal.ID, true}
 	m.acting = place{j.Acting, j.ActingState, seal.Acting, seal.ActingState, seal.Acting, false}
-	m.keeper = newKeeper(cfg, m.secrets, m.keeperEvent)
+	m.keeper = newKeeper(cfg, m.secrets, m.calls, m.keeperEvent)
 	m.counters = newCounters(cfg, m.keeper)
 	m.hasLogin.Store(ownLogin)
 	return m, nil
@@ -105,7 +107,7 @@ func New(cfg Config) (*Manager, error) {
 // newKeeper returns the keeper of a Manager. Both kinds of sessions use the same
 // one: it keeps whole sessions in a Store, or the records of cookie sessions in a
 // Coordinator.
-func newKeeper(cfg Config, secrets []seal.Secret, event func(context.Context, slog.Level, *keeper.Record, keeper.Event)) *keeper.Keeper {
+func newKeeper(cfg Config, secrets []seal.Secret, calls guard.Calls, event func(context.Context, slog.Level, *keeper.Record, keeper.Event)) *keeper.Keeper {
 	records := cfg.Store
 	switch {
 	case records != nil:
@@ -121,7 +123,7 @@ func newKeeper(cfg Config, secrets []seal.Secret, event func(context.Context, sl
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
 		RefreshBefore: cfg.RefreshBefore, MaxTokenAge: max(cfg.MaxTokenAge, 0), StoreTimeout: cfg.StoreTimeout,
 		MaxSessions: cfg.MaxSessions, RejectOverMax: cfg.RejectOverMax,
-		CacheBytes: cfg.CacheBytes / 2, Now: cfg.Now, Log: cfg.Logger, Event: event,
+		CacheBytes: cfg.CacheBytes / 2, Now: cfg.Now, Log: cfg.Logger, Calls: calls, Event: event,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
@@ -45,81 +46,114 @@ func Call(log *slog.Logger, where string, call func()) {
 	call()
 }
 
-// Store recovers the panics of a store. Its methods return them as errors.
+// Store recovers the panics of a store, and reports its calls to the hooks. Its methods
+// return panics as errors.
 type Store struct {
 	store.Store
-	Log *slog.Logger
+	Log   *slog.Logger
+	Calls Calls
 }
 
-func (g Store) recovered(err *error) {
+// returned ends a call. It is deferred: only then recover works.
+func (g Store) returned(ctx context.Context, name string, start time.Time, err *error) {
 	if v := recover(); v != nil {
 		*err = panicked(g.Log, v, "store")
 	}
+	g.Calls.Done(ctx, g.Log, name, start, *err)
 }
 
 // Get implements [store.Store].
 func (g Store) Get(ctx context.Context, key string) (rec store.Record, err error) {
-	defer g.recovered(&err)
+	ctx, start := g.Calls.begin(ctx, g.Log, "store.get")
+	defer g.returned(ctx, "store.get", start, &err)
 	return g.Store.Get(ctx, key)
 }
 
 // Put implements [store.Store].
 func (g Store) Put(ctx context.Context, rec store.Record, prev uint64) (err error) {
-	defer g.recovered(&err)
+	ctx, start := g.Calls.begin(ctx, g.Log, "store.put")
+	defer g.returned(ctx, "store.put", start, &err)
 	return g.Store.Put(ctx, rec, prev)
 }
 
 // Delete implements [store.Store].
 func (g Store) Delete(ctx context.Context, key string) (err error) {
-	defer g.recovered(&err)
+	ctx, start := g.Calls.begin(ctx, g.Log, "store.delete")
+	defer g.returned(ctx, "store.delete", start, &err)
 	return g.Store.Delete(ctx, key)
 }
 
 // List implements [store.Store].
 func (g Store) List(ctx context.Context, owner string) (recs []store.Record, err error) {
-	defer g.recovered(&err)
+	ctx, start := g.Calls.begin(ctx, g.Log, "store.list")
+	defer g.returned(ctx, "store.list", start, &err)
 	return g.Store.List(ctx, owner)
 }
 
-// Auth recovers the panics of an auth service. Its methods return them as errors
-// that are [auth.ErrOutcomeUnknown]: the service may have panicked after it has
-// used the refresh token.
+// Auth recovers the panics of an auth service, and reports its calls to the hooks. Its
+// methods return panics as errors that are [auth.ErrOutcomeUnknown]: the service may have
+// panicked after it has used the refresh token.
 type Auth struct {
 	Service auth.Service
 	Log     *slog.Logger
+	Calls   Calls
 }
 
-func (s Auth) recovered(op string, err *error) {
+// authCall is a call of an auth service.
+type authCall struct {
+	op    string
+	ctx   context.Context // nil if the call is not reported
+	start time.Time
+}
+
+// begin begins a call, and returns the context for it.
+func (s Auth) begin(ctx context.Context, op string) (context.Context, authCall) {
+	if !s.Calls.Any() {
+		return ctx, authCall{op: op}
+	}
+	ctx, start := s.Calls.begin(ctx, s.Log, "auth."+op)
+	return ctx, authCall{op, ctx, start}
+}
+
+// returned ends a call. It is deferred: only then recover works.
+func (s Auth) returned(c authCall, err *error) {
 	if v := recover(); v != nil {
-		*err = &auth.Error{Op: op, Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown, panicked(s.Log, v, "auth service"))}
+		*err = &auth.Error{Op: c.op, Err: errors.Join(auth.ErrUnavailable, auth.ErrOutcomeUnknown, panicked(s.Log, v, "auth service"))}
+	}
+	if c.ctx != nil {
+		s.Calls.Done(c.ctx, s.Log, "auth."+c.op, c.start, *err)
 	}
 }
 
 // Login calls [auth.PasswordLogin]. The error is [errors.ErrUnsupported] if Service
 // does not implement it.
 func (s Auth) Login(ctx context.Context, email, password string) (g auth.Grant, err error) {
-	defer s.recovered("login", &err)
 	service, ok := s.Service.(auth.PasswordLogin)
 	if !ok {
 		return auth.Grant{}, fmt.Errorf("the auth service has no password login: %w", errors.ErrUnsupported)
 	}
+	ctx, c := s.begin(ctx, "login")
+	defer s.returned(c, &err)
 	return service.Login(ctx, email, password)
 }
 
 // LoginTOTP calls [auth.SecondFactor]. Service must implement it.
 func (s Auth) LoginTOTP(ctx context.Context, ticket, code string) (g auth.Grant, err error) {
-	defer s.recovered("login_totp", &err)
+	ctx, c := s.begin(ctx, "login_totp")
+	defer s.returned(c, &err)
 	return s.Service.(auth.SecondFactor).LoginTOTP(ctx, ticket, code)
 }
 
 // Refresh implements [auth.Service].
 func (s Auth) Refresh(ctx context.Context, t auth.Tokens) (g auth.Grant, err error) {
-	defer s.recovered("refresh", &err)
+	ctx, c := s.begin(ctx, "refresh")
+	defer s.returned(c, &err)
 	return s.Service.Refresh(ctx, t)
 }
 
 // Logout implements [auth.Service].
 func (s Auth) Logout(ctx context.Context, t auth.Tokens, all bool) (err error) {
-	defer s.recovered("logout", &err)
+	ctx, c := s.begin(ctx, "logout")
+	defer s.returned(c, &err)
 	return s.Service.Logout(ctx, t, all)
 }

@@ -102,6 +102,9 @@ type Config struct {
 	// Log receives panics in code of the app. They are not events.
 	Log *slog.Logger
 
+	// Calls are the app's hooks around calls.
+	Calls guard.Calls
+
 	// Event receives what happens to sessions. r is a state of the session, or
 	// nil if the event is about no session.
 	Event func(ctx context.Context, level slog.Level, r *Record, e Event)
@@ -197,7 +200,7 @@ type Keeper struct {
 func New(cfg Config) *Keeper {
 	k := &Keeper{
 		cfg:         cfg,
-		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log},
+		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log, Calls: cfg.Calls},
 		store:       cfg.Store,
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
 		records:     cache.New[string, *Record](cfg.CacheBytes, cfg.CacheBytes/32),
@@ -210,11 +213,15 @@ func New(cfg Config) *Keeper {
 	}
 	k.outages.now = cfg.Now
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	if !cfg.Private {
+	guarded := guard.Store{Store: cfg.Store, Log: cfg.Log, Calls: cfg.Calls}
+	switch {
+	case !cfg.Private:
 		// The memory of the process neither panics nor fails to respond, and it is faster
 		// than a wait for another request's read.
-		limited := &breaker{store: guard.Store{Store: cfg.Store, Log: cfg.Log}, timeout: cfg.StoreTimeout, outages: &k.outages}
+		limited := &breaker{store: guarded, timeout: cfg.StoreTimeout, outages: &k.outages}
 		k.store = &reads{Store: limited, active: map[string]*read{}}
+	case cfg.Calls.Any():
+		k.store = guarded
 	}
 	return k
 }

@@ -218,7 +218,9 @@ func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {
 // fly refreshes the session of l, and lands when requests can continue. r is
 // the state of the session when the flight started.
 func (k *Keeper) fly(ctx context.Context, f *flight, l *ledger, r *Record) {
+	start := k.cfg.Calls.Start()
 	got, err := k.attempt(ctx, l, f, r)
+	k.cfg.Calls.Done(ctx, k.cfg.Log, "session.refresh", start, err)
 	if unwritten := (*unwrittenError)(nil); errors.As(err, &unwritten) {
 		// The record still has the old tokens. The flight stays on the board, so
 		// that the requests of this process find the new ones in it.

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/synmetrix/session/internal/guard"
+)
+
+// Call reports to Config.OnCall how long a call of the auth service or the store has
+// lasted, or a step of the Manager that makes such calls. It contains no secret, unless a
+// store puts one into its errors.
+type Call struct {
+	// Name is one of
+	//   - "auth." and the name of a method of the auth service, in lower case with
+	//     underscores: "auth.login", "auth.login_totp", "auth.refresh", "auth.logout",
+	//     "auth.register", "auth.change_password" and so on,
+	//   - "store.get", "store.put", "store.delete" or "store.list", for Config.Store and
+	//     Config.Coordinator, and for the memory of the process in their place,
+	//   - "session.refresh", for a refresh of one session as a whole: with the wait for its
+	//     turn and for other processes, and with the calls that write the new tokens,
+	//   - "session.sign_in", for Login and LoginTOTP as a whole,
+	//   - "session.commit", for [Exchange.Commit] if it has set a cookie or failed.
+	//
+	// docs/events.md lists the names. They are stable.
+	Name string
+
+	// Duration is how long the call has lasted.
+	Duration time.Duration
+
+	// CookieBytes is the size of the Set-Cookie fields of the response, without the name
+	// of the field, for "session.commit". It is 0 for other calls.
+	CookieBytes int
+
+	// Err is the error of the call, nil if it has succeeded. Errors such as
+	// [store.ErrNotFound] and [auth.ErrRefused] are responses of a store or a service that
+	// works.
+	Err error
+}
+
+// newCalls returns the hooks of cfg for the calls of the auth service and the store.
+func newCalls(cfg Config) guard.Calls {
+	calls := guard.Calls{Before: cfg.BeforeCall}
+	if cfg.OnCall != nil {
+		calls.After = func(ctx context.Context, name string, d time.Duration, err error) {
+			cfg.OnCall(ctx, Call{Name: name, Duration: d, Err: err})
+		}
+	}
+	return calls
+}
+
+// reportSignIn reports the step "session.sign_in" that began at start. It is deferred.
+func (m *Manager) reportSignIn(ctx context.Context, start time.Time, err *error) {
+	m.calls.Done(ctx, m.cfg.Logger, "session.sign_in", start, *err)
+}
+
+// reportCommit reports the step "session.commit" that began at start. before is the number
+// of Set-Cookie fields in h from before the step. It is deferred.
+func (x *Exchange) reportCommit(h http.Header, before int, start time.Time, err *error) {
+	m := x.m
+	if m.cfg.OnCall == nil {
+		return
+	}
+	size := 0
+	for _, line := range h["Set-Cookie"][before:] {
+		size += len(line)
+	}
+	if size == 0 && *err == nil {
+		return
+	}
+	c := Call{Name: "session.commit", Duration: time.Since(start), CookieBytes: size, Err: *err}
+	guard.Call(m.cfg.Logger, "Config.OnCall", func() { m.cfg.OnCall(x.ctx, c) })
+}
