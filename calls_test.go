@@ -71,6 +71,15 @@ func (s slowStore) Get(ctx context.Context, key string) (store.Record, error) {
 	return s.Store.Get(ctx, key)
 }
 
+// endAll waits until m does nothing more, in virtual time.
+func endAll(t *testing.T, m *session.Manager) {
+	t.Helper()
+	if err := m.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(time.Minute) // a read for which no request waits may still run
+}
+
 func TestOnCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &callLog{t: t, begun: map[string]int{}}
@@ -134,10 +143,7 @@ func TestOnCall(t *testing.T) {
 				t.Errorf("the refresh without its calls of the store: %v", calls[0].Duration)
 			}
 		}
-		if err := m.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(time.Minute) // until reads that nobody waits for have ended
+		endAll(t, m)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for name, n := range l.begun {
@@ -171,9 +177,7 @@ func TestOnCallPanics(t *testing.T) {
 			if !c.Get().SignedIn() {
 				t.Error("the user is not signed in any more")
 			}
-			if err := m.Shutdown(t.Context()); err != nil {
-				t.Error(err)
-			}
+			endAll(t, m)
 		}
 	})
 }
