@@ -89,7 +89,7 @@ type sessionState struct {
 // values after it, because they would miss the response. Neither does the session of a
 // visitor without values, because its cookie would.
 func (s *Session) commitState() sessionState {
-	if s.m == nil {
+	if s.m == nil || s.bearer {
 		return sessionState{}
 	}
 	s.mu.Lock()

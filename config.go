@@ -183,6 +183,15 @@ type Config struct {
 	// [Manager.ClientAddr]. Default (nil): there is no proxy, and X-Forwarded-For,
 	// which any client can send, is ignored.
 	TrustedProxies []netip.Prefix
+
+	// Verifier decides which access tokens are genuine. With a Verifier, requests with a
+	// bearer token are those of the token's user; see [Session.Bearer]. The tokens that
+	// Auth issues are checked, too. A token that the Verifier rejects is an invalid
+	// response of Auth: a sign-in fails, and a session continues with the token that it
+	// has. Package auth/verify has a Verifier for shared secrets and public keys, and
+	// module auth/jwks one for the address of a JWKS. Default (nil): bearer tokens are
+	// refused, and the tokens of Auth are not checked.
+	Verifier auth.Verifier
 }
 
 const (

@@ -76,10 +76,15 @@ var (
 	// method. See [Manager.CheckOrigin].
 	ErrCrossOrigin = errors.New("cross-origin request")
 
-	// ErrBearer: the request carries a bearer token, and the Manager cannot verify
-	// it. Cookies of such a request are ignored. An error that wraps ErrBearer also
-	// wraps ErrUnauthenticated.
-	ErrBearer = errors.New("bearer tokens are not accepted")
+	// ErrBearer: the request carries a bearer token that is not accepted: Config.Verifier
+	// rejects it, it has expired, or there is no Verifier. Cookies of such a request are
+	// ignored. An error that wraps ErrBearer also wraps ErrUnauthenticated, or, from
+	// [Session.AuthorizeFresh], ErrReauthenticationRequired.
+	ErrBearer = errors.New("the bearer token is not accepted")
+
+	// ErrSessionRequired: the request has an accepted bearer token, and needs a session.
+	// See [Session.Bearer].
+	ErrSessionRequired = errors.New("a request with a bearer token has no session")
 
 	// ErrNoSuchSession: the user has no session with this handle. See
 	// [Manager.EndSession].

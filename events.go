@@ -12,28 +12,30 @@ import (
 // The names of events. They are also the messages in the Manager's log. The names and
 // their levels, listed in docs/events.md, are stable.
 const (
-	EventAccessDenied       = "access_denied"        // a guard refused a signed-in user
-	EventAccountRefused     = "account_refused"      // the auth service refused a registration, an e-mail, or a change of an account
-	EventAccountUnavailable = "account_unavailable"  // one of these failed for another reason
-	EventClaimsUnreadable   = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
-	EventCookieRefused      = "cookie_refused"       // a presented cookie leads to no session: see Reason
-	EventCookiesDropped     = "cookies_dropped"      // a login page was requested where the browser drops the cookies: see [Manager.DropsCookies]
-	EventCrossOriginRefused = "cross_origin_refused" // an unsafe request came from another origin
-	EventLoginRefused       = "login_refused"        // the credentials, the one-time code or the link were not accepted, or the user has too many sessions
-	EventLoginUnavailable   = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
-	EventPasswordChanged    = "password_changed"     // a user has changed or reset a password
-	EventRecordCorrupt      = "record_corrupt"       // the store returned data that is not the session's record
-	EventRefreshUnavailable = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
-	EventRefreshUnknown     = "refresh_unknown"      // a refresh failed, and the service may have used up the refresh token
-	EventRevokeFailed       = "revoke_failed"        // the auth service did not revoke tokens
-	EventSessionEnded       = "session_ended"        // a session has ended: see Reason
-	EventSessionRefreshed   = "session_refreshed"    // a session has new tokens
-	EventSessionStarted     = "session_started"      // a user has signed in
-	EventStoreUnavailable   = "store_unavailable"    // a call of the store failed
-	EventTokensLost         = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
-	EventTokensUnwritten    = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
-	EventTooManyAttempts    = "too_many_attempts"    // one of Config.Limits is reached
-	EventValuesLost         = "values_lost"          // values that a handler changed after the response had begun could not be saved
+	EventAccessDenied        = "access_denied"        // a guard refused a signed-in user
+	EventAccountRefused      = "account_refused"      // the auth service refused a registration, an e-mail, or a change of an account
+	EventAccountUnavailable  = "account_unavailable"  // one of these failed for another reason
+	EventBearerRefused       = "bearer_refused"       // a bearer token was not accepted
+	EventClaimsUnreadable    = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
+	EventCookieRefused       = "cookie_refused"       // a presented cookie leads to no session: see Reason
+	EventCookiesDropped      = "cookies_dropped"      // a login page was requested where the browser drops the cookies: see [Manager.DropsCookies]
+	EventCrossOriginRefused  = "cross_origin_refused" // an unsafe request came from another origin
+	EventLoginRefused        = "login_refused"        // the credentials, the one-time code or the link were not accepted, or the user has too many sessions
+	EventLoginUnavailable    = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
+	EventPasswordChanged     = "password_changed"     // a user has changed or reset a password
+	EventRecordCorrupt       = "record_corrupt"       // the store returned data that is not the session's record
+	EventRefreshUnavailable  = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
+	EventRefreshUnknown      = "refresh_unknown"      // a refresh failed, and the service may have used up the refresh token
+	EventRevokeFailed        = "revoke_failed"        // the auth service did not revoke tokens
+	EventSessionEnded        = "session_ended"        // a session has ended: see Reason
+	EventSessionRefreshed    = "session_refreshed"    // a session has new tokens
+	EventSessionStarted      = "session_started"      // a user has signed in
+	EventStoreUnavailable    = "store_unavailable"    // a call of the store failed
+	EventTokensLost          = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
+	EventTokensUnwritten     = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
+	EventTooManyAttempts     = "too_many_attempts"    // one of Config.Limits is reached
+	EventValuesLost          = "values_lost"          // values that a handler changed after the response had begun could not be saved
+	EventVerifierUnavailable = "verifier_unavailable" // Config.Verifier could not determine whether a bearer token is genuine
 )
 
 // Event reports to the operator something that has happened. It never contains a

@@ -113,7 +113,7 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
 	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
 	if hasBearer(r.Header) {
-		x.session.Store(bearerOnly)
+		x.loadBearer(r.Header)
 	} else {
 		x.presented = m.jar.Read(r.Header)
 		x.first.m, x.first.ctx = m, x.ctx
@@ -131,16 +131,25 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 
 // exchange returns the exchange of the request with the context ctx, for the
 // methods of a Manager that start, end or use the request's session. It fails
-// with [ErrNotLoaded] if the session belongs to another Manager, and with
-// [ErrUnauthenticated] and [ErrBearer] for a request with a bearer token, which
-// has no session.
+// with [ErrNotLoaded] if the session belongs to another Manager. For a request with a
+// bearer token, which has no session, it fails with [ErrSessionRequired], or with
+// [ErrUnauthenticated] and [ErrBearer] if the token is not accepted.
 func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
+	x, err := m.loaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s := x.session.Load(); s.bearer {
+		return nil, s.needsSession(ctx)
+	}
+	return x, nil
+}
+
+// loaded is exchange for methods that need the user and no session.
+func (m *Manager) loaded(ctx context.Context) (*Exchange, error) {
 	x := exchangeFrom(ctx)
-	switch {
-	case x == nil || x.m != m:
+	if x == nil || x.m != m {
 		return nil, notLoaded.err
-	case x.session.Load() == bearerOnly:
-		return nil, bearerOnly.err
 	}
 	x.accessed.Store(true)
 	return x, nil
@@ -165,14 +174,6 @@ func (x *Exchange) replace(s *Session) {
 	if previous := x.session.Swap(s); previous.m != nil {
 		previous.close(ErrEnded)
 	}
-}
-
-// hasBearer reports whether a request carries a bearer token (RFC 6750). Such a
-// request is an API client's: cookies that it may carry too are ignored.
-func hasBearer(h http.Header) bool {
-	const scheme = "Bearer"
-	value := h.Get("Authorization") // may be long; the start is enough
-	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || value[len(scheme)] == ' ')
 }
 
 // CarriesCookie reports whether the request presented a cookie of the Manager, other than

@@ -219,14 +219,19 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 }
 
 // newPair returns the tokens of grant. email is the address that the user has entered, ""
-// if there is none. newPair reports an error and revokes the tokens then.
+// if there is none. newPair reports an error and revokes the tokens then. The error is
+// [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if they
+// cannot be verified now.
 func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
-	p, err := m.keeper.NewPair(grant.Tokens, auth.Tokens{})
+	p, err := m.keeper.NewPair(context.WithoutCancel(ctx), grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
+	if err != nil && !errors.Is(err, auth.ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
+	}
 	if err != nil {
-		return p, m.loginFailed(ctx, "login", grant.Tokens, fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err))
+		return p, m.loginFailed(ctx, "login", grant.Tokens, err)
 	}
 	if email == "" {
 		_, _ = p.Claims.Get("email", &email)

@@ -36,7 +36,7 @@ import (
 // Methods that sign the user of a request in or out, or use the request's session, need
 // the request's context, or one derived from it. Outside the session middleware of this
 // Manager they fail with [ErrNotLoaded], and in a request with a bearer token, which has
-// no session, with [ErrBearer].
+// no session, with [ErrSessionRequired], or with [ErrBearer] if the token is not accepted.
 type Manager struct {
 	cfg     Config
 	keeper  *keeper.Keeper
@@ -119,7 +119,7 @@ func newKeeper(cfg Config, secrets []seal.Secret, calls guard.Calls, event func(
 	_, private := records.(*memstore.Store)
 	return keeper.New(keeper.Config{
 		Store: records, Stored: cfg.Store != nil, Private: private,
-		Auth: cfg.Auth, Claims: cfg.Claims, Secrets: secrets,
+		Auth: cfg.Auth, Claims: cfg.Claims, Verifier: cfg.Verifier, Secrets: secrets,
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
 		RefreshBefore: cfg.RefreshBefore, MaxTokenAge: max(cfg.MaxTokenAge, 0), StoreTimeout: cfg.StoreTimeout,
 		MaxSessions: cfg.MaxSessions, RejectOverMax: cfg.RejectOverMax,

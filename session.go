@@ -39,6 +39,9 @@ type Session struct {
 	m   *Manager        // nil for the shared sessions below
 	ctx context.Context // of the request; it leads to the session
 
+	bearer bool   // the request has a bearer token, and no session; see bearer.go
+	token  string // the bearer token
+
 	presented bool     // the request has presented the session, or has started it
 	actor     *Session // of the user who acts as the session's user; usually nil
 
@@ -60,11 +63,11 @@ type Session struct {
 	done     chan struct{}
 }
 
-// All requests without a loaded session share one Session, and all requests with a
-// bearer token another.
+// All requests without a loaded session share one Session, and without Config.Verifier all
+// requests with a bearer token another.
 var (
 	notLoaded  = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}
-	bearerOnly = &Session{err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
+	bearerOnly = &Session{bearer: true, err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
 )
 
 // FromContext returns the session of the request with the context ctx. It never
@@ -95,6 +98,9 @@ func FromContext(ctx context.Context) *Session {
 func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.m == nil {
 		return nil, s.err // a shared session
+	}
+	if s.bearer {
+		return s.resolveBearer(ctx)
 	}
 	s.mu.Lock()
 	rec, unread, resolved, err, retryAt := s.rec, s.unread, s.resolved, s.err, s.retryAt
@@ -259,6 +265,9 @@ func (s *Session) Err() error {
 		return nil
 	}
 	_, err := s.resolve(s.ctx)
+	if errors.Is(err, ErrBearer) {
+		return nil
+	}
 	return err
 }
 
@@ -282,8 +291,9 @@ func (s *Session) User() auth.User {
 }
 
 // AuthenticatedAt returns when the user has last entered the credentials: the time of the
-// sign-in, or an earlier one that the auth service has reported. It returns the zero time
-// if no user is signed in.
+// sign-in, or an earlier one that the auth service has reported. For a bearer token it is
+// the claim auth_time, or iat. It returns the zero time if no user is signed in, or if the
+// time is unknown.
 func (s *Session) AuthenticatedAt() time.Time {
 	rec := s.user()
 	if rec == nil {
@@ -323,6 +333,9 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	if rec == nil {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
+	if s.bearer {
+		return s.bearerToken(rec)
+	}
 	// resolve checks the token once per request. A long request may have outlived
 	// the token since.
 	fresh, err := s.m.keeper.Fresh(ctx, rec)
@@ -337,8 +350,12 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 // user's roles at the auth service. The claims and roles of the session are the new ones
 // afterwards. Concurrent calls for one session share a refresh. Refresh waits for the
 // auth service for up to Config.AuthTimeout. Its errors are those of AccessToken. After
-// [ErrSessionUnavailable] the session continues with its tokens.
+// [ErrSessionUnavailable] the session continues with its tokens. With a bearer token Refresh
+// fails with [ErrSessionRequired].
 func (s *Session) Refresh(ctx context.Context) error {
+	if s.bearer {
+		return s.needsSession(ctx)
+	}
 	rec, err := s.resolve(ctx)
 	switch {
 	case err != nil:
@@ -401,8 +418,8 @@ func (s *Session) adoptTokens(r *keeper.Record) {
 }
 
 // AccessTokenExpiresAt returns when the access token expires, by this program's
-// clock: the token's life is counted from its receipt. It returns the zero time
-// if no user is signed in.
+// clock: the token's life is counted from its receipt. The expiry of a bearer token is its
+// exp. AccessTokenExpiresAt returns the zero time if no user is signed in.
 func (s *Session) AccessTokenExpiresAt() time.Time {
 	rec := s.user()
 	if rec == nil {
@@ -412,12 +429,15 @@ func (s *Session) AccessTokenExpiresAt() time.Time {
 }
 
 // ExpiresAt returns when the session ends if the user does not come back: the
-// earlier of its idle timeout and the end of its lifetime. It returns the zero
-// time if no user is signed in.
+// earlier of its idle timeout and the end of its lifetime. With a bearer token it is the
+// token's expiry. It returns the zero time if no user is signed in.
 func (s *Session) ExpiresAt() time.Time {
 	rec := s.user()
 	if rec == nil {
 		return time.Time{}
+	}
+	if s.bearer {
+		return rec.Pair.Expires
 	}
 	return s.m.keeper.EndOf(rec)
 }
@@ -434,6 +454,8 @@ func (s *Session) ExpiresAt() time.Time {
 // The idle timeout of a stored session closes the channel in the same way, and an
 // open stream does not extend the idle timeout. The idle timeout of a cookie session
 // does not close the channel; it takes effect at the browser's next request.
+//
+// With a bearer token the channel is closed when the token expires.
 //
 // If no user is signed in, the channel is closed already. The session is watched
 // until the request's context ends. After that the channel does not change.
@@ -468,7 +490,11 @@ func (s *Session) Done() <-chan struct{} {
 	}
 	go func() {
 		defer cancel()
-		if s.m.keeper.Watch(ctx, rec) {
+		watch := s.m.keeper.Watch
+		if s.bearer {
+			watch = s.m.bearerExpired
+		}
+		if watch(ctx, rec) {
 			ended()
 		}
 	}()
@@ -516,6 +542,9 @@ func (s *Session) AuthorizeFresh(maxAge time.Duration) error {
 		return err
 	}
 	if at := s.AuthenticatedAt(); at.IsZero() || s.m.now().Sub(at) > maxAge {
+		if s.bearer {
+			return fmt.Errorf("session: %w: %w", ErrReauthenticationRequired, ErrBearer)
+		}
 		return fmt.Errorf("session: %w", ErrReauthenticationRequired)
 	}
 	return nil

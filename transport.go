@@ -37,6 +37,8 @@ type Transport struct {
 // http.Request.GetBody). If the API rejects the new token, too, the response with
 // status 401 is returned, and later requests do not refresh the token for this reason.
 //
+// If the request in the context has a bearer token, the token is passed on as it is.
+//
 // If no user is signed in, a request to these hosts is not sent. Its error is
 // [ErrUnauthenticated], [ErrSessionUnavailable] or [ErrEnded] as for
 // [Session.AccessToken], or [ErrNotLoaded] if the request's context has not passed
@@ -137,7 +139,7 @@ func (t *Transport) token(ctx context.Context) (*Session, string, error) {
 	if t.err != nil {
 		return nil, "", t.err
 	}
-	x, err := t.m.exchange(ctx)
+	x, err := t.m.loaded(ctx)
 	if err != nil {
 		return nil, "", err
 	}

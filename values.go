@@ -51,8 +51,9 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // keeps the values (see Config.KeepValue), and a sign-out deletes them.
 //
 // Set fails with
-//   - [ErrNotLoaded] outside the session middleware, and [ErrUnauthenticated] if the
-//     request has a bearer token,
+//   - [ErrNotLoaded] outside the session middleware,
+//   - [ErrSessionRequired] if the request has a bearer token, and [ErrUnauthenticated] if
+//     that is not accepted,
 //   - [ErrSessionUnavailable] if the session cannot be determined,
 //   - [ErrEnded] if the request has signed its user out, or in again, after the
 //     handler got s,
@@ -109,10 +110,14 @@ func (s *Session) ValueNames() []string {
 // in the response, so Save writes nothing there and only reports whether the
 // session has ended.
 //
-// Save fails with [ErrEnded] or [ErrSessionUnavailable]. It fails with
+// Save fails with [ErrEnded] or [ErrSessionUnavailable], and with [ErrSessionRequired] if
+// the request has a bearer token. It fails with
 // [ErrTooLarge] if other requests have filled the session meanwhile; the changes
 // are then discarded.
 func (s *Session) Save(ctx context.Context) error {
+	if s.bearer {
+		return s.needsSession(ctx)
+	}
 	if _, err := s.resolve(ctx); err != nil {
 		return err
 	}
@@ -324,6 +329,9 @@ func (s *Session) setRaw(op, name string, raw []byte) error {
 func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.m == nil {
 		return cmp.Or(s.err, ErrUnauthenticated)
+	}
+	if s.bearer {
+		return s.needsSession(s.ctx)
 	}
 	s.mu.Lock()
 	closed := s.closed

@@ -36,6 +36,16 @@ type Claims struct {
 	// clock of the auth service. IssuedAt is zero if the token has no iat.
 	IssuedAt, ExpiresAt time.Time
 
+	// NotBefore is the token's nbf (RFC 7519), zero if the token has none. A nbf that
+	// is not a date counts as the year 9999. Only the times of bearer tokens are
+	// compared with a clock; see [Verifier].
+	NotBefore time.Time
+
+	// AuthenticatedAt is the token's auth_time (OpenID Connect): when the user entered
+	// the credentials. It is zero if the token has none. An auth_time that is not a date
+	// counts as the year 1970.
+	AuthenticatedAt time.Time
+
 	roleErr error // see Err
 
 	namespace map[string]json.RawMessage // the other claims, for Get
@@ -129,7 +139,8 @@ func (n ClaimNames) withDefaults() ClaimNames {
 }
 
 // ParseClaims reads the claims of an access token. It does not check the signature,
-// so the token must come directly from the auth service and not from a client.
+// so the token must come directly from the auth service, or a [Verifier] must have
+// accepted it.
 //
 // The token must be a JWT of at most 64 KiB with a user ID and an exp, which must be
 // after its iat. Everything else may be missing. If the claim for the allowed roles
@@ -167,6 +178,8 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if !c.IssuedAt.IsZero() && !c.IssuedAt.Before(c.ExpiresAt) {
 		return Claims{}, errors.New("claim exp is not after claim iat")
 	}
+	c.NotBefore = all.dateOr("nbf", time.Unix(maxDate, 0))
+	c.AuthenticatedAt = all.dateOr("auth_time", time.Unix(0, 0))
 	if c.namespace, err = all.namespace(names.Namespaces); err != nil {
 		return Claims{}, err
 	}
@@ -291,6 +304,17 @@ func (a rawClaims) date(name string) (time.Time, error) {
 	}
 	whole, frac := math.Modf(*seconds)
 	return time.Unix(int64(whole), int64(frac*1e9)), nil
+}
+
+// dateOr is date for a claim of which sessions make no use: their sign-in must not fail
+// because of it. If the claim is not a date, the result is invalid, which must be the safe
+// value.
+func (a rawClaims) dateOr(name string, invalid time.Time) time.Time {
+	at, err := a.date(name)
+	if err != nil {
+		return invalid
+	}
+	return at
 }
 
 // namespace returns the first of names that the payload has. A namespace in the wrong

@@ -75,8 +75,8 @@ var (
 	ErrAccessTokenRefused = errors.New("access token refused")
 )
 
-// ErrInvalidToken: the claims of an access token cannot be read. The errors of
-// [ParseClaims] wrap it.
+// ErrInvalidToken: the claims of an access token cannot be read, or a [Verifier] rejects
+// the token. The errors of [ParseClaims] wrap it.
 var ErrInvalidToken = errors.New("invalid access token")
 
 // Error is the failure of a call of an auth service.

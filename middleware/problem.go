@@ -36,6 +36,7 @@ import (
 //	wrong_code                 403
 //	cross_site                 403
 //	too_many_sessions          403
+//	session_required           403
 //	not_found                  404
 //	method_not_allowed         405
 //	account_exists             409
@@ -104,6 +105,7 @@ const (
 	codeSecondFactor       = "second_factor"
 	codeCrossSite          = "cross_site"
 	codeTooManySessions    = "too_many_sessions"
+	codeSessionRequired    = "session_required"
 	codeNotFound           = "not_found"
 	codeMethodNotAllowed   = "method_not_allowed"
 	codeTooLarge           = "session_too_large"
@@ -191,6 +193,8 @@ func classify(err error) Problem {
 		set(http.StatusUnauthorized, codeReauthenticate)
 	case errors.Is(err, session.ErrTooManySessions):
 		set(http.StatusForbidden, codeTooManySessions)
+	case errors.Is(err, session.ErrSessionRequired):
+		set(http.StatusForbidden, codeSessionRequired)
 	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):
 		set(http.StatusUnauthorized, codeUnauthenticated)
 	case errors.Is(err, session.ErrTooLarge):
@@ -226,6 +230,9 @@ func (p *Problem) header(h http.Header) {
 		challenge := `Session realm="login"`
 		if errors.Is(p.Err, session.ErrBearer) {
 			challenge = `Bearer error="invalid_token"`
+			if p.Code == codeReauthenticate {
+				challenge = `Bearer error="insufficient_user_authentication"` // RFC 9470
+			}
 		}
 		h.Set("WWW-Authenticate", challenge)
 	}

@@ -1,7 +1,8 @@
 package middleware
 
 import (
-	"errors"
+	"cmp"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -43,8 +44,8 @@ var methods = []string{
 //
 // The routes of /login exist only if the auth service has a password login, and
 // those of /login/mfa only if it also has second factors. Those of /sessions exist
-// only with session.Config.Store. Requests with a bearer token are refused, except those
-// for the login page and for other forms that visitors can open. HEAD is handled like
+// only with session.Config.Store. Requests with a bearer token have no session and are
+// refused, except those for the login page and for other forms that visitors can open. HEAD is handled like
 // GET. The list has every path with every method, so that all routers respond in the same
 // way, with status 405, to a method that the path does not support.
 //
@@ -82,7 +83,7 @@ func Routes(m *session.Manager, features ...Feature) []Route {
 	if m.HasPasswordLogin() && m.HasSecondFactor() {
 		routes = h.path(routes, codePath, noBearer(h.codePage), noBearer(h.code))
 	}
-	routes = h.path(routes, logoutPath, nil, noBearer(h.logout))
+	routes = h.path(routes, logoutPath, nil, noBearerLogout(h.logout))
 	if m.Stored() {
 		routes = h.sessionRoutes(routes)
 	}
@@ -162,12 +163,27 @@ func (h *handlers) guarded(next http.HandlerFunc) http.Handler {
 }
 
 // noBearer refuses requests with a bearer token before their body is read. They
-// have no session that next could begin or end.
+// have no session that next could begin or change.
 func noBearer(next http.HandlerFunc) http.HandlerFunc {
+	return withoutBearer(next, func(s *session.Session) error {
+		return cmp.Or(s.Authorize(nil), session.ErrSessionRequired)
+	})
+}
+
+// noBearerLogout is noBearer for the sign-out, which refuses every bearer token with status
+// 401: the request has no session that could end.
+func noBearerLogout(next http.HandlerFunc) http.HandlerFunc {
+	return withoutBearer(next, func(*session.Session) error {
+		return fmt.Errorf("middleware: %w: %w", session.ErrUnauthenticated, session.ErrBearer)
+	})
+}
+
+// withoutBearer refuses requests with a bearer token with the error of refusal.
+func withoutBearer(next http.HandlerFunc, refusal func(*session.Session) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if hasBearer(r.Header) {
-			if err := session.FromContext(r.Context()).Authorize(nil); errors.Is(err, session.ErrBearer) {
-				Refuse(w, r, err)
+			if s := session.FromContext(r.Context()); s.Bearer() {
+				Refuse(w, r, refusal(s))
 				return
 			}
 		}
@@ -175,8 +191,8 @@ func noBearer(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// hasBearer reports whether a request may carry a bearer token. Authorize decides,
-// but for other requests it would load the session. The scheme is compared without
+// hasBearer reports whether a request may carry a bearer token. Session.Bearer decides, but
+// FromContext marks the session as read, which changes the response's caching fields. The scheme is compared without
 // regard to case (RFC 9110, section 11.1).
 func hasBearer(h http.Header) bool {
 	const scheme = "Bearer"

@@ -157,3 +157,20 @@ func (s Auth) Logout(ctx context.Context, t auth.Tokens, all bool) (err error) {
 	defer s.returned(c, &err)
 	return s.Service.Logout(ctx, t, all)
 }
+
+// Verifier recovers the panics of a verifier. A token is rejected only by
+// [auth.ErrInvalidToken], so a panic rejects none.
+type Verifier struct {
+	auth.Verifier
+	Log *slog.Logger
+}
+
+// Verify implements [auth.Verifier].
+func (g Verifier) Verify(ctx context.Context, token string) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(g.Log, v, "verifier")
+		}
+	}()
+	return g.Verifier.Verify(ctx, token)
+}

@@ -42,7 +42,8 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Config configures a Keeper. All fields are required, except Claims.
+// Config configures a Keeper. All fields are required, except Claims and
+// Verifier.
 type Config struct {
 	// Store keeps records.
 	Store store.Store
@@ -60,6 +61,10 @@ type Config struct {
 
 	// Claims names the claims of access tokens.
 	Claims auth.ClaimNames
+
+	// Verifier checks new access tokens and bearer tokens. nil: new tokens are not
+	// checked.
+	Verifier auth.Verifier
 
 	// Secrets seal the records. The first one seals, and all of them open.
 	Secrets []seal.Secret

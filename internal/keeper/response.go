@@ -24,8 +24,9 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 	tokens := grant.Tokens
 	switch {
 	case err == nil:
-		// A successful response may still be unusable; NewPair checks it.
-		p, err := k.NewPair(tokens, r.Pair.Tokens)
+		// A successful response may still be unusable; NewPair checks it. If the verifier
+		// is down, the session keeps the new refresh token, too.
+		p, err := k.NewPair(ctx, tokens, r.Pair.Tokens)
 		if err != nil {
 			return k.halfRenewed(ctx, l, r, tokens, err)
 		}

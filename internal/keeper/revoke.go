@@ -450,7 +450,7 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pa
 	})
 	tokens := grant.Tokens
 	if err == nil {
-		next, invalid := k.NewPair(tokens, p.Tokens)
+		next, invalid := k.newPair(tokens, p.Tokens) // only the service receives them
 		switch {
 		case invalid != nil:
 			err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, invalid)

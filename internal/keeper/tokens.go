@@ -2,16 +2,19 @@ package keeper
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/guard"
 	"github.com/synmetrix/session/internal/pacing"
 )
 
 // Claims returns the claims of a session's access token. The error is
 // [auth.ErrInvalidToken]. Claims does not check a signature: the token came from the
-// auth service over its own connection, and the seal has protected it since.
+// auth service over its own connection, a verifier has checked it if there is one, and
+// the seal has protected it since.
 func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	if r.Pair.Claims != nil {
 		return r.Pair.Claims, nil
@@ -35,9 +38,33 @@ func (k *Keeper) ReadClaims(r *Record) {
 	}
 }
 
+// Verify checks with Config.Verifier that the service has signed an access token. The
+// error is [auth.ErrInvalidToken] if it has not, and [auth.ErrUnavailable] if that cannot be
+// determined. The caller must not hold a lock.
+func (k *Keeper) Verify(ctx context.Context, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.AuthTimeout)
+	defer cancel()
+	err := guard.Verifier{Verifier: k.cfg.Verifier, Log: k.cfg.Log}.Verify(ctx, token)
+	if err == nil || errors.Is(err, auth.ErrInvalidToken) {
+		return err
+	}
+	return fmt.Errorf("%w: the token cannot be verified: %w", auth.ErrUnavailable, err)
+}
+
 // NewPair checks tokens that the service has just issued in exchange for old, and
-// returns them with their life. The caller sets the generation.
-func (k *Keeper) NewPair(t, old auth.Tokens) (Pair, error) {
+// returns them with their life. The caller sets the generation. The error is
+// [auth.ErrUnavailable] if the tokens cannot be verified now.
+func (k *Keeper) NewPair(ctx context.Context, t, old auth.Tokens) (Pair, error) {
+	if k.cfg.Verifier != nil {
+		if err := k.Verify(ctx, t.AccessToken); err != nil {
+			return Pair{}, err
+		}
+	}
+	return k.newPair(t, old)
+}
+
+// newPair is NewPair without a check of the signature.
+func (k *Keeper) newPair(t, old auth.Tokens) (Pair, error) {
 	claims, err := auth.ParseClaims(t.AccessToken, k.cfg.Claims)
 	if err != nil {
 		return Pair{}, err
