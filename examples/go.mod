@@ -12,6 +12,7 @@ require (
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
 	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
+	github.com/synmetrix/session/auth/jwks v0.0.0
 	github.com/synmetrix/session/store/redisstore v0.0.0
 	modernc.org/sqlite v1.59.0
 )
@@ -24,6 +25,7 @@ require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.2 // indirect
 	github.com/gin-contrib/sse v0.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/go-playground/locales v0.14.1 // indirect
 	github.com/go-playground/universal-translator v0.18.1 // indirect
 	github.com/go-playground/validator/v10 v10.14.0 // indirect
@@ -68,5 +70,6 @@ require (
 replace (
 	github.com/synmetrix/session => ../
 	github.com/synmetrix/session/adapters/sessionecho5 => ../adapters/sessionecho5
+	github.com/synmetrix/session/auth/jwks => ../auth/jwks
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
 )

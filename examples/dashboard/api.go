@@ -52,11 +52,20 @@ func prefs(s *session.Session) map[string]json.RawMessage {
 }
 
 func getPrefs(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, prefs(session.FromContext(r.Context())))
+	s := session.FromContext(r.Context())
+	if s.Bearer() {
+		middleware.Refuse(w, r, session.ErrSessionRequired)
+		return
+	}
+	writeJSON(w, http.StatusOK, prefs(s))
 }
 
 func putPref(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
+	if s.Bearer() {
+		middleware.Refuse(w, r, session.ErrSessionRequired)
+		return
+	}
 	name := r.PathValue("key")
 	if !prefName.MatchString(name) {
 		middleware.Refuse(w, r, invalid("key", "The key must be 1 to 64 characters of a-z, 0-9, - and _."))

@@ -76,6 +76,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // e-mails.
 func ownAuth(s settings, stdout io.Writer) authtest.Options {
 	return authtest.Options{
+		Secret:       s.tokens.key, // nil: a random one
 		Accounts:     seed.Accounts(),
 		NoActivation: s.register == "verify",
 		VerifyEmails: s.register == "verify",
@@ -106,6 +107,14 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 	cfg.Auth, cfg.Store, cfg.Coordinator, cfg.Logger = auth, st.sessions, st.coordinator, log
 	if len(cfg.Keys) == 0 {
 		cfg.Keys = []session.SecretKey{session.GenerateKey()}
+	}
+	cfg.Verifier, err = s.tokens.verifier()
+	if err != nil {
+		printError(stderr, err)
+		if errors.Is(err, errKeyFile) {
+			return 2
+		}
+		return 1
 	}
 	manager, err := session.New(cfg)
 	if err != nil {

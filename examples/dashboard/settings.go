@@ -43,9 +43,9 @@ var variables = []struct {
 	{name: "AUTH_TIMEOUT", usage: "how long a request waits for the auth service (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
 	{name: "BASE_PATH", usage: "path prefix that a proxy strips, such as /app (default none)"},
-	{name: "JWT_KEY", usage: "not supported yet", secret: true},
-	{name: "JWKS_URL", usage: "not supported yet"},
-	{name: "JWT_PUBLIC_KEY_FILE", usage: "not supported yet"},
+	{name: "JWT_KEY", usage: "shared secret of 32 bytes or more that checks access tokens, and lets bearer tokens in (default none)", secret: true},
+	{name: "JWKS_URL", usage: "address of a JWKS, in place of JWT_KEY"},
+	{name: "JWT_PUBLIC_KEY_FILE", usage: "file with public keys or certificates in PEM, in place of JWT_KEY"},
 	{name: "UPSTREAM_URL", usage: "API that /api/upstream calls as the signed-in user"},
 	{name: "TRUSTED_ORIGINS", usage: "comma-separated origins whose pages may send forms here"},
 	{name: "TRUSTED_PROXIES", usage: "comma-separated addresses or CIDR ranges of proxies, whose X-Forwarded-For is used"},
@@ -66,6 +66,7 @@ type settings struct {
 	upstreamURL string
 	basePath    string
 	register    string // "verify", "direct" or "off"
+	tokens      verification
 
 	cookie         session.Cookie
 	keys           []session.SecretKey // empty: generate a key at the start
@@ -101,6 +102,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
 		basePath:    p.get("BASE_PATH"),
 		register:    p.choice("REGISTER", []string{"verify", "direct", "off"}),
+		tokens:      p.verification(),
 
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
 		keys:           p.keys("SESSION_KEYS"),
@@ -120,7 +122,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
 	}
-	for _, name := range []string{"JWT_KEY", "JWKS_URL", "JWT_PUBLIC_KEY_FILE", "METRICS"} {
+	for _, name := range []string{"METRICS"} {
 		if p.get(name) != "" {
 			p.fail(name, "is not supported yet")
 		}
