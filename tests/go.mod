@@ -20,7 +20,6 @@ require (
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
 	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
-	github.com/synmetrix/session/auth/jwks v0.0.0
 	github.com/synmetrix/session/store/redisstore v0.0.0-00010101000000-000000000000
 	golang.org/x/mod v0.38.0
 	golang.org/x/net v0.57.0

@@ -7,6 +7,6 @@ require (
 	github.com/synmetrix/session v0.0.0
 )
 
-require github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+require github.com/golang-jwt/jwt/v5 v5.3.1
 
 replace github.com/synmetrix/session => ../../

@@ -168,6 +168,6 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (c Config) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // Format keeps the secrets out of every fmt verb.
-func (v *Verifier) Format(f fmt.State, _ rune) {
+func (v Verifier) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("verify.Verifier" + redacted))
 }

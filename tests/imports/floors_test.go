@@ -22,6 +22,8 @@ var floors = []floor{
 	{[]string{"store"}, nil, nil},
 	{[]string{"store/..."}, []string{"store", "store/internal/..."}, nil},
 	{[]string{"auth"}, nil, []string{"github.com/golang-jwt/jwt/v5"}},
+	{[]string{"auth/verify"}, []string{"auth"}, []string{"github.com/golang-jwt/jwt/v5"}},
+	{[]string{"auth/jwks"}, []string{"auth/verify"}, []string{"github.com/go-jose/go-jose/v4"}},
 	{[]string{"internal/cache", "internal/cookies"}, nil, nil},
 	{[]string{"internal/seal"}, nil, []string{"github.com/gorilla/securecookie"}},
 	{[]string{"internal/guard"}, []string{"auth", "store"}, nil},
@@ -53,11 +55,11 @@ type pkg struct {
 	Deps       []string
 }
 
-// list returns the packages of the root module and of the adapters that are modules of
-// their own, without their tests.
+// list returns the packages of the root module, and of the adapters and verifiers that are
+// modules of their own, without their tests.
 func list(t *testing.T) []pkg {
 	t.Helper()
-	return append(listIn(t, "../.."), listIn(t, "../../adapters/sessionecho5")...)
+	return slices.Concat(listIn(t, "../.."), listIn(t, "../../adapters/sessionecho5"), listIn(t, "../../auth/jwks"))
 }
 
 func listIn(t *testing.T, dir string) []pkg {

@@ -43,6 +43,7 @@ func TestWhatAnAppCompiles(t *testing.T) {
 		{own("middleware"), own("middleware")},
 		{own("synmetrix"), own("synmetrix")},
 		{own("middleware", "synmetrix"), own("middleware", "synmetrix")},
+		{own("auth/verify"), own("auth/verify")},
 	} {
 		t.Run(strings.Join(tt.packages, " "), func(t *testing.T) {
 			standard, others := dependencies(t, tt.packages...)

@@ -213,7 +213,7 @@ func TestConsumer(t *testing.T) {
 // what is too much there is passed on to every consumer.
 func TestTidy(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5")} {
+	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5"), filepath.Join(rootDir, "auth", "jwks")} {
 		cmd := exec.CommandContext(t.Context(), "go", "mod", "tidy", "-diff")
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
@@ -253,7 +253,7 @@ func TestZip(t *testing.T) {
 			t.Errorf("%s is outside of the module", f.Name)
 		}
 		names = append(names, name)
-		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "store/redisstore/", "adapters/sessionecho5/"} {
+		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "store/redisstore/", "adapters/sessionecho5/", "auth/jwks/"} {
 			if strings.HasPrefix(name, other) {
 				t.Errorf("%s belongs to another module", name)
 			}
