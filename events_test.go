@@ -225,6 +225,8 @@ var eventCases = []struct {
 	provoke      func(st *stage)
 }{
 	{name: "session_started", provoke: func(*stage) {}},
+	{name: "bearer_refused", noSession: true, provoke: func(st *stage) { st.bearer(auth.ErrInvalidToken) }},
+	{name: "verifier_unavailable", noSession: true, level: slog.LevelWarn, provoke: func(st *stage) { st.bearer(auth.ErrUnavailable) }},
 	{name: "session_refreshed", provoke: func(st *stage) { st.expire(); st.visit() }},
 
 	{name: "session_ended", reason: "logout", provoke: func(st *stage) { st.calls(st.M.Logout) }},
@@ -448,6 +450,15 @@ func (st *stage) changesLate(meanwhile func(), want error) {
 	if err := x.End(); !errors.Is(err, want) {
 		st.T.Errorf("end: %v, want %v", err, want)
 	}
+}
+
+// bearer sends a request with a bearer token to a Manager with a verifier that fails so.
+func (st *stage) bearer(err error) {
+	v := &stubVerifier{}
+	v.fail(func(string) error { return err })
+	api := st.with(withVerifier(v))
+	api.Change = func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }
+	api.Get()
 }
 
 // secondFactor is a login that requires a one-time code.
