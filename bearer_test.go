@@ -59,7 +59,9 @@ func withVerifier(v auth.Verifier) func(*session.Config) {
 // bearer handles a request with a bearer token. It returns the header of the response.
 func (a *app) bearer(token string, handler func(ctx context.Context, s *session.Session)) http.Header {
 	a.t.Helper()
-	r := httptest.NewRequest("GET", "/", nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 	r.Header.Set("Authorization", "Bearer "+token)
 	r, x := a.Begin(r)
 	handler(r.Context(), session.FromContext(r.Context()))
