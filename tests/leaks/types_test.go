@@ -22,6 +22,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/sessiontest"
 	"github.com/synmetrix/session/store"
@@ -32,11 +33,12 @@ import (
 
 // harmless are the exported types that hold nothing secret.
 var harmless = []string{
-	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Cookie", "session.Event", "session.Key", "session.Limits", "session.SessionInfo",
+	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Call", "session.Cookie", "session.Event", "session.Key", "session.Limits", "session.SessionInfo",
 	"session.TooManyAttemptsError", "session.UnavailableError",
 	"middleware.Link", "middleware.Loader", "middleware.PageSession", "middleware.PageTime", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",
 	"sqlstore.Config", "sqlstore.SchemaError", "sqlstore.Store",
+	"verify.Key", // one made by NewKey is public
 }
 
 // The auth service for tests is left out: it has no secrets but those of tests.
@@ -82,7 +84,15 @@ func TestTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	verified := verify.Config{Secrets: [][]byte{[]byte(strings.Repeat(secretText, 4))}}
+	verifier, err := verify.New(verified)
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	quiet := map[string]any{
+		"verify.Config":              verified,
+		"verify.Verifier":            verifier,
 		"auth.Error":                 auth.Error{Op: "login", Message: secretText},
 		"session.Config":             cfg,
 		"session.Exchange":           exchange,
