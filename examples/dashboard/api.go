@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
@@ -25,11 +21,9 @@ import (
 const (
 	prefPrefix = "pref."
 	maxPrefs   = 100
-	maxPref    = 1 << 10  // bytes of JSON
-	maxBody    = 64 << 10 // bytes of the request body
+	maxPref    = 1 << 10 // bytes of JSON
 
-	maxContentType = 256 // bytes of the field that are parsed
-	maxQuery       = 256 // bytes of the query that are parsed
+	maxQuery = 256 // bytes of the query that are parsed
 )
 
 var prefName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
@@ -93,23 +87,13 @@ func putPref(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// readPref reads a JSON value from the request's body. The Content-Type may be
-// missing, but must not be another type.
+// readPref reads a JSON value from the request's body.
 func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
-	if field := r.Header.Get("Content-Type"); field != "" {
-		typ, params, err := mime.ParseMediaType(field[:min(len(field), maxContentType)])
-		if charset := cmp.Or(params["charset"], "utf-8"); err != nil || len(field) > maxContentType || typ != "application/json" || !strings.EqualFold(charset, "utf-8") {
-			return nil, &middleware.Problem{Status: http.StatusUnsupportedMediaType, Detail: "The request's body must be application/json in UTF-8."}
-		}
+	body, err := readBody(w, r, "application/json")
+	if err != nil {
+		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &middleware.Problem{Status: http.StatusRequestEntityTooLarge, Detail: "The request's body is larger than 64 KiB."}
-	case err != nil:
-		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is incomplete."}
-	case !utf8.Valid(body) || !json.Valid(body):
+	if !json.Valid(body) {
 		return nil, &middleware.Problem{Status: http.StatusBadRequest, Detail: "The request's body is not a JSON value."}
 	}
 	var value bytes.Buffer
@@ -121,7 +105,7 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 
 // serveEvents sends server-sent events with the remaining life of the access
 // token. A token that is due for refresh is renewed while the response is being
-// written.
+// written. The stream does not count as use of the session.
 func serveEvents(w http.ResponseWriter, r *http.Request) {
 	if len(r.URL.RawQuery) > maxQuery {
 		middleware.Refuse(w, r, invalid("", "The query is longer than 256 bytes."))
@@ -138,6 +122,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 		middleware.Refuse(w, r, invalid("every", "every must be a duration of at most 1m, such as 500ms."))
 		return
 	}
+	session.MarkPassive(r.Context())
 	s := session.FromContext(r.Context())
 	flusher := http.NewResponseController(w)
 	for i := range n {
@@ -166,6 +151,12 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// watch responds like middleware.Me, for a page that polls. The poll does not count as
+// use of the session.
+func watch(w http.ResponseWriter, r *http.Request) {
+	middleware.Passive(http.HandlerFunc(middleware.Me)).ServeHTTP(w, r)
 }
 
 // invalid returns the Problem for an invalid field or parameter.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/middleware"
@@ -43,7 +44,8 @@ type route struct {
 // users, so that a forgotten guard does not open a route to the public.
 type guard struct {
 	public bool
-	roles  []string // the user needs at least one of them
+	roles  []string      // the user needs at least one of them
+	fresh  time.Duration // the user must have entered the password within this time
 }
 
 var (
@@ -55,18 +57,32 @@ var (
 
 // routes returns the app's routes, for all frameworks.
 func (a *app) routes() []route {
-	return []route{
+	// A form that is sent too late is lost, so the page with the form has the shorter time.
+	showNote, saveNote := guard{fresh: a.settings.fresh}, guard{fresh: 2 * a.settings.fresh}
+	routes := []route{
 		{"GET", "/{$}", public, a.pages.handler("home")},
 		{"GET", "/dashboard", signedIn, a.pages.handler("dashboard")},
 		{"GET", "/reports", analysts, a.pages.handler("reports")},
 		{"GET", "/admin", admins, a.pages.handler("admin")},
+		{"GET", "/theme", public, a.pages.handler("theme")},
+		{"POST", "/theme", public, a.saveTheme},
+		{"GET", "/note", showNote, a.pages.handler("note")},
+		{"POST", "/note", saveNote, a.saveNote},
 
 		{"GET", "/api/me", signedIn, middleware.Me},
 		{"GET", "/api/prefs", signedIn, getPrefs},
 		{"PUT", "/api/prefs/{key}", signedIn, putPref},
 		{"GET", "/api/upstream", signedIn, a.upstream.serve},
 		{"GET", "/api/events", signedIn, serveEvents},
+		{"GET", "/api/watch", signedIn, watch},
 	}
+	if a.settings.ownAuth != nil {
+		routes = append(routes, route{"POST", "/admin/act", admins, a.actAs})
+	}
+	if a.settings.signedOut == "message" {
+		routes = append(routes, route{"POST", "/goodbye", public, a.signOut})
+	}
+	return routes
 }
 
 // features returns what package middleware mounts beyond signing in and out.
@@ -104,7 +120,7 @@ func (a *app) handler() http.Handler {
 	for _, rt := range a.probes() {
 		probes[rt.path] = rt.handler
 	}
-	unclean := middleware.Sessions(a.manager, sessionOptions()...)(http.HandlerFunc(notFound))
+	unclean := middleware.Sessions(a.manager, a.sessionOptions()...)(http.HandlerFunc(notFound))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		probe, isProbe := probes[r.URL.Path]
 		switch {
@@ -118,23 +134,35 @@ func (a *app) handler() http.Handler {
 	})
 }
 
+// notRemembered is how long a session lasts, at most, whose user has not checked the
+// box of the setting REMEMBER.
+const notRemembered = 12 * time.Hour
+
 // sessionOptions returns the options of the session middleware.
-func sessionOptions() []middleware.Option {
-	return []middleware.Option{
+func (a *app) sessionOptions() []middleware.Option {
+	options := []middleware.Option{
 		middleware.WithAPI("/api/"),
 		middleware.WithBrand("Dashboard example", nil), // the mark is a template
 		middleware.WithTemplates(templates),
 		middleware.WithTexts("en", english),
 		middleware.WithTexts("de", german),
 	}
+	if remember := a.settings.remember; remember != "off" {
+		options = append(options, middleware.WithRememberMe(remember == "checked", notRemembered))
+	}
+	return options
 }
 
 // unmatched returns the handler for unknown paths, and for methods that a path
 // does not support. It gives all frameworks the same responses.
 func (a *app) unmatched() http.Handler {
 	mux := http.NewServeMux()
+	allowed := map[string][]string{}
 	for _, rt := range slices.Concat(a.routes(), a.probes()) {
-		mux.Handle(rt.path, rt.wrongMethod())
+		allowed[rt.path] = append(allowed[rt.path], rt.methods()...)
+	}
+	for path, methods := range allowed {
+		mux.Handle(path, wrongMethod(methods))
 	}
 	for _, rt := range middleware.Routes(a.manager, a.settings.features()...) {
 		if rt.Method == http.MethodTrace { // not supported by any of the routes
@@ -150,8 +178,7 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
 }
 
-// methods returns the methods that the route's path supports. HEAD is handled like
-// GET.
+// methods returns the methods of the route. HEAD is handled like GET.
 func (rt route) methods() []string {
 	if rt.method == http.MethodGet {
 		return []string{http.MethodGet, http.MethodHead}
@@ -159,10 +186,9 @@ func (rt route) methods() []string {
 	return []string{rt.method}
 }
 
-// wrongMethod returns the handler for methods that the route's path does not
-// support. Every path has only one route.
-func (rt route) wrongMethod() http.HandlerFunc {
-	allow := strings.Join(rt.methods(), ", ")
+// wrongMethod returns the handler for methods that a path does not support.
+func wrongMethod(supported []string) http.HandlerFunc {
+	allow := strings.Join(supported, ", ")
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusMethodNotAllowed})

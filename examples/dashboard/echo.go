@@ -22,10 +22,12 @@ func (a *app) echo() http.Handler {
 		}
 		sessionecho.HTTPErrorHandler(err, c)
 	}
-	e.Use(sessionecho.Sessions(a.manager, sessionOptions()...))
+	e.Use(sessionecho.Sessions(a.manager, a.sessionOptions()...))
 	sessionecho.Mount(e, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
 		e.Any(colonPath(rt.path), echo.WrapHandler(unmatched)) // including OPTIONS, which Echo would handle itself
+	}
+	for _, rt := range a.routes() {
 		for _, method := range rt.methods() {
 			e.Add(method, colonPath(rt.path), echoHandler(rt.handler), append([]echo.MiddlewareFunc{oneSegment}, rt.who.echo()...)...)
 		}
@@ -39,6 +41,8 @@ func (g guard) echo() []echo.MiddlewareFunc {
 		return nil
 	case len(g.roles) > 0:
 		return []echo.MiddlewareFunc{sessionecho.RequireRole(g.roles...)}
+	case g.fresh > 0:
+		return []echo.MiddlewareFunc{sessionecho.RequireFresh(g.fresh)}
 	}
 	return []echo.MiddlewareFunc{sessionecho.RequireUser}
 }

@@ -23,10 +23,12 @@ func (a *app) echo5() http.Handler {
 		}
 		sessionecho5.HTTPErrorHandler(c, err)
 	}
-	e.Use(sessionecho5.Sessions(a.manager, sessionOptions()...))
+	e.Use(sessionecho5.Sessions(a.manager, a.sessionOptions()...))
 	sessionecho5.Mount(e, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
 		e.Any(colonPath(rt.path), echo.WrapHandler(unmatched)) // including OPTIONS, which Echo would handle itself
+	}
+	for _, rt := range a.routes() {
 		for _, method := range rt.methods() {
 			e.Add(method, colonPath(rt.path), echo.WrapHandler(rt.handler), append([]echo.MiddlewareFunc{oneSegment5}, rt.who.echo5()...)...)
 		}
@@ -40,6 +42,8 @@ func (g guard) echo5() []echo.MiddlewareFunc {
 		return nil
 	case len(g.roles) > 0:
 		return []echo.MiddlewareFunc{sessionecho5.RequireRole(g.roles...)}
+	case g.fresh > 0:
+		return []echo.MiddlewareFunc{sessionecho5.RequireFresh(g.fresh)}
 	}
 	return []echo.MiddlewareFunc{sessionecho5.RequireUser}
 }

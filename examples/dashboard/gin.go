@@ -14,7 +14,7 @@ func (a *app) gin() http.Handler {
 	e := gin.New()
 	e.UseRawPath = true
 	e.RedirectTrailingSlash = false
-	e.Use(sessiongin.Sessions(a.manager, sessionOptions()...))
+	e.Use(sessiongin.Sessions(a.manager, a.sessionOptions()...))
 	e.NoRoute(gin.WrapH(a.unmatched()))
 	sessiongin.Mount(e, a.manager, a.settings.features()...)
 	for _, rt := range a.routes() {
@@ -31,6 +31,8 @@ func (g guard) gin() []gin.HandlerFunc {
 		return nil
 	case len(g.roles) > 0:
 		return []gin.HandlerFunc{sessiongin.RequireRole(g.roles...)}
+	case g.fresh > 0:
+		return []gin.HandlerFunc{sessiongin.RequireFresh(g.fresh)}
 	}
 	return []gin.HandlerFunc{sessiongin.RequireUser}
 }

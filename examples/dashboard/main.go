@@ -9,7 +9,8 @@
 // The file settings.go reads the settings, and stores.go opens the stores. The
 // file app.go lists the routes and their guards. The files nethttp.go, echo.go,
 // gin.go and echo5.go mount the routes on a router. The handlers are in pages.go,
-// api.go, upstream.go and health.go.
+// api.go, values.go, acting.go, upstream.go and health.go. docs/dashboard.md describes
+// the program as its users see it.
 package main
 
 import (

@@ -14,7 +14,7 @@ func (a *app) netHTTP() http.Handler {
 		mux.Handle(rt.method+" "+rt.path, rt.who.netHTTP(rt.handler))
 	}
 	mux.Handle("/", a.unmatched())
-	return middleware.Sessions(a.manager, sessionOptions()...)(mux)
+	return middleware.Sessions(a.manager, a.sessionOptions()...)(mux)
 }
 
 func (g guard) netHTTP(next http.Handler) http.Handler {
@@ -23,6 +23,8 @@ func (g guard) netHTTP(next http.Handler) http.Handler {
 		return next
 	case len(g.roles) > 0:
 		return middleware.RequireRole(g.roles...)(next)
+	case g.fresh > 0:
+		return middleware.RequireFresh(g.fresh)(next)
 	}
 	return middleware.RequireUser(next)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -21,10 +24,12 @@ var pageFiles embed.FS
 // pages are the app's own pages. They have the style, the brand and the languages
 // of the login page.
 type pages struct {
-	policy  string // Content-Security-Policy
-	base    string // the prefix of links and forms; see BASE_PATH
-	running running
-	account []accountRoute
+	policy   string // Content-Security-Policy
+	base     string // the prefix of links and forms; see BASE_PATH
+	running  running
+	account  []accountRoute
+	ownAuth  *authtest.Server // nil if it is in another process
+	farewell bool             // SIGNED_OUT=message
 }
 
 // running describes the process, for the admin page.
@@ -45,7 +50,30 @@ type view struct {
 	Session *session.Session
 	Running running
 	Account []accountRoute
+	SignOut string   // the address of the form that signs out
+	Others  []string // the users that the user may act as, for the admin page
 }
+
+// Theme returns the theme that the user or visitor has chosen, or the empty string.
+func (v view) Theme() string {
+	chosen, _ := theme.Get(v.Session)
+	return chosen
+}
+
+// Note returns the user's private note.
+func (v view) Note() string {
+	text, _ := note.Get(v.Session)
+	return text
+}
+
+// Themes returns the values of the form of the page theme.
+func (v view) Themes() []string { return themes }
+
+// Actor describes the user who acts as the session's user, or is empty.
+func (v view) Actor() string { return describe(v.Session.Actor()) }
+
+// describe returns what is shown of a user: a name rather than an ID.
+func describe(u auth.User) string { return cmp.Or(u.Name, u.Email, u.ID) }
 
 // Chart returns the bars of the chart.
 func (v view) Chart() []bar { return chart(v.Text("reports.days")) }
@@ -71,6 +99,7 @@ func newPages(s settings, m *session.Manager) *pages {
 		base:    m.BasePath(),
 		running: running{s.framework, s.store.kind, runtime.Version(), s.ownAuth != nil, time.Now()},
 		account: accountRoutes(m, s.features()),
+		ownAuth: s.ownAuth, farewell: s.signedOut == "message",
 	}
 }
 
@@ -107,6 +136,25 @@ func policyOf(t *template.Template) string {
 	return policy
 }
 
+// view returns the data of a page.
+func (p *pages) view(r *http.Request, name string, s *session.Session) view {
+	v := view{Page: middleware.NewPage(r, name), Base: p.base, Session: s, Running: p.running, SignOut: p.base + "/logout"}
+	v.User = describe(s.User())
+	if p.farewell {
+		v.SignOut = p.base + "/goodbye"
+	}
+	if key := popMessage(r); key != "" {
+		v.Notice = v.Text(key)
+	}
+	if s.Actor().ID == "" { // the account is not the actor's
+		v.Account = p.account
+	}
+	if name == "admin" {
+		v.Others = otherAccounts(p.ownAuth, s)
+	}
+	return v
+}
+
 // handler returns the handler of one page. The route's guard runs before it.
 func (p *pages) handler(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -115,7 +163,7 @@ func (p *pages) handler(name string) http.HandlerFunc {
 			writeJSON(w, http.StatusOK, pageJSON{english[name+".title"], s.SignedIn(), s.Err() != nil, s.UserID(), s.Roles()})
 			return
 		}
-		v := view{middleware.NewPage(r, name), p.base, s, p.running, p.account}
+		v := p.view(r, name, s)
 		var page bytes.Buffer
 		if err := templates.ExecuteTemplate(&page, name, v); err != nil {
 			middleware.Refuse(w, r, err)

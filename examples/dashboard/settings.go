@@ -34,6 +34,9 @@ var variables = []struct {
 	{name: "COOKIE_NAME", usage: "name of the cookies, without a prefix (default session)"},
 	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP to other hosts, too (default false)"},
 	{name: "REGISTER", usage: "how visitors create accounts: verify (by a link in an e-mail), direct, or off (default verify)"},
+	{name: "REMEMBER", usage: "box on the login page to stay signed in: off, on, or checked at first; without the check a session lasts 12h (default off)"},
+	{name: "FRESH", usage: "how long after a sign-in /note needs no further one (default 10m)"},
+	{name: "SIGNED_OUT", usage: "after signing out: plain, or message, which shows a message once (default plain)"},
 	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new secret)", secret: true},
 	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its lifetime)"},
 	{name: "GRACE", usage: "how long a cookie with replaced tokens is still accepted (default 1m)"},
@@ -67,6 +70,9 @@ type settings struct {
 	basePath    string
 	register    string // "verify", "direct" or "off"
 	tokens      verification
+	remember    string // "off", "on" or "checked"
+	signedOut   string // "plain" or "message"
+	fresh       time.Duration
 
 	cookie         session.Cookie
 	keys           []session.SecretKey // empty: generate a key at the start
@@ -103,6 +109,9 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		basePath:    p.get("BASE_PATH"),
 		register:    p.choice("REGISTER", []string{"verify", "direct", "off"}),
 		tokens:      p.verification(),
+		remember:    p.choice("REMEMBER", []string{"off", "on", "checked"}),
+		signedOut:   p.choice("SIGNED_OUT", []string{"plain", "message"}),
+		fresh:       cmp.Or(p.duration("FRESH"), 10*time.Minute),
 
 		cookie:         session.Cookie{Name: p.get("COOKIE_NAME"), Insecure: p.boolean("COOKIE_INSECURE")},
 		keys:           p.keys("SESSION_KEYS"),

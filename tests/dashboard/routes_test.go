@@ -115,6 +115,7 @@ func testMethods(t *testing.T, tt target) {
 		"/": "GET, HEAD", "/dashboard": "GET, HEAD", "/admin": "GET, HEAD", "/reports": "GET, HEAD",
 		"/api/me": "GET, HEAD", "/api/prefs": "GET, HEAD", "/api/prefs/theme": "PUT",
 		"/api/upstream": "GET, HEAD", "/api/events": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
+		"/theme": "GET, HEAD, POST", "/note": "GET, HEAD, POST", "/api/watch": "GET, HEAD",
 		"/login": "GET, HEAD, POST", "/login/mfa": "GET, HEAD, POST", "/logout": "POST",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE", "PROPFIND"} {
@@ -147,7 +148,7 @@ func testHeaders(t *testing.T, tt target) {
 	b, in := s.browser(t), s.signedIn(t, admin)
 	responses := []*response{
 		b.page("/"), b.page("/login"), b.page("/nowhere"), b.page("/admin"), b.get("/api/me"),
-		in.page("/"), in.page("/dashboard"), in.page("/reports"), in.page("/admin"), in.get("/api/me"), in.get("/api/prefs"),
+		in.page("/"), in.page("/dashboard"), in.page("/theme"), in.page("/note"), in.page("/reports"), in.page("/admin"), in.get("/api/me"), in.get("/api/prefs"),
 		in.page("/nowhere"), in.get("/api/events?n=1"), in.get("/api/upstream"), in.put("theme", `1`),
 		s.signedIn(t, viewer).page("/admin"), s.browser(t).postForm("/login", "email", viewer, "password", "wrong"),
 		s.browser(t).postForm("/login", "email", viewer), s.browser(t).postForm("/login", "email", viewer, "password", password),

@@ -133,6 +133,10 @@ var suite = []struct {
 	{"events", testEvents},
 	{"events after logout", testEventsAfterLogout},
 
+	{"theme and messages", testThemeAndMessages},
+	{"note", testNote},
+	{"acting", testActing},
+
 	{"cookie attributes", testCookieAttributes},
 	{"refresh before", testRefreshBefore},
 
