@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/keeper"
@@ -70,12 +71,19 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 }
 
 // Actor returns the user who acts as the session's user; see [Manager.ActAs]. It returns
-// the zero User if the session's user has signed in.
+// the zero User if the session's user has signed in. It does not wait. During an outage it
+// may have the ID only.
 func (s *Session) Actor() auth.User {
-	if s.actor == nil {
+	rec := s.known()
+	if rec == nil || rec.Actor.UserID == "" {
 		return auth.User{}
 	}
-	return s.actor.User()
+	var u auth.User
+	if own := s.actor.known(); own != nil {
+		u = own.Pair.User
+	}
+	u.ID = rec.Actor.UserID
+	return u
 }
 
 // newActing returns an Exchange for the session in which the user of x acts as another one.
@@ -97,8 +105,10 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	rec := y.first.known()
 	switch {
 	case x.first.unavailable():
-		// Without the own session it is not known whether this one belongs to it. The own
-		// one is reported as unavailable.
+		// Without the own session it is not known whether this one belongs to it. Neither
+		// is used, and a logout is meant for this one.
+		y.session.Store(&Session{err: &UnavailableError{RetryAfter: time.Second, Err: errOwnUnread}})
+		x.acting.Store(y)
 	case own == nil || own.Visitor:
 		if y.current != nil {
 			_ = m.keeper.End(ctx, y.current, keeper.EndedByActor, false)
@@ -117,6 +127,8 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	}
 }
 
+var errOwnUnread = errors.New("the own session of the user who acts as another one cannot be read")
+
 // endActing ends the session in which the user acts as another one, if there is one.
 // Handlers see the own session afterwards. The error is as that of logout.
 func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason, all bool) error {
@@ -131,11 +143,11 @@ func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason,
 	return err
 }
 
-// unavailable reports whether the session could not be read.
+// unavailable reports whether the presented session could not be read.
 func (s *Session) unavailable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err != nil
+	return s.unread != nil
 }
 
 // commitBeside is Commit for the session in which the user acts as another one. changed

@@ -327,6 +327,9 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 		// key, neither may still depend on it.
 		err := m.publicError(ctx, p.rec, s.save(ctx, p.touch || reseal))
 		switch {
+		case p.changed && endedByLogin(err):
+			// The changes would miss the new session. The client repeats the request there.
+			return &UnavailableError{Err: err}
 		case errors.Is(err, ErrEnded):
 			return nil // the response is late: the session has ended meanwhile
 		case err != nil && p.changed:
@@ -347,6 +350,13 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	return x.set(h, x.place.tokens[:1], x.place.sealID, id[:], age)
 }
 
+// endedByLogin reports whether err says that the session has ended because its browser has
+// signed in again.
+func endedByLogin(err error) bool {
+	var ended *endedError
+	return errors.As(err, &ended) && ended.why == keeper.EndedByLogin
+}
+
 // commitVisitor carries out the plan for the session of a visitor. Its cookie has a name
 // of its own, so a response that arrives after a sign-in does not replace the user's.
 func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p cookiePlan) error {
@@ -359,8 +369,10 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		ctx, cancel := x.writeContext()
 		defer cancel()
 		switch err := m.publicError(ctx, rec, s.save(ctx, p.touch || x.reseal)); {
+		case p.changed && endedByLogin(err):
+			return &UnavailableError{Err: err}
 		case errors.Is(err, ErrEnded):
-			return nil // the visitor has signed in meanwhile
+			return nil // the session has ended meanwhile
 		case err != nil && (p.changed || c.begun):
 			return err
 		case err != nil || !c.begun && !x.reseal:

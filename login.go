@@ -1,19 +1,15 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"math"
 	"strings"
 	"time"
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/keeper"
-	"github.com/synmetrix/session/internal/seal"
 )
 
 // Login signs a user in with an e-mail address and a password. On success the request
@@ -166,123 +162,6 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 	}
 	m.event(ctx, level, nil, Event{Name: name, Err: err})
 	return fmt.Errorf("session: %s: %w", step, err)
-}
-
-// startSession makes a session from grant and gives it to the request. It creates
-// the new session before it ends the previous one, so that a failure leaves the
-// browser with the session that it had. email is the address that the user has entered,
-// "" if there is none.
-func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, email string, o signInOptions) error {
-	p, err := m.newPair(ctx, grant, email)
-	if err != nil {
-		return err
-	}
-	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
-		// No browser would get the session's cookies.
-		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
-	}
-	rec := m.newRecord(x, p, grant.AuthenticatedAt)
-	x.mu.Lock()
-	previous := x.current
-	x.mu.Unlock()
-	m.continueSession(ctx, x, rec, o)
-	if err := m.create(ctx, rec, previous); err != nil {
-		return m.loginFailed(ctx, "login", p.Tokens, err)
-	}
-	if p.Claims.Err() != nil {
-		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
-	}
-	x.mu.Lock()
-	late := x.committed
-	previous = x.current
-	if !late {
-		x.current, x.fate = rec, signsIn
-		if x.device = x.account; x.device == "" && p.User.Email != "" {
-			x.device = m.account(p.User.Email)
-		}
-		x.endPendingLocked()
-		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // its tokens are new
-	}
-	x.mu.Unlock()
-	if late {
-		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
-		return fmt.Errorf("session: login: %w", ErrCommitted)
-	}
-	_ = m.endActing(ctx, x, keeper.EndedByLogin, false)
-	if previous != nil {
-		// An error is no reason to fail: the response replaces the cookies of the
-		// previous session, and the keeper retries the revocation of its tokens.
-		_ = m.keeper.End(ctx, previous, keeper.EndedByLogin, false)
-	}
-	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
-	return nil
-}
-
-// newPair returns the tokens of grant. email is the address that the user has entered, ""
-// if there is none. newPair reports an error and revokes the tokens then. The error is
-// [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if they
-// cannot be verified now.
-func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
-	p, err := m.keeper.NewPair(context.WithoutCancel(ctx), grant.Tokens, auth.Tokens{})
-	if err == nil && p.Tokens.RefreshToken == "" {
-		err = errors.New("no refresh token")
-	}
-	if err != nil && !errors.Is(err, auth.ErrUnavailable) {
-		err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
-	}
-	if err != nil {
-		return p, m.loginFailed(ctx, "login", grant.Tokens, err)
-	}
-	if email == "" {
-		_, _ = p.Claims.Get("email", &email)
-	}
-	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
-	return p, nil
-}
-
-// newRecord returns a new session with the tokens p. The user has entered the credentials
-// at the time authenticated, or now if that is zero.
-func (m *Manager) newRecord(x *Exchange, p keeper.Pair, authenticated time.Time) *keeper.Record {
-	now := m.now()
-	rec := keeper.NewRecord(p, now)
-	if !authenticated.IsZero() {
-		rec.Earlier = max(now.Sub(authenticated), 0)
-	}
-	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
-	return rec
-}
-
-// continueSession gives rec, a new session, the values of the browser's session, if that
-// is a visitor's or the same user's, and applies the options. A user who signs in again
-// keeps what an earlier sign-in has chosen.
-func (m *Manager) continueSession(ctx context.Context, x *Exchange, rec *keeper.Record, o signInOptions) {
-	s := x.session.Load()
-	before := s.known()
-	if before != nil && !before.Visitor && before.UserID != rec.UserID {
-		before = nil
-	}
-	if before != nil {
-		rec.Values = s.newestValues(ctx)
-		if before.Visitor && m.cfg.KeepValue != nil {
-			rec.Values = maps.Clone(rec.Values)
-			maps.DeleteFunc(rec.Values, func(name string, _ []byte) bool { return !m.cfg.KeepValue(name) })
-		}
-	}
-	if before != nil && before.Visitor {
-		before = nil // a visitor has chosen nothing
-	}
-	o.apply(rec, before, m.cfg.Cookie)
-}
-
-// create stores a new session, or checks that it fits its cookies. A session that
-// does not fit must fail the login, not the response.
-func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) error {
-	sized := *rec
-	sized.Ends, sized.Pair.Roles = math.MaxUint32, math.MaxUint32 // Create sets them
-	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(&sized)))) {
-		return errCookiesFull
-	}
-	return m.publicError(ctx, rec, m.keeper.Create(ctx, rec, previous))
 }
 
 // Logout ends the request's session, and revokes its tokens at the auth service.

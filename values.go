@@ -205,21 +205,33 @@ func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 	return err
 }
 
-// newestValues returns the session's values, with those that other requests have stored
-// meanwhile.
-func (s *Session) newestValues(ctx context.Context) map[string][]byte {
-	rec := s.known()
-	if s.m.Stored() && rec != nil {
-		if newest, err := s.m.keeper.Newest(ctx, rec); err == nil && newest != nil {
-			rec = newest
+// newestRecord returns the newest state of the session, nil if there is none. Other requests
+// may have stored values meanwhile. The error says that a stored session cannot be read now.
+func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
+	s.mu.Lock()
+	rec, unread := s.rec, s.unread
+	s.mu.Unlock()
+	if rec == nil && unread != nil {
+		var err error
+		if rec, err = s.read(ctx, unread); err != nil && s.m.Stored() && !errors.Is(err, keeper.ErrCorrupt) {
+			return nil, err
 		}
 	}
+	if rec == nil || !s.m.Stored() {
+		return rec, nil
+	}
+	newest, err := s.m.keeper.Newest(ctx, rec)
+	if err = s.m.publicError(ctx, rec, err); errors.Is(err, ErrSessionUnavailable) && !errors.Is(err, keeper.ErrCorrupt) {
+		return nil, err
+	}
+	return newest, nil // nil if the session has ended
+}
+
+// withChanges returns values with the changes of the request that are not saved yet.
+func (s *Session) withChanges(values map[string][]byte) map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if rec == nil || !s.isLocked(rec) {
-		return nil
-	}
-	return merge(rec.Values, s.changes)
+	return merge(values, s.changes)
 }
 
 // known returns what the request knows of the session, nil if it has none.

@@ -84,6 +84,45 @@ var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 // [ErrIncomplete], or is ErrIncomplete, only other sessions may not have ended. After
 // any other error the session may not have ended, and End has not reported the error.
 func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error {
+	return k.endSession(ctx, r, why, all, nil)
+}
+
+// EndReplaced ends a session that a sign-in has replaced. If it is stored, then is called
+// with its last values: other requests may have changed them since r was read. What the store
+// does not accept is retried in the background.
+func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx context.Context, values map[string][]byte) error) {
+	var last *Record
+	ended := false
+	try := func(ctx context.Context) error {
+		if !ended {
+			err := k.endSession(ctx, r, EndedByLogin, false, func(q *Record) error { last = q.Clone(); return nil })
+			if err != nil {
+				return err
+			}
+			ended = true
+		}
+		if !k.cfg.Stored {
+			return nil
+		}
+		return then(ctx, last.Values)
+	}
+	err := try(context.WithoutCancel(ctx))
+	if err == nil || isEnded(err) {
+		return
+	}
+	// The browser has the cookies of another session by now, so no request of its own would
+	// end this one later.
+	k.background(func() {
+		for failures := 1; k.pauseRevocation(k.backoff(failures, err)); failures++ {
+			if err = try(k.ctx); err == nil || isEnded(err) {
+				return
+			}
+		}
+	})
+}
+
+// endSession is End. check may look at the last state of the session.
+func (k *Keeper) endSession(ctx context.Context, r *Record, why Reason, all bool, check func(*Record) error) error {
 	// If the browser disconnects, its user is signed out all the same.
 	ctx = context.WithoutCancel(ctx)
 	if r.Visitor && !k.cfg.Stored {
@@ -91,7 +130,7 @@ func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error
 	}
 	l := k.ledger(r)
 	// This session first: its mark keeps the tokens with which the service ends the others.
-	mark, err := l.end(ctx, why, all, nil)
+	mark, err := l.end(ctx, why, all, check)
 	var ended *Error
 	switch {
 	case err == nil:

@@ -10,17 +10,17 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// errCorrupt is returned for a stored record that does not open for its session. It was
+// ErrCorrupt is returned for a stored record that does not open for its session. It was
 // damaged or moved, or its secret is missing.
-var errCorrupt = errors.New("record does not open")
+var ErrCorrupt = errors.New("record does not open")
 
-// corruptError is errCorrupt for the stored version of a record. The version lets
+// corruptError is ErrCorrupt for the stored version of a record. The version lets
 // readToEnd replace exactly the record that did not open.
 type corruptError struct{ version uint64 }
 
-func (*corruptError) Error() string { return errCorrupt.Error() }
+func (*corruptError) Error() string { return ErrCorrupt.Error() }
 
-func (*corruptError) Unwrap() error { return errCorrupt }
+func (*corruptError) Unwrap() error { return ErrCorrupt }
 
 // ledger reads and writes the record of one session. Every write is a loop:
 // read, check, apply, swap (rule 4).

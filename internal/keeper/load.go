@@ -29,7 +29,7 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		k.resumeRevocation(l, err)
 		k.revokeGone(l, err)
 		return nil, nil, err
-	case err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)):
+	case err != nil && (k.cfg.Stored || errors.Is(err, ErrCorrupt)):
 		// A record that does not open may be the mark of an end.
 		return nil, nil, err
 	case err != nil:
@@ -83,7 +83,7 @@ func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down 
 		_ = k.finish(ctx, l, why, nil)
 		return down, &Error{Ended: why}
 	}
-	if err != nil && (k.cfg.Stored || errors.Is(err, errCorrupt)) {
+	if err != nil && (k.cfg.Stored || errors.Is(err, ErrCorrupt)) {
 		return nil, err
 	}
 	return cmp.Or(down, err), nil
@@ -202,7 +202,7 @@ func (k *Keeper) Update(ctx context.Context, r *Record, change func(*Record) err
 // the request. A canceled request says nothing about the store.
 func (k *Keeper) Report(ctx context.Context, r *Record, err error) error {
 	name := EventStoreUnavailable
-	if errors.Is(err, errCorrupt) {
+	if errors.Is(err, ErrCorrupt) {
 		name = EventRecordCorrupt
 	}
 	if !errors.Is(err, context.Canceled) {

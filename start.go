@@ -1,0 +1,177 @@
+package session
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"time"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+// This file starts sessions, and gives them the values of those that they continue.
+
+// startSession makes a session from grant and gives it to the request. It creates
+// the new session before it ends the previous one, so that a failure leaves the
+// browser with the session that it had. email is the address that the user has entered,
+// "" if there is none.
+func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, email string, o signInOptions) error {
+	p, err := m.newPair(ctx, grant, email)
+	if err != nil {
+		return err
+	}
+	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
+		// No browser would get the session's cookies.
+		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
+	}
+	rec := m.newRecord(x, p, grant.AuthenticatedAt)
+	x.mu.Lock()
+	previous := x.current
+	x.mu.Unlock()
+	before, err := x.session.Load().newestRecord(ctx)
+	if err != nil {
+		// Without the session before, its values would be lost.
+		return m.loginFailed(ctx, "login", p.Tokens, err)
+	}
+	before = m.continueSession(x, before, rec, o)
+	if err := m.create(ctx, rec, previous); err != nil {
+		return m.loginFailed(ctx, "login", p.Tokens, err)
+	}
+	if p.Claims.Err() != nil {
+		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
+	}
+	x.mu.Lock()
+	late := x.committed
+	previous = x.current
+	if !late {
+		x.current, x.fate = rec, signsIn
+		if x.device = x.account; x.device == "" && p.User.Email != "" {
+			x.device = m.account(p.User.Email)
+		}
+		x.endPendingLocked()
+		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // its tokens are new
+	}
+	x.mu.Unlock()
+	if late {
+		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
+		return fmt.Errorf("session: login: %w", ErrCommitted)
+	}
+	_ = m.endActing(ctx, x, keeper.EndedByLogin, false)
+	if previous != nil {
+		// A failure is no reason to fail: the response replaces the cookies of the
+		// previous session, and the keeper retries its end.
+		m.keeper.EndReplaced(ctx, previous, func(ctx context.Context, last map[string][]byte) error {
+			return m.addLateValues(ctx, rec, before, last)
+		})
+	}
+	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
+	return nil
+}
+
+// newPair returns the tokens of grant. email is the address that the user has entered, ""
+// if there is none. newPair reports an error and revokes the tokens then. The error is
+// [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if they
+// cannot be verified now.
+func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
+	p, err := m.keeper.NewPair(context.WithoutCancel(ctx), grant.Tokens, auth.Tokens{})
+	if err == nil && p.Tokens.RefreshToken == "" {
+		err = errors.New("no refresh token")
+	}
+	if err != nil && !errors.Is(err, auth.ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, err)
+	}
+	if err != nil {
+		return p, m.loginFailed(ctx, "login", grant.Tokens, err)
+	}
+	if email == "" {
+		_, _ = p.Claims.Get("email", &email)
+	}
+	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
+	return p, nil
+}
+
+// newRecord returns a new session with the tokens p. The user has entered the credentials
+// at the time authenticated, or now if that is zero.
+func (m *Manager) newRecord(x *Exchange, p keeper.Pair, authenticated time.Time) *keeper.Record {
+	now := m.now()
+	rec := keeper.NewRecord(p, now)
+	if !authenticated.IsZero() {
+		rec.Earlier = max(now.Sub(authenticated), 0)
+	}
+	rec.Device = keeper.NewDevice(m.clientAddr(x.peer, x.header), x.header.Get("User-Agent"))
+	return rec
+}
+
+// continueSession gives rec, a new session, the values of the browser's session before, if
+// that is a visitor's or the same user's, and applies the options. A user who signs in again
+// keeps what an earlier sign-in has chosen. continueSession returns the session that rec
+// continues, nil if there is none.
+func (m *Manager) continueSession(x *Exchange, before, rec *keeper.Record, o signInOptions) *keeper.Record {
+	if before != nil && !before.Visitor && before.UserID != rec.UserID {
+		before = nil
+	}
+	if before != nil {
+		rec.Values = m.kept(before, x.session.Load().withChanges(before.Values))
+	}
+	if before != nil && !before.Visitor {
+		o.apply(rec, before, m.cfg.Cookie)
+	} else {
+		o.apply(rec, nil, m.cfg.Cookie) // a visitor has chosen nothing
+	}
+	return before
+}
+
+// kept returns those values of the session before that a sign-in keeps.
+func (m *Manager) kept(before *keeper.Record, values map[string][]byte) map[string][]byte {
+	if !before.Visitor || m.cfg.KeepValue == nil {
+		return values
+	}
+	values = maps.Clone(values)
+	maps.DeleteFunc(values, func(name string, _ []byte) bool { return !m.cfg.KeepValue(name) })
+	return values
+}
+
+// addLateValues makes the changes to the new session rec that other requests have stored in
+// the session before, after its values were read for rec. last are its values at its end.
+// before is nil if rec has none of them. The error is the keeper's.
+func (m *Manager) addLateValues(ctx context.Context, rec, before *keeper.Record, last map[string][]byte) error {
+	if before == nil {
+		return nil
+	}
+	read, late := m.kept(before, before.Values), map[string]change{}
+	last = m.kept(before, last)
+	for _, values := range []map[string][]byte{read, last} {
+		for name := range values {
+			// What this request has changed itself stays.
+			if !bytes.Equal(read[name], last[name]) && bytes.Equal(read[name], rec.Values[name]) {
+				late[name] = change{raw: last[name]}
+			}
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	_, err := m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
+		r.Values = merge(r.Values, late)
+		return nil
+	})
+	return err
+}
+
+// create stores a new session, or checks that it fits its cookies. A session that
+// does not fit must fail the login, not the response.
+func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) error {
+	sized := *rec
+	sized.Ends, sized.Pair.Roles = math.MaxUint32, math.MaxUint32 // Create sets them
+	if !m.Stored() && !m.jar.Fits(seal.Size(len(encodeTokens(&sized)))) {
+		return errCookiesFull
+	}
+	return m.publicError(ctx, rec, m.keeper.Create(ctx, rec, previous))
+}
