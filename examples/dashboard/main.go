@@ -93,6 +93,14 @@ func ownAuth(s settings, stdout io.Writer) authtest.Options {
 // runApp runs the app with an auth service at s.authURL. It returns the exit
 // status, like run.
 func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io.Writer) int {
+	verifier, err := s.tokens.verifier()
+	if err != nil {
+		printError(stderr, err)
+		if errors.Is(err, errKeyFile) {
+			return 2
+		}
+		return 1
+	}
 	// The client has no WithTimeout: a refresh may take longer than AUTH_TIMEOUT, the
 	// time that a request waits for it.
 	auth := synmetrix.NewClient(s.authURL, synmetrix.WithLogger(log))
@@ -106,16 +114,9 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 
 	cfg := s.config()
 	cfg.Auth, cfg.Store, cfg.Coordinator, cfg.Logger = auth, st.sessions, st.coordinator, log
+	cfg.Verifier = verifier
 	if len(cfg.Keys) == 0 {
 		cfg.Keys = []session.SecretKey{session.GenerateKey()}
-	}
-	cfg.Verifier, err = s.tokens.verifier()
-	if err != nil {
-		printError(stderr, err)
-		if errors.Is(err, errKeyFile) {
-			return 2
-		}
-		return 1
 	}
 	manager, err := session.New(cfg)
 	if err != nil {

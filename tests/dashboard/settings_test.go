@@ -91,10 +91,16 @@ func TestBadSettings(t *testing.T) {
 		{"auth timeout", []string{"AUTH_TIMEOUT=0"}, []string{"AUTH_TIMEOUT"}},
 		{"store timeout", []string{"STORE_TIMEOUT=x"}, []string{"STORE_TIMEOUT"}},
 		{"token age", []string{"MAX_TOKEN_AGE=1"}, []string{"MAX_TOKEN_AGE", "duration"}},
-		{"jwt key to come", []string{"JWT_KEY=" + secret}, []string{"JWT_KEY", "not supported yet"}},
+		{"jwt key too short", []string{"JWT_KEY=" + secret}, []string{"JWT_KEY", "32 bytes", "14 bytes"}},
+		{"jwt key of one character", []string{"JWT_KEY=" + strings.Repeat("x", 64)}, []string{"JWT_KEY", "few different"}},
+		{"public key as a secret", []string{"JWT_KEY=-----BEGIN PUBLIC KEY-----\n" + keyA}, []string{"JWT_KEY", "PEM"}},
+		{"jwt key beside jwks", []string{"JWT_KEY=" + keyA, "JWKS_URL=https://auth.example.org/auth/jwks"}, []string{"JWT_KEY", "JWKS_URL"}},
+		{"jwt key beside a file", []string{"JWT_KEY=" + keyA, "JWT_PUBLIC_KEY_FILE=/etc/key.pem"}, []string{"JWT_KEY", "JWT_PUBLIC_KEY_FILE"}},
+		{"jwks beside a file", []string{"JWKS_URL=https://auth.example.org/auth/jwks", "JWT_PUBLIC_KEY_FILE=/etc/key.pem"}, []string{"JWKS_URL", "JWT_PUBLIC_KEY_FILE"}},
 		{"jwt key as a flag", []string{"-jwt-key=" + secret}, []string{"-jwt-key"}},
-		{"jwks to come", []string{"JWKS_URL=https://auth.example.org/auth/jwks"}, []string{"JWKS_URL", "not supported yet"}},
-		{"public key to come", []string{"JWT_PUBLIC_KEY_FILE=/etc/key.pem"}, []string{"JWT_PUBLIC_KEY_FILE", "not supported yet"}},
+		{"jwks", []string{"JWKS_URL=auth.example.org/jwks"}, []string{"JWKS_URL", "http"}},
+		{"jwks with a password", []string{"JWKS_URL=https://me:" + secret + "@auth.example.org/jwks"}, []string{"JWKS_URL", "user"}},
+		{"public key file", []string{"JWT_PUBLIC_KEY_FILE=settings_test.go"}, []string{"JWT_PUBLIC_KEY_FILE", "PEM"}},
 		{"base path without a slash", []string{"BASE_PATH=app"}, []string{"BASE_PATH", "/app"}},
 		{"base path elsewhere", []string{"BASE_PATH=//evil.example.org"}, []string{"BASE_PATH", "path"}},
 		{"base path as a flag", []string{"-base-path=https://evil.example.org/app"}, []string{"BASE_PATH", "path"}},
@@ -212,6 +218,15 @@ func TestHelp(t *testing.T) {
 	}
 	if strings.Contains(stdout, "-session-keys") || strings.Contains(stdout, "-jwt-key") {
 		t.Error("the help shows a flag for a secret")
+	}
+}
+
+// A file that cannot be opened is a failure at run time.
+func TestNoKeyFile(t *testing.T) {
+	t.Parallel()
+	status, stdout, stderr := proc.Run(t, "dashboard", []string{"JWT_PUBLIC_KEY_FILE=" + t.TempDir() + "/none.pem"})
+	if status != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "none.pem") || stdout != "" {
+		t.Errorf("exit status %d, %q and %q, want 1 and one line", status, stdout, stderr)
 	}
 }
 

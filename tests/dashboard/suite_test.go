@@ -103,6 +103,9 @@ var suite = []struct {
 	{"headers", testHeaders},
 	{"me", testMe},
 	{"bearer", testBearer},
+	{"verified bearer", testVerifiedBearer},
+	{"bearers of a public key", testBearersOfPublicKey},
+	{"bearers of a JWKS", testBearersOfJWKS},
 
 	{"login", testLogin},
 	{"login input", testLoginInput},

@@ -35,7 +35,7 @@ var floors = []floor{
 	{[]string{"synmetrix"}, []string{"auth", "internal/pacing"}, nil},
 	{[]string{"authtest"}, nil, []string{"github.com/golang-jwt/jwt/v5", "github.com/pquerna/otp/...", "golang.org/x/crypto/bcrypt"}},
 	{[]string{"sessiontest"}, []string{"", "auth"}, []string{"github.com/golang-jwt/jwt/v5"}},
-	{[]string{"adapters/internal/adaptertest"}, []string{"", "auth", "authtest", "internal/testkit", "internal/testkit/scale", "middleware", "sessiontest", "store/...", "synmetrix"}, []string{"github.com/pquerna/otp/..."}},
+	{[]string{"adapters/internal/adaptertest"}, []string{"", "auth", "auth/verify", "authtest", "internal/testkit", "internal/testkit/scale", "middleware", "sessiontest", "store/...", "synmetrix"}, []string{"github.com/pquerna/otp/..."}},
 	{[]string{"adapters/sessionecho"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"adapters/sessionecho5"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"adapters/sessiongin"}, []string{"", "middleware"}, []string{"github.com/gin-gonic/gin/..."}},

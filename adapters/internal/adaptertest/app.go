@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
@@ -124,6 +125,7 @@ type App struct {
 type Options struct {
 	Stored bool // keep sessions in App.Store
 	HTTP2  bool
+	Verify bool // verify tokens, so that bearer tokens are accepted
 
 	Set func(*session.Config) // changes the settings; may be nil
 }
@@ -145,6 +147,13 @@ func NewApp(t testing.TB, o Options) *App {
 	if o.Stored {
 		a.Store = &testkit.FailingStore{Store: &memstore.Store{Now: cfg.Now}}
 		cfg.Store = a.Store
+	}
+	if o.Verify {
+		v, err := verify.New(verify.Config{Secrets: [][]byte{a.Auth.Secret()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Verifier = v
 	}
 	if o.Set != nil {
 		o.Set(&cfg)

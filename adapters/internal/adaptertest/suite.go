@@ -54,6 +54,11 @@ func Run(t *testing.T, build Build) {
 			}
 		}
 	}
+	for _, c := range bearerScripts {
+		for _, o := range []Options{{Verify: true}, {Verify: true, Stored: true}} {
+			run(c.name, func(t *testing.T) { c.compare(t, build, o) })
+		}
+	}
 	for _, c := range storedScripts {
 		run(c.name, func(t *testing.T) { c.compare(t, build, Options{Stored: true}) })
 	}
