@@ -71,6 +71,7 @@ func blocks(text, language string) []string {
 var imports = map[string]string{
 	"auth":         "github.com/synmetrix/session/auth",
 	"authtest":     "github.com/synmetrix/session/authtest",
+	"jwks":         "github.com/synmetrix/session/auth/jwks",
 	"memstore":     "github.com/synmetrix/session/store/memstore",
 	"middleware":   "github.com/synmetrix/session/middleware",
 	"redisstore":   "github.com/synmetrix/session/store/redisstore",
@@ -83,6 +84,7 @@ var imports = map[string]string{
 	"store":        "github.com/synmetrix/session/store",
 	"storetest":    "github.com/synmetrix/session/store/storetest",
 	"synmetrix":    "github.com/synmetrix/session/synmetrix",
+	"verify":       "github.com/synmetrix/session/auth/verify",
 	"chi":          "github.com/go-chi/chi/v5",
 	"echo":         "github.com/labstack/echo/v4",
 	"echo5":        "github.com/labstack/echo/v5",
