@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// authCheck is a request for the endpoint at Config.AuthPath.
+type authCheck struct {
+	roles []string
+}
+
+type authCheckKey struct{}
+
+func authCheckOf(ctx context.Context) *authCheck {
+	check, _ := ctx.Value(authCheckKey{}).(*authCheck)
+	return check
+}
+
+// serveAuth judges the request that a proxy has received. In its place, that request
+// goes through Sessions, so that its path, its origin and the address that a sign-in
+// returns to are judged as those of all others.
+func (g *Gateway) serveAuth(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if !g.trusts(r) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	check, problem := parseAuthQuery(r.URL.RawQuery)
+	var original *http.Request
+	if problem == "" {
+		original, problem = originalOf(r)
+	}
+	if problem != "" {
+		g.cfg.Manager.Logger().ErrorContext(r.Context(), "auth_request_invalid", "problem", problem)
+		http.Error(w, problem, http.StatusBadRequest)
+		return
+	}
+	original = original.WithContext(context.WithValue(r.Context(), authCheckKey{}, check))
+	g.handler.ServeHTTP(&authWriter{ResponseWriter: w}, original)
+}
+
+// judge responds to a request of serveAuth, inside Sessions.
+func (g *Gateway) judge(w http.ResponseWriter, r *http.Request, check *authCheck) {
+	s := session.FromContext(r.Context())
+	token, err := authorize(r, s, check.roles, g.cfg.AuthHeaders)
+	if err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	identify(w.Header(), g.cfg.AuthHeaders, s)
+	if token != "" {
+		w.Header().Set(tokenField, "Bearer "+token)
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+const (
+	maxAuthQuery = 4096
+	maxOriginal  = 16 << 10 // bytes of an original address
+)
+
+// parseAuthQuery reads the roles. A query that is not understood must not let anybody
+// pass.
+func parseAuthQuery(query string) (*authCheck, string) {
+	const invalid = `the query must have parameters "role" only, such as ?role=admin&role=editor`
+	if len(query) > maxAuthQuery {
+		return nil, "the query is too long"
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, invalid
+	}
+	for name, roles := range values {
+		for _, role := range roles {
+			if name != "role" || role == "" {
+				return nil, invalid
+			}
+		}
+	}
+	return &authCheck{roles: values["role"]}, ""
+}
+
+// originalOf returns the request that the proxy has received.
+func originalOf(r *http.Request) (*http.Request, string) {
+	const differ = "the header fields with the original address or method differ; the proxy must remove those that it does not set"
+	const missing = "the proxy must send the address of its request in X-Original-URL, X-Original-URI or X-Forwarded-Uri"
+	var host, address string
+	for _, name := range []string{"X-Original-Url", "X-Original-Uri", "X-Forwarded-Uri"} {
+		for _, value := range r.Header[name] {
+			if len(value) > maxOriginal {
+				return nil, "the original address is too long"
+			}
+			h, a := splitOriginal(value)
+			if address != "" && a != address {
+				return nil, differ
+			}
+			host, address = cmp.Or(h, host), a
+		}
+	}
+	if address == "" {
+		return nil, missing
+	}
+	method, other := r.Header.Get("X-Original-Method"), r.Header.Get("X-Forwarded-Method")
+	if method != "" && other != "" && method != other {
+		return nil, differ
+	}
+	u, err := url.ParseRequestURI(address)
+	if err != nil {
+		return nil, "the original address is invalid"
+	}
+	original := r.Clone(r.Context())
+	original.URL, original.RequestURI = u, address
+	original.Body, original.ContentLength = http.NoBody, 0
+	original.Host = cmp.Or(host, r.Header.Get("X-Forwarded-Host"), r.Host)
+	original.Method = cmp.Or(method, other, http.MethodGet)
+	// Proxies remove the fields of a WebSocket handshake that are for them.
+	if len(r.Header["Sec-Websocket-Key"])+len(r.Header["Sec-Websocket-Version"]) > 0 {
+		original.Header.Set("Upgrade", "websocket")
+	}
+	return original, ""
+}
+
+// splitOriginal splits an original address into the host, if it has one, and the path
+// with the query.
+func splitOriginal(address string) (host, path string) {
+	scheme, rest, absolute := strings.Cut(address, "://")
+	if !absolute || scheme != "https" && scheme != "http" {
+		return "", address
+	}
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		return rest[:i], rest[i:]
+	}
+	return rest, "/"
+}
+
+// authWriter turns the responses to a request into those that proxies understand: 401
+// for a redirect to the login page, whose address stays in Location, and 403 for a path
+// that is not accepted.
+type authWriter struct{ http.ResponseWriter }
+
+func (w *authWriter) WriteHeader(status int) {
+	switch status {
+	case http.StatusSeeOther:
+		status = http.StatusUnauthorized
+	case http.StatusNotFound:
+		status = http.StatusForbidden
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *authWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

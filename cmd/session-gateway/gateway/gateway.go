@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/middleware"
+)
+
+// Gateway is the http.Handler in front of the upstreams. It has the session
+// middleware and the ready-made routes in it. It is safe for concurrent use.
+//
+// A request for an upstream that fails gets status 502, upstream_unavailable, or 504,
+// upstream_timeout, as a page or as JSON; see middleware.Refuse. No request with an
+// unsafe method is repeated. WebSockets and other responses that take longer end with
+// their session.
+//
+// The endpoint at Config.AuthPath tells a proxy whether it may serve a request. The
+// request that it judges is that of the header field X-Original-URL, X-Original-URI or
+// X-Forwarded-Uri, with the method of X-Original-Method or X-Forwarded-Method. Its
+// query may have several parameters "role": the user needs one of these roles. It
+// responds with
+//
+//	202 and the fields of Config.AuthHeaders, if the user may pass
+//	401 if no user is signed in, with the login page in Location if a browser follows a link
+//	403 if the user has none of the roles, or the path or the origin is not accepted
+//	503 if the session cannot be determined
+//	400 if the proxy sends no original address, or the query is invalid
+//
+// and with 404 to everybody but Config.TrustedProxies.
+type Gateway struct {
+	cfg        Config
+	cookies    ownCookies
+	routes     []*route
+	handler    http.Handler // Sessions and all that is inside
+	transports []*http.Transport
+
+	streams    context.Context // ends with EndStreams
+	endStreams context.CancelFunc
+}
+
+// New returns a Gateway. The error names all invalid fields of cfg.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	cfg.PagesPath = trimSlash(cfg.PagesPath)
+	if cfg.CookieName == "" {
+		cfg.CookieName = "session"
+	}
+	g := &Gateway{cfg: cfg, cookies: ownCookies(cfg.CookieName)}
+	g.streams, g.endStreams = context.WithCancel(context.Background())
+	for _, u := range cfg.Upstreams {
+		g.routes = append(g.routes, g.newRoute(u))
+	}
+	sortRoutes(g.routes)
+
+	options := append(slices.Clone(cfg.Options), middleware.WithCleanPaths())
+	g.handler = middleware.Sessions(cfg.Manager, options...)(g.inside())
+	return g, nil
+}
+
+func (g *Gateway) newRoute(u Upstream) *route {
+	rt := &route{host: u.host(), path: trimSlash(u.Path), forwarder: g.newForwarder(u)}
+	rt.canonical = canonicalPath(rt.path)
+	for _, p := range u.Public {
+		rt.public = append(rt.public, trimSlash(p))
+	}
+	return rt
+}
+
+// EndStreams ends the WebSockets and event streams that are open, and those that are
+// begun later. Without it, http.Server.Shutdown would wait for event streams, and leave
+// WebSockets open.
+func (g *Gateway) EndStreams() { g.endStreams() }
+
+// CloseIdleConnections closes the connections to the upstreams that are not in use.
+func (g *Gateway) CloseIdleConnections() {
+	for _, t := range g.transports {
+		t.CloseIdleConnections()
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.cfg.AuthPath != "" && r.URL.Path == g.cfg.AuthPath {
+		g.serveAuth(w, r)
+		return
+	}
+	g.handler.ServeHTTP(w, r)
+}
+
+// inside returns the handler inside Sessions: the ready-made routes, the upstreams, and
+// the end of serveAuth.
+func (g *Gateway) inside() http.Handler {
+	pages := http.NewServeMux()
+	seen := map[string]bool{}
+	for _, rt := range middleware.Routes(g.cfg.Manager, g.cfg.Features...) {
+		pages.Handle(rt.Method+" "+rt.Path, rt.Handler)
+		if !seen[rt.Path] {
+			seen[rt.Path] = true
+			pages.HandleFunc(rt.Path, wrongMethod) // methods that HTTP does not define
+		}
+	}
+	mux := pages
+	if g.cfg.PagesPath != "" {
+		pages.HandleFunc("/", notFound)
+		mux = http.NewServeMux()
+		mux.Handle(g.cfg.PagesPath+"/", http.StripPrefix(g.cfg.PagesPath, pages))
+	}
+	mux.HandleFunc("/", g.forward)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch check := authCheckOf(r.Context()); {
+		case check != nil:
+			g.judge(w, r, check)
+		case r.Method == http.MethodConnect:
+			wrongMethod(w, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// forward serves a request by its upstream, if the user may use it.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
+	rt := find(g.routes, hostOf(r.Host), r.URL.Path)
+	if rt == nil {
+		notFound(w, r)
+		return
+	}
+	if rt.isPublic(r.URL.Path) {
+		// The session is not looked at, so that the response may be cached.
+		rt.forwarder.serve(w, r, nil, "")
+		return
+	}
+	s := session.FromContext(r.Context())
+	token, err := authorize(r, s, rt.forwarder.roles, rt.forwarder.headers)
+	if err != nil {
+		middleware.Refuse(w, r, err)
+		return
+	}
+	rt.forwarder.serve(w, r, s, token)
+}
+
+// authorize returns an error for Refuse unless the user is signed in and has one of the
+// roles, if there are any. It returns the user's access token if headers has Token.
+func authorize(r *http.Request, s *session.Session, roles []string, headers []Header) (token string, err error) {
+	var policy session.Policy
+	if len(roles) > 0 {
+		policy = func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
+	}
+	if err := s.Authorize(policy); err != nil {
+		return "", middleware.MissingRole(err, roles...)
+	}
+	if !slices.Contains(headers, Token) {
+		return "", nil
+	}
+	return s.AccessToken(r.Context())
+}
+
+// trusts reports whether a request came from one of the trusted proxies.
+func (g *Gateway) trusts(r *http.Request) bool {
+	if len(g.cfg.TrustedProxies) == 0 {
+		return false
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusNotFound})
+}
+
+func wrongMethod(w http.ResponseWriter, r *http.Request) {
+	middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusMethodNotAllowed})
+}
