@@ -13,6 +13,7 @@ require (
 	github.com/synmetrix/session v0.0.0
 	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
 	github.com/synmetrix/session/auth/jwks v0.0.0
+	github.com/synmetrix/session/cmd/session-gateway v0.0.0
 	github.com/synmetrix/session/store/redisstore v0.0.0
 	modernc.org/sqlite v1.59.0
 )
@@ -71,5 +72,6 @@ replace (
 	github.com/synmetrix/session => ../
 	github.com/synmetrix/session/adapters/sessionecho5 => ../adapters/sessionecho5
 	github.com/synmetrix/session/auth/jwks => ../auth/jwks
+	github.com/synmetrix/session/cmd/session-gateway => ../cmd/session-gateway
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
 )

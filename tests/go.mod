@@ -21,7 +21,7 @@ require (
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
 	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
-	github.com/synmetrix/session/store/redisstore v0.0.0-00010101000000-000000000000
+	github.com/synmetrix/session/store/redisstore v0.0.0
 	golang.org/x/mod v0.38.0
 	golang.org/x/net v0.57.0
 	modernc.org/sqlite v1.59.0
@@ -88,6 +88,7 @@ replace (
 	github.com/synmetrix/session => ../
 	github.com/synmetrix/session/adapters/sessionecho5 => ../adapters/sessionecho5
 	github.com/synmetrix/session/auth/jwks => ../auth/jwks
+	github.com/synmetrix/session/cmd/session-gateway => ../cmd/session-gateway
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
 )
 

@@ -19,7 +19,9 @@ func instrument(*session.Config) http.Handler { return nil }
 //	GET /healthz  200 while the process serves requests
 //	GET /readyz   200, or 503 while the auth service or the store is down
 //	GET /metrics  the metrics
-func newAdmin(auth, store func(context.Context) error, metrics http.Handler) http.Handler {
+//
+// The path /auth is added if the configuration has it.
+func newAdmin(auth, store func(context.Context) error, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

@@ -28,7 +28,7 @@ type file struct {
 	Log         logFile        `yaml:"log"`
 	Session     sessionFile    `yaml:"session"`
 	Pages       pagesFile      `yaml:"pages"`
-	AuthRequest authFile       `yaml:"auth_request"`
+	AuthRequest *authFile      `yaml:"auth_request"`
 	Upstreams   []upstreamFile `yaml:"upstreams"`
 }
 
@@ -69,7 +69,6 @@ type pagesFile struct {
 }
 
 type authFile struct {
-	Path    string           `yaml:"path"`
 	Headers []gateway.Header `yaml:"headers"`
 }
 

@@ -112,5 +112,12 @@ func runGateway(ctx context.Context, s *settings, stdout, stderr io.Writer) erro
 	}
 	defer g.CloseIdleConnections()
 	admin := newAdmin(auth.Ping, st.ping, metrics)
+	if s.file.AuthRequest != nil {
+		h, err := g.AuthHandler()
+		if err != nil {
+			return err
+		}
+		admin.Handle("/auth", h)
+	}
 	return serve(ctx, s, log, stdout, g, admin, m)
 }

@@ -110,9 +110,16 @@ func (r *reader) gatewayConfig(f file, proxies []netip.Prefix) gateway.Config {
 		CookieName:     cmp.Or(f.Session.Cookie.Name, defaultCookie),
 		PagesPath:      f.Pages.Path,
 		Features:       f.Pages.Features,
-		AuthPath:       f.AuthRequest.Path,
-		AuthHeaders:    f.AuthRequest.Headers,
 		TrustedProxies: proxies,
+	}
+	if f.AuthRequest != nil {
+		g.AuthHeaders = f.AuthRequest.Headers
+		if f.Admin == "" {
+			r.fail("auth_request", "needs admin, the address with the path /auth")
+		}
+	}
+	if len(f.Upstreams) == 0 && f.AuthRequest == nil {
+		r.fail("upstreams", "is required")
 	}
 	if f.Pages.Name != "" {
 		g.Options = append(g.Options, middleware.WithBrand(f.Pages.Name, nil))
@@ -174,7 +181,11 @@ func (s *settings) test() error {
 	}
 	gcfg := s.gateway
 	gcfg.Manager = m
-	if _, err := gateway.New(gcfg); err != nil {
+	g, err := gateway.New(gcfg)
+	if err == nil && s.file.AuthRequest != nil {
+		_, err = g.AuthHandler()
+	}
+	if err != nil {
 		return errors.New(fieldNames.Replace(strings.TrimPrefix(err.Error(), "gateway: ")))
 	}
 	return nil
@@ -188,7 +199,7 @@ var fieldNames = strings.NewReplacer(
 	"IdleTimeout", "session.idle_timeout", "Lifetime", "session.lifetime", "MaxTokenAge", "session.max_token_age",
 	"RefreshBefore", "session.refresh_before", "MaxSessions", "session.max_sessions",
 	"TrustedOrigins", "trusted_origins", "TrustedProxies", "trusted_proxies", "Keys", "SESSION_KEYS",
-	"LoginPath", "pages.path", "PagesPath", "pages.path", "AuthPath", "auth_request.path", "AuthHeaders", "auth_request.headers",
+	"LoginPath", "pages.path", "PagesPath", "pages.path", "AuthHandler", "auth_request", "AuthHeaders", "auth_request.headers",
 	"Upstreams", "upstreams", ".Host", ".host", ".Path", ".path", ".URL", ".url", ".Roles", ".roles",
 	".Public", ".public", ".Headers", ".headers", "below Path", "below path",
 )

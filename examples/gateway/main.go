@@ -7,6 +7,9 @@
 //
 // The service must be reachable only through the gateway. Clients that reach it
 // directly can forge the header fields.
+//
+// Command session-gateway does the same by a configuration file. A program of its
+// own, such as this one, can add routes and middleware.
 package main
 
 import (
@@ -24,11 +27,12 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/cmd/session-gateway/gateway"
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// cookieName is the prefix of the gateway's cookies. The service never receives
-// or sets cookies with this prefix.
+// cookieName is the name of the gateway's cookies. The service never receives or sets
+// cookies with this name.
 const cookieName = "gateway"
 
 func main() {
@@ -40,12 +44,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	g, err := newGateway(m, upstream, cmp.Or(os.Getenv("ROLE"), "admin"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	l, err := net.Listen("tcp", cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("listening on http://%s\n", l.Addr())
-	server := &http.Server{Handler: newGateway(m, upstream, cmp.Or(os.Getenv("ROLE"), "admin")), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: g, ReadHeaderTimeout: 10 * time.Second}
 	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	go func() {
@@ -54,7 +62,8 @@ func main() {
 		}
 	}()
 	<-stop.Done()
-	// Wait for requests and refreshes. Shutdown does not wait for WebSockets.
+	g.EndStreams()
+	// Wait for requests and refreshes.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(server.Shutdown(patience), m.Shutdown(patience)); err != nil {
@@ -67,5 +76,18 @@ func newManager(authURL string) (*session.Manager, error) {
 		Auth:   synmetrix.NewClient(authURL),
 		Keys:   []session.SecretKey{session.GenerateKey()}, // in production, load a key from the environment
 		Cookie: session.Cookie{Name: cookieName},
+	})
+}
+
+// newGateway returns a handler that forwards the requests of users with the role
+// to upstream.
+func newGateway(m *session.Manager, upstream *url.URL, role string) (*gateway.Gateway, error) {
+	return gateway.New(gateway.Config{
+		Manager:    m,
+		CookieName: cookieName,
+		Upstreams: []gateway.Upstream{{
+			Path: "/", URL: upstream, Roles: []string{role},
+			Headers: []gateway.Header{gateway.User, gateway.Roles},
+		}},
 	})
 }

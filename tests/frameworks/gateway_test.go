@@ -31,7 +31,7 @@ func TestGateway(t *testing.T) {
 			if err != nil {
 				return
 			}
-			response := fmt.Sprintf("%s %q: %s", r.Header.Get("X-User-Id"), r.Header.Values("X-User-Roles"), text)
+			response := fmt.Sprintf("%s %s: %s", r.Header.Get("X-Forwarded-User"), r.Header.Get("X-Forwarded-Roles"), text)
 			if conn.Write(r.Context(), kind, []byte(response)) != nil {
 				return
 			}
@@ -58,7 +58,7 @@ func TestGateway(t *testing.T) {
 	defer cancel()
 	dial := func(email, origin string) (*websocket.Conn, *http.Response, error) {
 		return websocket.Dial(ctx, gateway.URL+"/live", &websocket.DialOptions{
-			HTTPHeader: http.Header{"Cookie": {signIn(email)}, "Origin": {origin}, "X-User-Id": {"forged"}, "X-User-Roles": {"forged"}},
+			HTTPHeader: http.Header{"Cookie": {signIn(email)}, "Origin": {origin}, "X-Forwarded-User": {"forged"}, "X-Forwarded-Roles": {"forged"}},
 		})
 	}
 	if _, res, err := dial(viewer, gateway.URL); err == nil || res.StatusCode != 403 {
@@ -77,7 +77,7 @@ func TestGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, text, err := conn.Read(ctx)
-		if want := fmt.Sprintf(`00000000-0000-4000-8000-00000000000a ["user" "admin"]: hello %d`, i); err != nil || string(text) != want {
+		if want := fmt.Sprintf(`00000000-0000-4000-8000-00000000000a user,admin: hello %d`, i); err != nil || string(text) != want {
 			t.Fatalf("%q, %v; want %q", text, err, want)
 		}
 	}

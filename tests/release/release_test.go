@@ -253,7 +253,7 @@ func TestZip(t *testing.T) {
 			t.Errorf("%s is outside of the module", f.Name)
 		}
 		names = append(names, name)
-		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "store/redisstore/", "adapters/sessionecho5/", "auth/jwks/"} {
+		for _, other := range []string{"examples/", "tests/", "benchmarks/", "telemetry/", "cmd/session-gateway/", "store/redisstore/", "adapters/sessionecho5/", "auth/jwks/"} {
 			if strings.HasPrefix(name, other) {
 				t.Errorf("%s belongs to another module", name)
 			}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,7 +12,35 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// authCheck is a request for the endpoint at Config.AuthPath.
+// AuthHandler returns a handler for nginx's auth_request and Caddy's forward_auth: a
+// proxy requests it to know whether it may serve a request that it has received. The
+// handler must be on an address that only the proxy can reach. It responds with status
+// 404 to everybody but Config.TrustedProxies.
+//
+// The request that is judged has its address in X-Original-URL, X-Original-URI or
+// X-Forwarded-Uri, and its method in X-Original-Method or X-Forwarded-Method. The query
+// may have several parameters "role": the user needs one of these roles. The response is
+//
+//	202 if the user may pass; with the fields of Config.AuthHeaders, and in
+//	    X-Forwarded-Cookie the cookies of the request without the gateway's
+//	401 if no user is signed in; with the login page in Location if a browser follows a link
+//	403 if the user has none of the roles, or the path or the origin is not accepted
+//	503 if the session cannot be determined
+//	400 if there is no original address, or the query is invalid
+//
+// AuthHandler returns an error without Config.TrustedProxies, and if the Manager has no
+// Store: these proxies do not pass on the cookies of the response.
+func (g *Gateway) AuthHandler() (http.Handler, error) {
+	switch {
+	case len(g.cfg.TrustedProxies) == 0:
+		return nil, errors.New("gateway: AuthHandler needs TrustedProxies: only they may use it")
+	case !g.cfg.Manager.Stored():
+		return nil, errors.New("gateway: AuthHandler needs sessions in a store: proxies do not pass on the cookies of its response")
+	}
+	return http.HandlerFunc(g.serveAuth), nil
+}
+
+// authCheck is a request for AuthHandler.
 type authCheck struct {
 	roles []string
 }
@@ -55,6 +84,9 @@ func (g *Gateway) judge(w http.ResponseWriter, r *http.Request, check *authCheck
 		return
 	}
 	identify(w.Header(), g.cfg.AuthHeaders, s)
+	cookies := http.Header{"Cookie": r.Header["Cookie"]}
+	g.cookies.removeFrom(cookies)
+	w.Header().Set("X-Forwarded-Cookie", strings.Join(cookies["Cookie"], "; "))
 	if token != "" {
 		w.Header().Set(tokenField, "Bearer "+token)
 	}

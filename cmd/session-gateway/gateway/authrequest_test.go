@@ -9,6 +9,7 @@ import (
 
 func TestAuthEndpoint(t *testing.T) {
 	s := start(t, stored)
+	h := s.authHandler()
 	account, _ := s.auth.Account(admin)
 	clients := map[string]*http.Client{"": s.browser(""), viewer: s.browser(viewer), admin: s.browser(admin)}
 	page := map[string]string{"Accept": "text/html"}
@@ -41,11 +42,15 @@ func TestAuthEndpoint(t *testing.T) {
 		{"a WebSocket of another origin", admin, "", map[string]string{"X-Forwarded-Uri": "/x", "Sec-WebSocket-Key": "x", "Origin": "https://evil.example"}, 403, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			header := http.Header{}
+			req := httptest.NewRequest("GET", "http://"+host+"/auth"+tt.query, nil)
+			req.RemoteAddr = "127.0.0.1:1"
+			req.Header.Set("Cookie", "mine=1; "+s.cookies(clients[tt.email]))
 			for name, value := range tt.header {
-				header.Set(name, value)
+				req.Header.Set(name, value)
 			}
-			res, _ := s.do(clients[tt.email], "GET", "/auth"+tt.query, header)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, req)
+			res := w.Result()
 			if res.StatusCode != tt.status || res.Header.Get("Location") != tt.location {
 				t.Errorf("%d %q", res.StatusCode, res.Header.Get("Location"))
 			}
@@ -54,23 +59,33 @@ func TestAuthEndpoint(t *testing.T) {
 				t.Errorf("%d %v", res.StatusCode, res.Header)
 			}
 			if h := res.Header; tt.email == admin && tt.status == 202 &&
-				(h.Get("X-Forwarded-User") != account.ID || h.Get("X-Forwarded-Roles") != "user,admin,a%2Cb%20%C3%BC" || !strings.HasPrefix(h.Get("Authorization"), "Bearer ")) {
+				(h.Get("X-Forwarded-User") != account.ID || h.Get("X-Forwarded-Cookie") != "mine=1" || h.Get("X-Forwarded-Roles") != "user,admin,a%2Cb%20%C3%BC" || !strings.HasPrefix(h.Get("Authorization"), "Bearer ")) {
 				t.Errorf("%v", h)
 			}
 		})
 	}
 }
 
+func (s *site) authHandler() http.Handler {
+	s.t.Helper()
+	h, err := s.gateway.AuthHandler()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}
+
 // Only trusted proxies may use the endpoint: its response may have a token.
 func TestAuthEndpointIsForProxies(t *testing.T) {
 	s := start(t, stored)
+	h := s.authHandler()
 	req := httptest.NewRequest("GET", "https://app.example/auth", nil)
 	req.Header.Set("Cookie", s.cookies(s.browser(admin)))
 	req.Header.Set("X-Forwarded-Uri", "/x")
 	for addr, status := range map[string]int{"203.0.113.9:1": 404, "127.0.0.1:1": 202, "[::ffff:127.0.0.1]:1": 202, "@": 404} {
 		req.RemoteAddr = addr
 		w := httptest.NewRecorder()
-		s.gateway.ServeHTTP(w, req)
+		h.ServeHTTP(w, req)
 		if w.Code != status || status == 404 && (w.Header()["Authorization"] != nil || w.Header()["X-Forwarded-User"] != nil) {
 			t.Errorf("%s: %d %v", addr, w.Code, w.Header())
 		}

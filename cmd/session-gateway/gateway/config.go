@@ -14,7 +14,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// Config configures a [Gateway]. Manager and Upstreams are required.
+// Config configures a [Gateway]. Manager is required.
 type Config struct {
 	// Manager has the sessions. With PagesPath, its LoginPath must be PagesPath
 	// followed by "/login".
@@ -26,7 +26,8 @@ type Config struct {
 	CookieName string
 
 	// Upstreams are the services behind the gateway. The one with the longest path
-	// that fits serves the request, and one with a Host before those without.
+	// that fits serves the request, and one with a Host before those without. Default
+	// (nil): there is none, and the gateway only has the ready-made routes.
 	Upstreams []Upstream
 
 	// PagesPath is the path below which the ready-made routes are, such as
@@ -40,18 +41,13 @@ type Config struct {
 	// Options configure the pages; see middleware.Sessions.
 	Options []middleware.Option
 
-	// AuthPath is the path of the endpoint for nginx's auth_request and Caddy's
-	// forward_auth; see [Gateway]. It needs TrustedProxies, and a Manager with a
-	// Store: these proxies do not pass on the cookies of the response. Default (""):
-	// there is no such endpoint.
-	AuthPath string
-
-	// AuthHeaders are the fields in the response of the endpoint at AuthPath.
+	// AuthHeaders are the header fields in the response of [Gateway.AuthHandler].
+	// Default (nil): none.
 	AuthHeaders []Header
 
 	// TrustedProxies are the proxies in front of the gateway: those of the Manager's
 	// configuration. Their X-Forwarded-Proto is passed on, and only they may use
-	// AuthPath.
+	// [Gateway.AuthHandler]. Default (nil): there is none.
 	TrustedProxies []netip.Prefix
 }
 
@@ -133,19 +129,9 @@ func (c Config) validate() error {
 	case c.Manager.HasPasswordLogin() && c.Manager.LoginPath() != c.PagesPath+"/login":
 		fail("PagesPath", "must fit the Manager's LoginPath, which must be PagesPath followed by /login")
 	}
-	if c.AuthPath != "" {
-		switch {
-		case !isPlainPath(c.AuthPath) || c.AuthPath == "/":
-			fail("AuthPath", "must be a path such as /auth, without characters that need escaping")
-		case len(c.TrustedProxies) == 0:
-			fail("AuthPath", "needs TrustedProxies: only they may use it")
-		case c.Manager != nil && !c.Manager.Stored():
-			fail("AuthPath", "needs sessions in a store: proxies do not pass on the cookies of its response")
-		}
-	}
 	checkHeaders(c.AuthHeaders, func(format string, args ...any) { fail("AuthHeaders", format, args...) })
-	if n := len(c.Upstreams); n == 0 || n > maxUpstreams {
-		fail("Upstreams", "has %d entries; it must have from 1 to %d", n, maxUpstreams)
+	if n := len(c.Upstreams); n > maxUpstreams {
+		fail("Upstreams", "has %d entries; at most %d are allowed", n, maxUpstreams)
 	}
 	for i, u := range c.Upstreams {
 		u.validate(func(field, format string, args ...any) {

@@ -18,20 +18,6 @@ import (
 // upstream_timeout, as a page or as JSON; see middleware.Refuse. No request with an
 // unsafe method is repeated. WebSockets and other responses that take longer end with
 // their session.
-//
-// The endpoint at Config.AuthPath tells a proxy whether it may serve a request. The
-// request that it judges is that of the header field X-Original-URL, X-Original-URI or
-// X-Forwarded-Uri, with the method of X-Original-Method or X-Forwarded-Method. Its
-// query may have several parameters "role": the user needs one of these roles. It
-// responds with
-//
-//	202 and the fields of Config.AuthHeaders, if the user may pass
-//	401 if no user is signed in, with the login page in Location if a browser follows a link
-//	403 if the user has none of the roles, or the path or the origin is not accepted
-//	503 if the session cannot be determined
-//	400 if the proxy sends no original address, or the query is invalid
-//
-// and with 404 to everybody but Config.TrustedProxies.
 type Gateway struct {
 	cfg        Config
 	cookies    ownCookies
@@ -86,16 +72,10 @@ func (g *Gateway) CloseIdleConnections() {
 }
 
 // ServeHTTP implements http.Handler.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.cfg.AuthPath != "" && r.URL.Path == g.cfg.AuthPath {
-		g.serveAuth(w, r)
-		return
-	}
-	g.handler.ServeHTTP(w, r)
-}
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
 
 // inside returns the handler inside Sessions: the ready-made routes, the upstreams, and
-// the end of serveAuth.
+// the end of AuthHandler.
 func (g *Gateway) inside() http.Handler {
 	pages := http.NewServeMux()
 	seen := map[string]bool{}

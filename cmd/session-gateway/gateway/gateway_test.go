@@ -362,7 +362,7 @@ func TestNew(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	_, err = gateway.New(gateway.Config{
-		Manager: s.m, PagesPath: "/_session", AuthPath: "auth", AuthHeaders: []gateway.Header{"name"}, TrustedProxies: []netip.Prefix{},
+		Manager: s.m, PagesPath: "/_session", AuthHeaders: []gateway.Header{"name"},
 		Upstreams: []gateway.Upstream{
 			{Path: "/a", URL: u},
 			{Path: "/a/", URL: bad},
@@ -371,7 +371,7 @@ func TestNew(t *testing.T) {
 		},
 	})
 	want := []string{
-		"PagesPath must", "AuthPath must", "AuthHeaders must be user", "Upstreams[1].Path is also that of Upstreams[0]", "Upstreams[1].URL must",
+		"PagesPath must", "AuthHeaders must be user", "Upstreams[1].Path is also that of Upstreams[0]", "Upstreams[1].URL must",
 		"Upstreams[2].Host must", "Upstreams[2].Path must", "Upstreams[2].URL is required", "Upstreams[2].Roles has", "Upstreams[3].Public must", "Upstreams[3].Headers has user twice",
 	}
 	for _, text := range want {
@@ -382,8 +382,14 @@ func TestNew(t *testing.T) {
 	if err != nil && strings.Contains(err.Error(), "secret") {
 		t.Error("the error has the password")
 	}
-	if _, err := gateway.New(gateway.Config{Manager: s.m, AuthPath: "/auth", TrustedProxies: loopback, Upstreams: []gateway.Upstream{{Path: "/", URL: u}}}); err == nil || !strings.Contains(err.Error(), "store") {
-		t.Errorf("%v", err)
+	for _, proxies := range [][]netip.Prefix{nil, loopback} {
+		g, err := gateway.New(gateway.Config{Manager: s.m, TrustedProxies: proxies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.AuthHandler(); err == nil {
+			t.Errorf("with proxies %v and sessions in cookies there is an AuthHandler", proxies)
+		}
 	}
 }
 

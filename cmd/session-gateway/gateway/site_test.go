@@ -153,7 +153,7 @@ func start(t *testing.T, change func(u *url.URL, s *session.Config, g *gateway.C
 func stored(_ *url.URL, s *session.Config, g *gateway.Config) {
 	s.Store = memstore.New()
 	s.TrustedProxies, g.TrustedProxies = loopback, loopback
-	g.AuthPath, g.AuthHeaders = "/auth", []gateway.Header{gateway.User, gateway.Roles, gateway.Token}
+	g.AuthHeaders = []gateway.Header{gateway.User, gateway.Roles, gateway.Token}
 }
 
 // browser returns a client that keeps cookies, signed in unless email is empty.

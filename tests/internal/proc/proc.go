@@ -28,7 +28,8 @@ var dir string
 // the newest.
 func Lowest() bool { return os.Getenv("LOWEST") != "" }
 
-// Main builds the named programs of the examples, with the race detector if
+// Main builds the named programs of the examples, or others by their path in the
+// repository such as "cmd/session-gateway", with the race detector if
 // the test has it, runs the tests and removes the programs. It is all that a
 // TestMain does.
 func Main(m *testing.M, programs ...string) {
@@ -67,7 +68,10 @@ func build(m *testing.M, programs []string) int {
 		args = append(args, "-race", notSQLite)
 	}
 	for _, name := range programs {
-		args = append(args, "github.com/synmetrix/session/examples/"+name)
+		if !strings.Contains(name, "/") {
+			name = "examples/" + name
+		}
+		args = append(args, "github.com/synmetrix/session/"+name)
 	}
 	cmd := exec.Command("go", args...)
 	if Lowest() {
