@@ -30,8 +30,10 @@ import (
 //
 // If Commit fails, changes have not been saved and are not saved later, so that the
 // client can repeat the request. The caller must respond with status 413 if the
-// error is [ErrTooLarge] and with 503 otherwise, and must discard the handler's
-// body. Every error except ErrTooLarge is an [*UnavailableError].
+// error is [ErrTooLarge], with 401 if it is [ErrEnded], and with 503 otherwise, and must
+// discard the handler's body. ErrEnded means that the browser has signed in again
+// meanwhile, and the changes belong to the session before. Every other error is an
+// [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) (err error) {
 	x.mu.Lock()
 	if x.committed {
@@ -328,8 +330,7 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 		err := m.publicError(ctx, p.rec, s.save(ctx, p.touch || reseal))
 		switch {
 		case p.changed && endedByLogin(err):
-			// The changes would miss the new session. The client repeats the request there.
-			return &UnavailableError{Err: err}
+			return err // the changes would miss the new session
 		case errors.Is(err, ErrEnded):
 			return nil // the response is late: the session has ended meanwhile
 		case err != nil && p.changed:
@@ -370,7 +371,7 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		defer cancel()
 		switch err := m.publicError(ctx, rec, s.save(ctx, p.touch || x.reseal)); {
 		case p.changed && endedByLogin(err):
-			return &UnavailableError{Err: err}
+			return err
 		case errors.Is(err, ErrEnded):
 			return nil // the session has ended meanwhile
 		case err != nil && (p.changed || c.begun):

@@ -208,8 +208,9 @@ func (s *Session) invalidate(rec *keeper.Record, err error) {
 	s.mu.Lock()
 	first := s.isLocked(rec) || s.unread != nil
 	if first {
-		if s.resolved {
-			// The handler has acted for the user. The session must not become a visitor's.
+		if s.resolved || ended && why.Ended.ByBrowser() {
+			// The handler has acted for the user, or the browser has signed out or in since it
+			// sent the request. The session must not become a visitor's.
 			s.closed = cmp.Or(s.closed, ErrEnded)
 		}
 		s.rec, s.unread, s.changes, s.size, s.err, s.ended, s.resolved = nil, nil, nil, 0, nil, true, false

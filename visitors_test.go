@@ -262,7 +262,7 @@ func TestLateResponsesToVisitors(t *testing.T) {
 			err := x.Commit(h)
 			// The value cannot be stored in the session before, so the client must not believe
 			// that it was.
-			if lost := a.Stored() && first != ""; lost != errors.Is(err, session.ErrSessionUnavailable) || !lost && err != nil {
+			if lost := a.Stored() && first != ""; lost != errors.Is(err, session.ErrEnded) || !lost && err != nil {
 				t.Fatalf("commit: %v", err)
 			}
 			if err := x.End(); err != nil && !errors.Is(err, session.ErrEnded) {
@@ -341,6 +341,24 @@ func TestFirstValueOfVisitorIsNotLost(t *testing.T) {
 		}
 		if err := x.Commit(http.Header{}); !errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("during an outage: %v", err)
+		}
+	})
+}
+
+// A late request of a browser that has signed out meanwhile begins no session of a visitor:
+// its values are the user's.
+func TestLateValuesAfterASignOut(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		b := newApp(t, kind).signedIn()
+		late := b.copy()
+		b.logout()
+		late.visit(func(_ context.Context, s *session.Session) {
+			if err := favorite.Set(s, "dark"); !errors.Is(err, session.ErrEnded) {
+				t.Errorf("set: %v, want ErrEnded", err)
+			}
+		})
+		if late.last.Get("Set-Cookie") != "" {
+			t.Errorf("cookies %q", late.names)
 		}
 	})
 }

@@ -93,7 +93,8 @@ func (s *Scope) Check() error {
 // but not after a panic.
 //
 // Commit returns the error of the first attempt. If it is not nil, the response is
-// a refusal, with status 413 if the values no longer fit (session.ErrTooLarge), and
+// a refusal, with status 413 if the values no longer fit (session.ErrTooLarge), 401 if the
+// browser has signed in again meanwhile (session.ErrEnded), and
 // otherwise 503.
 func (s *Scope) Commit() error {
 	s.writer.commit()

@@ -18,8 +18,9 @@ import (
 //
 // Sessions saves the session and sets its cookies before the first byte of the
 // response: when the handler writes, flushes or hijacks, or when it returns
-// without any of these. If saving fails, the response is a refusal, with status 413
-// if the values no longer fit, and otherwise 503. The handler's Write then returns
+// without any of these. If saving fails, the response is a refusal: with status 413
+// if the values no longer fit, 401 if the browser has signed in again meanwhile, and
+// otherwise 503. The handler's Write then returns
 // the error. A handler that needs the error before it writes calls Session.Save.
 // The values of a stored session may still change while the handler writes;
 // Sessions saves them when the handler returns. If a handler panics, Sessions sets

@@ -30,9 +30,8 @@ import (
 // or a group that contains all handlers that use sessions.
 //
 // Handlers wrapped by gin.WrapH get the session from the context of their
-// request. If the session cannot be saved, the response has status 413 if its
-// values no longer fit, and otherwise 503. Sessions adds the error to
-// Context.Errors.
+// request. If the session cannot be saved, the response is a refusal, and Sessions adds
+// the error to Context.Errors.
 func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	l := middleware.NewLoader(m, opts...)
 	return func(c *gin.Context) {

@@ -106,8 +106,6 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 			if !a.response.sets(mainCookie) {
 				st.fail("the login: %v", names)
 			}
-		case a.response.seen.User == "" && slices.Equal(names, []string{"sets " + visitorCookie}):
-			// The handler read that no user is signed in, and set a visitor's value.
 		case in != nil && a.decided.Load() > in.over.Load() && len(names) > 0:
 			st.fail("%s, after the login: %v", a.name, names)
 		case out != nil && a.decided.Load() > out.over.Load() && (a.response.sets(mainCookie) || a.response.sets(stateCookie)):

@@ -245,8 +245,6 @@ type jar = testkit.Jar
 const (
 	mainCookie  = "__Host-session"
 	stateCookie = "__Host-session-state"
-
-	visitorCookie = "__Host-session-visitor"
 )
 
 // response is a response that has been read.
