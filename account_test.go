@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -25,6 +26,7 @@ type members struct {
 	fails     error         // of every call
 	mails     []string
 	loginFail error
+	refreshed string // whose tokens are refreshed; default: see Refresh
 }
 
 func (s *members) wait(email string) error {
@@ -62,7 +64,7 @@ func (s *members) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error) 
 	if t.RefreshToken == "unknown" {
 		return auth.Grant{}, auth.ErrRefused
 	}
-	return s.grant(t.RefreshToken), nil // the token of a link is the address
+	return s.grant(cmp.Or(s.refreshed, t.RefreshToken)), nil // the token of a link is the address
 }
 
 func (s *members) Register(_ context.Context, email, password string) (auth.Grant, error) {

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -383,6 +384,53 @@ func TestForgedVisitorCookie(t *testing.T) {
 			if swapped.is(false).has(favorite, ""); swapped.header() != "" {
 				t.Errorf("cookies %q", swapped.names)
 			}
+		}
+	})
+}
+
+// A cart of ten values stays through all that a session goes through, and ends with it.
+func TestCart(t *testing.T) {
+	overMembers(t, func(t *testing.T, s *members, c *testkit.Visitor) {
+		item := func(i int) session.Key[string] { return session.NewKey[string](fmt.Sprintf("item-%d", i)) }
+		s.refreshed = "ada@example.com"
+		is := func(when string, n int) {
+			t.Helper()
+			var names []string
+			c.Do(t.Context(), func(_ context.Context, s *session.Session) { names = s.ValueNames() })
+			if len(names) != n {
+				t.Errorf("%s: values %q, want %d", when, names, n)
+			}
+		}
+		call := func(f func(ctx context.Context) error) {
+			t.Helper()
+			if _, err := timed(c, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 10 { // in several requests
+			c.Do(t.Context(), func(_ context.Context, s *session.Session) {
+				if err := item(i).Set(s, strings.Repeat("x", 100)); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		is("a visitor", 10)
+		call(func(ctx context.Context) error { return c.M.Login(ctx, "ada@example.com", "right") })
+		is("after the sign-in", 10)
+		time.Sleep(2 * testkit.Life)
+		is("after the expiry of the token", 10)
+		call(func(ctx context.Context) error { return session.FromContext(ctx).Refresh(ctx) })
+		is("after a refresh", 10)
+		call(func(ctx context.Context) error { return c.M.ChangePassword(ctx, "right", "changed") })
+		is("after a change of the password", 10)
+		call(func(ctx context.Context) error { return c.M.Login(ctx, "ada@example.com", "changed") })
+		is("after a new sign-in", 10)
+		time.Sleep(23 * time.Hour)
+		is("before the idle timeout", 10)
+		call(c.M.Logout)
+		is("after the sign-out", 0)
+		if len(c.Jar) != 0 {
+			t.Errorf("cookies %v", c.Jar)
 		}
 	})
 }
