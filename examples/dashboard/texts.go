@@ -133,5 +133,9 @@ var (
 		"note.save":              "Speichern",
 		"message.saved":          "Gespeichert.",
 		"message.signed_out":     "Sie sind abgemeldet.",
+
+		"The note is longer than 200 characters.":         "Die Notiz ist länger als 200 Zeichen.",
+		"The theme must be auto, light or dark.":          "Die Farben müssen auto, light oder dark sein.",
+		"The user is not one of the other test accounts.": "Der Benutzer ist keines der anderen Testkonten.",
 	}
 )
