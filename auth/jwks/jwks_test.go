@@ -211,9 +211,11 @@ func TestOutages(t *testing.T) {
 		"cut":        func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(next[:len(next)-2])) },
 		"404":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, next, 404) },
 		"500":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, next, 500) },
-		"501":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"statusCode":501}`, 501) },
-		"redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
-		"reset":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"501": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"statusCode":501}`, http.StatusNotImplemented)
+		},
+		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"reset":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"wrong length": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			_, _ = w.Write([]byte(next))

@@ -12,7 +12,7 @@ import (
 // A token that was not signed with the key is rejected, whatever it is. One that was signed
 // is accepted only if package auth reads its expiry.
 func FuzzVerify(f *testing.F) {
-	for _, token := range forged(f) {
+	for _, token := range forged() {
 		if len(token) < 2000 {
 			f.Add(token, header("HS256"), payload)
 		}

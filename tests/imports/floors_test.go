@@ -19,6 +19,7 @@ type floor struct{ packages, ours, others []string }
 var floors = []floor{
 	{[]string{"internal/nostore", "internal/pacing"}, nil, nil},
 	{[]string{"internal/testkit/scale"}, nil, nil},
+	{[]string{"internal/testkit/forge"}, nil, []string{"github.com/golang-jwt/jwt/v5"}},
 	{[]string{"store"}, nil, nil},
 	{[]string{"store/..."}, []string{"store", "store/internal/..."}, nil},
 	{[]string{"auth"}, nil, []string{"github.com/golang-jwt/jwt/v5"}},
@@ -46,7 +47,7 @@ var floors = []floor{
 // testKit is made for tests. No program should hold any of it, nor what it is
 // made of.
 var (
-	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/scale", "sessiontest", "store/storetest"}
+	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/forge", "internal/testkit/scale", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
 )
 
