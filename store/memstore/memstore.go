@@ -52,6 +52,7 @@ type Store struct {
 
 	count  atomic.Int64 // of records, without small ones
 	small  atomic.Int64 // of small records
+	owned  atomic.Int64 // of records with an owner
 	awake  atomic.Bool  // a sweep is running or its timer is
 	shards [shardCount]shard
 	owners [shardCount]ownerShard
@@ -243,6 +244,15 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // Len returns the number of records, including small ones. An expired record counts
 // until it is removed, some seconds later.
 func (s *Store) Len() int { return int(s.count.Load() + s.small.Load()) }
+
+// CountSessions returns the number of records that have an owner: the sessions of
+// signed-in users. An expired record counts until it is removed, some seconds later.
+func (s *Store) CountSessions(ctx context.Context) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, failed("count", err)
+	}
+	return int(s.owned.Load()), nil
+}
 
 // reserve counts one more record, unless the store is full.
 func (s *Store) reserve() bool {

@@ -62,6 +62,7 @@ func (s *Store) link(n *node) {
 		return
 	}
 	o := s.ownerShard(owner)
+	s.owned.Add(1)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.heads == nil {
@@ -87,6 +88,7 @@ func (s *Store) unlink(n *node) {
 		return
 	}
 	o := s.ownerShard(owner)
+	s.owned.Add(-1)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n.next != nil {

@@ -40,7 +40,7 @@ type statement struct {
 
 // statements are the statements of a store, except for those that set the table up.
 type statements struct {
-	get, list, create, replace, update, remove, purge statement
+	get, list, count, create, replace, update, remove, purge statement
 }
 
 // args are the values for the placeholders.
@@ -90,6 +90,7 @@ func (d Dialect) statements(table string) (statements, bool) {
 	return statements{
 		get:     compile("SELECT " + columns + " FROM {table} WHERE session_key = {key} AND expires_at > {now}"),
 		list:    compile("SELECT " + columns + " FROM {table} WHERE owner = {owner} AND expires_at > {now}"),
+		count:   compile("SELECT COUNT(*) FROM {table} WHERE owner <> '' AND expires_at > {start}"),
 		create:  compile(insert),
 		replace: compile(replace),
 		update:  compile("UPDATE {table} SET " + set + " WHERE session_key = {key} AND version = {prev} AND expires_at > {now}"),

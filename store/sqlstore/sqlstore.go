@@ -183,6 +183,19 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	})
 }
 
+// CountSessions returns the number of records that have an owner: the sessions of
+// signed-in users. The database reads all rows for it, so call it a few times a minute at
+// most.
+func (s *Store) CountSessions(ctx context.Context) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, failed("count", err)
+	}
+	return do(s, ctx, "count", func(ctx context.Context) (n int, err error) {
+		err = s.db.QueryRowContext(ctx, s.stmts.count.text, s.stmts.count.values(args{})...).Scan(&n)
+		return n, err
+	})
+}
+
 // errForeignRow reports a row with another key or owner than the query's. Drivers have
 // mixed up results after a query was canceled. Such a row would sign a visitor in as
 // another user.
