@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,12 +42,12 @@ type count struct {
 	at time.Time
 }
 
-// add adds a store, once.
+// add adds a store, once: Managers may share it.
 func (l *live) add(c Counter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.stores {
-		if s.store == c {
+		if reflect.TypeOf(c).Comparable() && s.store == c {
 			return
 		}
 	}

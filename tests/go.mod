@@ -90,6 +90,7 @@ replace (
 	github.com/synmetrix/session/auth/jwks => ../auth/jwks
 	github.com/synmetrix/session/cmd/session-gateway => ../cmd/session-gateway
 	github.com/synmetrix/session/store/redisstore => ../store/redisstore
+	github.com/synmetrix/session/telemetry => ../telemetry
 )
 
 tool (

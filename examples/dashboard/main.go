@@ -9,8 +9,8 @@
 // The file settings.go reads the settings, and stores.go opens the stores. The
 // file app.go lists the routes and their guards. The files nethttp.go, echo.go,
 // gin.go and echo5.go mount the routes on a router. The handlers are in pages.go,
-// api.go, values.go, acting.go, upstream.go and health.go. docs/dashboard.md describes
-// the program as its users see it.
+// api.go, values.go, acting.go, upstream.go and health.go. The file metrics.go serves
+// metrics on another address. docs/dashboard.md describes the program as its users see it.
 package main
 
 import (
@@ -118,6 +118,11 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 	if len(cfg.Keys) == 0 {
 		cfg.Keys = []session.SecretKey{session.GenerateKey()}
 	}
+	metrics, cfg, err := newMetrics(s.metrics, cfg)
+	if err != nil {
+		printError(stderr, err)
+		return 1
+	}
 	manager, err := session.New(cfg)
 	if err != nil {
 		printError(stderr, errors.New(fieldNames.Replace(err.Error())))
@@ -132,6 +137,12 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 		printError(stderr, err)
 		return 1
 	}
+	stopMetrics, err := metrics.start(stdout, log)
+	if err != nil {
+		printError(stderr, err)
+		return 1
+	}
+	defer stopMetrics()
 	if s.ownAuth != nil {
 		seed.Print(stdout)
 		callback := "http://" + listener.Addr().String() + s.basePath + "/callback"

@@ -54,7 +54,7 @@ var variables = []struct {
 	{name: "TRUSTED_PROXIES", usage: "comma-separated addresses or CIDR ranges of proxies, whose X-Forwarded-For is used"},
 	{name: "LOG_LEVEL", usage: "debug, info, warn, error (default info)"},
 	{name: "LOG_FORMAT", usage: "text, json (default text)"},
-	{name: "METRICS", usage: "not supported yet"},
+	{name: "METRICS", usage: "address to listen on for Prometheus, at /metrics (default none)"},
 }
 
 // settings are the program's settings. A duration that is not set is zero, and
@@ -68,6 +68,7 @@ type settings struct {
 	coordinator place
 	upstreamURL string
 	basePath    string
+	metrics     string // empty: no metrics
 	register    string // "verify", "direct" or "off"
 	tokens      verification
 	remember    string // "off", "on" or "checked"
@@ -107,6 +108,7 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 		coordinator: p.place("COORDINATOR", "memory"),
 		upstreamURL: p.upstreamURL("UPSTREAM_URL"),
 		basePath:    p.get("BASE_PATH"),
+		metrics:     p.address("METRICS", ""),
 		register:    p.choice("REGISTER", []string{"verify", "direct", "off"}),
 		tokens:      p.verification(),
 		remember:    p.choice("REMEMBER", []string{"off", "on", "checked"}),
@@ -130,11 +132,6 @@ func readSettings(args []string, getenv func(string) string) (settings, error) {
 	}
 	if s.store.kind != "cookie" && p.get("COORDINATOR") != "" {
 		p.fail("COORDINATOR", "is for cookie sessions; it must be empty if STORE is set")
-	}
-	for _, name := range []string{"METRICS"} {
-		if p.get(name) != "" {
-			p.fail(name, "is not supported yet")
-		}
 	}
 	return s, p.err
 }
@@ -310,6 +307,9 @@ func (p *parser) duration(name string) time.Duration {
 
 func (p *parser) address(name, missing string) string {
 	value := cmp.Or(p.get(name), missing)
+	if value == "" {
+		return ""
+	}
 	_, port, err := net.SplitHostPort(value)
 	if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || strconv.FormatUint(n, 10) != port {
 		p.fail(name, "must be HOST:PORT with a port from 0 to 65535")

@@ -121,7 +121,7 @@ func TestBadSettings(t *testing.T) {
 		{"proxies of IPv4 as IPv6", []string{"TRUSTED_PROXIES=::ffff:10.0.0.0/104"}, []string{"TRUSTED_PROXIES", "IPv4"}},
 		{"log level", []string{"LOG_LEVEL=trace"}, []string{"LOG_LEVEL", "debug"}},
 		{"log format", []string{"LOG_FORMAT=xml"}, []string{"LOG_FORMAT", "json"}},
-		{"metrics to come", []string{"METRICS=127.0.0.1:9090"}, []string{"METRICS", "not supported yet"}},
+		{"metrics without a port", []string{"METRICS=127.0.0.1"}, []string{"METRICS", "HOST:PORT"}},
 		{"unknown flag", []string{"-port=80"}, []string{"-port"}},
 		{"flag without its value", []string{"-addr"}, []string{"-addr"}},
 		{"argument", []string{"-store=memory", "-log-level=info", "-", secret}, []string{"unexpected argument"}},
