@@ -14,20 +14,20 @@ import (
 var (
 	eventNames = []string{
 		session.EventAccessDenied, session.EventAccountRefused, session.EventAccountUnavailable,
-		session.EventClaimsUnreadable, session.EventCookieRefused, session.EventCookiesDropped,
+		session.EventBearerRefused, session.EventClaimsUnreadable, session.EventCookieRefused, session.EventCookiesDropped,
 		session.EventCrossOriginRefused, session.EventLoginRefused, session.EventLoginUnavailable,
 		session.EventPasswordChanged, session.EventRecordCorrupt, session.EventRefreshUnavailable,
 		session.EventRefreshUnknown, session.EventRevokeFailed, session.EventSessionEnded,
 		session.EventSessionRefreshed, session.EventSessionStarted, session.EventStoreUnavailable,
 		session.EventTokensLost, session.EventTokensUnwritten, session.EventTooManyAttempts,
-		session.EventValuesLost,
+		session.EventValuesLost, session.EventVerifierUnavailable,
 	}
 	endReasons = []string{
 		"logout", "logout_all", "logout_elsewhere", "replaced_by_login", "refresh_refused", "refresh_outcome_unknown",
 		"refresh_other_user", "idle_timeout", "lifetime", "login_not_delivered", "actor_ended", "max_sessions", "revoked",
 	}
 	refusalReasons = append([]string{
-		"unreadable", session.EventAccessDenied, session.EventAccountRefused, session.EventCrossOriginRefused,
+		"unreadable", session.EventAccessDenied, session.EventAccountRefused, session.EventBearerRefused, session.EventCrossOriginRefused,
 		session.EventLoginRefused, session.EventTooManyAttempts,
 	}, endReasons...)
 

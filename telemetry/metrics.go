@@ -93,7 +93,8 @@ func (m *metrics) event(e session.Event) {
 		}
 	case session.EventCookieRefused:
 		m.refuse(e.Reason)
-	case session.EventAccessDenied, session.EventAccountRefused, session.EventCrossOriginRefused, session.EventTooManyAttempts:
+	case session.EventAccessDenied, session.EventAccountRefused, session.EventBearerRefused,
+		session.EventCrossOriginRefused, session.EventTooManyAttempts:
 		m.refuse(e.Name)
 	}
 }

@@ -41,6 +41,7 @@ var floors = []floor{
 	{[]string{"adapters/sessionecho5"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"cmd/session-gateway/gateway"}, []string{"", "middleware"}, nil},
 	{[]string{"cmd/session-gateway"}, []string{"", "cmd/session-gateway/gateway", "middleware", "store/...", "synmetrix"}, []string{"github.com/go-sql-driver/mysql", "github.com/goccy/go-yaml", "github.com/jackc/pgx/v5/...", "github.com/redis/rueidis", "modernc.org/sqlite"}},
+	{[]string{"telemetry"}, []string{"", "auth", "store"}, []string{"github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/..."}},
 	{[]string{"adapters/sessiongin"}, []string{"", "middleware"}, []string{"github.com/gin-gonic/gin/..."}},
 }
 
@@ -58,11 +59,11 @@ type pkg struct {
 	Deps       []string
 }
 
-// list returns the packages of the root module, and of the adapters, the verifiers and the
-// gateway, which are modules of their own, without their tests.
+// list returns the packages of the root module, and of the adapters, the verifiers, the
+// gateway and the telemetry, which are modules of their own, without their tests.
 func list(t *testing.T) []pkg {
 	t.Helper()
-	return slices.Concat(listIn(t, "../.."), listIn(t, "../../adapters/sessionecho5"), listIn(t, "../../auth/jwks"), listIn(t, "../../cmd/session-gateway"))
+	return slices.Concat(listIn(t, "../.."), listIn(t, "../../adapters/sessionecho5"), listIn(t, "../../auth/jwks"), listIn(t, "../../cmd/session-gateway"), listIn(t, "../../telemetry"))
 }
 
 func listIn(t *testing.T, dir string) []pkg {

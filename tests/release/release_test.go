@@ -213,7 +213,7 @@ func TestConsumer(t *testing.T) {
 // what is too much there is passed on to every consumer.
 func TestTidy(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5"), filepath.Join(rootDir, "auth", "jwks")} {
+	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5"), filepath.Join(rootDir, "auth", "jwks"), filepath.Join(rootDir, "telemetry")} {
 		cmd := exec.CommandContext(t.Context(), "go", "mod", "tidy", "-diff")
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
