@@ -19,13 +19,13 @@ func object(part string) (map[string]json.RawMessage, error) {
 		return nil, errors.New("not a JSON object")
 	}
 	if !uniqueNames(b) {
-		return nil, errors.New("an object in which a name occurs twice")
+		return nil, errors.New("an object in which a name occurs twice, or nested too deep")
 	}
 	return members, nil
 }
 
 // uniqueNames reports whether no object in b, which is valid JSON, has two members with
-// one name. Programs differ in which of the two they read, so one program could check the
+// one name. It reports false, too, if b is nested deeper than maxDepth. Programs differ in which of the two they read, so one program could check the
 // first and another use the second.
 func uniqueNames(b []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -36,6 +36,9 @@ func uniqueNames(b []byte) bool {
 		t, err := d.Token()
 		if err != nil {
 			return true // the end
+		}
+		if len(open) > maxDepth {
+			return false
 		}
 		name, isString := t.(string)
 		switch {

@@ -128,7 +128,7 @@ func (t token) checkPayload(issuer, audience string) error {
 	// Hasura's claims may be JSON in a string.
 	for _, raw := range claims {
 		if inner, ok := text(raw); ok && strings.HasPrefix(strings.TrimSpace(inner), "{") && json.Valid([]byte(inner)) && !uniqueNames([]byte(inner)) {
-			return errors.New("a name occurs twice in the JSON of a claim")
+			return errors.New("the JSON of a claim has a name twice, or is nested too deep")
 		}
 	}
 	return nil

@@ -52,9 +52,9 @@ type KeySource interface {
 
 // Verifier is an [auth.Verifier]. Make one with [New]. It is safe for concurrent use.
 //
-// A Verifier is strict. It rejects tokens of more than 64 KiB, encrypted tokens, tokens
-// with a header field crit, b64, cty or zip or with a typ other than JWT and at+jwt, and
-// JSON in which a name occurs twice. exp is required, and exp, nbf and iat must be whole
+// A Verifier is strict. It rejects tokens of more than 64 KiB, headers of more than 4 KiB,
+// encrypted tokens, tokens with a header field crit, b64, cty or zip or with a typ other than
+// JWT and at+jwt, and JSON in which a name occurs twice or that is nested deeper than 32. exp is required, and exp, nbf and iat must be whole
 // numbers of seconds. Keys and addresses of keys in a token (jwk, jku, x5c, x5u) are
 // ignored. The key ID is used for Config.Source only.
 type Verifier struct {
@@ -67,9 +67,10 @@ type Verifier struct {
 // The limits of what a token may cost.
 const (
 	maxToken  = 64 << 10
-	maxHeader = 8 << 10 // of the encoded header, which is parsed before the signature is checked
+	maxHeader = 4 << 10 // of the encoded header, which is parsed before the signature is checked
 	maxKeyID  = 512
 	maxTries  = 16 // keys per token
+	maxDepth  = 32 // of nested objects and arrays
 )
 
 // New returns a Verifier for cfg. Its error names the field of cfg that is invalid, and
