@@ -300,6 +300,48 @@ func TestVerifierOutage(t *testing.T) {
 	})
 }
 
+// lookingVerifier uses the session of its context.
+type lookingVerifier struct{ t *testing.T }
+
+func (v lookingVerifier) Verify(ctx context.Context, _ string) error {
+	if s := session.FromContext(ctx); s.SignedIn() || s.Bearer() {
+		v.t.Error("the verifier sees a session")
+	}
+	if ctx.Value(traceKey{}) != "trace" {
+		v.t.Error("the verifier does not see the values of the request's context")
+	}
+	return nil
+}
+
+// A verifier that uses the session of its context does not wait for itself.
+func TestVerifierSeesNoSession(t *testing.T) {
+	a := newApp(t, withVerifier(lookingVerifier{t}))
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+claims(`{"exp":%d`+aUser, 600))
+	r, _ = a.Begin(r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace")))
+	if err := session.FromContext(r.Context()).Authorize(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Goroutines of a request may share its session.
+func TestBearerConcurrently(t *testing.T) {
+	a := newApp(t, withVerifier(&stubVerifier{}))
+	a.bearer(claims(`{"exp":%d`+aUser, 600), func(ctx context.Context, s *session.Session) {
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if err := s.Authorize(nil); err != nil || s.UserID() != "u1" || !s.HasRole("admin") {
+					t.Errorf("user %q, %v", s.UserID(), err)
+				}
+				_, _ = s.AccessToken(ctx)
+				_ = s.Done()
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // Two fields of Authorization are refused, whichever is good.
 func TestTwoBearers(t *testing.T) {
 	a := newApp(t, withVerifier(&stubVerifier{}))

@@ -22,6 +22,7 @@ require (
 	github.com/redis/rueidis v1.0.79
 	github.com/synmetrix/session v0.0.0
 	github.com/synmetrix/session/adapters/sessionecho5 v0.0.0
+	github.com/synmetrix/session/auth/jwks v0.0.0-00010101000000-000000000000
 	github.com/synmetrix/session/store/redisstore v0.0.0
 	github.com/synmetrix/session/telemetry v0.0.0
 	go.opentelemetry.io/otel v1.46.0
@@ -45,6 +46,7 @@ require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
 	github.com/gin-contrib/sse v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
