@@ -378,14 +378,14 @@ func uintSize(v int) int {
 
 // The memory that a record and a value use at most, without their texts.
 const (
-	recordBytes = 640 // with its claims
+	recordBytes = 768 // with its claims
 	valueBytes  = 160
 )
 
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
 // part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Pair.User.Email) + len(r.Pair.User.Name) + len(r.Pair.User.Picture) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Actor.UserID) + len(r.Actor.Key) + len(r.Pair.User.Email) + len(r.Pair.User.Name) + len(r.Pair.User.Picture) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	for name := range r.Values {
 		n += valueBytes + len(name)
 	}
