@@ -45,7 +45,7 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 		return err
 	}
 	rec := m.newRecord(x, p, own.Created.Add(-own.Earlier))
-	rec.Actor = keeper.Actor{UserID: own.UserID, Key: own.Key}
+	rec.Actor = &keeper.Actor{UserID: own.UserID, Key: own.Key}
 	newSignInOptions(opts).apply(rec, nil, m.cfg.Cookie)
 	left := m.keeper.LifetimeEnd(own).Sub(m.now())
 	rec.Lifetime, rec.Transient = min(left, cmp.Or(rec.Lifetime, left)), own.Transient
@@ -75,12 +75,12 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 // may have the ID only.
 func (s *Session) Actor() auth.User {
 	rec := s.known()
-	if rec == nil || rec.Actor.UserID == "" {
+	if rec == nil || rec.Actor == nil {
 		return auth.User{}
 	}
 	var u auth.User
 	if own := s.actor.known(); own != nil {
-		u = own.Pair.User
+		u = userOf(own)
 	}
 	u.ID = rec.Actor.UserID
 	return u
@@ -117,7 +117,7 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	case rec == nil && y.first.unavailable():
 		x.acting.Store(y)
 	case rec == nil: // it has ended, or does not open
-	case rec.Actor != keeper.Actor{UserID: own.UserID, Key: own.Key}:
+	case rec.Actor == nil || *rec.Actor != keeper.Actor{UserID: own.UserID, Key: own.Key}:
 		// The user has signed in anew since.
 		_ = m.keeper.End(ctx, rec, keeper.EndedByActor, false)
 		y.signOut(signsOut)

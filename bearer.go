@@ -131,7 +131,7 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 		SignIn: keeper.SignIn{UserID: claims.UserID, Created: authenticated},
 		Pair: keeper.Pair{
 			Tokens: auth.Tokens{AccessToken: token}, Expires: claims.ExpiresAt, Claims: &claims,
-			User:   keeper.NewUser(auth.User{Email: email}, auth.User{}),
+			User:   keeper.NewUser(auth.User{Email: email}, nil),
 			Forced: true, // an API that rejects it would reject it again
 		},
 	}, nil

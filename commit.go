@@ -190,7 +190,11 @@ func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due boo
 func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	m, j := x.m, x.m.jar
 	c := s.commitState()
-	p := x.plan(o, c, m.now())
+	var now time.Time
+	if c.rec != nil {
+		now = m.now() // it costs as much as the rest for a visitor without a session
+	}
+	p := x.plan(o, c, now)
 	if p.expire {
 		j.Expire(h, x.place.tokens, x.presented)
 		j.Expire(h, x.place.state, x.presented)

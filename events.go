@@ -80,7 +80,9 @@ type Event struct {
 func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
-		e.ActorID = r.Actor.UserID
+		if r.Actor != nil {
+			e.ActorID = r.Actor.UserID
+		}
 	}
 	// guard.Call recovers panics: the code is the app's, and may run in a goroutine
 	// that belongs to no request, where a panic would end the process.

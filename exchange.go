@@ -118,7 +118,9 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 		x.presented = m.jar.Read(r.Header)
 		x.first.m, x.first.ctx = m, x.ctx
 		x.session.Store(&x.first)
-		x.load(x.ctx)
+		if len(x.presented) > 0 {
+			x.load(x.ctx)
+		}
 		if x.presented.HasAny(m.acting.tokens) || x.presented.HasAny(m.acting.state) {
 			x.loadActing(x.ctx)
 		}

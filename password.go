@@ -96,7 +96,7 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 	if rec == nil {
 		return m.signInAgain(ctx, x, ErrEnded)
 	}
-	email := rec.Pair.User.Email
+	email := rec.Pair.Email()
 	if email == "" {
 		return m.signInAgain(ctx, x, errors.New("the auth service has not reported the e-mail address"))
 	}
@@ -138,8 +138,8 @@ func (m *Manager) accountOf(s *Session) string {
 	switch {
 	case rec == nil:
 		return ""
-	case rec.Pair.User.Email != "":
-		return m.account(rec.Pair.User.Email)
+	case rec.Pair.Email() != "":
+		return m.account(rec.Pair.Email())
 	}
 	return m.secrets[0].Digest("user", rec.UserID)
 }

@@ -39,22 +39,24 @@ type Session struct {
 	m   *Manager        // nil for the shared sessions below
 	ctx context.Context // of the request; it leads to the session
 
-	bearer bool   // the request has a bearer token, and no session; see bearer.go
-	token  string // the bearer token
+	token string   // the bearer token
+	actor *Session // of the user who acts as the session's user; usually nil
 
-	presented bool     // the request has presented the session, or has started it
-	actor     *Session // of the user who acts as the session's user; usually nil
+	bearer    bool // the request has a bearer token, and no session; see bearer.go
+	presented bool // the request has presented the session, or has started it
 
-	mu       sync.Mutex     // see the order of locks at Manager
+	// The lock is for all that follows; see the order of locks at Manager. The flags are
+	// together, because each request allocates a Session.
+	resolved bool // rec has had a valid access token in this request
+	begun    bool // rec is of a visitor, who has no cookie for it yet
+	stored   bool // rec has begun in this request, and is in the store
+	ended    bool // the presented session has ended
+	expire   bool // the session has ended, and the response deletes its cookies
+	mu       sync.Mutex
 	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
 	unread   *keeper.Record // the state in the cookies, while the session has not been read
-	resolved bool           // rec has had a valid access token in this request
-	begun    bool           // rec is of a visitor, who has no cookie for it yet
-	stored   bool           // rec has begun in this request, and is in the store
-	ended    bool           // the presented session has ended
 	err      error          // why the last attempt to read or to resolve the session failed
 	retryAt  time.Time      // when the next attempt may be made
-	expire   bool           // the session has ended, and the response deletes its cookies
 	changes  map[string]change
 	newest   uint64 // the number of the newest change
 	saved    uint64 // the number of the newest change that rec contains
@@ -286,7 +288,15 @@ func (s *Session) User() auth.User {
 	if rec == nil {
 		return auth.User{}
 	}
-	u := rec.Pair.User
+	return userOf(rec)
+}
+
+// userOf returns what is known of the user of a session.
+func userOf(rec *keeper.Record) auth.User {
+	var u auth.User
+	if rec.Pair.User != nil {
+		u = *rec.Pair.User
+	}
 	u.ID = rec.UserID
 	return u
 }

@@ -52,8 +52,8 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	previous = x.current
 	if !late {
 		x.current, x.fate = rec, signsIn
-		if x.device = x.account; x.device == "" && p.User.Email != "" {
-			x.device = m.account(p.User.Email)
+		if x.device = x.account; x.device == "" && p.Email() != "" {
+			x.device = m.account(p.Email())
 		}
 		x.endPendingLocked()
 		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // its tokens are new
@@ -93,7 +93,7 @@ func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (
 	if email == "" {
 		_, _ = p.Claims.Get("email", &email)
 	}
-	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, auth.User{}))
+	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, nil))
 	return p, nil
 }
 

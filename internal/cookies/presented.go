@@ -122,7 +122,15 @@ func (c Presented) HasOther(name string) bool {
 }
 
 // HasAny reports whether one of the named cookies was presented.
-func (c Presented) HasAny(names []string) bool { return slices.ContainsFunc(names, c.Has) }
+func (c Presented) HasAny(names []string) bool {
+	for _, p := range c {
+		// The first name is the shortest. Most names that are presented are shorter.
+		if len(p.name) >= len(names[0]) && slices.Contains(names, p.name) {
+			return true
+		}
+	}
+	return false
+}
 
 // Candidates yields the values that the presented cookies of these names can form.
 // The caller opens each value until one opens. Candidates stops when the bytes to

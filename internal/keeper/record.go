@@ -71,13 +71,13 @@ type SignIn struct {
 	// Transient says that the browser deletes the session's cookies when it is closed.
 	Transient bool
 
-	// Actor is the user who acts as the session's user, if there is one.
-	Actor Actor
+	// Actor is the user who acts as the session's user, nil if there is none.
+	Actor *Actor
 }
 
 // Actor is a user who acts as another one, and has a session of their own meanwhile.
 type Actor struct {
-	UserID string // empty: the session's user has signed in
+	UserID string
 	Key    string // of the record of the actor's own session
 }
 
@@ -89,17 +89,23 @@ func (s SignIn) Encode(e *seal.Encoder) {
 	e.Duration(s.Earlier)
 	e.Duration(s.Lifetime)
 	e.Bool(s.Transient)
-	e.Token(s.Actor.UserID)
-	encodeKey(e, s.Actor.Key)
+	e.Bool(s.Actor != nil)
+	if s.Actor != nil {
+		e.Token(s.Actor.UserID)
+		encodeKey(e, s.Actor.Key)
+	}
 }
 
 // DecodeSignIn reads what [SignIn.Encode] writes.
 func DecodeSignIn(d *seal.Decoder) SignIn {
-	return SignIn{
+	s := SignIn{
 		UserID: d.Token(), Created: d.Time(), Ends: d.Uint(),
 		Earlier: d.Duration(), Lifetime: d.Duration(), Transient: d.Bool(),
-		Actor: Actor{UserID: d.Token(), Key: decodeKey(d)},
 	}
+	if d.Bool() {
+		s.Actor = &Actor{UserID: d.Token(), Key: decodeKey(d)}
+	}
+	return s
 }
 
 // Pair is one generation of a session's tokens. The generation orders the pairs: of
@@ -112,7 +118,15 @@ type Pair struct {
 	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
 	Roles   uint64        // the user's mark before the refresh; see users.go
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
-	User    auth.User     // what is known of the user besides the claims, without the ID
+	User    *auth.User    // what is known of the user besides the claims, without the ID; nil: nothing
+}
+
+// Email returns the e-mail address of the user, "" if it is not known.
+func (p *Pair) Email() string {
+	if p.User == nil {
+		return ""
+	}
+	return p.User.Email
 }
 
 // Record is the state of a session. For a stored session the store keeps it. For a
@@ -311,9 +325,12 @@ func (p Pair) Encode(e *seal.Encoder) {
 	e.Uint(p.Roles)
 	e.Token(p.Tokens.AccessToken)
 	e.Token(p.Tokens.RefreshToken)
-	e.Text(p.User.Email)
-	e.Text(p.User.Name)
-	e.Text(p.User.Picture)
+	e.Bool(p.User != nil)
+	if p.User != nil {
+		e.Text(p.User.Email)
+		e.Text(p.User.Name)
+		e.Text(p.User.Picture)
+	}
 }
 
 // DecodePair reads what [Pair.Encode] writes.
@@ -326,7 +343,9 @@ func DecodePair(d *seal.Decoder) Pair {
 	p.Roles = d.Uint()
 	p.Tokens.AccessToken = d.Token()
 	p.Tokens.RefreshToken = d.Token()
-	p.User = auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}
+	if d.Bool() {
+		p.User = &auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}
+	}
 	return p
 }
 
@@ -385,7 +404,13 @@ const (
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
 // part of the bytes that r was decoded from, which the cache counts.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Actor.UserID) + len(r.Actor.Key) + len(r.Pair.User.Email) + len(r.Pair.User.Name) + len(r.Pair.User.Picture) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	if a := r.Actor; a != nil {
+		n += len(a.UserID) + len(a.Key)
+	}
+	if u := r.Pair.User; u != nil {
+		n += len(u.Email) + len(u.Name) + len(u.Picture)
+	}
 	for name := range r.Values {
 		n += valueBytes + len(name)
 	}

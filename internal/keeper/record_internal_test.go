@@ -49,7 +49,7 @@ func testRecord() *Record {
 			Tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
 			Expires: now.Add(time.Hour),
 			Life:    time.Hour,
-			User:    auth.User{Email: "ada@example.com", Name: "Ada", Picture: "https://example.com/ada.png"},
+			User:    &auth.User{Email: "ada@example.com", Name: "Ada", Picture: "https://example.com/ada.png"},
 		},
 		lease:    lease{nonce: 1 << 63, beat: 3, claim: true},
 		unknown:  1 << 62,

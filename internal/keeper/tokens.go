@@ -91,17 +91,25 @@ const (
 )
 
 // NewUser returns what a session keeps of its user, u: the address, the name and the
-// picture. A field that is empty in u is as in before.
-func NewUser(u, before auth.User) auth.User {
+// picture. A field that is empty in u is as in before, which may be nil. NewUser returns nil
+// if nothing is known.
+func NewUser(u auth.User, before *auth.User) *auth.User {
+	if before == nil {
+		before = &auth.User{}
+	}
 	limit := func(text string, n int) string {
 		if len(text) > n {
 			return ""
 		}
 		return text
 	}
-	return auth.User{
+	known := auth.User{
 		Email:   cmp.Or(limit(u.Email, maxEmail), before.Email),
 		Name:    cmp.Or(limit(u.Name, maxName), before.Name),
 		Picture: cmp.Or(limit(u.Picture, maxPicture), before.Picture),
 	}
+	if known == (auth.User{}) {
+		return nil
+	}
+	return &known
 }

@@ -88,7 +88,7 @@ func (m *userMark) over(r *Record, limited bool) Reason {
 	case r.Ends != unknownEnds || !r.Created.After(m.endedAt.Add(clockSlack)):
 		return endedByStore
 	}
-	if limited && m.capped && r.Actor.UserID == "" && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
+	if limited && m.capped && r.Actor == nil && !slices.ContainsFunc(m.members, func(o member) bool { return o.key == r.Key }) {
 		return endedByLimit
 	}
 	return ""
@@ -529,7 +529,7 @@ var ErrTooMany = errors.New("too many sessions of the user")
 // join makes r a session of its user, which the user's mark does not concern. replaced
 // is the key of a session that r replaces, or empty.
 func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
-	if k.cfg.MaxSessions == 0 || r.Actor.UserID != "" { // acting as a user takes no place of the user's sessions
+	if k.cfg.MaxSessions == 0 || r.Actor != nil { // acting as a user takes no place of the user's sessions
 		// The mark is read anew. A known one may be userMarkAge old. A session that notes its
 		// value would be over at once if another process has ended all sessions since.
 		m, err := k.newestUserMark(ctx, r.UserID)
