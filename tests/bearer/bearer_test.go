@@ -200,6 +200,10 @@ func TestKeysOfAService(t *testing.T) {
 	s.is("rotated", token("b", k[1]), 200)
 	s.is("not withdrawn yet", token("a", k[0]), 200)
 	s.publishes(map[string]*rsa.PrivateKey{"b": k[1]})
+	// A request may wait for a fetch that began before the withdrawal.
+	for deadline := time.Now().Add(time.Minute); s.get(token("a", k[0])) != 401 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.is("withdrawn", token("a", k[0]), 401)
 
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
