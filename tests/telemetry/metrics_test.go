@@ -119,14 +119,21 @@ func keys(m map[string]float64) []string {
 	return all
 }
 
-// families returns the names of all metrics.
-func families(t testing.TB) []string {
+// everything returns a registry with every metric and every result of a call.
+func everything(t testing.TB) *prometheus.Registry {
 	t.Helper()
 	reg, tel := exposed(t)
 	cfg := tel.Instrument(session.Config{Store: memstore.New()})
-	cfg.OnCall(t.Context(), session.Call{Name: "auth.login"})
-	cfg.OnCall(t.Context(), session.Call{Name: "store.get"})
-	found, err := reg.Gather()
+	for _, r := range results {
+		cfg.OnCall(t.Context(), session.Call{Name: r.call + "." + r.op, Err: r.err})
+	}
+	return reg
+}
+
+// families returns the names of all metrics.
+func families(t testing.TB) []string {
+	t.Helper()
+	found, err := everything(t).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,36 +218,40 @@ func TestLabels(t *testing.T) {
 	}
 }
 
+func wrapped(errs ...error) error { return fmt.Errorf("call: %w", errors.Join(errs...)) }
+
+// results has a row for every result of a call.
+var results = []struct {
+	call, op, result string
+	err              error
+}{
+	{"auth", "refresh", "ok", nil},
+	{"auth", "refresh", "refused", wrapped(auth.ErrRefused)},
+	{"auth", "login", "second_factor", wrapped(auth.ErrSecondFactor)},
+	{"auth", "login_totp", "refused", wrapped(auth.ErrRefused, auth.ErrTicketRefused)},
+	{"auth", "register", "verification_pending", wrapped(auth.ErrVerificationPending)},
+	{"auth", "change_email", "refused", wrapped(auth.ErrAccessTokenRefused)},
+	{"auth", "refresh", "rate_limited", wrapped(auth.ErrUnavailable, auth.ErrRateLimited)},
+	{"auth", "refresh", "invalid_response", wrapped(auth.ErrInvalidResponse, auth.ErrOutcomeUnknown)},
+	{"auth", "refresh", "timeout", wrapped(auth.ErrUnavailable, context.DeadlineExceeded)},
+	{"auth", "refresh", "unavailable", wrapped(auth.ErrUnavailable, auth.ErrOutcomeUnknown)},
+	{"auth", "refresh", "canceled", wrapped(auth.ErrUnavailable, context.Canceled)},
+	{"auth", "refresh", "other", errors.New("strange")},
+	{"store", "get", "ok", nil},
+	{"store", "get", "not_found", wrapped(store.ErrNotFound)},
+	{"store", "put", "conflict", wrapped(store.ErrConflict)},
+	{"store", "put", "full", wrapped(memstore.ErrFull)},
+	{"store", "list", "timeout", wrapped(context.DeadlineExceeded)},
+	{"store", "delete", "canceled", wrapped(context.Canceled)},
+	{"store", "delete", "failed", errors.New("strange")},
+}
+
 // TestResults checks which error means which result.
 func TestResults(t *testing.T) {
 	t.Parallel()
 	reg, tel := exposed(t)
 	cfg := tel.Instrument(session.Config{})
-	wrapped := func(errs ...error) error { return fmt.Errorf("call: %w", errors.Join(errs...)) }
-	for _, tt := range []struct {
-		call, op, result string
-		err              error
-	}{
-		{"auth", "refresh", "ok", nil},
-		{"auth", "refresh", "refused", wrapped(auth.ErrRefused)},
-		{"auth", "login", "second_factor", wrapped(auth.ErrSecondFactor)},
-		{"auth", "login_totp", "refused", wrapped(auth.ErrRefused, auth.ErrTicketRefused)},
-		{"auth", "register", "verification_pending", wrapped(auth.ErrVerificationPending)},
-		{"auth", "change_email", "refused", wrapped(auth.ErrAccessTokenRefused)},
-		{"auth", "refresh", "rate_limited", wrapped(auth.ErrUnavailable, auth.ErrRateLimited)},
-		{"auth", "refresh", "invalid_response", wrapped(auth.ErrInvalidResponse, auth.ErrOutcomeUnknown)},
-		{"auth", "refresh", "timeout", wrapped(auth.ErrUnavailable, context.DeadlineExceeded)},
-		{"auth", "refresh", "unavailable", wrapped(auth.ErrUnavailable, auth.ErrOutcomeUnknown)},
-		{"auth", "refresh", "canceled", wrapped(auth.ErrUnavailable, context.Canceled)},
-		{"auth", "refresh", "other", errors.New("strange")},
-		{"store", "get", "ok", nil},
-		{"store", "get", "not_found", wrapped(store.ErrNotFound)},
-		{"store", "put", "conflict", wrapped(store.ErrConflict)},
-		{"store", "put", "full", wrapped(memstore.ErrFull)},
-		{"store", "list", "timeout", wrapped(context.DeadlineExceeded)},
-		{"store", "delete", "canceled", wrapped(context.Canceled)},
-		{"store", "delete", "failed", errors.New("strange")},
-	} {
+	for _, tt := range results {
 		series := fmt.Sprintf("session_%s_call_duration_seconds_count{op=%q,result=%q}", tt.call, tt.op, tt.result)
 		before := samples(t, reg)[series]
 		cfg.OnCall(t.Context(), session.Call{Name: tt.call + "." + tt.op, Err: tt.err})
