@@ -96,7 +96,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 // site is a gateway with its auth service and one upstream.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	auth     *authtest.Server
 	m        *session.Manager
 	gateway  *gateway.Gateway
@@ -109,7 +109,7 @@ type site struct {
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // start starts a site. change may change the configurations.
-func start(t *testing.T, change func(u *url.URL, s *session.Config, g *gateway.Config)) *site {
+func start(t testing.TB, change func(u *url.URL, s *session.Config, g *gateway.Config)) *site {
 	t.Helper()
 	s := &site{t: t, auth: authtest.NewServer(t, authtest.Options{PasswordCost: -1, Accounts: []authtest.Account{
 		{Email: admin, Password: password, Roles: []string{"user", "admin", "a,b ü"}},
