@@ -3,16 +3,30 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/telemetry"
 )
 
-// instrument adds metrics to the configuration of the sessions, and returns the handler
-// that serves them, or nil if there is none.
-func instrument(*session.Config) http.Handler { return nil }
+// instrument returns cfg with hooks that count, and the handler that serves the metrics.
+func instrument(cfg session.Config) (session.Config, http.Handler, error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t, err := telemetry.New(reg)
+	if err != nil {
+		return cfg, nil, err
+	}
+	errorLog := slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn)
+	return t.Instrument(cfg), promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: errorLog, MaxRequestsInFlight: 4}), nil
+}
 
 // newAdmin returns the handler of the admin address. It uses no session.
 //
@@ -27,9 +41,7 @@ func newAdmin(auth, store func(context.Context) error, metrics http.Handler) *ht
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.Handle("GET /readyz", &readiness{auth: auth, store: store})
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
-	}
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 

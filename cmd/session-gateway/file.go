@@ -23,6 +23,8 @@ type file struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	TrustedOrigins []string `yaml:"trusted_origins"`
 
+	JWT jwtFile `yaml:"jwt"`
+
 	StopTimeout string `yaml:"stop_timeout"`
 
 	Log         logFile        `yaml:"log"`
@@ -35,6 +37,13 @@ type file struct {
 type tlsFile struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+}
+
+type jwtFile struct {
+	JWKSURL    string `yaml:"jwks_url"`
+	PublicKeys string `yaml:"public_keys"`
+	Issuer     string `yaml:"issuer"`
+	Audience   string `yaml:"audience"`
 }
 
 type logFile struct {

@@ -44,6 +44,8 @@ Secrets are in the environment, or in a file that NAME_FILE names:
                  postgres  postgres://USER:PASSWORD@HOST/DATABASE
                  mysql     USER:PASSWORD@tcp(HOST:PORT)/DATABASE
                  redis     redis://USER:PASSWORD@HOST:PORT/NUMBER, or rediss:// for TLS
+  JWT_KEY        shared secret of the auth service, to accept bearer tokens and to
+                 check tokens; instead of jwt.jwks_url and jwt.public_keys
 
 The settings in the configuration file are described in docs/gateway.md.
 Exit status: 0 after SIGTERM or SIGINT, 1 after a failure, 2 if a setting is invalid.
@@ -99,7 +101,10 @@ func runGateway(ctx context.Context, s *settings, stdout, stderr io.Writer) erro
 	defer auth.CloseIdleConnections()
 	cfg := s.session
 	cfg.Auth, cfg.Store, cfg.Logger = auth, st.sessions, log
-	metrics := instrument(&cfg)
+	cfg, metrics, err := instrument(cfg)
+	if err != nil {
+		return err
+	}
 	m, err := session.New(cfg)
 	if err != nil {
 		return err

@@ -85,6 +85,13 @@ func TestConfigTest(t *testing.T) {
 		{"auth_request without proxies", good + "auth_request: {}\nsession: {store: memory}\n", []string{"SESSION_KEYS", keys}, []string{"auth_request needs admin", "auth_request needs trusted_proxies"}},
 		{"no upstream", "auth_url: https://auth.example.org\n", []string{"SESSION_KEYS", keys}, []string{"upstreams is required"}},
 		{"auth_request alone", "auth_url: https://auth.example.org\nadmin: 127.0.0.1:0\nauth_request: {}\ntrusted_proxies: [127.0.0.1]\nsession: {store: memory}\n", []string{"SESSION_KEYS", keys}, nil},
+		{"bearer tokens", good + "jwt: {jwks_url: https://auth.example.org/auth/jwks, issuer: x}\n", []string{"SESSION_KEYS", keys}, nil},
+		{"bearer tokens by a shared secret", good, []string{"SESSION_KEYS", keys, "JWT_KEY", session.GenerateKey().Encode()}, nil},
+		{"a weak secret", good, []string{"SESSION_KEYS", keys, "JWT_KEY", "x-secret"}, []string{"JWT_KEY must"}},
+		{"two verifiers", good + "jwt: {jwks_url: https://auth.example.org/auth/jwks, public_keys: x}\n", []string{"SESSION_KEYS", keys}, []string{"jwt has more than one"}},
+		{"an address of no keys", good + "jwt: {jwks_url: x-secret}\n", []string{"SESSION_KEYS", keys}, []string{"jwt.jwks_url must"}},
+		{"a file of no keys", good + "jwt: {public_keys: " + write(t, "public.pem", "x-secret") + "}\n", []string{"SESSION_KEYS", keys}, []string{"jwt.public_keys must"}},
+		{"an issuer alone", good + "jwt: {issuer: x}\n", []string{"SESSION_KEYS", keys}, []string{"jwt needs"}},
 		{"half of a certificate", good + "tls: {key: x}\n", []string{"SESSION_KEYS", keys}, []string{"tls needs both"}},
 		{"no certificate", good + "tls: {key: x, certificate: x}\n", []string{"SESSION_KEYS", keys}, []string{"tls cannot be loaded"}},
 		{"base_path", good + "base_path: app\n", []string{"SESSION_KEYS", keys}, []string{"base_path must"}},
@@ -216,6 +223,9 @@ upstreams:
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
 		}
 	}
+	if res, body := get(adminURL + "/metrics"); res.StatusCode != 200 || !strings.Contains(body, "session_") {
+		t.Errorf("/metrics: %d %.300s", res.StatusCode, body)
+	}
 	if res, _ := get(siteURL); res.StatusCode != 401 || res.ProtoMajor != 2 {
 		t.Errorf("%d %s", res.StatusCode, res.Proto)
 	}
@@ -244,7 +254,7 @@ func TestReadiness(t *testing.T) {
 	calls := make(chan struct{}, 100)
 	down := func(context.Context) error { calls <- struct{}{}; return io.EOF }
 	up := func(context.Context) error { return nil }
-	h := newAdmin(down, up, nil)
+	h := newAdmin(down, up, http.NotFoundHandler())
 	for range 20 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))

@@ -101,6 +101,7 @@ func (r *reader) sessionConfig(f file, proxies []netip.Prefix) session.Config {
 		MaxTokenAge:    r.duration("session.max_token_age", c.MaxTokenAge),
 		RefreshBefore:  r.duration("session.refresh_before", c.RefreshBefore),
 		TrustedOrigins: f.TrustedOrigins,
+		Verifier:       r.verifier(f.JWT),
 		TrustedProxies: proxies,
 	}
 }

@@ -40,7 +40,7 @@ var floors = []floor{
 	{[]string{"adapters/sessionecho"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"adapters/sessionecho5"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"cmd/session-gateway/gateway"}, []string{"", "middleware"}, nil},
-	{[]string{"cmd/session-gateway"}, []string{"", "cmd/session-gateway/gateway", "middleware", "store/...", "synmetrix"}, []string{"github.com/go-sql-driver/mysql", "github.com/goccy/go-yaml", "github.com/jackc/pgx/v5/...", "github.com/redis/rueidis", "modernc.org/sqlite"}},
+	{[]string{"cmd/session-gateway"}, []string{"", "auth/...", "cmd/session-gateway/gateway", "middleware", "store/...", "synmetrix", "telemetry"}, []string{"github.com/go-sql-driver/mysql", "github.com/goccy/go-yaml", "github.com/jackc/pgx/v5/...", "github.com/prometheus/client_golang/prometheus/...", "github.com/redis/rueidis", "modernc.org/sqlite"}},
 	{[]string{"telemetry"}, []string{"", "auth", "store"}, []string{"github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/..."}},
 	{[]string{"adapters/sessiongin"}, []string{"", "middleware"}, []string{"github.com/gin-gonic/gin/..."}},
 }

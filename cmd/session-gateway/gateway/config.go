@@ -106,7 +106,8 @@ const (
 	// Token is Authorization with the user's access token as bearer token. It is
 	// refreshed first if it is due. Whoever has the token can act as the user until it
 	// expires, so only a service that needs it should receive it. The client's own
-	// Authorization never reaches such a service.
+	// Authorization never reaches such a service. Other services receive it, except for a
+	// bearer token with which the gateway has identified the user.
 	Token Header = "token"
 )
 

@@ -104,11 +104,12 @@ func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 	removeReserved(r.Out.Header)
 	removeReserved(r.Out.Trailer)
 	f.describe(r)
-	if slices.Contains(f.headers, Token) {
+	// A bearer token with which the gateway has identified the user is for the gateway.
+	if slices.Contains(f.headers, Token) || x.session != nil && hasBearer(r.Out.Header) {
 		delete(r.Out.Header, tokenField)
-		if x.token != "" {
-			r.Out.Header.Set(tokenField, "Bearer "+x.token)
-		}
+	}
+	if x.token != "" {
+		r.Out.Header.Set(tokenField, "Bearer "+x.token)
 	}
 	if x.session != nil {
 		identify(r.Out.Header, f.headers, x.session)

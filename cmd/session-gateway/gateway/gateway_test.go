@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/cmd/session-gateway/gateway"
 	"github.com/synmetrix/session/middleware"
 )
@@ -176,6 +178,33 @@ func TestToken(t *testing.T) {
 		}
 	}
 }
+
+// A bearer token identifies the user to the gateway, and goes no further.
+func TestBearer(t *testing.T) {
+	verifier := &verifierOf{}
+	s := start(t, func(_ *url.URL, c *session.Config, _ *gateway.Config) { c.Verifier = verifier })
+	v, err := verify.New(verify.Config{Secrets: [][]byte{s.auth.Secret()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier.Verifier = v
+	token, _ := s.auth.SignIn(admin)
+	account, _ := s.auth.Account(admin)
+	client := s.browser("")
+	bearer := http.Header{"Authorization": {"bearer " + token}}
+	if _, got := s.reached(client, "GET", "/x", bearer); got.Header["Authorization"] != nil || got.Header.Get("X-Forwarded-User") != account.ID {
+		t.Errorf("%v", got.Header)
+	}
+	if _, got := s.reached(client, "GET", "/api/x", bearer); got.Header.Get("Authorization") != "Bearer "+token {
+		t.Error("the service of the token has another one")
+	}
+	if res, _ := s.do(client, "GET", "/x", http.Header{"Authorization": {"Bearer x" + token}}); res.StatusCode != 401 {
+		t.Errorf("a forged token: %d", res.StatusCode)
+	}
+}
+
+// verifierOf is a Verifier that is set later.
+type verifierOf struct{ auth.Verifier }
 
 // Informational responses go through, and cannot set the gateway's cookies.
 func TestEarlyHints(t *testing.T) {

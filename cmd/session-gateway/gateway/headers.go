@@ -80,3 +80,11 @@ func set(h http.Header, name, value string) {
 		h[name] = []string{value}
 	}
 }
+
+// hasBearer reports whether a request may carry a bearer token.
+func hasBearer(h http.Header) bool {
+	const scheme = "Bearer"
+	return slices.ContainsFunc(h[tokenField], func(value string) bool {
+		return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme)
+	})
+}
