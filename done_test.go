@@ -88,3 +88,68 @@ func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
 		}
 	})
 }
+
+// The end of streams ends no session: tokens are refreshed until Shutdown.
+func TestEndStreams(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("ada"), nil }
+		c.Login("ada")
+		ctx, disconnect := context.WithCancel(t.Context())
+		defer disconnect()
+		stream, over := c.Do(ctx, nil), c.Do(ctx, nil)
+		done := stream.Done()
+		if isClosed(done) {
+			t.Fatal("closed although the session lives")
+		}
+		c.M.EndStreams()
+		synctest.Wait()
+		if !isClosed(done) {
+			t.Error("not closed by EndStreams")
+		}
+		if !isClosed(over.Done()) {
+			t.Error("not closed for a stream that begins after EndStreams")
+		}
+		c.M.EndStreams()
+
+		time.Sleep(testkit.Life + time.Second)
+		if _, err := stream.AccessToken(ctx); err != nil || !e.Has(session.EventSessionRefreshed, "") {
+			t.Errorf("a refresh after EndStreams: %v", err)
+		}
+		if !c.Get().SignedIn() {
+			t.Error("EndStreams has ended the session")
+		}
+	})
+}
+
+// Shutdown closes the channels when it begins, and waits for a refresh all the same.
+func TestDoneAtShutdown(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
+		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+			time.Sleep(5 * time.Second)
+			return s.Issue("ada"), nil
+		}
+		c.Login("ada")
+		ctx, disconnect := context.WithCancel(t.Context())
+		defer disconnect()
+		stream := c.Do(ctx, nil)
+		done := stream.Done()
+		time.Sleep(testkit.Life + time.Second)
+		go func() { _, _ = stream.AccessToken(ctx) }()
+		synctest.Wait()
+
+		began, stopped := time.Now(), make(chan time.Duration)
+		go func() {
+			if err := c.M.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			stopped <- time.Since(began)
+		}()
+		<-done
+		if took := time.Since(began); took != 0 {
+			t.Errorf("closed %v after the beginning of Shutdown", took)
+		}
+		if took := <-stopped; took != 5*time.Second || !e.Has(session.EventSessionRefreshed, "") {
+			t.Errorf("Shutdown took %v; is the refresh stored: %v", took, e.Has(session.EventSessionRefreshed, ""))
+		}
+	})
+}

@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// At its end, a program first shuts down the server, which waits for requests,
-// and then the Manager, which waits for refreshes. Refreshes do not belong to a
+// At its end, a program first shuts down the server, which ends streams and waits for
+// requests, and then the Manager, which waits for refreshes. Refreshes do not belong to a
 // request. If a refresh is cut off, its refresh token may be used up and the
 // new one lost.
 func ExampleManager_Shutdown() {
@@ -33,6 +33,7 @@ func ExampleManager_Shutdown() {
 		log.Fatal(err)
 	}
 	server := &http.Server{Handler: middleware.Sessions(m)(http.NotFoundHandler())}
+	server.RegisterOnShutdown(m.EndStreams)
 	go func() { _ = server.Serve(listener) }()
 
 	stop, cancel := context.WithCancel(context.Background()) // signal.NotifyContext

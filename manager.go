@@ -55,6 +55,9 @@ type Manager struct {
 	cookieReports hourly // limits EventCookiesDropped
 	hasLogin      atomic.Bool
 
+	streams    context.Context // done when the channels of Session.Done are closed
+	endStreams context.CancelFunc
+
 	mu       sync.Mutex
 	outgrown map[string]uint64 // the newest generation that fits no cookie, by the key of the record
 }
@@ -74,6 +77,7 @@ func New(cfg Config) (*Manager, error) {
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}
+	m.streams, m.endStreams = context.WithCancel(context.Background())
 	m.auth = guard.Auth{Service: cfg.Auth, Log: cfg.Logger, Calls: m.calls}
 	for i, o := range cfg.TrustedOrigins {
 		// The spelling first: net/http's error quotes the text, which may contain a
@@ -215,13 +219,23 @@ func (e *endedError) Error() string {
 
 func (e *endedError) Is(target error) bool { return target == ErrEnded }
 
-// Shutdown waits until all refreshes have ended and their tokens are stored. Refresh
-// tokens work once, so tokens that are not stored are lost and their sessions end
-// early. If ctx ends first, Shutdown stops the work and returns ctx's error.
+// EndStreams closes the channels of [Session.Done], also of those that are requested
+// later, so that event streams and WebSockets end. It ends no session, and tokens are
+// still refreshed.
+//
+// The Shutdown of an HTTP server waits for event streams. Register EndStreams with
+// [http.Server.RegisterOnShutdown], and they end when it begins.
+func (m *Manager) EndStreams() { m.endStreams() }
+
+// Shutdown calls EndStreams, and then waits until all refreshes have ended and their
+// tokens are stored. Refresh tokens work once, so tokens that are not stored are lost and
+// their sessions end early. If ctx ends first, Shutdown stops the work and returns ctx's
+// error.
 //
 // After Shutdown tokens are not refreshed. Call Shutdown after the HTTP server's own
-// Shutdown.
+// Shutdown, so that requests that still run can refresh theirs.
 func (m *Manager) Shutdown(ctx context.Context) error {
+	m.EndStreams()
 	if err := m.keeper.Shutdown(ctx); err != nil {
 		return fmt.Errorf("session: shutdown: %w", err)
 	}

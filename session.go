@@ -468,6 +468,10 @@ func (s *Session) ExpiresAt() time.Time {
 //
 // With a bearer token the channel is closed when the token expires.
 //
+// [Manager.EndStreams] closes the channels of all sessions, and so does the beginning of
+// [Manager.Shutdown]. The sessions go on: a client that connects again, to another
+// process or after the restart, is signed in.
+//
 // If no user is signed in, the channel is closed already. The session is watched
 // until the request's context ends. After that the channel does not change.
 func (s *Session) Done() <-chan struct{} {
@@ -484,11 +488,18 @@ func (s *Session) Done() <-chan struct{} {
 		return done
 	}
 	s.done = done
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	if s.m.streams.Err() != nil {
+		close(done)
+		return done
+	}
 	ended := sync.OnceFunc(func() { close(done) })
+	ctx, cancel := context.WithCancel(s.ctx)
+	stop := context.AfterFunc(s.m.streams, func() {
+		ended()
+		cancel()
+	})
 	if s.actor != nil {
 		// The session of a user who acts as another one ends with the own one.
-		ctx, cancel = context.WithCancel(ctx)
 		own := s.actor.Done()
 		go func() {
 			select {
@@ -501,6 +512,7 @@ func (s *Session) Done() <-chan struct{} {
 	}
 	go func() {
 		defer cancel()
+		defer stop()
 		watch := s.m.keeper.Watch
 		if s.bearer {
 			watch = s.m.bearerExpired

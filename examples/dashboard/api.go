@@ -129,7 +129,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 		if i > 0 {
 			select {
 			case <-time.After(every):
-			case <-s.Done(): // signed out, for example in another window
+			case <-s.Done(): // signed out, for example in another window; or the program stops
 				return
 			case <-r.Context().Done():
 				return

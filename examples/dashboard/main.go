@@ -165,8 +165,8 @@ func printError(w io.Writer, err error) {
 	fmt.Fprintln(w, strings.Join(strings.FieldsFunc(err.Error(), unicode.IsControl), " "))
 }
 
-// serve serves requests until ctx is done. Then it waits for running requests and
-// refreshes.
+// serve serves requests until ctx is done. Then it ends event streams, and waits for
+// other running requests and for refreshes.
 func serve(ctx context.Context, l net.Listener, h http.Handler, m *session.Manager, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
@@ -174,6 +174,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, m *session.Manag
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(m.EndStreams)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {

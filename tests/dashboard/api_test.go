@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -339,5 +340,27 @@ func testEventsAfterLogout(t *testing.T, tt target) {
 	b.copy().postForm("/logout").is(303)
 	if text, err := next(); err != io.EOF || time.Since(began) > 30*time.Second {
 		t.Errorf("after %v: %q (%v), want the end", time.Since(began), text, err)
+	}
+}
+
+// A stream does not delay the end of the program.
+func testEventsAtTheStop(t *testing.T, tt target) {
+	s := start(t, tt, authtest.Options{})
+	b := s.signedIn(t, viewer)
+	res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	next := events(res.Body)
+	if _, err := next(); err != nil {
+		t.Fatal(err)
+	}
+	s.Signal(syscall.SIGTERM)
+	if text, err := next(); err != io.EOF {
+		t.Errorf("%q (%v), want the end of the response", text, err)
+	}
+	if status := s.Wait(); status != 0 || strings.Contains(s.Stderr(), "aborted") || strings.Contains(s.Stderr(), "session_ended") {
+		t.Errorf("exit status %d\n%s", status, s.Stderr())
 	}
 }

@@ -135,6 +135,7 @@ var suite = []struct {
 	{"upstream", testUpstream},
 	{"events", testEvents},
 	{"events after logout", testEventsAfterLogout},
+	{"events at the stop", testEventsAtTheStop},
 
 	{"theme and messages", testThemeAndMessages},
 	{"note", testNote},
