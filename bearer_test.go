@@ -300,6 +300,31 @@ func TestVerifierOutage(t *testing.T) {
 	})
 }
 
+// An API that rejects the token gets no other one: there is nothing to refresh it with.
+func TestBearerRejectedByAPI(t *testing.T) {
+	requests := 0
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer api.Close()
+	a := newApp(t, withVerifier(&stubVerifier{}))
+	a.bearer(claims(`{"exp":%d`+aUser, 600), func(ctx context.Context, _ *session.Session) {
+		req, err := http.NewRequestWithContext(ctx, "GET", api.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := a.Transport(api.Listener.Addr().String()).RoundTrip(req)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		_ = resp.Body.Close()
+	})
+	if requests != 1 || a.auth.refreshes() != 0 {
+		t.Errorf("%d requests, %d refreshes, want 1 and 0", requests, a.auth.refreshes())
+	}
+}
+
 // lookingVerifier uses the session of its context.
 type lookingVerifier struct{ t *testing.T }
 
