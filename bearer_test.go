@@ -309,7 +309,7 @@ func TestBearerRejectedByAPI(t *testing.T) {
 	}))
 	defer api.Close()
 	a := newApp(t, withVerifier(&stubVerifier{}))
-	a.bearer(claims(`{"exp":%d`+aUser, 600), func(ctx context.Context, _ *session.Session) {
+	a.bearer(claims(`{"exp":%d`+aUser, 600), func(ctx context.Context, s *session.Session) {
 		req, err := http.NewRequestWithContext(ctx, "GET", api.URL, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -319,6 +319,9 @@ func TestBearerRejectedByAPI(t *testing.T) {
 			t.Fatalf("%v, %v", resp, err)
 		}
 		_ = resp.Body.Close()
+		if !s.SignedIn() {
+			t.Error("the user is not signed in any more")
+		}
 	})
 	if requests != 1 || a.auth.refreshes() != 0 {
 		t.Errorf("%d requests, %d refreshes, want 1 and 0", requests, a.auth.refreshes())

@@ -214,8 +214,14 @@ func TestOutages(t *testing.T) {
 		"501": func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"statusCode":501}`, http.StatusNotImplemented)
 		},
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
-		"reset":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				_, _ = w.Write([]byte(next))
+				return
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		},
+		"reset": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"wrong length": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			_, _ = w.Write([]byte(next))
