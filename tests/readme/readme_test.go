@@ -89,6 +89,7 @@ var imports = map[string]string{
 	"echo":         "github.com/labstack/echo/v4",
 	"echo5":        "github.com/labstack/echo/v5",
 	"gin":          "github.com/gin-gonic/gin",
+	"gateway":      "github.com/synmetrix/session/cmd/session-gateway/gateway",
 	"ginjwt":       "github.com/appleboy/gin-jwt/v2",
 	"gorilla":      "github.com/gorilla/sessions",
 	"scs":          "github.com/alexedwards/scs/v2",
