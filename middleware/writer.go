@@ -3,8 +3,10 @@ package middleware
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/synmetrix/session"
@@ -97,9 +99,10 @@ func (w *writer) commit() bool {
 		return true
 	}
 	h := w.w.Header()
-	for _, name := range bodyFields {
-		delete(h, name)
-	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool {
+		// The fields of htmx lead to another page, or report what the handler has done.
+		return slices.Contains(bodyFields, name) || strings.HasPrefix(name, "Hx-")
+	})
 	Refuse(w.w, w.r, w.failed)
 	return false
 }

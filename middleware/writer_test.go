@@ -456,6 +456,9 @@ func TestTrailer(t *testing.T) {
 	}
 }
 
+// htmxFields lead htmx to another page, or report to the page what the handler has done.
+var htmxFields = []string{"HX-Redirect", "HX-Location", "HX-Refresh", "HX-Push-Url", "HX-Trigger"}
+
 // If the session cannot be saved, the response is a 503 without any of the
 // handler's content.
 func TestFailedCommit(t *testing.T) {
@@ -491,6 +494,9 @@ func TestFailedCommit(t *testing.T) {
 			h.Set("Content-Encoding", "br")
 			h.Set("Etag", `"1"`)
 			h.Set("Refresh", "0; url=/saved")
+			for _, name := range htmxFields {
+				h.Set(name, "/saved")
+			}
 			h.Set("X-Frame-Options", "DENY")
 			committed <- write(w)
 			w.Header().Set("Etag", `"2"`)
@@ -529,6 +535,9 @@ func TestFailedCommit(t *testing.T) {
 			}
 			got.has(t, "Content-Type", form).has(t, "Retry-After", "1").has(t, "Content-Encoding", "").has(t, "Etag", "").has(t, "Refresh", "").
 				has(t, "X-Frame-Options", "DENY").has(t, "Vary", vary).has(t, "Set-Cookie", "").has(t, "Cache-Control", "no-store")
+			for _, name := range htmxFields {
+				got.has(t, name, "")
+			}
 			if err := <-committed; !errors.Is(err, session.ErrSessionUnavailable) {
 				t.Errorf("%s: the handler received the error %v", path, err)
 			}
