@@ -34,7 +34,11 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	page.hide("return_to", page.ReturnTo)
 	if again := signsInAgain(r); again != nil {
 		page.Texts = append(page.Texts, page.Text("login.again"))
-		page.set("email", again.User().Email)
+		own := again.User()
+		if actor := again.Actor(); actor.ID != "" {
+			own = actor // the sign-in that the guard has checked is the actor's
+		}
+		page.set("email", own.Email)
 	} else if s.rememberMe {
 		page.addRemember(s.remembers)
 	}

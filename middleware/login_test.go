@@ -170,6 +170,32 @@ func TestRefusedLogin(t *testing.T) {
 	}
 }
 
+// The password that a guard demands while a user acts as another one is the user's own.
+func TestSignInAgainWhileActing(t *testing.T) {
+	a := newApp(t, nil)
+	a.mux.HandleFunc("/act", func(_ http.ResponseWriter, r *http.Request) {
+		access, refresh := a.auth.SignIn("viewer@example.com")
+		grant := auth.Grant{Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}, User: auth.User{Email: "viewer@example.com"}}
+		if err := a.m.ActAs(r.Context(), grant); err != nil {
+			t.Error(err)
+		}
+	})
+	a.mux.Handle("/pay", middleware.RequireFresh(-1)(http.NotFoundHandler()))
+	a.mux.HandleFunc("/me", middleware.Me)
+	b := a.browser()
+	b.signIn("admin@example.com")
+	b.open("/login?again=1").isPage(t, 200, `value="admin@example.com"`)
+	b.get("/act")
+	b.open("/pay").isRedirect(t, "/login?return_to=%2Fpay&again=1")
+	if page := b.open("/login?again=1").isPage(t, 200, `value="admin@example.com"`); strings.Contains(page.body, `value="viewer@example.com"`) {
+		t.Error("the form has the address of the other user")
+	}
+	b.submit("/login?again=1", "email", "admin@example.com", "password", password).is(t, 303, "")
+	if got := b.get("/me").body; !strings.Contains(got, `"email":"admin@example.com"`) || strings.Contains(got, "actor") {
+		t.Errorf("after the sign-in: %s", got)
+	}
+}
+
 // An app's own login route reveals no more than the ready-made one.
 func TestRefusedLoginOfAnAppsRoute(t *testing.T) {
 	t.Parallel()
