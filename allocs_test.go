@@ -15,9 +15,9 @@ func TestAllocs(t *testing.T) {
 		stored, cookie bool
 		want           float64
 	}{
-		{"no cookie", false, false, 3},
-		{"cookie session", false, true, 8},
-		{"stored session", true, true, 6},
+		{"no cookie", false, false, 2},
+		{"cookie session", false, true, 3},
+		{"stored session", true, true, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, in := benchManager(t, tt.stored)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/synmetrix/session/internal/cookies"
 )
 
 // DropsCookies reports whether the browser that sent r drops the Manager's
@@ -43,7 +45,7 @@ func (m *Manager) DropsCookies(r *http.Request) bool {
 	case c.Domain != "" && outsideDomain(r.Header, c.Domain):
 		cause = errOtherDomain
 	}
-	if cause == nil || len(m.jar.Read(r.Header)) > 0 {
+	if cause == nil || len(m.jar.Read(r.Header, new(cookies.Room))) > 0 {
 		return false
 	}
 	if m.cookieReports.due(m.now()) {

@@ -21,15 +21,17 @@ import (
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
+	value     valueContext    // ctx, part of the Exchange to save an allocation
 	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
 	first     Session // the session of the presented cookies, part of the Exchange to save an allocation
 	presented cookies.Presented
-	peer      string      // the RemoteAddr of the request
-	header    http.Header // of the request
-	navigates bool        // the browser shows the response as a page
-	access    access      // what the response tells the browser about cookies in frames
-	accessed  atomic.Bool // the handler has read the session, and may show its content
+	room      cookies.Room // of most presented cookies
+	peer      string       // the RemoteAddr of the request
+	header    http.Header  // of the request
+	navigates bool         // the browser shows the response as a page
+	access    access       // what the response tells the browser about cookies in frames
+	accessed  atomic.Bool  // the handler has read the session, and may show its content
 
 	// Set by Begin from the cookies.
 	gen    uint64 // the generation that the browser has
@@ -83,6 +85,22 @@ const (
 
 type contextKey struct{}
 
+// valueContext is a context with an Exchange.
+type valueContext struct {
+	context.Context
+	x *Exchange
+}
+
+func (c *valueContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return c.x
+	}
+	return c.Context.Value(key)
+}
+
+// String names the context without the values of the Exchange.
+func (c *valueContext) String() string { return "session.Exchange" }
+
 // ContextName is the key under which an adapter stores the request's context, in
 // frameworks whose own contexts have string keys. [FromContext] and the methods of
 // a [Manager] accept such a context, for example Gin's, in place of the request's.
@@ -111,11 +129,12 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
-	x.ctx = context.WithValue(r.Context(), contextKey{}, x)
+	x.value = valueContext{r.Context(), x}
+	x.ctx = &x.value
 	if hasBearer(r.Header) {
 		x.loadBearer(r.Header)
 	} else {
-		x.presented = m.jar.Read(r.Header)
+		x.presented = m.jar.Read(r.Header, &x.room)
 		x.first.m, x.first.ctx = m, x.ctx
 		x.session.Store(&x.first)
 		if len(x.presented) > 0 {

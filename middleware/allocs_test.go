@@ -24,9 +24,9 @@ func TestAllocs(t *testing.T) {
 		app  func() (http.Handler, []*http.Cookie)
 		want float64
 	}{
-		{"no cookie", visitor, 5},
-		{"RequireRole, cookie session", user(nil), 10},
-		{"RequireRole, stored session", user(inMemory), 8},
+		{"no cookie", visitor, 4},
+		{"RequireRole, cookie session", user(nil), 5},
+		{"RequireRole, stored session", user(inMemory), 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()

@@ -45,7 +45,7 @@ func FuzzJoinChunks(f *testing.F) {
 		}
 		genuine := strings.Join(pairs, "; ")
 		for _, header := range []string{genuine, garbage + ";" + genuine, garbage} {
-			presented := j.Read(http.Header{"Cookie": {header}})
+			presented := j.Read(http.Header{"Cookie": {header}}, new(Room))
 			found, opened, tries := false, 0, 0
 			for value := range j.Candidates(presented, seal.Tokens, j.Tokens) {
 				if opened += len(value); tries > 0 && opened > j.budget {

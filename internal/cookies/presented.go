@@ -38,11 +38,18 @@ const (
 
 // Presented holds the cookies of a request that have names of a Jar, in the order of
 // the request.
-type Presented []struct{ name, value string }
+type Presented []presented
 
-// Read returns the cookies of a request that have exactly a name of the Jar.
-func (j *Jar) Read(h http.Header) Presented {
-	var found Presented
+type presented struct{ name, value string }
+
+// Room has room for the cookies that most browsers with a session present, so that they
+// need no allocation of their own.
+type Room [usualPresented]presented
+
+// Read returns the cookies of a request that have exactly a name of the Jar. They are in
+// room, if it is large enough.
+func (j *Jar) Read(h http.Header, room *Room) Presented {
+	found := Presented(room[:0])
 	pairs := 0
 	for _, line := range h["Cookie"] {
 		for line != "" {
@@ -55,13 +62,10 @@ func (j *Jar) Read(h http.Header) Presented {
 			if !ok {
 				continue
 			}
-			if found == nil {
-				found = make(Presented, 0, usualPresented)
-			}
 			if len(found) == maxPresented {
 				found = found[:copy(found, found[1:])] // the last are tried first
 			}
-			found = append(found, struct{ name, value string }{name, value})
+			found = append(found, presented{name, value})
 		}
 	}
 	return found

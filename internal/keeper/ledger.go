@@ -54,7 +54,11 @@ func (k *Keeper) ledger(r *Record) *ledger {
 // read returns the current record. The error is an [*Error] if the session has
 // ended. After any other error it is unknown whether the session has ended.
 func (l *ledger) read(ctx context.Context) (*Record, error) {
-	r, err := l.load(ctx)
+	return alive(l.load(ctx))
+}
+
+// alive returns r, and an [*Error] if it is a mark.
+func alive(r *Record, err error) (*Record, error) {
 	if err == nil && r.ended != "" {
 		return nil, &Error{Ended: r.ended, mark: r}
 	}
@@ -87,10 +91,14 @@ func (l *ledger) readMark(ctx context.Context) (*Record, error) {
 // expired.
 var errNoMark = errors.New("the session has no mark of its end")
 
-// load returns the record, which may be a mark. It is the one place that reads
-// from the store.
+// load returns the record, which may be a mark. Only load and Load read records from the
+// store.
 func (l *ledger) load(ctx context.Context) (*Record, error) {
-	rec, err := l.k.store.Get(ctx, l.key)
+	return l.result(l.k.store.Get(ctx, l.key))
+}
+
+// result returns the record of a read of the store.
+func (l *ledger) result(rec store.Record, err error) (*Record, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound): // see base
 		if l.base == nil {

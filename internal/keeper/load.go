@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/synmetrix/session/store"
 )
 
 // This file has the reads and writes that a request makes outside of a refresh.
@@ -22,8 +24,12 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 	if r.Visitor && !k.cfg.Stored {
 		return k.loadVisitor(r)
 	}
+	rec, err := k.store.Get(ctx, r.Key)
+	if newest = k.unchanged(r, rec, err); newest != nil && k.mayServe(newest) {
+		return newest, nil, nil
+	}
 	l := k.ledger(r)
-	newest, err = l.read(ctx)
+	newest, err = alive(l.result(rec, err))
 	switch {
 	case isEnded(err):
 		k.resumeRevocation(l, err)
@@ -57,6 +63,34 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		return nil, down, &Error{Ended: why}
 	}
 	return newest, down, nil
+}
+
+// unchanged returns the newest state of a session if nothing is left to decide about it: a
+// cookie session of which the coordinator knows nothing, or the state of a stored session
+// that this process has decoded before. These are nearly all requests, so they need no
+// ledger. rec and err are the result of a read. unchanged returns nil for all others.
+func (k *Keeper) unchanged(r *Record, rec store.Record, err error) *Record {
+	switch {
+	case err != nil && !k.cfg.Stored && errors.Is(err, store.ErrNotFound):
+		return r
+	case err == nil && k.cfg.Stored:
+		if known, ok := k.records.Get(r.Key); ok && known.version == rec.Version && rec.Key == r.Key && known.ended == "" {
+			return known
+		}
+	}
+	return nil
+}
+
+// mayServe reports whether a session may be served without another look: its user's mark is
+// known and young, and the session is over neither by it nor by the clock.
+func (k *Keeper) mayServe(r *Record) bool {
+	if !r.Visitor {
+		mark, young := k.youngMark(r.UserID)
+		if !young || mark.over(r, k.cfg.MaxSessions > 0) != "" {
+			return false
+		}
+	}
+	return k.expired(r) == ""
 }
 
 // checkMark returns an [*Error] if the session is over by the mark of its user, and ends

@@ -176,6 +176,15 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	return m, nil
 }
 
+// youngMark returns the mark of a user if this process has read it within userMarkAge.
+func (k *Keeper) youngMark(userID string) (*userMark, bool) {
+	known, ok := k.users.marks.Get(userID)
+	if !ok || time.Since(known.at) >= userMarkAge {
+		return nil, false
+	}
+	return known.userMark, true
+}
+
 // knownMark returns the mark of a user that this process knows, of any age, or an empty
 // one.
 func (k *Keeper) knownMark(userID string) *userMark {

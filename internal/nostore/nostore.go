@@ -28,5 +28,9 @@ func Set(h http.Header) {
 			delete(h, field)
 		}
 	}
-	h.Set("Cache-Control", "no-store")
+	h["Cache-Control"] = value
 }
+
+// value is shared by all responses, which saves an allocation. Its capacity is its length,
+// so that Add copies it.
+var value = []string{"no-store"}
