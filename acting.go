@@ -71,19 +71,13 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 }
 
 // Actor returns the user who acts as the session's user; see [Manager.ActAs]. It returns
-// the zero User if the session's user has signed in. It does not wait. During an outage it
-// may have the ID only.
+// the zero User if the session's user has signed in. It does not wait.
 func (s *Session) Actor() auth.User {
-	rec := s.known()
-	if rec == nil || rec.Actor == nil {
+	rec, own := s.known(), s.actor.known()
+	if rec == nil || rec.Actor == nil || own == nil {
 		return auth.User{}
 	}
-	var u auth.User
-	if own := s.actor.known(); own != nil {
-		u = userOf(own)
-	}
-	u.ID = rec.Actor.UserID
-	return u
+	return userOf(own)
 }
 
 // newActing returns an Exchange for the session in which the user of x acts as another one.
@@ -104,18 +98,20 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	y.load(ctx)
 	rec := y.first.known()
 	switch {
-	case x.first.unavailable():
-		// Without the own session it is not known whether this one belongs to it. Neither
-		// is used, and a logout is meant for this one.
-		y.session.Store(&Session{err: &UnavailableError{RetryAfter: time.Second, Err: errOwnUnread}})
+	case x.first.unavailable(), rec == nil && y.first.unavailable():
+		// Without both sessions it is not known whether this one belongs to the own one.
+		// Neither is used, and a logout is meant for this one.
+		y.session.Store(&Session{err: &UnavailableError{RetryAfter: time.Second, Err: errActingUnread}})
 		x.acting.Store(y)
 	case own == nil || own.Visitor:
 		if y.current != nil {
 			_ = m.keeper.End(ctx, y.current, keeper.EndedByActor, false)
 		}
-		y.signOut(signsOut)
-	case rec == nil && y.first.unavailable():
-		x.acting.Store(y)
+		fate := signsOut
+		if x.first.ended && !x.first.expire {
+			fate = keeps // a late request: the browser may have newer cookies
+		}
+		y.signOut(fate)
 	case rec == nil: // it has ended, or does not open
 	case rec.Actor == nil || *rec.Actor != keeper.Actor{UserID: own.UserID, Key: own.Key}:
 		// The user has signed in anew since.
@@ -127,7 +123,7 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	}
 }
 
-var errOwnUnread = errors.New("the own session of the user who acts as another one cannot be read")
+var errActingUnread = errors.New("the session in which the user acts as another one, or the own one, cannot be read")
 
 // endActing ends the session in which the user acts as another one, if there is one.
 // Handlers see the own session afterwards. The error is as that of logout.
@@ -143,6 +139,19 @@ func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason,
 	return err
 }
 
+// endedActing reports whether the request has presented a session in which the user acts as
+// another one, and that had ended before. Its cookies are deleted.
+func (x *Exchange) endedActing() bool {
+	x.mu.Lock()
+	y := x.beside
+	x.mu.Unlock()
+	if y == nil || y.session.Load() != &y.first {
+		return false
+	}
+	y.signOut(signsOut)
+	return true
+}
+
 // unavailable reports whether the presented session could not be read.
 func (s *Session) unavailable() bool {
 	s.mu.Lock()
@@ -150,13 +159,20 @@ func (s *Session) unavailable() bool {
 	return s.unread != nil
 }
 
-// commitBeside is Commit for the session in which the user acts as another one. changed
-// reports whether that has begun or ended.
-func (y *Exchange) commitBeside(h http.Header) (changed bool, err error) {
+// commitBeside is Commit for the session in which the user acts as another one. own and
+// failed are the outcome and the error of the own session. changed reports whether acting has
+// begun or ended.
+func (y *Exchange) commitBeside(h http.Header, own *outcome, failed error) (changed bool, err error) {
 	s := y.session.Load()
 	y.mu.Lock()
 	o := y.outcome
 	y.mu.Unlock()
+	o.passive = own.passive
+	if failed != nil && o.fate == signsIn {
+		// The client repeats the request, and acts then.
+		y.m.keeper.Undelivered(context.WithoutCancel(y.ctx), o.current)
+		return false, nil
+	}
 	err = y.commitSession(h, s, &o)
 	if err == nil {
 		return o.fate != keeps, nil

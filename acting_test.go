@@ -12,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 )
 
 // actAs makes the browser's user act as another one.
@@ -252,4 +253,124 @@ func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
 		}
 		<-done
 	})
+}
+
+// A logout from a page of the other user's session does not end the own one, however late.
+func TestLateLogoutOfTheOtherUser(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		for _, all := range []bool{false, true} {
+			a := newApp(t, kind)
+			a.auth.life = 400 * 24 * time.Hour
+			another := a.signedIn()
+			b := a.signedIn().actAs("u2", session.WithLifetime(time.Hour))
+			twice := b.copy()
+			a.clock.Advance(time.Hour)
+			logout := func(b *browser) {
+				t.Helper()
+				b.visit(func(ctx context.Context, _ *session.Session) {
+					out := a.Logout
+					if all {
+						out = a.LogoutAll
+					}
+					if err := out(ctx); err != nil {
+						t.Fatal(err)
+					}
+				})
+			}
+			logout(b)
+			b.sees("u1", "")
+			logout(twice)
+			b.sees("u1", "")
+			another.sees("u1", "")
+		}
+	})
+}
+
+// While one of the two sessions cannot be read, neither is used, also after the store is back
+// in the same request.
+func TestActingWhileTheStoreIsDown(t *testing.T) {
+	st := &testkit.FailingStore{}
+	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
+	b := a.signedIn().actAs("u2")
+	st.Down.Store(true)
+	b.visit(func(_ context.Context, s *session.Session) {
+		for _, down := range []bool{true, false} {
+			st.Down.Store(down)
+			if s.Err() == nil || s.UserID() != "" {
+				t.Errorf("user %q (%v) while the store is down: %v", s.UserID(), s.Err(), down)
+			}
+			a.clock.Advance(time.Minute)
+		}
+	})
+	b.sees("u2", "u1")
+}
+
+// An end of the own session at the service ends acting.
+func TestOwnSessionEndsAtTheService(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.signedIn().actAs("u2")
+		a.auth.mu.Lock()
+		for token, user := range a.auth.users {
+			if user == "u1" {
+				delete(a.auth.live, token)
+			}
+		}
+		a.auth.mu.Unlock()
+		a.clock.Advance(2 * a.auth.life)
+		b.sees("", "").sees("", "")
+		if b.header() != "" {
+			t.Errorf("cookies %q", b.names)
+		}
+	})
+}
+
+// A response that fails begins no acting.
+func TestActingDoesNotBeginWithAFailedResponse(t *testing.T) {
+	st := &testkit.FailingStore{}
+	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
+	b := a.signedIn()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", b.header())
+	r, x := a.Begin(r)
+	if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.tryActAs(r.Context(), "u2"); err != nil {
+		t.Fatal(err)
+	}
+	st.Down.Store(true)
+	h := http.Header{}
+	if err := x.Commit(h); err == nil {
+		t.Error("no error")
+	}
+	st.Down.Store(false)
+	b.receive(h)
+	b.sees("u1", "")
+}
+
+// With MaxSessions the session of a user who acts as another one is in the other's list, and
+// takes no place.
+func TestActingIsListed(t *testing.T) {
+	a := newApp(t, inMemory, func(c *session.Config) { c.MaxSessions = 2 })
+	a.auth.user = "u2"
+	user := a.signedIn()
+	a.auth.user = ""
+	support := a.signedIn().actAs("u2")
+	var handle string
+	user.visit(func(ctx context.Context, _ *session.Session) {
+		list, err := a.Sessions(ctx)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("sessions %v, %v", list, err)
+		}
+		handle = list[1].Handle
+	})
+	support.sees("u2", "u1")
+	user.visit(func(ctx context.Context, _ *session.Session) {
+		if err := a.EndSession(ctx, handle); err != nil {
+			t.Error(err)
+		}
+	})
+	support.sees("u1", "")
+	user.sees("u2", "")
 }

@@ -125,13 +125,11 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 	if authenticated.IsZero() {
 		authenticated = claims.IssuedAt
 	}
-	var email string
-	_, _ = claims.Get("email", &email)
 	return &keeper.Record{
 		SignIn: keeper.SignIn{UserID: claims.UserID, Created: authenticated},
 		Pair: keeper.Pair{
 			Tokens: auth.Tokens{AccessToken: token}, Expires: claims.ExpiresAt, Claims: &claims,
-			User:   keeper.NewUser(auth.User{Email: email}, nil),
+			User:   keeper.NewUser(auth.User{}, &claims, nil),
 			Forced: true, // an API that rejects it would reject it again
 		},
 	}, nil

@@ -48,7 +48,7 @@ func (x *Exchange) Commit(h http.Header) (err error) {
 	err = x.commitSession(h, s, &o)
 	changed := o.pending[codeStep] != nil // by a login, a logout, or the first step of a login
 	if beside != nil {
-		begun, failed := beside.commitBeside(h)
+		begun, failed := beside.commitBeside(h, &o, err)
 		changed, err = changed || begun, cmp.Or(err, failed)
 	}
 	if err != nil {
@@ -366,8 +366,8 @@ func endedByLogin(err error) bool {
 // of its own, so a response that arrives after a sign-in does not replace the user's.
 func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p cookiePlan) error {
 	m, j := x.m, x.m.jar
-	if !p.state {
-		return nil
+	if !p.state || c.begun && len(s.withChanges(p.rec.Values)) == 0 {
+		return nil // the values have gone in the request in which they came
 	}
 	rec := p.rec.Clone()
 	if m.Stored() {

@@ -194,6 +194,9 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 	if x.acting.Load() != nil {
 		return m.endActing(ctx, x, why, all)
 	}
+	if x.endedActing() {
+		return nil // the page was that of the other user, whose session has ended already
+	}
 	return m.endSession(ctx, x, why, all)
 }
 

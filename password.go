@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/throttle"
 )
 
@@ -125,7 +126,7 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 // signInAgain ends the session after a change of the password whose new sign-in has
 // failed with err.
 func (m *Manager) signInAgain(ctx context.Context, x *Exchange, err error) error {
-	if errors.Is(m.Logout(ctx), ErrSessionUnavailable) {
+	if errors.Is(m.endSession(ctx, x, keeper.EndedByLogout, false), ErrSessionUnavailable) {
 		x.signOut(signsOut) // the tokens are revoked, so the session ends soon in any case
 	}
 	return fmt.Errorf("session: change password: %w: %w", ErrSignInAgain, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/throttle"
 )
 
@@ -241,7 +242,7 @@ func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 	if err := m.asUser(ctx, s, m.auth.DeleteAccount); err != nil {
 		return m.accountFailed(ctx, s, "delete account", err)
 	}
-	if errors.Is(m.LogoutAll(ctx), ErrSessionUnavailable) {
+	if errors.Is(m.endSession(ctx, x, keeper.EndedByLogoutAll, true), ErrSessionUnavailable) {
 		x.signOut(signsOut) // the browser must not keep cookies of a user who does not exist
 	}
 	return nil

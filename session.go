@@ -104,6 +104,12 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.bearer {
 		return s.resolveBearer(ctx)
 	}
+	if s.actor != nil {
+		// An end of the own session at the service ends this one, too.
+		if own, err := s.actor.resolve(ctx); own == nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	rec, unread, resolved, err, retryAt := s.rec, s.unread, s.resolved, s.err, s.retryAt
 	s.mu.Unlock()

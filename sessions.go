@@ -80,7 +80,7 @@ func (m *Manager) EndSession(ctx context.Context, handle string) error {
 		return err
 	}
 	if handle == keeper.Handle(rec.Key) {
-		return m.Logout(ctx)
+		return m.endSession(ctx, exchangeFrom(ctx), keeper.EndedByLogout, false)
 	}
 	err = m.keeper.EndListed(ctx, rec, handle)
 	if errors.Is(err, keeper.ErrNotListed) {

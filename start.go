@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/guard"
 	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/seal"
 )
@@ -31,7 +32,11 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		// No browser would get the session's cookies.
 		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
 	}
-	rec := m.newRecord(x, p, grant.AuthenticatedAt)
+	authenticated := grant.AuthenticatedAt
+	if authenticated.IsZero() {
+		authenticated = p.Claims.AuthenticatedAt
+	}
+	rec := m.newRecord(x, p, authenticated)
 	x.mu.Lock()
 	previous := x.current
 	x.mu.Unlock()
@@ -90,10 +95,7 @@ func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (
 	if err != nil {
 		return p, m.loginFailed(ctx, "login", grant.Tokens, err)
 	}
-	if email == "" {
-		_, _ = p.Claims.Get("email", &email)
-	}
-	p.User = keeper.NewUser(grant.User, keeper.NewUser(auth.User{Email: email}, nil))
+	p.User = keeper.NewUser(grant.User, p.Claims, &auth.User{Email: email})
 	return p, nil
 }
 
@@ -134,7 +136,11 @@ func (m *Manager) kept(before *keeper.Record, values map[string][]byte) map[stri
 		return values
 	}
 	values = maps.Clone(values)
-	maps.DeleteFunc(values, func(name string, _ []byte) bool { return !m.cfg.KeepValue(name) })
+	maps.DeleteFunc(values, func(name string, _ []byte) bool {
+		var keep bool
+		guard.Call(m.cfg.Logger, "Config.KeepValue", func() { keep = m.cfg.KeepValue(name) })
+		return !keep
+	})
 	return values
 }
 
@@ -159,7 +165,10 @@ func (m *Manager) addLateValues(ctx context.Context, rec, before *keeper.Record,
 		return nil
 	}
 	_, err := m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
-		r.Values = merge(r.Values, late)
+		// A retry comes late: what the new session has changed since stays.
+		changes := maps.Clone(late)
+		maps.DeleteFunc(changes, func(name string, _ change) bool { return !bytes.Equal(r.Values[name], rec.Values[name]) })
+		r.Values = merge(r.Values, changes)
 		return nil
 	})
 	return err

@@ -193,6 +193,9 @@ func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 	rec = rec.Clone()
 	rec.Values = s.valuesLocked()
 	s.mu.Unlock()
+	if len(rec.Values) == 0 {
+		return nil // the values have gone in the request in which they came
+	}
 	stored, err := s.m.keeper.CreateVisitor(ctx, rec)
 	if err == nil {
 		s.noteSaved(stored, upTo)
@@ -209,7 +212,7 @@ func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 // may have stored values meanwhile. The error says that a stored session cannot be read now.
 func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 	s.mu.Lock()
-	rec, unread := s.rec, s.unread
+	rec, unread, begun := s.rec, s.unread, s.begun && !s.stored
 	s.mu.Unlock()
 	if rec == nil && unread != nil {
 		var err error
@@ -217,8 +220,8 @@ func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 			return nil, err
 		}
 	}
-	if rec == nil || !s.m.Stored() {
-		return rec, nil
+	if rec == nil || begun || !s.m.Stored() {
+		return rec, nil // only this request has a session that has just begun
 	}
 	newest, err := s.m.keeper.Newest(ctx, rec)
 	if err = s.m.publicError(ctx, rec, err); errors.Is(err, ErrSessionUnavailable) && !errors.Is(err, keeper.ErrCorrupt) {
@@ -362,6 +365,9 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 		return s.closed // there is nothing to delete
 	}
 	begins := s.rec == nil
+	if begins && s.actor != nil {
+		return cmp.Or(s.closed, ErrEnded) // a visitor's session has no place beside the own one
+	}
 	if begins {
 		// The first value begins the session of a visitor. A mere visit does not.
 		s.rec, s.begun, s.stored = keeper.NewVisitor(s.m.now()), true, false

@@ -133,6 +133,12 @@ func TestVisitsBeginNoSession(t *testing.T) {
 				if err := favorite.Delete(s); err != nil {
 					t.Fatal(err)
 				}
+				if err := favorite.Set(s, "dark"); err != nil {
+					t.Fatal(err)
+				}
+				if v, ok := favorite.Pop(s); !ok || v != "dark" {
+					t.Fatalf("value %q", v)
+				}
 				if err := favorite.Set(s, strings.Repeat("x", 2<<20)); !errors.Is(err, session.ErrTooLarge) {
 					t.Fatalf("2 MiB: %v", err)
 				}
@@ -187,57 +193,63 @@ func TestValuesOfAnotherUser(t *testing.T) {
 // A value that is set in the request of a sign-in, before it, goes along; what is set
 // after a sign-out stays with the visitor: a message for the next page.
 func TestMessagesForTheNextPage(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
-		a := newApp(t, kind)
-		message := session.NewKey[string]("message")
-		set := func(ctx context.Context, v string) {
-			if err := message.Set(session.FromContext(ctx), v); err != nil {
-				t.Fatal(err)
-			}
+	for _, save := range []bool{false, true} {
+		overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) { testMessages(t, kind, save) })
+	}
+}
+
+func testMessages(t *testing.T, kind func(*session.Config), save bool) {
+	a := newApp(t, kind)
+	message := session.NewKey[string]("message")
+	set := func(ctx context.Context, v string) {
+		if err := message.Set(session.FromContext(ctx), v); err != nil {
+			t.Fatal(err)
 		}
-		pops := func(b *browser, want string) {
-			t.Helper()
-			for _, want := range []string{want, ""} {
-				b.visit(func(_ context.Context, s *session.Session) {
-					if v, ok := message.Pop(s); v != want || ok != (want != "") {
-						t.Errorf("message %q (%v), want %q", v, ok, want)
-					}
-				})
-			}
+	}
+	pops := func(b *browser, want string) {
+		t.Helper()
+		for _, want := range []string{want, ""} {
+			b.visit(func(_ context.Context, s *session.Session) {
+				if v, ok := message.Pop(s); v != want || ok != (want != "") {
+					t.Errorf("message %q (%v), want %q", v, ok, want)
+				}
+			})
 		}
-		b := a.browser()
-		b.visit(func(ctx context.Context, _ *session.Session) {
-			set(ctx, "wrong password")
-		})
-		pops(b, "wrong password")
-		b.visit(func(ctx context.Context, s *session.Session) {
-			set(ctx, "welcome")
+	}
+	b := a.browser()
+	b.visit(func(ctx context.Context, _ *session.Session) {
+		set(ctx, "wrong password")
+	})
+	pops(b, "wrong password")
+	b.visit(func(ctx context.Context, s *session.Session) {
+		set(ctx, "welcome")
+		if save {
 			if err := s.Save(ctx); err != nil {
 				t.Error(err)
 			}
-			if err := a.Login(ctx, "user@example.com", "password"); err != nil {
-				t.Error(err)
-			}
-		})
-		pops(b.is(true), "welcome")
-		b.visit(func(ctx context.Context, _ *session.Session) {
-			if err := a.Logout(ctx); err != nil {
-				t.Error(err)
-			}
-			set(ctx, "good bye")
-		})
-		pops(b.is(false), "good bye")
-		// So does the message about a session that has ended.
-		b.login()
-		a.clock.Advance(25 * time.Hour)
-		b.visit(func(ctx context.Context, s *session.Session) {
-			if s.SignedIn() {
-				t.Error("signed in after the idle timeout")
-			}
-			set(ctx, "you were away")
-		})
-		pops(b.is(false), "you were away")
+		}
+		if err := a.Login(ctx, "user@example.com", "password"); err != nil {
+			t.Error(err)
+		}
 	})
+	pops(b.is(true), "welcome")
+	b.visit(func(ctx context.Context, _ *session.Session) {
+		if err := a.Logout(ctx); err != nil {
+			t.Error(err)
+		}
+		set(ctx, "good bye")
+	})
+	pops(b.is(false), "good bye")
+	// So does the message about a session that has ended.
+	b.login()
+	a.clock.Advance(25 * time.Hour)
+	b.visit(func(ctx context.Context, s *session.Session) {
+		if s.SignedIn() {
+			t.Error("signed in after the idle timeout")
+		}
+		set(ctx, "you were away")
+	})
+	pops(b.is(false), "you were away")
 }
 
 // Responses that arrive after the sign-in, to requests from before, do not sign the user

@@ -74,8 +74,8 @@ type SecondFactor interface {
 //
 // All fields except the tokens are optional. If a field is empty, the value in the
 // access token applies, and at a refresh that of the previous grant. session.Manager
-// uses User.Email only: links in e-mails and changes of an account need it. It reads
-// everything else from the access token, which must be a JWT.
+// uses User and AuthenticatedAt. It reads everything else from the access token, which must
+// be a JWT.
 type Grant struct {
 	Tokens
 

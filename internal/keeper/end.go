@@ -113,11 +113,13 @@ func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx conte
 	// The browser has the cookies of another session by now, so no request of its own would
 	// end this one later.
 	k.background(func() {
-		for failures := 1; k.pauseRevocation(k.backoff(failures, err)); failures++ {
+		// A record that does not open cannot be ended. Its session cannot be used either.
+		for failures := 1; !errors.Is(err, ErrCorrupt) && k.now().Before(k.LifetimeEnd(r)) && k.pauseRevocation(k.backoff(failures, err)); failures++ {
 			if err = try(k.ctx); err == nil || isEnded(err) {
 				return
 			}
 		}
+		_ = k.Report(k.ctx, r, err)
 	})
 }
 

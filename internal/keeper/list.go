@@ -240,10 +240,10 @@ func (k *Keeper) revokeGone(l *ledger, err error) {
 }
 
 const (
-	metaFormat = 1
+	metaFormat = 2
 	// maxMeta is the length of the longest encoding: a format, a hash, a number, two
-	// times, an address and a User-Agent field, the last two with their lengths.
-	maxMeta = 1 + sha256.Size + 3*10 + 1 + 16 + 2 + maxUserAgent
+	// times, an address and a User-Agent field, both with their lengths, and a flag.
+	maxMeta = 1 + sha256.Size + 3*10 + 1 + 16 + 2 + maxUserAgent + 1
 )
 
 // encodeMeta returns what a list shows of r.
@@ -260,6 +260,7 @@ func (r *Record) encodeMeta() []byte {
 	e.Time(r.LastSeen)
 	e.Bytes(r.Device.Addr.AsSlice())
 	e.Text(r.Device.UserAgent)
+	e.Bool(r.Actor != nil) // such a session does not count for a limit
 	return e.B
 }
 
@@ -281,6 +282,9 @@ func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	addr := d.Bytes()
 	r.Device.Addr, _ = netip.AddrFromSlice(addr)
 	r.Device.UserAgent = d.Text()
+	if d.Bool() {
+		r.Actor = &Actor{}
+	}
 	// AddrFromSlice returns the zero address for a wrong length. The last check finds that.
 	return r, d.Done() && len(r.Device.UserAgent) <= maxUserAgent && len(r.Device.Addr.AsSlice()) == len(addr)
 }

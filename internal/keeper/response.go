@@ -33,7 +33,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 		// If the API rejects this token, too, another refresh would not help: see
 		// the caller of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
-		p.User = NewUser(grant.User, r.Pair.User)
+		p.User = NewUser(grant.User, p.Claims, r.Pair.User)
 		p.Roles = f.roles
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not

@@ -91,9 +91,12 @@ const (
 )
 
 // NewUser returns what a session keeps of its user, u: the address, the name and the
-// picture. A field that is empty in u is as in before, which may be nil. NewUser returns nil
-// if nothing is known.
-func NewUser(u auth.User, before *auth.User) *auth.User {
+// picture. If u has no address, it is the claim "email" of c. A field that is empty is as in
+// before, which may be nil. NewUser returns nil if nothing is known.
+func NewUser(u auth.User, c *auth.Claims, before *auth.User) *auth.User {
+	if u.Email == "" {
+		_, _ = c.Get("email", &u.Email)
+	}
 	if before == nil {
 		before = &auth.User{}
 	}
