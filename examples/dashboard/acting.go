@@ -13,8 +13,7 @@ import (
 )
 
 // An admin may act as one of the other test accounts. The program gets their tokens from
-// the auth service in its process. The admin's own session goes on beneath, and the button
-// that ends acting is a sign-out: it leads back to the own session.
+// the auth service in its process. The admin's own session goes on beneath.
 
 // maxActing is how long an admin may act as another user.
 const maxActing = time.Hour
@@ -39,6 +38,18 @@ func (a *app) actAs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.redirect(w, r, "/dashboard")
+}
+
+// stopActing ends acting and leads back to the own session. /logout would end the own
+// session if acting had ended already, after maxActing or in another tab.
+func (a *app) stopActing(w http.ResponseWriter, r *http.Request) {
+	if session.FromContext(r.Context()).Actor().ID != "" {
+		if err := a.manager.Logout(r.Context()); err != nil {
+			middleware.Refuse(w, r, err)
+			return
+		}
+	}
+	a.redirect(w, r, "/admin")
 }
 
 // otherAccounts returns the e-mail addresses of the test accounts that the user of s may

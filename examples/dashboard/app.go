@@ -77,7 +77,9 @@ func (a *app) routes() []route {
 		{"GET", "/api/watch", signedIn, watch},
 	}
 	if a.settings.ownAuth != nil {
-		routes = append(routes, route{"POST", "/admin/act", admins, a.actAs})
+		routes = append(routes,
+			route{"POST", "/admin/act", admins, a.actAs},
+			route{"POST", "/admin/stop", signedIn, a.stopActing}) // the other user need not be an admin
 	}
 	if a.settings.signedOut == "message" {
 		routes = append(routes, route{"POST", "/goodbye", public, a.signOut})

@@ -120,6 +120,7 @@ func testNote(t *testing.T, tt target) {
 	s.browser(t).get("/api/watch").problem(401, "unauthenticated")
 	b.page("/admin").isPage(200).shows("This is not available").lacks("/admin/act")
 	b.postForm("/admin/act", "email", viewer).isPage(404)
+	b.postForm("/admin/stop").isPage(404)
 
 	s = start(t, tt, authtest.Options{}, "FRESH=1ns")
 	b = s.signedIn(t, viewer)
@@ -151,7 +152,7 @@ func testActing(t *testing.T, tt target) {
 
 	b.postForm("/admin/act", "email", viewer).leadsTo("/app/dashboard")
 	b.page("/dashboard").isPage(200).
-		shows("You see the app as "+viewer+". You are "+admin+".", "Stop acting", `name="return_to" value="/app/admin"`).
+		shows("You see the app as "+viewer+". You are "+admin+".", "Stop acting", `action="/app/admin/stop"`).
 		lacks(dark, "Sign out", "/app/password")
 	if me := b.get("/api/me").is(200).object(); me["email"] != viewer || me["actor"] != own["user_id"] {
 		t.Errorf("acting: %v", me)
@@ -159,11 +160,16 @@ func testActing(t *testing.T, tt target) {
 	b.page("/admin").isPage(403)
 	b.postForm("/admin/act", "email", analyst).isPage(403)
 
-	b.postForm("/logout", "return_to", "/app/admin").leadsTo("/app/admin")
-	b.page("/admin").isPage(200).shows(dark).lacks("Stop acting")
+	b.do("POST", "/admin/stop", "", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site").isPage(403)
+	b.page("/dashboard").isPage(200).shows("Stop acting")
+	for range 2 { // the second is the button of another tab, and signs nobody out
+		b.postForm("/admin/stop").leadsTo("/app/admin")
+		b.page("/admin").isPage(200).shows(dark).lacks("Stop acting")
+	}
 	if me := b.get("/api/me").is(200).object(); me["user_id"] != own["user_id"] || me["actor"] != nil {
 		t.Errorf("after acting: %v", me)
 	}
 	b.postForm("/logout").leadsTo("/app/")
 	b.visitor()
+	b.postForm("/admin/stop").isPage(401)
 }
