@@ -272,6 +272,20 @@ func TestSinglePageApp(t *testing.T) {
 		if !wait[bool](b, fmt.Sprintf(warned, 101)) || wait[bool](b, fmt.Sprintf(warned, 100)) {
 			t.Error("the warning is wrong about whether the session can be extended")
 		}
+		// Browsers call the function of a timer that is too long for them at once.
+		const timer = `(() => {
+			const original = setTimeout;
+			let ms = 0;
+			setTimeout = (show, wait) => { ms = wait; };
+			warn({session_expires_in: %d, lifetime_expires_in: %[1]d}, () => {});
+			setTimeout = original;
+			return ms;
+		})()`
+		for seconds, ms := range map[int]float64{86_400: 86_280_000, 2_592_000: 0} {
+			if got := evaluate[float64](b, fmt.Sprintf(timer, seconds)); got != ms {
+				t.Errorf("a session of %d s: the timer is set to %v ms, want %v", seconds, got, ms)
+			}
+		}
 	}
 }
 
@@ -317,25 +331,35 @@ func TestOtherOrigin(t *testing.T) {
 	code, _ := scripts(t)
 	origin := serve(t, shop(code))
 	trusting, strict := newAPI(t, true, origin), newAPI(t, false)
+	const reason = `e => e instanceof TypeError ? "not readable" : e.message`
 	signIn := func(b *tab, api string) string {
 		b.visit("/")
-		post := fmt.Sprintf(`callOther(%q, "POST", "/login", {email: "user@example.com", password: %q}).then(o => o.code || "signed in", () => "not readable")`, api, password)
+		post := fmt.Sprintf(`callOther(%q, "POST", "/login", {email: "user@example.com", password: %q}).then(u => u.email, %s)`, api, password, reason)
 		return wait[string](b, post)
 	}
 	b := open(t, origin)
 	get := func(api, path string) string {
-		return wait[string](b, fmt.Sprintf(`callOther(%q, "GET", %q).then(JSON.stringify, () => "not readable")`, api, path))
+		return wait[string](b, fmt.Sprintf(`callOther(%q, "GET", %q).then(JSON.stringify, %s)`, api, path, reason))
 	}
 	api := serve(t, withCORS(origin, sameOrigin(trusting.m, http.NotFoundHandler())))
 	b.visit("/")
 	if got := get(api, "/api/me?optional=true"); got != `{"signed_in":false,"login_url":"/login"}` {
 		t.Errorf("a visitor: %s", got)
 	}
-	if got := signIn(b, api); got != "signed in" {
+	if got := get(api, "/api/orders"); got != "unauthenticated" {
+		t.Errorf("orders of a visitor: %s", got)
+	}
+	if got := signIn(b, api); got != "user@example.com" {
 		t.Errorf("sign-in: %s", got)
 	}
 	if got := get(api, "/api/orders"); got != `["tea"]` {
 		t.Errorf("orders: %s", got)
+	}
+	if got := wait[any](b, fmt.Sprintf(`callOther(%q, "POST", "/logout", {})`, api)); got != nil {
+		t.Errorf("sign-out: %v", got)
+	}
+	if got := get(api, "/api/orders"); got != "unauthenticated" {
+		t.Errorf("orders after the sign-out: %s", got)
 	}
 	// Without TrustedOrigins the sign-in is refused, and other origins read nothing.
 	if got := signIn(b, serve(t, withCORS(origin, sameOrigin(strict.m, http.NotFoundHandler())))); got != "cross_site" {
