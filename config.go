@@ -23,7 +23,8 @@ import (
 // Config configures a [Manager]. Auth and Keys are required. The zero value of
 // every other field selects its default, which suits most programs.
 type Config struct {
-	// Auth is the auth service. Required.
+	// Auth is the auth service. Required. If it has a method Warnings() []string, New logs
+	// what that returns: what is unsafe about the way to the service.
 	Auth auth.Service
 
 	// AuthTimeout is how long a request waits for the auth service. A refresh

@@ -5,8 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"strings"
+	"time"
 	"unique"
 )
 
@@ -23,9 +26,13 @@ type SecretKey struct {
 	// so Format does not protect a SecretKey in an app's own unexported field. fmt
 	// prints only the address of a handle. Equal secrets have equal handles.
 	secret unique.Handle[string]
+
+	made int64 // when it was made, in Unix seconds; 0 if unknown
 }
 
-func newSecretKey(secret []byte) SecretKey { return SecretKey{unique.Make(string(secret))} }
+func newSecretKey(secret []byte) SecretKey {
+	return SecretKey{secret: unique.Make(string(secret))}
+}
 
 // value returns the secret, "" for the zero SecretKey.
 func (k SecretKey) value() string {
@@ -47,6 +54,9 @@ func GenerateKey() SecretKey {
 // It rejects secrets of less than 32 bytes, and secrets that can be guessed:
 // hexadecimal text, repetitions, sequences, and secrets of few different bytes. The
 // error never contains the text, and says how to generate a key.
+//
+// The text may begin with the day on which the key was made and a colon, as in
+// "2026-05-31:" and base64. [New] then logs a warning when the key is older than a year.
 func ParseKey(text string) (SecretKey, error) {
 	k, err := parseKey(text)
 	if err != nil {
@@ -57,6 +67,10 @@ func ParseKey(text string) (SecretKey, error) {
 
 // parseKey is ParseKey without the prefix in errors, for ParseKeys to add its own.
 func parseKey(text string) (SecretKey, error) {
+	made, text, err := cutDay(text)
+	if err != nil {
+		return SecretKey{}, err
+	}
 	text = strings.TrimRight(strings.TrimSpace(text), "=")
 	text = strings.NewReplacer("+", "-", "/", "_").Replace(text)
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
@@ -68,7 +82,69 @@ func parseKey(text string) (SecretKey, error) {
 	if err := k.validate(); err != nil {
 		return SecretKey{}, err
 	}
+	k.made = made
 	return k, nil
+}
+
+// cutDay returns the day at the start of a key's text in Unix seconds, 0 if there is none,
+// and the rest of the text.
+func cutDay(text string) (made int64, rest string, err error) {
+	day, rest, found := strings.Cut(text, ":") // base64 has no colon
+	if !found {
+		return 0, text, nil
+	}
+	t, err := time.Parse(time.DateOnly, strings.TrimSpace(day))
+	if err != nil {
+		// The parser's error quotes the text, which may be part of the secret.
+		return 0, "", badKey("has a colon, and before it no day such as 2026-05-31")
+	}
+	return t.Unix(), rest, nil
+}
+
+// maxKeyFile bounds the size of a file with keys.
+const maxKeyFile = 64 << 10
+
+// ReadKeys reads a file with keys, one in a line, newest first. Each line has the format
+// that ParseKey parses. Empty lines, and lines that begin with #, are skipped. If the first
+// key has no day, the time of the file's last change counts as when it was made. ReadKeys is
+// for Config.Keys. Its error contains no key.
+func ReadKeys(file string) ([]SecretKey, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("session: %w", err)
+	case len(text) > maxKeyFile:
+		return nil, fmt.Errorf("session: the file of keys is larger than %d bytes", maxKeyFile)
+	}
+	var keys []SecretKey
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		k, err := parseKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("session: line %d: %w", n, err)
+		}
+		keys = append(keys, k)
+	}
+	if err := validateKeys(keys); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	if keys[0].made == 0 {
+		keys[0].made = info.ModTime().Unix()
+	}
+	return keys, nil
 }
 
 // badKey returns an error that names what is wrong with a key and says how to
@@ -174,15 +250,15 @@ func validateKeys(keys []SecretKey) error {
 	if len(keys) == 0 {
 		return errors.New("at least one key is needed")
 	}
-	seen := make(map[SecretKey]bool, len(keys))
+	seen := make(map[string]bool, len(keys))
 	for i, k := range keys {
 		if err := k.validate(); err != nil {
 			return fmt.Errorf("key %d: %w", i+1, err)
 		}
-		if seen[k] {
+		if seen[k.value()] {
 			return fmt.Errorf("key %d is a repetition of another key", i+1)
 		}
-		seen[k] = true
+		seen[k.value()] = true
 	}
 	return nil
 }

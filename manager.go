@@ -64,6 +64,10 @@ type Manager struct {
 
 // New returns a Manager for cfg. Its error names the field of cfg that is invalid,
 // and what is allowed. New does not call the auth service or the store.
+//
+// New logs a warning, "unsafe_setting", for each setting that is valid and weakens the
+// protection of sessions: Cookie.Insecure, an auth service at an address with plain HTTP that
+// is not this machine, and a newest key that is known to be older than a year; see [ParseKey].
 func New(cfg Config) (*Manager, error) {
 	ownLogin := cfg.LoginPath != ""
 	cfg = cfg.withDefaults()
@@ -105,6 +109,7 @@ func New(cfg Config) (*Manager, error) {
 	m.keeper = newKeeper(cfg, m.secrets, m.calls, m.keeperEvent)
 	m.counters = newCounters(cfg, m.keeper)
 	m.hasLogin.Store(ownLogin)
+	m.warn()
 	return m, nil
 }
 
