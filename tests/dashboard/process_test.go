@@ -75,8 +75,9 @@ func TestWithAuthURL(t *testing.T) {
 		}
 		s.signedIn(t, admin).page("/admin").isPage(200)
 		s.Signal(syscall.SIGTERM)
-		if status := s.Wait(); status != 0 || strings.Contains(s.Stderr(), "WARN") {
-			t.Errorf("exit status %d, and it complains: %q", status, s.Stderr())
+		status, log := s.Wait(), s.Stderr()
+		if status != 0 || strings.Count(log, "WARN") != 1 || !strings.Contains(log, "msg=unsafe_setting setting=Config.Cookie.Insecure ") {
+			t.Errorf("exit status %d, and it complains of more than the cookies: %q", status, log)
 		}
 	}
 }
