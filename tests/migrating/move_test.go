@@ -169,6 +169,24 @@ func TestMoveCrossOrigin(t *testing.T) {
 	})
 }
 
+// A request with a bearer token has no session. It moves nothing, and the next request of the
+// browser does.
+func TestMoveBearer(t *testing.T) {
+	each(t, false, func(t *testing.T, s *site, stored bool) {
+		s.begin(false)
+		s.deploy(stored)
+		token, _ := s.auth.SignIn(user)
+		for token, page := range map[string]string{token: `user true, theme ""`, "forged": nothing} {
+			a := s.send("POST", "/", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+			s.want(a, page)
+			if len(a.header["Set-Cookie"]) > 0 || !s.has(s.old.cookie.Name) {
+				t.Errorf("Set-Cookie: %q", a.header["Set-Cookie"])
+			}
+		}
+		s.want(s.send("GET", "/"), visitor)
+	})
+}
+
 // A forged cookie leads to nothing, and is deleted.
 func TestMoveForged(t *testing.T) {
 	each(t, false, func(t *testing.T, s *site, stored bool) {

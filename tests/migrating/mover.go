@@ -70,6 +70,9 @@ func (mv *mover) moveOnce(r *http.Request, cookie string) (over bool, err error)
 		return false, err // the old cookie may be sent with requests of other sites
 	}
 	s := session.FromContext(r.Context())
+	if s.Bearer() {
+		return false, nil // it has no session; a later request moves the old one
+	}
 	if s.SignedIn() {
 		return true, nil
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store"
@@ -153,7 +154,11 @@ func newSite(t *testing.T, l library) *site {
 func (s *site) deploy(stored bool) {
 	s.t.Helper()
 	service := synmetrix.NewClient(s.auth.URL)
-	cfg := session.Config{Auth: service, Keys: []session.SecretKey{session.GenerateKey()}}
+	verifier, err := verify.New(verify.Config{Secrets: [][]byte{s.auth.Secret()}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := session.Config{Auth: service, Keys: []session.SecretKey{session.GenerateKey()}, Verifier: verifier}
 	var claims store.Store = memstore.New()
 	if stored {
 		cfg.Store = claims
