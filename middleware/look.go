@@ -73,12 +73,12 @@ func WithShowPassword() Option {
 
 // WithRememberMe adds a box to the login page with which users choose to stay signed in
 // when the browser is closed; see session.WithRemember. It is checked at first if checked
-// is true. The session of a user who does not check it ends otherwise after the sign-in, at
-// the latest; 0 means session.Config.Lifetime. Default: no box, and
+// is true. If the user leaves the box unchecked, the session lasts for the duration unchecked
+// at most; 0 means session.Config.Lifetime. Default: no box, and
 // session.Cookie.NonPersistent decides. The field remember of a login as JSON works in both
 // cases.
-func WithRememberMe(checked bool, otherwise time.Duration) Option {
-	return func(s *settings) { s.rememberMe, s.remembers, s.forgetAfter = true, checked, otherwise }
+func WithRememberMe(checked bool, unchecked time.Duration) Option {
+	return func(s *settings) { s.rememberMe, s.remembers, s.forgetAfter = true, checked, unchecked }
 }
 
 // WithUserText sets the function that describes the signed-in user on pages, for

@@ -243,6 +243,6 @@ var english = map[string]string{
 
 	"title.reauthentication_required": "Please sign in again",
 	"title.acting":                    "Not possible",
-	"error.acting":                    "You act as another user. End that first.",
+	"error.acting":                    "You are acting as another user. Stop that first.",
 	"error.reauthentication_required": "To continue, please sign in again.",
 }

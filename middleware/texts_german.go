@@ -239,6 +239,6 @@ var german = map[string]string{
 
 	"title.reauthentication_required": "Bitte melden Sie sich noch einmal an",
 	"title.acting":                    "Nicht möglich",
-	"error.acting":                    "Sie handeln für einen anderen Benutzer. Beenden Sie das zuerst.",
+	"error.acting":                    "Sie handeln als ein anderer Benutzer. Beenden Sie das zuerst.",
 	"error.reauthentication_required": "Um fortzufahren, melden Sie sich bitte noch einmal an.",
 }

@@ -99,7 +99,7 @@ func acting(a *trial) []*Response {
 		admin.Get("/admin").Is(403)
 		a.Expire() // both sessions refresh their tokens
 	}
-	admin.Submit("/others").Says(403, "act as another user")
+	admin.Submit("/others").Says(403, "acting as another user")
 	admin.Do("POST", "/others", "").Says(403, `"code":"acting"`)
 	admin.Do("POST", "/logout", `{"all":true}`, "Content-Type", "application/json").Is(204)
 	admin.Get("/admin").Says(200, "0000000a")
