@@ -121,12 +121,9 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 	case now.Before(claims.NotBefore.Add(-bearerLeeway)):
 		return nil, fmt.Errorf("%w: it is not valid yet", auth.ErrInvalidToken)
 	}
-	authenticated := claims.AuthenticatedAt
-	if authenticated.IsZero() {
-		authenticated = claims.IssuedAt
-	}
 	return &keeper.Record{
-		SignIn: keeper.SignIn{UserID: claims.UserID, Created: authenticated},
+		// The time of issue says nothing: the client may have refreshed the token.
+		SignIn: keeper.SignIn{UserID: claims.UserID, Created: claims.AuthenticatedAt},
 		Pair: keeper.Pair{
 			Tokens: auth.Tokens{AccessToken: token}, Expires: claims.ExpiresAt, Claims: &claims,
 			User:   keeper.NewUser(auth.User{}, &claims, nil),

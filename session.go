@@ -308,9 +308,9 @@ func userOf(rec *keeper.Record) auth.User {
 }
 
 // AuthenticatedAt returns when the user has last entered the credentials: the time of the
-// sign-in, or an earlier one that the auth service has reported. For a bearer token it is
-// the claim auth_time, or iat. It returns the zero time if no user is signed in, or if the
-// time is unknown.
+// sign-in, or an earlier one that the auth service has reported, also by the claim auth_time
+// of the access token. It returns the zero time if no user is signed in, or if the time is
+// unknown, as for a bearer token without auth_time.
 func (s *Session) AuthenticatedAt() time.Time {
 	rec := s.user()
 	if rec == nil {

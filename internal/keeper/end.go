@@ -113,8 +113,10 @@ func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx conte
 	// The browser has the cookies of another session by now, so no request of its own would
 	// end this one later.
 	k.background(func() {
-		// A record that does not open cannot be ended. Its session cannot be used either.
-		for failures := 1; !errors.Is(err, ErrCorrupt) && k.now().Before(k.LifetimeEnd(r)) && k.pauseRevocation(k.backoff(failures, err)); failures++ {
+		// A record that does not open cannot be ended. Its session cannot be used either. The
+		// start of a session that was not read is not known.
+		until := k.now().Add(k.cfg.Lifetime)
+		for failures := 1; !errors.Is(err, ErrCorrupt) && k.now().Before(until) && k.pauseRevocation(k.backoff(failures, err)); failures++ {
 			if err = try(k.ctx); err == nil || isEnded(err) {
 				return
 			}
