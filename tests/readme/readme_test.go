@@ -398,3 +398,21 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// The run book has every event and every reason of docs/events.md.
+func TestRunBook(t *testing.T) {
+	book := page(t, filepath.Join(root, "docs", "operations.md"))
+	book, _, _ = strings.Cut(book, "\n## Logs")
+	events, _, _ := strings.Cut(page(t, filepath.Join(root, "docs", "events.md")), "\n## Attributes")
+	rows := regexp.MustCompile("(?m)^\\| (`\\w+`(?:, `\\w+`)*) \\|").FindAllStringSubmatch(events, -1)
+	if len(rows) < 30 {
+		t.Fatalf("docs/events.md has %d events and reasons, want 30 or more", len(rows))
+	}
+	for _, row := range rows {
+		for _, name := range strings.Split(row[1], ", ") {
+			if name != "`reason`" && !regexp.MustCompile("(?m)^\\| (`\\w+`, )*"+name).MatchString(book) {
+				t.Errorf("docs/operations.md does not say what to do about %s", name)
+			}
+		}
+	}
+}
