@@ -41,13 +41,31 @@ type Call struct {
 
 // newCalls returns the hooks of cfg for the calls of the auth service and the store.
 func newCalls(cfg Config) guard.Calls {
-	calls := guard.Calls{Before: cfg.BeforeCall}
+	var calls guard.Calls
+	if cfg.BeforeCall != nil {
+		calls.Before = func(ctx context.Context, name string) context.Context {
+			own := cfg.BeforeCall(hookContext(ctx), name)
+			if x := exchangeFrom(ctx); x != nil && own != nil {
+				own = context.WithValue(own, contextKey{}, x) // for services that use the session
+			}
+			return own
+		}
+	}
 	if cfg.OnCall != nil {
 		calls.After = func(ctx context.Context, name string, d time.Duration, err error) {
-			cfg.OnCall(ctx, Call{Name: name, Duration: d, Err: err})
+			cfg.OnCall(hookContext(ctx), Call{Name: name, Duration: d, Err: err})
 		}
 	}
 	return calls
+}
+
+// hookContext returns ctx for a hook of a call. The call may be the one that reads the
+// session: a hook that used the session would wait for the call, which waits for the hook.
+func hookContext(ctx context.Context) context.Context {
+	if exchangeFrom(ctx) == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, contextKey{}, (*Exchange)(nil))
 }
 
 // reportSignIn reports the step "session.sign_in" that began at start. It is deferred.
@@ -70,5 +88,5 @@ func (x *Exchange) reportCommit(h http.Header, before int, start time.Time, err 
 		return
 	}
 	c := Call{Name: "session.commit", Duration: time.Since(start), CookieBytes: size, Err: *err}
-	guard.Call(m.cfg.Logger, "Config.OnCall", func() { m.cfg.OnCall(x.ctx, c) })
+	guard.Call(m.cfg.Logger, "Config.OnCall", func() { m.cfg.OnCall(hookContext(x.ctx), c) })
 }

@@ -32,11 +32,18 @@ type callLog struct {
 func (l *callLog) before(ctx context.Context, name string) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if session.FromContext(ctx).SignedIn() {
+		l.t.Errorf("%s: the hook has a session", name)
+	}
 	l.begun[name]++
 	return context.WithValue(ctx, callKey{}, name)
 }
 
 func (l *callLog) on(ctx context.Context, c session.Call) {
+	// The session may be what the call is about to read.
+	if err := session.FromContext(ctx).Authorize(nil); !errors.Is(err, session.ErrNotLoaded) {
+		l.t.Errorf("%s: the hook has a session (%v)", c.Name, err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if name, _ := ctx.Value(callKey{}).(string); name != c.Name {

@@ -35,8 +35,8 @@ type Config struct {
 	// BeforeCall is called before every call of Auth, Store and Coordinator, with the
 	// name that [Call] lists. It returns the context for the call, which must be derived
 	// from its own, for example with a span. It is called from many goroutines and delays
-	// requests, so it must be safe for concurrent use and fast. It must not use the session
-	// in the context, which may make calls. Default (nil): the context stays as it is.
+	// requests, so it must be safe for concurrent use and fast. Its context has no session:
+	// to use that may make calls. Default (nil): the context stays as it is.
 	BeforeCall func(ctx context.Context, name string) context.Context
 
 	// BasePath is the path prefix, such as "/app", that a proxy in front of the
