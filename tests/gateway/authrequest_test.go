@@ -41,7 +41,7 @@ func TestAuthRequest(t *testing.T) {
 			if got := f.get(client, "/x"); strings.Contains(got.Header.Get("Cookie"), "gateway") {
 				t.Errorf("the service received %v", got.Header)
 			}
-			if res, body := f.do(client, "POST", "/x", "hello", "Origin", origin); res.StatusCode != 200 || !strings.Contains(body, `"Body":"hello"`) {
+			if res, body := f.Do(client, "POST", "/x", "hello", "Origin", origin); res.StatusCode != 200 || !strings.Contains(body, `"Body":"hello"`) {
 				t.Errorf("a form: %d %s", res.StatusCode, body)
 			}
 			before := service.reached()
@@ -49,13 +49,13 @@ func TestAuthRequest(t *testing.T) {
 				{"POST", "/x", "Origin", "https://evil.example"},
 				{"GET", "/x/%2e%2e/y", "Accept", "*/*"},
 			} {
-				res, _ := f.do(client, request.method, request.path, "", request.field, request.value)
+				res, _ := f.Do(client, request.method, request.path, "", request.field, request.value)
 				if res.StatusCode < 400 || service.reached() != before {
 					t.Errorf("%v: %d", request, res.StatusCode)
 				}
 			}
 			signOut(f, client, "/_session/logout")
-			if res, _ := f.do(client, "GET", "/x", ""); res.StatusCode != 401 {
+			if res, _ := f.Do(client, "GET", "/x", ""); res.StatusCode != 401 {
 				t.Errorf("after the sign-out: %d", res.StatusCode)
 			}
 		})
@@ -64,10 +64,10 @@ func TestAuthRequest(t *testing.T) {
 
 // refuses sends requests that the proxy must refuse.
 func refuses(f *front) {
-	f.t.Helper()
-	visitor := f.browser()
-	if res, _ := f.do(visitor, "GET", "/x?a=1", "", "Accept", "text/html"); res.StatusCode != 303 || !strings.HasSuffix(res.Header.Get("Location"), "/_session/login?return_to=%2Fx%3Fa%3D1") {
-		f.t.Errorf("a visitor: %d %q", res.StatusCode, res.Header.Get("Location"))
+	f.T.Helper()
+	visitor := f.Browser()
+	if res, _ := f.Do(visitor, "GET", "/x?a=1", "", "Accept", "text/html"); res.StatusCode != 303 || !strings.HasSuffix(res.Header.Get("Location"), "/_session/login?return_to=%2Fx%3Fa%3D1") {
+		f.T.Errorf("a visitor: %d %q", res.StatusCode, res.Header.Get("Location"))
 	}
 	for _, request := range []struct {
 		client *http.Client
@@ -79,9 +79,9 @@ func refuses(f *front) {
 		{visitor, "/auth", 401},
 		{f.signIn(viewer, "/_session/login"), "/x", 403},
 	} {
-		res, _ := f.do(request.client, "GET", request.path, "", "X-Forwarded-User", "forged", "X-Forwarded-Uri", request.path)
+		res, _ := f.Do(request.client, "GET", request.path, "", "X-Forwarded-User", "forged", "X-Forwarded-Uri", request.path)
 		if res.StatusCode != request.status && (request.status != 0 || res.StatusCode != 404 && res.StatusCode != 401) {
-			f.t.Errorf("%s: %d", request.path, res.StatusCode)
+			f.T.Errorf("%s: %d", request.path, res.StatusCode)
 		}
 	}
 }

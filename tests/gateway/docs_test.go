@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/synmetrix/session/internal/testkit/scale"
+	fronts "github.com/synmetrix/session/tests/internal/front"
 )
 
 func read(t *testing.T, name string) string {
@@ -47,9 +48,9 @@ func TestDocs(t *testing.T) {
 // systemd accepts the unit.
 func TestUnit(t *testing.T) {
 	t.Parallel()
-	program := lookFor(t, "systemd-analyze")
+	program := fronts.LookFor(t, "systemd-analyze")
 	// The program need not be installed.
-	unit := write(t, "session-gateway.service", deployed(t, "session-gateway.service", "/usr/local/bin/session-gateway", "/bin/true"))
+	unit := fronts.Write(t, "session-gateway.service", deployed(t, "session-gateway.service", "/usr/local/bin/session-gateway", "/bin/true"))
 	out, err := exec.CommandContext(t.Context(), program, "verify", unit).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "session-gateway.service") {
 		t.Errorf("%v\n%s", err, out)

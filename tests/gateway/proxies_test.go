@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// fronts start the proxies in front of a gateway.
-var fronts = map[string]func(t *testing.T, g program) *front{
+// starters start the proxies in front of a gateway.
+var starters = map[string]func(t *testing.T, g program) *front{
 	"nginx": func(t *testing.T, g program) *front { return nginx(t, "nginx.conf", "127.0.0.1:8080", g.addr) },
 	"caddy": func(t *testing.T, g program) *front { return caddy(t, "Caddyfile", "127.0.0.1:8080", g.addr) },
 }
@@ -23,7 +23,7 @@ var fronts = map[string]func(t *testing.T, g program) *front{
 // The service behind the gateway by its configuration file, with a proxy in front.
 func TestBehindProxy(t *testing.T) {
 	t.Parallel()
-	for name, start := range fronts {
+	for name, start := range starters {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			auth, service := newAuth(t), newService(t)
@@ -37,27 +37,27 @@ func TestBehindProxy(t *testing.T) {
 
 // signsIn checks who reaches the service, and what it receives.
 func signsIn(f *front, auth *authtest.Server, service *service) {
-	f.t.Helper()
-	visitor := f.browser()
-	if res, _ := f.do(visitor, "GET", "/x?a=1", "", "Accept", "text/html"); res.StatusCode != 303 || res.Header.Get("Location") != "/login?return_to=%2Fx%3Fa%3D1" {
-		f.t.Errorf("a visitor: %d %q", res.StatusCode, res.Header.Get("Location"))
+	f.T.Helper()
+	visitor := f.Browser()
+	if res, _ := f.Do(visitor, "GET", "/x?a=1", "", "Accept", "text/html"); res.StatusCode != 303 || res.Header.Get("Location") != "/login?return_to=%2Fx%3Fa%3D1" {
+		f.T.Errorf("a visitor: %d %q", res.StatusCode, res.Header.Get("Location"))
 	}
-	if res, _ := f.do(visitor, "GET", "/x", ""); res.StatusCode != 401 {
-		f.t.Errorf("a visitor's script: %d", res.StatusCode)
+	if res, _ := f.Do(visitor, "GET", "/x", ""); res.StatusCode != 401 {
+		f.T.Errorf("a visitor's script: %d", res.StatusCode)
 	}
-	if res, body := f.do(visitor, "GET", "/login", "", "Accept", "text/html"); res.StatusCode != 200 || !strings.Contains(body, "<form") || strings.Contains(body, "HTTPS") {
-		f.t.Errorf("the login page: %d %s", res.StatusCode, body)
+	if res, body := f.Do(visitor, "GET", "/login", "", "Accept", "text/html"); res.StatusCode != 200 || !strings.Contains(body, "<form") || strings.Contains(body, "HTTPS") {
+		f.T.Errorf("the login page: %d %s", res.StatusCode, body)
 	}
 	user := f.signIn(viewer, "/login")
 	before := service.reached()
-	if res, _ := f.do(user, "GET", "/admin/x", ""); res.StatusCode != 403 {
-		f.t.Errorf("a user without the role: %d", res.StatusCode)
+	if res, _ := f.Do(user, "GET", "/admin/x", ""); res.StatusCode != 403 {
+		f.T.Errorf("a user without the role: %d", res.StatusCode)
 	}
-	if res, _ := f.do(user, "POST", "/x", "", "Origin", "https://evil.example"); res.StatusCode != 403 {
-		f.t.Errorf("a form of another origin: %d", res.StatusCode)
+	if res, _ := f.Do(user, "POST", "/x", "", "Origin", "https://evil.example"); res.StatusCode != 403 {
+		f.T.Errorf("a form of another origin: %d", res.StatusCode)
 	}
 	if service.reached() != before {
-		f.t.Error("a refused request has reached the service")
+		f.T.Error("a refused request has reached the service")
 	}
 
 	client := f.signIn(admin, "/login")
@@ -68,63 +68,63 @@ func signsIn(f *front, auth *authtest.Server, service *service) {
 		"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example.org",
 	} {
 		if got.Header.Get(name) != want {
-			f.t.Errorf("%s is %q, want %q", name, got.Header[name], want)
+			f.T.Errorf("%s is %q, want %q", name, got.Header[name], want)
 		}
 	}
 	if text := fmt.Sprint(got.Header); strings.Contains(text, "forged") || got.Host != "app.example.org" {
-		f.t.Errorf("%s %s", got.Host, text)
+		f.T.Errorf("%s %s", got.Host, text)
 	}
 	// The client is this machine, whatever it claims. Its address is also that of a
 	// trusted proxy, so the claim counts where the proxy keeps it.
 	if addr := got.Header.Get("X-Forwarded-For"); addr != "127.0.0.1" && addr != "203.0.113.9" || strings.Contains(addr, ",") {
-		f.t.Errorf("X-Forwarded-For is %q", addr)
+		f.T.Errorf("X-Forwarded-For is %q", addr)
 	}
 	f.get(client, "/admin/x")
 	f.get(visitor, "/health")
-	res, body := f.do(client, "POST", "/x", strings.Repeat("x", 2<<20), "Origin", origin)
+	res, body := f.Do(client, "POST", "/x", strings.Repeat("x", 2<<20), "Origin", origin)
 	var posted received
 	if err := json.Unmarshal([]byte(body), &posted); err != nil || len(posted.Body) != 2<<20 {
-		f.t.Errorf("a large form: %d %v", res.StatusCode, err)
+		f.T.Errorf("a large form: %d %v", res.StatusCode, err)
 	}
 }
 
 // streams checks that events arrive at once, and that the stream ends with the session.
 func streams(f *front) {
-	f.t.Helper()
+	f.T.Helper()
 	client := f.signIn(admin, "/login")
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.T.Context(), patience)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, "GET", origin+"/events", nil)
 	res, err := client.Do(req)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	defer res.Body.Close()
 	events := bufio.NewReader(res.Body)
 	if line, err := events.ReadString('\n'); line != "data: hello\n" {
-		f.t.Fatalf("%d %q %v", res.StatusCode, line, err)
+		f.T.Fatalf("%d %q %v", res.StatusCode, line, err)
 	}
 	signOut(f, client, "/logout")
 	for err == nil {
 		_, err = events.ReadString('\n')
 	}
 	if ctx.Err() != nil {
-		f.t.Error("the event stream is still open after the sign-out")
+		f.T.Error("the event stream is still open after the sign-out")
 	}
 }
 
 func signOut(f *front, client *http.Client, path string) {
-	f.t.Helper()
-	if res, body := f.do(client, "POST", path, "", "Origin", origin); res.StatusCode >= 400 {
-		f.t.Errorf("sign-out: %d %s", res.StatusCode, body)
+	f.T.Helper()
+	if res, body := f.Do(client, "POST", path, "", "Origin", origin); res.StatusCode >= 400 {
+		f.T.Errorf("sign-out: %d %s", res.StatusCode, body)
 	}
 }
 
 // webSockets checks WebSockets, whose origin is judged, and which end with the session.
 func webSockets(f *front) {
-	f.t.Helper()
+	f.T.Helper()
 	client := f.signIn(admin, "/login")
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.T.Context(), patience)
 	defer cancel()
 	dial := func(from string) (*websocket.Conn, *http.Response, error) {
 		c := *client
@@ -132,29 +132,29 @@ func webSockets(f *front) {
 		return websocket.Dial(ctx, origin+"/live", &websocket.DialOptions{HTTPClient: &c, HTTPHeader: http.Header{"Origin": {from}}})
 	}
 	if _, res, err := dial("https://evil.example"); err == nil || res == nil || res.StatusCode != 403 {
-		f.t.Errorf("a WebSocket of another origin: %v", err)
+		f.T.Errorf("a WebSocket of another origin: %v", err)
 	}
 	conn, _, err := dial(origin)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	defer conn.CloseNow()
 	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	if _, text, err := conn.Read(ctx); string(text) != "user,admin: hello" {
-		f.t.Fatalf("%q %v", text, err)
+		f.T.Fatalf("%q %v", text, err)
 	}
 	signOut(f, client, "/logout")
 	if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
-		f.t.Errorf("the WebSocket after the sign-out: %v", err)
+		f.T.Errorf("the WebSocket after the sign-out: %v", err)
 	}
 }
 
 // Sessions in cookies near the limits of the proxies, and one that is too large.
 func TestLargeCookies(t *testing.T) {
 	t.Parallel()
-	for name, start := range fronts {
+	for name, start := range starters {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			auth, service := newAuth(t, accountsWithRoles(10, 60, 300, 1000)...), newService(t)
@@ -180,7 +180,7 @@ func TestLargeCookies(t *testing.T) {
 				}
 			}
 			form := "email=" + manyRoles(1000) + "&password=" + strings.ReplaceAll(password, " ", "+")
-			res, body := f.do(f.browser(), "POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", origin)
+			res, body := f.Do(f.Browser(), "POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", origin)
 			if res.StatusCode != 500 || !strings.Contains(body, "<title>Too large</title>") {
 				t.Errorf("a session that is too large: %d %.300s", res.StatusCode, body)
 			}
@@ -211,10 +211,10 @@ func TestNginxDefaults(t *testing.T) {
 	g := startGateway(t, config)
 	f := nginx(t, "nginx.conf", "127.0.0.1:8080", g.addr, "large_client_header_buffers", "#", "proxy_buffer_size", "#", "proxy_buffers", "#", "proxy_buffering off", "#")
 	form := "email=" + manyRoles(300) + "&password=" + strings.ReplaceAll(password, " ", "+")
-	if res, body := f.do(f.browser(), "POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", origin); res.StatusCode != 502 {
+	if res, body := f.Do(f.Browser(), "POST", "/login", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", origin); res.StatusCode != 502 {
 		t.Errorf("a large response: %d %s", res.StatusCode, body)
 	}
-	if res, body := f.do(f.browser(), "GET", "/health", "", "Cookie", "a="+strings.Repeat("x", 16<<10)); res.StatusCode != 400 || !strings.Contains(body, "Cookie Too Large") {
+	if res, body := f.Do(f.Browser(), "GET", "/health", "", "Cookie", "a="+strings.Repeat("x", 16<<10)); res.StatusCode != 400 || !strings.Contains(body, "Cookie Too Large") {
 		t.Errorf("a large request: %d %s", res.StatusCode, body)
 	}
 }

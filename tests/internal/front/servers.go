@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// lookFor returns the path of a program, and skips the test if it is missing.
-func lookFor(t *testing.T, program string) string {
+// LookFor returns the path of a program, and skips the test if it is missing.
+func LookFor(t *testing.T, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -110,7 +110,7 @@ func serves(f *Front, exited <-chan struct{}) bool {
 // if nginx is not installed.
 func Nginx(t *testing.T, file string, pairs ...string) *Front {
 	t.Helper()
-	program := lookFor(t, "nginx")
+	program := LookFor(t, "nginx")
 	certFile, keyFile, pool := certificate(t)
 	f := &Front{T: t, Pool: pool}
 	startServer(t, f, func(addr string) *exec.Cmd {
@@ -134,7 +134,7 @@ func Nginx(t *testing.T, file string, pairs ...string) *Front {
 // if Caddy is not installed.
 func Caddy(t *testing.T, file string, pairs ...string) *Front {
 	t.Helper()
-	program := lookFor(t, "caddy")
+	program := LookFor(t, "caddy")
 	certFile, keyFile, pool := certificate(t)
 	f := &Front{T: t, Pool: pool}
 	startServer(t, f, func(addr string) *exec.Cmd {
