@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.AtOnce = 4 // a browser does not only wait, either
-	proc.Main(m, "dashboard", "authserver")
+	proc.Main(m, "dashboard", "authserver", "cmd/session-gateway")
 }
 
 // plainHost is another name of this machine.
