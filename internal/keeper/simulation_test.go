@@ -531,7 +531,7 @@ func (w *simWorld) act() {
 		time.Sleep(w.upTo(2 * time.Second))
 	}
 	a := w.request(w.procs[w.pick(len(w.procs))], nil)
-	if a.signedIn && a.user != "user-1" {
+	if a.signedIn && !a.gone && a.user != "user-1" {
 		w.problem("the user %q is seen after the end of acting", a.user)
 	}
 }
