@@ -259,6 +259,10 @@ func TestResults(t *testing.T) {
 			t.Errorf("%v: %s has not increased", tt.err, series)
 		}
 	}
+	cfg.OnCall(t.Context(), session.Call{Name: "session.commit", Err: errors.New("strange")})
+	if n := samples(t, reg)["session_cookie_bytes_count"]; n != 0 {
+		t.Errorf("%v responses have set cookies, want none", n)
+	}
 }
 
 // TestHooks checks that hooks of the app are called, too.
