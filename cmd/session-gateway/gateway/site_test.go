@@ -102,7 +102,6 @@ type site struct {
 	gateway  *gateway.Gateway
 	srv      *httptest.Server
 	upstream *httptest.Server
-	log      *strings.Builder
 }
 
 // loopback are the addresses of this machine, as proxies.
