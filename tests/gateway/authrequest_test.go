@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// asking start the proxies that forward requests by themselves.
-var asking = map[string]func(t *testing.T, g program, service string) *front{
+// forwarding start the proxies that forward requests by themselves.
+var forwarding = map[string]func(t *testing.T, g program, service string) *front{
 	"nginx": func(t *testing.T, g program, service string) *front {
 		return nginx(t, "nginx-auth.conf", "127.0.0.1:8080", g.addr, "127.0.0.1:8081", g.admin, "127.0.0.1:3000", service)
 	},
@@ -20,7 +20,7 @@ var asking = map[string]func(t *testing.T, g program, service string) *front{
 // nginx's auth_request and Caddy's forward_auth.
 func TestAuthRequest(t *testing.T) {
 	t.Parallel()
-	for name, start := range asking {
+	for name, start := range forwarding {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			auth, service := newAuth(t), newService(t)

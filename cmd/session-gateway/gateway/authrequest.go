@@ -15,7 +15,7 @@ import (
 // AuthHandler returns a handler for nginx's auth_request and Caddy's forward_auth: a
 // proxy requests it to know whether it may serve a request that it has received. The
 // handler must be on an address that only the proxy can reach. It responds with status
-// 404 to everybody but Config.TrustedProxies.
+// 404 to all other clients than Config.TrustedProxies.
 //
 // The request that is judged has its address in X-Original-URL, X-Original-URI or
 // X-Forwarded-Uri, and its method in X-Original-Method or X-Forwarded-Method. The query
@@ -98,7 +98,7 @@ const (
 	maxOriginal  = 16 << 10 // bytes of an original address
 )
 
-// parseAuthQuery reads the roles. A query that is not understood must not let anybody
+// parseAuthQuery reads the roles. A query that is not understood must let no request
 // pass.
 func parseAuthQuery(query string) (*authCheck, string) {
 	const invalid = `the query must have parameters "role" only, such as ?role=admin&role=editor`
