@@ -110,10 +110,14 @@ type program struct {
 	addr, admin string // host:port
 }
 
-// startGateway starts the gateway with a configuration file of the deployment.
-func startGateway(t *testing.T, config string) program {
+// startGateway starts the gateway with a configuration file of the deployment. env is its
+// environment, with new keys by default.
+func startGateway(t *testing.T, config string, env ...string) program {
 	t.Helper()
-	p := proc.Start(t, "session-gateway", []string{"SESSION_KEYS=" + session.GenerateKey().Encode()}, "-config", fronts.Write(t, "gateway.yaml", config))
+	if env == nil {
+		env = []string{"SESSION_KEYS=" + session.GenerateKey().Encode()}
+	}
+	p := proc.Start(t, "session-gateway", env, "-config", fronts.Write(t, "gateway.yaml", config))
 	g := program{addr: strings.TrimPrefix(p.URL, "http://")}
 	for _, line := range p.Stdout() {
 		if rest, ok := strings.CutPrefix(line, "admin on http://"); ok {
