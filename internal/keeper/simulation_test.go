@@ -348,6 +348,11 @@ func (w *simWorld) deliver(jar map[string]string, h http.Header) {
 	}
 }
 
+// staleActing reports whether a late response may have brought the cookies of acting back
+// after its end. While the coordinator does not respond, a request takes them for valid until
+// their refresh is refused, and has no user then. The next request sees the own session.
+func (w *simWorld) staleActing() bool { return w.tr.acts && w.tr.storeLoss > 0 && !w.stored }
+
 // noteLateTokens excuses the end of a cookie session if a response with refreshed tokens has
 // arrived after the one to a new sign-in, and was written before: docs/protocol.md does not
 // promise that the new cookies stay.
@@ -669,7 +674,7 @@ func (w *simWorld) visit(value string) {
 	switch {
 	case !before.IsZero() && a.signedIn:
 		w.problems = append(w.problems, p.name+": signed in after the response to the logout")
-	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.all && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused && !w.signsIn(a.sentAt):
+	case w.loggedOut.IsZero() && !w.tr.logout && !w.tr.all && !w.tr.copies && !a.signedIn && a.err == nil && !w.excused && !w.signsIn(a.sentAt) && !w.staleActing():
 		w.problems = append(w.problems, p.name+": signed out without a cause")
 	case a.err != nil && !w.mayFail():
 		w.problems = append(w.problems, p.name+": unavailable without a cause: "+a.err.Error())
