@@ -231,8 +231,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 			Old:  "\tif owner == \"\" {\n\t\treturn nil, nil\n\t}\n",
 			New:  "",
 			And: []mutate.Edit{
-				{File: "owners.go", Old: "\tif owner == \"\" {\n\t\treturn\n\t}\n\to := s.ownerShard(owner)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif o.heads", New: "\to := s.ownerShard(owner)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif o.heads"},
-				{File: "owners.go", Old: "\tif owner == \"\" {\n\t\treturn\n\t}\n\to := s.ownerShard(owner)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif n.next", New: "\to := s.ownerShard(owner)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif n.next"},
+				{File: "owners.go", Old: "\tif owner == \"\" {\n\t\treturn\n\t}\n\to := s.ownerShard(owner)\n\ts.owned.Add(1)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif o.heads", New: "\to := s.ownerShard(owner)\n\ts.owned.Add(1)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif o.heads"},
+				{File: "owners.go", Old: "\tif owner == \"\" {\n\t\treturn\n\t}\n\to := s.ownerShard(owner)\n\ts.owned.Add(-1)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif n.next", New: "\to := s.ownerShard(owner)\n\ts.owned.Add(-1)\n\to.mu.Lock()\n\tdefer o.mu.Unlock()\n\tif n.next"},
 			},
 		},
 		{
