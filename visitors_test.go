@@ -15,6 +15,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/store/memstore"
 )
 
