@@ -127,6 +127,12 @@ func TestVisitsBeginNoSession(t *testing.T) {
 				c.Coordinator = records
 			}
 		})
+		for range scale.Of(1000, 1000, 10_000) {
+			h := a.visit("", func(_ context.Context, s *session.Session) { _, _ = favorite.Pop(s) })
+			if len(h) > 0 || records.puts > 0 {
+				t.Fatalf("header %v, %d records", h, records.puts)
+			}
+		}
 		for range 10 {
 			h := a.visit("", func(ctx context.Context, s *session.Session) {
 				_, _ = favorite.Get(s)
