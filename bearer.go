@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +28,17 @@ const bearerScheme = "Bearer"
 // hasBearer reports whether a request carries a bearer token (RFC 6750). Such a
 // request is an API client's: cookies that it may carry too are ignored.
 func hasBearer(h http.Header) bool {
-	value := h.Get("Authorization") // may be long; the start is enough
-	n := len(bearerScheme)
+	fields := h["Authorization"]
+	return len(fields) > maxAuthorizations || slices.ContainsFunc(fields, isBearer)
+}
+
+// maxAuthorizations is how many Authorization fields are looked at. A request with more is
+// refused as one with several bearer tokens.
+const maxAuthorizations = 4
+
+// isBearer reports whether an Authorization field has a bearer token.
+func isBearer(value string) bool {
+	n := len(bearerScheme) // the value may be long; the start is enough
 	return len(value) >= n && strings.EqualFold(value[:n], bearerScheme) && (len(value) == n || value[n] == ' ')
 }
 
@@ -92,10 +102,19 @@ func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 	}
 	if cause == nil || ctx.Err() == nil { // a call with another context may succeed
 		s.mu.Lock()
-		s.rec, s.err, s.retryAt = rec, err, s.m.now().Add(time.Second)
+		if s.rec == nil { // another call may have succeeded meanwhile
+			s.rec, s.err, s.retryAt = rec, err, s.m.now().Add(time.Second)
+		}
 		s.mu.Unlock()
 	}
-	if cause != nil {
+	switch {
+	case cause == nil:
+		if why := rec.Pair.Claims.Err(); why != nil {
+			s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: why})
+		}
+	case name == EventVerifierUnavailable && errors.Is(ctx.Err(), context.Canceled):
+		// A client that has disconnected says nothing about the verifier.
+	default:
 		s.m.event(s.ctx, level, nil, Event{Name: name, Err: cause}) // the hook may use s
 	}
 	return rec, err

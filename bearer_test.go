@@ -375,10 +375,12 @@ func TestTwoBearers(t *testing.T) {
 	a := newApp(t, withVerifier(&stubVerifier{}))
 	good := "Bearer " + claims(`{"exp":%d`+aUser, 600)
 	r := httptest.NewRequest("GET", "/", nil)
-	r.Header["Authorization"] = []string{good, good}
-	r, _ = a.Begin(r)
-	if err := session.FromContext(r.Context()).Authorize(nil); !errors.Is(err, session.ErrBearer) {
-		t.Errorf("%v, want ErrBearer", err)
+	for _, fields := range [][]string{{good, good}, {"Basic x", good}, {good, "Basic x"}, {"", "", "", "", ""}} {
+		r.Header["Authorization"] = fields
+		r, _ := a.Begin(r)
+		if err := session.FromContext(r.Context()).Authorize(nil); !errors.Is(err, session.ErrBearer) {
+			t.Errorf("%q: %v, want ErrBearer", fields, err)
+		}
 	}
 }
 

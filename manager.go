@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +144,10 @@ func (m *Manager) Logger() *slog.Logger { return m.cfg.Logger }
 
 // BasePath returns Config.BasePath, without a slash at its end.
 func (m *Manager) BasePath() string { return m.cfg.BasePath }
+
+// CookieName returns the name of the cookies without its prefix: Config.Cookie.Name, or its
+// default.
+func (m *Manager) CookieName() string { return cmp.Or(m.cfg.Cookie.Name, "session") }
 
 // LoginPath returns Config.LoginPath, or its default.
 func (m *Manager) LoginPath() string { return m.cfg.LoginPath }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/synmetrix/session"
@@ -192,10 +193,12 @@ func withoutBearer(next http.HandlerFunc, refusal func(*session.Session) error) 
 }
 
 // hasBearer reports whether a request may carry a bearer token. Session.Bearer decides, but
-// FromContext marks the session as read, which changes the response's caching fields. The scheme is compared without
-// regard to case (RFC 9110, section 11.1).
+// FromContext marks the session as read, which changes the response's caching fields. The
+// scheme is compared without regard to case (RFC 9110, section 11.1).
 func hasBearer(h http.Header) bool {
 	const scheme = "Bearer"
-	value := h.Get("Authorization")
-	return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme)
+	fields := h["Authorization"]
+	return len(fields) > 4 || slices.ContainsFunc(fields, func(value string) bool { // many are refused
+		return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme)
+	})
 }

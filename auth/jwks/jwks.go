@@ -33,7 +33,7 @@ type Config struct {
 	Timeout time.Duration
 
 	// MaxAge is the age at which the keys are fetched again. A key that was removed
-	// from the JWKS is rejected after that. The fetch happens when a token is verified,
+	// from the JWKS is rejected after once to twice that time. The fetch happens when a token is verified,
 	// so there is none while there are no tokens. Default (0): 5 min.
 	MaxAge time.Duration
 
@@ -57,7 +57,7 @@ const cooldown = 5 * time.Second
 // until Config.MaxStale. Keys that are weak, private, symmetric, of an unknown kind, or not
 // for signatures are ignored.
 //
-// Tokens without a key ID are tried with all keys. They cause no early fetch, so after a
+// Tokens without a key ID are tried with the first 16 keys that fit their algorithm. They cause no early fetch, so after a
 // change of the keys they are rejected for up to MaxAge.
 type Keys struct {
 	cfg    Config
@@ -126,7 +126,8 @@ func (k *Keys) find(kid string, waited bool) ([]verify.Key, *flight, error) {
 			return keys, nil, nil
 		case len(keys) > 0:
 			f := k.fetchLocked("")
-			if age < 2*k.cfg.MaxAge || waited || failed {
+			// A failure of long ago says nothing: the key may have been withdrawn since.
+			if age < 2*k.cfg.MaxAge || waited || failed && now.Sub(k.failedAt) < k.cfg.MaxAge {
 				return keys, nil, nil // the next request may have newer ones
 			}
 			return nil, f, nil

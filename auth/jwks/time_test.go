@@ -154,6 +154,11 @@ func TestSlow(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		start = time.Now()
+		check(t, v, "known, after a long time without requests", known, "accepted")
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("waited for %v, want 5 s: the key may have been withdrawn", d)
+		}
+		start = time.Now()
 		for range 100 {
 			check(t, v, "known", known, "accepted")
 		}

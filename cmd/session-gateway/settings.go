@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -108,7 +109,6 @@ func (r *reader) sessionConfig(f file, proxies []netip.Prefix) session.Config {
 
 func (r *reader) gatewayConfig(f file, proxies []netip.Prefix) gateway.Config {
 	g := gateway.Config{
-		CookieName:     cmp.Or(f.Session.Cookie.Name, defaultCookie),
 		PagesPath:      f.Pages.Path,
 		Features:       f.Pages.Features,
 		TrustedProxies: proxies,
@@ -238,7 +238,7 @@ func (r *reader) certificate(f tlsFile) *tls.Certificate {
 	}
 	cert, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
-		r.fail("tls", "cannot be loaded: %w", err)
+		r.fail("tls", "cannot be loaded: %w", withoutPath(err))
 	}
 	return &cert
 }
@@ -265,7 +265,7 @@ func (r *reader) secret(name string) string {
 	case from != "":
 		text, err := readBounded(from)
 		if err != nil {
-			r.fail(name+"_FILE", "cannot be read: %w", err)
+			r.fail(name+"_FILE", "cannot be read: %w", withoutPath(err))
 		}
 		return strings.TrimSpace(string(text))
 	}
@@ -317,4 +317,12 @@ func printErrors(w io.Writer, err error) {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(w, strings.Join(strings.FieldsFunc(line, unicode.IsControl), " "))
 	}
+}
+
+// withoutPath returns why a file cannot be read. Its name may be a secret in the wrong place.
+func withoutPath(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }

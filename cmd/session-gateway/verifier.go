@@ -31,7 +31,7 @@ func (r *reader) verifier(f jwtFile) auth.Verifier {
 		sources++
 		text, err := readBounded(f.PublicKeys)
 		if err != nil && sources == 1 {
-			r.fail("jwt.public_keys", "cannot be read: %w", err)
+			r.fail("jwt.public_keys", "cannot be read: %w", withoutPath(err))
 			return nil
 		}
 		cfg.PublicKeys = text

@@ -31,6 +31,13 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
+// within calls stop with a context that ends after d.
+func within(d time.Duration, stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return stop(ctx)
+}
+
 // cookieName is the name of the gateway's cookies. The service never receives or sets
 // cookies with this name.
 const cookieName = "gateway"
@@ -64,9 +71,8 @@ func main() {
 	<-stop.Done()
 	g.EndStreams()
 	// Wait for requests and refreshes.
-	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := errors.Join(server.Shutdown(patience), m.Shutdown(patience)); err != nil {
+	// Refreshes have time of their own, even if a request hangs.
+	if err := errors.Join(within(10*time.Second, server.Shutdown), within(10*time.Second, m.Shutdown)); err != nil {
 		log.Print(err)
 	}
 }
@@ -83,8 +89,7 @@ func newManager(authURL string) (*session.Manager, error) {
 // to upstream.
 func newGateway(m *session.Manager, upstream *url.URL, role string) (*gateway.Gateway, error) {
 	return gateway.New(gateway.Config{
-		Manager:    m,
-		CookieName: cookieName,
+		Manager: m,
 		Upstreams: []gateway.Upstream{{
 			Path: "/", URL: upstream, Roles: []string{role},
 			Headers: []gateway.Header{gateway.User, gateway.Roles},

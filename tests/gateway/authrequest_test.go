@@ -31,7 +31,7 @@ func TestAuthRequest(t *testing.T) {
 			}
 			client := f.signIn(admin, "/_session/login")
 			account, _ := auth.Account(admin)
-			got := f.get(client, "/x?a=1", "X-Forwarded-User", "forged", "X_Forwarded_User", "forged", "X-Forwarded-Roles", "forged", "Cookie", "mine=1")
+			got := f.get(client, "/x?a=1", "X-Forwarded-User", "forged", "X_Forwarded_User", "forged", "X-Forwarded_User", "forged", "X-Forwarded-Email", "forged", "X-Forwarded-Roles", "forged", "Cookie", "mine=1")
 			if h := got.Header; h.Get("X-Forwarded-User") != account.ID || h.Get("X-Forwarded-Roles") != "user,admin" || h.Get("Cookie") != "mine=1" || got.URI != "/x?a=1" {
 				t.Errorf("%s %v", got.URI, h)
 			}

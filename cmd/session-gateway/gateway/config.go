@@ -17,13 +17,9 @@ import (
 // Config configures a [Gateway]. Manager is required.
 type Config struct {
 	// Manager has the sessions. With PagesPath, its LoginPath must be PagesPath
-	// followed by "/login".
+	// followed by "/login". All cookies with the name of its cookies, with any prefix such
+	// as __Host- and with any suffix after a dash, are the gateway's own.
 	Manager *session.Manager
-
-	// CookieName is the Name of the Manager's session.Cookie. All cookies of this
-	// name, with any prefix such as __Host- and with any suffix after a dash, are
-	// the gateway's own. Default (""): "session", as that of session.Cookie.
-	CookieName string
 
 	// Upstreams are the services behind the gateway. The one with the longest path
 	// that fits serves the request, and one with a Host before those without. Default
@@ -127,7 +123,7 @@ func (c Config) validate() error {
 		fail("Manager", "is required")
 	case c.PagesPath != "" && !isPlainPath(c.PagesPath):
 		fail("PagesPath", "must be a path such as /_session, without characters that need escaping")
-	case c.Manager.HasPasswordLogin() && c.Manager.LoginPath() != c.PagesPath+"/login":
+	case c.Manager.HasPasswordLogin() && c.Manager.LoginPath() != trimSlash(c.PagesPath)+"/login":
 		fail("PagesPath", "must fit the Manager's LoginPath, which must be PagesPath followed by /login")
 	}
 	checkHeaders(c.AuthHeaders, func(format string, args ...any) { fail("AuthHeaders", format, args...) })

@@ -9,7 +9,6 @@
 //	// ...
 //	g, err := gateway.New(gateway.Config{
 //		Manager:    m,
-//		CookieName: "gateway",
 //		Upstreams: []gateway.Upstream{
 //			{Path: "/", URL: dashboard, Headers: []gateway.Header{gateway.User, gateway.Roles}},
 //			{Path: "/admin", URL: dashboard, Roles: []string{"admin"}},

@@ -92,6 +92,17 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, s *session.Ses
 	f.proxy.ServeHTTP(&responseWriter{w, f.g.cookies}, r.WithContext(ctx))
 }
 
+// keepWebSocket removes a request to switch to another protocol than WebSocket. In HTTP/2
+// without TLS, further requests would reach the service unseen, past roles and with forged
+// fields.
+func keepWebSocket(h http.Header) {
+	if !strings.EqualFold(h.Get("Upgrade"), "websocket") {
+		delete(h, "Upgrade")
+		delete(h, "Connection")
+	}
+	delete(h, "Http2-Settings")
+}
+
 // rewrite makes the request to the upstream. httputil has removed the hop-by-hop fields
 // before, so a client cannot name the fields that are set here in Connection.
 func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
@@ -103,6 +114,7 @@ func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 	f.g.cookies.removeFrom(r.Out.Header)
 	removeReserved(r.Out.Header)
 	removeReserved(r.Out.Trailer)
+	keepWebSocket(r.Out.Header)
 	f.describe(r)
 	// A bearer token with which the gateway has identified the user is for the gateway.
 	if slices.Contains(f.headers, Token) || x.session != nil && hasBearer(r.Out.Header) {

@@ -35,10 +35,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	cfg.PagesPath = trimSlash(cfg.PagesPath)
-	if cfg.CookieName == "" {
-		cfg.CookieName = "session"
-	}
-	g := &Gateway{cfg: cfg, cookies: ownCookies(cfg.CookieName)}
+	g := &Gateway{cfg: cfg, cookies: ownCookies(cfg.Manager.CookieName())}
 	g.streams, g.endStreams = context.WithCancel(context.Background())
 	for _, u := range cfg.Upstreams {
 		g.routes = append(g.routes, g.newRoute(u))

@@ -88,6 +88,7 @@ func TestPaths(t *testing.T) {
 		{"/api/a%20b%25?q", "app.example", "/v2/a%20b%25?q"},
 		{"/admin", "other.example:8443", "/other/admin"},
 		{"/", "OTHER.example.", "/other/"},
+		{"/", "other.example..:443:1", "/other/"},
 	} {
 		if res, body := get("GET", tt.path, tt.host); res.StatusCode != 200 || !strings.Contains(body, `"URI":"`+strings.ReplaceAll(tt.want, "&", `\u0026`)+`"`) {
 			t.Errorf("%s: %d %.300s, want %s", tt.path, res.StatusCode, body, tt.want)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"net"
 	"slices"
 	"strings"
 )
@@ -69,10 +68,14 @@ func canonicalPath(path string) string {
 	return strings.ToLower(path)
 }
 
-// hostOf returns the host of a request, without a port and in lower case.
+// hostOf returns the host of a request, without a port and in lower case. Servers ignore
+// what follows the port, so hostOf does, too: otherwise such a spelling would lead past the
+// roles of an upstream with a host.
 func hostOf(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	if address, ok := strings.CutPrefix(host, "["); ok {
+		host, _, _ = strings.Cut(address, "]")
+	} else {
+		host, _, _ = strings.Cut(host, ":")
 	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	return strings.ToLower(strings.TrimRight(host, "."))
 }

@@ -42,7 +42,7 @@ type received struct {
 // that it received.
 func service(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.Header.Get("Upgrade") == "echo":
+	case r.Header.Get("Upgrade") == "websocket":
 		echo(w, r)
 		return
 	case strings.HasSuffix(r.URL.Path, "/events"):
@@ -84,7 +84,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	saw, _ := json.Marshal(r.Header)
-	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Saw: %s\r\nSet-Cookie: __Host-gateway=forged\r\n\r\n", saw)
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Saw: %s\r\nSet-Cookie: __Host-gateway=forged\r\n\r\n", saw)
 	for {
 		line, err := rw.ReadString('\n')
 		if err != nil {
@@ -124,7 +124,7 @@ func start(t testing.TB, change func(u *url.URL, s *session.Config, g *gateway.C
 		Auth: synmetrix.NewClient(s.auth.URL), Keys: []session.SecretKey{session.GenerateKey()},
 		Cookie: session.Cookie{Name: "gateway"}, Logger: slog.New(slog.DiscardHandler),
 	}
-	gcfg := gateway.Config{CookieName: "gateway", Upstreams: []gateway.Upstream{
+	gcfg := gateway.Config{Upstreams: []gateway.Upstream{
 		{Path: "/", URL: u, Public: []string{"/public/"}, Headers: []gateway.Header{gateway.User, gateway.Email, gateway.Roles}},
 		{Path: "/admin/", URL: u, Roles: []string{"admin"}},
 		{Path: "/api", URL: u.JoinPath("v2"), StripPath: true, Public: []string{"/api/public"}, Headers: []gateway.Header{gateway.Token}},

@@ -11,7 +11,7 @@ import (
 // dial sends a request to switch protocols.
 func (s *site) dial(client *http.Client, path string, fields ...string) (io.Writer, *bufio.Reader, *http.Response) {
 	s.t.Helper()
-	text := "GET " + path + " HTTP/1.1\r\nHost: " + s.srv.Listener.Addr().String() + "\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: " + s.cookies(client) + "\r\n"
+	text := "GET " + path + " HTTP/1.1\r\nHost: " + s.srv.Listener.Addr().String() + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: " + s.cookies(client) + "\r\n"
 	for _, field := range fields {
 		text += field + "\r\n"
 	}
@@ -45,6 +45,20 @@ func TestUpgrade(t *testing.T) {
 	echoes(t, conn, r)
 	s.signOut(client)
 	ends(t, r, "the sign-out")
+}
+
+// Only WebSockets leave HTTP. In another protocol, requests would reach the service unseen.
+func TestOtherProtocols(t *testing.T) {
+	s := start(t, nil)
+	cookies := s.cookies(s.browser(viewer))
+	for _, protocol := range []string{"h2c", "h2c, websocket", "x"} {
+		_, _, res := s.raw("GET /public/x HTTP/1.1\r\nHost: " + s.srv.Listener.Addr().String() + "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: " + protocol +
+			"\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nOrigin: " + s.srv.URL + "\r\nCookie: " + cookies + "\r\n\r\n")
+		body, _ := io.ReadAll(io.LimitReader(res.Body, res.ContentLength))
+		if text := strings.ToLower(string(body)); res.StatusCode != 200 || !strings.Contains(text, `"uri":"/public/x"`) || strings.Contains(text, "upgrade\"") || strings.Contains(text, "http2-settings") {
+			t.Errorf("%s: %d %s", protocol, res.StatusCode, body)
+		}
+	}
 }
 
 func echoes(t *testing.T, conn io.Writer, r *bufio.Reader) {
