@@ -51,10 +51,9 @@ const (
 var modes = []mode{stored, cookies}
 
 // test does everything with one database, and looks for secrets in it when all
-// is over. By default it does so in the usual mode only. CI uses both modes if the usual
-// one is for sessions, and LONG=1 always.
+// is over. It does so in the usual mode only. LONG=1 uses both modes.
 func (db *database) test(t *testing.T, usual mode) {
-	both := scale.Long() || scale.CI() && usual == stored
+	both := scale.Long()
 	t.Run("start", db.testStart)
 	var all []*cluster
 	keys := newKeys()

@@ -507,8 +507,15 @@ func firstByte(a *trial) []*Response {
 
 // failedCommit tests a store that fails between loading and saving the session.
 func failedCommit(a *trial) []*Response {
-	var reported error
-	list := beginnings(func(err error) { reported = err })
+	reports := make(chan error, 1) // the client may have the response before the handler returns
+	report := func(err error) {
+		select {
+		case <-reports:
+		default:
+		}
+		reports <- err
+	}
+	list := beginnings(report)
 	for i, route := range list {
 		list[i].Handler = func(w http.ResponseWriter, r *http.Request) {
 			a.Store.Down.Store(true)
@@ -529,7 +536,7 @@ func failedCommit(a *trial) []*Response {
 				if strings.Contains(got.Body, "secret") || strings.Contains(got.Body, "teapot") {
 					a.T.Errorf("%s: %q", name, got.Body)
 				}
-				if !errors.Is(reported, session.ErrSessionUnavailable) {
+				if reported := <-reports; !errors.Is(reported, session.ErrSessionUnavailable) {
 					a.T.Errorf("%s: Write returned %v", name, reported)
 				}
 			}

@@ -84,7 +84,7 @@ var parallel = make(chan struct{}, 2)
 // compile, or if there is no test to run.
 //
 // The mutants are subtests of t, run two at a time. All of them are planted, and with
-// LONG=1 all are built and run. That takes minutes, so CI runs a sixth of them, and by
+// LONG=1 all are built and run. That takes minutes, so CI runs a twelfth of them, and by
 // default none is run.
 func Run(t *testing.T, p Package, mutants []Mutant) {
 	t.Helper()
@@ -104,7 +104,7 @@ func Run(t *testing.T, p Package, mutants []Mutant) {
 		p.Timeout = max(time.Minute, 10*took)
 	}
 	for i, m := range mutants {
-		if !scale.Turn(i, 12) {
+		if !scale.Turn(i, 24) {
 			continue
 		}
 		t.Run(m.Name, func(t *testing.T) {
