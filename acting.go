@@ -82,7 +82,7 @@ func (s *Session) Actor() auth.User {
 
 // newActing returns an Exchange for the session in which the user of x acts as another one.
 func (m *Manager) newActing(x *Exchange) *Exchange {
-	y := &Exchange{m: m, ctx: x.ctx, place: &m.acting, peer: x.peer, header: x.header, navigates: x.navigates, presented: x.presented}
+	y := &Exchange{m: m, ctx: x.ctx, place: &m.acting, peer: x.peer, header: x.header, presented: x.presented}
 	y.first.m, y.first.ctx = m, x.ctx
 	y.session.Store(&y.first)
 	return y

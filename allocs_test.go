@@ -15,9 +15,9 @@ func TestAllocs(t *testing.T) {
 		stored, cookie bool
 		want           float64
 	}{
-		{"no cookie", false, false, 2},
-		{"cookie session", false, true, 3},
-		{"stored session", true, true, 2},
+		{"no cookie", false, false, 1},
+		{"cookie session", false, true, 2},
+		{"stored session", true, true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, in := benchManager(t, tt.stored)

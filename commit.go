@@ -127,7 +127,7 @@ type cookiePlan struct {
 func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
 	p := cookiePlan{
 		expire:     o.fate == unusable || o.fate == signsOut || c.expire,
-		evictPages: o.fate == signsOut && x.navigates,
+		evictPages: o.fate == signsOut && x.navigates(),
 		rec:        c.rec, changed: c.changed,
 	}
 	if c.rec == nil || !c.rec.Visitor {
@@ -149,6 +149,9 @@ func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
 	p.state = isNew || x.reseal || c.changed || p.touch
 	return p
 }
+
+// navigates reports whether the browser shows the response as a page.
+func (x *Exchange) navigates() bool { return x.header.Get("Sec-Fetch-Mode") == "navigate" }
 
 // revise returns the plan for a cookie session after the coordinator was read.
 // newest holds the newest tokens that the coordinator has, nil if it has none;

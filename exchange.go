@@ -21,7 +21,8 @@ import (
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
-	value     valueContext    // ctx, part of the Exchange to save an allocation
+	value     valueContext    // ctx, part of the Exchange to save an allocation, like the next
+	request   http.Request    // with ctx, for the handler
 	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
 	first     Session // the session of the presented cookies, part of the Exchange to save an allocation
@@ -29,7 +30,6 @@ type Exchange struct {
 	room      cookies.Room // of most presented cookies
 	peer      string       // the RemoteAddr of the request
 	header    http.Header  // of the request
-	navigates bool         // the browser shows the response as a page
 	access    access       // what the response tells the browser about cookies in frames
 	accessed  atomic.Bool  // the handler has read the session, and may show its content
 
@@ -85,15 +85,19 @@ const (
 
 type contextKey struct{}
 
-// valueContext is a context with an Exchange.
+// valueContext is a context with an Exchange, and with the value of Attach.
 type valueContext struct {
 	context.Context
-	x *Exchange
+	x          *Exchange
+	key, value any
 }
 
 func (c *valueContext) Value(key any) any {
-	if key == (contextKey{}) {
+	switch key {
+	case contextKey{}:
 		return c.x
+	case c.key: // nil without Attach
+		return c.value
 	}
 	return c.Context.Value(key)
 }
@@ -128,9 +132,10 @@ func exchangeFrom(ctx context.Context) *Exchange {
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
 func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, navigates: r.Header.Get("Sec-Fetch-Mode") == "navigate", access: m.accessOf(r)}
-	x.value = valueContext{r.Context(), x}
+	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, access: m.accessOf(r)}
+	x.value = valueContext{Context: r.Context(), x: x}
 	x.ctx = &x.value
+	x.request = *r.WithContext(x.ctx)
 	if hasBearer(r.Header) {
 		x.loadBearer(r.Header)
 	} else {
@@ -147,8 +152,13 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	// Loading may call Config.OnEvent, which may read the session. Only the
 	// handler's own use matters for caching.
 	x.accessed.Store(false)
-	return r.WithContext(x.ctx), x
+	return &x.request, x
 }
+
+// Attach adds a value to the context of the request that Begin returned, without copying the
+// request again. An Exchange holds one such value: that of package middleware, which calls
+// Attach once, before the handler.
+func (x *Exchange) Attach(key, value any) { x.value.key, x.value.value = key, value }
 
 // exchange returns the exchange of the request with the context ctx, for the
 // methods of a Manager that start, end or use the request's session. It fails

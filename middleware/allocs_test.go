@@ -24,9 +24,9 @@ func TestAllocs(t *testing.T) {
 		app  func() (http.Handler, []*http.Cookie)
 		want float64
 	}{
-		{"no cookie", visitor, 4},
-		{"RequireRole, cookie session", user(nil), 5},
-		{"RequireRole, stored session", user(inMemory), 4},
+		{"no cookie", visitor, 2},
+		{"RequireRole, cookie session", user(nil), 3},
+		{"RequireRole, stored session", user(inMemory), 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, cookies := tt.app()

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/synmetrix/session"
@@ -52,7 +51,8 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	}
 	// Tokens that are due are not refreshed here but when a handler uses the user. So
 	// files and public pages never wait for the auth service.
-	r, x := m.Begin(r.WithContext(context.WithValue(r.Context(), settingsKey{}, l.settings)))
+	r, x := m.Begin(r)
+	x.Attach(settingsKey{}, l.settings)
 	scope.settings = l.settings
 	scope.writer = writer{w: w, r: r, x: x}
 	return true
