@@ -26,8 +26,8 @@ type mover struct {
 	claims  store.Store // Config.Store, Config.Coordinator, or memstore.New() for one process without them
 	cookie  http.Cookie // the name, domain and path of the old cookie, and whether it is partitioned
 
-	// read returns the values of an old session, none if the cookie leads to no session.
-	// The error is for outages.
+	// read returns the values of an old session, or none if the cookie belongs to no
+	// session. An error means an outage.
 	read func(r *http.Request, cookie string) (map[string]any, error)
 }
 
@@ -47,8 +47,8 @@ func (mv *mover) move(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil {
 		return true
 	}
-	over, err := mv.moveOnce(r, cookie.Value)
-	if over {
+	done, err := mv.moveOnce(r, cookie.Value)
+	if done {
 		expired := mv.cookie
 		expired.MaxAge = -1
 		http.SetCookie(w, &expired)
@@ -64,14 +64,15 @@ const (
 	moved  uint64 = 2
 )
 
-// moveOnce reports whether the old cookie is of no more use.
-func (mv *mover) moveOnce(r *http.Request, cookie string) (over bool, err error) {
+// moveOnce moves the session of the old cookie. It reports whether the cookie can be
+// deleted.
+func (mv *mover) moveOnce(r *http.Request, cookie string) (done bool, err error) {
 	if err := mv.m.CheckOrigin(r); err != nil {
 		return false, err // the old cookie may be sent with requests of other sites
 	}
 	s := session.FromContext(r.Context())
 	if s.Bearer() {
-		return false, nil // it has no session; a later request moves the old one
+		return false, nil // the request has no session; a later one moves the old session
 	}
 	if s.SignedIn() {
 		return true, nil
@@ -86,7 +87,7 @@ func (mv *mover) moveOnce(r *http.Request, cookie string) (over bool, err error)
 	if len(values) == 0 {
 		return true, nil
 	}
-	// A refresh token works once, and browsers send requests at the same time.
+	// A refresh token works once, and browsers send several requests at the same time.
 	claim := store.Record{
 		Key:       fmt.Sprintf("%x", sha256.Sum256([]byte("moved "+cookie))),
 		Version:   moving,
@@ -130,7 +131,7 @@ func (mv *mover) begin(r *http.Request, values map[string]any) error {
 }
 
 func (mv *mover) signIn(ctx context.Context, token string) error {
-	// The client may disconnect. The service would still use the token up.
+	// If the client disconnects, the service still uses the token up.
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	grant, err := mv.service.Refresh(callCtx, auth.Tokens{RefreshToken: token})

@@ -15,7 +15,7 @@ import (
 	"github.com/synmetrix/session/adapters/sessiongin"
 )
 
-// readSCS reads sessions of old, which has the store and the codec that it had.
+// readSCS reads the sessions of old, which must have its previous store and codec.
 func readSCS(old *scs.SessionManager) func(*http.Request, string) (map[string]any, error) {
 	return func(r *http.Request, cookie string) (map[string]any, error) {
 		ctx, err := old.Load(r.Context(), cookie)
@@ -30,8 +30,8 @@ func readSCS(old *scs.SessionManager) func(*http.Request, string) (map[string]an
 	}
 }
 
-// readGorilla reads sessions of old, a CookieStore or another store, with the keys that it
-// had.
+// readGorilla reads the sessions of old, a CookieStore or another store, which must have
+// its previous keys.
 func readGorilla(old gorilla.Store, name string) func(*http.Request, string) (map[string]any, error) {
 	return func(r *http.Request, _ string) (map[string]any, error) {
 		s, err := old.New(r, name)
@@ -52,7 +52,7 @@ func readGorilla(old gorilla.Store, name string) func(*http.Request, string) (ma
 	}
 }
 
-// readGinJWT reads the tokens of old, which has the key that it had.
+// readGinJWT reads the tokens of old, which must have its previous key.
 func readGinJWT(old *ginjwt.GinJWTMiddleware) func(*http.Request, string) (map[string]any, error) {
 	return func(_ *http.Request, cookie string) (map[string]any, error) {
 		token, err := old.ParseTokenString(cookie)
@@ -63,7 +63,7 @@ func readGinJWT(old *ginjwt.GinJWTMiddleware) func(*http.Request, string) (map[s
 	}
 }
 
-// ginApp adds a mover's move to a Gin app. It belongs behind sessiongin.Sessions.
+// ginApp adds a mover's move to a Gin app, after sessiongin.Sessions.
 func ginApp(m *session.Manager, move func(http.ResponseWriter, *http.Request) bool) *gin.Engine {
 	r := gin.New()
 	r.Use(sessiongin.Sessions(m), func(c *gin.Context) {
