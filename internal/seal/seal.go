@@ -2,21 +2,25 @@
 // in cookies or in a store.
 //
 //   - encode.go: the encoding
-//   - seal.go: keys, and the seal around an encoding
+//   - secret.go: the keys that are derived from a configured secret
+//   - seal.go: the seal around an encoding
+//   - reference.go: the same seal, by gorilla/securecookie
 package seal
 
 import (
-	"crypto/hkdf"
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"io"
+	"hash"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/gorilla/securecookie"
+	"time"
 )
 
 // formatVersion is part of every seal. Data in the layout of another version is
@@ -42,144 +46,189 @@ const (
 	User        = "user"         // the mark of a user in a store
 )
 
-// Secret holds the keys that are derived from one configured secret. Each use has
-// its own key.
-type Secret struct {
-	// Cookies seals cookies.
-	Cookies Sealer
-
-	// Meta seals what a list of a user's sessions shows of a record. The record itself
-	// opens only with its session ID, which the list does not have.
-	Meta Sealer
-	// Users seals the marks of users.
-	Users Sealer
-
-	owner  []byte // for Owner
-	digest []byte // for Digest
-	user   []byte // for User
-	record []byte // for Records
-}
-
-// NewSecret derives the keys of a secret of at least 32 bytes.
-func NewSecret(key string) Secret {
-	return Secret{
-		Cookies: newSealer(derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")),
-		Meta:    newSealer(derive(key, nil, "meta hash"), derive(key, nil, "meta block")),
-		Users:   newSealer(derive(key, nil, "user hash"), derive(key, nil, "user block")),
-		owner:   derive(key, nil, "owner"),
-		digest:  derive(key, nil, "digest"),
-		user:    derive(key, nil, "user"),
-		record:  derive(key, nil, "record"),
-	}
-}
-
-// Records returns the sealer for the record of one session. The sealer depends on the
-// session ID, which only the browser's cookie has. So a dump of the store cannot be
-// opened with the configured secret alone.
-func (s Secret) Records(id []byte) Sealer {
-	return newSealer(derive(string(s.record), id, "record hash"), derive(string(s.record), id, "record block"))
-}
-
-// Owner returns the name under which a store lists the records of a user. It is a
-// keyed hash, so the store does not reveal who its sessions belong to.
-func (s Secret) Owner(userID string) string { return keyedHash(s.owner, userID) }
-
-// User returns the key of the record with the mark of a user. It is another hash than
-// Owner.
-func (s Secret) User(userID string) string { return keyedHash(s.user, userID) }
-
-func keyedHash(key []byte, text string) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(text))
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
-// Digest returns a keyed hash of a text, of 16 bytes. The purpose is part of the hash.
-// Without the secret the text cannot be guessed.
-func (s Secret) Digest(purpose, text string) string {
-	mac := hmac.New(sha256.New, s.digest)
-	_, _ = io.WriteString(mac, purpose+"\x00"+text)
-	return string(mac.Sum(nil)[:16])
-}
-
-// derive derives a key for one use from a secret, with HKDF and SHA-256 (RFC 5869).
-func derive(secret string, salt []byte, info string) []byte {
-	key, err := hkdf.Key(sha256.New, []byte(secret), salt, "synmetrix/session "+formatVersion+" "+info, sha256.Size)
-	if err != nil {
-		// HKDF only fails for a length over 255 hashes, or for a short secret in
-		// FIPS mode. The configured secrets were checked before.
-		panic("session: hkdf: " + err.Error())
-	}
-	return key
-}
+// A sealed text has the format of gorilla/securecookie:
+//
+//	base64(date "|" base64(iv ciphertext) "|" mac)
+//
+// The MAC covers "name|date|base64(iv ciphertext)". securecookie defines which texts are
+// accepted, with one more rule: the text must be the canonical base64 of its bytes.
+// Otherwise a cookie could be altered without being rejected.
+//
+// securecookie prepares its keys for each text, and allocates several times the length of
+// the text. Sealer writes and reads the same format without both. FuzzSealer compares the
+// two, and so does sameFormat in each process.
 
 // Sealer seals with AES-256-CTR and HMAC-SHA-256. It is safe for concurrent use. The
 // zero Sealer must not be used.
 type Sealer struct {
-	cookie *securecookie.SecureCookie
-	hash   []byte // the key of the MAC, for Authentic
+	hash      []byte       // the key of the MAC
+	block     cipher.Block // has the key of the cipher
+	macs      *sync.Pool   // of hash.Hash with the key of the MAC; nil for a Sealer of few uses
+	reference *reference   // does the work if it is not nil
 }
 
-// newSealer returns a Sealer that accepts texts of any age and length. The callers
-// have rules for both.
+// newSealer returns a Sealer for few uses.
 func newSealer(hash, block []byte) Sealer {
-	return Sealer{
-		cookie: securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{}),
-		hash:   hash,
+	s := newFastSealer(hash, block)
+	if !sameFormat() {
+		s.reference = newReference(hash, block)
 	}
+	return s
+}
+
+func newFastSealer(hash, block []byte) Sealer {
+	b, err := aes.NewCipher(block)
+	if err != nil {
+		panic("session: aes: " + err.Error()) // all callers have keys of 32 bytes
+	}
+	return Sealer{hash: hash, block: b}
+}
+
+// forManyUses returns s with a pool of MACs whose keys are prepared.
+func (s Sealer) forManyUses() Sealer {
+	s.macs = &sync.Pool{}
+	return s
 }
 
 // IsZero reports whether s is the zero Sealer.
-func (s Sealer) IsZero() bool { return s.cookie == nil }
+func (s Sealer) IsZero() bool { return s.block == nil }
 
-// buffers holds buffers for Authentic.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// Authentic reports whether the MAC of a sealed text is valid. The text may be given
-// in several parts. Any client can send texts with an invalid MAC, so rejecting them
-// must cost little: Authentic uses pooled buffers. Open allocates a multiple of the
-// length.
-func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	*buf = (*buf)[:0]
-	for _, part := range sealed {
-		*buf = append(*buf, part...)
-	}
-	n := len(*buf)
-	*buf = slices.Grow(*buf, base64.URLEncoding.DecodedLen(n))
-	b, err := base64.URLEncoding.AppendDecode((*buf)[n:], (*buf)[:n])
-	end := len(b) - sha256.Size - len("|")
-	if err != nil || end < 0 || b[end] != '|' {
-		return false
-	}
-	mac := hmac.New(sha256.New, s.hash)
-	_, _ = io.WriteString(mac, sealName(purpose, name))
-	_, _ = mac.Write([]byte{'|'})
-	_, _ = mac.Write(b[:end])
-	var sum [sha256.Size]byte
-	return hmac.Equal(mac.Sum(sum[:0]), b[end+1:])
-}
-
-// sealName returns the name that is part of the seal.
-func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
-
-// Seal seals plain for a purpose and a name. It encrypts plain in place.
+// Seal seals plain for a purpose and a name.
 func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
-	return s.cookie.Encode(sealName(purpose, name), plain)
+	return s.seal(sealName(purpose, name), plain)
 }
 
 // Open returns the bytes that Seal has sealed for the same purpose and name. It
-// returns false for any other text.
+// returns false for any other text. Any client can send such texts, so rejecting them
+// must cost little: Open allocates nothing for a text whose MAC is invalid.
 func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
-	if !canonical(sealed) {
+	return s.open(sealName(purpose, name), sealed)
+}
+
+// Authentic reports whether the MAC of a sealed text is valid. The text may be given
+// in several parts.
+func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
+	if s.reference != nil {
+		_, ok := s.reference.open(sealName(purpose, name), strings.Join(sealed, ""))
+		return ok
+	}
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	_, ok := s.authentic(c, sealName(purpose, name), sealed...)
+	return ok
+}
+
+// sealName returns the name that is part of the seal. It is not in the sealed text.
+func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
+
+// scratch holds the buffers of one call, but never plain text.
+type scratch struct {
+	text, body []byte
+	sum        [sha256.Size]byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// maxScratch is the size of the largest buffer that is kept. It is enough for a record
+// of tokens and a few values.
+const maxScratch = 64 << 10
+
+func (c *scratch) free() {
+	if cap(c.text) <= maxScratch && cap(c.body) <= maxScratch {
+		scratches.Put(c)
+	}
+}
+
+func (s Sealer) seal(name string, plain []byte) (string, error) {
+	if s.reference != nil {
+		return s.reference.seal(name, plain)
+	}
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	c.body = slices.Grow(c.body[:0], aes.BlockSize+len(plain))[:aes.BlockSize+len(plain)]
+	iv := c.body[:aes.BlockSize]
+	_, _ = rand.Read(iv) // never returns an error
+	cipher.NewCTR(s.block, iv).XORKeyStream(c.body[aes.BlockSize:], plain)
+
+	c.text = append(append(c.text[:0], name...), '|')
+	start := len(c.text)
+	c.text = append(strconv.AppendInt(c.text, time.Now().Unix(), 10), '|')
+	c.text = base64.URLEncoding.AppendEncode(c.text, c.body)
+	sum := s.mac(c.sum[:0], c.text)
+	c.text = append(append(c.text, '|'), sum...)
+	c.body = base64.URLEncoding.AppendEncode(c.body[:0], c.text[start:])
+	return string(c.body), nil
+}
+
+func (s Sealer) open(name, sealed string) ([]byte, bool) {
+	if s.reference != nil {
+		return s.reference.open(name, sealed)
+	}
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	content, ok := s.authentic(c, name, sealed)
+	if !ok {
 		return nil, false
 	}
-	var plain []byte
-	if err := s.cookie.Decode(sealName(purpose, name), sealed, &plain); err != nil {
+	// The MAC is valid, so the rest is what Seal has written.
+	date, body, _ := bytes.Cut(content, []byte{'|'})
+	if _, err := strconv.ParseInt(string(date), 10, 64); err != nil {
 		return nil, false
 	}
+	plain := make([]byte, base64.URLEncoding.DecodedLen(len(body)))
+	n, err := base64.URLEncoding.Decode(plain, body)
+	if err != nil || n <= aes.BlockSize {
+		return nil, false
+	}
+	iv, plain := plain[:aes.BlockSize], plain[aes.BlockSize:n]
+	cipher.NewCTR(s.block, iv).XORKeyStream(plain, plain)
 	return plain, true
+}
+
+// canonicalBase64 rejects unused bits in the last character that are not zero. It
+// ignores line breaks.
+var canonicalBase64 = base64.URLEncoding.Strict()
+
+// authentic returns the part of a sealed text that the MAC covers, without the name. The
+// result is in c. ok is false if the MAC is invalid.
+func (s Sealer) authentic(c *scratch, name string, sealed ...string) (content []byte, ok bool) {
+	c.body = c.body[:0]
+	for _, part := range sealed {
+		c.body = append(c.body, part...)
+	}
+	if bytes.IndexByte(c.body, '\n') >= 0 || bytes.IndexByte(c.body, '\r') >= 0 {
+		return nil, false
+	}
+	c.text = append(append(c.text[:0], name...), '|')
+	start := len(c.text)
+	var err error
+	c.text, err = canonicalBase64.AppendDecode(c.text, c.body)
+	end := len(c.text) - sha256.Size - len("|")
+	if err != nil || end < start || c.text[end] != '|' {
+		return nil, false
+	}
+	if !hmac.Equal(s.mac(c.sum[:0], c.text[:end]), c.text[end+1:]) {
+		return nil, false
+	}
+	return c.text[start:end], true
+}
+
+// mac appends the MAC of b to sum.
+func (s Sealer) mac(sum, b []byte) []byte {
+	var h hash.Hash
+	if s.macs != nil {
+		h, _ = s.macs.Get().(hash.Hash)
+	}
+	if h == nil {
+		h = hmac.New(sha256.New, s.hash)
+	}
+	_, _ = h.Write(b)
+	sum = h.Sum(sum)
+	if s.macs != nil {
+		h.Reset()
+		s.macs.Put(h)
+	}
+	return sum
 }
 
 // Size returns the length of the sealed text for n bytes. The text is the base64 of a
@@ -191,43 +240,11 @@ func Size(n int) int {
 	return base64.URLEncoding.EncodedLen(date + inner + len("|") + sha256.Size)
 }
 
-const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-// InBase64URL reports for each byte whether it is in the URL alphabet of base64. It is
-// a table because every byte of every cookie is looked up.
+// InBase64URL reports for each byte whether it is in the URL alphabet of base64.
 var InBase64URL = func() (table [256]bool) {
-	for i := range len(base64URL) {
-		table[base64URL[i]] = true
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	for i := range len(alphabet) {
+		table[alphabet[i]] = true
 	}
 	return table
 }()
-
-// canonical reports whether s is exactly the base64 text that an encoder writes. The
-// decoder also accepts line breaks and stray bits in the last character. Without this
-// check several texts would open to the same bytes, and a cookie could be altered
-// without being rejected.
-func canonical(s string) bool {
-	if s == "" || len(s)%4 != 0 {
-		return false
-	}
-	body := strings.TrimRight(s, "=")
-	if body == "" {
-		return false
-	}
-	for i := range len(body) {
-		if !InBase64URL[body[i]] {
-			return false
-		}
-	}
-	// The unused bits of the last character must be zero.
-	last := strings.IndexByte(base64URL, body[len(body)-1])
-	switch len(s) - len(body) {
-	case 0:
-		return true
-	case 1:
-		return last&0b11 == 0
-	case 2:
-		return last&0b1111 == 0
-	}
-	return false
-}

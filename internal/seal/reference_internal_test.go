@@ -1,0 +1,128 @@
+package seal
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"testing"
+)
+
+var (
+	testHash  = bytes.Repeat([]byte{1}, 32)
+	testBlock = bytes.Repeat([]byte{2}, 32)
+)
+
+// withMAC returns the sealed text of any content, with a valid MAC.
+func withMAC(name, content string) string {
+	mac := hmac.New(sha256.New, testHash)
+	mac.Write([]byte(name + "|" + content))
+	return base64.URLEncoding.EncodeToString(mac.Sum([]byte(content + "|")))
+}
+
+// Sealer and securecookie open the same texts, to the same bytes.
+func FuzzSealer(f *testing.F) {
+	f.Add("1 tokens __Host-session", []byte("plain"), "1700000000|AAAAAAAAAAAAAAAAAAAAAAAA", uint(0), byte('A'))
+	f.Add("", []byte{}, "", uint(7), byte('\n'))
+	f.Add("a|b", []byte{0}, "|", uint(1<<20), byte('='))
+	for i, content := range []string{
+		"1700000000|", "1700000000", "|AAAA", "1|AAAAAAAAAAAAAAAAAAAAAA==", "1|AAAAAAAAAAAAAAAAAAAAAAA=", "1|AAAAAAAAAAAAAAAAAAAAAAB=",
+		"-1|AAAAAAAAAAAAAAAAAAAAAAAA", "+1|AAAAAAAAAAAAAAAAAAAAAAAA", "1_0|AAAAAAAAAAAAAAAAAAAAAAAA", "99999999999999999999|AAAAAAAAAAAAAAAAAAAAAAAA",
+		"1|AAAAAAAAAAAA\nAAAAAAAAAAAA", "1|AAAA|AAAAAAAAAAAAAAAAAAAA", "1|AAAAAAAAAAAAAAAAAAAAAA+/", "1||AAAAAAAAAAAAAAAAAAAAAAAA", " 1|AAAAAAAAAAAAAAAAAAAAAAAA",
+	} {
+		f.Add("name", bytes.Repeat([]byte{byte(i)}, 100*i), content, uint(i), byte(i))
+	}
+	fast, theirs := newFastSealer(testHash, testBlock), newReference(testHash, testBlock)
+	pooled := fast.forManyUses()
+	f.Fuzz(func(t *testing.T, name string, plain []byte, content string, at uint, by byte) {
+		same := func(sealed string) (opened []byte, ok bool) {
+			t.Helper()
+			opened, ok = fast.open(name, sealed)
+			for _, open := range []func(name, sealed string) ([]byte, bool){theirs.open, pooled.open} {
+				if other, otherOK := open(name, sealed); ok != otherOK || !bytes.Equal(opened, other) {
+					t.Errorf("%q opens to %q (%v) and %q (%v)", sealed, opened, ok, other, otherOK)
+				}
+			}
+			return opened, ok
+		}
+		original := slices.Clone(plain)
+		for _, seal := range []func(name string, plain []byte) (string, error){fast.seal, pooled.seal, theirs.seal} {
+			sealed, err := seal(name, plain)
+			if err != nil || len(sealed) != Size(len(plain)) || !bytes.Equal(plain, original) {
+				t.Fatalf("%q sealed to %d bytes, want %d (%v)", plain, len(sealed), Size(len(plain)), err)
+			}
+			// Neither opens the seal of an empty text.
+			if opened, ok := same(sealed); ok != (len(plain) > 0) || ok && !bytes.Equal(opened, plain) {
+				t.Errorf("%q opens to %q (%v)", plain, opened, ok)
+			}
+			i := int(at % uint(len(sealed)))
+			same(sealed[:i])
+			same(sealed[:i] + string(by) + sealed[i:])
+			if altered := sealed[:i] + string(by) + sealed[i+1:]; altered != sealed {
+				if _, ok := same(altered); ok {
+					t.Errorf("%q opens, an alteration of %q", altered, sealed)
+				}
+			}
+		}
+		same(content)
+		same(withMAC(name, content))
+	})
+}
+
+// If securecookie has another format than Sealer, it seals and opens alone.
+func TestSealerReference(t *testing.T) {
+	if !sameFormat() {
+		t.Fatal("Sealer and securecookie have different formats")
+	}
+	fast := newFastSealer(testHash, testBlock)
+	slow := fast
+	slow.reference = newReference(testHash, testBlock)
+	for _, tt := range []struct{ by, other Sealer }{{slow, fast}, {fast, slow}, {slow, slow}} {
+		sealed, err := tt.by.Seal(Tokens, "name", []byte("plain"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []Sealer{tt.by, tt.other} {
+			if plain, ok := s.Open(Tokens, "name", sealed); !ok || string(plain) != "plain" {
+				t.Errorf("opens to %q (%v)", plain, ok)
+			}
+			if !s.Authentic(Tokens, "name", sealed[:9], sealed[9:]) || s.Authentic(State, "name", sealed) || s.Authentic(Tokens, "name", sealed, "\n") {
+				t.Error("Authentic is wrong")
+			}
+		}
+	}
+}
+
+// Keys must never change: all sessions would end.
+func TestKeys(t *testing.T) {
+	const key = "a secret of 32 bytes or more, as it is configured"
+	derive := func(secret string, salt []byte, use string) []byte {
+		k, err := hkdf.Key(sha256.New, []byte(secret), salt, "synmetrix/session 1 "+use, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	s := NewSecret(key)
+	id := bytes.Repeat([]byte{7}, 32)
+	record := string(derive(key, nil, "record"))
+	for use, tt := range map[string]struct {
+		sealer      Sealer
+		hash, block []byte
+	}{
+		"cookie": {s.Cookies, derive(key, nil, "cookie hash"), derive(key, nil, "cookie block")},
+		"meta":   {s.Meta, derive(key, nil, "meta hash"), derive(key, nil, "meta block")},
+		"user":   {s.Users, derive(key, nil, "user hash"), derive(key, nil, "user block")},
+		"record": {s.Records(id), derive(record, id, "record hash"), derive(record, id, "record block")},
+	} {
+		sealed, err := newReference(tt.hash, tt.block).seal(sealName(Record, use), []byte(use))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, ok := tt.sealer.Open(Record, use, sealed); !ok || string(plain) != use {
+			t.Errorf("%s: opens to %q (%v)", use, plain, ok)
+		}
+	}
+}

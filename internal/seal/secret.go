@@ -1,0 +1,91 @@
+package seal
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+)
+
+// Secret holds the keys that are derived from one configured secret. Each use has
+// its own key.
+type Secret struct {
+	// Cookies seals cookies.
+	Cookies Sealer
+
+	// Meta seals what a list of a user's sessions shows of a record. The record itself
+	// opens only with its session ID, which the list does not have.
+	Meta Sealer
+	// Users seals the marks of users.
+	Users Sealer
+
+	owner  []byte // for Owner
+	digest []byte // for Digest
+	user   []byte // for User
+	record []byte // for Records
+}
+
+// NewSecret derives the keys of a secret of at least 32 bytes.
+func NewSecret(key string) Secret {
+	root := extract([]byte(key), nil)
+	sealer := func(use string) Sealer {
+		return newSealer(expand(root, use+" hash"), expand(root, use+" block")).forManyUses()
+	}
+	return Secret{
+		Cookies: sealer("cookie"), Meta: sealer("meta"), Users: sealer("user"),
+		owner: expand(root, "owner"), digest: expand(root, "digest"), user: expand(root, "user"),
+		record: expand(root, "record"),
+	}
+}
+
+// Records returns the sealer for the record of one session. The sealer depends on the
+// session ID, which only the browser's cookie has. So a dump of the store cannot be
+// opened with the configured secret alone.
+func (s Secret) Records(id []byte) Sealer {
+	root := extract(s.record, id)
+	return newSealer(expand(root, "record hash"), expand(root, "record block"))
+}
+
+// Owner returns the name under which a store lists the records of a user. It is a
+// keyed hash, so the store does not reveal who its sessions belong to.
+func (s Secret) Owner(userID string) string { return keyedHash(s.owner, userID) }
+
+// User returns the key of the record with the mark of a user. It is another hash than
+// Owner.
+func (s Secret) User(userID string) string { return keyedHash(s.user, userID) }
+
+func keyedHash(key []byte, text string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Digest returns a keyed hash of a text, of 16 bytes. The purpose is part of the hash.
+// Without the secret the text cannot be guessed.
+func (s Secret) Digest(purpose, text string) string {
+	mac := hmac.New(sha256.New, s.digest)
+	_, _ = io.WriteString(mac, purpose+"\x00"+text)
+	return string(mac.Sum(nil)[:16])
+}
+
+// The keys for each use are derived with HKDF and SHA-256 (RFC 5869). extract is its first
+// step, expand the second.
+func extract(secret, salt []byte) []byte {
+	root, err := hkdf.Extract(sha256.New, secret, salt)
+	if err != nil {
+		// HKDF fails only for a short secret in FIPS mode. The configured secrets were
+		// checked before.
+		panic("session: hkdf: " + err.Error())
+	}
+	return root
+}
+
+// expand returns the key for one use.
+func expand(root []byte, use string) []byte {
+	key, err := hkdf.Expand(sha256.New, root, "synmetrix/session "+formatVersion+" "+use, sha256.Size)
+	if err != nil {
+		panic("session: hkdf: " + err.Error()) // see extract
+	}
+	return key
+}
