@@ -16,7 +16,7 @@ func TestAllocs(t *testing.T) {
 		want           float64
 	}{
 		{"no cookie", false, false, 1},
-		{"cookie session", false, true, 2},
+		{"cookie session", false, true, 1},
 		{"stored session", true, true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

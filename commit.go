@@ -81,6 +81,7 @@ func (x *Exchange) Commit(h http.Header) (err error) {
 // sessionState is the state of a Session at the time of Commit.
 type sessionState struct {
 	rec     *keeper.Record    // nil if there is nothing to write
+	readAt  time.Time         // when rec was read
 	values  map[string][]byte // of a cookie session, with the changes
 	changed bool              // the handler has changed values
 	begun   bool              // rec is of a visitor, who has no cookie for it yet
@@ -100,7 +101,7 @@ func (s *Session) commitState() sessionState {
 	if s.err == nil {
 		// A session that is unavailable is not written: its cookies stay as they
 		// are, and the next request may find it available again.
-		c.rec = s.rec
+		c.rec, c.readAt = s.rec, s.readAt
 	}
 	if !s.m.Stored() || s.rec == nil {
 		s.closed = cmp.Or(s.closed, ErrCommitted)
@@ -124,7 +125,7 @@ type cookiePlan struct {
 
 // plan decides what the response does, before the store or the coordinator is
 // read. It has no side effects.
-func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
+func (x *Exchange) plan(o *outcome, c sessionState) cookiePlan {
 	p := cookiePlan{
 		expire:     o.fate == unusable || o.fate == signsOut || c.expire,
 		evictPages: o.fate == signsOut && x.navigates(),
@@ -138,7 +139,7 @@ func (x *Exchange) plan(o *outcome, c sessionState, now time.Time) cookiePlan {
 		return p
 	}
 	isNew := o.fate == signsIn || c.begun
-	p.touch = !isNew && !o.passive && x.m.touchDue(c.rec, now)
+	p.touch = !isNew && !o.passive && x.m.touchDue(c.rec, c.readAt)
 	if c.rec.Visitor {
 		p.state = c.changed || c.begun || p.touch || x.reseal
 		return p
@@ -193,11 +194,7 @@ func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due boo
 func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	m, j := x.m, x.m.jar
 	c := s.commitState()
-	var now time.Time
-	if c.rec != nil {
-		now = m.now() // it costs as much as the rest for a visitor without a session
-	}
-	p := x.plan(o, c, now)
+	p := x.plan(o, c)
 	if p.expire {
 		j.Expire(h, x.place.tokens, x.presented)
 		j.Expire(h, x.place.state, x.presented)
@@ -444,7 +441,7 @@ func (x *Exchange) End() (err error) {
 	return err
 }
 
-// touchDue reports whether the use of a session must be recorded: a tenth of the
+// touchDue reports whether the use of a session at now must be recorded: a tenth of the
 // idle timeout has passed since the last time. Recording each request would cost
 // a cookie or a write to the store per request.
 func (m *Manager) touchDue(r *keeper.Record, now time.Time) bool {

@@ -255,8 +255,8 @@ func (x *Exchange) openCookies() *keeper.Record {
 		return nil
 	}
 	// A browser may have the state cookie of an earlier session.
-	sameSession := func(s *stateCookie) bool { return s.id == c.id }
-	return c.record(open(x, p.state, p.sealState, decodeState, sameSession))
+	sameSession := func(s *stateCookie) bool { return s.id == c.record.ID }
+	return c.with(open(x, p.state, p.sealState, decodeState, sameSession))
 }
 
 // openVisitor returns the visitor's session in the presented cookies, nil if they cannot
@@ -275,10 +275,9 @@ func (x *Exchange) openVisitor() *keeper.Record {
 	return nil
 }
 
-// sealedCookie is a cookie as the browser presents it, openedCookie its content.
-type sealedCookie struct{ purpose, sealed string }
-
+// openedCookie is a cookie that was opened. Manager.opened has it under its sealed text.
 type openedCookie struct {
+	purpose string
 	content cookieContent // shared, never modified
 	old     bool          // an older key opened it
 }
@@ -292,14 +291,14 @@ type openedCookie struct {
 // that can.
 func open[C cookieContent](x *Exchange, names []string, purpose string, decode func([]byte) (C, bool), accept func(C) bool) (content C) {
 	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {
-		key := sealedCookie{purpose, sealed}
-		opened, ok := x.m.opened.Get(key)
-		if !ok {
-			if opened, ok = openSealed(x.m, names[0], key, decode); !ok {
+		opened, ok := x.m.opened.Get(sealed)
+		// A client may present a text as another cookie than that for which it was sealed.
+		if !ok || opened.purpose != purpose {
+			if opened, ok = openSealed(x.m, names[0], purpose, sealed, decode); !ok {
 				continue
 			}
-			key.sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.opened.Put(key, opened, opened.content.memory()+2*len(sealed))
+			sealed = strings.Clone(sealed) // it may be part of a large header
+			x.m.opened.Put(sealed, opened, opened.content.memory()+2*len(sealed))
 		}
 		if c := opened.content.(C); accept == nil || accept(c) {
 			x.reseal = x.reseal || opened.old
@@ -310,13 +309,13 @@ func open[C cookieContent](x *Exchange, names []string, purpose string, decode f
 }
 
 // openSealed opens and decodes a cookie.
-func openSealed[C cookieContent](m *Manager, name string, c sealedCookie, decode func([]byte) (C, bool)) (openedCookie, bool) {
-	plain, old, ok := m.openText(c.purpose, name, c.sealed)
+func openSealed[C cookieContent](m *Manager, name, purpose, sealed string, decode func([]byte) (C, bool)) (openedCookie, bool) {
+	plain, old, ok := m.openText(purpose, name, sealed)
 	if !ok {
 		return openedCookie{}, false
 	}
 	content, ok := decode(plain)
-	return openedCookie{content, old}, ok
+	return openedCookie{purpose, content, old}, ok
 }
 
 // maxUnchecked is the length of the longest text that is opened without a check of its
@@ -348,9 +347,7 @@ func (m *Manager) decodeTokens(b []byte) (*tokensCookie, bool) {
 	if !ok {
 		return nil, false
 	}
-	r := c.record(nil)
-	m.keeper.ReadClaims(r)
-	c.pair = r.Pair
+	m.keeper.ReadClaims(&c.record)
 	return c, true
 }
 

@@ -47,7 +47,7 @@ type Manager struct {
 	jar     *cookies.Jar
 	own     place // of the cookies of a user's own session
 	acting  place // of the cookies of a session in which a user acts as another one
-	opened  *cache.Cache[sealedCookie, openedCookie]
+	opened  *cache.Cache[string, openedCookie]
 	origins *http.CrossOriginProtection
 
 	floor         floor // the least duration of refused sign-ins
@@ -78,7 +78,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:      cfg,
 		calls:    newCalls(cfg),
-		opened:   cache.New[sealedCookie, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		opened:   cache.New[string, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}

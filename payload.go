@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/synmetrix/session/internal/keeper"
@@ -24,11 +25,22 @@ type cookieContent interface {
 // one generation of its tokens. The cookie is set only when the browser signs in and
 // when it receives newer tokens.
 type tokensCookie struct {
-	id     keeper.ID
-	key    string // of the session's record; derived from the ID, not encoded
-	signIn keeper.SignIn
-	pair   keeper.Pair
+	record keeper.Record // as if the browser had no state cookie
+
+	// joined is the session with the state cookie that the last request has presented
+	// beside this cookie. Most requests present the same two.
+	joined atomic.Pointer[joinedCookies]
 }
+
+// joinedCookies is the session in a tokens cookie and a state cookie.
+type joinedCookies struct {
+	state  *stateCookie
+	record keeper.Record
+}
+
+// maxJoined is how many bytes a state cookie may use in joinedCookies, which keeps it
+// after the cache has dropped it.
+const maxJoined = 1024
 
 func encodeTokens(r *keeper.Record) []byte {
 	e := seal.Encoder{B: make([]byte, 0, 512)} // a guess that saves most allocations
@@ -41,25 +53,36 @@ func encodeTokens(r *keeper.Record) []byte {
 func decodeTokens(b []byte) (*tokensCookie, bool) {
 	d := seal.NewDecoder(b)
 	c := &tokensCookie{}
-	copy(c.id[:], d.Take(uint64(len(c.id))))
-	c.key = c.id.Key()
-	c.signIn = keeper.DecodeSignIn(d)
-	c.pair = keeper.DecodePair(d)
+	r := &c.record
+	copy(r.ID[:], d.Take(uint64(len(r.ID))))
+	r.Key = r.ID.Key()
+	r.SignIn = keeper.DecodeSignIn(d)
+	r.Pair = keeper.DecodePair(d)
+	r.LastSeen = r.Created
 	return c, d.Done()
 }
 
-// record returns the session in the cookies. A browser may lack the state cookie,
-// which expires or is dropped on its own. The session then has no values, and its
-// last use is its start.
-func (c *tokensCookie) record(state *stateCookie) *keeper.Record {
-	r := &keeper.Record{ID: c.id, Key: c.key, SignIn: c.signIn, Pair: c.pair, LastSeen: c.signIn.Created}
-	if state != nil {
-		r.LastSeen, r.Values = state.lastSeen, state.values
+// with returns the session in the two cookies. A browser may lack the state cookie,
+// which expires or is dropped on its own; state is nil then. The session then has no
+// values, and its last use is its start.
+func (c *tokensCookie) with(state *stateCookie) *keeper.Record {
+	if state == nil {
+		return &c.record
 	}
-	return r
+	if j := c.joined.Load(); j != nil && j.state == state {
+		return &j.record
+	}
+	j := &joinedCookies{state, c.record}
+	j.record.LastSeen, j.record.Values = state.lastSeen, state.values
+	if state.size <= maxJoined {
+		c.joined.Store(j)
+	}
+	return &j.record
 }
 
-func (c *tokensCookie) memory() int { return c.record(nil).Memory() }
+func (c *tokensCookie) memory() int {
+	return c.record.Memory() + (&keeper.Record{}).Memory() + maxJoined
+}
 
 // stateCookie is the content of the state cookie: the values and the time of the
 // last use. The ID binds the cookie to the tokens cookie of the same session.
@@ -67,6 +90,7 @@ type stateCookie struct {
 	id       keeper.ID
 	lastSeen time.Time
 	values   map[string][]byte
+	size     int // of the cookie, decoded
 }
 
 func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
@@ -91,6 +115,7 @@ func decodeState(b []byte) (*stateCookie, bool) {
 	copy(c.id[:], d.Take(uint64(len(c.id))))
 	c.lastSeen = d.Time()
 	c.values = keeper.DecodeValues(d)
+	c.size = len(b) + c.memory()
 	return c, d.Done()
 }
 

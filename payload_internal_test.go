@@ -21,7 +21,7 @@ func FuzzDecodeCookies(f *testing.F) {
 	f.Add(r.ID[:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, ok := decodeTokens(b); ok && !bytes.Equal(encodeTokens(c.record(nil)), b) {
+		if c, ok := decodeTokens(b); ok && !bytes.Equal(encodeTokens(&c.record), b) {
 			t.Fatal("tokens decoded from what is not their encoding")
 		}
 		if c, ok := decodeState(b); ok {

@@ -55,6 +55,7 @@ type Session struct {
 	mu       sync.Mutex
 	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
 	unread   *keeper.Record // the state in the cookies, while the session has not been read
+	readAt   time.Time      // when rec was read from the cookies or the store
 	err      error          // why the last attempt to read or to resolve the session failed
 	retryAt  time.Time      // when the next attempt may be made
 	changes  map[string]change
@@ -158,13 +159,14 @@ func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Reco
 	if err := ctx.Err(); err != nil {
 		return nil, &UnavailableError{Err: err}
 	}
-	rec, down, err := s.m.keeper.Load(ctx, unread)
+	now := s.m.now()
+	rec, down, err := s.m.keeper.Load(ctx, unread, now)
 	if err != nil {
 		err = s.noteFailure(ctx, unread, err)
 	} else {
 		s.mu.Lock()
 		if s.unread != nil {
-			s.rec, s.unread, s.err = rec, nil, nil
+			s.rec, s.readAt, s.unread, s.err = rec, now, nil, nil
 		}
 		rec = s.rec
 		s.mu.Unlock()

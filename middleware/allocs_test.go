@@ -25,7 +25,7 @@ func TestAllocs(t *testing.T) {
 		want float64
 	}{
 		{"no cookie", visitor, 2},
-		{"RequireRole, cookie session", user(nil), 3},
+		{"RequireRole, cookie session", user(nil), 2},
 		{"RequireRole, stored session", user(inMemory), 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

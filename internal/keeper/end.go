@@ -177,7 +177,7 @@ func (k *Keeper) reportEnd(ctx context.Context, mark *Record, why Reason) {
 func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 	return k.finish(ctx, l, why, func(q *Record) error {
 		// The record of a cookie session does not know when it was last used.
-		if k.cfg.Stored && k.expired(q) == "" {
+		if k.cfg.Stored && k.expired(q, k.now()) == "" {
 			return errChanged
 		}
 		return nil

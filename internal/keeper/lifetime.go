@@ -26,9 +26,8 @@ func (k *Keeper) LifetimeEnd(r *Record) time.Time {
 	return r.Created.Add(k.cfg.Lifetime)
 }
 
-// expired returns why the session has ended by the clock, or "" if it has not.
-func (k *Keeper) expired(r *Record) Reason {
-	now := k.now()
+// expired returns why the session has ended by the clock at now, or "" if it has not.
+func (k *Keeper) expired(r *Record, now time.Time) Reason {
 	switch idle := r.LastSeen.Add(k.cfg.IdleTimeout); {
 	case !now.Before(k.LifetimeEnd(r)):
 		return endedByLifetime

@@ -106,7 +106,7 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 // session is not listed. mark is that of the user.
 func (k *Keeper) listed(rec store.Record, userID string, mark *userMark) *Record {
 	d, ok := k.describe(rec, userID)
-	if !ok || k.expired(d) != "" || mark.over(d, k.cfg.MaxSessions > 0) != "" {
+	if !ok || k.expired(d, k.now()) != "" || mark.over(d, k.cfg.MaxSessions > 0) != "" {
 		return nil
 	}
 	return d
@@ -227,7 +227,7 @@ func (k *Keeper) revokeGone(l *ledger, err error) {
 	}
 	// Remove returns the state once, so of many late requests one revokes the tokens.
 	r, ok := k.records.Remove(l.key)
-	if !ok || r.ended != "" || k.expired(r) != "" {
+	if !ok || r.ended != "" || k.expired(r, k.now()) != "" {
 		return
 	}
 	// The session may have ended in another way, and its tokens be revoked already. The

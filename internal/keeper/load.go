@@ -14,18 +14,19 @@ import (
 // Load is where a late request gets the newest tokens (rule 5).
 
 // Load returns the newest state of a session. r is the state in the request's
-// cookies. If r has an older generation than the record, because the request
-// is late, the newest tokens are returned, and the response carries their cookie.
+// cookies, and now is when the request arrived. If r has an older generation than the
+// record, because the request is late, the newest tokens are returned, and the response
+// carries their cookie.
 //
 // The error is an [*Error] if the session has ended. For any other error it is unknown
 // whether the session has ended. down is the error of a coordinator that does not
 // respond; the session is then served from its cookies. Load reports neither error.
-func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err error) {
+func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Record, down, err error) {
 	if r.Visitor && !k.cfg.Stored {
-		return k.loadVisitor(r)
+		return k.loadVisitor(r, now)
 	}
 	rec, err := k.store.Get(ctx, r.Key)
-	if newest = k.unchanged(r, rec, err); newest != nil && k.mayServe(newest) {
+	if newest = k.unchanged(r, rec, err); newest != nil && k.mayServe(newest, now) {
 		return newest, nil, nil
 	}
 	l := k.ledger(r)
@@ -56,9 +57,9 @@ func (k *Keeper) Load(ctx context.Context, r *Record) (newest *Record, down, err
 		}
 	}
 	// The clock decides after the record: another request may have used the session.
-	if why := k.expired(newest); why != "" {
+	if why := k.expired(newest, k.now()); why != "" {
 		if errors.Is(k.expire(ctx, l, why), errChanged) {
-			return k.Load(ctx, r)
+			return k.Load(ctx, r, k.now())
 		}
 		return nil, down, &Error{Ended: why}
 	}
@@ -83,14 +84,14 @@ func (k *Keeper) unchanged(r *Record, rec store.Record, err error) *Record {
 
 // mayServe reports whether a session may be served without another look: its user's mark is
 // known and young, and the session is over neither by it nor by the clock.
-func (k *Keeper) mayServe(r *Record) bool {
+func (k *Keeper) mayServe(r *Record, now time.Time) bool {
 	if !r.Visitor {
 		mark, young := k.youngMark(r.UserID)
 		if !young || mark.over(r, k.cfg.MaxSessions > 0) != "" {
 			return false
 		}
 	}
-	return k.expired(r) == ""
+	return k.expired(r, now) == ""
 }
 
 // checkMark returns an [*Error] if the session is over by the mark of its user, and ends
@@ -124,8 +125,8 @@ func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down 
 }
 
 // loadVisitor is Load for a visitor's session in a cookie. The cookie has the only copy.
-func (k *Keeper) loadVisitor(r *Record) (newest *Record, down, err error) {
-	if why := k.expired(r); why != "" {
+func (k *Keeper) loadVisitor(r *Record, now time.Time) (newest *Record, down, err error) {
+	if why := k.expired(r, now); why != "" {
 		return nil, nil, &Error{Ended: why}
 	}
 	return r, nil, nil

@@ -39,7 +39,7 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 		}
 		// The idle timeout of a cookie session is in its cookies. Only the
 		// browser's next request shows whether it has passed.
-		if why := k.expired(r); why == endedByLifetime || why != "" && k.cfg.Stored {
+		if why := k.expired(r, k.now()); why == endedByLifetime || why != "" && k.cfg.Stored {
 			return true
 		}
 		select {

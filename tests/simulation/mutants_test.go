@@ -362,7 +362,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "the idle timeout is not checked again",
 			File: "end.go",
-			Old:  "if k.cfg.Stored && k.expired(q) == \"\" {",
+			Old:  "if k.cfg.Stored && k.expired(q, k.now()) == \"\" {",
 			New:  "if false {",
 		},
 		{
