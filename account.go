@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// This file has what the flows that manage accounts share. The flows themselves are in
+// This file has the functions that all flows share that manage accounts. The flows are in
 // register.go, magiclink.go, callback.go, password.go and profile.go.
 
 // normalEmail returns the form of an e-mail address by which accounts are compared.
@@ -37,9 +37,9 @@ func (m *Manager) isAccount(account, email string) bool {
 	return false
 }
 
-// user returns the exchange and the session of a signed-in user's request. It fails
-// with [ErrUnauthenticated] if no user is signed in, and with [ErrActing] if the user acts as
-// another one.
+// user returns the exchange and the session of a signed-in user's request. It fails with
+// [ErrUnauthenticated] if no user is signed in, and with [ErrActing] if the user acts as
+// another user.
 func (m *Manager) user(ctx context.Context) (*Exchange, *Session, error) {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -50,8 +50,8 @@ func (m *Manager) user(ctx context.Context) (*Exchange, *Session, error) {
 	return x, s, err
 }
 
-// asUser makes a call of the auth service with the access token of the session. If the
-// service does not accept the token, asUser makes the call once more with a new one.
+// asUser calls the auth service with the access token of the session. If the service
+// rejects the token, asUser repeats the call once with a new token.
 func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.Context, accessToken string) error) error {
 	token, err := s.AccessToken(ctx)
 	if err != nil {
@@ -69,8 +69,8 @@ func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.
 		return err
 	}
 	if err = try(); errors.Is(err, auth.ErrAccessTokenRefused) {
-		// A new token that the service does not accept is a failure of the service.
-		// It says nothing about what the user has entered.
+		// If the service rejects even a new token, the service has failed. The password or
+		// code that the user entered may be right.
 		err = fmt.Errorf("%w: the service rejects a new access token", auth.ErrInvalidResponse)
 	}
 	return err
@@ -80,13 +80,13 @@ func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.
 // for the app.
 func (m *Manager) accountFailed(ctx context.Context, s *Session, step string, err error) error {
 	if errors.Is(err, ErrTooManyAttempts) {
-		return err // reported before
+		return err // already reported
 	}
 	m.keeper.RateLimited(err)
 	level, name := slog.LevelInfo, EventAccountRefused
 	if !errors.Is(err, auth.ErrRefused) {
 		level, name = slog.LevelWarn, EventAccountUnavailable
 	}
-	m.event(ctx, level, s.known(), Event{Name: name, Err: err})
+	m.event(ctx, level, s.anyRecord(), Event{Name: name, Err: err})
 	return fmt.Errorf("session: %s: %w", step, err)
 }

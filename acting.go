@@ -13,30 +13,32 @@ import (
 	"github.com/synmetrix/session/internal/keeper"
 )
 
-// A user who acts as another one has two sessions at the same time: the own one, which
-// stays as it is, and one of the other user, in cookies of other names and with an Exchange
-// of its own. Handlers see the second while it lasts. It notes the key of the own session,
-// and is accepted only beside it.
+// A user who acts as another user (the actor) has two sessions at the same time. The own
+// session is that of the actor, and does not change. The acting session is that of the
+// other user. It has its own cookies and its own Exchange, and handlers see it while it
+// lasts. Its record has the key of the own session, and it is accepted only together with
+// that session.
 
-// ActAs begins a session in which the request's user acts as the user of grant, for example
-// for support. Handlers then see that session; [Session.Actor] returns who the user really
-// is. The app must decide who may act as whom before it calls ActAs, and gets the tokens of
-// the other user from the auth service.
+// ActAs starts a session in which the request's user acts as the user of grant, for example
+// for support. Handlers then see that session, and [Session.Actor] returns the user who
+// acts. Before the app calls ActAs, it must decide who may act as whom. It gets the grant
+// of the other user from the auth service.
 //
-// The own session stays beneath. [Manager.Logout] ends the session of the other user and
-// leads back to the own one. LogoutAll ends all sessions of the other user, and none of the
-// own. The session of the other user ends with the own session at the latest, and does not
-// count for Config.MaxSessions. Set a short [WithLifetime]. A sign-in ends both sessions.
+// The user's own session continues in the background. [Manager.Logout] ends the session of
+// the other user, and the request has the own session again. LogoutAll ends all sessions of
+// the other user and none of the user's own. The session of the other user ends with the
+// own session at the latest, and does not count for Config.MaxSessions. Set a short
+// [WithLifetime]. A sign-in ends both sessions.
 //
-// Meanwhile the methods that manage the account and the sessions of the user fail with
-// [ErrActing]. So does ActAs. Its other errors are those of Start, and [ErrUnauthenticated]
-// if no user is signed in.
+// While a user acts as another user, ActAs and the methods that manage the user's account
+// and sessions fail with [ErrActing]. The other errors of ActAs are those of Start, and
+// [ErrUnauthenticated] if no user is signed in.
 func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOption) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
 		return err
 	}
-	own := s.known()
+	own := s.anyRecord()
 	if own == nil {
 		return fmt.Errorf("session: act as: %w", ErrUnauthenticated)
 	}
@@ -58,7 +60,7 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 	x.mu.Lock()
 	late := x.committed
 	if !late {
-		x.beside = y
+		x.lastActing = y
 	}
 	x.mu.Unlock()
 	if late {
@@ -71,16 +73,16 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 }
 
 // Actor returns the user who acts as the session's user; see [Manager.ActAs]. It returns
-// the zero User if the session's user has signed in. It does not wait.
+// the zero User if the session's user has signed in themselves. It does not wait.
 func (s *Session) Actor() auth.User {
-	rec, own := s.known(), s.actor.known()
+	rec, own := s.anyRecord(), s.actor.anyRecord()
 	if rec == nil || rec.Actor == nil || own == nil {
 		return auth.User{}
 	}
 	return userOf(own)
 }
 
-// newActing returns an Exchange for the session in which the user of x acts as another one.
+// newActing returns an Exchange for the acting session of the user of x.
 func (m *Manager) newActing(x *Exchange) *Exchange {
 	y := &Exchange{m: m, ctx: x.ctx, place: &m.acting, peer: x.peer, header: x.header, presented: x.presented}
 	y.first.m, y.first.ctx = m, x.ctx
@@ -88,19 +90,19 @@ func (m *Manager) newActing(x *Exchange) *Exchange {
 	return y
 }
 
-// loadActing opens the cookies of the session in which the user acts as another one.
-// Handlers see it if it belongs to the own session, or cannot be determined: during an
-// outage they must not see the own session in its place.
+// loadActing opens the cookies of the acting session. Handlers see the acting session if it
+// belongs to the own session. They also see it if it cannot be determined: during an outage
+// they must not see the own session in its place.
 func (x *Exchange) loadActing(ctx context.Context) {
-	m, own := x.m, x.first.known()
+	m, own := x.m, x.first.anyRecord()
 	y := m.newActing(x)
-	x.beside = y
+	x.lastActing = y
 	y.load(ctx)
-	rec := y.first.known()
+	rec := y.first.anyRecord()
 	switch {
 	case x.first.unavailable(), rec == nil && y.first.unavailable():
-		// Without both sessions it is not known whether this one belongs to the own one.
-		// Neither is used, and a logout is meant for this one.
+		// Without both sessions it is unknown whether the acting session belongs to the own
+		// session. Handlers then can use neither, and a logout ends the acting session.
 		y.session.Store(&Session{err: &UnavailableError{RetryAfter: time.Second, Err: errActingUnread}})
 		x.acting.Store(y)
 	case own == nil || own.Visitor:
@@ -114,7 +116,7 @@ func (x *Exchange) loadActing(ctx context.Context) {
 		y.signOut(fate)
 	case rec == nil: // it has ended, or does not open
 	case rec.Actor == nil || *rec.Actor != keeper.Actor{UserID: own.UserID, Key: own.Key}:
-		// The user has signed in anew since.
+		// The actor has signed in again since acting began.
 		_ = m.keeper.End(ctx, rec, keeper.EndedByActor, false)
 		y.signOut(signsOut)
 	default:
@@ -123,10 +125,10 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	}
 }
 
-var errActingUnread = errors.New("the session in which the user acts as another one, or the own one, cannot be read")
+var errActingUnread = errors.New("the session in which the user acts as another user, or the user's own session, cannot be read")
 
-// endActing ends the session in which the user acts as another one, if there is one.
-// Handlers see the own session afterwards. The error is as that of logout.
+// endActing ends the acting session, if there is one. Handlers see the own session
+// afterwards. Its errors are those of logout.
 func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason, all bool) error {
 	y := x.acting.Load()
 	if y == nil {
@@ -139,11 +141,11 @@ func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason,
 	return err
 }
 
-// endedActing reports whether the request has presented a session in which the user acts as
-// another one, and that had ended before. Its cookies are deleted.
+// endedActing reports whether the request presented an acting session that had already
+// ended. The response then deletes its cookies.
 func (x *Exchange) endedActing() bool {
 	x.mu.Lock()
-	y := x.beside
+	y := x.lastActing
 	x.mu.Unlock()
 	if y == nil || y.session.Load() != &y.first {
 		return false
@@ -159,17 +161,16 @@ func (s *Session) unavailable() bool {
 	return s.unread != nil
 }
 
-// commitBeside is Commit for the session in which the user acts as another one. own and
-// failed are the outcome and the error of the own session. changed reports whether acting has
-// begun or ended.
-func (y *Exchange) commitBeside(h http.Header, own *outcome, failed error) (changed bool, err error) {
+// commitActing is Commit for the acting session. own and failed are the outcome and the
+// error of the own session. changed reports whether acting has begun or ended.
+func (y *Exchange) commitActing(h http.Header, own *outcome, failed error) (changed bool, err error) {
 	s := y.session.Load()
 	y.mu.Lock()
 	o := y.outcome
 	y.mu.Unlock()
 	o.passive = own.passive
 	if failed != nil && o.fate == signsIn {
-		// The client repeats the request, and acts then.
+		// The client repeats the request, which starts acting again.
 		y.m.keeper.Undelivered(context.WithoutCancel(y.ctx), o.current)
 		return false, nil
 	}

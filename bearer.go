@@ -14,8 +14,9 @@ import (
 	"github.com/synmetrix/session/internal/keeper"
 )
 
-// This file is about requests with a bearer token (RFC 6750). With Config.Verifier their
-// user is that of the token. They have no session: no values, no refresh and no sign-out.
+// This file handles requests with a bearer token (RFC 6750). With Config.Verifier, the user
+// of such a request is the user of the token. The request has no session: no values, no
+// refresh and no sign-out.
 
 // bearerLeeway is how much the clocks of this program and of the auth service may differ.
 const bearerLeeway = 30 * time.Second
@@ -25,25 +26,25 @@ const maxBearer = 64 << 10
 
 const bearerScheme = "Bearer"
 
-// hasBearer reports whether a request carries a bearer token (RFC 6750). Such a
-// request is an API client's: cookies that it may carry too are ignored.
+// hasBearer reports whether a request carries a bearer token (RFC 6750). Such a request
+// comes from an API client. Its cookies are ignored.
 func hasBearer(h http.Header) bool {
 	fields := h["Authorization"]
 	return len(fields) > maxAuthorizations || slices.ContainsFunc(fields, isBearer)
 }
 
-// maxAuthorizations is how many Authorization fields are looked at. A request with more is
-// refused as one with several bearer tokens.
+// maxAuthorizations is how many Authorization fields are read. A request with more fields
+// is rejected like a request with several bearer tokens.
 const maxAuthorizations = 4
 
 // isBearer reports whether an Authorization field has a bearer token.
 func isBearer(value string) bool {
-	n := len(bearerScheme) // the value may be long; the start is enough
+	n := len(bearerScheme) // only the start is needed, and the value may be long
 	return len(value) >= n && strings.EqualFold(value[:n], bearerScheme) && (len(value) == n || value[n] == ' ')
 }
 
-// loadBearer makes the session of x that of a request with a bearer token. The token is
-// verified later, when the handler first uses the user: public pages need no user.
+// loadBearer gives x the Session of a request with a bearer token. The token is verified
+// when the handler first uses the user, because public pages need no user.
 func (x *Exchange) loadBearer(h http.Header) {
 	if x.m.cfg.Verifier == nil {
 		x.session.Store(bearerOnly)
@@ -51,7 +52,8 @@ func (x *Exchange) loadBearer(h http.Header) {
 	}
 	s := &x.first
 	s.m, s.ctx, s.presented = x.m, x.ctx, true
-	// Of two fields an outer proxy may have checked the other one.
+	// With two fields, the proxy may have checked one and the app would use the other. So
+	// neither is used.
 	if fields := h["Authorization"]; len(fields) == 1 {
 		s.token = strings.TrimLeft(fields[0][len(bearerScheme):], " ")
 	}
@@ -59,15 +61,15 @@ func (x *Exchange) loadBearer(h http.Header) {
 	x.session.Store(s)
 }
 
-// Bearer reports whether the request has a bearer token, whether it is accepted or not.
-// The user of such a request is that of the token alone, and its cookies are ignored. It
-// has no session: it has no values, and methods that change the session fail with
-// [ErrSessionRequired]. AccessToken returns the request's own token, and Done is closed when
-// the token expires.
+// Bearer reports whether the request has a bearer token, accepted or not. The user of such
+// a request is the user of the token, and its cookies are ignored. The request has no
+// session and no values, and methods that change the session fail with
+// [ErrSessionRequired]. AccessToken returns the token itself, and the channel of Done is
+// closed when the token expires.
 func (s *Session) Bearer() bool { return s.bearer }
 
-// needsSession returns the error of a method that needs a session, for a request with a
-// bearer token: [ErrSessionRequired], or why the token is not accepted.
+// needsSession returns the error of methods that need a session, for a request with a
+// bearer token: [ErrSessionRequired], or the reason why the token is not accepted.
 func (s *Session) needsSession(ctx context.Context) error {
 	if _, err := s.resolve(ctx); err != nil {
 		return err
@@ -102,7 +104,7 @@ func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 	}
 	if cause == nil || ctx.Err() == nil { // a call with another context may succeed
 		s.mu.Lock()
-		if s.rec == nil { // another call may have succeeded meanwhile
+		if s.rec == nil { // another call may have succeeded in the meantime
 			s.rec, s.err, s.retryAt = rec, err, s.m.now().Add(time.Second)
 		}
 		s.mu.Unlock()
@@ -113,7 +115,7 @@ func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 			s.m.event(s.ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: why})
 		}
 	case name == EventVerifierUnavailable && errors.Is(ctx.Err(), context.Canceled):
-		// A client that has disconnected says nothing about the verifier.
+		// The client has disconnected; the verifier has not failed.
 	default:
 		s.m.event(s.ctx, level, nil, Event{Name: name, Err: cause}) // the hook may use s
 	}
@@ -141,7 +143,8 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 		return nil, fmt.Errorf("%w: it is not valid yet", auth.ErrInvalidToken)
 	}
 	return &keeper.Record{
-		// The time of issue says nothing: the client may have refreshed the token.
+		// The time of issue is not the time of the sign-in: the client may have refreshed
+		// the token.
 		SignIn: keeper.SignIn{UserID: claims.UserID, Created: claims.AuthenticatedAt},
 		Pair: keeper.Pair{
 			Tokens: auth.Tokens{AccessToken: token}, Expires: claims.ExpiresAt, Claims: &claims,
@@ -152,7 +155,7 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 }
 
 // withoutSession hides the session of a context from the verifier. A verifier that used the
-// session's user would call itself without end.
+// session's user would call itself endlessly.
 type withoutSession struct{ context.Context }
 
 func (c withoutSession) Value(key any) any {
@@ -162,8 +165,8 @@ func (c withoutSession) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// bearerToken is AccessToken for a request with a bearer token. A long request may have
-// outlived the token.
+// bearerToken is AccessToken for a request with a bearer token. It checks the expiry again,
+// because a long request may outlive its token.
 func (s *Session) bearerToken(rec *keeper.Record) (string, error) {
 	if !s.m.now().Before(rec.Pair.Expires.Add(bearerLeeway)) {
 		return "", fmt.Errorf("session: access token: %w: %w", ErrUnauthenticated, ErrBearer)

@@ -10,19 +10,19 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// A link in an e-mail leads the browser to the app with a refresh token in the query.
-// Programs that check links, and browsers that prefetch pages, follow links without
-// their users. And an attacker can send a link with a token of the attacker's account to
-// another user, who would then be signed in to that account. So only a browser that has
-// requested the link is signed in at once, and only if the link is for the e-mail address
-// in its request. For any other browser, the app shows a page with a button.
+// A link in an e-mail leads the browser to the app with a refresh token in the query. Link
+// scanners, and browsers that prefetch pages, follow links without their users. And an
+// attacker can send a link of the attacker's account to another user, who would then be
+// signed in to that account. So only a browser that has requested the link is signed in at
+// once, and only if the link is for the e-mail address of that request. In any other
+// browser, the app shows a page with a button.
 
 // formLife is how long the token in a form can be used.
 const formLife = time.Hour
 
 // LinkPending reports whether the browser waits for a link: SendMagicLink, Register or
-// RegisterAndSignIn has succeeded in the last 15 minutes, and the browser has not
-// signed in or out since.
+// RegisterAndSignIn has succeeded for it in the last 15 minutes, and it has not signed in
+// or out since.
 func (m *Manager) LinkPending(ctx context.Context) bool {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -35,10 +35,10 @@ func (m *Manager) LinkPending(ctx context.Context) bool {
 // FollowLink signs the browser in with the refresh token of a link. The browser must
 // wait for the link; see LinkPending.
 //
-// If the token is for another account than the one that the browser waits for, the
-// error is [ErrOtherAccount], and no user is signed in. The token of the link is used up
-// then, and sealed holds the new one, for ConfirmLink. The app should show a page with
-// a button, so that the user decides.
+// If the browser requested a link for another account, the error is [ErrOtherAccount], and
+// no user is signed in. The token of the link is then used up, and sealed holds its
+// successor for ConfirmLink. The app should show a page with a button, so that the user
+// decides.
 //
 // The error is [ErrNoPendingLogin] if the browser waits for no link, and
 // [auth.ErrRefused] if the service does not accept the token. Other errors are those of
@@ -66,8 +66,8 @@ func (m *Manager) FollowLink(ctx context.Context, refreshToken string) (sealed s
 	return "", m.startSession(ctx, x, grant, "", p.signInOptions)
 }
 
-// SealLink returns the refresh token of a link in a sealed form, for a field of a form
-// that a page shows to the user. Only ConfirmLink can open it, for an hour.
+// SealLink returns the refresh token of a link in sealed form, for a hidden field of a
+// form. Only ConfirmLink can open the text, for an hour.
 func (m *Manager) SealLink(refreshToken string) (string, error) {
 	var e seal.Encoder
 	e.Time(m.now().Add(formLife))
@@ -79,14 +79,13 @@ func (m *Manager) SealLink(refreshToken string) (string, error) {
 	return sealed, nil
 }
 
-// maxSealedLink bounds the text that ConfirmLink opens. Refresh tokens are shorter than
-// half of it.
+// maxSealedLink bounds the text that ConfirmLink opens. Refresh tokens are less than half
+// as long.
 const maxSealedLink = 16 << 10
 
 // ConfirmLink signs the browser in with a refresh token that SealLink or FollowLink has
-// sealed. The error is [auth.ErrRefused] if the text is not one of these, if it is older
-// than an hour, or if the service does not accept the token. Other errors are those of
-// Login.
+// sealed. The error is [auth.ErrRefused] if the text is not such a token, if it is older
+// than an hour, or if the service rejects the token. Other errors are those of Login.
 func (m *Manager) ConfirmLink(ctx context.Context, sealed string) error {
 	token, ok := "", false
 	if len(sealed) <= maxSealedLink {
@@ -107,10 +106,10 @@ func (m *Manager) ConfirmLink(ctx context.Context, sealed string) error {
 	return m.startWithToken(ctx, x, token, x.pendingAt(linkStep).signInOptions)
 }
 
-// StartWithToken starts a session with a refresh token that the app has received
-// elsewhere. The caller must know that the user wants to sign in: see FollowLink. The
-// error is [auth.ErrRefused] if the service does not accept the token. Other errors are
-// those of Login.
+// StartWithToken starts a session with a refresh token that the app has received in another
+// way. The caller must make sure that the user wants to sign in to this account: see
+// FollowLink. The error is [auth.ErrRefused] if the service rejects the token. Other errors
+// are those of Login.
 func (m *Manager) StartWithToken(ctx context.Context, refreshToken string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"github.com/synmetrix/session/internal/guard"
 )
 
-// Call reports to Config.OnCall how long a call of the auth service or the store has
-// lasted, or a step of the Manager that makes such calls. It contains no secret, unless a
-// store puts one into its errors.
+// Call reports to Config.OnCall a call of the auth service or the store, or a step of the
+// Manager that makes such calls. It contains no secret, unless the errors of a store do.
 type Call struct {
 	// Name is one of
 	//   - "auth." and the name of a method of the auth service, in lower case with
@@ -18,24 +17,23 @@ type Call struct {
 	//     "auth.register", "auth.change_password" and so on,
 	//   - "store.get", "store.put", "store.delete" or "store.list", for Config.Store and
 	//     Config.Coordinator, and for the memory of the process in their place,
-	//   - "session.refresh", for a refresh of one session as a whole: with the wait for its
-	//     turn and for other processes, and with the calls that write the new tokens,
+	//   - "session.refresh", for a whole refresh of one session: it includes the wait for a
+	//     free slot and for other processes, and the calls that write the new tokens,
 	//   - "session.sign_in", for Login and LoginTOTP as a whole,
 	//   - "session.commit", for [Exchange.Commit] if it has set a cookie or failed.
 	//
 	// docs/events.md lists the names. They are stable.
 	Name string
 
-	// Duration is how long the call has lasted.
+	// Duration is how long the call took.
 	Duration time.Duration
 
-	// CookieBytes is the size of the Set-Cookie fields of the response, without the name
-	// of the field, for "session.commit". It is 0 for other calls.
+	// CookieBytes is the size of the values of the response's Set-Cookie fields, for
+	// "session.commit". It is 0 for other calls.
 	CookieBytes int
 
-	// Err is the error of the call, nil if it has succeeded. Errors such as
-	// [store.ErrNotFound] and [auth.ErrRefused] are responses of a store or a service that
-	// works.
+	// Err is the error of the call, nil if it succeeded. A store or a service that works
+	// also returns errors, such as [store.ErrNotFound] and [auth.ErrRefused].
 	Err error
 }
 

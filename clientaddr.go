@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// ClientAddr returns the address of the client that has sent r. It is the address of
-// the connection's other end, unless that is one of Config.TrustedProxies.
+// ClientAddr returns the address of the client that sent r. This is the remote address of
+// the connection, unless that is one of Config.TrustedProxies.
 //
 // A proxy appends the address that it received the request from to the header field
-// X-Forwarded-For. ClientAddr reads the field from its end, as long as the addresses
-// are those of trusted proxies, and returns the first that is not. What stands before
-// it was sent by the client, and is ignored. If all addresses are trusted, the result
-// is the first in the field. If the field cannot be read as far as needed, the result
-// is the address of the proxy.
+// X-Forwarded-For. ClientAddr reads the field from its end, skips the addresses of trusted
+// proxies, and returns the first other address. The client may have sent the addresses
+// before that one, so they are ignored. If all addresses are trusted, ClientAddr returns
+// the first one in the field. If the field is malformed or too long, ClientAddr returns the
+// address of the proxy that sent it.
 //
-// The result is an IPv4 address, or an IPv6 address without a zone. It is the zero
-// Addr if the connection has no IP address, such as one over a Unix socket. A handler
-// before this one may have changed r.RemoteAddr.
+// The result is an IPv4 address, or an IPv6 address without a zone. It is the zero Addr if
+// the connection has no IP address, such as that of a Unix socket. A handler before this
+// one may have changed r.RemoteAddr.
 func (m *Manager) ClientAddr(r *http.Request) netip.Addr { return m.clientAddr(r.RemoteAddr, r.Header) }
 
-// clientAddr is ClientAddr for a request of which nothing else is kept.
+// clientAddr is ClientAddr with the two parts of the request that it needs.
 func (m *Manager) clientAddr(remoteAddr string, h http.Header) netip.Addr {
 	peer := parseAddr(remoteAddr)
 	if !m.trustsProxy(peer) {

@@ -18,21 +18,21 @@ import (
 // effects and do no I/O. commitCookies and commitStored carry the plan out.
 
 // Commit writes the session's cookies, cache headers and, with Config.Embedders, the
-// headers for frames into h, the header of the response, and saves changed values of a stored session. If the request has
-// signed in or out, the header also makes browsers drop the pages that they have
-// prefetched (Clear-Site-Data). Only the first call has an effect.
+// headers for frames into h, the header of the response. It saves changed values of a
+// stored session. If the request has signed in or out, Commit also sets Clear-Site-Data, so
+// that browsers drop the pages that they have prefetched. Only the first call has an
+// effect.
 //
-// Caches must not store a response that sets a session cookie, nor a response to
-// a signed-in user whose session the handler has read by [FromContext]. Commit
-// sets "Cache-Control: no-store" on these and removes every other field that
-// caches obey, such as CDN-Cache-Control (RFC 9213). Other responses keep the
-// fields that the handler has set.
+// Caches must not store a response that sets a session cookie, nor a response to a
+// signed-in user whose session the handler has read by [FromContext]. Commit sets
+// "Cache-Control: no-store" on these and removes every other field that caches obey, such
+// as CDN-Cache-Control (RFC 9213). Other responses keep the fields of the handler.
 //
-// If Commit fails, changes have not been saved and are not saved later, so that the
-// client can repeat the request. The caller must respond with status 413 if the
-// error is [ErrTooLarge], with 401 if it is [ErrEnded], and with 503 otherwise, and must
-// discard the handler's body. ErrEnded means that the browser has signed in again
-// meanwhile, and the changes belong to the session before. Every other error is an
+// If Commit fails, the changes are not saved, and are not saved later either, so that the
+// client can repeat the request. The caller must respond with status 413 if the error is
+// [ErrTooLarge], with 401 if it is [ErrEnded], and with 503 otherwise, and must discard the
+// handler's body. ErrEnded means that the browser has signed in again in the meantime, and
+// that the changes belong to its previous session. Every other error is an
 // [*UnavailableError].
 func (x *Exchange) Commit(h http.Header) (err error) {
 	x.mu.Lock()
@@ -41,14 +41,14 @@ func (x *Exchange) Commit(h http.Header) (err error) {
 		return nil
 	}
 	x.committed = true
-	s, o, beside := x.session.Load(), x.outcome, x.beside
+	s, o, lastActing := x.session.Load(), x.outcome, x.lastActing
 	x.mu.Unlock()
 	before := len(h["Set-Cookie"])
 	defer x.reportCommit(h, before, x.m.calls.Start(), &err)
 	err = x.commitSession(h, s, &o)
 	changed := o.pending[codeStep] != nil // by a login, a logout, or the first step of a login
-	if beside != nil {
-		begun, failed := beside.commitBeside(h, &o, err)
+	if lastActing != nil {
+		begun, failed := lastActing.commitActing(h, &o, err)
 		changed, err = changed || begun, cmp.Or(err, failed)
 	}
 	if err != nil {
@@ -66,10 +66,10 @@ func (x *Exchange) Commit(h http.Header) (err error) {
 		x.commitDevice(h, o.device)
 	}
 	if changed {
-		// Prefetched pages show the user from before.
+		// Prefetched pages show the previous user.
 		h.Add("Clear-Site-Data", `"prefetchCache", "prerenderCache"`)
 	}
-	if err == nil { // otherwise the handler's response is replaced
+	if err == nil { // after an error, the handler's response is replaced
 		x.setFrameFields(h)
 	}
 	if s.presented && x.accessed.Load() || len(h["Set-Cookie"]) > before {
@@ -85,12 +85,12 @@ type sessionState struct {
 	values  map[string][]byte // of a cookie session, with the changes
 	changed bool              // the handler has changed values
 	begun   bool              // rec is of a visitor, who has no cookie for it yet
-	expire  bool              // the presented cookies are of no use
+	expire  bool              // the presented cookies can be deleted
 }
 
-// commitState returns the state to commit. A cookie session accepts no more
-// values after it, because they would miss the response. Neither does the session of a
-// visitor without values, because its cookie would.
+// commitState returns the state to commit. After it, a cookie session accepts no more
+// values, because the response could not carry them. The session of a visitor without
+// values accepts none either, because the response could not carry its cookie.
 func (s *Session) commitState() sessionState {
 	if s.m == nil || s.bearer {
 		return sessionState{}
@@ -110,7 +110,7 @@ func (s *Session) commitState() sessionState {
 	return c
 }
 
-// cookiePlan says what the response does about the session's cookies.
+// cookiePlan lists the changes of the session's cookies by the response.
 type cookiePlan struct {
 	expire        bool // delete the presented cookies of a user's session
 	expireVisitor bool // delete the presented cookies of a visitor's session
@@ -132,7 +132,8 @@ func (x *Exchange) plan(o *outcome, c sessionState) cookiePlan {
 		rec:        c.rec, changed: c.changed,
 	}
 	if c.rec == nil || !c.rec.Visitor {
-		// Beside the cookies of a user, that of a visitor is from before the sign-in.
+		// If the browser has cookies of a user, its visitor cookie is from before the
+		// sign-in.
 		p.expireVisitor = x.place.visitors && (o.fate != keeps || c.expire || c.rec != nil)
 	}
 	if c.rec == nil {
@@ -159,9 +160,8 @@ func (x *Exchange) navigates() bool { return x.header.Get("Sec-Fetch-Mode") == "
 // err is why they could not be read. due reports whether the plan's own tokens
 // are due for refresh.
 //
-// Without this step a late response could revive a session that has ended
-// meanwhile, or replace newer tokens that another response has delivered. revise
-// has no side effects.
+// Without this step a late response could revive a session that has ended in the meantime,
+// or replace newer tokens that another response has delivered. revise has no side effects.
 func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due bool) (cookiePlan, error) {
 	var why *keeper.Error
 	isNew := o.fate == signsIn
@@ -175,8 +175,8 @@ func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due boo
 		// Without its cookie the change would be lost silently.
 		return cookiePlan{}, err
 	case err != nil:
-		// A state cookie alone revives nothing. It is set during an outage of the
-		// coordinator too, so that the outage does not count as idle time.
+		// A state cookie alone cannot revive a session. It is set even during an outage of
+		// the coordinator, so that the outage does not count as idle time.
 		p.tokens, p.state = false, p.touch
 	case newest != nil && newest.Pair.Gen > p.rec.Pair.Gen:
 		p.rec = p.rec.Clone()
@@ -203,10 +203,10 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 		j.Expire(h, j.Visitor, x.presented)
 	}
 	if p.evictPages {
-		// Browsers keep pages for the back button, whatever their Cache-Control
-		// says, and drop them when the cookies have changed. Chromium (as of
-		// version 156) compares the number of cookies: a sign-out that deletes as
-		// many as the sign-in has set counts as no change. This cookie is one more.
+		// Browsers keep pages for the back button, even with no-store, and drop them when
+		// the cookies have changed. Chromium (as of version 156) compares the number of
+		// cookies: a sign-out that deletes as many cookies as the sign-in set counts as no
+		// change. So the response sets one more cookie.
 		j.Add(h, j.MFA, "0", time.Second)
 		j.Delete(h, j.MFA)
 	}
@@ -223,9 +223,9 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	return x.commitCookies(h, s, c, p, o)
 }
 
-// writeContext returns a context for writes that belong to the response. It has the
-// values of the request's context and outlives it: a client that disconnects
-// must not lose changes.
+// writeContext returns a context for writes that belong to the response. The context has
+// the values of the request's context and outlives it, because changes must not be lost if
+// the client disconnects.
 func (x *Exchange) writeContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
 }
@@ -242,7 +242,7 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 	case err != nil:
 		return m.publicError(ctx, c.rec, err)
 	case readErr != nil:
-		_ = m.publicError(ctx, p.rec, readErr) // reports it, if it is no end
+		_ = m.publicError(ctx, p.rec, readErr) // reports readErr, unless the session has ended
 	}
 	if !p.tokens && !p.state {
 		return nil
@@ -270,9 +270,8 @@ func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Re
 	if tokens {
 		switch err := x.set(h, x.place.tokens, x.place.sealTokens, encodeTokens(rec), age); {
 		case errors.Is(err, ErrTooLarge):
-			// The tokens have grown at a refresh. This ends no session: the
-			// coordinator has the new tokens, and the cookies that the browser has
-			// still lead to them.
+			// The tokens have grown at a refresh. The session continues: the coordinator
+			// has the new tokens, and finds them by the browser's old cookies.
 			if m.noteOutgrown(rec) {
 				m.event(ctx, slog.LevelError, rec, Event{Name: EventTokensUnwritten, Err: err})
 			}
@@ -291,9 +290,8 @@ func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Re
 // maxOutgrown bounds the number of sessions in Manager.outgrown.
 const maxOutgrown = 4096
 
-// noteOutgrown records that the tokens of r fit no cookie. It reports whether
-// this process has not recorded it before for this generation, so that one
-// generation is logged once and not with each response.
+// noteOutgrown records that the tokens of r fit no cookie. It returns true the first time
+// for each generation, so that a generation is logged once and not with each response.
 func (m *Manager) noteOutgrown(r *keeper.Record) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -301,7 +299,7 @@ func (m *Manager) noteOutgrown(r *keeper.Record) bool {
 		return false
 	}
 	if len(m.outgrown) >= maxOutgrown {
-		clear(m.outgrown) // some are logged twice, but the memory stays bounded
+		clear(m.outgrown) // some generations are logged twice, but the memory stays bounded
 	}
 	m.outgrown[r.Key] = r.Pair.Gen
 	return true
@@ -311,7 +309,7 @@ func (m *Manager) noteOutgrown(r *keeper.Record) bool {
 func (s *Session) noteCommitted(rec *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isLocked(rec) {
+	if !s.hasRecordLocked(rec) {
 		return
 	}
 	if rec.Pair.Gen <= s.rec.Pair.Gen || rec.Pair.Claims == nil {
@@ -334,9 +332,9 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 		err := m.publicError(ctx, p.rec, s.save(ctx, p.touch || reseal))
 		switch {
 		case p.changed && endedByLogin(err):
-			return err // the changes would miss the new session
+			return err // the new session would not have the changes
 		case errors.Is(err, ErrEnded):
-			return nil // the response is late: the session has ended meanwhile
+			return nil // the response is late: the session has ended in the meantime
 		case err != nil && p.changed:
 			return err
 		case err != nil:
@@ -362,12 +360,13 @@ func endedByLogin(err error) bool {
 	return errors.As(err, &ended) && ended.why == keeper.EndedByLogin
 }
 
-// commitVisitor carries out the plan for the session of a visitor. Its cookie has a name
-// of its own, so a response that arrives after a sign-in does not replace the user's.
+// commitVisitor carries out the plan for the session of a visitor. Its cookie has a
+// different name from a user's, so a response that arrives after a sign-in does not replace
+// the user's cookie.
 func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p cookiePlan) error {
 	m, j := x.m, x.m.jar
 	if !p.state || c.begun && len(s.withChanges(p.rec.Values)) == 0 {
-		return nil // the values have gone in the request in which they came
+		return nil // the values were deleted in the request that set them
 	}
 	rec := p.rec.Clone()
 	if m.Stored() {
@@ -377,7 +376,7 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		case p.changed && endedByLogin(err):
 			return err
 		case errors.Is(err, ErrEnded):
-			return nil // the session has ended meanwhile
+			return nil // the session has ended in the meantime
 		case err != nil && (p.changed || c.begun):
 			return err
 		case err != nil || !c.begun && !x.reseal:
@@ -415,10 +414,10 @@ func (x *Exchange) set(h http.Header, names []string, purpose string, plain []by
 	return nil
 }
 
-// End saves the values of a stored session that the handler has changed after
-// Commit. The session accepts no more values after it, so that none is lost. The
-// caller must call End once, after the handler. It is too late to report the
-// error to the client, so End reports it as [EventValuesLost].
+// End saves the values of a stored session that the handler changed after Commit.
+// Afterwards the session accepts no more values, because they could not be saved. The
+// caller must call End once, after the handler. It is too late to report the error to the
+// client, so End reports it as [EventValuesLost].
 func (x *Exchange) End() (err error) {
 	if y := x.acting.Load(); y != nil {
 		defer func() { err = cmp.Or(y.End(), err) }()

@@ -24,7 +24,8 @@ import (
 // every other field selects its default, which suits most programs.
 type Config struct {
 	// Auth is the auth service. Required. If it has a method Warnings() []string, New logs
-	// what that returns: what is unsafe about the way to the service.
+	// the returned texts as warnings, for example that the service has a plain HTTP
+	// address.
 	Auth auth.Service
 
 	// AuthTimeout is how long a request waits for the auth service. A refresh
@@ -32,18 +33,18 @@ type Config struct {
 	// a late response are not lost. Default (0): 10 s.
 	AuthTimeout time.Duration
 
-	// BeforeCall is called before every call of Auth, Store and Coordinator, with the
-	// name that [Call] lists. It returns the context for the call, which must be derived
-	// from its own, for example with a span. It is called from many goroutines and delays
-	// requests, so it must be safe for concurrent use and fast. Its context has no session:
-	// to use that may make calls. Default (nil): the context stays as it is.
+	// BeforeCall is called before every call of Auth, Store and Coordinator, with a name
+	// that [Call] lists. It returns the context for the call, which must be derived from
+	// the context that it receives, for example with a span. It is called from many
+	// goroutines and delays requests, so it must be safe for concurrent use and fast. Its
+	// context has no session, because using a session may make calls. Default (nil): the
+	// context is not changed.
 	BeforeCall func(ctx context.Context, name string) context.Context
 
-	// BasePath is the path prefix, such as "/app", that a proxy in front of the
-	// app removes from requests. The Manager adds it to every address that it
-	// sends to a browser, and only accepts return addresses below it. All other
-	// paths in Config are without it, except Cookie.Path. Default (""): the proxy
-	// removes nothing.
+	// BasePath is the path prefix, such as "/app", that a proxy in front of the app strips
+	// from requests. The Manager adds it to every address that it sends to a browser, and
+	// only accepts return addresses below it. All other paths in Config are without the
+	// prefix, except Cookie.Path. Default (""): the proxy strips no prefix.
 	BasePath string
 
 	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
@@ -64,28 +65,28 @@ type Config struct {
 	Coordinator store.Store
 
 	// Embedders are the origins of other sites, such as "https://shop.example.com", whose
-	// pages may show the app in a frame. Every response has a Content-Security-Policy
-	// with frame-ancestors that are these and the app's own origin, guards redirect
-	// frames, too, to the login page, and the ready-made pages can be shown in frames.
+	// pages may show the app in a frame. Every response then has a Content-Security-Policy
+	// whose frame-ancestors are these origins and the app's own. Guards also redirect
+	// frames to the login page, and the built-in pages can be shown in frames.
 	//
 	// Browsers drop the cookies in a frame of another site, unless Cookie.SameSite is
-	// http.SameSiteNoneMode, and many drop those as well unless Cookie.Partitioned is
-	// set. Without Partitioned, a script in the frame may ask the user for access to the
-	// cookies (Storage Access API). Once the user has granted it, responses activate
-	// the access for Embedders (Activate-Storage-Access), and no script is needed.
-	// Default (nil): the ready-made pages cannot be shown in frames, and the app decides
-	// about its own pages.
+	// http.SameSiteNoneMode, and many drop those as well unless Cookie.Partitioned is set.
+	// Without Partitioned, a script in the frame may request access to the cookies from the
+	// user (Storage Access API). After the user has granted the access, responses activate
+	// it for Embedders (Activate-Storage-Access), and no script is needed. Default (nil):
+	// the built-in pages cannot be shown in frames, and the app decides about its own
+	// pages.
 	Embedders []string
 
 	// Grace is how long requests with older cookies are still served after a
 	// browser has sent newer ones. Default (0): 1 min.
 	Grace time.Duration
 
-	// IdleTimeout ends a session that has not been used for this time. Use is
-	// recorded at most once per tenth of IdleTimeout. It cannot be recorded in a
-	// store that is down. The time of an outage that the process has noticed does
-	// therefore not count, up to an hour or IdleTimeout, whichever is shorter.
-	// Default (0): 24 h or Lifetime, whichever is shorter.
+	// IdleTimeout ends a session that has not been used for this time. Use is recorded at
+	// most once per tenth of IdleTimeout. It cannot be recorded in a store that is down.
+	// The part of an outage that the process has noticed therefore does not count, up to an
+	// hour or IdleTimeout, whichever is shorter. Default (0): 24 h or Lifetime, whichever
+	// is shorter.
 	IdleTimeout time.Duration
 
 	// KeepValue reports whether a value that a visitor has is kept when the visitor signs
@@ -98,9 +99,9 @@ type Config struct {
 	// [ParseKeys].
 	Keys []SecretKey
 
-	// Lifetime ends a session this long after its login, even if it is in use.
-	// The maximum is 400 days, the longest life of a cookie. Default (0): 30 days,
-	// the life of a refresh token of the Synmetrix auth service.
+	// Lifetime ends a session this long after the sign-in, even if it is in use. The
+	// maximum is 400 days, the longest life of a cookie. Default (0): 30 days, the life of
+	// a refresh token of the Synmetrix auth service.
 	Lifetime time.Duration
 
 	// Limits limit wrong passwords and codes, and e-mails. Default: see [Limits].
@@ -110,10 +111,10 @@ type Config struct {
 	// never contain a secret. Default (nil): slog.Default() at the call of New.
 	Logger *slog.Logger
 
-	// LoginPath is the path, without BasePath, to which guards redirect visitors
-	// who are not signed in. An app with its own login page must set it, even if
-	// it is "/login". Default (""): "/login" if the ready-made routes are mounted.
-	// If they are not, there is no login page, and guards respond with status 401.
+	// LoginPath is the path, without BasePath, to which guards redirect visitors who are
+	// not signed in. An app with its own login page must set it, even if it is "/login".
+	// Default (""): "/login" if the built-in routes are mounted. Otherwise there is no
+	// login page, and guards respond with status 401.
 	LoginPath string
 
 	// MaxValueBytes bounds the size of the values of one stored session, in
@@ -147,21 +148,22 @@ type Config struct {
 	// (nil): sessions are sealed into cookies.
 	Store store.Store
 
-	// MaxTokenAge makes tokens due for refresh that are older, however long they live.
-	// Roles count from the refresh: a role that was removed at the auth service is gone
-	// after this time. Each session uses 80 to 100 percent of it, so that sessions that
-	// began together do not refresh together. A token stays usable while the service is
-	// down. Default (0): an hour. A negative value sets no limit.
+	// MaxTokenAge is the age at which tokens are due for refresh, even if they are valid
+	// for longer. New roles take effect with the refresh: a role that was removed at the
+	// auth service is gone after this time. Each session uses 80 to 100 percent of it, so
+	// that sessions that began together do not refresh together. While the service is down,
+	// an older token is still used until it expires. Default (0): an hour. A negative value
+	// sets no limit.
 	//
-	// A user who is active all day causes a refresh per MaxTokenAge. Compare that with
-	// the rate limit of the auth service: one that accepts 4,000 requests an hour from
-	// this program's address refreshes 4,000 sessions an hour at most.
+	// An active session causes one refresh per MaxTokenAge. Compare this with the rate
+	// limit of the auth service: a service that accepts 4,000 requests an hour from this
+	// program's address refreshes at most 4,000 sessions an hour.
 	MaxTokenAge time.Duration
 
-	// MaxSessions limits how many sessions a user may have, at most 1000. At one sign-in
-	// too many, the session that was used longest ago ends. Its use is noted as for
-	// IdleTimeout. A sign-in of a cookie session then needs the Coordinator. Sessions
-	// from before the limit was set end when their user signs in again. Default (0): no
+	// MaxSessions limits how many sessions a user may have, at most 1000. A further sign-in
+	// ends the session that was least recently used. Use is recorded as for IdleTimeout.
+	// With a limit, a sign-in of a cookie session needs the Coordinator. Sessions that were
+	// started before the limit was set end when their user signs in again. Default (0): no
 	// limit.
 	MaxSessions int
 
@@ -185,13 +187,13 @@ type Config struct {
 	// which any client can send, is ignored.
 	TrustedProxies []netip.Prefix
 
-	// Verifier decides which access tokens are genuine. With a Verifier, requests with a
-	// bearer token are those of the token's user; see [Session.Bearer]. The tokens that
-	// Auth issues are checked, too. A token that the Verifier rejects is an invalid
-	// response of Auth: a sign-in fails, and a session continues with the token that it
-	// has. Package auth/verify has a Verifier for shared secrets and public keys, and
-	// module auth/jwks one for the address of a JWKS. Default (nil): bearer tokens are
-	// refused, and the tokens of Auth are not checked.
+	// Verifier decides which access tokens are genuine. With a Verifier, the user of a
+	// request with a bearer token is the user of the token; see [Session.Bearer]. The
+	// tokens that Auth issues are checked, too. A token that the Verifier rejects is an
+	// invalid response of Auth: a sign-in fails, and a session continues with its previous
+	// token. Package auth/verify has a Verifier for shared secrets and public keys, and
+	// module auth/jwks adds the keys of a JWKS. Default (nil): bearer tokens are rejected,
+	// and the tokens of Auth are not checked.
 	Verifier auth.Verifier
 }
 
@@ -217,7 +219,7 @@ func (c Config) withDefaults() Config {
 	def(&c.AuthTimeout, defaultAuthTimeout)
 	def(&c.Grace, defaultGrace)
 	def(&c.Lifetime, defaultLifetime)
-	// After Lifetime: the default must not exceed a short lifetime.
+	// This follows Lifetime, because the default must not exceed a short lifetime.
 	def(&c.IdleTimeout, min(defaultIdleTimeout, c.Lifetime))
 	def(&c.StoreTimeout, defaultStoreTimeout)
 	def(&c.MaxTokenAge, defaultMaxTokenAge)
@@ -287,12 +289,12 @@ func (c Config) validate() error {
 	case c.Lifetime < c.IdleTimeout:
 		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
-		return invalid("Coordinator", "is for cookie sessions; it must be nil beside a Store")
+		return invalid("Coordinator", "is for cookie sessions; it must be nil if Store is set")
 	case !validPrefixes(c.TrustedProxies):
 		return invalid("TrustedProxies", "must be valid prefixes; write an IPv4 address as such, and not as an IPv6 address")
 	case c.BasePath != "" && !isPlainPath(c.BasePath):
-		// BasePath and LoginPath are not quoted. A URL with a password may have been
-		// set by mistake.
+		// The errors do not quote BasePath and LoginPath: a URL with a password may have
+		// been set by mistake.
 		return invalid("BasePath", "must be a path such as /app, without characters that need escaping")
 	case !strings.HasPrefix(c.LoginPath, "/") || strings.HasPrefix(c.LoginPath, "//") || strings.ContainsAny(c.LoginPath, "?#\\"):
 		return invalid("LoginPath", "must be a path that begins with one slash")

@@ -43,7 +43,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a lifetime under the idle timeout", func(c *session.Config) { c.Lifetime, c.IdleTimeout = time.Hour, 2*time.Hour }, "Lifetime", "shorter than IdleTimeout"},
 		{"an idle timeout over the default lifetime", func(c *session.Config) { c.IdleTimeout = 31 * 24 * time.Hour }, "Lifetime", "shorter than IdleTimeout"},
 		{"a lifetime that no browser keeps", func(c *session.Config) { c.Lifetime = 401 * 24 * time.Hour }, "Lifetime", "9600h"},
-		{"a coordinator beside a store", func(c *session.Config) { c.Store, c.Coordinator = memstore.New(), memstore.New() }, "Coordinator", "nil beside a Store"},
+		{"a coordinator and a store", func(c *session.Config) { c.Store, c.Coordinator = memstore.New(), memstore.New() }, "Coordinator", "nil if Store is set"},
 		{"a relative base path", func(c *session.Config) { c.BasePath = "app" }, "BasePath", "/app"},
 		{"a base path elsewhere", func(c *session.Config) { c.BasePath = "//evil.example" }, "BasePath", "path"},
 		{"a base address", func(c *session.Config) { c.BasePath = "https://a.example/app" }, "BasePath", "path"},

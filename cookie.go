@@ -17,33 +17,32 @@ type Cookie struct {
 	// See also HTTPPrefix. Default (""): "session".
 	Name string
 
-	// HTTPPrefix adds the prefix "__Host-Http-" in place of "__Host-", and "__Http-"
-	// in place of "__Secure-". Browsers that know these prefixes then keep a cookie of
-	// this name only if a response has set it, and never if a script has. To other
-	// browsers they are part of a plain name: "__Http-" then protects nothing,
-	// and "__Host-Http-" as much as "__Host-". A change of HTTPPrefix renames the
-	// cookies, which signs all users out. It must not be set with Insecure. Default:
-	// false.
+	// HTTPPrefix adds the prefix "__Host-Http-" in place of "__Host-", and "__Http-" in
+	// place of "__Secure-". Browsers that support these prefixes accept a cookie of this
+	// name only if a response sets it, and not if a script sets it. In other browsers
+	// "__Http-" has no effect, and "__Host-Http-" has the effect of "__Host-". A change of
+	// HTTPPrefix renames the cookies, which signs all users out. It must not be set with
+	// Insecure. Default: false.
 	HTTPPrefix bool
 
-	// Domain makes browsers send the cookies to all hosts of this domain. All of
-	// these hosts must then be trusted. Default (""): only to the host that has
+	// Domain makes browsers send the cookies to all hosts of this domain. All of these
+	// hosts must then be trusted. Default (""): browsers send them only to the host that
 	// set them.
 	Domain string
 
-	// Path makes browsers send the cookies only to this path and the paths below it,
-	// such as "/app" and "/app/page". It is the path that browsers see, with
-	// Config.BasePath. Config.LoginPath must be below it, and so should be the start page,
-	// to which a sign-in leads (middleware.WithHome). Path keeps the cookies of two apps
-	// on one host apart, but protects neither from the other. Default (""): "/".
+	// Path makes browsers send the cookies only to this path and the paths below it, such
+	// as "/app" and "/app/page". It is the path that browsers see, with Config.BasePath.
+	// Config.LoginPath must be below Path, and the page after a sign-in
+	// (middleware.WithHome) should be, too. Path separates the cookies of two apps on one
+	// host, but does not protect the apps from each other. Default (""): "/".
 	Path string
 
-	// Partitioned makes browsers keep separate cookies for each site whose pages show
-	// the app in a frame (CHIPS), so that sign-ins there work although browsers block
-	// other cookies in frames of another site. A user signs in once per such site, and
-	// once more outside frames. SameSite must be http.SameSiteNoneMode: browsers drop
-	// other cookies in frames of another site, and outside of them Partitioned has no
-	// use. See Config.Embedders. Default: false.
+	// Partitioned makes browsers keep separate cookies for each site whose pages show the
+	// app in a frame (CHIPS), so that sign-ins in such frames work even in browsers that
+	// block other cookies there. A user signs in once per such site, and once more outside
+	// frames. SameSite must be http.SameSiteNoneMode: browsers drop other cookies in frames
+	// of another site, and outside of them Partitioned has no use. See Config.Embedders.
+	// Default: false.
 	Partitioned bool
 
 	// SameSite is the SameSite attribute. With http.SameSiteStrictMode a user who
@@ -51,10 +50,9 @@ type Cookie struct {
 	// http.SameSiteLaxMode.
 	SameSite http.SameSite
 
-	// Insecure makes browsers send the cookies over plain HTTP, too. It is for
-	// local work on hosts other than localhost, and with Safari, which reportedly
-	// drops Secure cookies of http://localhost. See [Manager.DropsCookies].
-	// Default: false.
+	// Insecure makes browsers send the cookies over plain HTTP, too. Use it for local work
+	// on hosts other than localhost, and with Safari, which reportedly drops Secure cookies
+	// of http://localhost. See [Manager.DropsCookies]. Default: false.
 	Insecure bool
 
 	// NonPersistent makes browsers delete the cookies when they are closed.
@@ -67,8 +65,8 @@ type Cookie struct {
 	MaxChunks int
 }
 
-// maxCookieName bounds the length of Cookie.Name, and maxCookiePath that of
-// Cookie.Path, which takes room from each cookie's value.
+// maxCookieName bounds the length of Cookie.Name, and maxCookiePath the length of
+// Cookie.Path. Both reduce the room for each cookie's value.
 const (
 	maxCookieName = 64
 	maxCookiePath = 256
@@ -101,7 +99,7 @@ func (c Cookie) validate() error {
 	case c.SameSite == http.SameSiteNoneMode && c.Insecure:
 		return invalid("Cookie.SameSite", "is None; browsers reject such a cookie if it is Insecure")
 	case c.Partitioned && c.SameSite != http.SameSiteNoneMode:
-		// Insecure is excluded, too: it does not go with None.
+		// This also excludes Insecure, which the case above rejects for None.
 		return invalid("Cookie.Partitioned", "is set; SameSite must be None, because browsers drop other cookies in frames of another site")
 	case c.MaxChunks < 0 || c.MaxChunks > cookies.MaxChunks:
 		return invalid("Cookie.MaxChunks", "is %d; 1 to %d are allowed, 0 means %d", c.MaxChunks, cookies.MaxChunks, cookies.DefaultChunks)

@@ -8,28 +8,28 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// A browser keeps the accounts with which it has signed in in a cookie of its own, as
-// keyed hashes, so that guesses from other browsers do not lock its user out; see
-// [Limits]. The cookie stays after a sign-out. It gives no access.
+// The device cookie of a browser lists the accounts that have signed in there, as keyed
+// hashes, so that guesses from other browsers do not lock its user out; see [Limits]. The
+// cookie stays after a sign-out. It gives no access.
 
-// maxDeviceAccounts is how many accounts a browser keeps. The oldest are forgotten.
+// maxDeviceAccounts is how many accounts the cookie lists. The oldest are removed.
 const maxDeviceAccounts = 8
 
 // isKnownDevice reports whether the browser has signed in to an account before. email is
-// the account's address, "" if it is not known. With it, accounts that were noted with an
-// older key are found, too.
+// the account's address, "" if it is not known. With the address, accounts that were hashed
+// with an older key are found, too.
 func (x *Exchange) isKnownDevice(account, email string) bool {
 	return slices.ContainsFunc(x.deviceAccounts(), func(a string) bool { return a == account || x.m.isAccount(a, email) })
 }
 
-// noteAccount notes the account for which the request has presented the right credentials.
+// noteAccount records the account whose correct credentials the request has presented.
 func (x *Exchange) noteAccount(account string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.account = account
 }
 
-// deviceAccounts returns the accounts with which the browser has signed in.
+// deviceAccounts returns the accounts in the presented device cookie.
 func (x *Exchange) deviceAccounts() []string {
 	name := x.m.jar.Device
 	if !x.presented.Has(name) {
@@ -50,7 +50,7 @@ func (x *Exchange) deviceAccounts() []string {
 	return nil
 }
 
-// commitDevice adds the account that has just signed in to the browser's cookie.
+// commitDevice adds the account that has just signed in to the device cookie.
 func (x *Exchange) commitDevice(h http.Header, account string) {
 	others := slices.DeleteFunc(x.deviceAccounts(), func(a string) bool { return a == account })
 	accounts := append([]string{account}, others...)

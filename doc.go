@@ -1,11 +1,11 @@
 // Package session manages the sessions of web apps whose users sign in with a service
 // that issues JSON Web Tokens.
 //
-// The access token and the refresh token of the service never reach the browser.
-// They stay in a session, which is sealed into cookies or kept in a store, and are
-// refreshed in the background. Package middleware connects a [Manager] with net/http
-// handlers, mounts login and logout, and restricts handlers to roles that the access
-// token carries. Package synmetrix is the client of the auth service.
+// The access token and the refresh token of the service never reach the browser. They stay
+// in a session, which is sealed into cookies or kept in a store, and are refreshed in the
+// background. Package middleware connects a [Manager] with net/http handlers, mounts login
+// and logout, and restricts handlers to users whose access token has a role. Package
+// synmetrix is the client of the auth service.
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -41,13 +41,13 @@
 // # Where sessions are kept
 //
 // By default a session is sealed into cookies, and the app needs no database. With
-// Config.Store the cookie holds only an ID. Sessions may then be as large as the
-// store allows, changes that requests make at the same time are merged, and
-// [Manager.LogoutAll] ends the sessions in other browsers at once.
+// Config.Store the cookie holds only an ID. Sessions may then be as large as the store
+// allows, concurrent changes of requests are merged, and [Manager.LogoutAll] ends the
+// sessions in other browsers at once.
 //
-// All processes of an app need the same keys and the same store. Without a store
-// they share a Config.Coordinator instead. It is a store that holds only what is
-// needed to refresh the tokens of a cookie session once.
+// All processes of an app need the same keys and the same store. Without a store they share
+// a Config.Coordinator instead. The coordinator is a store that holds only the state of
+// refreshes and of ended sessions.
 //
 // # When something fails
 //

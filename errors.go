@@ -14,11 +14,11 @@ var (
 	// ErrUnauthenticated: no user is signed in.
 	ErrUnauthenticated = errors.New("not signed in")
 
-	// ErrReauthenticationRequired: the user is signed in, but has entered the credentials
-	// too long ago. See [Session.AuthorizeFresh].
+	// ErrReauthenticationRequired: the user is signed in, but entered the credentials too
+	// long ago. See [Session.AuthorizeFresh].
 	ErrReauthenticationRequired = errors.New("the user must sign in again")
 
-	// ErrActing: the user acts as another one, and must end that first; see
+	// ErrActing: the user acts as another user, and must stop that first. See
 	// [Manager.ActAs].
 	ErrActing = errors.New("the user acts as another user")
 
@@ -31,9 +31,9 @@ var (
 	// [UnavailableError].
 	ErrSessionUnavailable = errors.New("session unavailable")
 
-	// ErrNotLoaded: no session was loaded for the request, or another Manager has
-	// loaded it. The handler is not inside this Manager's middleware, which is a
-	// mistake in the program.
+	// ErrNotLoaded: no session was loaded for the request, or another Manager has loaded
+	// it. The handler is not inside this Manager's middleware. This is a mistake in the
+	// program.
 	ErrNotLoaded = errors.New("no session was loaded for this request; is the handler inside middleware.Sessions?")
 
 	// ErrEnded: the session has ended. The user has signed out or in again, the
@@ -41,7 +41,7 @@ var (
 	// has reached its idle timeout or the end of its lifetime.
 	ErrEnded = errors.New("session has ended")
 
-	// ErrLogoutIncomplete: the session of the request has ended, and the user's other
+	// ErrLogoutIncomplete: the session of the request has ended, but the user's other
 	// sessions may not have ended, because their end could not be stored. An error that
 	// wraps ErrLogoutIncomplete also wraps auth.ErrUnavailable.
 	ErrLogoutIncomplete = fmt.Errorf("other sessions of the user may not have ended: %w", auth.ErrUnavailable)
@@ -64,16 +64,16 @@ var (
 	// ErrTooManyAttempts: one of Config.Limits is reached. See [TooManyAttemptsError].
 	ErrTooManyAttempts = errors.New("too many attempts")
 
-	// ErrOtherAccount: a link is for another account than the one that the browser
-	// waits for. See [Manager.FollowLink].
+	// ErrOtherAccount: the browser requested a link for one account and followed a link for
+	// another. See [Manager.FollowLink].
 	ErrOtherAccount = errors.New("the link is for another account")
 
-	// ErrSignInAgain: the password is changed, and the user has to sign in with it. See
-	// [Manager.ChangePassword].
-	ErrSignInAgain = errors.New("the password is changed, but the new sign-in has failed")
+	// ErrSignInAgain: the password is changed, and the user has to sign in with the new
+	// one. See [Manager.ChangePassword].
+	ErrSignInAgain = errors.New("the password is changed, but the new sign-in failed")
 
-	// ErrCrossOrigin: a page of another origin has sent a request with an unsafe
-	// method. See [Manager.CheckOrigin].
+	// ErrCrossOrigin: a page of another origin sent a request with an unsafe method. See
+	// [Manager.CheckOrigin].
 	ErrCrossOrigin = errors.New("cross-origin request")
 
 	// ErrBearer: the request carries a bearer token that is not accepted: Config.Verifier
@@ -82,8 +82,8 @@ var (
 	// [Session.AuthorizeFresh], ErrReauthenticationRequired.
 	ErrBearer = errors.New("the bearer token is not accepted")
 
-	// ErrSessionRequired: the request has an accepted bearer token, and needs a session.
-	// See [Session.Bearer].
+	// ErrSessionRequired: the call needs a session, and the request has a bearer token
+	// instead. See [Session.Bearer].
 	ErrSessionRequired = errors.New("a request with a bearer token has no session")
 
 	// ErrNoSuchSession: the user has no session with this handle. See

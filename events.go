@@ -12,16 +12,16 @@ import (
 // The names of events. They are also the messages in the Manager's log. The names and
 // their levels, listed in docs/events.md, are stable.
 const (
-	EventAccessDenied        = "access_denied"        // a guard refused a signed-in user
-	EventAccountRefused      = "account_refused"      // the auth service refused a registration, an e-mail, or a change of an account
-	EventAccountUnavailable  = "account_unavailable"  // one of these failed for another reason
+	EventAccessDenied        = "access_denied"        // a guard rejected a signed-in user
+	EventAccountRefused      = "account_refused"      // the auth service rejected a registration, the sending of an e-mail, or a change of an account
+	EventAccountUnavailable  = "account_unavailable"  // such a request failed for another reason
 	EventBearerRefused       = "bearer_refused"       // a bearer token was not accepted
 	EventClaimsUnreadable    = "claims_unreadable"    // an access token's claims, or only its roles, could not be read
-	EventCookieRefused       = "cookie_refused"       // a presented cookie leads to no session: see Reason
-	EventCookiesDropped      = "cookies_dropped"      // a login page was requested where the browser drops the cookies: see [Manager.DropsCookies]
+	EventCookieRefused       = "cookie_refused"       // a presented cookie belongs to no valid session: see Reason
+	EventCookiesDropped      = "cookies_dropped"      // a browser that drops the cookies requested a login page: see [Manager.DropsCookies]
 	EventCrossOriginRefused  = "cross_origin_refused" // an unsafe request came from another origin
 	EventLoginRefused        = "login_refused"        // the credentials, the one-time code or the link were not accepted, or the user has too many sessions
-	EventLoginUnavailable    = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that has disconnected
+	EventLoginUnavailable    = "login_unavailable"    // a login failed for another reason: the auth service, the store, the size of the cookies, or a client that disconnected
 	EventPasswordChanged     = "password_changed"     // a user has changed or reset a password
 	EventRecordCorrupt       = "record_corrupt"       // the store returned data that is not the session's record
 	EventRefreshUnavailable  = "refresh_unavailable"  // a refresh failed; the refresh token is still valid
@@ -38,8 +38,8 @@ const (
 	EventVerifierUnavailable = "verifier_unavailable" // Config.Verifier could not determine whether a bearer token is genuine
 )
 
-// Event reports to the operator something that has happened. It never contains a
-// secret.
+// Event reports a change of a session, a rejection or a failure to the operator. It never
+// contains a secret.
 type Event struct {
 	// Name is one of the Event constants.
 	Name string
@@ -61,11 +61,11 @@ type Event struct {
 	// about a session, or if the user is unknown. It is not logged.
 	UserID string
 
-	// ActorID is the ID of the user who acts as the session's user; see
-	// [Manager.ActAs]. It is empty for other sessions. It is not logged.
+	// ActorID is the ID of the user who acts as the session's user; see [Manager.ActAs]. It
+	// is empty if no user acts. It is not logged.
 	ActorID string
 
-	// RetryAfter is how long the next attempt has to wait, 0 if there is none.
+	// RetryAfter is the pause before the next attempt, 0 if there is none.
 	RetryAfter time.Duration
 
 	// Err is the cause, nil if there is none.
@@ -75,8 +75,8 @@ type Event struct {
 // event passes e to Config.OnEvent and logs it. r is a state of the session, nil if
 // the event is not about a session.
 //
-// The hook and the log may use the session in ctx. The caller must not hold a lock,
-// and must have made the change that it reports.
+// The hook and the log may use the session in ctx. So the caller must not hold a lock, and
+// must have made the reported change before the call.
 func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record, e Event) {
 	if r != nil {
 		e.Session, e.UserID = r.Key[:min(16, len(r.Key))], r.UserID
@@ -84,8 +84,8 @@ func (m *Manager) event(ctx context.Context, level slog.Level, r *keeper.Record,
 			e.ActorID = r.Actor.UserID
 		}
 	}
-	// guard.Call recovers panics: the code is the app's, and may run in a goroutine
-	// that belongs to no request, where a panic would end the process.
+	// guard.Call recovers panics of the app's code. The call may run in a goroutine that
+	// belongs to no request, where a panic would end the process.
 	if m.cfg.OnEvent != nil {
 		guard.Call(m.cfg.Logger, "Config.OnEvent", func() { m.cfg.OnEvent(ctx, e) })
 	}

@@ -21,34 +21,34 @@ import (
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
-	value     valueContext    // ctx, part of the Exchange to save an allocation, like the next
+	value     valueContext    // ctx; part of the Exchange to save an allocation, as the next two are
 	request   http.Request    // with ctx, for the handler
 	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
-	first     Session // the session of the presented cookies, part of the Exchange to save an allocation
+	first     Session // the session of the presented cookies
 	presented cookies.Presented
 	room      cookies.Room // of most presented cookies
 	peer      string       // the RemoteAddr of the request
 	header    http.Header  // of the request
-	access    access       // what the response tells the browser about cookies in frames
+	access    access       // the access to cookies in frames that the response grants to the browser
 	accessed  atomic.Bool  // the handler has read the session, and may show its content
 
 	// Set by Begin from the cookies.
 	gen    uint64 // the generation that the browser has
 	reseal bool   // an older key opened a cookie
 
-	// acting is the Exchange of the session in which the user acts as another one, while
-	// that session lasts; see acting.go. Handlers see that session then.
+	// acting is the Exchange of the acting session, nil if there is none; see acting.go.
+	// Handlers see that session in place of this one.
 	acting atomic.Pointer[Exchange]
 
 	mu               sync.Mutex      // see the order of locks at Manager
-	beside           *Exchange       // acting, also after its end, for Commit
-	presentedPending [steps]*pending // in the presented cookies; nil: not opened yet
-	account          string          // whose user signs in, if known before the service responds
+	lastActing       *Exchange       // acting, also after its end, for Commit
+	presentedPending [steps]*pending // the pending sign-ins in the presented cookies; nil: not opened yet
+	account          string          // the account that signs in, if known before the service responds
 	outcome
 }
 
-// place is where a session has its cookies: their names, and the purposes of their seals.
+// place has the names of a session's cookies, and the purposes of their seals.
 type place struct {
 	tokens, state                 []string
 	sealTokens, sealState, sealID string
@@ -63,7 +63,7 @@ func (x *Exchange) visible() *Session {
 	return x.session.Load()
 }
 
-// outcome is what has become of the request's session.
+// outcome is the effect of the request on the browser's session and other cookies.
 type outcome struct {
 	fate      fate
 	committed bool
@@ -73,7 +73,7 @@ type outcome struct {
 	passive   bool            // the request does not count as use of the session
 }
 
-// fate is what a request does to the browser's session.
+// fate is the effect of a request on the browser's session.
 type fate int
 
 const (
@@ -149,8 +149,8 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 			x.loadActing(x.ctx)
 		}
 	}
-	// Loading may call Config.OnEvent, which may read the session. Only the
-	// handler's own use matters for caching.
+	// Loading may call Config.OnEvent, which may read the session. Only the handler's own
+	// use matters for caching.
 	x.accessed.Store(false)
 	return &x.request, x
 }
@@ -207,8 +207,8 @@ func (x *Exchange) replace(s *Session) {
 	}
 }
 
-// CarriesCookie reports whether the request presented a cookie of the Manager, other than
-// the one with which a browser is known after a sign-out.
+// CarriesCookie reports whether the request presented a cookie of the Manager, except the
+// device cookie, which stays after a sign-out.
 func (x *Exchange) CarriesCookie() bool { return x.presented.HasOther(x.m.jar.Device) }
 
 // load opens the presented cookies and reads the session.
@@ -217,7 +217,7 @@ func (x *Exchange) load(ctx context.Context) {
 	var rec *keeper.Record
 	switch {
 	case x.presented.HasAny(p.tokens) || x.presented.HasAny(p.state):
-		// A visitor cookie beside them is from before the sign-in.
+		// A visitor cookie next to them is from before the sign-in.
 		if rec = x.openCookies(); rec == nil {
 			x.m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
 			x.fate = unusable
@@ -326,7 +326,7 @@ const maxUnchecked = 1024
 // openText opens a sealed text with the first key that fits. old reports that this is
 // not the newest key.
 //
-// Any client can send texts that no key opens. They must not allocate memory for each
+// Any client can send texts that no key opens. Such texts must not allocate memory once per
 // key, so only the newest key opens a text unchecked.
 func (m *Manager) openText(purpose, name, text string) (plain []byte, old, ok bool) {
 	for i, s := range m.secrets {

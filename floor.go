@@ -20,8 +20,8 @@ const (
 	// maxFloor bounds the duration of a refused sign-in if the service is slow.
 	maxFloor = 8 * minFloor
 
-	// floorPeriod is the period over which the slowest response is kept. It counts
-	// in the next period too, so for one to two periods in total.
+	// floorPeriod is how long the slowest response is remembered: to the end of the period
+	// after its own.
 	floorPeriod = time.Hour
 )
 
@@ -48,7 +48,7 @@ func (f *floor) note(start time.Time, err error) {
 	f.slowest = max(f.slowest, now.Sub(start))
 }
 
-// advance begins a new period if the current one has ended.
+// advance starts a new period if the current one has ended.
 func (f *floor) advance(now time.Time) {
 	periods := now.Sub(f.began) / floorPeriod
 	if periods < 1 {
@@ -76,8 +76,8 @@ func (f *floor) duration() time.Duration {
 	return d
 }
 
-// hold waits until a sign-in that began at start may be refused. It returns at once
-// if err is not a refusal, and early if one of the contexts ends.
+// hold waits until the refusal of a sign-in that began at start may be sent. It returns at
+// once if err is not a refusal, and early if one of the contexts ends.
 func (f *floor) hold(ctx, request context.Context, start time.Time, err error) {
 	if errors.Is(err, auth.ErrRefused) {
 		f.wait(ctx, request, start)

@@ -16,25 +16,26 @@ func (m *Manager) FrameAncestors() string {
 	return "'self' " + strings.Join(m.cfg.Embedders, " ")
 }
 
-// accessField is the header field in which a browser reports whether a request from a
-// page of another site has access to unpartitioned cookies. The value inactive means that
-// the user has granted the access, but that the request does not use it. See
+// accessField is the header field in which a browser reports whether a request from a page
+// of another site has access to unpartitioned cookies. The value inactive means that the
+// user has granted the access, but that the request was sent without cookies. See
 // https://privacycg.github.io/storage-access-headers/.
 const accessField = "Sec-Fetch-Storage-Access"
 
-// access is what a response tells the browser about its unpartitioned cookies.
+// access is an instruction of the response to the browser about unpartitioned cookies in
+// frames.
 type access uint8
 
 const (
 	accessNone  access = iota
-	accessRetry        // to send the request again, with cookies
-	accessLoad         // to let the page in the frame use cookies
+	accessRetry        // send the request again, with cookies
+	accessLoad         // let the page in the frame use cookies
 )
 
-// accessOf returns what the response to r tells the browser.
+// accessOf returns the instruction for the response to r.
 //
-// A request with another method is not sent again: its handler would run twice.
-// Partitioned cookies need no access, and with it a browser would send both kinds.
+// Only GET and HEAD requests are sent again, because the handler runs twice. Partitioned
+// cookies need no access, and with the access a browser would send both kinds of cookies.
 func (m *Manager) accessOf(r *http.Request) access {
 	if !m.activates() || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return accessNone
@@ -54,8 +55,8 @@ func (m *Manager) accessOf(r *http.Request) access {
 	return accessNone
 }
 
-// activates reports whether responses may activate storage access. Browsers send other
-// cookies than SameSite=None to no frame of another site, with access or without.
+// activates reports whether responses may activate storage access. In a frame of another
+// site, browsers send only cookies with SameSite=None, even with the access.
 func (m *Manager) activates() bool {
 	return len(m.cfg.Embedders) > 0 && m.cfg.Cookie.SameSite == http.SameSiteNoneMode && !m.cfg.Cookie.Partitioned
 }

@@ -27,7 +27,7 @@ type SecretKey struct {
 	// prints only the address of a handle. Equal secrets have equal handles.
 	secret unique.Handle[string]
 
-	made int64 // when it was made, in Unix seconds; 0 if unknown
+	made int64 // the time of creation in Unix seconds; 0 if unknown
 }
 
 func newSecretKey(secret []byte) SecretKey {
@@ -55,8 +55,8 @@ func GenerateKey() SecretKey {
 // hexadecimal text, repetitions, sequences, and secrets of few different bytes. The
 // error never contains the text, and says how to generate a key.
 //
-// The text may begin with the day on which the key was made and a colon, as in
-// "2026-05-31:" and base64. [New] then logs a warning when the key is older than a year.
+// The text may have the day of the key's creation and a colon before the base64, as in
+// "2026-05-31:…". [New] then logs a warning if the newest key is older than a year.
 func ParseKey(text string) (SecretKey, error) {
 	k, err := parseKey(text)
 	if err != nil {
@@ -96,7 +96,7 @@ func cutDay(text string) (made int64, rest string, err error) {
 	t, err := time.Parse(time.DateOnly, strings.TrimSpace(day))
 	if err != nil {
 		// The parser's error quotes the text, which may be part of the secret.
-		return 0, "", badKey("has a colon, and before it no day such as 2026-05-31")
+		return 0, "", badKey("has a colon, but no day such as 2026-05-31 before it")
 	}
 	return t.Unix(), rest, nil
 }
@@ -104,10 +104,10 @@ func cutDay(text string) (made int64, rest string, err error) {
 // maxKeyFile bounds the size of a file with keys.
 const maxKeyFile = 64 << 10
 
-// ReadKeys reads a file with keys, one in a line, newest first. Each line has the format
-// that ParseKey parses. Empty lines, and lines that begin with #, are skipped. If the first
-// key has no day, the time of the file's last change counts as when it was made. ReadKeys is
-// for Config.Keys. Its error contains no key.
+// ReadKeys reads keys for Config.Keys from a file. Each line is a key in the format that
+// ParseKey parses, the newest first. Empty lines, and lines that begin with #, are skipped.
+// If the first key has no day, ReadKeys uses the day of the file's last change. The error
+// contains no key.
 func ReadKeys(file string) ([]SecretKey, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -147,14 +147,13 @@ func ReadKeys(file string) ([]SecretKey, error) {
 	return keys, nil
 }
 
-// badKey returns an error that names what is wrong with a key and says how to
-// generate one.
+// badKey returns an error that describes the mistake in a key and how to generate a key.
 func badKey(format string, args ...any) error {
 	return fmt.Errorf("key "+format+"; make one with: openssl rand -base64 32", args...)
 }
 
-// ParseKeys parses a comma-separated list of keys, newest first. Each key has the
-// format that ParseKey parses. It is for Config.Keys.
+// ParseKeys parses a comma-separated list of keys for Config.Keys, newest first. Each key
+// has the format that ParseKey parses.
 func ParseKeys(text string) ([]SecretKey, error) {
 	var keys []SecretKey
 	for i, part := range strings.Split(text, ",") {
@@ -183,10 +182,10 @@ func (k SecretKey) validate() error {
 	case len(secret) < minKeySize:
 		return badKey("has %d bytes, at least %d are needed", len(secret), minKeySize)
 	}
-	// A key that a person has typed has a pattern in its bytes or in their base64
-	// text. The checks together reject a random key with a probability of less
-	// than 2^-66. Most of that is the check for hexadecimal text: 42 characters
-	// that are each one of 22 among 64, and a last one of 6 among 16.
+	// A typed key has a pattern in its bytes or in their base64 text. The checks together
+	// reject a random key with a probability of less than 2^-66. Most of this is the check
+	// for hexadecimal text: each of 42 characters is one of 22 among 64, and the last is
+	// one of 6 among 16.
 	text := k.Encode()
 	switch {
 	case strings.Trim(text, "0123456789abcdefABCDEF") == "":

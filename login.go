@@ -12,17 +12,17 @@ import (
 	"github.com/synmetrix/session/internal/keeper"
 )
 
-// Login signs a user in with an e-mail address and a password. On success the request
-// has a new session with a new ID, and the session that the browser had before has
-// ended. The new session has the values of that one if it was a visitor's or the same
-// user's; see Config.KeepValue. Login removes spaces around the address and passes the
-// password on unchanged.
+// Login signs a user in with an e-mail address and a password. On success the request has a
+// new session with a new ID, and the browser's previous session has ended. If that was the
+// session of a visitor or of the same user, the new session has its values; see
+// Config.KeepValue. Login removes spaces around the address and passes the password on
+// unchanged.
 //
-// The time of a refusal ([auth.ErrRefused]) does not show whether the account exists:
-// Login waits until at least 300 ms have passed since the call. If the auth service is
-// slow, this time doubles until it is a quarter longer than the slowest response to a
-// sign-in in the last hour, up to 2.4 s. The wait ends early if ctx or the request
-// ends. Login returns other results at once.
+// The duration of a refusal ([auth.ErrRefused]) does not show whether the account exists:
+// Login returns it 300 ms after the call at the earliest. If the auth service is slow, this
+// time doubles until it is a quarter longer than the slowest response to a sign-in in the
+// last hour, up to 2.4 s. The wait ends early if ctx or the request ends. Login returns
+// other results at once.
 //
 // Wrong passwords are limited by Config.Limits. When a limit is reached, Login fails with
 // a [*TooManyAttemptsError] and does not call the service.
@@ -38,8 +38,8 @@ import (
 //   - the context's error if the client has disconnected,
 //   - [ErrCommitted] if the response has begun.
 //
-// If Login fails after the service has issued tokens, it revokes them. The
-// session that the browser had before stays as it was.
+// If Login fails after the service has issued tokens, it revokes the tokens. The browser's
+// previous session then continues.
 func (m *Manager) Login(ctx context.Context, email, password string, opts ...SignInOption) (err error) {
 	defer m.reportSignIn(ctx, m.calls.Start(), &err)
 	x, err := m.exchange(ctx)
@@ -55,7 +55,7 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
 	cancel()
-	guessed(ctx, attempt, err)
+	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
 	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
 		p := pending{ticket: factor.Ticket, email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
@@ -94,11 +94,11 @@ func (m *Manager) LoginPending(ctx context.Context) bool {
 	return err == nil && x.pendingAt(codeStep).waits
 }
 
-// LoginTOTP completes a login for which Login has returned [auth.ErrSecondFactor].
-// Its errors are those of Login, with the same delay for refusals, and
-// [ErrNoPendingLogin] if no login waits for a code. After a wrong code
-// ([auth.ErrRefused]) the user may try again, unless the error is also
-// [auth.ErrTicketRefused]: the user must then start again with the password.
+// LoginTOTP completes a login for which Login has returned [auth.ErrSecondFactor]. Its
+// errors are those of Login, with the same delay for refusals, and [ErrNoPendingLogin] if
+// no login waits for a code. After a wrong code ([auth.ErrRefused]) the user may try again,
+// unless the error is also [auth.ErrTicketRefused]: the user must then start again with the
+// password.
 func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
 	defer m.reportSignIn(ctx, m.calls.Start(), &err)
 	x, err := m.exchange(ctx)
@@ -118,7 +118,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.LoginTOTP(callCtx, p.ticket, code)
 	cancel()
-	guessed(ctx, attempt, err)
+	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
 		_ = x.setPending(codeStep, pending{})
@@ -132,8 +132,8 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
 	return m.startSession(ctx, x, grant, p.email, p.signInOptions)
 }
 
-// Start starts a session from a grant that the app has received in another way
-// than by Login. Its errors are those of Login.
+// Start starts a session from a grant that the app received in another way than by Login.
+// Its errors are those of Login.
 func (m *Manager) Start(ctx context.Context, grant auth.Grant, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -142,15 +142,15 @@ func (m *Manager) Start(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 	return m.startSession(ctx, x, grant, "", newSignInOptions(opts))
 }
 
-// authContext returns a context for one call of the auth service. The call does
-// not end with the request: the service would still issue the tokens, and
-// they could not be revoked if the response were lost.
+// authContext returns a context for one call of the auth service. The call does not end
+// with the request: the service could still issue tokens, and the tokens of a lost response
+// cannot be revoked.
 func (m *Manager) authContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
 }
 
-// loginFailed reports a failed login, revokes the tokens that the service has
-// issued nevertheless, and returns the error for the app.
+// loginFailed reports a failed login, revokes the tokens if the service issued any, and
+// returns the error for the app.
 func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Tokens, err error) error {
 	if tokens.RefreshToken != "" {
 		m.keeper.RevokeSoon(tokens)
@@ -164,24 +164,24 @@ func (m *Manager) loginFailed(ctx context.Context, step string, tokens auth.Toke
 	return fmt.Errorf("session: %s: %w", step, err)
 }
 
-// Logout ends the request's session, and revokes its tokens at the auth service.
-// Without a session it does nothing. If the user acts as another one, Logout ends that and
-// leads back to the user's own session; see ActAs. If the service is down, the session has
-// ended here, and the tokens are revoked later. Logout fails with
-// [ErrSessionUnavailable] if the store is down: the session may then still exist,
-// and the cookie stays.
+// Logout ends the request's session, and revokes its tokens at the auth service. Without a
+// session it does nothing. If the user acts as another user, Logout only ends acting, and
+// the request has the user's own session again; see ActAs. If the service is down, the
+// session has ended here, and the tokens are revoked later. Logout fails with
+// [ErrSessionUnavailable] if the store is down: the session may then still exist, and the
+// cookie stays.
 func (m *Manager) Logout(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogout, false)
 }
 
-// LogoutAll ends all sessions of the user as Logout ends one. They end at once in this
-// process, and within 2 s in others that share the store or the coordinator, whether
-// the auth service is up or not. LogoutAll also makes the service end all sessions, and
-// retries that until it succeeds.
+// LogoutAll ends all sessions of the user. They end at once in this process, and within 2 s
+// in others that share the store or the coordinator, even if the auth service is down.
+// LogoutAll also makes the service revoke the tokens of all sessions, and retries this call
+// until it succeeds.
 //
-// If the store or the coordinator is down, LogoutAll fails with
-// [ErrSessionUnavailable], and the session stays. If it fails after the end of this
-// session was stored, LogoutAll fails with [ErrLogoutIncomplete].
+// If the store or the coordinator is down, LogoutAll fails with [ErrSessionUnavailable],
+// and no session ends. If the store fails after it has stored the end of the request's
+// session, LogoutAll fails with [ErrLogoutIncomplete].
 func (m *Manager) LogoutAll(ctx context.Context) error {
 	return m.logout(ctx, keeper.EndedByLogoutAll, true)
 }
@@ -195,7 +195,7 @@ func (m *Manager) logout(ctx context.Context, why keeper.Reason, all bool) error
 		return m.endActing(ctx, x, why, all)
 	}
 	if x.endedActing() {
-		return nil // the page was that of the other user, whose session has ended already
+		return nil // the page showed the other user, whose session has already ended
 	}
 	return m.endSession(ctx, x, why, all)
 }
@@ -229,7 +229,7 @@ func (m *Manager) endSession(ctx context.Context, x *Exchange, why keeper.Reason
 }
 
 // signOut leaves the request without a session, and the browser without pending logins.
-// fate is what happens to the session's cookies.
+// fate determines what happens to the session's cookies.
 func (x *Exchange) signOut(f fate) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -16,12 +16,12 @@ func (m *Manager) HasMagicLink() bool {
 	return ok
 }
 
-// SendMagicLink makes the auth service send a link to an e-mail address, with which
-// its user can sign in. It removes spaces around the address. On success the browser
-// waits for the link for 15 minutes; see FollowLink.
+// SendMagicLink makes the auth service send an e-mail with a sign-in link to the address.
+// It removes spaces around the address. On success the browser waits for the link for 15
+// minutes; see FollowLink.
 //
-// SendMagicLink succeeds in the same way, after the same time, if the address has no
-// account; the service then sends no e-mail. See Login about the time.
+// SendMagicLink also succeeds, after the same time, if the address has no account. The
+// service then sends no e-mail. See Login about the time.
 //
 // The errors of SendMagicLink are
 //   - [auth.ErrEmailRefused] if the text is not an e-mail address,
@@ -40,8 +40,8 @@ func (m *Manager) SendMagicLink(ctx context.Context, email string, opts ...SignI
 	return m.await(x, linkStep, pending{email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)})
 }
 
-// sendMail makes the service send an e-mail. It returns nil for an unknown address,
-// too, after the same time.
+// sendMail makes the service send an e-mail. It also returns nil, after the same time, for
+// an unknown address.
 func (m *Manager) sendMail(ctx context.Context, x *Exchange, step, email string, send func(context.Context, string) error) error {
 	attempt, err := m.countMail(ctx, x, m.account(email))
 	if err != nil {
@@ -51,7 +51,7 @@ func (m *Manager) sendMail(ctx context.Context, x *Exchange, step, email string,
 	callCtx, cancel := m.authContext(ctx)
 	err = send(callCtx, strings.TrimSpace(email))
 	cancel()
-	mailed(ctx, attempt, err)
+	noteMail(ctx, attempt, err)
 	if err != nil && (!errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrEmailRefused)) {
 		return m.accountFailed(ctx, nil, step, err)
 	}

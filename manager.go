@@ -20,10 +20,10 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// The order of locks. Every lock is held for a few lines of this module. Code that
-// holds a lock never waits, and never calls a store, the auth service, a hook or a
-// log: these may be slow, or use the session and so need the same lock. Code that
-// holds the first of these two may lock the second, not the other way round:
+// The order of locks. Every lock is held for a few lines of this module. Code that holds a
+// lock never waits, and never calls a store, the auth service, a hook or a log: these may
+// be slow, or use the session and so need the same lock. Code that holds the first of these
+// two may lock the second, but not the reverse:
 //
 //	Exchange.mu
 //	Session.mu
@@ -34,10 +34,10 @@ import (
 // Manager signs users in, keeps their sessions and refreshes their tokens. Make
 // one with [New]. All methods are safe for concurrent use.
 //
-// Methods that sign the user of a request in or out, or use the request's session, need
-// the request's context, or one derived from it. Outside the session middleware of this
-// Manager they fail with [ErrNotLoaded], and in a request with a bearer token, which has
-// no session, with [ErrSessionRequired], or with [ErrBearer] if the token is not accepted.
+// Methods that sign the user of a request in or out, or use the request's session, need the
+// request's context, or a context derived from it. They fail with [ErrNotLoaded] outside
+// the session middleware of this Manager. A request with a bearer token has no session:
+// they fail with [ErrSessionRequired], or with [ErrBearer] if the token is not accepted.
 type Manager struct {
 	cfg     Config
 	keeper  *keeper.Keeper
@@ -46,7 +46,7 @@ type Manager struct {
 	secrets []seal.Secret
 	jar     *cookies.Jar
 	own     place // of the cookies of a user's own session
-	acting  place // of the cookies of a session in which a user acts as another one
+	acting  place // of the cookies of a session in which a user acts as another user
 	opened  *cache.Cache[string, openedCookie]
 	origins *http.CrossOriginProtection
 
@@ -66,9 +66,10 @@ type Manager struct {
 // New returns a Manager for cfg. Its error names the field of cfg that is invalid,
 // and what is allowed. New does not call the auth service or the store.
 //
-// New logs a warning, "unsafe_setting", for each setting that is valid and weakens the
-// protection of sessions: Cookie.Insecure, an auth service at an address with plain HTTP that
-// is not this machine, and a newest key that is known to be older than a year; see [ParseKey].
+// New logs a warning, "unsafe_setting", for each setting that is valid but weakens the
+// protection of sessions: Cookie.Insecure, the address of an auth service or a JWKS on
+// another machine with plain HTTP, and a newest key that is older than a year; see
+// [ParseKey].
 func New(cfg Config) (*Manager, error) {
 	ownLogin := cfg.LoginPath != ""
 	cfg = cfg.withDefaults()
@@ -85,7 +86,7 @@ func New(cfg Config) (*Manager, error) {
 	m.streams, m.endStreams = context.WithCancel(context.Background())
 	m.auth = guard.Auth{Service: cfg.Auth, Log: cfg.Logger, Calls: m.calls}
 	for i, o := range cfg.TrustedOrigins {
-		// The spelling first: net/http's error quotes the text, which may contain a
+		// Check the spelling first: net/http's error quotes the text, which may contain a
 		// password.
 		err := checkOriginSpelling(o)
 		if err == nil {
@@ -152,9 +153,9 @@ func (m *Manager) CookieName() string { return cmp.Or(m.cfg.Cookie.Name, "sessio
 // LoginPath returns Config.LoginPath, or its default.
 func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
 
-// AddLoginPage records that the app serves a login page at LoginPath. Package
-// middleware calls it when it mounts the ready-made routes. An app with its own
-// login page sets Config.LoginPath instead.
+// AddLoginPage records that the app serves a login page at LoginPath. Package middleware
+// calls it when it mounts the built-in routes. An app with its own login page sets
+// Config.LoginPath instead.
 func (m *Manager) AddLoginPage() { m.hasLogin.Store(true) }
 
 // HasLoginPage reports whether guards can send visitors to LoginPath:
@@ -234,7 +235,7 @@ func (e *endedError) Is(target error) bool { return target == ErrEnded }
 // still refreshed.
 //
 // The Shutdown of an HTTP server waits for event streams. Register EndStreams with
-// [http.Server.RegisterOnShutdown], and they end when it begins.
+// [http.Server.RegisterOnShutdown], so that they end when Shutdown begins.
 func (m *Manager) EndStreams() { m.endStreams() }
 
 // Shutdown calls EndStreams, and then waits until all refreshes have ended and their
@@ -242,8 +243,8 @@ func (m *Manager) EndStreams() { m.endStreams() }
 // their sessions end early. If ctx ends first, Shutdown stops the work and returns ctx's
 // error.
 //
-// After Shutdown tokens are not refreshed. Call Shutdown after the HTTP server's own
-// Shutdown, so that requests that still run can refresh theirs.
+// After Shutdown, no tokens are refreshed. Call Shutdown after the HTTP server's own
+// Shutdown, so that requests in progress can still refresh their tokens.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.EndStreams()
 	if err := m.keeper.Shutdown(ctx); err != nil {

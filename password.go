@@ -20,8 +20,8 @@ func (m *Manager) HasPasswordChange() bool {
 }
 
 // ChangePassword changes the password of the request's user, ends the user's other
-// sessions, and signs the user in anew: the session goes on with its values, under a new
-// ID and with new tokens.
+// sessions, and signs the user in with the new password: the session continues with its
+// values, under a new ID and with new tokens.
 //
 // The errors of ChangePassword are
 //   - [auth.ErrWrongPassword] if the old password is wrong, with the delay that Login
@@ -31,20 +31,21 @@ func (m *Manager) HasPasswordChange() bool {
 //   - [auth.ErrSecondFactor] if the password is changed and the new sign-in requires a
 //     one-time code: LoginTOTP then completes it, and until then the session lasts no
 //     longer than its access token,
-//   - [ErrSignInAgain] if the password is changed, but the new sign-in has failed: the
-//     session has ended,
+//   - [ErrSignInAgain] if the password is changed, but the new sign-in failed: the session
+//     has ended,
 //   - [ErrUnauthenticated], [ErrEnded] and [ErrSessionUnavailable] as for
 //     [Session.AccessToken],
 //   - the other errors of the auth service, see [auth.Service],
 //   - [errors.ErrUnsupported] if HasPasswordChange returns false.
 //
-// All errors except ErrSecondFactor and ErrSignInAgain mean that the password has not
-// changed, or with [auth.ErrOutcomeUnknown] that it may have changed.
+// After any other error the password has not changed, or may have changed if the error is
+// [auth.ErrOutcomeUnknown].
 //
 // The other sessions end as LogoutOthers describes. If the store is down, they end when
 // their access tokens expire, because the service has revoked their refresh tokens. The
-// service is called once for that. A failure is reported as [EventRevokeFailed] and is not
-// retried: a later call would end the new session, too.
+// Manager calls the service once to revoke them. A failure is reported as
+// [EventRevokeFailed] and is not retried, because a later call would also end the new
+// session.
 func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword string, opts ...SignInOption) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -59,7 +60,7 @@ func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword s
 		return m.auth.ChangePassword(ctx, accessToken, oldPassword, newPassword)
 	})
 	if err == nil || errors.Is(err, auth.ErrWrongPassword) {
-		guessed(ctx, attempt, err)
+		noteGuess(ctx, attempt, err)
 	} else {
 		attempt.Done(ctx, throttle.Undone)
 	}
@@ -68,17 +69,17 @@ func (m *Manager) ChangePassword(ctx context.Context, oldPassword, newPassword s
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err
 	}
-	m.event(ctx, slog.LevelInfo, s.known(), Event{Name: EventPasswordChanged})
+	m.event(ctx, slog.LevelInfo, s.anyRecord(), Event{Name: EventPasswordChanged})
 	m.endOtherSessions(ctx, s)
 	return m.signInAnew(ctx, x, s, newPassword, newSignInOptions(opts))
 }
 
-// endOtherSessions ends all sessions of the user except s. At the service s ends, too,
-// because services can only revoke the tokens of all sessions. A failure is reported
-// and no reason to stop: the password has changed.
+// endOtherSessions ends all sessions of the user except s. Services can only revoke the
+// tokens of all sessions, so the tokens of s are revoked, too. A failure is only reported,
+// because the password has already changed.
 func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
-	_ = m.LogoutOthers(ctx) // it reports a failure of the store
-	rec := s.known()
+	_ = m.LogoutOthers(ctx) // LogoutOthers reports a failure of the store
+	rec := s.anyRecord()
 	if rec == nil {
 		return
 	}
@@ -90,10 +91,10 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 	}
 }
 
-// signInAnew signs the user of s in with the new password. If that fails, the session
-// ends: its tokens are revoked.
+// signInAnew signs the user of s in with the new password. If the sign-in fails, the
+// session ends, because its tokens are revoked.
 func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, password string, o signInOptions) error {
-	rec := s.known()
+	rec := s.anyRecord()
 	if rec == nil {
 		return m.signInAgain(ctx, x, ErrEnded)
 	}
@@ -123,8 +124,8 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 	return nil
 }
 
-// signInAgain ends the session after a change of the password whose new sign-in has
-// failed with err.
+// signInAgain ends the session if the new sign-in after a change of the password failed
+// with err.
 func (m *Manager) signInAgain(ctx context.Context, x *Exchange, err error) error {
 	if errors.Is(m.endSession(ctx, x, keeper.EndedByLogout, false), ErrSessionUnavailable) {
 		x.signOut(signsOut) // the tokens are revoked, so the session ends soon in any case
@@ -132,10 +133,9 @@ func (m *Manager) signInAgain(ctx context.Context, x *Exchange, err error) error
 	return fmt.Errorf("session: change password: %w: %w", ErrSignInAgain, err)
 }
 
-// accountOf returns the hash by which the guesses for the account of a signed-in user
-// are counted.
+// accountOf returns the key of the counters for guesses at the account of a signed-in user.
 func (m *Manager) accountOf(s *Session) string {
-	rec := s.known()
+	rec := s.anyRecord()
 	switch {
 	case rec == nil:
 		return ""
@@ -153,9 +153,9 @@ func (m *Manager) HasPasswordReset() bool {
 }
 
 // SendPasswordReset makes the auth service send a ticket for ResetPassword to an e-mail
-// address. It removes spaces around the address. SendPasswordReset succeeds in the same
-// way, after the same time, if the address has no account; the service then sends no
-// e-mail. Its errors are those of SendMagicLink.
+// address. It removes spaces around the address. SendPasswordReset also succeeds, after the
+// same time, if the address has no account. The service then sends no e-mail. Its errors
+// are those of SendMagicLink.
 func (m *Manager) SendPasswordReset(ctx context.Context, email string) error {
 	x, err := m.exchange(ctx)
 	if err != nil {
@@ -165,8 +165,8 @@ func (m *Manager) SendPasswordReset(ctx context.Context, email string) error {
 }
 
 // ResetPassword sets a new password with a ticket from an e-mail. The request needs no
-// session, and the user is not signed in. The user's sessions continue: the service does
-// not report whose ticket it was.
+// session, and the user is not signed in by it. The user's sessions continue, because the
+// service does not report whose ticket it was.
 //
 // The error is [auth.ErrTicketRefused] if the ticket is used up, expired or unknown, and
 // [auth.ErrPasswordRefused] if the service does not accept the password. Other errors

@@ -9,9 +9,9 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// A cookie session has two cookies. Tokens and state are apart because responses
-// may arrive in another order than they were sent: a late response that sets a value
-// must not replace new tokens by old ones.
+// A cookie session has two cookies. Tokens and state are in separate cookies because
+// responses may arrive in another order than they were sent. A late response that sets a
+// value must not replace new tokens by old ones.
 
 // cookieContent is the decoded content of a cookie: a *tokensCookie, a *stateCookie or
 // an *idCookie.
@@ -62,9 +62,9 @@ func decodeTokens(b []byte) (*tokensCookie, bool) {
 	return c, d.Done()
 }
 
-// with returns the session in the two cookies. A browser may lack the state cookie,
-// which expires or is dropped on its own; state is nil then. The session then has no
-// values, and its last use is its start.
+// with returns the session in the two cookies. state is nil if the browser does not have
+// the state cookie, because it can expire or be dropped separately. The session then has
+// no values, and its last use is its start.
 func (c *tokensCookie) with(state *stateCookie) *keeper.Record {
 	if state == nil {
 		return &c.record

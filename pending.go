@@ -35,7 +35,7 @@ func (m *Manager) stepCookie(s step) (name, purpose string) {
 	return m.jar.Link, seal.Link
 }
 
-// LoginReturnTo returns the address that the request that began the login has given by
+// LoginReturnTo returns the address that the first step of the login passed to
 // [WithReturnTo], while LoginPending returns true. Otherwise it returns "".
 func (m *Manager) LoginReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, codeStep) }
 
@@ -76,8 +76,8 @@ func (x *Exchange) setPending(s step, p pending) error {
 	return nil
 }
 
-// endPendingLocked makes the response end all pending sign-ins: the browser has signed
-// in or out.
+// endPendingLocked makes the response end all pending sign-ins, because the browser has
+// signed in or out.
 func (x *Exchange) endPendingLocked() { x.pending = [steps]*pending{{}, {}} }
 
 // pendingAt returns the pending sign-in at a step. A step of the same request has
@@ -111,7 +111,7 @@ func (x *Exchange) openPending(s step) pending {
 	return *p
 }
 
-// readPending is openPending without its memory.
+// readPending opens the presented cookies of a pending sign-in.
 func (x *Exchange) readPending(s step) pending {
 	now := x.m.now()
 	name, purpose := x.m.stepCookie(s)

@@ -32,7 +32,7 @@ func (m *Manager) checkPassword(ctx context.Context, x *Exchange, s *Session, pa
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, email, password)
 	cancel()
-	guessed(ctx, attempt, err)
+	noteGuess(ctx, attempt, err)
 	if grant.RefreshToken != "" {
 		m.keeper.RevokeLater(grant.Tokens)
 	}
@@ -65,12 +65,13 @@ func (m *Manager) HasVerifiedEmailChange() bool {
 }
 
 // ChangeEmail changes the e-mail address of the request's user, who has to enter the
-// password. The session goes on with new tokens.
+// password. The session continues with new tokens.
 //
 // The errors of ChangeEmail are
 //   - [auth.ErrWrongPassword] if the password is wrong, with the delay that Login
 //     describes,
-//   - [auth.ErrAccountExists] if the address has an account, or is the present one,
+//   - [auth.ErrAccountExists] if the address has an account, or is the user's current
+//     address,
 //   - [auth.ErrEmailRefused] if the service does not accept the address,
 //   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - [ErrUnauthenticated], [ErrEnded] and [ErrSessionUnavailable] as for
@@ -94,20 +95,20 @@ func (m *Manager) ChangeEmail(ctx context.Context, password, newEmail string) er
 	return nil
 }
 
-// reloadUser refreshes the tokens of s, which brings the user's new e-mail address, and
-// makes the tokens of the user's other sessions due. If that fails, the next refresh
-// brings the address.
+// reloadUser refreshes the tokens of s, to get the user's new e-mail address, and makes the
+// tokens of the user's other sessions due. If this fails, the next refresh gets the
+// address.
 func (m *Manager) reloadUser(ctx context.Context, s *Session) {
-	if rec := s.known(); rec != nil {
+	if rec := s.anyRecord(); rec != nil {
 		_ = m.keeper.RefreshUser(ctx, rec.UserID)
 	}
 	_ = s.Refresh(ctx)
 }
 
 // SendEmailChange makes the auth service send a ticket for ConfirmEmailChange to the new
-// e-mail address of the request's user, who has to enter the password. It succeeds in the
-// same way, after the same time, if the address has an account; the service then sends
-// no e-mail. Its errors are those of ChangeEmail, without [auth.ErrAccountExists].
+// e-mail address of the request's user, who has to enter the password. It also succeeds,
+// after the same time, if the address has an account. The service then sends no e-mail. Its
+// errors are those of ChangeEmail, without [auth.ErrAccountExists].
 func (m *Manager) SendEmailChange(ctx context.Context, password, newEmail string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -124,8 +125,8 @@ func (m *Manager) SendEmailChange(ctx context.Context, password, newEmail string
 }
 
 // ConfirmEmailChange changes an e-mail address with a ticket of SendEmailChange. The
-// request needs no session. If it has one, the session goes on with new tokens, because
-// users often confirm the address in the same browser. The error is
+// request needs no session. If it has a session, the session continues with new tokens,
+// because users often confirm the address in the same browser. The error is
 // [auth.ErrTicketRefused] if the ticket is used up, expired or unknown. Other errors are
 // those of the auth service, see [auth.Service].
 func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
@@ -152,9 +153,9 @@ func (m *Manager) HasSecondFactorSetup() bool {
 }
 
 // SetUpSecondFactor creates a key for the one-time codes of the request's user, who has to
-// enter the password. The key takes effect with EnableSecondFactor. It is a secret, which
-// only its user may see. The error is [auth.ErrSecondFactorState] if the second factor is
-// on already. Other errors are those of ChangeEmail.
+// enter the password. EnableSecondFactor then turns the second factor on. The key is a
+// secret that only its user may see. The error is [auth.ErrSecondFactorState] if the second
+// factor is already on. Other errors are those of ChangeEmail.
 func (m *Manager) SetUpSecondFactor(ctx context.Context, password string) (auth.TOTPKey, error) {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -165,7 +166,7 @@ func (m *Manager) SetUpSecondFactor(ctx context.Context, password string) (auth.
 		return auth.TOTPKey{}, err
 	}
 	if on {
-		// A new key would replace the present one at once.
+		// A new key would replace the current key at once.
 		return auth.TOTPKey{}, m.accountFailed(ctx, s, "second factor", fmt.Errorf("%w: %w", auth.ErrRefused, auth.ErrSecondFactorState))
 	}
 	var key auth.TOTPKey
@@ -182,7 +183,7 @@ func (m *Manager) SetUpSecondFactor(ctx context.Context, password string) (auth.
 // EnableSecondFactor turns the second factor of the request's user on. A one-time code
 // proves that the user's app has the key of SetUpSecondFactor. The error is
 // [auth.ErrRefused] if the code is wrong, with the delay that Login describes, and also
-// [auth.ErrSecondFactorState] if the second factor is on already or no key was created.
+// [auth.ErrSecondFactorState] if the second factor is already on or no key was created.
 // Other errors are those of ChangeEmail.
 func (m *Manager) EnableSecondFactor(ctx context.Context, code string) error {
 	return m.switchSecondFactor(ctx, code, true)
@@ -210,7 +211,7 @@ func (m *Manager) switchSecondFactor(ctx context.Context, code string, on bool) 
 	if errors.Is(err, auth.ErrSecondFactorState) {
 		attempt.Done(ctx, throttle.Undone)
 	} else {
-		guessed(ctx, attempt, err)
+		noteGuess(ctx, attempt, err)
 	}
 	if err != nil {
 		err = m.accountFailed(ctx, s, "second factor", err)
@@ -226,11 +227,10 @@ func (m *Manager) HasAccountDeletion() bool {
 	return ok && m.HasPasswordLogin()
 }
 
-// DeleteAccount deletes the account of the request's user permanently, who has to enter
-// the password, and ends all of the user's sessions. If the store is down, this browser is
-// signed out, and the user's other sessions end at their next refresh: the service has
-// removed their tokens with the account. The errors of DeleteAccount are those of
-// ChangeEmail.
+// DeleteAccount permanently deletes the account of the request's user, who has to enter the
+// password, and ends all sessions of the user. If the store is down, this browser is signed
+// out, and the user's other sessions end at their next refresh: the service has removed
+// their tokens with the account. The errors of DeleteAccount are those of ChangeEmail.
 func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 	x, s, err := m.user(ctx)
 	if err != nil {
@@ -243,7 +243,7 @@ func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 		return m.accountFailed(ctx, s, "delete account", err)
 	}
 	if errors.Is(m.endSession(ctx, x, keeper.EndedByLogoutAll, true), ErrSessionUnavailable) {
-		x.signOut(signsOut) // the browser must not keep cookies of a user who does not exist
+		x.signOut(signsOut) // the browser must not keep cookies of a deleted user
 	}
 	return nil
 }
@@ -255,12 +255,12 @@ func (m *Manager) HasProviderLogin() bool {
 	return ok
 }
 
-// StartProvider begins a sign-in with an account at another provider, and returns the
-// address at the auth service to which the app must redirect the browser. After the
-// sign-in the browser returns with a refresh token, for SealLink and ConfirmLink.
+// StartProvider starts a sign-in with an account at another provider. It returns the
+// address of the auth service to which the app must redirect the browser. After the sign-in
+// the browser returns with a refresh token, for SealLink and ConfirmLink.
 //
-// FollowLink does not sign the browser in then: which account the user chooses is not
-// known before, so a link of an attacker could replace it.
+// FollowLink does not sign such a browser in. The account is not known in advance, so an
+// attacker could send the browser a link for another account.
 //
 // StartProvider fails with [errors.ErrUnsupported] if there is no such provider, and with
 // [ErrCommitted] if the response has begun.

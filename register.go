@@ -18,13 +18,13 @@ func (m *Manager) HasRegistration() bool {
 }
 
 // Register creates an account whose user has to confirm the e-mail address. It removes
-// spaces around the address and passes the password on unchanged. On success the
-// browser waits for the link in the e-mail; see FollowLink. No user is signed in: if
-// the service has issued tokens all the same, they are revoked.
+// spaces around the address and passes the password on unchanged. On success the browser
+// waits for the link in the e-mail; see FollowLink. No user is signed in. If the service
+// issues tokens nevertheless, they are revoked.
 //
-// Register succeeds in the same way, after the same time, if the address has an account
-// already; the service then sends no e-mail. So the result does not show which accounts
-// exist. See Login about the time.
+// Register also succeeds, after the same time, if the address already has an account. The
+// service then sends no e-mail. So the result does not show which accounts exist. See Login
+// about the time.
 //
 // The errors of Register are
 //   - [auth.ErrEmailRefused] and [auth.ErrPasswordRefused] if the service does not
@@ -54,11 +54,11 @@ func (m *Manager) Register(ctx context.Context, email, password string, opts ...
 	return m.await(x, linkStep, pending{email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)})
 }
 
-// RegisterAndSignIn creates an account and signs its user in, as Login does, if the
-// service allows that. Unlike Register, it reports which accounts exist.
+// RegisterAndSignIn creates an account and signs its user in, as Login does, if the service
+// allows this. Unlike Register, its result shows whether the account exists.
 //
 // Its errors are those of Register and Login, and
-//   - [auth.ErrVerificationPending] if the user has to confirm the address first; the
+//   - [auth.ErrVerificationPending] if the user has to confirm the address first: the
 //     browser then waits for the link in the e-mail, see FollowLink,
 //   - [auth.ErrAccountExists] if the address has an account.
 func (m *Manager) RegisterAndSignIn(ctx context.Context, email, password string, opts ...SignInOption) error {
@@ -91,6 +91,6 @@ func (m *Manager) register(ctx context.Context, x *Exchange, email, password str
 	callCtx, cancel := m.authContext(ctx)
 	grant, err := m.auth.Register(callCtx, strings.TrimSpace(email), password)
 	cancel()
-	mailed(ctx, attempt, err)
+	noteMail(ctx, attempt, err)
 	return grant, err
 }

@@ -18,18 +18,18 @@ import (
 // [FromContext]. All methods are safe for concurrent use, and work on the session
 // of a visitor who is not signed in, too.
 //
-// Methods that use the session's user or values may wait for the network. The
-// first of them in a request refreshes an access token that is due for refresh.
-// If the token is still valid, the method waits at most a second. If the token
-// has expired, the method waits up to Config.AuthTimeout until the refresh is
-// sent, and up to Config.AuthTimeout for the response. The method may also have
-// to read the store again, for Config.StoreTimeout per call, if an outage has
-// prevented that when the request began. After a failed attempt the methods
-// return its error without waiting, until the next attempt may be made.
+// Methods that use the session's user or values may wait for the network. The first of them
+// in a request refreshes an access token that is due for refresh. If the token is still
+// valid, the method waits at most a second. If the token has expired, the method waits up
+// to Config.AuthTimeout until the refresh is sent, and up to Config.AuthTimeout for the
+// response. If the session could not be read when the request began, because the store was
+// down, the method also reads the store again, for up to Config.StoreTimeout per call.
+// After a failed attempt the methods return its error without waiting, until the next
+// attempt may be made.
 //
-// A method with a context waits as long as that context allows, and a method
-// without one as long as the request's context does. If the context ends, only
-// that call fails.
+// A method that has a context parameter waits until that context ends at most. A method
+// without it waits until the request's context ends. If the context ends, only that call
+// fails.
 //
 // A goroutine may use a Session after its request, with a context that outlives
 // the request (see [context.WithoutCancel]): AccessToken and a [Transport] refresh
@@ -40,23 +40,23 @@ type Session struct {
 	ctx context.Context // of the request; it leads to the session
 
 	token string   // the bearer token
-	actor *Session // of the user who acts as the session's user; usually nil
+	actor *Session // the own session of the user who acts as this session's user; nil if no user acts
 
 	bearer    bool // the request has a bearer token, and no session; see bearer.go
-	presented bool // the request has presented the session, or has started it
+	presented bool // the request presented the session, or started it
 
 	// The lock is for all that follows; see the order of locks at Manager. The flags are
 	// together, because each request allocates a Session.
-	resolved bool // rec has had a valid access token in this request
+	resolved bool // the access token of rec was valid once in this request
 	begun    bool // rec is of a visitor, who has no cookie for it yet
-	stored   bool // rec has begun in this request, and is in the store
+	stored   bool // rec was started in this request, and is in the store
 	ended    bool // the presented session has ended
 	expire   bool // the session has ended, and the response deletes its cookies
 	mu       sync.Mutex
 	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
 	unread   *keeper.Record // the state in the cookies, while the session has not been read
 	readAt   time.Time      // when rec was read from the cookies or the store
-	err      error          // why the last attempt to read or to resolve the session failed
+	err      error          // why the last attempt to read or resolve the session failed
 	retryAt  time.Time      // when the next attempt may be made
 	changes  map[string]change
 	newest   uint64 // the number of the newest change
@@ -66,21 +66,21 @@ type Session struct {
 	done     chan struct{}
 }
 
-// All requests without a loaded session share one Session, and without Config.Verifier all
-// requests with a bearer token another.
+// All requests without a loaded session share one Session. Without Config.Verifier, all
+// requests with a bearer token share another.
 var (
 	notLoaded  = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}
 	bearerOnly = &Session{bearer: true, err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
 )
 
-// FromContext returns the session of the request with the context ctx. It never
-// returns nil: for a visitor who is not signed in it returns an anonymous
-// session, which can have values, too. After a sign-in or a sign-out the request has
-// another session; call FromContext again to get it.
+// FromContext returns the session of the request with the context ctx. It never returns
+// nil: for a visitor who is not signed in it returns an anonymous session, which can have
+// values, too. After a sign-in or a sign-out the request has another session: call
+// FromContext again.
 //
-// The handler may show what it reads from the session. If FromContext is called
-// before the first byte of the response and the user is signed in, the response
-// therefore gets "Cache-Control: no-store"; see [Exchange.Commit].
+// A handler that calls FromContext may show data of the session. If it calls FromContext
+// before the first byte of the response and the user is signed in, the response therefore
+// has "Cache-Control: no-store"; see [Exchange.Commit].
 func FromContext(ctx context.Context) *Session {
 	if x := exchangeFrom(ctx); x != nil {
 		x.accessed.Store(true)
@@ -89,15 +89,14 @@ func FromContext(ctx context.Context) *Session {
 	return notLoaded
 }
 
-// resolve returns the session's record once its access token has been valid in
-// this request, refreshed if it was due. It returns nil without an error if no
-// user is signed in. Sessions are resolved at their first use, so a handler that
-// does not use the session does not wait for the auth service, and neither does
-// a logout.
+// resolve returns the session's record once its access token has been valid in this
+// request, refreshed if it was due. It returns nil without an error if no user is signed
+// in. Sessions are resolved at their first use. A handler that does not use the session,
+// and a logout, therefore do not wait for the auth service.
 //
-// A failure is remembered until the next attempt may be made, so that a handler
-// does not wait again with each method. A failure that ctx has caused is not
-// remembered, because a call with another context may succeed.
+// A failure is remembered until the next attempt may be made, so that a handler does not
+// wait again with each method. A failure because ctx has ended is not remembered, because a
+// call with another context may succeed.
 func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.m == nil {
 		return nil, s.err // a shared session
@@ -106,7 +105,7 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 		return s.resolveBearer(ctx)
 	}
 	if s.actor != nil {
-		// An end of the own session at the service ends this one, too.
+		// If the service ends the actor's own session, this session ends, too.
 		if own, err := s.actor.resolve(ctx); own == nil {
 			return nil, err
 		}
@@ -138,7 +137,7 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isLocked(rec) {
+	if !s.hasRecordLocked(rec) {
 		return nil, nil // another call has found that the session has ended
 	}
 	// Another call may have stored newer tokens or values in s meanwhile.
@@ -149,12 +148,12 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	return s.rec, nil
 }
 
-// isLocked reports whether r is a state of the session. After the session has ended, s may
-// be that of a visitor.
-func (s *Session) isLocked(r *keeper.Record) bool { return s.rec != nil && s.rec.Key == r.Key }
+// hasRecordLocked reports whether r is a state of the session that s has now. After the user's
+// session has ended, s may have the session of a visitor.
+func (s *Session) hasRecordLocked(r *keeper.Record) bool { return s.rec != nil && s.rec.Key == r.Key }
 
-// read reads the record of the session. unread is the state in its cookies. read
-// returns nil without an error if the session has ended.
+// read reads the record of the session. unread is the state in its cookies. It returns nil
+// without an error if the session has ended.
 func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &UnavailableError{Err: err}
@@ -172,8 +171,8 @@ func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Reco
 		s.mu.Unlock()
 	}
 	if down != nil {
-		// Reported only now: Config.OnEvent may use this session, and would read
-		// it once more if the result were not in s yet.
+		// Report the error only after s has the result: Config.OnEvent may use this
+		// session, and would otherwise read it once more.
 		_ = s.m.keeper.Report(ctx, unread, down)
 	}
 	return rec, err
@@ -184,9 +183,9 @@ func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Reco
 func (s *Session) noteFailure(ctx context.Context, rec *keeper.Record, err error) error {
 	var why *keeper.Error
 	known := errors.As(err, &why)
-	// A token that cannot be read ends the request's session, unless it is the
-	// cause of an outage: then it is a new token of the service, and the session
-	// still has its old one.
+	// A token that cannot be read ends the request's session. The exception is a new token
+	// that the service has sent: that counts as an outage, and the session still has its
+	// old token.
 	if known && why.Ended != "" || !known && errors.Is(err, auth.ErrInvalidToken) {
 		s.invalidate(rec, err)
 		return nil
@@ -204,7 +203,7 @@ func (s *Session) noteFailure(ctx context.Context, rec *keeper.Record, err error
 		s.mu.Unlock()
 	}
 	if !known {
-		// Reported only now: Config.OnEvent may use this session.
+		// Report the error only after s has changed: Config.OnEvent may use this session.
 		_ = s.m.keeper.Report(ctx, rec, err)
 	}
 	return down
@@ -216,16 +215,17 @@ func (s *Session) invalidate(rec *keeper.Record, err error) {
 	var why *keeper.Error
 	ended := errors.As(err, &why)
 	s.mu.Lock()
-	first := s.isLocked(rec) || s.unread != nil
+	first := s.hasRecordLocked(rec) || s.unread != nil
 	if first {
 		if s.resolved || ended && why.Ended.ByBrowser() {
-			// The handler has acted for the user, or the browser has signed out or in since it
-			// sent the request. The session must not become a visitor's.
+			// The handler has acted for the user, or the browser has signed out or in since
+			// it sent the request. The values of this request must not go into a visitor's
+			// session.
 			s.closed = cmp.Or(s.closed, ErrEnded)
 		}
 		s.rec, s.unread, s.changes, s.size, s.err, s.ended, s.resolved = nil, nil, nil, 0, nil, true, false
-		// If the browser itself has signed out or in, it may have newer cookies by
-		// now, which this response must not delete.
+		// If the browser itself has signed out or in, it may have newer cookies. This
+		// response must not delete them.
 		s.expire = !ended || !why.Ended.ByBrowser()
 	}
 	s.mu.Unlock()
@@ -285,12 +285,12 @@ func (s *Session) Err() error {
 // UserID returns the ID of the signed-in user, "" if no user is signed in.
 func (s *Session) UserID() string { return s.claims().UserID }
 
-// User returns what is known of the signed-in user, the zero User if no user is signed in.
-// The ID is that of the access token. The auth service may report the rest with the tokens.
-// If it reports no e-mail address, the address is the claim "email" of the access token, or
-// the one with which the user has signed in. The data may have changed since the last
-// refresh. A name of more than 256 bytes and a picture's URL of more than 512 bytes are left
-// out.
+// User returns the signed-in user, the zero User if no user is signed in. The ID is that of
+// the access token. The auth service may report the other fields together with the tokens.
+// If it reports no e-mail address, Email is the claim "email" of the access token, or the
+// address with which the user signed in. The data may have changed at the service since the
+// last refresh. A name of more than 256 bytes and a picture's URL of more than 512 bytes
+// are left out.
 func (s *Session) User() auth.User {
 	rec := s.user()
 	if rec == nil {
@@ -299,7 +299,7 @@ func (s *Session) User() auth.User {
 	return userOf(rec)
 }
 
-// userOf returns what is known of the user of a session.
+// userOf returns the user of a session.
 func userOf(rec *keeper.Record) auth.User {
 	var u auth.User
 	if rec.Pair.User != nil {
@@ -309,10 +309,10 @@ func userOf(rec *keeper.Record) auth.User {
 	return u
 }
 
-// AuthenticatedAt returns when the user has last entered the credentials: the time of the
-// sign-in, or an earlier one that the auth service has reported, also by the claim auth_time
-// of the access token. It returns the zero time if no user is signed in, or if the time is
-// unknown, as for a bearer token without auth_time.
+// AuthenticatedAt returns when the user last entered the credentials. This is the time of
+// the sign-in, or an earlier time that the auth service reported, for example by the claim
+// auth_time of the access token. It returns the zero time if no user is signed in, or if
+// the time is unknown, as for a bearer token without auth_time.
 func (s *Session) AuthenticatedAt() time.Time {
 	rec := s.user()
 	if rec == nil {
@@ -366,11 +366,11 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 }
 
 // Refresh refreshes the session's tokens now, for example after the app has changed the
-// user's roles at the auth service. The claims and roles of the session are the new ones
-// afterwards. Concurrent calls for one session share a refresh. Refresh waits for the
-// auth service for up to Config.AuthTimeout. Its errors are those of AccessToken. After
-// [ErrSessionUnavailable] the session continues with its tokens. With a bearer token Refresh
-// fails with [ErrSessionRequired].
+// user's roles at the auth service. Afterwards the session has the new claims and roles.
+// Concurrent calls for one session share a refresh. Refresh waits for the auth service for
+// up to Config.AuthTimeout. Its errors are those of AccessToken. After
+// [ErrSessionUnavailable] the session continues with its tokens. With a bearer token
+// Refresh fails with [ErrSessionRequired].
 func (s *Session) Refresh(ctx context.Context) error {
 	if s.bearer {
 		return s.needsSession(ctx)
@@ -400,9 +400,9 @@ func (s *Session) refreshFailed(ctx context.Context, rec *keeper.Record, err err
 	return s.m.publicError(ctx, rec, err)
 }
 
-// replaceToken returns a newer access token than rejected, which an API has
-// rejected. It returns rejected again if that token is itself the result of such
-// a refresh: the API would reject the next token, too.
+// replaceToken refreshes the access token rejected, which an API has rejected, and returns
+// the new token. It returns rejected itself if that token is already the result of such a
+// refresh: the API would reject the next token, too.
 func (s *Session) replaceToken(ctx context.Context, rejected string) (string, error) {
 	s.mu.Lock()
 	rec := s.rec
@@ -427,7 +427,7 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 func (s *Session) adoptTokens(r *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isLocked(r) || r.Pair.Gen <= s.rec.Pair.Gen {
+	if !s.hasRecordLocked(r) || r.Pair.Gen <= s.rec.Pair.Gen {
 		return
 	}
 	next := s.rec.WithTokensOf(r)
@@ -447,8 +447,8 @@ func (s *Session) AccessTokenExpiresAt() time.Time {
 	return rec.Pair.Expires
 }
 
-// ExpiresAt returns when the session ends if the user does not come back: the
-// earlier of its idle timeout and the end of its lifetime. With a bearer token it is the
+// ExpiresAt returns when the session ends if the user sends no further request: the earlier
+// of its idle timeout and the end of its lifetime. For a bearer token it returns the
 // token's expiry. It returns the zero time if no user is signed in.
 func (s *Session) ExpiresAt() time.Time {
 	rec := s.user()
@@ -476,9 +476,9 @@ func (s *Session) ExpiresAt() time.Time {
 //
 // With a bearer token the channel is closed when the token expires.
 //
-// [Manager.EndStreams] closes the channels of all sessions, and so does the beginning of
-// [Manager.Shutdown]. The sessions go on: a client that connects again, to another
-// process or after the restart, is signed in.
+// [Manager.EndStreams] closes the channels of all sessions, and [Manager.Shutdown] does so
+// when it starts. The sessions continue: a client that connects again, to another process
+// or after the restart, is still signed in.
 //
 // If no user is signed in, the channel is closed already. The session is watched
 // until the request's context ends. After that the channel does not change.
@@ -491,7 +491,8 @@ func (s *Session) Done() <-chan struct{} {
 	}
 	done := make(chan struct{})
 	if rec == nil {
-		// Not kept in s: a session that is unavailable may be available at the next call.
+		// Do not keep this channel in s: a session that is unavailable may be available at
+		// the next call.
 		close(done)
 		return done
 	}
@@ -507,7 +508,8 @@ func (s *Session) Done() <-chan struct{} {
 		cancel()
 	})
 	if s.actor != nil {
-		// The session of a user who acts as another one ends with the own one.
+		// A session in which a user acts as another user ends together with the actor's own
+		// session.
 		own := s.actor.Done()
 		go func() {
 			select {
@@ -555,7 +557,7 @@ func (s *Session) Authorize(p Policy) error {
 	// The policy may have called AccessToken and so found that the session has
 	// ended. The visitor must then sign in; 403 would be wrong.
 	s.mu.Lock()
-	ended := !s.isLocked(rec)
+	ended := !s.hasRecordLocked(rec)
 	s.mu.Unlock()
 	if ended {
 		return fmt.Errorf("session: %w", ErrUnauthenticated)
@@ -564,10 +566,10 @@ func (s *Session) Authorize(p Policy) error {
 	return fmt.Errorf("session: %w", ErrForbidden)
 }
 
-// AuthorizeFresh decides whether the user has entered the credentials within maxAge; see
-// AuthenticatedAt. The error is [ErrReauthenticationRequired] if that is longer ago. Other
+// AuthorizeFresh decides whether the user entered the credentials within maxAge; see
+// AuthenticatedAt. The error is [ErrReauthenticationRequired] if that was longer ago. Other
 // errors are those of Authorize. If the same user signs in again, the new session has the
-// values of the present one.
+// values of this session.
 func (s *Session) AuthorizeFresh(maxAge time.Duration) error {
 	if err := s.Authorize(nil); err != nil {
 		return err
@@ -587,8 +589,8 @@ func (s *Session) String() string { return "session.Session" + redacted }
 // Format keeps secrets out of every fmt verb.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// LogValue returns whether a user is signed in and the user's ID, as far as the
-// request knows them so far. It does not wait: logging must not start a refresh.
+// LogValue returns whether a user is signed in, and the user's ID, as far as the request
+// has determined them. It does not wait: logging must not start a refresh.
 func (s *Session) LogValue() slog.Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()

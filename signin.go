@@ -9,8 +9,8 @@ import (
 )
 
 // SignInOption is an option of a sign-in. If the sign-in has a second step, such as a
-// one-time code, its first step takes the options, and the browser keeps them in the
-// cookie of the pending sign-in.
+// one-time code, pass the options to the first step. The cookie of the pending sign-in
+// keeps them.
 type SignInOption func(*signInOptions)
 
 // signInOptions are the options of a sign-in. The zero value has none.
@@ -20,7 +20,7 @@ type signInOptions struct {
 	returnTo string
 }
 
-// remember says whether the cookies of a session outlive the browser.
+// remember determines whether the cookies of a session outlive the browser.
 type remember int
 
 const (
@@ -48,10 +48,11 @@ func WithLifetime(d time.Duration) SignInOption {
 	return func(o *signInOptions) { o.lifetime = max(d, 0) }
 }
 
-// WithReturnTo notes where the app sends the browser after the sign-in. The note is for
-// sign-ins with a second step: [Manager.LoginReturnTo] and [Manager.LinkReturnTo] return
-// it, so that the client need not repeat it. The note is lost if the cookie has no room
-// for it. address is not checked: package middleware checks it before it redirects.
+// WithReturnTo keeps the address to which the app redirects the browser after a sign-in
+// with a second step. [Manager.LoginReturnTo] and [Manager.LinkReturnTo] return the
+// address, so that the client need not send it again. The address is lost if the cookie has
+// no room for it. The Manager does not check the address: package middleware checks it
+// before it redirects.
 func WithReturnTo(address string) SignInOption {
 	return func(o *signInOptions) { o.returnTo = address }
 }
@@ -74,8 +75,8 @@ func decodeSignInOptions(d *seal.Decoder) signInOptions {
 	return signInOptions{remember: remember(d.Count(uint64(forgotten))), lifetime: d.Duration(), returnTo: d.Text()}
 }
 
-// apply sets what the options say about the session r. If they say nothing, r is as the
-// session that it continues, or nil.
+// apply sets the options of the session r. An option that is not set is copied from
+// continued, the session that r continues, or nil.
 func (o signInOptions) apply(r *keeper.Record, continued *keeper.Record, c Cookie) {
 	if continued != nil && o.remember == asConfigured && o.lifetime == 0 {
 		r.Lifetime, r.Transient = continued.Lifetime, continued.Transient
@@ -87,7 +88,7 @@ func (o signInOptions) apply(r *keeper.Record, continued *keeper.Record, c Cooki
 	}
 }
 
-// ageOf returns d as the Max-Age of a cookie that belongs to no session.
+// ageOf returns the Max-Age of a cookie that belongs to no session and lasts for d.
 func (m *Manager) ageOf(d time.Duration) time.Duration {
 	if m.cfg.Cookie.NonPersistent {
 		return cookies.UntilClosed

@@ -17,12 +17,12 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// This file starts sessions, and gives them the values of those that they continue.
+// This file starts sessions, and copies the values of the sessions that they continue.
 
-// startSession makes a session from grant and gives it to the request. It creates
-// the new session before it ends the previous one, so that a failure leaves the
-// browser with the session that it had. email is the address that the user has entered,
-// "" if there is none.
+// startSession creates a session from grant and makes it the session of the request. It
+// creates the new session before it ends the previous one, so that the previous session
+// continues after a failure. email is the address that the user entered, "" if there is
+// none.
 func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Grant, email string, o signInOptions) error {
 	p, err := m.newPair(ctx, grant, email)
 	if err != nil {
@@ -42,7 +42,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	x.mu.Unlock()
 	before, err := x.session.Load().newestRecord(ctx)
 	if err != nil {
-		// Without the session before, its values would be lost.
+		// The previous session cannot be read, so its values would be lost.
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
 	before = m.continueSession(x, before, rec, o)
@@ -61,7 +61,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 			x.device = m.account(p.Email())
 		}
 		x.endPendingLocked()
-		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // its tokens are new
+		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // resolved, because the tokens are new
 	}
 	x.mu.Unlock()
 	if late {
@@ -70,8 +70,8 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	_ = m.endActing(ctx, x, keeper.EndedByLogin, false)
 	if previous != nil {
-		// A failure is no reason to fail: the response replaces the cookies of the
-		// previous session, and the keeper retries its end.
+		// The sign-in succeeds even if this fails: the response replaces the cookies of the
+		// previous session, and the keeper retries to end it.
 		m.keeper.EndReplaced(ctx, previous, func(ctx context.Context, last map[string][]byte) error {
 			return m.addLateValues(ctx, rec, before, last)
 		})
@@ -80,10 +80,10 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	return nil
 }
 
-// newPair returns the tokens of grant. email is the address that the user has entered, ""
-// if there is none. newPair reports an error and revokes the tokens then. The error is
-// [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if they
-// cannot be verified now.
+// newPair returns the tokens of grant. email is the address that the user entered, "" if
+// there is none. If newPair fails, it reports the error and revokes the tokens. The error
+// is [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if
+// they cannot be verified now.
 func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
 	p, err := m.keeper.NewPair(context.WithoutCancel(ctx), grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
@@ -99,8 +99,8 @@ func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (
 	return p, nil
 }
 
-// newRecord returns a new session with the tokens p. The user has entered the credentials
-// at the time authenticated, or now if that is zero.
+// newRecord returns a new session with the tokens p. authenticated is when the user entered
+// the credentials; zero means now.
 func (m *Manager) newRecord(x *Exchange, p keeper.Pair, authenticated time.Time) *keeper.Record {
 	now := m.now()
 	rec := keeper.NewRecord(p, now)
@@ -111,27 +111,27 @@ func (m *Manager) newRecord(x *Exchange, p keeper.Pair, authenticated time.Time)
 	return rec
 }
 
-// continueSession gives rec, a new session, the values of the browser's session before, if
-// that is a visitor's or the same user's, and applies the options. A user who signs in again
-// keeps what an earlier sign-in has chosen. continueSession returns the session that rec
-// continues, nil if there is none.
+// continueSession applies the options to rec, a new session. If before, the browser's
+// previous session, is of a visitor or of the same user, rec gets its values; with the same
+// user, rec also gets the options of the earlier sign-in. continueSession returns the
+// session that rec continues, nil if there is none.
 func (m *Manager) continueSession(x *Exchange, before, rec *keeper.Record, o signInOptions) *keeper.Record {
 	if before != nil && !before.Visitor && before.UserID != rec.UserID {
 		before = nil
 	}
 	if before != nil {
-		rec.Values = m.kept(before, x.session.Load().withChanges(before.Values))
+		rec.Values = m.keptValues(before, x.session.Load().withChanges(before.Values))
 	}
 	if before != nil && !before.Visitor {
 		o.apply(rec, before, m.cfg.Cookie)
 	} else {
-		o.apply(rec, nil, m.cfg.Cookie) // a visitor has chosen nothing
+		o.apply(rec, nil, m.cfg.Cookie) // a visitor's session has no options
 	}
 	return before
 }
 
-// kept returns those values of the session before that a sign-in keeps.
-func (m *Manager) kept(before *keeper.Record, values map[string][]byte) map[string][]byte {
+// keptValues returns those values of the previous session that a sign-in keeps.
+func (m *Manager) keptValues(before *keeper.Record, values map[string][]byte) map[string][]byte {
 	if !before.Visitor || m.cfg.KeepValue == nil {
 		return values
 	}
@@ -144,18 +144,19 @@ func (m *Manager) kept(before *keeper.Record, values map[string][]byte) map[stri
 	return values
 }
 
-// addLateValues makes the changes to the new session rec that other requests have stored in
-// the session before, after its values were read for rec. last are its values at its end.
-// before is nil if rec has none of them. The error is the keeper's.
+// addLateValues copies late changes to the new session rec: changes that other requests
+// stored in the previous session before after its values were copied to rec. last are the
+// values of that session at its end. before is nil if rec continues no session. The error
+// is the keeper's.
 func (m *Manager) addLateValues(ctx context.Context, rec, before *keeper.Record, last map[string][]byte) error {
 	if before == nil {
 		return nil
 	}
-	read, late := m.kept(before, before.Values), map[string]change{}
-	last = m.kept(before, last)
+	read, late := m.keptValues(before, before.Values), map[string]change{}
+	last = m.keptValues(before, last)
 	for _, values := range []map[string][]byte{read, last} {
 		for name := range values {
-			// What this request has changed itself stays.
+			// A change by this request itself has priority.
 			if !bytes.Equal(read[name], last[name]) && bytes.Equal(read[name], rec.Values[name]) {
 				late[name] = change{raw: last[name]}
 			}
@@ -165,7 +166,7 @@ func (m *Manager) addLateValues(ctx context.Context, rec, before *keeper.Record,
 		return nil
 	}
 	_, err := m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
-		// A retry comes late: what the new session has changed since stays.
+		// This may be a late retry: later changes of the new session have priority.
 		changes := maps.Clone(late)
 		maps.DeleteFunc(changes, func(name string, _ change) bool { return !bytes.Equal(r.Values[name], rec.Values[name]) })
 		r.Values = merge(r.Values, changes)

@@ -15,25 +15,24 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Limits limit how often users and visitors may guess passwords and codes, and have
-// e-mails sent. Each limit is a number of attempts in Window. Zero selects the default,
-// a negative number switches the limit off, and the maximum is 1,000.
+// Limits limit how often users and visitors may guess passwords and codes, and how many
+// e-mails they may cause. Each limit is a number of attempts in Window. Zero selects the
+// default, a negative number switches the limit off, and the maximum is 1,000.
 //
-// An address is that of [Manager.ClientAddr]; all addresses of an IPv6 network of 64
-// bits count as one. If the address is unknown, the limits for addresses do not apply.
-// So behind a proxy Config.TrustedProxies must be set: otherwise all users have the
-// proxy's address.
+// An address is that of [Manager.ClientAddr]; all addresses of an IPv6 network of 64 bits
+// count as one. If the address is unknown, the limits for addresses do not apply. Behind a
+// proxy, set Config.TrustedProxies: otherwise all users have the proxy's address.
 //
-// The processes that share Config.Store or Config.Coordinator count together. Without
-// one, and while it is down, each process counts by itself. The keys of the counters are
-// keyed hashes, and a counter holds times only.
+// The processes that share Config.Store or Config.Coordinator count together. Without a
+// shared store, and while it is down, each process counts by itself. The keys of the
+// counters are keyed hashes, and a counter holds times only.
 type Limits struct {
 	// Window is the time in which attempts are counted. Default (0): 15 min.
 	Window time.Duration
 
-	// Guesses is the number of wrong passwords for one account from one address, and
-	// that of wrong codes, which are counted apart. A right password clears the first
-	// count, and a right code the second. Default: 10.
+	// Guesses is the number of wrong passwords for one account from one address. It is also
+	// the number of wrong codes, which have a separate counter. A right password clears the
+	// first counter, and a right code the second. Default: 10.
 	Guesses int
 
 	// AddressGuesses is the number of wrong passwords, or codes, from one address for
@@ -46,11 +45,11 @@ type Limits struct {
 	AccountGuesses int
 
 	// Mails is the number of e-mails to one address: links, resets of a password, changes
-	// of the address, and registrations. Those that the service does not send, because there is no
-	// account, count too. Default: 5.
+	// of the address, and registrations. E-mails that the service does not send, because
+	// there is no account, count, too. Default: 5.
 	Mails int
 
-	// AddressMails is the number of e-mails that one client address may have sent.
+	// AddressMails is the number of e-mails that clients with one address may cause.
 	// Default: 20.
 	AddressMails int
 }
@@ -93,7 +92,7 @@ func (l Limits) validate() error {
 // TooManyAttemptsError reports that one of Config.Limits is reached. The auth service
 // was not called. errors.Is reports it as [ErrTooManyAttempts].
 type TooManyAttemptsError struct {
-	// RetryAfter is how long it takes until another attempt is allowed.
+	// RetryAfter is the time until another attempt is allowed.
 	RetryAfter time.Duration
 }
 
@@ -105,8 +104,8 @@ func (e *TooManyAttemptsError) Error() string {
 // Is reports whether target is ErrTooManyAttempts.
 func (e *TooManyAttemptsError) Is(target error) bool { return target == ErrTooManyAttempts }
 
-// maxCounters bounds the number of counters in the memory of a process. More are not
-// counted.
+// maxCounters bounds the number of counters in the memory of a process. Attempts that would
+// need more are not counted.
 const maxCounters = 1 << 17
 
 // newCounters returns the counters of a Manager.
@@ -124,7 +123,8 @@ const (
 	mailRequest   = "mail"
 )
 
-// limit returns a limit for the attempts of a kind that have the parts in common.
+// limit returns a limit for all attempts of a kind with the same parts, such as an account
+// and an address.
 func (m *Manager) limit(limit int, kind string, parts ...string) throttle.Limit {
 	return throttle.Limit{Key: "count-" + hex.EncodeToString([]byte(m.secrets[0].Digest("count", fmt.Sprintf("%q %q", kind, parts)))), Max: limit}
 }
@@ -144,7 +144,7 @@ func (m *Manager) clientNetwork(x *Exchange) string {
 
 // guess counts a guess of a password or a code for an account. email is the account's
 // e-mail address, "" if it is not known. The error is a [*TooManyAttemptsError]. The caller
-// must call guessed.
+// must call noteGuess.
 func (m *Manager) guess(ctx context.Context, x *Exchange, kind, account, email string) (*throttle.Attempt, error) {
 	l, network := m.cfg.Limits, m.clientNetwork(x)
 	var limits []throttle.Limit
@@ -173,9 +173,8 @@ func (m *Manager) attempt(ctx context.Context, limits []throttle.Limit) (*thrott
 	return a, nil
 }
 
-// guessed notes the result of a guess. A failure of the service says nothing about the
-// guess, which does not count then.
-func guessed(ctx context.Context, a *throttle.Attempt, err error) {
+// noteGuess records the result of a guess. A guess does not count if the service failed.
+func noteGuess(ctx context.Context, a *throttle.Attempt, err error) {
 	switch {
 	case err == nil, errors.Is(err, auth.ErrSecondFactor):
 		a.Done(ctx, throttle.Clears)
@@ -187,7 +186,7 @@ func guessed(ctx context.Context, a *throttle.Attempt, err error) {
 }
 
 // countMail counts an e-mail to the address of an account. The error is a
-// [*TooManyAttemptsError]. The caller must call mailed.
+// [*TooManyAttemptsError]. The caller must call noteMail.
 func (m *Manager) countMail(ctx context.Context, x *Exchange, account string) (*throttle.Attempt, error) {
 	l, network := m.cfg.Limits, m.clientNetwork(x)
 	var limits []throttle.Limit
@@ -197,9 +196,9 @@ func (m *Manager) countMail(ctx context.Context, x *Exchange, account string) (*
 	return m.attempt(ctx, append(limits, m.limit(l.Mails, mailRequest, "account", account)))
 }
 
-// mailed notes the result of a request for an e-mail. It counts unless the service has
-// certainly sent none.
-func mailed(ctx context.Context, a *throttle.Attempt, err error) {
+// noteMail records the result of a request for an e-mail. The e-mail counts unless the
+// service has certainly not sent it.
+func noteMail(ctx context.Context, a *throttle.Attempt, err error) {
 	if errors.Is(err, auth.ErrUnavailable) && !errors.Is(err, auth.ErrOutcomeUnknown) {
 		a.Done(ctx, throttle.Undone)
 		return

@@ -2,10 +2,11 @@ package session
 
 import "time"
 
-// TimeLeft returns how long the session lasts, by this program's clock: unused, if the
-// user does not come back, and atMost, however active the user is. Unused is the time until
-// ExpiresAt, and is never longer than atMost. A page that warns its user can therefore tell
-// whether a request would keep the session. Both are 0 if no user is signed in.
+// TimeLeft returns how long the session lasts, by this program's clock. Unused is the time
+// until ExpiresAt, when the session ends if the user sends no further request. AtMost is
+// the time until the end of its lifetime, and is never shorter than unused. If unused is
+// shorter, a request extends the session: a page can show this to its user. Both are 0 if
+// no user is signed in.
 //
 // With a bearer token both are the time until the token's expiry.
 //

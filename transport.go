@@ -30,12 +30,12 @@ type Transport struct {
 //	req, err := http.NewRequestWithContext(r.Context(), "GET", "https://api.example.org/orders", nil)
 //	resp, err := api.Do(req)
 //
-// Requests to these hosts carry the session's access token as a bearer token
-// (RFC 6750); requests to other hosts are sent unchanged. The token is refreshed first
-// if it is due. If the API responds with status 401, the token is refreshed and the
-// request is sent once more, provided that its body can be read again (see
-// http.Request.GetBody). If the API rejects the new token, too, the response with
-// status 401 is returned, and later requests do not refresh the token for this reason.
+// Requests to these hosts carry the session's access token as a bearer token (RFC 6750);
+// requests to other hosts are sent unchanged. The token is refreshed first if it is due. If
+// the API responds with status 401, the token is refreshed and the request is sent once
+// more, provided that its body can be read again (see http.Request.GetBody). If the API
+// rejects the new token, too, RoundTrip returns the response with status 401. Later 401
+// responses then do not refresh the token again.
 //
 // If the request in the context has a bearer token, the token is passed on as it is.
 //
@@ -61,7 +61,7 @@ func (m *Manager) Transport(hosts ...string) *Transport {
 		u, err := url.Parse(scheme + "://" + host)
 		if err != nil || u.Host != host || u.Hostname() == "" || scheme != "https" && scheme != "http" {
 			// Not quoted: a URL with a password may have been set by mistake.
-			t.err = fmt.Errorf("session: Transport: host %d is not a host", i+1)
+			t.err = fmt.Errorf("session: Transport: argument %d is not a host", i+1)
 			continue
 		}
 		t.origins[origin(u)] = true
@@ -106,8 +106,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
-	// The retry needs a second copy of the body. Without one the response of the API
-	// stands.
+	// The retry needs a second copy of the body. Without it, return the response of the
+	// API.
 	again := req
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
@@ -127,8 +127,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, nil
 	}
-	// A connection is reused only if the response has been read. A long response is
-	// not read to its end: a new connection costs less.
+	// A connection is reused only if the response has been read to its end. Reading a long
+	// response costs more than a new connection.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 	return base.RoundTrip(withBearer(again, newer))

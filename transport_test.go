@@ -524,7 +524,7 @@ func TestTransportHosts(t *testing.T) {
 		{"none", nil, "no host"},
 		{"empty", []string{""}, "not a host"},
 		{"an address with a path", []string{"http://127.0.0.1" + port + "/api"}, "not a host"},
-		{"an address with a user", []string{"api.example.org", "http://user:secret@127.0.0.1" + port}, "host 2 is not a host"},
+		{"an address with a user", []string{"api.example.org", "http://user:secret@127.0.0.1" + port}, "argument 2 is not a host"},
 		{"another scheme", []string{"ftp://127.0.0.1" + port}, "not a host"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

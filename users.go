@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// EndAll ends all sessions of a user: for operators, and for messages of other systems.
-// They end at once in this process, and within 2 s in others that share the store or
-// the coordinator. One write is enough for any number of sessions. Records in a store
-// are removed afterwards.
+// EndAll ends all sessions of a user, for example at the request of an operator or of
+// another system. They end at once in this process, and within 2 s in others that share the
+// store or the coordinator. One write is enough for any number of sessions. Records in a
+// store are removed afterwards.
 //
-// EndAll does not call the auth service, because only a session's own cookie leads to its
-// tokens. For a cookie session, the service is called when its browser sends the cookie
+// EndAll does not call the auth service, because tokens can be read only with the session's
+// own cookie. The tokens of a cookie session are revoked when its browser sends the cookie
 // again. docs/sessions.md describes stored sessions.
 //
 // The error is [ErrSessionUnavailable] if the store or the coordinator is down. EndAll
@@ -30,7 +30,7 @@ func (m *Manager) EndAll(ctx context.Context, userID string) error {
 // RefreshAll makes the tokens of all sessions of a user due for refresh, after the user's
 // roles have changed: each session refreshes its tokens at its next request. Other
 // processes that share the store or the coordinator do so within 2 s. No user is signed
-// out, also if the auth service is down.
+// out, even if the auth service is down.
 //
 // The error is [ErrSessionUnavailable] if the store or the coordinator is down. RefreshAll
 // works without a request.

@@ -18,10 +18,10 @@ import (
 // defines the value's type. Make one with [NewKey], usually as a package variable. Two keys
 // with the same name refer to the same value.
 //
-// The values of a session are deleted when the session ends. If requests change
-// different values of a stored session at the same time, all changes are kept; if
-// they change the same value, the last change is kept. In a cookie session the
-// response that the browser receives last decides about all values.
+// The values of a session are deleted when the session ends. If requests change different
+// values of a stored session at the same time, all changes are kept; if they change the
+// same value, the last change is kept. In a cookie session, the response that the browser
+// receives last determines all values.
 type Key[T any] struct{ name string }
 
 // maxNameSize bounds the name of a value.
@@ -46,14 +46,14 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 // Set changes the session's value for k. The change is saved with the response to
 // the request, or by [Session.Save]. If Set fails, the value is unchanged.
 //
-// A visitor who is not signed in may have values, too. The first of them begins a session
-// of the visitor, with an ID of its own and the same idle timeout and lifetime. A sign-in
-// keeps the values (see Config.KeepValue), and a sign-out deletes them.
+// A visitor who is not signed in may have values, too. The first value starts a session of
+// the visitor, with its own ID and the usual idle timeout and lifetime. A sign-in keeps the
+// values (see Config.KeepValue), and a sign-out deletes them.
 //
 // Set fails with
 //   - [ErrNotLoaded] outside the session middleware,
 //   - [ErrSessionRequired] if the request has a bearer token, and [ErrUnauthenticated] if
-//     that is not accepted,
+//     that token is not accepted,
 //   - [ErrSessionUnavailable] if the session cannot be determined,
 //   - [ErrEnded] if the request has signed its user out, or in again, after the
 //     handler got s,
@@ -64,7 +64,7 @@ func (k Key[T]) Get(s *Session) (T, bool) {
 //     those of a stored session would exceed Config.MaxValueBytes, or if there would
 //     be more than 10,000 values.
 //
-// Other requests may fill a stored session after Set. The save then fails with
+// If other requests fill a stored session after Set, saving the change fails with
 // [ErrTooLarge].
 func (k Key[T]) Set(s *Session, v T) error {
 	var raw bytes.Buffer
@@ -80,9 +80,9 @@ func (k Key[T]) Set(s *Session, v T) error {
 func (k Key[T]) Delete(s *Session) error { return s.setRaw("delete value", k.name, nil) }
 
 // Pop returns the session's value for k and deletes it, for messages that are shown once,
-// on the page after a redirect. It reports false if there is no value, or if the value
-// cannot be deleted any more: then it stays for another request. Two requests at the same
-// time may both get the value.
+// on the page after a redirect. It reports false if there is no value, or if it is too late
+// to delete the value, which then stays for the next request. Two requests at the same time
+// may both get the value.
 //
 // To show a message after a sign-out, set it after [Manager.Logout], in the session that
 // [FromContext] returns then.
@@ -105,10 +105,9 @@ func (s *Session) ValueNames() []string {
 	return slices.Sorted(maps.Keys(s.valuesLocked()))
 }
 
-// Save writes the session's changed values at once instead of with the response,
-// so that the handler can handle an error. The values of a cookie session travel
-// in the response, so Save writes nothing there and only reports whether the
-// session has ended.
+// Save writes the session's changed values at once instead of with the response, so that
+// the handler can handle an error. The values of a cookie session are written into the
+// response, so Save only reports whether the session has ended.
 //
 // Save fails with [ErrEnded] or [ErrSessionUnavailable], and with [ErrSessionRequired] if
 // the request has a bearer token. It fails with
@@ -155,13 +154,13 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		if err := s.create(ctx, rec); !errors.Is(err, keeper.ErrExists) {
 			return err
 		}
-		// Another call was faster. Its record may not have all changes.
+		// Another call has stored the session first. Its record may not have all changes.
 	}
 	now := s.m.now()
 	var upTo uint64 // the number of the newest change that is written
 	stored, err := s.m.keeper.Update(ctx, rec, func(r *keeper.Record) error {
-		// Update calls this again after a conflict. The changes are merged into
-		// the values that the other writer has stored, so neither write is lost.
+		// Update calls this again after a conflict. The changes are merged into the values
+		// of the other writer, so neither write is lost.
 		s.mu.Lock()
 		upTo = s.newest
 		merged := merge(r.Values, s.changes)
@@ -208,8 +207,9 @@ func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 	return err
 }
 
-// newestRecord returns the newest state of the session, nil if there is none. Other requests
-// may have stored values meanwhile. The error says that a stored session cannot be read now.
+// newestRecord returns the newest state of the session, nil if there is none. Other
+// requests may have stored values in the meantime. newestRecord fails if the store cannot
+// be read now.
 func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 	s.mu.Lock()
 	rec, unread, begun := s.rec, s.unread, s.begun && !s.stored
@@ -221,7 +221,7 @@ func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 		}
 	}
 	if rec == nil || begun || !s.m.Stored() {
-		return rec, nil // only this request has a session that has just begun
+		return rec, nil // only this request uses a session that has just started
 	}
 	newest, err := s.m.keeper.Newest(ctx, rec)
 	if err = s.m.publicError(ctx, rec, err); errors.Is(err, ErrSessionUnavailable) && !errors.Is(err, keeper.ErrCorrupt) {
@@ -237,8 +237,9 @@ func (s *Session) withChanges(values map[string][]byte) map[string][]byte {
 	return merge(values, s.changes)
 }
 
-// known returns what the request knows of the session, nil if it has none.
-func (s *Session) known() *keeper.Record {
+// anyRecord returns the record of the session or, if it has not been read, the state in its
+// cookies. It returns nil if the request has no session.
+func (s *Session) anyRecord() *keeper.Record {
 	if s == nil {
 		return nil
 	}
@@ -247,15 +248,15 @@ func (s *Session) known() *keeper.Record {
 	return s.rec
 }
 
-// noteSaved adopts stored, the state in the store after a save of the changes up to
-// the number upTo, and forgets these changes. Changes that did not fit are forgotten,
-// too: each later save would fail on them again.
+// noteSaved adopts stored, the state in the store after a save of the changes up to the
+// number upTo, and forgets these changes. Changes that do not fit are forgotten, too,
+// because each later save would fail with them.
 func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
 	s.size = 0
-	if !s.isLocked(stored) || upTo < s.saved {
+	if !s.hasRecordLocked(stored) || upTo < s.saved {
 		return // the session has ended, or a concurrent save was later
 	}
 	s.saved = upTo
@@ -352,7 +353,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	closed := s.closed
 	s.mu.Unlock()
 	if closed != nil {
-		// Checked before resolve: a change that is too late must not wait for the
+		// Check this before resolve: a change that is too late must not wait for the
 		// network, and fails in the same way for all users.
 		return closed
 	}
@@ -362,14 +363,15 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil && raw == nil {
-		return s.closed // there is nothing to delete
+		return s.closed // a visitor without a session has no value to delete
 	}
 	begins := s.rec == nil
 	if begins && s.actor != nil {
-		return cmp.Or(s.closed, ErrEnded) // a visitor's session has no place beside the own one
+		return cmp.Or(s.closed, ErrEnded) // a visitor's session cannot exist next to the actor's own session
 	}
 	if begins {
-		// The first value begins the session of a visitor. A mere visit does not.
+		// The first value starts the session of a visitor. A request without a value does
+		// not.
 		s.rec, s.begun, s.stored = keeper.NewVisitor(s.m.now()), true, false
 		s.rec.Transient = s.m.cfg.Cookie.NonPersistent
 	}
@@ -387,7 +389,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	return nil
 }
 
-// checkChange returns why the session cannot accept a change, nil if it can.
+// checkChange returns an error if the session cannot accept a change.
 func (s *Session) checkChange(name string, raw []byte) error {
 	if s.closed != nil {
 		return s.closed
@@ -405,9 +407,9 @@ func (s *Session) checkChange(name string, raw []byte) error {
 	return nil
 }
 
-// checkStoredChange is checkChange for a stored session. It keeps the size of the
-// values in s.size: a handler may set thousands of values, and adding up all of
-// them for each would take quadratic time.
+// checkStoredChange is checkChange for a stored session. It keeps the size of the values in
+// s.size, because a handler may set thousands of values: adding up all sizes for each value
+// would take quadratic time.
 func (s *Session) checkStoredChange(name string, raw []byte) error {
 	if s.size == 0 {
 		s.size = valuesSize(s.valuesLocked())
@@ -430,9 +432,9 @@ func (s *Session) checkStoredChange(name string, raw []byte) error {
 	return nil
 }
 
-// checkValues returns why a stored session cannot change its values from before
-// to after, nil if it can. A change that makes values smaller is always accepted:
-// the limit may have been lowered since they were stored.
+// checkValues returns an error if a stored session cannot change its values from before to
+// after. A change that makes values smaller is always accepted: the limit may have been
+// lowered since they were stored.
 func (m *Manager) checkValues(before, after map[string][]byte) error {
 	switch size := valuesSize(after); {
 	case size > m.cfg.MaxValueBytes && size > valuesSize(before):

@@ -8,23 +8,23 @@ import (
 	"github.com/synmetrix/session/internal/guard"
 )
 
-// maxKeyAge is the age of the newest key from which New warns.
+// maxKeyAge is the age of the newest key above which New logs a warning.
 const maxKeyAge = 365 * 24 * time.Hour
 
 // unsafeSetting is the message of the warnings of New.
 const unsafeSetting = "unsafe_setting"
 
-// warning is a setting that is valid and weakens the protection of sessions.
+// warning describes a setting that is valid but weakens the protection of sessions.
 type warning struct{ field, why string }
 
-// warnings returns what New warns of.
+// warnings returns the warnings that New logs.
 func (c Config) warnings() []warning {
 	var all []warning
 	if c.Cookie.Insecure {
 		all = append(all, warning{"Cookie.Insecure", "browsers also send the cookies over plain HTTP, where others can read them; use it for local work only"})
 	}
-	// The root knows no addresses: only the service and the Verifier know how they are
-	// reached.
+	// This package does not know the addresses of Auth and Verifier, so these report the
+	// warnings about them.
 	for _, v := range []struct {
 		field string
 		value any
@@ -39,7 +39,7 @@ func (c Config) warnings() []warning {
 		switch age := c.Now().Sub(time.Unix(made, 0)); {
 		case age >= maxKeyAge:
 			all = append(all, warning{"Keys", fmt.Sprintf("the newest key is %d days old; put a new key first, and remove this one after Lifetime", int(age.Hours()/24))})
-		case age < -48*time.Hour: // the day may be that of another time zone
+		case age < -48*time.Hour: // the day may be from another time zone
 			all = append(all, warning{"Keys", "the day of the newest key is in the future, so that its age is unknown"})
 		}
 	}

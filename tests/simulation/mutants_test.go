@@ -326,8 +326,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a visitor's values are lost at the sign-in",
 			File: "../../start.go",
-			Old:  "		rec.Values = m.kept(",
-			New:  "		rec.Values = nil; _ = m.kept(",
+			Old:  "		rec.Values = m.keptValues(",
+			New:  "		rec.Values = nil; _ = m.keptValues(",
 		},
 		{
 			Name: "a session that is over may end the others and go on",
