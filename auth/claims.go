@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // maxTokenSize bounds the access tokens that are parsed. It is far above the size
@@ -48,7 +47,8 @@ type Claims struct {
 
 	roleErr error // see Err
 
-	namespace map[string]json.RawMessage // the other claims, for Get
+	namespace []claim // all claims of the namespace, for Get; their names are different
+	shared    int     // the size of the text that they share; 0 if each has a text of its own
 }
 
 // Err returns why AllowedRoles or DefaultRole could not be read, although the token
@@ -57,13 +57,14 @@ func (c Claims) Err() error { return c.roleErr }
 
 // Size estimates how many bytes the claims take in memory, for caches.
 func (c Claims) Size() int {
-	const perRole, perClaim = 32, 160 // headers of strings and slices, an entry of a map
-	n := len(c.UserID) + len(c.DefaultRole)
-	for _, role := range c.AllowedRoles {
-		n += perRole + len(role)
+	const perText = 16 // the header of a string, and the most that the allocator adds to a short one
+	n, texts := 2*perText*len(c.namespace), 0
+	for _, claim := range c.namespace {
+		texts += perText + len(claim.name) + len(claim.raw)
 	}
-	for name, raw := range c.namespace {
-		n += perClaim + len(name) + cap(raw)
+	n += max(texts, c.shared) + len(c.UserID) + len(c.DefaultRole)
+	for _, role := range c.AllowedRoles {
+		n += 2*perText + len(role)
 	}
 	return n
 }
@@ -78,10 +79,10 @@ func (c Claims) Get(name string, v any) (bool, error) {
 	if err != nil {
 		return true, fmt.Errorf("auth: claim %q occurs several times, in different capitalization", name)
 	}
-	if raw == nil {
+	if raw == "" {
 		return false, nil
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := json.Unmarshal([]byte(raw), v); err != nil {
 		return true, fmt.Errorf("auth: claim %q: %w", name, err)
 	}
 	return true, nil
@@ -90,8 +91,8 @@ func (c Claims) Get(name string, v any) (bool, error) {
 // Names returns the names of the claims in the token's namespace, sorted.
 func (c Claims) Names() []string {
 	names := make([]string, 0, len(c.namespace))
-	for name := range c.namespace {
-		names = append(names, name)
+	for _, claim := range c.namespace {
+		names = append(names, claim.name)
 	}
 	slices.Sort(names)
 	return names
@@ -160,27 +161,20 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	if len(token) > maxTokenSize {
 		return Claims{}, fmt.Errorf("longer than %d bytes", maxTokenSize)
 	}
-	var all rawClaims
-	if _, _, err := jwt.NewParser().ParseUnverified(token, &all); err != nil {
-		return Claims{}, errors.New("not a JSON Web Token")
+	var room [usualClaims]claim // saves an allocation
+	all, size, ok := scanToken(room[:0], token)
+	if !ok {
+		var err error
+		if all, err = readToken(token); err != nil {
+			return Claims{}, errors.New("not a JSON Web Token")
+		}
 	}
-	var c Claims
+	c := Claims{shared: size}
+	if err := c.readDates(all); err != nil {
+		return Claims{}, err
+	}
 	var err error
-	if c.ExpiresAt, err = all.date("exp"); err != nil {
-		return Claims{}, err
-	}
-	if c.ExpiresAt.IsZero() {
-		return Claims{}, errors.New("no claim exp")
-	}
-	if c.IssuedAt, err = all.date("iat"); err != nil {
-		return Claims{}, err
-	}
-	if !c.IssuedAt.IsZero() && !c.IssuedAt.Before(c.ExpiresAt) {
-		return Claims{}, errors.New("claim exp is not after claim iat")
-	}
-	c.NotBefore = all.dateOr("nbf", time.Unix(maxDate, 0))
-	c.AuthenticatedAt = all.dateOr("auth_time", time.Unix(0, 0))
-	if c.namespace, err = all.namespace(names.Namespaces); err != nil {
+	if c.namespace, err = namespace(all, names.Namespaces); err != nil {
 		return Claims{}, err
 	}
 	if c.UserID, err = c.text(names.UserID); err != nil {
@@ -200,43 +194,75 @@ func parseClaims(token string, names ClaimNames) (Claims, error) {
 	return c, nil
 }
 
+// readDates sets the dates of c. all are the claims of the token.
+func (c *Claims) readDates(all []claim) (err error) {
+	if c.ExpiresAt, err = date(all, "exp"); err != nil {
+		return err
+	}
+	if c.ExpiresAt.IsZero() {
+		return errors.New("no claim exp")
+	}
+	if c.IssuedAt, err = date(all, "iat"); err != nil {
+		return err
+	}
+	if !c.IssuedAt.IsZero() && !c.IssuedAt.Before(c.ExpiresAt) {
+		return errors.New("claim exp is not after claim iat")
+	}
+	c.NotBefore = dateOr(all, "nbf", time.Unix(maxDate, 0))
+	c.AuthenticatedAt = dateOr(all, "auth_time", time.Unix(0, 0))
+	return nil
+}
+
+// valueOf returns the claim with exactly this name, "" if there is none.
+func valueOf(claims []claim, name string) string {
+	for i := range claims {
+		if claims[i].name == name {
+			return claims[i].raw
+		}
+	}
+	return ""
+}
+
 // find returns the first of names that the namespace has, and its claim. Exact matches
-// have priority over names in another case. The claim is nil if there is none. Two
+// have priority over names in another case. The claim is "" if there is none. Two
 // claims that differ from a name only in case are an error: find cannot know which of
 // them the service means.
-func (c Claims) find(names ...string) (string, json.RawMessage, error) {
+func (c Claims) find(names ...string) (name, raw string, err error) {
 	for _, name := range names {
-		if raw, ok := c.namespace[name]; ok {
+		if raw := valueOf(c.namespace, name); raw != "" {
 			return name, raw, nil
 		}
 	}
 	for _, name := range names {
-		var found json.RawMessage
-		for other, raw := range c.namespace {
-			if !strings.EqualFold(name, other) {
+		var found string
+		for _, other := range c.namespace {
+			if !strings.EqualFold(name, other.name) {
 				continue
 			}
-			if found != nil {
-				return name, nil, fmt.Errorf("claim %s occurs several times, in different capitalization", name)
+			if found != "" {
+				return name, "", fmt.Errorf("claim %s occurs several times, in different capitalization", name)
 			}
-			found = raw
+			found = other.raw
 		}
-		if found != nil {
+		if found != "" {
 			return name, found, nil
 		}
 	}
-	return "", nil, nil
+	return "", "", nil
 }
 
 // text returns the first of names that the namespace has. It must be a string. text
 // returns "" if the namespace has none.
 func (c Claims) text(names []string) (string, error) {
 	name, raw, err := c.find(names...)
-	if raw == nil {
+	if raw == "" {
 		return "", err
 	}
+	if s, ok := scanString(raw); ok {
+		return s, nil
+	}
 	var s *string
-	if json.Unmarshal(raw, &s) != nil || s == nil {
+	if json.Unmarshal([]byte(raw), &s) != nil || s == nil {
 		return "", fmt.Errorf("claim %s is not a string", name)
 	}
 	return *s, nil
@@ -249,13 +275,16 @@ func (c Claims) roles(names []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if raw == nil {
+	if raw == "" {
 		return nil, c.misnamed(names)
+	}
+	if roles, ok := scanStrings(raw); ok {
+		return roles, nil
 	}
 	// encoding/json decodes null into "", which would be a role. Into a pointer it
 	// decodes nil.
 	var ptrs []*string
-	if json.Unmarshal(raw, &ptrs) != nil || ptrs == nil || slices.Contains(ptrs, nil) {
+	if json.Unmarshal([]byte(raw), &ptrs) != nil || ptrs == nil || slices.Contains(ptrs, nil) {
 		return nil, fmt.Errorf("claim %s is not an array of strings", name)
 	}
 	roles := make([]string, len(ptrs))
@@ -269,37 +298,30 @@ func (c Claims) roles(names []string) ([]string, error) {
 // but another claim about roles. Otherwise users without roles would be the only sign of
 // wrong ClaimNames.
 func (c Claims) misnamed(names []string) error {
-	for other := range c.namespace {
-		if strings.Contains(strings.ToLower(other), "role") {
+	for _, other := range c.namespace {
+		if strings.Contains(strings.ToLower(other.name), "role") {
 			return fmt.Errorf("no claim %s, but another claim about roles", strings.Join(names, " or "))
 		}
 	}
 	return nil
 }
 
-// rawClaims is the payload of a JWT. The parser requires the methods of jwt.Claims
-// and uses them only for validation, which ParseUnverified omits.
-type rawClaims map[string]json.RawMessage
-
-func (rawClaims) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
-func (rawClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return nil, nil }
-func (rawClaims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
-func (rawClaims) GetIssuer() (string, error)                   { return "", nil }
-func (rawClaims) GetSubject() (string, error)                  { return "", nil }
-func (rawClaims) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil }
-
 // maxDate bounds dates to the years that time.Time can format and compare.
 const maxDate = 253402300799 // 9999-12-31T23:59:59Z
 
 // date returns the claim name, a number of seconds since 1970 that may have a fraction.
 // It returns the zero time if there is no such claim.
-func (a rawClaims) date(name string) (time.Time, error) {
-	raw, ok := a[name]
-	if !ok {
+func date(claims []claim, name string) (time.Time, error) {
+	raw := valueOf(claims, name)
+	if raw == "" {
 		return time.Time{}, nil
 	}
+	// A number with a sign or an exponent is left to encoding/json.
+	if n, err := strconv.ParseUint(raw, 10, 64); err == nil && 0 < n && n <= maxDate {
+		return time.Unix(int64(n), 0), nil
+	}
 	var seconds *float64
-	if json.Unmarshal(raw, &seconds) != nil || seconds == nil || *seconds <= 0 || *seconds > maxDate {
+	if json.Unmarshal([]byte(raw), &seconds) != nil || seconds == nil || *seconds <= 0 || *seconds > maxDate {
 		return time.Time{}, fmt.Errorf("claim %s is not a date in seconds", name)
 	}
 	whole, frac := math.Modf(*seconds)
@@ -309,34 +331,39 @@ func (a rawClaims) date(name string) (time.Time, error) {
 // dateOr is date for a claim of which sessions make no use: their sign-in must not fail
 // because of it. If the claim is not a date, the result is invalid, which must be the safe
 // value.
-func (a rawClaims) dateOr(name string, invalid time.Time) time.Time {
-	at, err := a.date(name)
+func dateOr(claims []claim, name string, invalid time.Time) time.Time {
+	at, err := date(claims, name)
 	if err != nil {
 		return invalid
 	}
 	return at
 }
 
-// namespace returns the first of names that the payload has. A namespace in the wrong
-// format is an error, so that a later name cannot replace it silently.
-func (a rawClaims) namespace(names []string) (map[string]json.RawMessage, error) {
+// namespace returns the claims of the first of names that a token has. all are the claims
+// of the token. A namespace in the wrong format is an error, so that a later name cannot
+// replace it silently.
+func namespace(all []claim, names []string) ([]claim, error) {
 	for _, name := range names {
 		if name == "" {
-			return a, nil
+			return slices.Clone(all), nil // all may be in room that is reused
 		}
-		raw, ok := a[name]
-		if !ok {
+		raw := valueOf(all, name)
+		if raw == "" {
 			continue
 		}
+		var room [usualClaims]claim
+		if claims, ok := scanObject(room[:0], raw); ok {
+			return slices.Clone(claims), nil
+		}
 		var inString string
-		if json.Unmarshal(raw, &inString) == nil {
-			raw = json.RawMessage(inString)
+		if json.Unmarshal([]byte(raw), &inString) == nil {
+			raw = inString
 		}
 		var ns map[string]json.RawMessage
-		if json.Unmarshal(raw, &ns) != nil || ns == nil {
+		if json.Unmarshal([]byte(raw), &ns) != nil || ns == nil {
 			return nil, fmt.Errorf("claim %s is not an object", name)
 		}
-		return ns, nil
+		return claimsOf(ns), nil
 	}
 	return nil, fmt.Errorf("no claim %s", strings.Join(names, " or "))
 }
