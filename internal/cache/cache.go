@@ -1,22 +1,33 @@
 // Package cache keeps values that are costly to make, within a number of bytes.
 package cache
 
-import "sync"
+import (
+	"hash/maphash"
+	"sync"
+)
 
 // Cache maps keys to values and holds at most a number of bytes. It is safe for
 // concurrent use. It suits values that are made of bytes that do not change: a value
 // never becomes wrong, and the Cache may drop it at any time.
 //
 // Entries are young or old. A new entry is young, and an old entry that is used
-// becomes young again. When the young entries fill half of the Cache, it drops the
-// old ones, and the young ones become old. This needs no list in the order of use,
+// becomes young again. When the young entries fill half of the room, the old ones are
+// dropped, and the young ones become old. This needs no list in the order of use,
 // so most calls of Get only take a read lock.
 type Cache[K comparable, V any] struct {
+	seed   maphash.Seed
+	shards []shard[K, V] // their number is a power of two
+}
+
+// shard holds the entries of the keys that hash to it, so that calls with different keys
+// rarely wait for the same lock.
+type shard[K comparable, V any] struct {
 	bytes, largest int
 
 	mu         sync.RWMutex
 	young, old map[K]cached[V]
 	youngBytes int
+	_          [64]byte // keeps neighbors' locks off this one's cache lines
 }
 
 // cached is an entry.
@@ -25,73 +36,95 @@ type cached[V any] struct {
 	bytes int
 }
 
+// maxShards is large compared to the number of cores.
+const maxShards = 32
+
 // New returns an empty Cache for a number of bytes. It keeps no entry larger than
 // largest: a few of them would displace all others.
 func New[K comparable, V any](bytes, largest int) *Cache[K, V] {
-	return &Cache[K, V]{bytes: bytes, largest: largest, young: map[K]cached[V]{}}
+	// The young entries of a shard have room for the largest one.
+	n := 1
+	for n < maxShards && largest <= bytes/(4*n) {
+		n *= 2
+	}
+	c := &Cache[K, V]{seed: maphash.MakeSeed(), shards: make([]shard[K, V], n)}
+	for i := range c.shards {
+		c.shards[i].bytes, c.shards[i].largest = bytes/n, largest
+	}
+	return c
+}
+
+func (c *Cache[K, V]) shard(k K) *shard[K, V] {
+	if len(c.shards) == 1 {
+		return &c.shards[0]
+	}
+	return &c.shards[maphash.Comparable(c.seed, k)&uint64(len(c.shards)-1)]
 }
 
 // Get returns the value of k.
 func (c *Cache[K, V]) Get(k K) (V, bool) {
-	c.mu.RLock()
-	e, ok := c.young[k]
+	s := c.shard(k)
+	s.mu.RLock()
+	e, ok := s.young[k]
 	var aged bool
 	if !ok {
-		e, aged = c.old[k]
+		e, aged = s.old[k]
 	}
-	c.mu.RUnlock()
+	s.mu.RUnlock()
 	if aged {
-		c.keep(k)
+		s.keep(k)
 	}
 	return e.value, ok || aged
 }
 
 // keep makes an old entry young. Get has released its lock before, so the entry may
 // have been replaced or dropped.
-func (c *Cache[K, V]) keep(k K) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.old[k]; ok {
-		c.putLocked(k, e)
+func (s *shard[K, V]) keep(k K) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.old[k]; ok {
+		s.putLocked(k, e)
 	}
 }
 
 // Put stores v as the value of k. v uses the given number of bytes.
 func (c *Cache[K, V]) Put(k K, v V, bytes int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.putLocked(k, cached[V]{v, bytes + entryBytes})
+	s := c.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putLocked(k, cached[V]{v, bytes + entryBytes})
 }
 
 // Remove removes k and returns its value.
 func (c *Cache[K, V]) Remove(k K) (V, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.young[k]
+	s := c.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.young[k]
 	if ok {
-		c.youngBytes -= e.bytes
+		s.youngBytes -= e.bytes
 	} else {
-		e, ok = c.old[k]
+		e, ok = s.old[k]
 	}
-	delete(c.young, k)
-	delete(c.old, k)
+	delete(s.young, k)
+	delete(s.old, k)
 	return e.value, ok
 }
 
-func (c *Cache[K, V]) putLocked(k K, e cached[V]) {
-	if was, ok := c.young[k]; ok {
-		c.youngBytes -= was.bytes
-		delete(c.young, k)
+func (s *shard[K, V]) putLocked(k K, e cached[V]) {
+	if was, ok := s.young[k]; ok {
+		s.youngBytes -= was.bytes
+		delete(s.young, k)
 	}
-	delete(c.old, k)
-	if e.bytes > c.largest {
+	delete(s.old, k)
+	if e.bytes > s.largest {
 		return
 	}
-	if c.youngBytes+e.bytes > c.bytes/2 {
-		c.young, c.old, c.youngBytes = map[K]cached[V]{}, c.young, 0
+	if s.young == nil || s.youngBytes+e.bytes > s.bytes/2 {
+		s.young, s.old, s.youngBytes = map[K]cached[V]{}, s.young, 0
 	}
-	c.young[k] = e
-	c.youngBytes += e.bytes
+	s.young[k] = e
+	s.youngBytes += e.bytes
 }
 
 // entryBytes is how many bytes an entry uses at most in addition to its value: the
