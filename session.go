@@ -324,9 +324,12 @@ func (s *Session) AuthenticatedAt() time.Time {
 // Roles returns the user's allowed roles, nil if no user is signed in.
 func (s *Session) Roles() []string { return slices.Clone(s.claims().AllowedRoles) }
 
-// HasRole reports whether role is one of the user's allowed roles. Roles are
+// HasRole reports whether at least one of roles is an allowed role of the user. Roles are
 // compared byte by byte.
-func (s *Session) HasRole(role string) bool { return slices.Contains(s.claims().AllowedRoles, role) }
+func (s *Session) HasRole(roles ...string) bool {
+	rec := s.user()
+	return rec != nil && slices.ContainsFunc(roles, rec.Pair.HasRole)
+}
 
 // DefaultRole returns the user's default role, "" if there is none.
 func (s *Session) DefaultRole() string { return s.claims().DefaultRole }
@@ -534,6 +537,9 @@ func (s *Session) Done() <-chan struct{} {
 	return done
 }
 
+// errUnauthenticated is the refusal of most visitors, made once.
+var errUnauthenticated = fmt.Errorf("session: %w", ErrUnauthenticated)
+
 // Policy decides whether a signed-in user may pass a guard. Guards call it for
 // signed-in users only. It must be safe for concurrent use.
 type Policy func(*Session) bool
@@ -549,7 +555,7 @@ func (s *Session) Authorize(p Policy) error {
 		return err
 	}
 	if rec == nil {
-		return fmt.Errorf("session: %w", ErrUnauthenticated)
+		return errUnauthenticated
 	}
 	if p == nil || p(s) {
 		return nil
@@ -560,7 +566,7 @@ func (s *Session) Authorize(p Policy) error {
 	ended := !s.hasRecordLocked(rec)
 	s.mu.Unlock()
 	if ended {
-		return fmt.Errorf("session: %w", ErrUnauthenticated)
+		return errUnauthenticated
 	}
 	s.m.event(s.ctx, slog.LevelInfo, rec, Event{Name: EventAccessDenied})
 	return fmt.Errorf("session: %w", ErrForbidden)

@@ -162,8 +162,8 @@ func (s *settings) loginURL(r *http.Request) string {
 // to return to.
 func sourceOf(r *http.Request) string {
 	source := r.Header.Get("Referer")
-	if isHTMX(r.Header) && r.Header.Get("HX-Current-URL") != "" {
-		source = r.Header.Get("HX-Current-URL")
+	if isHTMX(r.Header) && r.Header.Get("Hx-Current-Url") != "" {
+		source = r.Header.Get("Hx-Current-Url")
 	}
 	if len(source) > 2*maxReturnTo {
 		return ""

@@ -19,6 +19,13 @@ func TestAllocs(t *testing.T) {
 	user := func(set func(*session.Config)) func() (http.Handler, []*http.Cookie) {
 		return func() (http.Handler, []*http.Cookie) { return gated(t, set) }
 	}
+	if inside := insideGuard(t, manager.Email, "manager-299"); !inside() || testing.AllocsPerRun(1000, func() { inside() }) > 0 {
+		t.Error("a guard refuses, or allocates, after the session was loaded")
+	}
+	refused := requester(t, middleware.Sessions(benchManager(t, nil))(middleware.RequireUser(http.HandlerFunc(serve))), nil)
+	if got := testing.AllocsPerRun(1000, func() { refused() }); got > 8 {
+		t.Errorf("%v allocations for a refusal in JSON, want 8 at most", got)
+	}
 	for _, tt := range []struct {
 		name string
 		app  func() (http.Handler, []*http.Cookie)

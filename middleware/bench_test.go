@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -58,9 +59,13 @@ func benchmark(b *testing.B, h http.Handler, cookies []*http.Cookie) {
 
 // cookiesOf signs a user in and returns the cookies.
 func cookiesOf(tb testing.TB, m *session.Manager) []*http.Cookie {
+	return cookiesFor(tb, m, "admin@example.com")
+}
+
+func cookiesFor(tb testing.TB, m *session.Manager, email string) []*http.Cookie {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)
-	form := url.Values{"email": {"admin@example.com"}, "password": {password}}
+	form := url.Values{"email": {email}, "password": {password}}
 	r := httptest.NewRequest("POST", "/login", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
@@ -73,7 +78,7 @@ func cookiesOf(tb testing.TB, m *session.Manager) []*http.Cookie {
 }
 
 func benchManager(tb testing.TB, set func(*session.Config)) *session.Manager {
-	srv := authtest.NewServer(tb, authtest.Options{Accounts: accounts, PasswordCost: -1})
+	srv := authtest.NewServer(tb, authtest.Options{Accounts: append(accounts, manager), PasswordCost: -1})
 	cfg := session.Config{
 		Auth:   synmetrix.NewClient(srv.URL),
 		Keys:   []session.SecretKey{session.GenerateKey()},
@@ -87,6 +92,50 @@ func benchManager(tb testing.TB, set func(*session.Config)) *session.Manager {
 		tb.Fatal(err)
 	}
 	return m
+}
+
+// manager is a user with many roles.
+var manager = authtest.Account{Email: "manager@example.com", Password: password, Roles: manyRoles()}
+
+func manyRoles() (roles []string) {
+	for i := range 300 {
+		roles = append(roles, fmt.Sprintf("manager-%03d", i))
+	}
+	return append(roles, "user")
+}
+
+// insideGuard returns a function that passes a request to a guard, whose session another
+// guard has loaded before.
+func insideGuard(tb testing.TB, email, role string) (inside func() bool) {
+	m := benchManager(tb, inMemory)
+	w := &discard{h: http.Header{}}
+	guard := middleware.RequireRole(role)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w.ok = true }))
+	h := middleware.Sessions(m)(middleware.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		inside = func() bool {
+			w.ok = false
+			guard.ServeHTTP(w, r)
+			return w.ok
+		}
+	})))
+	requester(tb, h, cookiesFor(tb, m, email))()
+	return inside
+}
+
+func BenchmarkGuard(b *testing.B) {
+	for _, tt := range []struct{ name, email, role string }{
+		{"1 role", "viewer@example.com", "user"},
+		{"300 roles", manager.Email, "manager-299"},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			inside := insideGuard(b, tt.email, tt.role)
+			b.ReportAllocs()
+			for b.Loop() {
+				if !inside() {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkHandlerAlone(b *testing.B) { benchmark(b, http.HandlerFunc(serve), nil) }
@@ -103,6 +152,18 @@ func BenchmarkRequireRoleCookie(b *testing.B) {
 func BenchmarkRequireRoleStored(b *testing.B) {
 	h, cookies := gated(b, inMemory)
 	benchmark(b, h, cookies)
+}
+
+// BenchmarkRefusal refuses a visitor with problem details in JSON.
+func BenchmarkRefusal(b *testing.B) {
+	h := middleware.Sessions(benchManager(b, nil))(middleware.RequireUser(http.HandlerFunc(serve)))
+	request := requester(b, h, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if request() {
+			b.Fatal("not refused")
+		}
+	}
 }
 
 func inMemory(c *session.Config) { c.Store = memstore.New() }

@@ -8,17 +8,18 @@ import (
 // htmx and Turbo send requests by fetch or XMLHttpRequest and insert the responses into
 // the page. So a redirect to the login page would show that page within the app's page.
 // This file has the rules for these requests; docs/frontends.md describes them for apps.
-// Nothing here depends on which version of a library sends a request.
+// Nothing here depends on which version of a library sends a request. The names of fields are
+// in canonical form: Get converts every other spelling, with an allocation.
 
 // isHTMX reports whether htmx has sent the request. htmx wants HTML, whatever Accept
 // says: versions 1 and 2 send "*/*". Browsers navigate without the fields of scripts.
 func isHTMX(h http.Header) bool {
-	return h.Get("HX-Request") == "true" && h.Get("Sec-Fetch-Mode") != "navigate"
+	return h.Get("Hx-Request") == "true" && h.Get("Sec-Fetch-Mode") != "navigate"
 }
 
 // isBoosted reports whether htmx has sent the request for a link or a form with
 // hx-boost. The response is then a page, and not a part of one.
-func isBoosted(h http.Header) bool { return isHTMX(h) && h.Get("HX-Boosted") == "true" }
+func isBoosted(h http.Header) bool { return isHTMX(h) && h.Get("Hx-Boosted") == "true" }
 
 // isTurbo reports whether Turbo has sent the request, as a visit, for a form or for a
 // frame.

@@ -61,7 +61,7 @@ func AnyRole(roles ...string) session.Policy {
 		slog.Error("RequireRole was called without a role: the guard refuses all requests")
 	}
 	roles = slices.Clone(roles) // a later change by the caller must not change the guard
-	return func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
+	return func(s *session.Session) bool { return s.HasRole(roles...) }
 }
 
 // Require returns a guard that accepts signed-in users for whom policy returns

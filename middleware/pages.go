@@ -160,7 +160,7 @@ func writeBody(w http.ResponseWriter, status int, body []byte) {
 	nostore.Set(h)
 	// With a Content-Length, clients notice a response that was cut off.
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = nosniff
 	w.WriteHeader(status)
 	// An error means that the client has disconnected.
 	_, _ = w.Write(body)

@@ -164,9 +164,6 @@ func classify(err error) Problem {
 	p := Problem{Err: err}
 	set := func(status int, code string) { p.Status, p.Code = status, code }
 	var given *Problem
-	var unavailable *session.UnavailableError
-	var limited *session.TooManyAttemptsError
-	var failed *auth.Error
 	switch {
 	case errors.As(err, &given):
 		p = *given
@@ -176,12 +173,10 @@ func classify(err error) Problem {
 		set(http.StatusForbidden, codeCrossSite)
 	case errors.Is(err, session.ErrSessionUnavailable):
 		set(http.StatusServiceUnavailable, codeSessionUnavailable)
-		if errors.As(err, &unavailable) {
-			p.RetryAfter = unavailable.RetryAfter
-		}
-	case errors.As(err, &limited):
+		p.RetryAfter = retryAfterOf(err)
+	case errors.Is(err, session.ErrTooManyAttempts):
 		set(http.StatusTooManyRequests, codeTooMany)
-		p.RetryAfter = limited.RetryAfter
+		p.RetryAfter = retryAfterOf(err)
 	case errors.Is(err, session.ErrNoSuchSession):
 		set(http.StatusNotFound, codeNotFound)
 		p.Detail = english["error.no_such_session"]
@@ -211,9 +206,7 @@ func classify(err error) Problem {
 		// requests of this server and not of the user, so "too many attempts"
 		// would be wrong.
 		set(http.StatusServiceUnavailable, codeAuthUnavailable)
-		if errors.As(err, &failed) {
-			p.RetryAfter = failed.RetryAfter
-		}
+		p.RetryAfter = retryAfterOf(err)
 		if errors.Is(err, session.ErrLogoutIncomplete) {
 			p.Detail = english["error.signed_out_here"]
 		}
@@ -221,20 +214,47 @@ func classify(err error) Problem {
 	return p
 }
 
+// retryAfterOf returns after which time an error of package session or auth says that the
+// client should retry, 0 if it does not say so.
+func retryAfterOf(err error) time.Duration {
+	var unavailable *session.UnavailableError
+	var limited *session.TooManyAttemptsError
+	var failed *auth.Error
+	switch {
+	case errors.As(err, &unavailable):
+		return unavailable.RetryAfter
+	case errors.As(err, &limited):
+		return limited.RetryAfter
+	case errors.As(err, &failed):
+		return failed.RetryAfter
+	}
+	return 0
+}
+
+// Values of header fields that all responses share, which saves allocations. No one may
+// modify them. Their capacity is their length, so that Add copies them.
+//
+// A 401 must name an authentication scheme (RFC 9110, section 15.5.2). No scheme is
+// registered for cookies. Browsers open a password dialog for "Basic", and ignore schemes
+// that they do not know.
+var (
+	sessionChallenge = []string{`Session realm="login"`}
+	bearerChallenge  = []string{`Bearer error="invalid_token"`}
+	freshChallenge   = []string{`Bearer error="insufficient_user_authentication"`} // RFC 9470
+	nosniff          = []string{"nosniff"}
+)
+
 // header sets the header fields of the refusal that do not depend on its form.
 func (p *Problem) header(h http.Header) {
 	if p.Status == http.StatusUnauthorized {
-		// A 401 must name an authentication scheme (RFC 9110, section 15.5.2).
-		// No scheme is registered for cookies. Browsers open a password dialog
-		// for "Basic", and ignore schemes that they do not know.
-		challenge := `Session realm="login"`
+		challenge := sessionChallenge
 		if errors.Is(p.Err, session.ErrBearer) {
-			challenge = `Bearer error="invalid_token"`
+			challenge = bearerChallenge
 			if p.Code == codeReauthenticate {
-				challenge = `Bearer error="insufficient_user_authentication"` // RFC 9470
+				challenge = freshChallenge
 			}
 		}
-		h.Set("WWW-Authenticate", challenge)
+		h["Www-Authenticate"] = challenge
 	}
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(p.retryAfter(), 10))

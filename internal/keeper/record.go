@@ -119,6 +119,32 @@ type Pair struct {
 	Roles   uint64        // the user's mark before the refresh; see users.go
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
 	User    *auth.User    // what is known of the user besides the claims, without the ID; nil: nothing
+
+	roles map[string]bool // the allowed roles of Claims, if they are many
+}
+
+// manyRoles is the number of roles from which on a look-up in a map takes less time than a
+// search.
+const manyRoles = 16
+
+// SetClaims sets the claims of the access token for requests that share p.
+func (p *Pair) SetClaims(c *auth.Claims) {
+	p.Claims, p.roles = c, nil
+	if len(c.AllowedRoles) < manyRoles {
+		return
+	}
+	p.roles = make(map[string]bool, len(c.AllowedRoles))
+	for _, role := range c.AllowedRoles {
+		p.roles[role] = true
+	}
+}
+
+// HasRole reports whether the claims allow role.
+func (p *Pair) HasRole(role string) bool {
+	if p.roles != nil {
+		return p.roles[role]
+	}
+	return p.Claims != nil && slices.Contains(p.Claims.AllowedRoles, role)
 }
 
 // Email returns the e-mail address of the user, "" if it is not known.
@@ -399,6 +425,7 @@ func uintSize(v int) int {
 const (
 	recordBytes = 768 // with its claims
 	valueBytes  = 160
+	roleBytes   = 64 // an entry of Pair.roles
 )
 
 // Memory returns how many bytes r uses, without the bytes of its values. Those are
@@ -415,7 +442,7 @@ func (r *Record) Memory() int {
 		n += valueBytes + len(name)
 	}
 	if c := r.Pair.Claims; c != nil {
-		n += c.Size()
+		n += c.Size() + roleBytes*len(r.Pair.roles)
 	}
 	return n
 }

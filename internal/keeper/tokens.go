@@ -34,7 +34,7 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 // read, they stay nil. [Keeper.Claims] returns the reason.
 func (k *Keeper) ReadClaims(r *Record) {
 	if c, err := k.Claims(r); err == nil {
-		r.Pair.Claims = c
+		r.Pair.SetClaims(c)
 	}
 }
 
@@ -79,7 +79,9 @@ func (k *Keeper) newPair(t, old auth.Tokens) (Pair, error) {
 		// A service that does not rotate refresh tokens returns none.
 		t.RefreshToken = old.RefreshToken
 	}
-	return Pair{Tokens: t, Expires: now.Add(life), Life: life, Claims: &claims}, nil
+	p := Pair{Tokens: t, Expires: now.Add(life), Life: life}
+	p.SetClaims(&claims)
+	return p, nil
 }
 
 // What a session keeps of its user is limited, in bytes. Longer texts are left out. No

@@ -16,8 +16,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a token's life is counted by the service's clock",
 			File: "tokens.go",
-			Old:  "Expires: now.Add(life), Life: life,",
-			New:  "Expires: claims.ExpiresAt, Life: life,",
+			Old:  "Expires: now.Add(life), Life: life}",
+			New:  "Expires: claims.ExpiresAt, Life: life}",
 		},
 		{
 			Name: "an expired token is served",

@@ -128,7 +128,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 func authorize(r *http.Request, s *session.Session, roles []string, headers []Header) (token string, err error) {
 	var policy session.Policy
 	if len(roles) > 0 {
-		policy = func(s *session.Session) bool { return slices.ContainsFunc(roles, s.HasRole) }
+		policy = func(s *session.Session) bool { return s.HasRole(roles...) }
 	}
 	if err := s.Authorize(policy); err != nil {
 		return "", middleware.MissingRole(err, roles...)
