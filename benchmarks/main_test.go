@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func newTestEnv(t *testing.T) *env {
+	t.Helper()
+	e, err := newEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// The programs that the tests of all modules need are installed where no test may skip.
+func open(t *testing.T, e *env, c contender) http.Handler {
+	t.Helper()
+	h, err := c.open(e)
+	if errors.Is(err, errMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// Each contender admits users with the right role, refuses others, and rejects forged
+// cookies.
+func TestContenders(t *testing.T) {
+	e := newTestEnv(t)
+	for _, c := range inOrder() {
+		if !c.bare {
+			t.Run(c.name, func(t *testing.T) { testContender(t, open(t, e, c)) })
+		}
+	}
+}
+
+func testContender(t *testing.T, app http.Handler) {
+	v := newReader()
+	get := func(path, cookie string) *reader {
+		r := newRequest("GET", path)
+		if cookie != "" {
+			r.Header.Set("Cookie", cookie)
+		}
+		v.send(app, r, "")
+		return v
+	}
+	refused := func(what string, cookie string) {
+		t.Helper()
+		get("/admin", cookie)
+		if v.status != http.StatusUnauthorized && v.status != http.StatusSeeOther || strings.Contains(string(v.body), adminPage) {
+			t.Errorf("%s: status %d, %q", what, v.status, v.body)
+		}
+		if !get("/", cookie).got(frontUnknown) {
+			t.Errorf("front page, %s: status %d, %q", what, v.status, v.body)
+		}
+	}
+	user := func(email string) string {
+		t.Helper()
+		cookie, err := signIn(app, email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cookie
+	}
+
+	refused("without a cookie", "")
+	if len(v.header["Set-Cookie"]) > 0 {
+		t.Error("the response to a visitor sets a cookie")
+	}
+	v.send(app, newRequest("POST", "/login"), loginForm(admin, "wrong"))
+	if v.signedIn() || v.status != http.StatusUnauthorized {
+		t.Errorf("wrong password: status %d, %q", v.status, v.body)
+	}
+	cookie := user(admin)
+	if !get("/admin", cookie).got(adminPage) {
+		t.Errorf("an admin: status %d, %q", v.status, v.body)
+	}
+	if !get("/", cookie).got(frontSignedIn) {
+		t.Errorf("front page, an admin: status %d, %q", v.status, v.body)
+	}
+	if get("/admin", user(member)).status != http.StatusForbidden {
+		t.Errorf("another user: status %d, %q", v.status, v.body)
+	}
+
+	// Change one character in the middle of the cookie.
+	first, _, _ := strings.Cut(cookie, ";")
+	at := (strings.Index(first, "=") + len(first)) / 2
+	other := "A"
+	if cookie[at:at+1] == other {
+		other = "B"
+	}
+	refused("with a forged cookie", cookie[:at]+other+cookie[at+1:])
+}
+
+// A new app accepts the cookies of an earlier app, but not the ID of a session in
+// the earlier app's store.
+func TestOpenAgain(t *testing.T) {
+	e := newTestEnv(t)
+	for _, c := range inOrder() {
+		if c.bare {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			r, err := signedInRequest(open(t, e, c), "/admin", admin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := newReader()
+			if v.send(open(t, e, c), r, ""); v.got(adminPage) == c.apart {
+				t.Errorf("status %d, %q", v.status, v.body)
+			}
+		})
+	}
+}
+
+// The command does every work and writes the tables and the charts.
+func TestQuickRun(t *testing.T) {
+	r, err := runAll(quick, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := r.report()
+	for _, c := range r.contenders {
+		if !strings.Contains(report, c.name) {
+			t.Errorf("%s is not in the tables", c.name)
+		}
+	}
+	if rows := strings.Count(report, "\n"); rows < 60 {
+		t.Errorf("%d lines", rows)
+	}
+	if len(r.skipped) == 0 {
+		for _, target := range targets {
+			if cells := target.row(r); target.what != stallTarget && strings.Contains(cells[2], "not measured") {
+				t.Errorf("not measured: %q", cells)
+			}
+		}
+	}
+	for name, want := range map[string]float64{redisUnchanged: 0, redisRead: 1, sqliteRead: 1} {
+		if got, ok := r.trips[name]; ok && got != want {
+			t.Errorf("%s: %g round trips for each request, want %g", name, got, want)
+		}
+	}
+	for _, c := range []colors{light, dark} {
+		chart := r.chart(c)
+		d := xml.NewDecoder(strings.NewReader(chart))
+		for {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("the chart is no XML: %v\n%s", err, chart)
+			}
+		}
+		for _, bar := range r.bars() {
+			if !strings.Contains(chart, ">"+bar.name+"<") {
+				t.Errorf("%s is not in the chart", bar.name)
+			}
+		}
+	}
+}
+
+// The prepared access token has the size that the targets are about.
+func TestTokenSize(t *testing.T) {
+	if n := len(accounts[admin].tokens.AccessToken); n != 417 {
+		t.Errorf("the access token has %d bytes, want 417", n)
+	}
+}

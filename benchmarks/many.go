@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// growth is what many sessions in memory cost.
+type growth struct {
+	few, many    int     // sessions
+	bytes        float64 // of memory, for each of many sessions
+	nsFew        float64 // of a request of one of few sessions, over the bare router
+	nsMany       float64
+	longestStall time.Duration // of a read while all sessions expire
+	reads        int           // of which this is the longest
+}
+
+// measureGrowth makes sessions in memory, and gets the page for admins in each round with
+// random sessions of few and of many. Then it lets the many expire, if expire is true.
+func measureGrowth(e *env, few, many, rounds, requests int, expire bool) (growth, error) {
+	g := growth{few: few, many: many}
+	small, err := newPopulation(e, few)
+	if err != nil {
+		return g, err
+	}
+	large, err := newPopulation(e, many)
+	if err != nil {
+		return g, err
+	}
+	g.bytes = large.bytes / float64(many)
+	bare := population{h: bareHTTP(), fields: []string{""}}
+	samples := [3][]float64{}
+	for range rounds {
+		for _, i := range rand.Perm(3) {
+			ns, err := []*population{&bare, small, large}[i].send(requests)
+			if err != nil {
+				return g, err
+			}
+			samples[i] = append(samples[i], ns)
+		}
+	}
+	base := median(samples[0])
+	g.nsFew, g.nsMany = median(samples[1])-base, median(samples[2])-base
+	if expire {
+		g.longestStall, g.reads, err = large.expire()
+	}
+	return g, err
+}
+
+// population is an app with many sessions.
+type population struct {
+	h      http.Handler
+	store  *memstore.Store
+	moved  *atomic.Int64 // what the clock is ahead
+	bytes  float64       // of memory of all sessions
+	fields []string      // the Cookie fields of the users
+}
+
+func newPopulation(e *env, n int) (*population, error) {
+	p := &population{moved: new(atomic.Int64), fields: make([]string, n)}
+	now := func() time.Time { return time.Now().Add(time.Duration(p.moved.Load())) }
+	p.store = &memstore.Store{Now: now}
+	var err error
+	p.h, err = openSession(func(_ *env, c *session.Config) error { c.Store, c.Now = p.store, now; return nil })(e)
+	if err != nil {
+		return nil, err
+	}
+	before := heap()
+	var own atomic.Int64 // bytes of fields
+	workers := runtime.GOMAXPROCS(0)
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				field, err := signIn(p.h, admin)
+				if err != nil {
+					errs[w] = err
+					return
+				}
+				p.fields[i] = idOnly(field)
+				own.Add(int64(cap16(len(p.fields[i]))))
+			}
+		})
+	}
+	wg.Wait()
+	p.bytes = heap() - before - float64(own.Load())
+	return p, errors.Join(errs...)
+}
+
+// idOnly returns the cookie with the session ID.
+func idOnly(field string) string {
+	for pair := range strings.SplitSeq(field, "; ") {
+		if strings.HasPrefix(pair, "__Host-session=") {
+			return strings.Clone(pair)
+		}
+	}
+	return field
+}
+
+// cap16 is the memory of a string with n bytes, about.
+func cap16(n int) int { return (n + 15) / 16 * 16 }
+
+// heap returns the bytes of live objects.
+func heap() float64 {
+	runtime.GC()
+	runtime.GC() // pools are empty after the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// send sends requests of random users and returns the time of one, in nanoseconds.
+func (p *population) send(n int) (float64, error) {
+	r := newRequest("GET", "/admin")
+	field := []string{""}
+	v := newReader()
+	start := time.Now()
+	for range n {
+		field[0] = p.fields[rand.IntN(len(p.fields))]
+		if field[0] != "" {
+			r.Header["Cookie"] = field
+		}
+		if v.send(p.h, r, ""); !v.got(adminPage) {
+			return 0, v.unexpected()
+		}
+	}
+	return float64(time.Since(start)) / float64(n), nil
+}
+
+// expire lets all sessions but one expire, has the store remove them, and returns the
+// longest read of the remaining one meanwhile.
+func (p *population) expire() (longest time.Duration, reads int, err error) {
+	ctx := context.Background()
+	before := p.store.Len()
+	p.moved.Store(int64(365 * 24 * time.Hour))
+	live := store.Record{Key: "live", Owner: "owner", Version: 1, Data: []byte("data"), ExpiresAt: time.Now().Add(10 * 365 * 24 * time.Hour)}
+	if err := p.store.Put(ctx, live, 0); err != nil {
+		return 0, 0, err
+	}
+	deadline := time.Now().Add(time.Minute) // a sweep begins within seconds
+	for p.store.Len() > 1 {
+		if time.Now().After(deadline) {
+			return 0, 0, fmt.Errorf("%d of %d expired records are still there", p.store.Len()-1, before)
+		}
+		start := time.Now()
+		if _, err := p.store.Get(ctx, live.Key); err != nil {
+			return 0, 0, err
+		}
+		longest = max(longest, time.Since(start))
+		reads++
+		time.Sleep(20 * time.Microsecond)
+	}
+	return longest, reads, nil
+}
