@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,18 +55,33 @@ func (e *Encoder) Duration(v time.Duration) { e.Uint(uint64(v / time.Millisecond
 // texts. A seal is base64, too, and would encode them a second time. So the encoding
 // has the bytes that such a text stands for, if these restore the text exactly.
 const (
-	tokenAsText = iota
-	tokenAsJWT  // three segments in base64
-	tokenAsUUID // 16 bytes in hexadecimal
+	tokenAsText     = iota
+	tokenAsJWT      // three segments in base64
+	tokenAsUUID     // 16 bytes in hexadecimal
+	tokenWithHeader // a JWT with a header of headers, without that header
 )
+
+// headers are the encoded headers of the JWTs of many services. Each position is part of
+// the encoding.
+var headers = [...]string{
+	base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)),
+	base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)),
+	base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"HS256"}`)),
+	base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)),
+}
 
 // Token writes a token in its shortest form.
 func (e *Encoder) Token(s string) {
-	if parts, ok := splitJWT(s); ok {
-		e.Uint(tokenAsJWT)
-		for _, p := range parts {
-			e.Bytes(p)
+	if header, payload, signature, ok := splitJWT(s); ok {
+		if i := slices.Index(headers[:], header); i >= 0 {
+			e.Uint(tokenWithHeader)
+			e.Uint(uint64(i))
+		} else {
+			e.Uint(tokenAsJWT)
+			e.segment(header)
 		}
+		e.segment(payload)
+		e.segment(signature)
 		return
 	}
 	if b, ok := parseUUID(s); ok {
@@ -77,35 +93,75 @@ func (e *Encoder) Token(s string) {
 	e.Text(s)
 }
 
-// splitJWT returns the decoded segments of a JWT. ok is false if encoding them again
-// would not restore s.
-func splitJWT(s string) (parts [3][]byte, ok bool) {
-	if strings.Count(s, ".") != 2 {
-		return parts, false
-	}
-	for i, seg := range strings.Split(s, ".") {
-		b, err := base64.RawURLEncoding.DecodeString(seg)
-		if err != nil || base64.RawURLEncoding.EncodeToString(b) != seg {
-			return parts, false
-		}
-		parts[i] = b
-	}
-	return parts, true
+// segment writes the bytes of a segment of a JWT.
+func (e *Encoder) segment(s string) {
+	e.Uint(uint64(base64.RawURLEncoding.DecodedLen(len(s))))
+	e.B, _ = base64.RawURLEncoding.AppendDecode(e.B, []byte(s)) // splitJWT has checked s
 }
 
-// parseUUID returns the bytes of a UUID. ok is false if formatUUID would not restore s,
+// splitJWT returns the segments of a JWT. ok is false if encoding their bytes would not
+// restore s.
+func splitJWT(s string) (header, payload, signature string, ok bool) {
+	header, rest, ok1 := strings.Cut(s, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	return header, payload, signature, ok1 && ok2 && isSegment(header) && isSegment(payload) && isSegment(signature)
+}
+
+// isSegment reports whether s is the base64 that an encoder writes.
+func isSegment(s string) bool {
+	for i := range len(s) {
+		if !InBase64URL[s[i]] {
+			return false
+		}
+	}
+	// The unused bits of the last character must be zero.
+	switch len(s) % 4 {
+	case 0:
+		return true
+	case 2:
+		return strings.IndexByte("AQgw", s[len(s)-1]) >= 0
+	case 3:
+		return strings.IndexByte("AEIMQUYcgkosw048", s[len(s)-1]) >= 0
+	}
+	return false
+}
+
+// parseUUID returns the bytes of a UUID. ok is false if appendUUID would not restore s,
 // such as one with upper-case letters.
 func parseUUID(s string) (b [16]byte, ok bool) {
-	if len(s) != 36 {
+	if len(s) != uuidSize {
 		return b, false
 	}
-	n, err := hex.Decode(b[:], []byte(strings.ReplaceAll(s, "-", "")))
-	return b, err == nil && n == len(b) && formatUUID(b) == s
+	digits, n := [2 * len(b)]byte{}, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return b, false
+			}
+		case '0' <= c && c <= '9' || 'a' <= c && c <= 'f':
+			digits[n] = c
+			n++
+		default:
+			return b, false
+		}
+	}
+	_, err := hex.Decode(b[:], digits[:])
+	return b, err == nil
 }
 
-func formatUUID(b [16]byte) string {
-	s := hex.EncodeToString(b[:])
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+// uuidSize is the length of the text of a UUID.
+const uuidSize = 36
+
+func formatUUID(b []byte) string {
+	s := make([]byte, 0, uuidSize)
+	for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			s = append(s, '-')
+		}
+		s = hex.AppendEncode(s, part)
+	}
+	return string(s)
 }
 
 // Decoder reads an encoding that an Encoder has written. If it meets anything else, it
@@ -131,8 +187,9 @@ func (d *Decoder) Bad() bool { return d.bad }
 // Uint reads a number.
 func (d *Decoder) Uint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	// A number can be encoded in more bytes than needed. No Encoder does that.
-	if n <= 0 || n != len(binary.AppendUvarint(nil, v)) {
+	// A number can be encoded in more bytes than needed. No Encoder does that. The last byte
+	// is zero then.
+	if n <= 0 || n > 1 && d.b[n-1] == 0 {
 		d.Fail()
 		return 0
 	}
@@ -204,7 +261,7 @@ func (d *Decoder) Token() string {
 	switch d.Uint() {
 	case tokenAsText:
 		s := d.Text()
-		if _, ok := splitJWT(s); ok {
+		if _, _, _, ok := splitJWT(s); ok {
 			d.Fail() // the encoder uses the shorter form
 		}
 		if _, ok := parseUUID(s); ok {
@@ -212,16 +269,42 @@ func (d *Decoder) Token() string {
 		}
 		return s
 	case tokenAsJWT:
-		var segs [3]string
-		for i := range segs {
-			segs[i] = base64.RawURLEncoding.EncodeToString(d.Bytes())
+		var room [usualHeader]byte
+		header := base64.RawURLEncoding.AppendEncode(room[:0], d.Bytes())
+		if slices.Contains(headers[:], string(header)) {
+			d.Fail()
 		}
-		return segs[0] + "." + segs[1] + "." + segs[2]
+		return d.jwt(string(header))
+	case tokenWithHeader:
+		if i := d.Count(uint64(len(headers) - 1)); !d.bad {
+			return d.jwt(headers[i])
+		}
+		return ""
 	case tokenAsUUID:
-		var b [16]byte
-		copy(b[:], d.Take(uint64(len(b))))
+		b := d.Take(16)
+		if d.bad {
+			return ""
+		}
 		return formatUUID(b)
 	}
 	d.Fail()
 	return ""
+}
+
+// The sizes of most JWTs, and of their headers.
+const (
+	usualJWT    = 1024
+	usualHeader = 256
+)
+
+// jwt reads the payload and the signature of a JWT.
+func (d *Decoder) jwt(header string) string {
+	payload, signature := d.Bytes(), d.Bytes()
+	if d.bad {
+		return ""
+	}
+	var room [usualJWT]byte
+	b := append(append(room[:0], header...), '.')
+	b = append(base64.RawURLEncoding.AppendEncode(b, payload), '.')
+	return string(base64.RawURLEncoding.AppendEncode(b, signature))
 }

@@ -98,15 +98,48 @@ func TestDecoderRejects(t *testing.T) {
 		{"a time out of range", written(func(e *Encoder) { e.Uint(math.MaxInt64) }), func(d *Decoder) { d.Time() }},
 		{"a duration out of range", written(func(e *Encoder) { e.Uint(math.MaxUint64) }), func(d *Decoder) { d.Duration() }},
 		{"too many failures", written(func(e *Encoder) { e.Uint(1<<30 + 1) }), func(d *Decoder) { d.Count(1 << 30) }},
-		{"a token of an unknown form", []byte{3, 0}, func(d *Decoder) { d.Token() }},
+		{"a token of an unknown form", []byte{4, 0}, func(d *Decoder) { d.Token() }},
 		{"a JWT as text", asText("e30.e30.c2ln"), func(d *Decoder) { d.Token() }},
 		{"a UUID as text", asText("3c20645f-6716-4abc-8def-0123456789ab"), func(d *Decoder) { d.Token() }},
 		{"a truncated UUID", append([]byte{tokenAsUUID}, make([]byte, 15)...), func(d *Decoder) { d.Token() }},
 		{"a truncated JWT", []byte{tokenAsJWT, 1, 'a', 1, 'b'}, func(d *Decoder) { d.Token() }},
+		{"a JWT without its known header", []byte{tokenWithHeader, 0, 1, 'a'}, func(d *Decoder) { d.Token() }},
+		{"an unknown header", []byte{tokenWithHeader, byte(len(headers)), 1, 'a', 1, 'b'}, func(d *Decoder) { d.Token() }},
+		{"a known header in full", append([]byte{tokenAsJWT, 15}, `{"alg":"HS256"}`+"\x01a\x01b"...), func(d *Decoder) { d.Token() }},
 	} {
 		d := NewDecoder(tt.b)
 		if tt.read(d); !d.Bad() || d.Done() {
 			t.Errorf("%s was accepted", tt.what)
 		}
 	}
+}
+
+// A Decoder restores each token, from one encoding.
+func FuzzToken(f *testing.F) {
+	for _, token := range []string{
+		"", ".", "..", "...", "a.b.c", "e30.e30.c2ln", "e30.e30.", "e30.e30.c2lo", "e30.e30.c2l", "e30.e30.c2k", "e30.e30.c2 n", "e30.e30.c2ln.e30", "e30=.e30.c2ln",
+		"e30.e30.AA", "e30.e30.AB", "e30.e30.AQ", "e30.e30.AAA", "e30.e30.AAB", "e30.e30.AAE", "e30.e30.A", "e30.e30.-_", "e30.e30.+/",
+		headers[0] + ".e30.c2ln", headers[len(headers)-1] + "..", headers[0], headers[0] + ".",
+		"3c20645f-6716-4abc-8def-0123456789ab", "3C20645f-6716-4abc-8def-0123456789ab", "3c20645f-6716-4abc-8def-0123456789a", "3c20645f067164abc-8def-0123456789ab", "3c20645f-6716-4abc-8def-0123456789ag",
+	} {
+		f.Add(token, []byte(token))
+		var e Encoder
+		e.Token(token)
+		f.Add("", e.B)
+	}
+	f.Fuzz(func(t *testing.T, token string, b []byte) {
+		var e Encoder
+		e.Token(token)
+		d := NewDecoder(e.B)
+		if got := d.Token(); got != token || !d.Done() {
+			t.Errorf("%q is restored as %q (%v)", token, got, d.Done())
+		}
+		d = NewDecoder(b)
+		if token := d.Token(); d.Done() {
+			var e Encoder
+			if e.Token(token); !bytes.Equal(e.B, b) {
+				t.Errorf("%q was decoded from %x, but is encoded as %x", token, b, e.B)
+			}
+		}
+	})
 }
