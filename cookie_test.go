@@ -185,6 +185,31 @@ func TestCookieSizes(t *testing.T) {
 	}
 }
 
+// A browser sends the cookies with each request, so they must be short. The sizes are
+// those of usual tokens: an access token of 417 bytes, and a UUID.
+func TestCookieHeaderSize(t *testing.T) {
+	const maxHeader = 1000
+	a := newApp(t)
+	for pad := ""; ; pad += "x" {
+		access := accessToken(a.clock.Now(), a.auth.life, "6f8b3f2e-6d6a-4f0e-9a3b-0c9a55b7a2d1", []string{"user", "admin"}, pad)
+		if len(access) < 417 {
+			continue
+		}
+		b := a.browser().visit(func(ctx context.Context, _ *session.Session) {
+			err := a.Start(ctx, auth.Grant{Tokens: auth.Tokens{AccessToken: access, RefreshToken: "b7e1c0de-3c5c-4b8e-8f0a-7f4b0d0b9d3c"}, User: auth.User{Email: "ada@example.com"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n := len(b.header()); n > maxHeader || len(b.names) != 2 {
+			t.Errorf("cookies %q have %d bytes, want 2 cookies of %d bytes at most", b.names, n, maxHeader)
+		} else {
+			t.Logf("%d bytes for an access token of %d bytes", n, len(access))
+		}
+		return
+	}
+}
+
 // If the tokens fit no cookie, the login fails, the error names the solution,
 // and the tokens are revoked.
 func TestTokensThatFitNoCookie(t *testing.T) {

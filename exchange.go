@@ -255,7 +255,7 @@ func (x *Exchange) openCookies() *keeper.Record {
 		return nil
 	}
 	// A browser may have the state cookie of an earlier session.
-	sameSession := func(s *stateCookie) bool { return s.id == c.record.ID }
+	sameSession := func(s *stateCookie) bool { return s.session == tagOf(c.record.ID) }
 	return c.with(open(x, p.state, p.sealState, decodeState, sameSession))
 }
 

@@ -85,19 +85,26 @@ func (c *tokensCookie) memory() int {
 }
 
 // stateCookie is the content of the state cookie: the values and the time of the
-// last use. The ID binds the cookie to the tokens cookie of the same session.
+// last use. The tag binds the cookie to the tokens cookie of the same session.
 type stateCookie struct {
-	id       keeper.ID
+	session  sessionTag
 	lastSeen time.Time
 	values   map[string][]byte
 	size     int // of the cookie, decoded
 }
 
+// sessionTag is the first half of a session's ID. Two sessions never share it, and it
+// makes the state cookie shorter than the whole ID would.
+type sessionTag [len(keeper.ID{}) / 2]byte
+
+func tagOf(id keeper.ID) sessionTag { return sessionTag(id[:len(sessionTag{})]) }
+
 func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
 
 func encodeState(r *keeper.Record) []byte {
 	e := seal.Encoder{B: make([]byte, 0, 256)}
-	e.Raw(r.ID[:])
+	tag := tagOf(r.ID)
+	e.Raw(tag[:])
 	e.Time(r.LastSeen)
 	keeper.EncodeValues(&e, r.Values)
 	return e.B
@@ -112,7 +119,7 @@ func stateSize(values map[string][]byte) int {
 func decodeState(b []byte) (*stateCookie, bool) {
 	d := seal.NewDecoder(b)
 	c := &stateCookie{}
-	copy(c.id[:], d.Take(uint64(len(c.id))))
+	copy(c.session[:], d.Take(uint64(len(c.session))))
 	c.lastSeen = d.Time()
 	c.values = keeper.DecodeValues(d)
 	c.size = len(b) + c.memory()
