@@ -159,8 +159,8 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 type withoutSession struct{ context.Context }
 
 func (c withoutSession) Value(key any) any {
-	if key == (contextKey{}) || key == ContextName {
-		return nil
+	if key == (contextKey{}) {
+		return (*Exchange)(nil) // ends the search, also in the contexts of frameworks
 	}
 	return c.Context.Value(key)
 }

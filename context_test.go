@@ -13,35 +13,48 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// stringContext has values by strings only, as the contexts of some frameworks.
-type stringContext struct {
+// frameworkContext is the context of a framework, which has values of its own only.
+type frameworkContext struct {
 	context.Context
-	values map[string]any
+	request context.Context
 }
 
-func (c stringContext) Value(key any) any {
-	name, _ := key.(string)
-	return c.values[name]
+func (c *frameworkContext) Value(key any) any {
+	if key == "framework" {
+		return c
+	}
+	return nil
 }
 
-func TestContextName(t *testing.T) {
+func init() {
+	session.RegisterContext(func(ctx context.Context) context.Context {
+		if c, ok := ctx.Value("framework").(*frameworkContext); ok {
+			return c.request
+		}
+		return nil
+	})
+}
+
+func TestRegisterContext(t *testing.T) {
 	a := newApp(t)
 	r, x := a.Begin(httptest.NewRequest("GET", "/", nil))
 	defer func() { _ = x.End() }()
-	ctx := stringContext{context.Background(), map[string]any{}}
+	framework := &frameworkContext{Context: context.Background()}
+	ctx, cancel := context.WithCancel(framework)
+	defer cancel()
 	if err := session.FromContext(ctx).Authorize(nil); !errors.Is(err, session.ErrNotLoaded) {
 		t.Errorf("without anything: %v", err)
 	}
-	ctx.values[session.ContextName] = context.Background()
+	framework.request = context.Background()
 	if err := session.FromContext(ctx).Authorize(nil); !errors.Is(err, session.ErrNotLoaded) {
 		t.Errorf("with another context: %v", err)
 	}
-	ctx.values[session.ContextName] = r.Context()
+	framework.request = r.Context()
 	if err := a.Login(ctx, "user@example.com", "secret"); err != nil {
 		t.Fatal(err)
 	}
 	if s := session.FromContext(ctx); !s.SignedIn() || s != session.FromContext(r.Context()) {
-		t.Error("the session is not found under its name")
+		t.Error("the session is not found in the context of the framework")
 	}
 }
 

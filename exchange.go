@@ -105,10 +105,17 @@ func (c *valueContext) Value(key any) any {
 // String names the context without the values of the Exchange.
 func (c *valueContext) String() string { return "session.Exchange" }
 
-// ContextName is the key under which an adapter stores the request's context, in
-// frameworks whose own contexts have string keys. [FromContext] and the methods of
-// a [Manager] accept such a context, for example Gin's, in place of the request's.
-const ContextName = "github.com/synmetrix/session"
+// requestContexts has the functions of RegisterContext.
+var requestContexts []func(context.Context) context.Context
+
+// RegisterContext adds a function that finds the context of the request in a framework's
+// own context, which does not lead to it. [FromContext] and the methods of a [Manager]
+// accept the framework's context then, and contexts derived from it, in place of the
+// request's. request returns nil for all other contexts, and must be safe for concurrent
+// use. Adapters call RegisterContext in an init function. Gin needs it, Echo does not.
+func RegisterContext(request func(context.Context) context.Context) {
+	requestContexts = append(requestContexts, request)
+}
 
 // exchangeFrom returns the exchange of the request with the context ctx, nil if
 // no session was loaded for the request.
@@ -116,8 +123,9 @@ func exchangeFrom(ctx context.Context) *Exchange {
 	if x, ok := ctx.Value(contextKey{}).(*Exchange); ok {
 		return x
 	}
-	if request, ok := ctx.Value(ContextName).(context.Context); ok {
-		if x, ok := request.Value(contextKey{}).(*Exchange); ok {
+	for _, request := range requestContexts {
+		if r := request(ctx); r != nil {
+			x, _ := r.Value(contextKey{}).(*Exchange)
 			return x
 		}
 	}

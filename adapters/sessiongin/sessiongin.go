@@ -12,6 +12,7 @@ package sessiongin
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -37,14 +38,11 @@ func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		w := &writer{ResponseWriter: c.Writer}
 		if !l.Begin(&w.scope, c.Writer, c.Request) {
-			// An outer Sessions of net/http has loaded the session.
-			c.Set(session.ContextName, c.Request.Context())
-			return
+			return // an outer Sessions of net/http has loaded the session
 		}
 		defer w.scope.End()
 		w.w = w.scope.Writer()
 		c.Writer, c.Request = w, w.scope.Request()
-		c.Set(session.ContextName, c.Request.Context())
 		if err := w.scope.Check(); err != nil {
 			Refuse(c, err)
 		} else {
@@ -59,10 +57,18 @@ func Sessions(m *session.Manager, opts ...middleware.Option) gin.HandlerFunc {
 // FromContext returns the session of a request. It is never nil; see
 // session.FromContext, which also accepts a *gin.Context.
 func FromContext(c *gin.Context) *session.Session {
-	if _, ok := c.Get(session.ContextName); ok {
-		return session.FromContext(c)
-	}
 	return session.FromContext(c.Request.Context())
+}
+
+// The values of a *gin.Context are those of the request's context only with
+// gin.Engine.ContextWithFallback.
+func init() {
+	session.RegisterContext(func(ctx context.Context) context.Context {
+		if c, ok := ctx.Value(gin.ContextKey).(*gin.Context); ok && c.Request != nil {
+			return c.Request.Context()
+		}
+		return nil
+	})
 }
 
 // RequireUser is middleware that accepts signed-in users and refuses all other
