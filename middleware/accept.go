@@ -24,6 +24,8 @@ const (
 // fields that many HTTP libraries send, such as
 // "application/json, text/html;q=0.5".
 func prefersHTML(h http.Header) bool {
+	// The fields are counted and measured before they are parsed: any client can send them,
+	// and every refusal reads them.
 	fields := h["Accept"]
 	if len(fields) > maxFields {
 		return false
@@ -119,6 +121,7 @@ func (o *offer) rank(group, name string, r mediaRange) {
 	case r.name == "*/*" && r.params == 0:
 		specificity = 1
 	}
+	// A range with q=0 excludes the type, so it must replace a less specific range, too.
 	if specificity > 0 && specificity >= o.specificity {
 		*o = offer{specificity, r.q}
 	}
@@ -147,6 +150,7 @@ func quality(s string) (int, bool) {
 func cutAt(s string, separator byte) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
+		// Within quotes, a backslash escapes the next character (RFC 9110, section 5.6.4).
 		switch c := s[i]; {
 		case quoted && c == '\\':
 			i++ // skip the escaped character, which may be a quote

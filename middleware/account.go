@@ -9,9 +9,9 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// accountError translates an error of a Manager's method that manages an account.
-// email and password are the names of the form's fields for a new address and a new
-// password.
+// accountError translates an error of a Manager's method that manages an account. email and
+// password are the names of the form's fields for a new address and a new password, empty
+// if there are none.
 //
 // The order of the cases matters. Most of these errors also wrap auth.ErrRefused, so
 // that case comes last. ErrTooLarge and ErrSessionUnavailable describe the session
@@ -43,10 +43,10 @@ func accountError(err error, email, password string) error {
 	return err
 }
 
-// sendMail handles a request for an e-mail. what selects the text of the page that
-// directs the user to the inbox; see newMailPage. The response does not show whether
-// the address has an account. Otherwise anyone could test addresses with it.
-func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, what string, send func(ctx context.Context, email, returnTo string) error) {
+// sendMail handles a request for an e-mail. kind selects the text of the page that directs
+// the user to the inbox; see newMailPage. The response does not show whether the address
+// has an account, because otherwise anyone could test addresses.
+func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func(r *http.Request, returnTo string) Page, path, kind string, send func(ctx context.Context, email, returnTo string) error) {
 	in, err := readInput(r)
 	if err != nil {
 		Refuse(w, r, err)
@@ -62,18 +62,18 @@ func (h *handlers) sendMail(w http.ResponseWriter, r *http.Request, newPage func
 		h.retryForm(w, r, page, accountError(err, "email", ""))
 		return
 	}
-	h.checkMail(w, r, path, what, email)
+	h.checkMail(w, r, path, kind, email)
 }
 
 // checkMail responds to a request that the user completes with an e-mail. The page of a
-// lost password links to the form for the ticket, for e-mails without a link. It has
-// status 202, and so has the JSON.
-func (h *handlers) checkMail(w http.ResponseWriter, r *http.Request, path, what, email string) {
+// lost password links to the form for the ticket, for e-mails without a link. That page and
+// the JSON have status 202.
+func (h *handlers) checkMail(w http.ResponseWriter, r *http.Request, path, kind, email string) {
 	if !WantsPage(r) {
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})
 		return
 	}
-	page := newMailPage(NewPage(r, "mail"), what, email)
+	page := newMailPage(NewPage(r, "mail"), kind, email)
 	if path == lostPath {
 		page.Status = http.StatusAccepted
 		page.addLink("mail.reset", sibling(r, path, resetPath))

@@ -58,10 +58,10 @@ func parameter(r *http.Request, name string) (value string, ok bool) {
 	return "", false
 }
 
-// isClean reports whether all routers and file servers read a path in the same
-// way. Some decode and clean a path once, some repeatedly, and some compare it
-// undecoded. If the guard of "/admin/" and the handler of "/" disagree about a
-// path, the handler may serve a file that the guard was to protect.
+// isClean reports whether all routers and file servers read a path in the same way. Some
+// decode and clean a path once, some repeatedly, and some compare it undecoded. If the
+// guard of "/admin/" and the handler of "/" disagree about a path, the handler may serve a
+// file that the guard should protect.
 func isClean(u *url.URL) bool {
 	if len(u.Path) > maxAddress || len(u.RawPath) > maxAddress {
 		return false
@@ -94,9 +94,9 @@ func hasNeedlessEscape(p string) bool {
 // request to an unguarded handler.
 var needlessEscape = regexp.MustCompile(`%(2[DE]|3\d|[46][1-9A-F]|[57][0-9A]|5F|7E|[a-f][0-9A-Fa-f]|[0-9A-F][a-f])`)
 
-// isAPI reports whether a request is below a prefix of WithAPI. It uses the path that
-// the server received. Otherwise a handler inside http.StripPrefix would refuse in
-// another form than its guard.
+// isAPI reports whether a request is below a prefix of WithAPI. It uses the path that the
+// server received. Otherwise the refusals of a handler inside http.StripPrefix and of its
+// guard would have different forms.
 func (s *settings) isAPI(r *http.Request) bool {
 	if len(s.api) == 0 {
 		return false
@@ -110,8 +110,8 @@ func (s *settings) isAPI(r *http.Request) bool {
 	return false
 }
 
-// isLogin reports whether a request is for the login page itself. If an app puts
-// a guard around its login page by mistake, a redirect would be an endless loop.
+// isLogin reports whether a request is for the login page itself. If an app puts a guard
+// around its login page by mistake, redirects to it would never end.
 func (s *settings) isLogin(r *http.Request) bool { return addressOf(r).Path == s.loginPath }
 
 // hasLogin reports whether the app has a login page. Outside Sessions there is no
@@ -130,36 +130,36 @@ func (s *settings) knownLoginURL() string {
 	return s.base + s.loginPath
 }
 
-// logNoLogin logs, once, that the app has no login page. That is a mistake in the
-// app unless all its clients are programs.
+// logNoLogin logs, once, that the app has no login page. This is a mistake in the app,
+// unless all its clients are programs.
 func (s *settings) logNoLogin() {
 	s.noLoginOnce.Do(func() {
 		s.log.Error("no login page is mounted, so guards cannot redirect visitors to it: call middleware.Mount, or set Config.LoginPath to the path of the app's own login page")
 	})
 }
 
-// loginURL returns the address of the login page, as the browser sees it, with the
-// address to return to. For a GET or HEAD request that is the request's address.
-// For any other request it is the page that sent the form, because after the
-// sign-in the browser can only send a GET. For a part of a page it is that page.
+// loginURL returns the address of the login page, as the browser sees it, with the address
+// to return to. For a GET or HEAD request that is the request's address. For any other
+// request, it is the address of the page with the form, because after the sign-in the
+// browser can only send a GET. For a request for a part of a page, it is the address of the
+// whole page.
 func (s *settings) loginURL(r *http.Request) string {
 	login := s.base + s.loginPath
 	if !isSafe(r) || isPart(r.Header) {
 		return withReturnTo(login, s.returnTo(sourceOf(r)))
 	}
-	// addressOf cuts a long address. A part of it would lead to another page.
+	// addressOf cuts a long address, and the rest would be the address of another page.
 	if len(r.RequestURI) > maxReturnTo {
 		return login
 	}
 	return withReturnTo(login, s.returnTo(s.base+addressOf(r).RequestURI()))
 }
 
-// sourceOf returns the path and query of the page that a request came from, as
-// the browser sees it. It returns the empty string if that page is not known to
-// be on this host. The Referer field may be missing or shortened to the origin: the
-// page's Referrer-Policy decides. htmx sends the address in a field of its own. Programs
-// can forge the fields, so the caller has to validate the result like any other address
-// to return to.
+// sourceOf returns the path and query of the page that a request came from, as the browser
+// sees it. It returns the empty string if that page is not known to be on this host. The
+// Referer field may be missing or shortened to the origin, depending on the page's
+// Referrer-Policy. htmx sends the address in a separate field. Programs can forge the
+// fields, so the caller has to validate the result like any other address to return to.
 func sourceOf(r *http.Request) string {
 	source := r.Header.Get("Referer")
 	if isHTMX(r.Header) && r.Header.Get("Hx-Current-Url") != "" {
@@ -197,8 +197,8 @@ func (s *settings) landingURL(r *http.Request) string {
 	if path == "" {
 		return s.homeURL()
 	}
-	// The path is the app's own, but may be made of something that users choose. It is
-	// not logged, because it may have an e-mail address in it.
+	// The app's function may build the path from data that users choose, so it is checked.
+	// It is not logged, because it may contain an e-mail address.
 	if !strings.HasPrefix(path, "/") || localAddress(path) == "" || localAddress(s.base+path) == "" {
 		s.log.ErrorContext(r.Context(), "the function of WithLanding returned an address that is not a path on this host; redirecting to the start page")
 		return s.homeURL()
@@ -206,10 +206,10 @@ func (s *settings) landingURL(r *http.Request) string {
 	return localAddress(s.base + path)
 }
 
-// returnTo returns the address that the value of a return_to parameter leads to.
-// It returns the empty string if that is not a page of this app. If the app has a
-// BasePath, other apps may share the host, and a redirect to one of them could
-// lead to a forged login form.
+// returnTo returns the address to which the value of a return_to parameter redirects the
+// browser. It returns the empty string if that is not a page of this app. If the app has a
+// BasePath, other apps may share the host, and a redirect to one of them could lead to a
+// forged login form.
 func (s *settings) returnTo(value string) string {
 	to := ReturnTo(value)
 	path, _, _ := strings.Cut(to, "?")
@@ -231,8 +231,8 @@ func sibling(r *http.Request, own, other string) string {
 			return to
 		}
 	}
-	// The router accepts another spelling of the path, or the prefix is not safe
-	// in a redirect. Fall back to the prefix of the configured login page.
+	// The router has accepted another spelling of the path, or the prefix is not safe in a
+	// redirect. Use the prefix of the configured login page instead.
 	prefix, ok := strings.CutSuffix(s.loginPath, loginPath)
 	if !ok {
 		prefix = ""
@@ -264,8 +264,9 @@ func withParameter(address, name, value string) string {
 // location against the request's path, because a proxy or a handler may have stripped
 // a prefix of it.
 //
-// htmx would follow the redirect itself and insert the page, so it gets a field that
-// makes the browser load the page. htmx ignores the field in a response with status 303.
+// htmx would follow a redirect itself and insert the page. The response to htmx therefore
+// has a header field that makes the browser load the page, and not status 303, with which
+// htmx would ignore the field.
 func redirect(w http.ResponseWriter, r *http.Request, location string) {
 	h := w.Header()
 	if isHTMX(r.Header) {

@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxBody bounds the request body of a ready-made route, in bytes. Visitors who
-// are not signed in can send one, and it is read into memory.
+// maxBody bounds the request body of a built-in route, in bytes. The body is read into
+// memory, and visitors who are not signed in can send one.
 const maxBody = 64 << 10
 
 // The media types of the bodies that the routes accept.
@@ -44,8 +44,8 @@ func readInput(r *http.Request) (input, error) {
 		return input{}, nil
 	}
 	if r.ContentLength < 0 && r.Header.Get("Content-Type") == "" {
-		// The body is chunked, and its length unknown. An empty one is accepted
-		// without a Content-Type, like no body.
+		// The body is chunked, and its length is unknown. An empty body is accepted without
+		// a Content-Type, like a missing body.
 		if body, err := readLimited(r); err != nil || len(body) == 0 {
 			return input{}, err
 		}
@@ -174,6 +174,8 @@ func readJSON(body []byte) (input, error) {
 		if err != nil || !ok || d.Decode(&value) != nil {
 			return input{}, badRequest("The request's body is not valid JSON.")
 		}
+		// A repeated name is recorded and not rejected here: only a field that a route
+		// reads must be unique.
 		_, again := in.json[name]
 		in.json[name], in.repeated[name] = value, again || in.repeated[name]
 	}
@@ -278,7 +280,7 @@ func (in input) optionalFlag(name string) (value, given bool, err error) {
 		return *b, true, nil
 	}
 	values := in.form[name]
-	// An empty value is what a hidden field without a value sends.
+	// A hidden field without a value is sent as an empty value.
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return false, false, nil
 	}
@@ -289,8 +291,8 @@ func (in input) optionalFlag(name string) (value, given bool, err error) {
 	return b, true, nil
 }
 
-// returnTo returns the field return_to, or the empty string if it is missing or
-// invalid. A wrong address is no reason to refuse a sign-in.
+// returnTo returns the field return_to, or the empty string if it is missing or invalid. An
+// invalid address must not make a sign-in fail.
 func (in input) returnTo() string {
 	to, err := in.text("return_to")
 	if err != nil {
@@ -299,13 +301,12 @@ func (in input) returnTo() string {
 	return to
 }
 
-// fieldProblem returns the Problem for an invalid field. what completes the
-// sentence "The field email ...". The field's value is not in it, because it may
-// be a password.
-func fieldProblem(name, what string) *Problem {
+// fieldProblem returns the Problem for an invalid field. rest completes the sentence "The
+// field email ...". The text does not contain the field's value, which may be a password.
+func fieldProblem(name, rest string) *Problem {
 	return &Problem{
 		Status: http.StatusUnprocessableEntity,
 		Field:  name,
-		Detail: "The field " + name + " " + what + ".",
+		Detail: "The field " + name + " " + rest + ".",
 	}
 }

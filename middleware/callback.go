@@ -16,9 +16,9 @@ func (h *handlers) newMagicPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "magic-link", magicPath, returnTo)
 }
 
-// magicLink sends the link. The user is signed in by callbackPage.
+// magicLink handles POST /magic-link, which sends the link. callbackPage signs the user in.
 func (h *handlers) magicLink(w http.ResponseWriter, r *http.Request) {
-	// The link in the e-mail has no return_to, so the browser keeps the address in a cookie.
+	// The link in the e-mail has no return_to, so a cookie keeps the address.
 	send := func(ctx context.Context, email, returnTo string) error {
 		return h.m.SendMagicLink(ctx, email, session.WithReturnTo(returnTo))
 	}
@@ -32,9 +32,9 @@ const (
 	linkField      = "link"
 )
 
-// callbackPage handles the GET to which a link of an e-mail leads. Programs that check
-// links, and browsers that prefetch pages, send it too. And an attacker can mail a link
-// with a token of the attacker's own account (login CSRF). So the GET signs in only a
+// callbackPage handles the GET that follows a link in an e-mail. Link scanners, and
+// browsers that prefetch pages, send such requests, too. And an attacker can send another
+// user a link of the attacker's own account (login CSRF). So the GET signs in only a
 // browser that has requested the link. All other clients get a page with a button.
 func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 	token, _ := parameter(r, tokenParameter)
@@ -42,6 +42,8 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 		h.refuseLink(w, r, http.StatusBadRequest, nil)
 		return
 	}
+	// FollowLink would use the token up. Only a page that a user has opened, in the browser
+	// that requested the link, may do so.
 	if !opensLink(r) || !h.m.LinkPending(r.Context()) {
 		sealed, err := h.m.SealLink(token)
 		h.confirm(w, r, "callback.text", sealed, err)
@@ -58,17 +60,17 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		Refuse(w, r, signInError(err))
 	default:
-		// The token in the address is used up, but the next page must not get it.
+		// The token in the address is used up, but the next page must not receive it as
+		// Referer.
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		h.signedIn(w, r, returnTo)
 	}
 }
 
 // opensLink reports whether the user has opened a link, as far as the request shows.
-// Browsers mark a prefetch with one of four fields: Sec-Purpose is the field of the
-// Fetch standard, the others are older. Requests of scripts, images and frames differ
-// from a navigation in Sec-Fetch-Mode or Sec-Fetch-Dest. Programs that check links
-// often send HEAD.
+// Browsers mark a prefetch with one of four fields: Sec-Purpose is the field of the Fetch
+// standard, the others are older. Requests of scripts, images and frames differ from a
+// navigation in Sec-Fetch-Mode or Sec-Fetch-Dest. Link scanners often send HEAD.
 func opensLink(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
 		if _, ok := r.Header[name]; ok {
@@ -86,8 +88,8 @@ func isRefusal(err error) bool {
 }
 
 // confirm shows the page with a button that signs the user in. The form posts to the
-// address without its query. So the token is in a hidden field, sealed: a copy of the
-// page is useless after an hour, and nothing else accepts the sealed text.
+// address without its query, so a hidden field has the token. The token is sealed, so that
+// a copy of the page is useless after an hour, and no other route accepts the text.
 func (h *handlers) confirm(w http.ResponseWriter, r *http.Request, text, sealed string, err error) {
 	switch {
 	case err != nil:
@@ -109,8 +111,7 @@ func (h *handlers) newConfirmPage(r *http.Request, text, sealed string) Page {
 }
 
 // callback handles the POST of the page with the button, and of programs that send the
-// refresh token itself. The check of the origin in guarded keeps other sites from
-// sending it.
+// refresh token itself. Other sites cannot send it, because guarded checks the origin.
 func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -120,6 +121,8 @@ func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 	sealed, err := in.text(linkField)
 	start := func() error { return h.m.ConfirmLink(r.Context(), sealed) }
 	if err != nil {
+		// The body has no sealed token of the page, so a program may have sent the token
+		// itself.
 		var token string
 		if token, err = in.text(tokenParameter); err != nil {
 			Refuse(w, r, err)
@@ -141,9 +144,9 @@ func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseLink responds to a link whose token is missing or not valid any more. The
-// response does not lead to the login page by itself, because its address would be
-// the page to return to.
+// refuseLink responds to a link whose token is missing or no longer valid. It does not
+// redirect to the login page, because the user would return to the invalid link after the
+// sign-in.
 func (h *handlers) refuseLink(w http.ResponseWriter, r *http.Request, status int, cause error) {
 	code := codeInvalidRequest
 	if status == http.StatusUnauthorized {
@@ -161,10 +164,10 @@ func (h *handlers) refuseLink(w http.ResponseWriter, r *http.Request, status int
 	WritePage(w, r, page)
 }
 
-// referrerPolicy returns the Referrer-Policy of a page. With "no-referrer", browsers
-// send "Origin: null" with the page's own form. Over plain HTTP there is no
-// Sec-Fetch-Site, and the cross-origin check depends on Origin. The address of a page
-// that a link of an e-mail leads to has a secret, which must be in no Referer.
+// referrerPolicy returns the Referrer-Policy of a page. With "no-referrer", browsers send
+// "Origin: null" with the page's own form. Over plain HTTP there is no Sec-Fetch-Site, and
+// the cross-origin check needs the real Origin. The address in a link of an e-mail contains
+// a secret, which must not be sent as Referer.
 func referrerPolicy(r *http.Request) string {
 	_, token := parameter(r, tokenParameter)
 	_, ticket := parameter(r, "ticket")

@@ -6,9 +6,9 @@ import "strings"
 // browsers send less than 300.
 const maxUserAgent = 512
 
-// browsers and systems are the names that users know, by a word of the User-Agent
-// field. The order matters: most browsers also name those that they descend from. Edge
-// names Chrome and Safari, Android names Linux, and an iPad names Mac OS X.
+// browsers and systems map words of the User-Agent field to names that users know. The
+// order matters, because most browsers also send the names of older ones: Edge sends Chrome
+// and Safari, Android sends Linux, and an iPad sends Mac OS X.
 var (
 	browsers = [][2]string{
 		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Vivaldi/", "Vivaldi"},

@@ -22,11 +22,11 @@
 //	/admin%2fsecret.txt
 //	/x/%2e%2e/admin/secret.txt
 //
-// http.ServeMux, chi, Echo and Gin all route these paths to the handler of "/", and
-// some of them "/%61dmin/secret.txt", too. So put the guard around each handler
-// that can serve the protected content. Where that is not possible, use
-// [WithCleanPaths], which refuses such paths. It does not refuse "/ADMIN/", which
-// names the same directory on a file system that ignores case.
+// http.ServeMux, chi, Echo and Gin all route these paths to the handler of "/", and some of
+// them "/%61dmin/secret.txt", too. So put the guard around each handler that can serve the
+// protected content. If this is not possible, use [WithCleanPaths], which refuses such
+// paths. It does not refuse "/ADMIN/", which is the same directory on a file system that
+// ignores case.
 //
 // # Refusals
 //

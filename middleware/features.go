@@ -7,9 +7,10 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Feature is a group of ready-made routes with which users manage their accounts. A
-// feature has routes only if the auth service has what it needs; see [Routes]. Services
-// may have switched a feature off without a sign of it in their client.
+// Feature is a group of built-in routes with which users manage their accounts. A feature
+// has routes only if the auth service implements the interface that it needs; see [Routes].
+// If the service has switched the feature off, the routes still exist and respond with
+// status 503.
 type Feature string
 
 // The features.
@@ -24,8 +25,8 @@ const (
 	// It needs auth.Registration.
 	Registration Feature = "registration"
 
-	// DirectRegistration is Registration that signs the new user in at once, if the
-	// service does. It responds with status 409, account_exists, if the address has an
+	// DirectRegistration is like Registration, but signs the new user in at once if the
+	// service allows it. It responds with status 409, account_exists, if the address has an
 	// account, so it shows which accounts exist. Only one of the two should be given.
 	DirectRegistration Feature = "direct_registration"
 
@@ -88,20 +89,20 @@ const (
 	AccountDeletion Feature = "account_deletion"
 )
 
-// Provider lets users sign in with an account at another provider, whose name is that of
-// the auth service, such as "github". It needs auth.ProviderLogin:
+// Provider lets users sign in with an account at another provider. name is the auth
+// service's name of the provider, such as "github". It needs auth.ProviderLogin:
 //
 //	GET /login/with/NAME  redirects to the provider; return_to
 //
-// The provider leads the browser to /callback, which shows a button to complete the
+// The provider redirects the browser to /callback, which shows a button to complete the
 // sign-in.
 func Provider(name string) Feature { return Feature(providerPrefix + name) }
 
 // providerPrefix distinguishes the features of Provider from the constants.
 const providerPrefix = "provider:"
 
-// The paths of the features' routes. E-mails of the auth service have some of them in
-// their links, and apps link to them, so they never change.
+// The paths of the features' routes. Links in e-mails of the auth service and links of apps
+// contain them, so they never change.
 const (
 	registerPath = "/register"
 	magicPath    = "/magic-link"
@@ -118,10 +119,10 @@ const (
 	providerPath = "/login/with/"
 )
 
-// featureRoutes appends the routes of the features that the service has. A feature that
-// the service lacks has no route, and so no link on any page; see addLinks. Routes that
-// change an account are inside userOnly, except those that prove the user's right by a
-// ticket from an e-mail.
+// featureRoutes appends the routes of the features that the service supports. A feature
+// that the service does not support has no route, and therefore no link on any page; see
+// addLinks. Routes that change an account are inside userOnly, except those that prove the
+// user's right by a ticket from an e-mail.
 func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	has := map[Feature]bool{}
 	for _, f := range features {
@@ -129,6 +130,7 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	}
 	m := h.m
 	links := false // whether an e-mail may lead to the callback
+	// If both registrations are given, the direct one applies: they have the same route.
 	if h.direct = has[DirectRegistration]; (h.direct || has[Registration]) && m.HasRegistration() {
 		routes, links = h.path(routes, registerPath, h.form(h.newRegisterPage), noBearer(h.register)), true
 	}
@@ -140,6 +142,8 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 			routes, links = h.path(routes, providerPath+name, noBearer(h.provider(name)), nil), true
 		}
 	}
+	// All of these features end with a link, or a redirect of a provider, that leads to the
+	// same route.
 	if links {
 		routes = h.path(routes, callbackPath, noBearer(h.callbackPage), noBearer(h.callback))
 	}
@@ -162,9 +166,9 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	return routes
 }
 
-// userOnly refuses requests without a signed-in user. It does so before next reads
-// the body, so visitors who are not signed in cannot use up memory. Like noBearer, it
-// refuses bearer tokens.
+// userOnly refuses requests without a signed-in user before next reads the body, so
+// visitors who are not signed in cannot use up memory. Like noBearer, it refuses bearer
+// tokens.
 func (h *handlers) userOnly(next http.HandlerFunc) http.HandlerFunc {
 	return noBearer(func(w http.ResponseWriter, r *http.Request) {
 		if err := session.FromContext(r.Context()).Authorize(nil); err != nil {

@@ -4,13 +4,13 @@ package middleware
 // of a field is "field.NAME", and the button of a page is "PAGE.button".
 type form struct {
 	fields []Field
-	danger bool // what it does cannot be undone
+	danger bool // the action of the form cannot be undone
 }
 
-// The fields of the forms. Autocomplete has the names of the HTML standard (autofill).
-// By them a password manager stores the e-mail address of the login page with the
-// password, fills in the present password, and suggests a new one. Phones offer a code
-// from a message for "one-time-code".
+// The fields of the forms. Autocomplete has the names of the HTML standard (autofill). With
+// them a password manager stores the e-mail address of the login page with the password,
+// fills in the current password, and suggests a new one. For "one-time-code", phones offer
+// a code from a message.
 var (
 	emailField       = Field{Kind: "email", Name: "email", Autocomplete: "username"}
 	newEmailField    = Field{Kind: "email", Name: "new_email", Autocomplete: "email"}
@@ -40,8 +40,8 @@ var forms = map[string]form{
 	"delete":        {fields: []Field{passwordField}, danger: true},
 }
 
-// addForm adds the form of the page, if it has one. The fields are copies, so that the
-// values of a request do not get into the shared forms.
+// addForm adds the form of the page, if it has one. The fields are copies: all requests
+// share the forms, so the values of one request must not get into them.
 func (p *Page) addForm() {
 	f, ok := forms[p.Name]
 	if !ok {
@@ -66,18 +66,17 @@ func (p *Page) addRemember(checked bool) {
 	})
 }
 
-// newMailPage returns the page that directs users to their inbox. what is "register",
-// "magic", "lost" or "email_change". The page is the same whether an account exists or
-// not.
-func newMailPage(base Page, what, email string) Page {
-	base.Texts = []string{base.Text("mail."+what, "email", email), base.Text("mail.not_there")}
+// newMailPage returns the page that directs users to their inbox. kind is "register",
+// "magic", "lost" or "email_change". The page is the same whether an account exists or not.
+func newMailPage(base Page, kind, email string) Page {
+	base.Texts = []string{base.Text("mail."+kind, "email", email), base.Text("mail.not_there")}
 	return base
 }
 
-// newDonePage returns the page that reports a success. what is "password",
+// newDonePage returns the page that reports a success. kind is "password",
 // "password_reset", "email", "mfa_on" or "mfa_off".
-func newDonePage(base Page, what string) Page {
-	base.Title = base.Text("done." + what + ".title")
-	base.Texts = []string{base.Text("done." + what + ".text")}
+func newDonePage(base Page, kind string) Page {
+	base.Title = base.Text("done." + kind + ".title")
+	base.Texts = []string{base.Text("done." + kind + ".text")}
 	return base
 }

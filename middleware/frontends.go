@@ -5,14 +5,14 @@ import (
 	"unicode/utf8"
 )
 
-// htmx and Turbo send requests by fetch or XMLHttpRequest and insert the responses into
-// the page. So a redirect to the login page would show that page within the app's page.
-// This file has the rules for these requests; docs/frontends.md describes them for apps.
-// Nothing here depends on which version of a library sends a request. The names of fields are
-// in canonical form: Get converts every other spelling, with an allocation.
+// htmx and Turbo send requests by fetch or XMLHttpRequest and insert the responses into the
+// page. A redirect would therefore show the login page inside the app's page. This file has
+// the rules for these requests; docs/frontends.md describes them for apps. The rules do not
+// depend on the version of a library. The names of fields are in canonical form, because
+// Get allocates to convert any other spelling.
 
-// isHTMX reports whether htmx has sent the request. htmx wants HTML, whatever Accept
-// says: versions 1 and 2 send "*/*". Browsers navigate without the fields of scripts.
+// isHTMX reports whether htmx has sent the request. htmx expects HTML, although versions 1
+// and 2 send "Accept: */*". A browser that navigates sends no such field.
 func isHTMX(h http.Header) bool {
 	return h.Get("Hx-Request") == "true" && h.Get("Sec-Fetch-Mode") != "navigate"
 }
@@ -41,14 +41,15 @@ func frameOf(h http.Header) string {
 }
 
 // isPart reports whether the response becomes a part of the page that the browser shows.
-// The address of the request is then no page to return to.
+// The address of the request is then not the address of a page to return to.
 func isPart(h http.Header) bool {
 	return isHTMX(h) && !isBoosted(h) || frameOf(h) != ""
 }
 
-// isVisit reports whether Turbo follows a link, or loads a frame. Turbo follows the
-// redirect to the login page, and loads that page anew instead of inserting it; see
-// Page.TurboReload. Apps call Turbo's fetch for JSON, too.
+// isVisit reports whether Turbo follows a link, or loads a frame. Turbo then follows the
+// redirect to the login page, and loads that page as a whole instead of inserting it; see
+// Page.TurboReload. The request must accept HTML, because apps also use Turbo's fetch for
+// JSON.
 func isVisit(r *http.Request) bool {
 	return isSafe(r) && isTurbo(r.Header) && prefersHTML(r.Header)
 }

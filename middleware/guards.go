@@ -10,9 +10,9 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// RequireUser is a guard that calls next for signed-in users and refuses all
-// other requests; see [Refuse]. A guard around a subtree of paths does not protect
-// what other handlers serve; see "Guards on paths" in the package documentation.
+// RequireUser is a guard that calls next for signed-in users and refuses all other
+// requests; see [Refuse]. A guard around a subtree of paths does not protect the files of
+// other handlers; see "Guards on paths" in the package documentation.
 func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 
 // RequireRole returns a guard that accepts users with at least one of the named
@@ -25,14 +25,14 @@ func RequireRole(roles ...string) func(http.Handler) http.Handler {
 	return require(AnyRole(roles...), roles)
 }
 
-// RequireFresh returns a guard that accepts signed-in users who have entered their
-// credentials within maxAge, for actions that need more certainty, such as a payment or a
-// change of the password. Other users are sent to the login page, which asks for the
-// password again, and come back: the session goes on with its values, under a new ID. As
-// JSON the refusal is 401 reauthentication_required.
+// RequireFresh returns a guard that accepts signed-in users who entered their credentials
+// within maxAge. It is for actions that need more certainty, such as a payment or a change
+// of the password. Other users are redirected to the login page, enter the password again,
+// and return: the session continues with its values, under a new ID. As JSON the refusal is
+// 401 reauthentication_required.
 //
-// A form that is posted too late is lost, so guard the page with the form by a shorter age
-// than the route that it posts to.
+// If a form is posted too late, its input is lost. Give the guard of the page with the form
+// a shorter age than the guard of the route that it posts to.
 func RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,8 +45,8 @@ func RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
 	}
 }
 
-// Passive is middleware for requests that a page makes by itself, such as polls and
-// streams: they do not count as use of the session; see session.MarkPassive.
+// Passive is middleware for requests that a page sends by itself, such as polls. They do
+// not count as use of the session; see session.MarkPassive.
 func Passive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session.MarkPassive(r.Context())
@@ -64,9 +64,9 @@ func AnyRole(roles ...string) session.Policy {
 	return func(s *session.Session) bool { return s.HasRole(roles...) }
 }
 
-// Require returns a guard that accepts signed-in users for whom policy returns
-// true. A nil policy accepts all signed-in users. Like [RequireUser], the guard
-// does not protect what other handlers serve.
+// Require returns a guard that accepts signed-in users for whom policy returns true. A nil
+// policy accepts all signed-in users. Like [RequireUser], the guard does not protect the
+// files of other handlers.
 func Require(policy session.Policy) func(http.Handler) http.Handler {
 	return require(policy, nil)
 }
@@ -85,10 +85,10 @@ func require(policy session.Policy, roles []string) func(http.Handler) http.Hand
 	}
 }
 
-// MissingRole returns err for [Refuse], with the roles of which the user needs at
-// least one: the page of a refusal with status 403 names them. It returns err
-// itself if err is not session.ErrForbidden. It is for adapters, and for apps that
-// call session.Session.Authorize with [AnyRole].
+// MissingRole adds the roles to err, for [Refuse]: the page of a refusal with status 403
+// names them. The user needs at least one of the roles. It returns err itself if err is not
+// session.ErrForbidden. It is for adapters, and for apps that call
+// session.Session.Authorize with [AnyRole].
 func MissingRole(err error, roles ...string) error {
 	if len(roles) == 0 || !errors.Is(err, session.ErrForbidden) {
 		return err

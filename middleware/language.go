@@ -11,12 +11,12 @@ import (
 // Browsers send less than 200. Longer fields are ignored.
 const maxAcceptLanguage = 1024
 
-// Texts returns a new copy of the built-in texts of the pages in a language, "en"
-// or "de", by their keys. It returns nil for any other language. The texts of
-// "en" show all keys, for a translation; see [WithTexts].
+// Texts returns a new copy of the built-in texts of the pages in a language, "en" or "de",
+// by their keys. It returns nil for any other language. To translate the pages, start with
+// the texts of "en", which have all keys; see [WithTexts].
 func Texts(language string) map[string]string { return maps.Clone(builtInTexts[language]) }
 
-// builtInTexts has the texts that come with this package, by language.
+// builtInTexts has the texts of this package, by language.
 var builtInTexts = map[string]map[string]string{"en": english, "de": german}
 
 // WithTexts adds a language to those of the pages, or changes texts of one. The
@@ -24,8 +24,8 @@ var builtInTexts = map[string]map[string]string{"en": english, "de": german}
 // [Texts]; an app's own templates may use further ones, see [Page.Text]. Texts are
 // plain text. Words in braces, such as {role}, are replaced by a value.
 //
-// A text that is missing in "pt-BR" is that of "pt", and then that of "en". The
-// pages come in "en" and "de".
+// If "pt-BR" lacks a text, the pages have the text of "pt", or else of "en". The built-in
+// languages are "en" and "de".
 //
 //	middleware.WithTexts("en", map[string]string{"login.title": "Log in to Acme"})
 //
@@ -59,7 +59,7 @@ func WithTexts(language string, texts map[string]string) Option {
 // pages have neither the language nor its base ("de" for "de-AT"), the request's
 // Accept-Language field decides, and then the language is English.
 //
-// An app in one language returns that language always. Default: Accept-Language
+// For an app in one language, always return that language. Default: Accept-Language
 // decides.
 func WithLanguage(choose func(*http.Request) string) Option {
 	return func(s *settings) { s.chooseLanguage = choose }
@@ -71,9 +71,9 @@ type language struct {
 	texts map[string]string
 }
 
-// newLanguages returns the languages by their canonical tags. Each has the texts of
-// all keys: those that the language lacks come from its base, and then from English.
-// So a request needs a single look-up for each text.
+// newLanguages returns the languages by their canonical tags. Each has a text for every
+// key: its own, or else that of its base, or else the English one. So a request needs a
+// single look-up for each text.
 func newLanguages(added map[string]map[string]string) map[string]*language {
 	languages := map[string]*language{}
 	add := func(tag string) {
@@ -111,6 +111,8 @@ func (l *language) text(key string, args ...string) string {
 	if len(args) == 0 || !strings.Contains(text, "{") {
 		return text
 	}
+	// One Replacer for all names, and not one after the other: a replaced value is not
+	// searched again.
 	pairs := make([]string, len(args))
 	for i, arg := range args {
 		if i%2 == 0 {
@@ -127,9 +129,9 @@ func (l *language) has(key string) bool {
 	return ok
 }
 
-// detail returns the text for people of the detail of a Problem with a code. The details
-// of this package are English texts of the catalog. If several codes have the same
-// English text, that of the Problem's code applies: they may differ in this language.
+// detail translates the detail of a Problem with a code. The details of this package are
+// English texts of the catalog. If several keys have the same English text, the key of the
+// Problem's code applies, because the translations may differ.
 func (l *language) detail(code, detail string) string {
 	if l.has(detail) {
 		return l.texts[detail]

@@ -28,7 +28,8 @@ var pageLinks = map[string][]struct{ key, path string }{
 }
 
 // addProviders adds the links to sign-ins with other providers, in the order in which the
-// app gave them to Routes. The text "provider.NAME" is a provider's name for people.
+// app gave them to Routes. The text "provider.NAME" is the name of a provider that users
+// see.
 func (h *handlers) addProviders(page *Page, r *http.Request) {
 	for _, path := range h.paths {
 		if id, ok := strings.CutPrefix(path, providerPath); ok {
@@ -43,7 +44,7 @@ func (h *handlers) addProviders(page *Page, r *http.Request) {
 }
 
 // loginURL returns the address of the login page for a request to the route own: the
-// ready-made page if it exists, otherwise the app's own at Config.LoginPath, and the empty
+// built-in page if it exists, otherwise the app's page at Config.LoginPath, and the empty
 // string if there is none. Routes that need a password login always have a login page.
 func (h *handlers) loginURL(r *http.Request, own string) string {
 	s := settingsOf(r.Context())

@@ -49,7 +49,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	if s := settingsIn(r.Context()); s != nil && s.manager == m {
 		return false
 	}
-	// Tokens that are due are not refreshed here but when a handler uses the user. So
+	// Tokens that are due are refreshed when a handler uses the user, and not here. So
 	// files and public pages never wait for the auth service.
 	r, x := m.Begin(r)
 	x.Attach(settingsKey{}, l.settings)
@@ -79,9 +79,9 @@ func (s *Scope) Check() error {
 	if s.settings.cleanPaths && !isClean(s.writer.r.URL) {
 		return &Problem{Status: http.StatusNotFound}
 	}
-	// A cross-origin request without a session cookie has no user's rights to
-	// abuse. Letting it through keeps public forms and webhooks working. The
-	// ready-made routes check the origin of every request; see guarded.
+	// A cross-origin request without a session cookie has no user's rights to abuse.
+	// Letting it through keeps public forms and webhooks working. The built-in routes check
+	// the origin of every request; see guarded.
 	if !s.writer.x.CarriesCookie() {
 		return nil
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// handlers has the handlers of the ready-made routes.
+// handlers has the handlers of the built-in routes.
 type handlers struct {
 	m      *session.Manager
-	direct bool     // a registration signs in
+	direct bool     // a registration signs the user in
 	paths  []string // of the routes that exist; complete before the first request
 }
 
@@ -36,16 +36,18 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 		page.Texts = append(page.Texts, page.Text("login.again"))
 		own := again.User()
 		if actor := again.Actor(); actor.ID != "" {
-			own = actor // the sign-in that the guard has checked is the actor's
+			own = actor // the guard has checked the sign-in of the actor
 		}
 		page.set("email", own.Email)
 	} else if s.rememberMe {
 		page.addRemember(s.remembers)
 	}
+	// The links carry the address to return to, so they are added after it is set.
 	h.addProviders(&page, r)
 	h.addLinks(&page, r, loginPath)
 	if s.manager.DropsCookies(r) {
-		// Every sign-in would lead back to the login page without an error.
+		// Without this warning, the login page would appear again after each sign-in,
+		// without an error.
 		text := "error.cookies_dropped"
 		if r.Header.Get("Sec-Fetch-Site") != "" { // not plain HTTP: a frame or another domain
 			text = "error.cookies_dropped_here"
@@ -55,8 +57,9 @@ func (h *handlers) newLoginPage(r *http.Request, returnTo string) Page {
 	return page
 }
 
-// signsInAgain returns the session if a guard has sent its user to the login page because
-// the credentials were entered too long ago; see [RequireFresh]. Otherwise it returns nil.
+// signsInAgain returns the session if a guard has redirected its user to the login page
+// because the credentials were entered too long ago; see [RequireFresh]. Otherwise it
+// returns nil.
 func signsInAgain(r *http.Request) *session.Session {
 	if _, again := parameter(r, "again"); !again {
 		return nil
@@ -75,8 +78,8 @@ func signInOptions(r *http.Request, in input, returnTo string) ([]session.SignIn
 	if err != nil {
 		return nil, err
 	}
-	// A box that is not checked sends nothing. A user who signs in again saw no box, and the
-	// session goes on as it was.
+	// A box that is not checked is not in the form. The form of a user who signs in again
+	// has no box, and the session keeps its options.
 	if !given && (!s.rememberMe || in.json != nil || signsInAgain(r) != nil) {
 		return opts, nil
 	}
@@ -91,8 +94,8 @@ func signInOptions(r *http.Request, in input, returnTo string) ([]session.SignIn
 func newCodePage(r *http.Request, returnTo string) Page {
 	s := settingsOf(r.Context())
 	page := NewPage(r, "mfa")
-	// The first step of the login has noted the address for clients that do not
-	// repeat it.
+	// The first step of the login has stored the address, for clients that do not send it
+	// again.
 	page.ReturnTo = cmp.Or(s.returnTo(returnTo), s.returnTo(s.manager.LoginReturnTo(r.Context())))
 	page.hide("return_to", page.ReturnTo)
 	page.LoginURL = withReturnTo(sibling(r, codePath, loginPath), page.ReturnTo)
@@ -102,8 +105,8 @@ func newCodePage(r *http.Request, returnTo string) Page {
 
 // loginPage handles GET /login. As JSON it reports whether the user is signed in. Other
 // routes redirect to it with a parameter that selects a message: expired if a login has
-// waited too long for its code, done if something has succeeded. The parameters only
-// select texts. A link with one of them shows nothing that its sender has written.
+// waited too long for its code, done after a success. The parameters only select texts, so
+// a link cannot show a text of its sender.
 func (h *handlers) loginPage(w http.ResponseWriter, r *http.Request) {
 	if !WantsPage(r) {
 		current := session.FromContext(r.Context())
@@ -140,6 +143,8 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	page := h.newLoginPage(r, in.returnTo())
 	email, password, err := credentials(in)
 	page.set("email", email)
+	// The form keeps the address and the box after an error, so both are set before the
+	// login is tried.
 	opts, invalid := signInOptions(r, in, page.ReturnTo)
 	page.check("remember", len(in.form["remember"]) > 0)
 	if err = cmp.Or(err, invalid); err != nil {
@@ -168,9 +173,9 @@ func credentials(in input) (email, password string, err error) {
 	return email, password, err
 }
 
-// codeRequired responds to a correct password that is not enough. path is the route of
-// the request. The pending login is in a cookie, so the form for the code has no secret
-// in it.
+// codeRequired responds to a correct password of an account that also requires a code. path
+// is the route of the request. The pending login is in a cookie, so the form for the code
+// contains no secret.
 func (h *handlers) codeRequired(w http.ResponseWriter, r *http.Request, path, returnTo string) {
 	if WantsPage(r) {
 		redirect(w, r, withReturnTo(sibling(r, path, codePath), returnTo))
@@ -185,7 +190,8 @@ func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	page := newCodePage(r, returnTo)
 	switch pending := h.m.LoginPending(r.Context()); {
 	case !pending && isNavigation(r):
-		// Usually an old tab or a bookmark: start with the password.
+		// This is usually an old tab or a bookmark. The user has to start with the
+		// password.
 		redirect(w, r, page.LoginURL)
 	case !pending:
 		Refuse(w, r, session.ErrNoPendingLogin)
@@ -207,7 +213,7 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 	code, err := in.text("code")
 	if err != nil {
 		if !h.m.LoginPending(r.Context()) {
-			// A complete form would not help: the sign-in has to start again.
+			// The sign-in has to start again, so the form for the code would not help.
 			err = session.ErrNoPendingLogin
 		}
 		h.retry(w, r, page, err)
@@ -223,7 +229,8 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 }
 
 // signedIn responds to a successful sign-in. returnTo must be valid: it is the result of
-// settings.returnTo. A script gets the user in the response, and needs no other request.
+// settings.returnTo. The response to a script contains the user, so that the script needs
+// no second request.
 func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if !WantsPage(r) {
 		Me(w, r)
@@ -240,8 +247,8 @@ func (h *handlers) signedIn(w http.ResponseWriter, r *http.Request, returnTo str
 func signInError(err error) error {
 	switch {
 	case errors.Is(err, session.ErrTooLarge):
-		// The tokens of the auth service are too large. That is not an error in
-		// the request, and a smaller request would not help.
+		// The tokens of the auth service are too large. Status 413 would be wrong, because
+		// a smaller request would not help.
 		return &Problem{
 			Status: http.StatusInternalServerError,
 			Code:   codeTooLarge,
@@ -249,8 +256,8 @@ func signInError(err error) error {
 			Err:    err,
 		}
 	case errors.Is(err, session.ErrSessionUnavailable):
-		// The usual text says that the user has not been signed out. Here the
-		// user was not signed in yet.
+		// The usual text says that the user has not been signed out, but here the user was
+		// not signed in yet.
 		p := ProblemOf(err)
 		p.Detail, p.Err = english["error."+codeAuthUnavailable], err
 		return p
@@ -258,8 +265,8 @@ func signInError(err error) error {
 	return err
 }
 
-// codeError is signInError for the second factor. A rejected code has its own
-// text, which suggests another code. For a rejected ticket that would not help.
+// codeError is signInError for the second factor. A rejected code has its own text, which
+// suggests another code. After a rejected ticket, another code would not help.
 func codeError(err error) error {
 	if errors.Is(err, auth.ErrRefused) && !errors.Is(err, auth.ErrTicketRefused) &&
 		!errors.Is(err, session.ErrTooLarge) && !errors.Is(err, session.ErrSessionUnavailable) {
@@ -312,31 +319,34 @@ func mayRetry(code string) bool {
 	return false
 }
 
-// loginNotices are the values of the parameter done of the login page: what an earlier
-// request has done.
+// loginNotices are the values of the login page's parameter done, which reports the success
+// of an earlier request. Other values are ignored, so that a link cannot select any text of
+// the catalog.
 var loginNotices = []string{"password_reset", "password_sign_in", "account_deleted"}
 
 // restartURL returns the address of the login page for a sign-in that has to
 // start again with the password.
 func restartURL(r *http.Request, returnTo string, err error) string {
 	to := sibling(r, codePath, loginPath)
-	// Without a pending login, the browser may never have had one. Only a
-	// rejected ticket shows that the user has waited too long.
+	// A browser without a pending login may never have had one. Only a rejected ticket
+	// shows that the user has waited too long.
 	if errors.Is(err, auth.ErrTicketRefused) {
 		to += "?expired=1"
 	}
 	return withReturnTo(to, returnTo)
 }
 
-// logout ends the session. It succeeds without a session, too, so that a second
-// click shows no error. The address to return to is in the body, or in the query for
-// forms whose only contents are a button.
+// logout handles POST /logout. It succeeds without a session, too, so that a second click
+// shows no error. The address to return to is in the body, or in the query of the address
+// for forms that are only a button.
 func (h *handlers) logout(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
 		Refuse(w, r, err)
 		return
 	}
+	// A value that is neither true nor false is an error. Ending one session in place of
+	// all would leave the others open unnoticed.
 	all, err := in.flag("all")
 	if err != nil {
 		Refuse(w, r, err)

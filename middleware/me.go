@@ -18,10 +18,9 @@ import (
 //	 "email":"…","name":"…","picture":"…","actor":"…"}
 //
 // email, name and picture are those of session.Session.User, and actor is the ID of the
-// user who acts as this one; see session.Manager.ActAs. They are missing if they are empty.
-// Times are in Unix seconds. session_expires_at is the earlier of the idle
-// timeout and the end of the session's lifetime. A sign-in with JSON has the same
-// response.
+// user who acts as this user; see session.Manager.ActAs. Members without a value are
+// missing. Times are in Unix seconds. session_expires_at is the earlier of the idle timeout
+// and the end of the session's lifetime. A sign-in with JSON has the same response.
 //
 // With the query parameter optional=true, visitors who are not signed in get status
 // 200, too, unless Me is inside a guard, and the response has further members:
@@ -30,12 +29,12 @@ import (
 //	{"signed_in":true,"session_expires_in":86400,"lifetime_expires_in":2592000,
 //	 "user_id":"…", and the others}
 //
-// session_expires_in is the number of seconds until session_expires_at, and
-// lifetime_expires_in until the end of the lifetime, which no request moves; see
-// session.Session.TimeLeft. A page needs no clock to warn its user with them. login_url
-// is the path of the login page, to which a script may add the parameter return_to; it is
-// missing if the app has no login page. An outage, during which the session cannot be
-// determined, has status 503.
+// session_expires_in is the number of seconds until session_expires_at. lifetime_expires_in
+// is the number of seconds until the end of the lifetime, which requests do not extend; see
+// session.Session.TimeLeft. With these numbers a page can warn its user without a correct
+// clock. login_url is the path of the login page, to which a script may add the parameter
+// return_to; it is missing if the app has no login page. If the session cannot be
+// determined because of an outage, the status is 503.
 func Me(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	err := s.Authorize(nil)
@@ -93,8 +92,8 @@ func describe(s *session.Session) userJSON {
 	}
 }
 
-// seconds returns the whole seconds of d. It rounds down: a page that warns should be
-// early rather than late.
+// seconds returns the whole seconds of d, rounded down, so that a page warns its user early
+// rather than late.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // writeJSON writes a response with the JSON of v. Marshaling v must not fail.

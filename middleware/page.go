@@ -13,9 +13,9 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Page is the data of this package's page templates. Its strings are plain text in
-// the reader's language, and html/template escapes them. Which of the fields are
-// set depends on the page; the built-in templates show those that are.
+// Page is the data of this package's page templates. Its strings are plain text in the
+// reader's language, and html/template escapes them. Each page sets only some of the
+// fields, and the built-in templates show those.
 //
 // The pages, with the fields of their forms:
 //
@@ -23,7 +23,7 @@ import (
 //	mfa         code, return_to
 //	register    email, password, return_to
 //	magic-link  email, return_to
-//	mail        (no form) the user should look for an e-mail
+//	mail        (no form) tells the user to check the inbox
 //	callback    (hidden fields) one button, to confirm the sign-in
 //	password    old_password, new_password
 //	lost        email
@@ -35,7 +35,7 @@ import (
 //	email-confirm  ticket
 //	delete      password
 //	sessions    (a form for each session)
-//	done        (no form) something has succeeded
+//	done        (no form) reports a success
 //	refusal     (no form) the request was refused
 type Page struct {
 	// Name is the name of the page, as in the list.
@@ -65,7 +65,7 @@ type Page struct {
 	// Message as its Error.
 	Field string
 
-	// Notice reports to the user what an earlier request has done, or is empty.
+	// Notice reports the success of an earlier request to the user, or is empty.
 	Notice string
 
 	// Texts are the paragraphs between the heading and the form.
@@ -78,9 +78,8 @@ type Page struct {
 	// address.
 	Action string
 
-	// Fields are the fields of the form, and Button the text of its button. A
-	// page without a form has no Button. Danger is true if the form cannot be
-	// undone.
+	// Fields are the fields of the form, and Button the text of its button. A page without
+	// a form has no Button. Danger is true if the action of the form cannot be undone.
 	Fields []Field
 	Button string
 	Danger bool
@@ -196,10 +195,10 @@ type PageSession struct {
 	EndURL string
 }
 
-// NewPage returns a page with the given name, for an app's own templates that
-// embed those of [Templates]: with the language, the brand and the links, and with
-// the heading and the form if the page is one of those of this package. r must be
-// inside [Sessions].
+// NewPage returns a page with the given name, for an app's own templates that embed those
+// of [Templates]. The page has the language, the brand and the links of the settings. If
+// the name is that of a page of this package, it also has that page's heading and form. r
+// must be inside [Sessions].
 func NewPage(r *http.Request, name string) Page {
 	s := settingsOf(r.Context())
 	lang := s.languageOf(r)
@@ -222,11 +221,11 @@ func NewPage(r *http.Request, name string) Page {
 	return page
 }
 
-// redacted is in place of secret contents in logs.
+// redacted replaces secret contents in logs.
 const redacted = "[redacted]"
 
-// Format implements fmt.Formatter. A page may have a key or an e-mail address in
-// it, so it is never printed.
+// Format implements fmt.Formatter. A page may contain a key or an e-mail address, so its
+// contents are never printed.
 func (p Page) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("middleware.Page" + redacted)) }
 
 // LogValue implements slog.LogValuer; see [Page.Format].
@@ -253,8 +252,8 @@ func (p Page) Text(key string, args ...string) string {
 	return p.language.text(key, args...)
 }
 
-// FullTitle returns the title of the document: the heading, marked if there is an
-// error in the form, and the app's name.
+// FullTitle returns the title of the document: the heading, with a mark if the form has an
+// error, and the app's name.
 func (p Page) FullTitle() string {
 	title := p.Title
 	if p.Message != "" && p.Button != "" {
@@ -271,11 +270,11 @@ func (p Page) Reveals() bool {
 	return p.ShowPassword && slices.ContainsFunc(p.Fields, func(f Field) bool { return f.Show != "" })
 }
 
-// TurboReload reports whether the page has the meta element that makes Turbo load it as
-// a whole, instead of inserting it into the page or the frame that requested it. The
-// page's Content-Security-Policy would not apply there, and a frame would show an error
-// in place of the page. TurboReload returns false for the response to a form, except in
-// a frame, because Turbo would load the form anew without its error.
+// TurboReload reports whether the page has the meta element that makes Turbo load it as a
+// whole, instead of inserting it into the page or the frame that requested it. The page's
+// Content-Security-Policy would not apply there, and a frame would show an error in place
+// of the page. TurboReload returns false for the response to a form, except in a frame,
+// because Turbo would load the form again without its error.
 func (p Page) TurboReload() bool { return p.reload }
 
 // showUser sets the text that describes the signed-in user.
@@ -310,8 +309,8 @@ func (p *Page) check(name string, checked bool) {
 	}
 }
 
-// set sets the value of a field of the form. Passwords and codes are typed anew: a page
-// with a password could stay in the history or in a cache. A code is valid once.
+// set sets the value of a field of the form. Users enter passwords and codes again: a page
+// with a password could stay in the history or in a cache, and a code is valid once.
 func (p *Page) set(name, value string) {
 	switch name {
 	case "email":
@@ -333,9 +332,9 @@ func (p *Page) hide(name, value string) {
 	}
 }
 
-// fail makes the page the response to a problem with its form. The message is at the
-// field that has to change. Rejected credentials are at no field if there are several,
-// because the response must not show whether the address or the password is wrong.
+// fail adds a problem with the form to the page. The message is at the invalid field. The
+// message about rejected credentials is at no field if the form has several, because the
+// response must not show whether the address or the password is wrong.
 func (p *Page) fail(problem Problem) {
 	p.Status, p.Code = problem.Status, problem.Code
 	p.Message = p.messageOf(&problem)
@@ -352,10 +351,12 @@ func (p *Page) fail(problem Problem) {
 // text.
 func (p *Page) warn(key string) { p.Message = p.Text(key) }
 
-// messageOf returns the text of a problem in the language of the page. The details
-// for a missing or invalid field are for programs, and name the field as it is in
-// the request.
+// messageOf returns the text of a problem in the language of the page. The detail for a
+// missing or invalid field is written for programs, with the name of the field in the
+// request, so the page has another text.
 func (p *Page) messageOf(problem *Problem) string {
+	// The detail starts with the words of fieldProblem. Users do not know the field's name
+	// in the request, so the page has a text that fits the visible label.
 	lang := p.language
 	if problem.Field != "" {
 		about := "The field " + problem.Field + " "
@@ -371,7 +372,7 @@ func (p *Page) messageOf(problem *Problem) string {
 		}
 	}
 	if problem.Code == codeTooMany && problem.RetryAfter >= time.Minute && problem.Detail == english["error."+codeTooMany] {
-		const roundUp = 29 * time.Second // a try that comes too early is refused again
+		const roundUp = 29 * time.Second // an attempt that is too early is refused again
 		return lang.text("error.too_many_until", "time", p.relative(problem.RetryAfter+roundUp))
 	}
 	return lang.detail(problem.Code, problem.Detail)
@@ -396,6 +397,8 @@ func (p *Page) visible() []*Field {
 // whole form ("error").
 func (p *Page) describe() {
 	p.Fields = slices.Clone(p.Fields) // the page may be a copy
+	// Only one field may have the focus. A form with an error has it even if its action
+	// cannot be undone, because the user has read its text before.
 	focused := p.Danger && p.Message == ""
 	for i, f := range p.visible() {
 		var ids []string

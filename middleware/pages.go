@@ -23,12 +23,12 @@ var pageFiles embed.FS
 // there is no template N. Built in are "page", "refusal", and "fragment" for refusals
 // that htmx or a Turbo frame inserts into a page of the app.
 //
-// Their parts are "top" and "bottom" (all that is around the contents), "brand"
-// (mark and name of the app), "mark", "alert" (error and notice), "form", "field",
-// "links", "session-list", "time", "style" (the style element), "colors" (the custom
-// properties with the colors, in CSS) and "script" (the script element that reveals
-// passwords). All are executed with a [Page], except for "field" (a [Field]), "time"
-// (a [PageTime]), "style", "colors" and "script" (no data).
+// Their parts are "top" and "bottom" (the page around the contents), "brand" (mark and name
+// of the app), "mark", "alert" (error and notice), "form", "field", "links",
+// "session-list", "time", "style" (the style element), "colors" (the custom properties with
+// the colors, in CSS) and "script" (the script element that reveals passwords). The data of
+// all templates is a [Page], except for "field" (a [Field]), "time" (a [PageTime]), and
+// "style", "colors" and "script" (none).
 func Templates() *template.Template {
 	return template.Must(template.New("pages").ParseFS(pageFiles, "pages/*.html"))
 }
@@ -71,10 +71,10 @@ func hashOf(t *template.Template, element string) string {
 	return "'none'"
 }
 
-// policy returns the Content-Security-Policy of a page. It allows what the page
-// has and nothing else. default-src does not cover the last three directives. They
-// keep an injected form from sending a password to another host, sites other than
-// session.Config.Embedders from showing the page in a frame (clickjacking), and an injected base element from
+// policy returns the Content-Security-Policy of a page. It allows only the elements that
+// the page has. default-src does not cover the last three directives. They keep an injected
+// form from sending a password to another host, sites other than session.Config.Embedders
+// from showing the page in a frame (clickjacking), and an injected base element from
 // changing the target of the form.
 func (p *pages) policy(page Page) string {
 	policy := "default-src 'none'; style-src " + p.style
@@ -91,10 +91,10 @@ func (p *pages) policy(page Page) string {
 // would cost three times as much.
 const usualPage = 12 << 10
 
-// WritePage writes a page of the app with the templates of [WithTemplates], as the
-// ready-made routes write theirs: with page.Status, a Content-Security-Policy that
-// allows the page's own style and script, and without caching. The page is usually
-// one of [NewPage]. r must be inside [Sessions].
+// WritePage writes a page of the app with the templates of [WithTemplates], as the built-in
+// routes do: with page.Status, a Content-Security-Policy that allows the page's own style
+// and script, and without caching. The page usually comes from [NewPage]. r must be inside
+// [Sessions].
 func WritePage(w http.ResponseWriter, r *http.Request, page Page) {
 	s := settingsOf(r.Context())
 	page.referrer = referrerPolicy(r)
@@ -114,7 +114,7 @@ func (p *pages) write(w http.ResponseWriter, log *slog.Logger, page Page) {
 	if page.fragment {
 		name = "fragment"
 		if p.templates.Lookup(name) == nil {
-			p = builtInPages() // a whole page would not fit
+			p = builtInPages() // a whole page would not fit into the app's page
 		}
 	}
 	if p.templates.Lookup(name) == nil {

@@ -22,7 +22,7 @@ type PageTime struct {
 func (p Page) Time(t time.Time) PageTime {
 	t = t.UTC()
 	now := p.now
-	if now.IsZero() { // the app has made the page without NewPage
+	if now.IsZero() { // the app created the page without NewPage
 		now = time.Now()
 	}
 	return PageTime{
@@ -46,8 +46,9 @@ var units = []struct {
 	{"time.minute", "time.minutes", time.Minute},
 }
 
-// relative returns a distance from now in words, in the largest unit that it has one
-// of. It is rounded to minutes first, so that 24 hours less a moment are one day.
+// relative returns a distance from now in words, in the largest unit that is not longer
+// than the distance. The distance is rounded to minutes first, so that almost 24 hours are
+// one day.
 func (p Page) relative(distance time.Duration) string {
 	frame, length := "time.in", distance
 	if distance < 0 {

@@ -14,10 +14,10 @@ func (h *handlers) newPasswordPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "password", passwordPath, returnTo)
 }
 
-// password handles POST /password. The session continues under a new ID and the others
-// end, so a thief of a cookie loses the access. The change can also succeed without a new
-// session: the new sign-in needs the code of a second factor (codeRequired), or has failed
-// (ErrSignInAgain). Both lead to the page on which the user completes the sign-in.
+// password handles POST /password. The session continues under a new ID and the user's
+// other sessions end, so a stolen cookie no longer works. After a change without a new
+// session, the response leads to the page that completes the sign-in: the new sign-in may
+// require the code of a second factor (codeRequired), or may have failed (ErrSignInAgain).
 func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {
@@ -37,6 +37,8 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 	}
 	err = h.m.ChangePassword(r.Context(), oldPassword, newPassword, session.WithReturnTo(page.ReturnTo))
 	switch {
+	// A link to the form may have return_to: the user then returns to the page with the
+	// link.
 	case err == nil && WantsPage(r) && page.ReturnTo != "":
 		redirect(w, r, page.ReturnTo)
 	case err == nil:
@@ -55,16 +57,15 @@ func (h *handlers) newLostPage(r *http.Request, returnTo string) Page {
 	return h.newForm(r, "lost", lostPath, returnTo)
 }
 
-// lost sends the e-mail with a ticket for reset.
+// lost handles POST /password/lost, which sends an e-mail with a ticket for reset.
 func (h *handlers) lost(w http.ResponseWriter, r *http.Request) {
 	send := func(ctx context.Context, email, _ string) error { return h.m.SendPasswordReset(ctx, email) }
 	h.sendMail(w, r, h.newLostPage, lostPath, "lost", send)
 }
 
 // newResetPage returns the form for a new password. The ticket is in the query if the
-// e-mail has a link. Otherwise the user enters it. The GET does not use the ticket up,
-// so programs that check the links of e-mails do no harm. See referrerPolicy about the
-// secret in the address.
+// e-mail has a link. Otherwise the user enters it. The GET does not use the ticket up, so
+// link scanners do no harm. See referrerPolicy about the secret in the address.
 func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
 	page := h.newForm(r, "reset", resetPath, returnTo)
 	page.Action = sibling(r, resetPath, resetPath) // without the ticket
@@ -73,13 +74,16 @@ func (h *handlers) newResetPage(r *http.Request, returnTo string) Page {
 		return page
 	}
 	field := Field{Kind: "text", Name: "ticket", Label: page.Text("field.ticket"), Autocomplete: "off"}
+	// The ticket is the first field, because users copy it from the e-mail before they
+	// choose a password.
 	page.Fields = append([]Field{field}, page.Fields...)
 	return page
 }
 
-// reset sets a new password with a ticket. It does not sign the user in: the ticket
-// proves access to the e-mails, and an account may require a second factor, too. The
-// login page reports the success, or resetPath itself if there is none.
+// reset handles POST /password/reset, which sets a new password with a ticket. It does not
+// sign the user in: the ticket only proves access to the e-mails, and the account may
+// require a second factor, too. The login page reports the success, or resetPath itself if
+// there is no login page.
 func (h *handlers) reset(w http.ResponseWriter, r *http.Request) {
 	in, err := readInput(r)
 	if err != nil {

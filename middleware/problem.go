@@ -153,86 +153,80 @@ func problemOf(err error) Problem {
 	return p
 }
 
-// classify returns the Problem for an error, without defaults. An unknown error
-// is a failure of the app, and becomes a 500 that reveals nothing of it.
-//
-// The order of the cases matters: an error may match several of them. A Problem is
-// checked before the cause that it wraps. An outage comes before the refusals,
-// because a session that could not be loaded proves neither that the user is signed
-// out nor that a role is missing.
-func classify(err error) Problem {
-	p := Problem{Err: err}
-	set := func(status int, code string) { p.Status, p.Code = status, code }
-	var given *Problem
-	switch {
-	case errors.As(err, &given):
-		p = *given
-	case errors.Is(err, session.ErrNotLoaded):
-		set(http.StatusInternalServerError, codeNotLoaded)
-	case errors.Is(err, session.ErrCrossOrigin):
-		set(http.StatusForbidden, codeCrossSite)
-	case errors.Is(err, session.ErrSessionUnavailable):
-		set(http.StatusServiceUnavailable, codeSessionUnavailable)
-		p.RetryAfter = retryAfterOf(err)
-	case errors.Is(err, session.ErrTooManyAttempts):
-		set(http.StatusTooManyRequests, codeTooMany)
-		p.RetryAfter = retryAfterOf(err)
-	case errors.Is(err, session.ErrNoSuchSession):
-		set(http.StatusNotFound, codeNotFound)
-		p.Detail = english["error.no_such_session"]
-	case errors.Is(err, session.ErrForbidden):
-		set(http.StatusForbidden, codeForbidden)
-	case errors.Is(err, session.ErrActing):
-		set(http.StatusForbidden, codeActing)
-	case errors.Is(err, session.ErrReauthenticationRequired):
-		set(http.StatusUnauthorized, codeReauthenticate)
-	case errors.Is(err, session.ErrTooManySessions):
-		set(http.StatusForbidden, codeTooManySessions)
-	case errors.Is(err, session.ErrSessionRequired):
-		set(http.StatusForbidden, codeSessionRequired)
-	case errors.Is(err, session.ErrUnauthenticated), errors.Is(err, session.ErrEnded):
-		set(http.StatusUnauthorized, codeUnauthenticated)
-	case errors.Is(err, session.ErrTooLarge):
-		set(http.StatusRequestEntityTooLarge, codeTooLarge)
-	case errors.Is(err, session.ErrNoPendingLogin), errors.Is(err, auth.ErrTicketRefused):
-		set(http.StatusUnauthorized, codeUnauthenticated)
-		p.Detail = english["error.too_long"]
-	case errors.Is(err, auth.ErrRefused):
-		set(http.StatusUnauthorized, codeInvalidCredentials)
-	case errors.Is(err, auth.ErrInvalidResponse):
-		set(http.StatusBadGateway, codeAuthInvalid)
-	case errors.Is(err, auth.ErrUnavailable):
-		// This includes a 429 of the auth service. Its rate limit counts
-		// requests of this server and not of the user, so "too many attempts"
-		// would be wrong.
-		set(http.StatusServiceUnavailable, codeAuthUnavailable)
-		p.RetryAfter = retryAfterOf(err)
-		if errors.Is(err, session.ErrLogoutIncomplete) {
-			p.Detail = english["error.signed_out_here"]
-		}
-	}
-	return p
+// kinds are the Problems for errors. The first entry that matches an error applies, and
+// an error may match several, so the order matters: an outage comes before the refusals,
+// because a session that could not be loaded proves neither that the user is signed out
+// nor that a role is missing.
+var kinds = []struct {
+	err    error
+	status int
+	code   string
+	detail string // empty: the default of the code
+}{
+	{session.ErrNotLoaded, http.StatusInternalServerError, codeNotLoaded, ""},
+	{session.ErrCrossOrigin, http.StatusForbidden, codeCrossSite, ""},
+	{session.ErrSessionUnavailable, http.StatusServiceUnavailable, codeSessionUnavailable, ""},
+	{session.ErrTooManyAttempts, http.StatusTooManyRequests, codeTooMany, ""},
+	{session.ErrNoSuchSession, http.StatusNotFound, codeNotFound, english["error.no_such_session"]},
+	{session.ErrForbidden, http.StatusForbidden, codeForbidden, ""},
+	{session.ErrActing, http.StatusForbidden, codeActing, ""},
+	{session.ErrReauthenticationRequired, http.StatusUnauthorized, codeReauthenticate, ""},
+	{session.ErrTooManySessions, http.StatusForbidden, codeTooManySessions, ""},
+	{session.ErrSessionRequired, http.StatusForbidden, codeSessionRequired, ""},
+	{session.ErrUnauthenticated, http.StatusUnauthorized, codeUnauthenticated, ""},
+	{session.ErrEnded, http.StatusUnauthorized, codeUnauthenticated, ""},
+	{session.ErrTooLarge, http.StatusRequestEntityTooLarge, codeTooLarge, ""},
+	{session.ErrNoPendingLogin, http.StatusUnauthorized, codeUnauthenticated, english["error.too_long"]},
+	{auth.ErrTicketRefused, http.StatusUnauthorized, codeUnauthenticated, english["error.too_long"]},
+	{auth.ErrRefused, http.StatusUnauthorized, codeInvalidCredentials, ""},
+	{auth.ErrInvalidResponse, http.StatusBadGateway, codeAuthInvalid, ""},
+	{session.ErrLogoutIncomplete, http.StatusServiceUnavailable, codeAuthUnavailable, english["error.signed_out_here"]},
+	// A 429 response of the auth service is such an error, too. Its rate limit counts
+	// requests of this server and not of the user, so "too many attempts" would be wrong.
+	{auth.ErrUnavailable, http.StatusServiceUnavailable, codeAuthUnavailable, ""},
 }
 
-// retryAfterOf returns after which time an error of package session or auth says that the
-// client should retry, 0 if it does not say so.
-func retryAfterOf(err error) time.Duration {
-	var unavailable *session.UnavailableError
-	var limited *session.TooManyAttemptsError
-	var failed *auth.Error
-	switch {
-	case errors.As(err, &unavailable):
-		return unavailable.RetryAfter
-	case errors.As(err, &limited):
-		return limited.RetryAfter
-	case errors.As(err, &failed):
-		return failed.RetryAfter
+// classify returns the Problem for an error, without defaults. An unknown error is a
+// failure of the app, and becomes a 500 that reveals nothing of it.
+func classify(err error) Problem {
+	// A Problem has priority over the cause that it wraps.
+	var given *Problem
+	if errors.As(err, &given) {
+		return *given
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			return Problem{Status: k.status, Code: k.code, Detail: k.detail, RetryAfter: retryAfterOf(k.code, err), Err: err}
+		}
+	}
+	return Problem{Err: err}
+}
+
+// retryAfterOf returns the pause in an error with the code, 0 if there is none. An error of
+// the session may wrap an error of the auth service, whose pause does not apply to it.
+func retryAfterOf(code string, err error) time.Duration {
+	switch code { // each variable escapes to the heap, so only the cases have one
+	case codeSessionUnavailable:
+		var unavailable *session.UnavailableError
+		if errors.As(err, &unavailable) {
+			return unavailable.RetryAfter
+		}
+	case codeTooMany:
+		var limited *session.TooManyAttemptsError
+		if errors.As(err, &limited) {
+			return limited.RetryAfter
+		}
+	case codeAuthUnavailable:
+		var failed *auth.Error
+		if errors.As(err, &failed) {
+			return failed.RetryAfter
+		}
 	}
 	return 0
 }
 
-// Values of header fields that all responses share, which saves allocations. No one may
-// modify them. Their capacity is their length, so that Add copies them.
+// Values of header fields that all responses share, to save allocations. They must not be
+// modified. Their capacity is their length, so that Add copies them.
 //
 // A 401 must name an authentication scheme (RFC 9110, section 15.5.2). No scheme is
 // registered for cookies. Browsers open a password dialog for "Basic", and ignore schemes

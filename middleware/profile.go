@@ -23,27 +23,27 @@ func (h *handlers) done(w http.ResponseWriter, r *http.Request, path string) {
 }
 
 // formOrDone returns the handler of a page with a form. With the parameter done it is the
-// page that reports a success; what is as for newDonePage.
-func (h *handlers) formOrDone(what string, newPage func(r *http.Request, returnTo string) Page) http.HandlerFunc {
+// page that reports a success; kind is that of newDonePage.
+func (h *handlers) formOrDone(kind string, newPage func(r *http.Request, returnTo string) Page) http.HandlerFunc {
 	form := h.form(newPage)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, done := parameter(r, "done"); !done || !WantsPage(r) {
 			form(w, r)
 			return
 		}
-		page := newDonePage(NewPage(r, "done"), what)
+		page := newDonePage(NewPage(r, "done"), kind)
 		page.addButton("page.home", page.Home)
 		WritePage(w, r, page)
 	}
 }
 
-// newPageOf returns the function that makes the page of a route.
+// newPageOf returns a function that returns the page of a route.
 func (h *handlers) newPageOf(name, path string) func(r *http.Request, returnTo string) Page {
 	return func(r *http.Request, returnTo string) Page { return h.newForm(r, name, path, returnTo) }
 }
 
-// texts returns the required fields of a form, and sets those of the page that are no
-// password.
+// texts returns the values of the required fields of a form, and sets the page's fields to
+// them, except for passwords.
 func (in input) texts(page *Page, names ...string) ([]string, error) {
 	var values []string
 	var first error
@@ -58,10 +58,11 @@ func (in input) texts(page *Page, names ...string) ([]string, error) {
 	return values, first
 }
 
-// act handles a form: it reads the fields, calls do with their values in the same order,
-// and calls then after a success. All fields are required. email is the name of the field
-// for a new address, or empty. After an error, a browser gets the form again.
-func (h *handlers) act(page func(r *http.Request, returnTo string) Page, email string, fields []string, do func(ctx context.Context, values []string) error, then http.HandlerFunc) http.HandlerFunc {
+// formHandler returns the handler of a form. The handler reads the fields, calls do with
+// their values in the same order, and calls then after a success. All fields are required.
+// email is the name of the field for a new address, or empty. After an error, the response
+// to a browser is the form again.
+func (h *handlers) formHandler(page func(r *http.Request, returnTo string) Page, email string, fields []string, do func(ctx context.Context, values []string) error, then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		in, err := readInput(r)
 		if err != nil {
@@ -91,6 +92,7 @@ func profileError(err error, email string, fields []string) error {
 		return &Problem{Status: http.StatusForbidden, Code: codeWrongPassword, Field: "password", Err: err}
 	case errors.Is(err, auth.ErrSecondFactorState):
 		return &Problem{Status: http.StatusConflict, Code: codeSecondFactor, Err: err}
+	// A rejected ticket is not a wrong code: another code would not help.
 	case slices.Contains(fields, "code") && isRefusal(err) && !errors.Is(err, auth.ErrTicketRefused):
 		return &Problem{Status: http.StatusForbidden, Code: codeWrongCode, Field: "code", Err: err}
 	}
@@ -101,6 +103,7 @@ func profileError(err error, email string, fields []string) error {
 // verified, a ticket in an e-mail completes the change.
 func (h *handlers) emailRoutes(routes []Route, verified bool) []Route {
 	page := h.newPageOf("email", emailPath)
+	// The values are in the order of the fields: new_email, password.
 	change := func(ctx context.Context, v []string) error { return h.m.ChangeEmail(ctx, v[1], v[0]) }
 	then := func(w http.ResponseWriter, r *http.Request) { h.done(w, r, emailPath) }
 	if !verified {
@@ -114,15 +117,15 @@ func (h *handlers) emailRoutes(routes []Route, verified bool) []Route {
 		change = func(ctx context.Context, v []string) error { return h.m.SendEmailChange(ctx, v[1], v[0]) }
 		then = h.confirmEmailLater
 		confirm := h.newConfirmEmailPage
-		routes = h.path(routes, confirmPath, h.formOrDone("email", confirm), noBearer(h.act(confirm, "", []string{"ticket"},
+		routes = h.path(routes, confirmPath, h.formOrDone("email", confirm), noBearer(h.formHandler(confirm, "", []string{"ticket"},
 			func(ctx context.Context, v []string) error { return h.m.ConfirmEmailChange(ctx, v[0]) },
 			func(w http.ResponseWriter, r *http.Request) { h.done(w, r, confirmPath) })))
 	}
 	return h.path(routes, emailPath, h.userOnly(h.formOrDone("email", page)),
-		h.userOnly(h.act(page, "new_email", []string{"new_email", "password"}, change, then)))
+		h.userOnly(h.formHandler(page, "new_email", []string{"new_email", "password"}, change, then)))
 }
 
-// confirmEmailLater responds to a change that the ticket in an e-mail has to complete.
+// confirmEmailLater responds to a change that a ticket in an e-mail has to complete.
 func (h *handlers) confirmEmailLater(w http.ResponseWriter, r *http.Request) {
 	if !WantsPage(r) {
 		writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"check_mail": true})
@@ -134,7 +137,8 @@ func (h *handlers) confirmEmailLater(w http.ResponseWriter, r *http.Request) {
 }
 
 // newConfirmEmailPage returns the form for the ticket, which is in the query if the e-mail
-// has a link. Programs that check links follow it, so the page does nothing by itself.
+// has a link. Link scanners follow the link, so only the form changes the address, and not
+// the GET.
 func (h *handlers) newConfirmEmailPage(r *http.Request, returnTo string) Page {
 	page := h.newForm(r, "email-confirm", confirmPath, returnTo)
 	page.Action = sibling(r, confirmPath, confirmPath) // without the ticket
@@ -155,10 +159,10 @@ func (h *handlers) factorRoutes(routes []Route) []Route {
 		return page
 	}
 	routes = h.path(routes, enablePath, h.userOnly(h.formOrDone("mfa_on", enable)),
-		h.userOnly(h.act(enable, "", []string{"code"}, withCode(h.m.EnableSecondFactor), func(w http.ResponseWriter, r *http.Request) { h.done(w, r, enablePath) })))
+		h.userOnly(h.formHandler(enable, "", []string{"code"}, withCode(h.m.EnableSecondFactor), func(w http.ResponseWriter, r *http.Request) { h.done(w, r, enablePath) })))
 	remove := h.newPageOf("mfa-remove", removePath)
 	return h.path(routes, removePath, h.userOnly(h.formOrDone("mfa_off", remove)),
-		h.userOnly(h.act(remove, "", []string{"code"}, withCode(h.m.DisableSecondFactor), func(w http.ResponseWriter, r *http.Request) { h.done(w, r, removePath) })))
+		h.userOnly(h.formHandler(remove, "", []string{"code"}, withCode(h.m.DisableSecondFactor), func(w http.ResponseWriter, r *http.Request) { h.done(w, r, removePath) })))
 }
 
 // withCode returns the function that calls do with a code. Authenticator apps show a code
@@ -168,11 +172,11 @@ func withCode(do func(ctx context.Context, code string) error) func(ctx context.
 }
 
 // setUpFactor shows a new key for one-time codes (RFC 6238), after a check of the password.
-// The key becomes active with the first code. So users whose app has not stored the key are
-// not locked out. The response has the key and is not cached; no other page shows it.
+// The key takes effect with the first code, so that users whose app has not stored the key
+// are not locked out. Only this response contains the key, and it is not cached.
 func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 	var key auth.TOTPKey
-	h.act(h.newPageOf("mfa-start", setupPath), "", []string{"password"}, func(ctx context.Context, v []string) (err error) {
+	h.formHandler(h.newPageOf("mfa-start", setupPath), "", []string{"password"}, func(ctx context.Context, v []string) (err error) {
 		key, err = h.m.SetUpSecondFactor(ctx, v[0])
 		return err
 	}, func(w http.ResponseWriter, r *http.Request) {
@@ -183,8 +187,8 @@ func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 		page := h.newForm(r, "mfa-setup", setupPath, "")
 		page.Action = sibling(r, setupPath, enablePath)
 		page.Secret = key.Secret
-		// The service supplies the URL, and template.URL turns off the check of
-		// html/template. Only an image that is in the URL itself is accepted.
+		// The URL comes from the service, and template.URL turns off the check of
+		// html/template. Accept only an image that is in the URL itself.
 		if strings.HasPrefix(key.ImageURL, "data:image/png;base64,") {
 			page.Image = template.URL(key.ImageURL)
 		}
@@ -192,8 +196,8 @@ func (h *handlers) setUpFactor(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
-// deletionRoutes appends the routes that delete an account. The success is reported on the
-// login page, because the session has ended.
+// deletionRoutes appends the routes that delete an account. The login page reports the
+// success, because the session has ended.
 func (h *handlers) deletionRoutes(routes []Route) []Route {
 	page := h.newPageOf("delete", deletePath)
 	then := func(w http.ResponseWriter, r *http.Request) {
@@ -204,13 +208,13 @@ func (h *handlers) deletionRoutes(routes []Route) []Route {
 		w.WriteHeader(http.StatusNoContent)
 	}
 	do := func(ctx context.Context, v []string) error { return h.m.DeleteAccount(ctx, v[0]) }
-	return h.path(routes, deletePath, h.userOnly(h.form(page)), h.userOnly(h.act(page, "", []string{"password"}, do, then)))
+	return h.path(routes, deletePath, h.userOnly(h.form(page)), h.userOnly(h.formHandler(page, "", []string{"password"}, do, then)))
 }
 
-// provider returns the handler that begins a sign-in with another provider. It is a GET:
-// the Content-Security-Policy of a page does not let a form lead to another host. The
-// button of the callback page completes the sign-in, so a link to this route signs no
-// user in.
+// provider returns the handler that starts a sign-in with another provider. The route is a
+// GET, because the pages' Content-Security-Policy does not allow a form to be redirected to
+// another host. A link to this route cannot sign a user in, because the button of the
+// callback page completes the sign-in.
 func (h *handlers) provider(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		returnTo, _ := parameter(r, "return_to")

@@ -8,28 +8,27 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Refuse writes the response to a request that has failed with err. All guards and
-// routes of this package call it. Apps should call it for their own refusals,
-// too, so that all refusals look alike.
+// Refuse writes the response to a request that failed with err. All guards and routes of
+// this package call it. Apps should call it for their own refusals, too, so that all
+// refusals have the same form.
 //
 // Refuse knows the errors of packages session and auth. An [*Problem] describes
 // its own response. Refuse logs every other error and responds with status 500.
 //
-// If the user is not signed in and the request is a navigation, such as a link
-// or a typed address, Refuse redirects to the login page (303). The login page
-// leads back to the requested page. The app must have one: the ready-made route,
-// or its own at session.Config.LoginPath. Sec-Fetch-Mode and Sec-Fetch-Dest
-// identify a navigation. If a browser sends neither, Accept must prefer text/html,
-// and the request must have no header field that scripts add, such as
-// X-Requested-With.
+// If the user is not signed in and the request is a navigation, such as a link or a typed
+// address, Refuse redirects to the login page (303). The login page leads back to the
+// requested page. The app must have a login page: the built-in route, or its own page at
+// session.Config.LoginPath. Sec-Fetch-Mode and Sec-Fetch-Dest identify a navigation. If a
+// browser sends neither, Accept must prefer text/html, and the request must have no header
+// field that scripts add, such as X-Requested-With.
 //
 // All other refusals have an error status, and are a page or JSON by the rule of
 // [WantsPage]. Refuse never redirects under a prefix named by [WithAPI].
 //
 // Requests of htmx and Turbo lead to the login page, too, if the user is not signed in.
 // htmx gets status 401 with the field HX-Redirect. Turbo gets the redirect for links and
-// frames, and loads the login page as a whole. The login page leads back to the page
-// that the user was on. Any other refusal of a request for a part of a page is the
+// frames, and loads the login page as a whole. The login page leads back to the page that
+// the user was on. Any other refusal of a request for a part of a page is written with the
 // template "fragment", which fits into the page.
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	s := settingsOf(r.Context())
@@ -77,12 +76,13 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 	unauthenticated := needsSignIn(ref.problem.Code)
 	forbidden := ref.problem.Code == codeForbidden
 
-	// A bearer token was sent by a program, which cannot fill in a login form.
+	// Only programs send bearer tokens, and they cannot fill in a login form.
 	mayLeave := unauthenticated && !s.isAPI(r) && !errors.Is(err, session.ErrBearer)
 	leaves := mayLeave && isHTMX(r.Header)
 	navigates := mayLeave && !leaves && (isNavigation(r) || isVisit(r))
-	// A forbidden user may have another account that is allowed.
+	// A forbidden user may have another account with the role.
 	links := ref.wantsPage && (unauthenticated || forbidden)
+	// A refusal of the login page itself must not lead to it: a redirect would never end.
 	if !navigates && !leaves && !links || s.isLogin(r) {
 		return ref
 	}
@@ -90,6 +90,7 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 		ref.lacksLogin = true
 		return ref
 	}
+	// Only now, because without a login page the refusal keeps its status.
 	ref.redirects, ref.leaves = navigates, leaves
 	if ref.loginURL = s.loginURL(r); again {
 		ref.loginURL = withParameter(ref.loginURL, "again", "1")
@@ -110,7 +111,7 @@ func (ref *refusal) writeJSON(w http.ResponseWriter, r *http.Request) {
 	p.writeJSON(w, loginURL)
 }
 
-// needsSignIn reports whether a problem is refused by leading to the login page.
+// needsSignIn reports whether the user has to sign in because of a problem.
 func needsSignIn(code string) bool { return code == codeUnauthenticated || code == codeReauthenticate }
 
 // page returns the page that shows the refusal of r.
@@ -121,8 +122,8 @@ func (ref *refusal) page(r *http.Request) Page {
 	page.Status, page.Code, page.Field = p.Status, p.Code, p.Field
 	page.Message = page.messageOf(p)
 	page.LoginURL = ref.loginURL
-	// The page offers only safe requests again. A link would repeat a POST as a GET
-	// without its body.
+	// The page has a link that repeats the request only if the request is safe. The link
+	// would repeat a POST as a GET without its body.
 	page.Retry = p.RetryAfter > 0 && isSafe(r)
 	if p.Code == codeForbidden {
 		page.showRoles(p.Err)

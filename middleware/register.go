@@ -41,6 +41,8 @@ func (h *handlers) register(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil && h.direct:
 		h.signedIn(w, r, page.ReturnTo)
+	// Register has the same result for a known address, so this response does not show
+	// which addresses have accounts.
 	case err == nil, errors.Is(err, auth.ErrVerificationPending):
 		h.checkMail(w, r, registerPath, "register", email)
 	default:

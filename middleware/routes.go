@@ -10,13 +10,12 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Route is one of the ready-made routes.
+// Route is one of the built-in routes.
 type Route struct {
 	Method string
 
-	// Path may have a parameter, as in "/sessions/{session}". For a router with
-	// another syntax it must be translated, and the value set by
-	// http.Request.SetPathValue.
+	// Path may have a parameter, as in "/sessions/{session}". For a router with another
+	// syntax, translate the path, and set the value by http.Request.SetPathValue.
 	Path string
 
 	Handler http.Handler
@@ -28,8 +27,8 @@ var methods = []string{
 	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
-// Routes returns the ready-made routes. [Mount] and the adapters register them.
-// For other routers, register each of them.
+// Routes returns the built-in routes. [Mount] and the adapters register them. For other
+// routers, register each of them.
 //
 //	GET  /login      the login page
 //	POST /login      email, password, return_to
@@ -43,12 +42,12 @@ var methods = []string{
 //	POST   /sessions/end/others     like DELETE /sessions, for forms
 //	POST   /sessions/{session}/end  like DELETE /sessions/{session}, for forms
 //
-// The routes of /login exist only if the auth service has a password login, and
-// those of /login/mfa only if it also has second factors. Those of /sessions exist
-// only with session.Config.Store. Requests with a bearer token have no session and are
-// refused, except those for the login page and for other forms that visitors can open. HEAD is handled like
-// GET. The list has every path with every method, so that all routers respond in the same
-// way, with status 405, to a method that the path does not support.
+// The routes of /login exist only if the auth service has a password login, and those of
+// /login/mfa only if it also has second factors. Those of /sessions exist only with
+// session.Config.Store. Requests with a bearer token have no session and are refused,
+// except those for the login page and for other forms that visitors can open. HEAD is
+// handled like GET. The list has every path with every method: all routers then respond
+// with status 405 in the same way to a method that a path does not support.
 //
 // The routes must be inside [Sessions]. If the app mounts them below a prefix,
 // session.Config.LoginPath must include it. If a proxy strips a prefix, set
@@ -66,12 +65,11 @@ var methods = []string{
 // e-mail address are removed. Unsafe cross-origin requests are refused, with or
 // without a cookie.
 //
-// Users who are signed in can open the login page, too, to sign in with another
-// account. The page shows a warning if the browser will drop the cookies; see
-// session.Manager.DropsCookies. Requested as JSON, the login page is
-// {"signed_in":true} or {"signed_in":false}, with "session_unavailable":true
-// during an outage, when the session cannot be determined. The page for the code
-// is {"mfa_required":true}, or status 401 if no login is pending.
+// Signed-in users can open the login page, too, to sign in with another account. The page
+// shows a warning if the browser will drop the cookies; see session.Manager.DropsCookies.
+// Requested as JSON, the login page is {"signed_in":true} or {"signed_in":false}, with
+// "session_unavailable":true during an outage, when the session cannot be determined. The
+// page for the code is {"mfa_required":true}, or status 401 if no login is pending.
 //
 // The features add further routes; see [Feature]. Without any, there are none.
 func Routes(m *session.Manager, features ...Feature) []Route {
@@ -97,7 +95,7 @@ type Mux interface {
 	Handle(pattern string, handler http.Handler)
 }
 
-// Mount registers the ready-made routes with mux; see [Routes].
+// Mount registers the built-in routes with mux; see [Routes].
 func Mount(mux Mux, m *session.Manager, features ...Feature) {
 	for _, route := range Routes(m, features...) {
 		mux.Handle(route.Method+" "+route.Path, route.Handler)
@@ -109,10 +107,10 @@ func (h *handlers) path(routes []Route, path string, get, post http.HandlerFunc)
 	return h.allMethods(routes, path, map[string]http.HandlerFunc{http.MethodGet: get, http.MethodPost: post})
 }
 
-// allMethods appends the routes of one path. supported has the handlers of the methods
-// that the path supports; some may be nil. The other methods get status 405 and the
-// field Allow, which RFC 9110, section 15.5.6, requires. Routers differ in this response
-// and in HEAD, so allMethods leaves nothing to them.
+// allMethods appends the routes of one path. supported has the handlers of the methods that
+// the path supports; some may be nil. The other methods get status 405 and the field Allow,
+// which RFC 9110, section 15.5.6, requires. Routers differ in this response and in their
+// handling of HEAD, so allMethods adds a route for each method.
 func (h *handlers) allMethods(routes []Route, path string, supported map[string]http.HandlerFunc) []Route {
 	h.paths = append(h.paths, path)
 	var allowed []string
@@ -163,16 +161,16 @@ func (h *handlers) guarded(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// noBearer refuses requests with a bearer token before their body is read. They
-// have no session that next could begin or change.
+// noBearer refuses requests with a bearer token before their body is read. Such requests
+// have no session that next could start or change.
 func noBearer(next http.HandlerFunc) http.HandlerFunc {
 	return withoutBearer(next, func(s *session.Session) error {
 		return cmp.Or(s.Authorize(nil), session.ErrSessionRequired)
 	})
 }
 
-// noBearerLogout is noBearer for the sign-out, which refuses every bearer token with status
-// 401: the request has no session that could end.
+// noBearerLogout is noBearer for the sign-out. It refuses every bearer token with status
+// 401, because the request has no session that could end.
 func noBearerLogout(next http.HandlerFunc) http.HandlerFunc {
 	return withoutBearer(next, func(*session.Session) error {
 		return fmt.Errorf("middleware: %w: %w", session.ErrUnauthenticated, session.ErrBearer)
@@ -198,7 +196,7 @@ func withoutBearer(next http.HandlerFunc, refusal func(*session.Session) error) 
 func hasBearer(h http.Header) bool {
 	const scheme = "Bearer"
 	fields := h["Authorization"]
-	return len(fields) > 4 || slices.ContainsFunc(fields, func(value string) bool { // many are refused
+	return len(fields) > 4 || slices.ContainsFunc(fields, func(value string) bool { // a request with so many fields is refused
 		return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme)
 	})
 }

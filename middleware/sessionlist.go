@@ -12,12 +12,12 @@ import (
 
 const (
 	sessionsPath     = "/sessions"
-	endOthersPath    = sessionsPath + "/end/others" // in no conflict with the paths of one session
+	endOthersPath    = sessionsPath + "/end/others" // has one segment more than the path of a session, so the two never conflict
 	sessionParameter = "{session}"
 )
 
-// sessionRoutes appends the routes. HTML forms cannot send DELETE, so each DELETE has a
-// twin for POST.
+// sessionRoutes appends the routes. HTML forms cannot send DELETE, so each DELETE also has
+// a route with POST.
 func (h *handlers) sessionRoutes(routes []Route) []Route {
 	routes = h.allMethods(routes, sessionsPath, map[string]http.HandlerFunc{
 		http.MethodGet: h.listSessions, http.MethodDelete: h.endOthers,
@@ -28,7 +28,7 @@ func (h *handlers) sessionRoutes(routes []Route) []Route {
 	return h.path(routes, one+"/end", nil, h.endSession)
 }
 
-// sessionOf returns the path parameter.
+// sessionOf returns the path parameter, the handle of a session.
 func sessionOf(r *http.Request) string { return r.PathValue(strings.Trim(sessionParameter, "{}")) }
 
 // oneSegment refuses a request to a route with a parameter unless the parameter is one
@@ -38,6 +38,8 @@ func oneSegment(route string, next http.HandlerFunc) http.HandlerFunc {
 	before, after, _ := strings.Cut(route, sessionParameter)
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := sessionOf(r)
+		// The suffix is compared with the path that the server received. It is different if
+		// the router has matched more segments, or has decoded a slash.
 		if id == "" || strings.Contains(id, "/") || !strings.HasSuffix(addressOf(r).Path, before+id+after) {
 			Refuse(w, r, &Problem{Status: http.StatusNotFound})
 			return
@@ -84,8 +86,8 @@ func addressText(s session.SessionInfo) string {
 	return s.Addr.String()
 }
 
-// newSessionsPage returns the page with the list. A form for each session ends it. One
-// more ends all others, if there are any.
+// newSessionsPage returns the page with the list. Each session has a form that ends it. If
+// there are several, another form ends all other sessions.
 func newSessionsPage(r *http.Request, list []session.SessionInfo) Page {
 	page := NewPage(r, "sessions")
 	page.showUser(r)
@@ -122,9 +124,9 @@ func (h *handlers) endOthers(w http.ResponseWriter, r *http.Request) {
 	h.end(w, r, endOthersPath, "others", h.m.LogoutOthers)
 }
 
-// end ends sessions by f. own is the path of the form's route. what is "one" or
-// "others", and selects the notice on the page with the list.
-func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string, f func(context.Context) error) {
+// end ends sessions by f. own is the path of the form's route. ended is "one" or "others",
+// and selects the notice on the page with the list.
+func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, ended string, f func(context.Context) error) {
 	if r.Method == http.MethodPost {
 		// The form has no fields, but must be one: see Routes.
 		if _, err := readInput(r); err != nil {
@@ -140,7 +142,7 @@ func (h *handlers) end(w http.ResponseWriter, r *http.Request, own, what string,
 	case !WantsPage(r):
 		w.WriteHeader(http.StatusNoContent)
 	case session.FromContext(r.Context()).SignedIn():
-		redirect(w, r, sibling(r, own, sessionsPath)+"?ended="+what)
+		redirect(w, r, sibling(r, own, sessionsPath)+"?ended="+ended)
 	default: // the user has ended the session of the request
 		redirect(w, r, settingsOf(r.Context()).signedOutURL())
 	}

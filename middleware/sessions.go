@@ -11,20 +11,18 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Sessions returns middleware that loads the session of each request and sets
-// its cookies in the response. Handlers get the session from
-// session.FromContext. Sessions must be around all handlers, guards and
-// ready-made routes that use sessions.
+// Sessions returns middleware that loads the session of each request and sets its cookies
+// in the response. Handlers get the session from session.FromContext. Sessions must be
+// around all handlers, guards and built-in routes that use sessions.
 //
-// Sessions saves the session and sets its cookies before the first byte of the
-// response: when the handler writes, flushes or hijacks, or when it returns
-// without any of these. If saving fails, the response is a refusal: with status 413
-// if the values no longer fit, 401 if the browser has signed in again meanwhile, and
-// otherwise 503. The handler's Write then returns
-// the error. A handler that needs the error before it writes calls Session.Save.
-// The values of a stored session may still change while the handler writes;
-// Sessions saves them when the handler returns. If a handler panics, Sessions sets
-// the cookies in the header for an outer middleware that recovers and responds.
+// Sessions saves the session and sets its cookies before the first byte of the response:
+// when the handler writes, flushes or hijacks, or when it returns without any of these. If
+// saving fails, the response is a refusal: with status 413 if the values no longer fit, 401
+// if the browser has signed in again in the meantime, and otherwise 503. The handler's
+// Write then returns the error. A handler that needs the error before it writes calls
+// Session.Save. The values of a stored session may still change while the handler writes;
+// Sessions saves them when the handler returns. If a handler panics, Sessions sets the
+// cookies in the header for an outer middleware that recovers and responds.
 //
 // Sessions refuses a cross-origin request that carries a session cookie if its
 // method is unsafe (POST, PUT, DELETE and so on), or if it switches protocols, as
@@ -91,11 +89,11 @@ func WithSignedOutHome(path string) Option {
 	return func(s *settings) { s.signedOutHome = path }
 }
 
-// WithLanding sets a function that returns the path of the page after signing in, by
-// the user's roles for example, if no other page was requested. The path may have a
-// query. session.Config.BasePath is added to it. If landing returns the empty string,
-// or an address that is not a path on this host, the page is that of [WithHome]; the
-// second case is logged. landing is called once per sign-in whose response is a
+// WithLanding sets a function that returns the path of the page after signing in, for
+// example by the user's roles. It is used if no other page was requested. The path may have
+// a query. session.Config.BasePath is added to it. If landing returns the empty string, the
+// page is that of [WithHome]. The same applies if it returns an address that is not a path
+// on this host, which is logged. landing is called once per sign-in whose response is a
 // redirect, and must be safe for concurrent use. Default: none.
 func WithLanding(landing func(*session.Session) string) Option {
 	return func(s *settings) { s.landing = landing }
@@ -138,7 +136,9 @@ func WithTemplates(t *template.Template) Option {
 // settings are the settings of Sessions. They are in the context of its requests. Many
 // requests share them, so no field changes after NewLoader, except noLoginOnce.
 type settings struct {
-	manager   *session.Manager
+	manager *session.Manager
+	// Paths of the app are stored without the prefix of BasePath, as the server receives
+	// them. Addresses for browsers get the prefix when a page or a redirect is written.
 	base      string // the prefix that a proxy strips from the paths that browsers see
 	loginPath string // without base
 	home      string // of WithHome, without base

@@ -68,6 +68,7 @@ func (w *writer) wrapped() http.ResponseWriter {
 	_, hijack := w.w.(http.Hijacker)
 	_, read := w.w.(io.ReaderFrom)
 	switch {
+	// net/http's writer for HTTP/1 has all three methods, and that for HTTP/2 only Flush.
 	case flush && hijack && read:
 		return fullWriter{w}
 	case flush && hijack:
@@ -100,7 +101,7 @@ func (w *writer) commit() bool {
 	}
 	h := w.w.Header()
 	maps.DeleteFunc(h, func(name string, _ []string) bool {
-		// The fields of htmx lead to another page, or report what the handler has done.
+		// The fields of htmx load another page, or report a success of the handler.
 		return slices.Contains(bodyFields, name) || strings.HasPrefix(name, "Hx-")
 	})
 	Refuse(w.w, w.r, w.failed)
@@ -219,6 +220,8 @@ func (w *writer) readFrom(src io.Reader) (int64, error) {
 func (w *writer) Unwrap() http.ResponseWriter {
 	_, flush := w.w.(http.Flusher)
 	_, hijack := w.w.(http.Hijacker)
+	// A writer that wraps no other cannot be bypassed, so the ResponseController may use it
+	// directly.
 	if _, deeper := w.w.(unwrapper); deeper && !(flush && hijack) {
 		return unwrapped{w}
 	}
