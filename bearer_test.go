@@ -344,11 +344,19 @@ func (v lookingVerifier) Verify(ctx context.Context, _ string) error {
 // A verifier that uses the session of its context does not wait for itself.
 func TestVerifierSeesNoSession(t *testing.T) {
 	a := newApp(t, withVerifier(lookingVerifier{t}))
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer "+claims(`{"exp":%d`+aUser, 600))
-	r, _ = a.Begin(r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace")))
-	if err := session.FromContext(r.Context()).Authorize(nil); err != nil {
-		t.Error(err)
+	for name, contextOf := range map[string]func(*http.Request) context.Context{
+		"the request's context": (*http.Request).Context,
+		"the framework's context": func(r *http.Request) context.Context {
+			return &frameworkContext{Context: r.Context(), request: r.Context()}
+		},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+claims(`{"exp":%d`+aUser, 600))
+		r, _ = a.Begin(r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace")))
+		ctx := contextOf(r)
+		if _, err := session.FromContext(ctx).AccessToken(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -20,8 +20,11 @@ type frameworkContext struct {
 }
 
 func (c *frameworkContext) Value(key any) any {
-	if key == "framework" {
+	switch key {
+	case "framework":
 		return c
+	case traceKey{}:
+		return c.Context.Value(key)
 	}
 	return nil
 }
