@@ -47,7 +47,7 @@ type Manager struct {
 	jar     *cookies.Jar
 	own     place // of the cookies of a user's own session
 	acting  place // of the cookies of a session in which a user acts as another user
-	opened  *cache.Cache[string, openedCookie]
+	opened  *cache.Cache[openedCookie]
 	origins *http.CrossOriginProtection
 
 	floor         floor // the least duration of refused sign-ins
@@ -79,7 +79,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:      cfg,
 		calls:    newCalls(cfg),
-		opened:   cache.New[string, openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		opened:   cache.New[openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Cache maps keys to values and holds at most a number of bytes. It is safe for
+// Cache maps strings to values and holds at most a number of bytes. It is safe for
 // concurrent use. It suits values that are made of bytes that do not change: a value
 // never becomes wrong, and the Cache may drop it at any time.
 //
@@ -14,18 +14,18 @@ import (
 // becomes young again. When the young entries fill half of the room, the old ones are
 // dropped, and the young ones become old. This needs no list in the order of use,
 // so most calls of Get only take a read lock.
-type Cache[K comparable, V any] struct {
+type Cache[V any] struct {
 	seed   maphash.Seed
-	shards []shard[K, V] // their number is a power of two
+	shards []shard[V] // their number is a power of two
 }
 
 // shard holds the entries of the keys that hash to it, so that calls with different keys
 // rarely wait for the same lock.
-type shard[K comparable, V any] struct {
+type shard[V any] struct {
 	bytes, largest int
 
 	mu         sync.RWMutex
-	young, old map[K]cached[V]
+	young, old map[string]cached[V]
 	youngBytes int
 	_          [64]byte // keeps neighbors' locks off this one's cache lines
 }
@@ -41,28 +41,29 @@ const maxShards = 32
 
 // New returns an empty Cache for a number of bytes. It keeps no entry larger than
 // largest: a few of them would displace all others.
-func New[K comparable, V any](bytes, largest int) *Cache[K, V] {
+func New[V any](bytes, largest int) *Cache[V] {
 	// The young entries of a shard have room for the largest one.
 	n := 1
 	for n < maxShards && largest <= bytes/(4*n) {
 		n *= 2
 	}
-	c := &Cache[K, V]{seed: maphash.MakeSeed(), shards: make([]shard[K, V], n)}
+	c := &Cache[V]{seed: maphash.MakeSeed(), shards: make([]shard[V], n)}
 	for i := range c.shards {
 		c.shards[i].bytes, c.shards[i].largest = bytes/n, largest
 	}
 	return c
 }
 
-func (c *Cache[K, V]) shard(k K) *shard[K, V] {
+func (c *Cache[V]) shard(k string) *shard[V] {
 	if len(c.shards) == 1 {
 		return &c.shards[0]
 	}
-	return &c.shards[maphash.Comparable(c.seed, k)&uint64(len(c.shards)-1)]
+	// Long keys are sealed texts, which end with a MAC, so the end is enough to spread them.
+	return &c.shards[maphash.String(c.seed, k[max(len(k)-16, 0):])&uint64(len(c.shards)-1)]
 }
 
 // Get returns the value of k.
-func (c *Cache[K, V]) Get(k K) (V, bool) {
+func (c *Cache[V]) Get(k string) (V, bool) {
 	s := c.shard(k)
 	s.mu.RLock()
 	e, ok := s.young[k]
@@ -79,7 +80,7 @@ func (c *Cache[K, V]) Get(k K) (V, bool) {
 
 // keep makes an old entry young. Get has released its lock before, so the entry may
 // have been replaced or dropped.
-func (s *shard[K, V]) keep(k K) {
+func (s *shard[V]) keep(k string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, ok := s.old[k]; ok {
@@ -88,7 +89,7 @@ func (s *shard[K, V]) keep(k K) {
 }
 
 // Put stores v as the value of k. v uses the given number of bytes.
-func (c *Cache[K, V]) Put(k K, v V, bytes int) {
+func (c *Cache[V]) Put(k string, v V, bytes int) {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +97,7 @@ func (c *Cache[K, V]) Put(k K, v V, bytes int) {
 }
 
 // Remove removes k and returns its value.
-func (c *Cache[K, V]) Remove(k K) (V, bool) {
+func (c *Cache[V]) Remove(k string) (V, bool) {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (c *Cache[K, V]) Remove(k K) (V, bool) {
 	return e.value, ok
 }
 
-func (s *shard[K, V]) putLocked(k K, e cached[V]) {
+func (s *shard[V]) putLocked(k string, e cached[V]) {
 	if was, ok := s.young[k]; ok {
 		s.youngBytes -= was.bytes
 		delete(s.young, k)
@@ -121,7 +122,7 @@ func (s *shard[K, V]) putLocked(k K, e cached[V]) {
 		return
 	}
 	if s.young == nil || s.youngBytes+e.bytes > s.bytes/2 {
-		s.young, s.old, s.youngBytes = map[K]cached[V]{}, s.young, 0
+		s.young, s.old, s.youngBytes = map[string]cached[V]{}, s.young, 0
 	}
 	s.young[k] = e
 	s.youngBytes += e.bytes

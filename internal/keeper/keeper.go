@@ -182,7 +182,7 @@ type Keeper struct {
 	auth    guard.Auth
 	store   store.Store
 	self    sender // names this process in records
-	records *cache.Cache[string, *Record]
+	records *cache.Cache[*Record]
 
 	ctx     context.Context // for work that continues after its request
 	cancel  context.CancelFunc
@@ -208,8 +208,8 @@ func New(cfg Config) *Keeper {
 		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log, Calls: cfg.Calls},
 		store:       cfg.Store,
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
-		records:     cache.New[string, *Record](cfg.CacheBytes, cfg.CacheBytes/32),
-		users:       users{marks: cache.New[string, knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20)},
+		records:     cache.New[*Record](cfg.CacheBytes, cfg.CacheBytes/32),
+		users:       users{marks: cache.New[knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20)},
 		gate:        newGate(),
 		stopping:    make(chan struct{}),
 		idle:        make(chan struct{}),

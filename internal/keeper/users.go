@@ -96,7 +96,7 @@ func (m *userMark) over(r *Record, limited bool) Reason {
 
 // users are the marks that this process has read.
 type users struct {
-	marks *cache.Cache[string, knownMark] // by the ID of the user
+	marks *cache.Cache[knownMark] // by the ID of the user
 
 	// writes counts the writes of this process to the marks of all users. A write of
 	// another user's mark may keep a state from being noted, or make a known one old. That
