@@ -14,6 +14,11 @@ const (
 	// of a record that another process is about to change.
 	pollMin = 20 * time.Millisecond
 	pollMax = 250 * time.Millisecond
+
+	// pollOften is the longest pause while another process refreshes the session, for
+	// oftenFor: nearly all calls of the service have ended by then, and requests wait.
+	pollOften = 32 * time.Millisecond
+	oftenFor  = 5 * time.Second
 )
 
 // Due reports whether the access token of r is due for refresh, and whether it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/synmetrix/session/store"
@@ -46,6 +47,7 @@ type breaker struct {
 	// outages notes failures and responses, for the idle timeout.
 	outages *outages
 
+	calm     atomic.Bool // no failure is noted below; saves most calls the lock
 	mu       sync.Mutex
 	failures int       // slow ones, in a row
 	since    time.Time // when the first of them was noted
@@ -58,34 +60,49 @@ var _ store.Store = (*breaker)(nil)
 
 // do makes a call of the store, if the breaker lets it through.
 func (b *breaker) do(ctx context.Context, call func(context.Context) error) error {
-	if err := b.allow(); err != nil {
+	c, err := b.begin(ctx)
+	if err != nil {
 		return err
 	}
-	// No lock is held during the call: others may be made meanwhile.
-	start := time.Now()
-	limited, cancel := context.WithTimeout(ctx, b.timeout)
-	err := call(limited)
-	cancel()
+	err = call(c)
+	b.end(c, err)
+	return err
+}
+
+// begin returns the context for a call, if the breaker lets it through. The caller must call
+// end afterwards. No lock is held during the call: others may be made meanwhile.
+func (b *breaker) begin(ctx context.Context) (*limited, error) {
+	if err := b.allow(); err != nil {
+		return nil, err
+	}
+	return limit(ctx, time.Now(), b.timeout), nil
+}
+
+// end notes the result of a call.
+func (b *breaker) end(c *limited, err error) {
+	c.end()
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrFull):
 		// These errors are responses of a store that works.
 		b.responded()
 		b.outages.worked()
-	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(c.Context.Err(), context.Canceled):
 		// The caller has stopped waiting. This says nothing about the store.
 	default:
 		// Each failure may keep a session's use from being noted. Only slow ones make
 		// requests wait.
 		b.outages.failed()
-		if time.Since(start) >= breakSlow {
-			b.failed(start, err)
+		if time.Since(c.start) >= breakSlow {
+			b.failed(c.start, err)
 		}
 	}
-	return err
 }
 
 // allow returns an error if the store must not be called now.
 func (b *breaker) allow() error {
+	if b.calm.Load() {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.openLocked() {
@@ -106,11 +123,15 @@ func (b *breaker) openLocked() bool { return b.failures >= breakAfter && b.repea
 
 // responded notes a response of the store. One is enough to let all calls through.
 func (b *breaker) responded() {
+	if b.calm.Load() {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// A response may belong to a call that began before the store failed. Then three more
 	// slow failures stop the calls again.
 	b.failures, b.repeated, b.last = 0, false, nil
+	b.calm.Store(true)
 }
 
 // failed notes the slow failure of a call that began at start.
@@ -122,6 +143,7 @@ func (b *breaker) failed(start time.Time, err error) {
 		b.since = now
 	}
 	b.failures, b.last = b.failures+1, err
+	b.calm.Store(false)
 	// For example, twenty requests of one page time out together: all of them began before
 	// the first failure was noted. Only a call that began after it shows that the store is
 	// still slow.
@@ -133,8 +155,13 @@ func (b *breaker) failed(start time.Time, err error) {
 }
 
 // Get implements [store.Store].
-func (b *breaker) Get(ctx context.Context, key string) (rec store.Record, err error) {
-	err = b.do(ctx, func(ctx context.Context) error { rec, err = b.store.Get(ctx, key); return err })
+func (b *breaker) Get(ctx context.Context, key string) (store.Record, error) {
+	c, err := b.begin(ctx)
+	if err != nil {
+		return store.Record{}, err
+	}
+	rec, err := b.store.Get(c, key)
+	b.end(c, err)
 	return rec, err
 }
 

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,8 @@ const (
 type outages struct {
 	now func() time.Time
 
-	mu sync.Mutex
+	open atomic.Bool // an outage is under way
+	mu   sync.Mutex
 	// An outage is open from the first failure to the next success, however few calls are
 	// made in between.
 	from time.Time // when the current outage began, zero if there is none
@@ -38,16 +40,14 @@ func (o *outages) failed() {
 	// Later failures belong to the same outage.
 	if o.from.IsZero() {
 		o.from = now
+		o.open.Store(true)
 	}
 }
 
 // worked notes that a call of the store has succeeded.
 func (o *outages) worked() {
-	o.mu.Lock()
-	down := !o.from.IsZero()
-	o.mu.Unlock()
-	if !down {
-		return // nearly always: the clock is not read
+	if !o.open.Load() {
+		return // nearly always: neither is the clock read nor a lock taken
 	}
 	now := o.now()
 	o.mu.Lock()
@@ -57,6 +57,7 @@ func (o *outages) worked() {
 	}
 	s := span{o.from, now}
 	o.from = time.Time{}
+	o.open.Store(false)
 	// Without this, many short outages would push earlier ones out of past.
 	if n := len(o.past); n > 0 && s.from.Sub(o.past[n-1].to) < outageGap {
 		o.past[n-1].to = s.to

@@ -289,6 +289,9 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			f.waitUntil(start.Add(takeOverTime))
 			watch.observe(r.lease, time.Since(readAt))
 			if !watch.silent() && time.Since(watch.since) < k.longestCall() {
+				if time.Since(watch.since) < oftenFor {
+					poll = min(poll, pollOften)
+				}
 				k.pause(ctx, &poll)
 				continue
 			}

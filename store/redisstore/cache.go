@@ -50,7 +50,7 @@ func (s *Store) fetch(ctx context.Context, key string) rueidis.RedisResult {
 // isShared reports whether an error of DoCache may be that of another call that has read the
 // same key.
 func isShared(err error) bool {
-	return errors.Is(err, rueidis.ErrDoCacheAborted) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return err != nil && (errors.Is(err, rueidis.ErrDoCacheAborted) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }
 
 // same reports whether two responses to GET are equal. Errors other than "nil" are not

@@ -262,3 +262,32 @@ func eventually(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// A read from the client's cache allocates the key of the server, and no timer if the caller
+// has a time limit.
+func TestAllocsOfCachedReads(t *testing.T) {
+	if raceEnabled {
+		t.Log("not measured: the race detector allocates memory")
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	server := own(t)
+	s, admin := newStore(t, server.client(t), redisstore.Config{}), server.client(t)
+	if err := s.Put(ctx, record("key"), 0); err != nil {
+		t.Fatal(err)
+	}
+	get := func() {
+		if _, err := s.Get(ctx, "key"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the record is cached", func() bool {
+		before := calls(t, admin)
+		get()
+		return calls(t, admin)["get"] == before["get"]
+	})
+	if got := testing.AllocsPerRun(1000, get); got != 1 {
+		t.Errorf("%v allocations, want 1", got)
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
+	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/internal/detached"
 )
 
@@ -26,25 +28,26 @@ func do[T any](s *Store, ctx context.Context, op string, f func(context.Context)
 	return value, nil
 }
 
-// doHere is do without a goroutine and without the detached context, for a read that is
-// probably served from the cache. It is used while the server responds: the client returns
-// when ctx is done, except while it waits for another call to connect.
-func doHere[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (value T, err error) {
-	if !s.responds.Load() {
-		return do(s, ctx, op, f)
-	}
+// getHere is do for a read that is probably served from the cache: it needs no goroutine.
+// It is used while the server responds: the client returns when ctx is done, except while
+// it waits for another call to connect.
+func (s *Store) getHere(ctx context.Context, key string) (rec store.Record, found bool, err error) {
 	defer func() {
 		if recover() != nil {
 			err = detached.ErrPanicked
 		}
 		if err != nil {
 			s.responds.Store(false)
-			err = failed(op, err)
+			err = failed("get", err)
 		}
 	}()
-	own, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	return f(own)
+	// The caller may have a time limit of its own, which saves a timer.
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > s.timeout {
+		own, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		ctx = own
+	}
+	return s.get(ctx, key)
 }
 
 // failed returns the error of a call. It has no text from the server beyond the kind of the
@@ -73,6 +76,9 @@ func kind(text string) string {
 // isFull reports whether the server has rejected a write because its memory is full. Redis
 // 6 puts the error into one of its own.
 func isFull(err error) bool {
+	if err == nil {
+		return false // errors.As would allocate
+	}
 	var reply *rueidis.RedisError
 	return errors.As(err, &reply) && (strings.HasPrefix(reply.Error(), "OOM ") || strings.Contains(reply.Error(), "-OOM "))
 }

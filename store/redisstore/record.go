@@ -71,17 +71,15 @@ func cutName(s string) (name, rest string, ok bool) {
 	return s[1 : 1+s[0]], s[1+s[0]:], true
 }
 
-// decode parses the value of a record. Data and Meta share the memory of value, which
-// must not change.
-func decode(value []byte) (store.Record, error) {
-	// Names are copied here, and parsed in the copy: a head of a few hundred bytes.
-	head := string(value[:min(len(value), prefixMax+1+store.MaxName)])
-	st, rest, ok := parsePrefix(head)
+// decode parses the value of a record, which is given as text and as bytes. The record shares
+// their memory, which must not change.
+func decode(text string, value []byte) (store.Record, error) {
+	st, rest, ok := parsePrefix(text)
 	if !ok {
 		return store.Record{}, errValue
 	}
 	key, rest, ok := cutName(rest)
-	at := len(head) - len(rest)
+	at := len(text) - len(rest)
 	if !ok || len(value) < at+12 {
 		return store.Record{}, errValue
 	}

@@ -33,7 +33,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		rec, err := decode(value)
+		rec, err := decode(string(value), value)
 		if err != nil {
 			return
 		}

@@ -178,16 +178,36 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if !store.ValidName(key) {
 		return store.Record{}, store.ErrNotFound
 	}
-	rec, err := doHere(s, ctx, "get", func(ctx context.Context) (*store.Record, error) {
-		return parse(s.read(ctx, key), key)
-	})
-	switch {
-	case err != nil:
-		return store.Record{}, err
-	case rec == nil:
-		return store.Record{}, store.ErrNotFound
+	var rec store.Record
+	var found bool
+	var err error
+	if s.responds.Load() {
+		rec, found, err = s.getHere(ctx, key)
+	} else {
+		rec, found, err = s.getDetached(ctx, key)
 	}
-	return *rec, nil
+	if err == nil && !found {
+		err = store.ErrNotFound
+	}
+	return rec, err
+}
+
+// getDetached is get with the timeout, in a goroutine.
+func (s *Store) getDetached(ctx context.Context, key string) (rec store.Record, found bool, err error) {
+	type result struct {
+		rec   store.Record
+		found bool
+	}
+	res, err := do(s, ctx, "get", func(ctx context.Context) (res result, err error) {
+		res.rec, res.found, err = s.get(ctx, key)
+		return res, err
+	})
+	return res.rec, res.found, err
+}
+
+// get reads a record. It returns false if there is none.
+func (s *Store) get(ctx context.Context, key string) (rec store.Record, found bool, err error) {
+	return parse(s.read(ctx, key), key)
 }
 
 // Put implements [store.Store].
@@ -282,8 +302,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return failed("ping", err)
 	}
-	_, err := do(s, ctx, "ping", func(ctx context.Context) (*store.Record, error) {
-		return parse(s.fetch(ctx, "ping"), "ping")
+	_, err := do(s, ctx, "ping", func(ctx context.Context) (store.Record, error) {
+		rec, _, err := parse(s.fetch(ctx, "ping"), "ping")
+		return rec, err
 	})
 	return err
 }

@@ -156,33 +156,37 @@ func (s *Store) readAll(ctx context.Context, keys []string, owner string) ([]sto
 			cmds = append(cmds, s.client.B().Get().Key(s.recordKey(key)).Build())
 		}
 		for i, res := range s.client.DoMulti(ctx, cmds...) {
-			rec, err := parse(res, some[i])
+			rec, found, err := parse(res, some[i])
 			switch {
 			case err != nil:
 				return nil, err
-			case rec != nil && rec.Owner == owner:
-				recs = append(recs, *rec)
+			case found && rec.Owner == owner:
+				recs = append(recs, rec)
 			}
 		}
 	}
 	return recs, nil
 }
 
-// parse returns the record in a response to GET, or nil if the response is that there is none.
-func parse(res rueidis.RedisResult, key string) (*store.Record, error) {
-	value, err := res.AsBytes()
+// parse returns the record in a response to GET. found is false if the response is that there
+// is none.
+func parse(res rueidis.RedisResult, key string) (rec store.Record, found bool, err error) {
+	text, err := res.ToString()
 	if rueidis.IsRedisNil(err) {
-		return nil, nil
+		return store.Record{}, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return store.Record{}, false, err
 	}
-	rec, err := decode(value)
+	value, err := res.AsBytes() // the same bytes, without a copy
+	if err == nil {
+		rec, err = decode(text, value)
+	}
 	if err == nil && rec.Key != key {
 		err = errForeign
 	}
 	if err != nil {
-		return nil, err
+		return store.Record{}, false, err
 	}
-	return &rec, nil
+	return rec, true, nil
 }

@@ -1,0 +1,231 @@
+// Package scale_test measures what many sessions cost. The figures are in docs/stores.md.
+// It judges memory, and with LONG=1 prints times, which depend on the machine.
+package scale_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit/scale"
+	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store/memstore"
+)
+
+// service is an auth service. Each user has a token of their own, of 417 bytes.
+type service struct{ users atomic.Int64 }
+
+func (s *service) Login(context.Context, string, string) (auth.Grant, error) {
+	n := s.users.Add(1)
+	id := fmt.Sprintf("6f8b3f2e-6d6a-4f0e-9a3b-%012x", n)
+	now := time.Now().Unix()
+	access, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": "auth.internal.example", "sub": id, "iat": now, "exp": now + 86400,
+		"hasura": map[string]any{
+			"x-hasura-user-id":       id,
+			"x-hasura-allowed-roles": []string{"user", "admin"},
+			"x-hasura-default-role":  "user",
+		},
+	}).SignedString([]byte("the auth service's own secret, of 32 bytes or more"))
+	return auth.Grant{Tokens: auth.Tokens{
+		AccessToken: access, RefreshToken: fmt.Sprintf("b7e1c0de-3c5c-4b8e-8f0a-%012x", n),
+	}}, err
+}
+
+func (*service) Refresh(context.Context, auth.Tokens) (auth.Grant, error) {
+	return auth.Grant{}, auth.ErrUnavailable
+}
+
+func (*service) Logout(context.Context, auth.Tokens, bool) error { return nil }
+
+var page = []byte("admins only")
+
+// site is an app with a page for admins.
+type site struct {
+	http.Handler
+	m       *session.Manager
+	store   *memstore.Store
+	ahead   atomic.Int64 // of the clock
+	cookies []string     // the Cookie fields of the users
+}
+
+func newSite(t testing.TB, stored bool, change ...func(*session.Config)) *site {
+	t.Helper()
+	s := &site{}
+	now := func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+	s.store = &memstore.Store{Now: now}
+	c := session.Config{
+		Auth: &service{}, Keys: []session.SecretKey{session.GenerateKey()},
+		Now: now, Logger: slog.New(slog.DiscardHandler),
+	}
+	if stored {
+		c.Store = s.store
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	m, err := session.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.m = m
+	mux := http.NewServeMux()
+	mux.Handle("GET /admin", middleware.RequireRole("admin")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(page)
+	})))
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		if err := m.Login(r.Context(), "ada", "password"); err != nil {
+			middleware.Refuse(w, r, err)
+		}
+	})
+	s.Handler = middleware.Sessions(m)(mux)
+	return s
+}
+
+// signIn signs in users, each with a session of their own, and returns the bytes of
+// memory that a session takes.
+func (s *site) signIn(t testing.TB, users int) float64 {
+	t.Helper()
+	s.cookies = make([]string, users)
+	before := heap()
+	var cookies atomic.Int64
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < users; i += workers {
+				rec := httptest.NewRecorder()
+				s.ServeHTTP(rec, httptest.NewRequest("POST", "/login", nil))
+				var pairs []string
+				for _, c := range rec.Result().Cookies() {
+					if !strings.Contains(c.Name, "device") {
+						pairs = append(pairs, c.Name+"="+c.Value)
+					}
+				}
+				s.cookies[i] = strings.Join(pairs, "; ")
+				cookies.Add(int64(len(s.cookies[i])+15) / 16 * 16)
+			}
+		})
+	}
+	wg.Wait()
+	return (heap() - before - float64(cookies.Load())) / float64(users)
+}
+
+// heap returns the bytes of live objects.
+func heap() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools are empty after the second
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// response is a ResponseWriter that is used again.
+type response struct {
+	header http.Header
+	status int
+}
+
+func (w *response) Header() http.Header { return w.header }
+func (w *response) WriteHeader(s int)   { w.status = s }
+func (w *response) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return len(b), nil
+}
+
+// get returns what sends a request of a random user.
+func (s *site) get(t testing.TB) func() {
+	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/admin"}, Header: http.Header{}, Host: "example.com", RemoteAddr: "192.0.2.1:1234"}
+	r = r.WithContext(t.Context())
+	field := []string{""}
+	w := &response{header: http.Header{}}
+	return func() {
+		field[0] = s.cookies[rand.IntN(len(s.cookies))]
+		r.Header["Cookie"] = field
+		clear(w.header)
+		w.status = 0
+		if s.ServeHTTP(w, r); w.status != http.StatusOK {
+			t.Errorf("status %d", w.status)
+		}
+	}
+}
+
+// browse sends requests of random users and returns the processor time of one.
+func (s *site) browse(t testing.TB, requests int) time.Duration {
+	get := s.get(t)
+	start := cpu()
+	for range requests {
+		get()
+	}
+	return (cpu() - start) / time.Duration(requests)
+}
+
+// cpu returns the processor time of the process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano())
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+func TestMany(t *testing.T) {
+	n := scale.Of(20_000, 50_000, 1_000_000)
+	for _, stored := range []bool{true, false} {
+		few, many := newSite(t, stored), newSite(t, stored)
+		few.signIn(t, 1000)
+		t.Logf("store alone: %.0f", newSite(t, stored, func(c *session.Config) { c.CacheBytes = 1 }).signIn(t, n))
+		bytes := many.signIn(t, n)
+		var a, b []time.Duration
+		for range 7 {
+			a = append(a, few.browse(t, 50_000))
+			b = append(b, many.browse(t, 50_000))
+		}
+		t.Logf("stored %v: %d sessions of %.0f bytes; request %v of 1000, %v of many: %.2f", stored, n, bytes, median(a), median(b), float64(median(b))/float64(median(a)))
+	}
+}
+
+func TestCores(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		s := newSite(t, stored)
+		s.signIn(t, 1000)
+		run := func(n int) float64 {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
+			start := time.Now()
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() { s.browse(t, 100_000) })
+			}
+			wg.Wait()
+			return float64(n*100_000) / time.Since(start).Seconds()
+		}
+		var ratios []float64
+		for range 7 {
+			one := run(1)
+			ratios = append(ratios, run(2)/one)
+		}
+		slices.Sort(ratios)
+		t.Logf("stored %v: two cores %.2f", stored, ratios)
+	}
+}
