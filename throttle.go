@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/synmetrix/session/auth"
@@ -126,7 +127,18 @@ const (
 // limit returns a limit for all attempts of a kind with the same parts, such as an account
 // and an address.
 func (m *Manager) limit(limit int, kind string, parts ...string) throttle.Limit {
-	return throttle.Limit{Key: "count-" + hex.EncodeToString([]byte(m.secrets[0].Digest("count", fmt.Sprintf("%q %q", kind, parts)))), Max: limit}
+	// In quotes, different parts never give the same text.
+	var room [256]byte
+	text := append(strconv.AppendQuote(room[:0], kind), " ["...)
+	for i, part := range parts {
+		if i > 0 {
+			text = append(text, ' ')
+		}
+		text = strconv.AppendQuote(text, part)
+	}
+	digest := m.secrets[0].Digest("count", string(append(text, ']')))
+	key := hex.AppendEncode(append(room[:0], "count-"...), []byte(digest))
+	return throttle.Limit{Key: string(key), Max: limit}
 }
 
 // clientNetwork returns the address of the request's client for the limits, "" if it is
@@ -147,7 +159,7 @@ func (m *Manager) clientNetwork(x *Exchange) string {
 // must call noteGuess.
 func (m *Manager) guess(ctx context.Context, x *Exchange, kind, account, email string) (*throttle.Attempt, error) {
 	l, network := m.cfg.Limits, m.clientNetwork(x)
-	var limits []throttle.Limit
+	limits := make([]throttle.Limit, 0, 3)
 	if network != "" {
 		limits = append(limits, m.limit(l.AddressGuesses, kind, "address", network))
 	}

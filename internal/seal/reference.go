@@ -40,7 +40,7 @@ func isCanonical(s string) bool {
 var sameFormat = sync.OnceValue(func() bool {
 	const name, text = "name", "sealed once in each process"
 	hash, block := []byte("a key of the MAC, of 32 bytes..."), []byte("a key of the cipher, of 32 bytes")
-	r, s := newReference(hash, block), newFastSealer(hash, block)
+	r, s := newReference(hash, block), newFastSealer(macKey{key: hash}, block)
 	ours, _ := s.seal(name, []byte(text))
 	theirs, _ := r.seal(name, []byte(text))
 	opensOurs, _ := r.open(name, ours)

@@ -34,8 +34,8 @@ func FuzzSealer(f *testing.F) {
 	} {
 		f.Add("name", bytes.Repeat([]byte{byte(i)}, 100*i), content, uint(i), byte(i))
 	}
-	fast, theirs := newFastSealer(testHash, testBlock), newReference(testHash, testBlock)
-	pooled := fast.forManyUses()
+	theirs := newReference(testHash, testBlock)
+	fast, pooled := newFastSealer(macKey{key: testHash}, testBlock), newFastSealer(macKeyForManyUses(testHash), testBlock)
 	f.Fuzz(func(t *testing.T, name string, plain []byte, content string, at uint, by byte) {
 		same := func(sealed string) (opened []byte, ok bool) {
 			t.Helper()
@@ -76,7 +76,7 @@ func TestSealerReference(t *testing.T) {
 	if !sameFormat() {
 		t.Fatal("Sealer and securecookie have different formats")
 	}
-	fast := newFastSealer(testHash, testBlock)
+	fast := newFastSealer(macKey{key: testHash}, testBlock)
 	slow := fast
 	slow.reference = newReference(testHash, testBlock)
 	for _, tt := range []struct{ by, other Sealer }{{slow, fast}, {fast, slow}, {slow, slow}} {

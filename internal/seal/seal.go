@@ -3,6 +3,7 @@
 //
 //   - encode.go: the encoding
 //   - secret.go: the keys that are derived from a configured secret
+//   - mac.go: keyed hashes
 //   - seal.go: the seal around an encoding
 //   - reference.go: the same seal, by gorilla/securecookie
 package seal
@@ -15,11 +16,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"hash"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -61,33 +60,25 @@ const (
 // Sealer seals with AES-256-CTR and HMAC-SHA-256. It is safe for concurrent use. The
 // zero Sealer must not be used.
 type Sealer struct {
-	hash      []byte       // the key of the MAC
+	hash      macKey
 	block     cipher.Block // has the key of the cipher
-	macs      *sync.Pool   // of hash.Hash with the key of the MAC; nil for a Sealer of few uses
 	reference *reference   // does the work if it is not nil
 }
 
-// newSealer returns a Sealer for few uses.
-func newSealer(hash, block []byte) Sealer {
+func newSealer(hash macKey, block []byte) Sealer {
 	s := newFastSealer(hash, block)
 	if !sameFormat() {
-		s.reference = newReference(hash, block)
+		s.reference = newReference(hash.key, block)
 	}
 	return s
 }
 
-func newFastSealer(hash, block []byte) Sealer {
+func newFastSealer(hash macKey, block []byte) Sealer {
 	b, err := aes.NewCipher(block)
 	if err != nil {
 		panic("session: aes: " + err.Error()) // all callers have keys of 32 bytes
 	}
 	return Sealer{hash: hash, block: b}
-}
-
-// forManyUses returns s with a pool of MACs whose keys are prepared.
-func (s Sealer) forManyUses() Sealer {
-	s.macs = &sync.Pool{}
-	return s
 }
 
 // IsZero reports whether s is the zero Sealer.
@@ -121,24 +112,6 @@ func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
 // sealName returns the name that is part of the seal. It is not in the sealed text.
 func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
 
-// scratch holds the buffers of one call, but never plain text.
-type scratch struct {
-	text, body []byte
-	sum        [sha256.Size]byte
-}
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-// maxScratch is the size of the largest buffer that is kept. It is enough for a record
-// of tokens and a few values.
-const maxScratch = 64 << 10
-
-func (c *scratch) free() {
-	if cap(c.text) <= maxScratch && cap(c.body) <= maxScratch {
-		scratches.Put(c)
-	}
-}
-
 func (s Sealer) seal(name string, plain []byte) (string, error) {
 	if s.reference != nil {
 		return s.reference.seal(name, plain)
@@ -154,7 +127,7 @@ func (s Sealer) seal(name string, plain []byte) (string, error) {
 	start := len(c.text)
 	c.text = append(strconv.AppendInt(c.text, time.Now().Unix(), 10), '|')
 	c.text = base64.URLEncoding.AppendEncode(c.text, c.body)
-	sum := s.mac(c.sum[:0], c.text)
+	sum := s.hash.mac(c.sum[:0], c.text)
 	c.text = append(append(c.text, '|'), sum...)
 	c.body = base64.URLEncoding.AppendEncode(c.body[:0], c.text[start:])
 	return string(c.body), nil
@@ -207,28 +180,10 @@ func (s Sealer) authentic(c *scratch, name string, sealed ...string) (content []
 	if err != nil || end < start || c.text[end] != '|' {
 		return nil, false
 	}
-	if !hmac.Equal(s.mac(c.sum[:0], c.text[:end]), c.text[end+1:]) {
+	if !hmac.Equal(s.hash.mac(c.sum[:0], c.text[:end]), c.text[end+1:]) {
 		return nil, false
 	}
 	return c.text[start:end], true
-}
-
-// mac appends the MAC of b to sum.
-func (s Sealer) mac(sum, b []byte) []byte {
-	var h hash.Hash
-	if s.macs != nil {
-		h, _ = s.macs.Get().(hash.Hash)
-	}
-	if h == nil {
-		h = hmac.New(sha256.New, s.hash)
-	}
-	_, _ = h.Write(b)
-	sum = h.Sum(sum)
-	if s.macs != nil {
-		h.Reset()
-		s.macs.Put(h)
-	}
-	return sum
 }
 
 // Size returns the length of the sealed text for n bytes. The text is the base64 of a

@@ -2,10 +2,8 @@ package seal
 
 import (
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 )
 
 // Secret holds the keys that are derived from one configured secret. Each use has
@@ -20,9 +18,9 @@ type Secret struct {
 	// Users seals the marks of users.
 	Users Sealer
 
-	owner  []byte // for Owner
-	digest []byte // for Digest
-	user   []byte // for User
+	owner  macKey // for Owner
+	digest macKey // for Digest
+	user   macKey // for User
 	record []byte // for Records
 }
 
@@ -30,11 +28,12 @@ type Secret struct {
 func NewSecret(key string) Secret {
 	root := extract([]byte(key), nil)
 	sealer := func(use string) Sealer {
-		return newSealer(expand(root, use+" hash"), expand(root, use+" block")).forManyUses()
+		return newSealer(macKeyForManyUses(expand(root, use+" hash")), expand(root, use+" block"))
 	}
+	hash := func(use string) macKey { return macKeyForManyUses(expand(root, use)) }
 	return Secret{
 		Cookies: sealer("cookie"), Meta: sealer("meta"), Users: sealer("user"),
-		owner: expand(root, "owner"), digest: expand(root, "digest"), user: expand(root, "user"),
+		owner: hash("owner"), digest: hash("digest"), user: hash("user"),
 		record: expand(root, "record"),
 	}
 }
@@ -44,29 +43,33 @@ func NewSecret(key string) Secret {
 // opened with the configured secret alone.
 func (s Secret) Records(id []byte) Sealer {
 	root := extract(s.record, id)
-	return newSealer(expand(root, "record hash"), expand(root, "record block"))
+	return newSealer(macKey{key: expand(root, "record hash")}, expand(root, "record block"))
 }
 
 // Owner returns the name under which a store lists the records of a user. It is a
 // keyed hash, so the store does not reveal who its sessions belong to.
-func (s Secret) Owner(userID string) string { return keyedHash(s.owner, userID) }
+func (s Secret) Owner(userID string) string { return s.owner.hexOf(userID) }
 
 // User returns the key of the record with the mark of a user. It is another hash than
 // Owner.
-func (s Secret) User(userID string) string { return keyedHash(s.user, userID) }
+func (s Secret) User(userID string) string { return s.user.hexOf(userID) }
 
-func keyedHash(key []byte, text string) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(text))
-	return hex.EncodeToString(mac.Sum(nil))
+// hexOf returns the MAC of text in hexadecimal.
+func (k macKey) hexOf(text string) string {
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	c.text = append(c.text[:0], text...)
+	c.body = hex.AppendEncode(c.body[:0], k.mac(c.sum[:0], c.text))
+	return string(c.body)
 }
 
 // Digest returns a keyed hash of a text, of 16 bytes. The purpose is part of the hash.
 // Without the secret the text cannot be guessed.
 func (s Secret) Digest(purpose, text string) string {
-	mac := hmac.New(sha256.New, s.digest)
-	_, _ = io.WriteString(mac, purpose+"\x00"+text)
-	return string(mac.Sum(nil)[:16])
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	c.text = append(append(append(c.text[:0], purpose...), 0), text...)
+	return string(s.digest.mac(c.sum[:0], c.text)[:16])
 }
 
 // The keys for each use are derived with HKDF and SHA-256 (RFC 5869). extract is its first

@@ -74,49 +74,58 @@ const (
 
 // Attempt is an attempt that was counted. The zero Attempt was not.
 type Attempt struct {
-	c      *Counters
-	limits []Limit
-	nonces []uint64
+	c     *Counters
+	taken []taken
+}
+
+// taken is an attempt that was counted under one limit.
+type taken struct {
+	limit Limit
+	nonce uint64
 }
 
 // Take counts an attempt under all limits. If one of them is reached, Take counts
 // nothing, and wait is how long it takes until another attempt is allowed. The limits
 // are tried in their order. The caller must call Done if wait is zero.
 func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait time.Duration) {
-	a = &Attempt{c: c}
+	a = &Attempt{c: c, taken: make([]taken, 0, len(limits))}
+	detached := context.WithoutCancel(ctx)
 	for _, l := range limits {
 		if l.Max <= 0 {
 			continue
 		}
-		nonce, wait := c.take(ctx, l)
+		nonce, wait := c.take(ctx, detached, l)
 		if wait > 0 {
 			a.Done(ctx, Undone)
 			return nil, wait
 		}
-		a.limits, a.nonces = append(a.limits, l), append(a.nonces, nonce)
+		a.taken = append(a.taken, taken{l, nonce})
 	}
 	return a, 0
 }
 
 // Done notes how the attempt has ended.
 func (a *Attempt) Done(ctx context.Context, o Outcome) {
-	for i, l := range a.limits {
+	ctx = context.WithoutCancel(ctx)
+	for _, t := range a.taken {
 		outcome := o
-		if o == Clears && !l.Clear {
+		if o == Clears && !t.limit.Clear {
 			outcome = Undone
 		}
-		a.c.done(ctx, l, a.nonces[i], outcome)
+		a.c.done(ctx, t.limit, t.nonce, outcome)
 	}
 }
 
-// take counts an attempt under one limit.
-func (c *Counters) take(ctx context.Context, l Limit) (nonce uint64, wait time.Duration) {
+// take counts an attempt under one limit. An attempt of a client that has disconnected
+// counts, too: the service is called for it all the same. So detached does not end with
+// ctx, and is for the calls of the store.
+func (c *Counters) take(ctx, detached context.Context, l Limit) (nonce uint64, wait time.Duration) {
 	nonce = rand.Uint64()
 	start := time.Now()
 	for {
 		var pending bool
 		wait = 0
-		c.update(ctx, l.Key, func(e []entry, now time.Time) []entry {
+		c.update(detached, l.Key, func(e []entry, now time.Time) []entry {
 			var settled []time.Time
 			for _, x := range e {
 				if !x.pending {
@@ -143,7 +152,7 @@ func (c *Counters) take(ctx context.Context, l Limit) (nonce uint64, wait time.D
 // done notes the outcome of an attempt under one limit.
 func (c *Counters) done(ctx context.Context, l Limit, nonce uint64, o Outcome) {
 	c.update(ctx, l.Key, func(e []entry, now time.Time) []entry {
-		kept := []entry{}
+		kept := e[:0]
 		for _, x := range e {
 			switch {
 			case x.nonce == nonce, o == Clears && !x.pending:
@@ -159,11 +168,9 @@ func (c *Counters) done(ctx context.Context, l Limit, nonce uint64, o Outcome) {
 }
 
 // update changes the counter of a key, in the shared store or in that of the process.
-// change returns nil to leave it as it is.
+// change may append to its entries, and returns nil to leave the counter as it is. ctx must
+// not end with the request.
 func (c *Counters) update(ctx context.Context, key string, change func([]entry, time.Time) []entry) {
-	// An attempt of a client that has disconnected counts, too: the service is called for
-	// it all the same.
-	ctx = context.WithoutCancel(ctx)
 	if c.cfg.Shared != nil && !c.isDown() {
 		err := c.updateIn(ctx, c.cfg.Shared, key, change)
 		if err == nil {
@@ -242,11 +249,12 @@ type entry struct {
 }
 
 func encode(entries []entry) []byte {
-	var e seal.Encoder
+	const count, perEntry = 2, 6 + 8 + 1 // a time in milliseconds has 6 bytes
+	e := seal.Encoder{B: make([]byte, 0, count+perEntry*len(entries))}
 	e.Uint(uint64(len(entries)))
 	for _, x := range entries {
 		e.Time(x.at)
-		e.Raw(binary.BigEndian.AppendUint64(nil, x.nonce))
+		e.B = binary.BigEndian.AppendUint64(e.B, x.nonce)
 		e.Bool(x.pending)
 	}
 	return e.B
@@ -256,15 +264,16 @@ func encode(entries []entry) []byte {
 // cannot be read has none.
 func (c *Counters) decode(data []byte, now time.Time) []entry {
 	d := seal.NewDecoder(data)
-	entries := []entry{}
-	for range d.Count(2 * MaxLimit) {
+	n := d.Count(2 * MaxLimit)
+	entries := make([]entry, 0, min(n, len(data))+1) // with room for another
+	for range n {
 		x := entry{at: d.Time()}
 		if nonce := d.Take(8); len(nonce) == 8 {
 			x.nonce = binary.BigEndian.Uint64(nonce)
 		}
 		x.pending = d.Bool()
 		if d.Bad() {
-			return []entry{}
+			return entries[:0]
 		}
 		age := now.Sub(x.at)
 		if age < c.cfg.Window && (!x.pending || age < 4*c.cfg.Patience) {
