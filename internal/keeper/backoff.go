@@ -35,8 +35,8 @@ func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 	return left <= pacing.Before(k.cfg.RefreshBefore, life, share) || k.rolesChanged(r), valid
 }
 
-// holdOff returns how long the session's next refresh has to wait: until the
-// pause in the record ends, and until the gate opens.
+// holdOff returns how long the session's next refresh has to wait until the pause in the
+// record has ended and the gate is open.
 func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
 	// Another process has written retryAt, and its clock may be wrong. No pause
 	// is longer than pacing.MaxRetryAfter.
@@ -47,14 +47,14 @@ func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
 // backoff returns the pause after a number of failures in a row, the last of
 // which was cause.
 func (k *Keeper) backoff(failures int, cause error) time.Duration {
-	// Spread, so that the sessions that failed in one outage do not all retry at
-	// the same moment.
+	// The spread keeps the sessions that failed in one outage from retrying at the same
+	// moment.
 	wait := pacing.Spread(pacing.Pause(failures), 0.75, 1.25)
 	return max(wait, retryAfter(cause, pacing.MaxRetryAfter))
 }
 
-// retryAfter returns how long the service asks callers to wait after err, up to longest,
-// or 0 if it does not say so.
+// retryAfter returns the pause that the service requests by the error err, up to longest,
+// or 0 if it requests none.
 func retryAfter(err error, longest time.Duration) time.Duration {
 	if ae := (*auth.Error)(nil); errors.As(err, &ae) {
 		return min(max(ae.RetryAfter, 0), longest)
@@ -69,7 +69,7 @@ func (k *Keeper) pause(ctx context.Context, d *time.Duration) {
 	*d = min(2**d, pollMax)
 }
 
-// sleep sleeps for d, or until ctx is done. Then it returns the error of ctx.
+// sleep sleeps for d. If ctx is done before that, it returns the error of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// breakAfter is how many slow failures in a row stop calls of the store. At least
-	// one of the calls must have begun after another had failed: a burst of calls that
-	// fail together shows only that the store was slow once.
+	// breakAfter is how many slow failures in a row stop calls of the store. At least one
+	// of these calls must have begun after another had failed: calls that fail together
+	// only show that the store was slow once.
 	breakAfter = 3
 
 	// breakSlow is the shortest failure that counts. A store that fails at once delays
@@ -29,28 +29,28 @@ const (
 // wraps the last error of the store.
 var errBroken = errors.New("store does not respond")
 
-// breaker is a store in front of another. It stops calling the other one while that
-// does not respond. Without it each request would wait for StoreTimeout.
+// breaker is a store that wraps another store. It stops calling that store while the store
+// does not respond. Without the breaker, each request would wait for StoreTimeout.
 //
-// While calls are stopped, the breaker lets one through every probeEvery, to see
-// whether the store responds again. It does not wait for the response to a probe
-// before the next one: a probe may hang on a dead connection.
+// While calls are stopped, the breaker lets one call through every probeEvery, the probe,
+// to check whether the store responds again. It sends the next probe even if there is no
+// response to the last one, which may hang on a broken connection.
 //
-// The breaker is also the one place where StoreTimeout limits a call. The memory of
-// the process needs neither.
+// The breaker is also the only place where StoreTimeout limits a call. A store in the
+// memory of the process needs no breaker.
 //
-// A call that is not let through fails at once. What that means for a request is the same
-// as for any error of the store: see "When the store fails" in docs/protocol.md.
+// A call that is not let through fails at once. Its error has the same effect on a request
+// as any error of the store: see "When the store fails" in docs/protocol.md.
 type breaker struct {
 	store   store.Store
 	timeout time.Duration
-	// outages notes failures and responses, for the idle timeout.
+	// outages records failures and responses, for the idle timeout.
 	outages *outages
 
 	calm     atomic.Bool // no failure is noted below; saves most calls the lock
 	mu       sync.Mutex
 	failures int       // slow ones, in a row
-	since    time.Time // when the first of them was noted
+	since    time.Time // when the first of them was recorded
 	repeated bool      // one of them began after since
 	last     error     // of the store
 	probeAt  time.Time // when the next probe may be made
@@ -69,8 +69,9 @@ func (b *breaker) do(ctx context.Context, call func(context.Context) error) erro
 	return err
 }
 
-// begin returns the context for a call, if the breaker lets it through. The caller must call
-// end afterwards. No lock is held during the call: others may be made meanwhile.
+// begin returns the context for a call, if the breaker lets it through. The caller must
+// call end afterwards. No lock is held during the call, so that other calls can be made at
+// the same time.
 func (b *breaker) begin(ctx context.Context) (*limited, error) {
 	if err := b.allow(); err != nil {
 		return nil, err
@@ -87,10 +88,11 @@ func (b *breaker) end(c *limited, err error) {
 		b.responded()
 		b.outages.worked()
 	case errors.Is(c.Context.Err(), context.Canceled):
-		// The caller has stopped waiting. This says nothing about the store.
+		// The caller has stopped waiting. The store may work.
 	default:
-		// Each failure may keep a session's use from being noted. Only slow ones make
-		// requests wait.
+		// Each failure may have kept the use of a session from being recorded, so it counts
+		// as an outage. Only slow failures make requests wait, so only these count for the
+		// breaker.
 		b.outages.failed()
 		if time.Since(c.start) >= breakSlow {
 			b.failed(c.start, err)
@@ -108,8 +110,8 @@ func (b *breaker) allow() error {
 	if !b.openLocked() {
 		return nil
 	}
-	// The time of the next probe is set under the lock, so of many calls that come after
-	// the pause one is the probe.
+	// The time of the next probe is set under the lock, so only one of many calls after the
+	// pause is the probe.
 	now := time.Now()
 	if now.Before(b.probeAt) {
 		return fmt.Errorf("%w: %w", errBroken, b.last)
@@ -121,20 +123,21 @@ func (b *breaker) allow() error {
 // openLocked reports whether calls are stopped.
 func (b *breaker) openLocked() bool { return b.failures >= breakAfter && b.repeated }
 
-// responded notes a response of the store. One is enough to let all calls through.
+// responded records a response of the store. One response is enough to let all calls
+// through.
 func (b *breaker) responded() {
 	if b.calm.Load() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	// A response may belong to a call that began before the store failed. Then three more
-	// slow failures stop the calls again.
+	// The response may belong to a call that began before the store failed. Then breakAfter
+	// more slow failures stop the calls again.
 	b.failures, b.repeated, b.last = 0, false, nil
 	b.calm.Store(true)
 }
 
-// failed notes the slow failure of a call that began at start.
+// failed records the slow failure of a call that began at start.
 func (b *breaker) failed(start time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,10 +148,10 @@ func (b *breaker) failed(start time.Time, err error) {
 	b.failures, b.last = b.failures+1, err
 	b.calm.Store(false)
 	// For example, twenty requests of one page time out together: all of them began before
-	// the first failure was noted. Only a call that began after it shows that the store is
-	// still slow.
+	// the first failure was recorded. Only a call that began after that failure shows that
+	// the store is still slow.
 	b.repeated = b.repeated || !start.Before(b.since)
-	// A failure of a probe changes nothing: allow has already set the time of the next.
+	// A probe that fails changes nothing: allow has already set the time of the next one.
 	if !wasOpen && b.openLocked() {
 		b.probeAt = now.Add(probeEvery)
 	}

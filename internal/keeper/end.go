@@ -13,19 +13,17 @@ import (
 
 // The end of a session is final (rule 7).
 //
-//  1. First the record is replaced by a mark that says why the session has
-//     ended. No later write revives a session with a mark. The mark of a cookie
-//     session stays until the end of the session's lifetime: copies of its
-//     cookies may be of any generation, and the coordinator may have lost the
-//     newest.
-//  2. Then the tokens are revoked at the auth service (rule 8); see revoke.go.
-//     The mark keeps them until the service has revoked them. It also notes
-//     whether the service must end all sessions of the user. A failed attempt is
-//     retried after a pause that is in the mark, so that all processes and
-//     requests together make one attempt at a time.
+//  1. First the record is replaced by a mark, which has the reason of the end. No later
+//     write revives a session with a mark. The mark of a cookie session stays until the end
+//     of the session's lifetime: copies of its cookies may be of any generation, and the
+//     coordinator may have lost the newest.
+//  2. Then the tokens are revoked at the auth service (rule 8); see revoke.go. The mark
+//     keeps them until the service has revoked them. It also records whether the service
+//     must end all sessions of the user. A failed attempt is retried after a pause that is
+//     in the mark, so that all processes and requests together make one attempt at a time.
 //  3. A refresh that is under way adds its new tokens to the mark.
 
-// Reason says why a session has ended. Operators search logs for its text, so the
+// Reason is the reason why a session has ended. Operators search logs for its text, so the
 // text does not change.
 type Reason string
 
@@ -38,11 +36,11 @@ const (
 	endedByOtherUser    Reason = "refresh_other_user"
 	endedByIdleTimeout  Reason = "idle_timeout"
 	endedByLifetime     Reason = "lifetime"
-	endedByStore        Reason = "revoked" // by another session or by the app; or the store has lost it
+	endedByStore        Reason = "revoked" // ended by another session or by the app, or lost by the store
 	EndedBeforeDelivery Reason = "login_not_delivered"
 	EndedElsewhere      Reason = "logout_elsewhere"
 	endedByLimit        Reason = "max_sessions"
-	EndedByActor        Reason = "actor_ended" // the own session of the user who acts as the session's user has ended
+	EndedByActor        Reason = "actor_ended" // the own session of the user who acts as this session's user has ended
 )
 
 // reasons lists all reasons. A mark encodes a reason as its index here, so new
@@ -60,8 +58,8 @@ func (why Reason) ByBrowser() bool {
 	return why == EndedByLogout || why == EndedByLogoutAll || why == EndedByLogin
 }
 
-// byService reports whether the service has rejected the session's refresh token.
-// Then nothing is left to revoke.
+// byService reports whether the service has rejected the session's refresh token. No token
+// is then left to revoke.
 func (why Reason) byService() bool {
 	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
 }
@@ -72,24 +70,25 @@ func (e *Error) unrevoked(now time.Time) bool {
 	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
 }
 
-// ErrIncomplete is returned by [Keeper.End] if the session has ended, and the end of the
+// ErrIncomplete is returned by [Keeper.End] if the session has ended, but the end of the
 // user's other sessions could not be stored.
 var ErrIncomplete = errors.New("other sessions of the user may not have ended")
 
-// End ends the session of which r is a state. If all is set, it ends all sessions
-// of the user. It revokes the tokens and waits a few seconds for that, except
-// after a login, whose response does not depend on it.
+// End ends the session of which r is a state. If all is set, it ends all sessions of the
+// user. It revokes the tokens and waits a few seconds for the result. It does not wait
+// after a login, whose response does not depend on the result.
 //
-// If the session had ended before, the error wraps an [*Error]. If it also wraps
-// [ErrIncomplete], or is ErrIncomplete, only other sessions may not have ended. After
-// any other error the session may not have ended, and End has not reported the error.
+// If the session had already ended, the error wraps an [*Error]. If the error is
+// [ErrIncomplete] or wraps it, the session has ended, but other sessions of the user may
+// not have ended. After any other error the session may not have ended, and End has not
+// reported the error.
 func (k *Keeper) End(ctx context.Context, r *Record, why Reason, all bool) error {
 	return k.endSession(ctx, r, why, all, nil)
 }
 
-// EndReplaced ends a session that a sign-in has replaced. If it is stored, then is called
-// with its last values: other requests may have changed them since r was read. What the store
-// does not accept is retried in the background.
+// EndReplaced ends a session that a sign-in has replaced. If the session is stored,
+// EndReplaced calls then with its last values, which other requests may have changed since
+// r was read. If the store fails, EndReplaced retries in the background.
 func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx context.Context, values map[string][]byte) error) {
 	var last *Record
 	ended := false
@@ -110,11 +109,12 @@ func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx conte
 	if err == nil || isEnded(err) {
 		return
 	}
-	// The browser has the cookies of another session by now, so no request of its own would
-	// end this one later.
+	// The browser already has the cookies of another session, so no later request of the
+	// browser would end this one.
 	k.background(func() {
-		// A record that does not open cannot be ended. Its session cannot be used either. The
-		// start of a session that was not read is not known.
+		// A record that does not open cannot be ended, and its session cannot be used
+		// either. If the session was not read, its start is unknown, so the retries last
+		// for a whole Lifetime.
 		until := k.now().Add(k.cfg.Lifetime)
 		for failures := 1; !errors.Is(err, ErrCorrupt) && k.now().Before(until) && k.pauseRevocation(k.backoff(failures, err)); failures++ {
 			if err = try(k.ctx); err == nil || isEnded(err) {
@@ -125,23 +125,24 @@ func (k *Keeper) EndReplaced(ctx context.Context, r *Record, then func(ctx conte
 	})
 }
 
-// endSession is End. check may look at the last state of the session.
+// endSession is End with a function that checks the last state of the session.
 func (k *Keeper) endSession(ctx context.Context, r *Record, why Reason, all bool, check func(*Record) error) error {
-	// If the browser disconnects, its user is signed out all the same.
+	// If the browser disconnects, the user must still be signed out.
 	ctx = context.WithoutCancel(ctx)
 	if r.Visitor && !k.cfg.Stored {
-		return nil // only its cookie has it
+		return nil // the session is only in its cookie
 	}
 	l := k.ledger(r)
-	// This session first: its mark keeps the tokens with which the service ends the others.
+	// End this session first: its mark keeps the tokens with which the service ends the
+	// others.
 	mark, err := l.end(ctx, why, all, check)
 	var ended *Error
 	switch {
 	case err == nil:
 		k.reportEnd(ctx, mark, why)
 	case errors.As(err, &ended):
-		// Another request was faster, or an earlier write of this one was made and
-		// its response lost. The mark may have tokens that are not revoked.
+		// Another request was faster, or an earlier write of this call succeeded and its
+		// response was lost. The mark may have tokens that are not revoked.
 		mark = ended.mark
 	default:
 		return err
@@ -161,8 +162,8 @@ func (k *Keeper) endSession(ctx context.Context, r *Record, why Reason, all bool
 	return err
 }
 
-// reportEnd reports the end of a session. That of a visitor, who has not signed in, is no
-// event.
+// reportEnd reports the end of a session. It does not report the end of a visitor's
+// session, because visitors have not signed in.
 func (k *Keeper) reportEnd(ctx context.Context, mark *Record, why Reason) {
 	if !mark.Visitor {
 		k.event(ctx, slog.LevelInfo, mark, Event{Name: EventSessionEnded, Reason: string(why)})
@@ -170,13 +171,13 @@ func (k *Keeper) reportEnd(ctx context.Context, mark *Record, why Reason) {
 }
 
 // expire ends a session that has reached its idle timeout or its lifetime. It returns
-// errChanged if another request has used the session meanwhile.
+// errChanged if another request has used the session in the meantime.
 //
-// If the store does not respond, the session is not accepted either, because the clock
-// decides that. The next request tries again to end it.
+// If the store does not respond, the session is still not accepted, because the clock
+// decides. The next request tries again to end it.
 func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 	return k.finish(ctx, l, why, func(q *Record) error {
-		// The record of a cookie session does not know when it was last used.
+		// The record of a cookie session does not have the time of its last use.
 		if k.cfg.Stored && k.expired(q, k.now()) == "" {
 			return errChanged
 		}
@@ -184,7 +185,8 @@ func (k *Keeper) expire(ctx context.Context, l *ledger, why Reason) error {
 	})
 }
 
-// finish ends a session that is over, unless check returns an error.
+// finish ends a session because of its age or its user's mark, unless check returns an
+// error.
 func (k *Keeper) finish(ctx context.Context, l *ledger, why Reason, check func(*Record) error) error {
 	ctx = context.WithoutCancel(ctx)
 	mark, err := l.end(ctx, why, false, check)
@@ -206,9 +208,9 @@ func (k *Keeper) endOthers(ctx context.Context, l *ledger, mark *Record) error {
 	switch {
 	case userID != "":
 	case mark != nil && mark.ended == EndedByLogoutAll:
-		return nil // an earlier call has ended them, or has reported that it could not
+		return nil // an earlier call has ended them, or has reported its failure
 	default:
-		return errors.New("the session has ended, and no mark names its user")
+		return errors.New("the session has ended, and its mark does not have the user")
 	}
 	removed, err := k.endUser(ctx, userID, nil, func(ctx context.Context) error {
 		return k.removeSessions(ctx, userID, l.key, EndedByLogoutAll)
@@ -229,9 +231,9 @@ func (k *Keeper) Undelivered(ctx context.Context, r *Record) {
 	})
 }
 
-// end replaces the record by a mark and returns it. The mark has the tokens that
-// are left to revoke, and says that this process makes the first attempt to do so.
-// If check returns an error, end writes nothing and returns that error.
+// end replaces the record by a mark and returns it. The mark has the tokens that are left
+// to revoke, and records that this process makes the first attempt. If check returns an
+// error, end writes nothing and returns that error.
 func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Record) error) (*Record, error) {
 	var full bool
 	var tokens auth.Tokens
@@ -264,7 +266,7 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 		return nil, err
 	}
 	l.k.endings.announce(l.key)
-	l.k.leave(ctx, mark)
+	l.k.removeMember(ctx, mark)
 	if tokens == (auth.Tokens{}) {
 		l.forget(ctx, why)
 	}
@@ -275,9 +277,9 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 	return mark, nil
 }
 
-// forget deletes the mark of a stored session that has no tokens. Without a record
-// the session has ended, too. The mark stays if late requests need to see why the
-// session has ended. A failure only costs space until the mark expires.
+// forget deletes the mark of a stored session that has no tokens. Without a record the
+// session has also ended. The mark stays if late requests need the reason of the end. If
+// forget fails, the mark takes space until it expires.
 func (l *ledger) forget(ctx context.Context, why Reason) {
 	if l.base != nil || why.ByBrowser() || why == EndedElsewhere {
 		return

@@ -31,7 +31,7 @@ type gate struct {
 	slots chan struct{}
 
 	mu      sync.Mutex
-	limited bool      // the last response that counts was a 429
+	limited bool      // the gate is closed, because a response was a 429
 	until   time.Time // when the service's rate limit resets
 	probing bool      // a probe is under way
 }
@@ -101,22 +101,22 @@ func (g *gate) leave(err error, probe bool, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if probe {
-		// A probe that was not sent has tested nothing: the next call is the probe.
+		// A probe that was not sent has no result, so the next call is the probe.
 		g.probing, g.limited = false, errors.Is(err, errNotSent)
 	}
 	g.noteLocked(err, now)
 }
 
-// note closes the gate if err is a rate limit. Calls that did not pass through
-// the gate, such as logins, count against the same limit.
+// note closes the gate if err is a rate limit. It is also called for calls that do not pass
+// through the gate, such as logins, because they count against the same limit.
 func (g *gate) note(err error, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.noteLocked(err, now)
 }
 
-// noteLocked is note for a caller that holds g.mu. Other errors change nothing: only
-// a probe opens the gate.
+// noteLocked is note for a caller that holds g.mu. Other results do not open the gate: only
+// a probe does.
 func (g *gate) noteLocked(err error, now time.Time) {
 	if errors.Is(err, auth.ErrRateLimited) {
 		g.limited, g.until = true, now.Add(cmp.Or(retryAfter(err, rateLimitMax), pacing.Max))

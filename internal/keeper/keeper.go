@@ -1,6 +1,6 @@
-// Package keeper keeps sessions alive. It holds their records, refreshes their
-// tokens once for any number of requests and processes, ends sessions for good
-// and revokes their tokens. It knows nothing about HTTP, cookies or handlers.
+// Package keeper keeps sessions. It stores their records, refreshes their tokens once for
+// any number of requests and processes, ends sessions and revokes their tokens. It does not
+// depend on HTTP, cookies or handlers.
 //
 // docs/protocol.md describes the protocol. "Rule 3" in a comment of this package
 // is rule 3 of that page. To follow a refresh, start at Renew in refresh.go and read
@@ -12,14 +12,14 @@
 //   - load.go: the newest state for a request; late requests
 //   - ledger.go: reads and swaps of one session's record
 //   - refresh.go: flights, from the request to the call of the auth service
-//   - response.go: what the response of the auth service means for the session
+//   - response.go: the effect of the auth service's response on the session
 //   - backoff.go: when a token is due, and the pauses after failures
 //   - lease.go: the right to refresh among several processes, and take-overs
 //   - gate.go: the number of concurrent refreshes, and rate limits
 //   - end.go: the end of a session, and its mark
-//   - revoke.go: the tokens that are left after the end
+//   - revoke.go: the revocation of tokens after the end
 //   - list.go: the sessions of a user
-//   - users.go: what concerns all sessions of a user
+//   - users.go: the end and the refresh of all sessions of a user, and their number
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
 //   - reads.go: requests of one session share a read of the store
@@ -48,12 +48,12 @@ type Config struct {
 	// Store keeps records.
 	Store store.Store
 
-	// Stored says that Store keeps the sessions themselves. Otherwise the
-	// sessions are in cookies, and Store is their coordinator.
+	// Stored is true if Store keeps the sessions themselves. Otherwise the sessions are in
+	// cookies, and Store is their coordinator.
 	Stored bool
 
-	// Private says that Store is the memory of this process. Its records are not
-	// sealed, and no other process can write to it.
+	// Private is true if Store is the memory of this process. Its records are not sealed,
+	// and no other process can write to it.
 	Private bool
 
 	// Auth is the auth service that issues the tokens.
@@ -85,14 +85,14 @@ type Config struct {
 	// [Keeper.Due].
 	RefreshBefore time.Duration
 
-	// MaxSessions limits the sessions of a user, at most MaxMembers. The zero value
-	// sets no limit. At one sign-in too many, the session that was used longest ago
-	// ends, or with RejectOverMax the sign-in is rejected.
+	// MaxSessions limits the sessions of a user, at most MaxMembers. The zero value sets no
+	// limit. A further sign-in ends the session that was least recently used, or is
+	// rejected if RejectOverMax is set.
 	MaxSessions   int
 	RejectOverMax bool
 
-	// MaxTokenAge makes tokens due that are older, however long they live. The zero
-	// value sets no limit.
+	// MaxTokenAge is the age at which tokens are due, even if they are valid for longer.
+	// The zero value sets no limit.
 	MaxTokenAge time.Duration
 
 	// StoreTimeout limits each call of Store.
@@ -110,12 +110,12 @@ type Config struct {
 	// Calls are the app's hooks around calls.
 	Calls guard.Calls
 
-	// Event receives what happens to sessions. r is a state of the session, or
-	// nil if the event is about no session.
+	// Event is called for each event. r is a state of the session, or nil if the event is
+	// about no session.
 	Event func(ctx context.Context, level slog.Level, r *Record, e Event)
 }
 
-// Event is something that has happened to a session.
+// Event reports a change of a session, or a failure.
 type Event struct {
 	Name       string
 	Reason     string        // why the session has ended, for EventSessionEnded
@@ -137,7 +137,7 @@ const (
 	EventTokensUnwritten    = "tokens_unwritten"
 )
 
-// Error says why a session cannot be used: it has ended, or it is unavailable.
+// Error is the reason why a session cannot be used: it has ended, or it is unavailable.
 type Error struct {
 	// Ended is why the session has ended, empty if it has not.
 	Ended Reason
@@ -162,7 +162,7 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// isEnded reports whether err says that the session has ended.
+// isEnded reports whether err means that the session has ended.
 func isEnded(err error) bool {
 	if err == nil {
 		return false // errors.As would allocate
@@ -221,8 +221,8 @@ func New(cfg Config) *Keeper {
 	guarded := guard.Store{Store: cfg.Store, Log: cfg.Log, Calls: cfg.Calls}
 	switch {
 	case !cfg.Private:
-		// The memory of the process neither panics nor fails to respond, and it is faster
-		// than a wait for another request's read.
+		// The memory of the process does not panic or hang, and a read is faster than a
+		// wait for another request's read.
 		limited := &breaker{store: guarded, timeout: cfg.StoreTimeout, outages: &k.outages}
 		k.store = &reads{Store: limited, active: map[string]*read{}}
 	case cfg.Calls.Any():
@@ -238,7 +238,7 @@ func (k *Keeper) event(ctx context.Context, level slog.Level, r *Record, e Event
 	k.cfg.Event(ctx, level, r, e)
 }
 
-// Shared returns the store, with its time-out, if other processes use it too. It returns
+// Shared returns the store, with its timeout, if other processes use it, too. It returns
 // nil for the memory of this process.
 //
 // The counters of attempts in the root package use it, so that all processes count
@@ -250,9 +250,9 @@ func (k *Keeper) Shared() store.Store {
 	return k.store
 }
 
-// RateLimited notes the error of a call that another part of the program has made
-// to the auth service. A rate limit stops refreshes, too: the service counts all
-// calls together (rule 9).
+// RateLimited handles the error of a call of the auth service that another part of the
+// program has made. A rate limit also stops refreshes, because the service counts all calls
+// together (rule 9).
 func (k *Keeper) RateLimited(err error) { k.gate.note(err, k.now()) }
 
 // Shutdown waits until all flights have landed and new tokens are written. If ctx
@@ -275,8 +275,8 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 	}
 }
 
-// background runs work that must not end with the request. Shutdown waits for it,
-// unless all earlier work has ended before.
+// background runs work that must not end with the request. Shutdown waits for it, unless
+// all earlier work had already ended.
 func (k *Keeper) background(work func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -303,7 +303,7 @@ func (k *Keeper) noteIdleLocked() {
 		return
 	}
 	select {
-	case <-k.idle: // requests that were late have started more work
+	case <-k.idle: // late requests have started more work
 	default:
 		close(k.idle)
 	}

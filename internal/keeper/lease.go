@@ -11,10 +11,10 @@ import (
 // with every other write to the record. Another process takes a lease over in
 // two steps (rule 3):
 //
-//  1. It watches the lease. The lease must be unchanged for leaseTime on this
-//     process's own monotonic clock, in at least minReads reads, each begun
-//     after the one before had ended and none of them slow. A store error
-//     restarts the watch. The wall clocks of machines are never compared.
+//  1. It watches the lease. The lease must be unchanged for leaseTime on this process's own
+//     monotonic clock, in at least minReads reads, each begun after the previous read had
+//     ended and none of them slow. A store error restarts the watch. The wall clocks of
+//     machines are never compared.
 //  2. It writes a claim. If the holder is alive, it finds the claim at its next
 //     renewal and takes the lease back. After claimWrites writes, claimPause
 //     apart, all but the first of them quick, one more makes the claim the lease.
@@ -26,8 +26,8 @@ const (
 	leaseTime = 3 * time.Second
 	leaseBeat = time.Second
 
-	// claimPause is the pause between two writes of a claim. With claimWrites of
-	// them the claim stands longer than the holder needs for a renewal.
+	// claimPause is the pause between two writes of a claim. With claimWrites such writes,
+	// the claim stands longer than the holder needs for a renewal.
 	claimPause = 3 * leaseBeat / 4
 
 	// takeOverTime is how long a take-over lasts if the store is quick.
@@ -45,7 +45,7 @@ const (
 type leaseWatch struct {
 	lease lease
 	since time.Time // when the lease was first seen
-	quick time.Time // since when all reads have been quick
+	quick time.Time // the time after which all reads were quick
 	reads int       // the number of reads since quick
 }
 
@@ -63,17 +63,16 @@ func (w *leaseWatch) observe(l lease, took time.Duration) {
 	}
 }
 
-// silent reports whether the holder may have died.
+// silent reports whether the holder may have stopped.
 //
-// The number of reads counts as well as the time: a process that was paused for
-// leaseTime between two reads has watched nothing.
+// The number of reads counts as well as the time: a process that was paused for leaseTime
+// between two reads could not see a renewal.
 func (w *leaseWatch) silent() bool {
 	return w.reads >= minReads && time.Since(w.quick) >= leaseTime
 }
 
-// longestCall returns how long the call of a holder can last after the last
-// renewal of its lease. A holder that was silent for longer waits for no
-// response of the service any more.
+// longestCall returns how long the call of a holder can last after the last renewal of its
+// lease. A holder that was silent for longer no longer waits for a response of the service.
 func (k *Keeper) longestCall() time.Duration {
 	return refreshPatience*k.cfg.AuthTimeout + 2*leaseTime
 }
@@ -97,9 +96,8 @@ func (k *Keeper) takeLease(ctx context.Context, l *ledger, f *flight, r *Record,
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	// The lease counts only when a read has confirmed it: the write may have
-	// lasted long, and another process may have claimed the lease since. Time
-	// counts from the start of that read.
+	// A read must confirm the lease: the write may have taken long, and another process may
+	// have claimed the lease since. The lease then counts from the start of that read.
 	readAt := time.Now()
 	got, err := l.read(ctx)
 	if err == nil && (got.lease.nonce != f.nonce || got.Pair.Gen != r.Pair.Gen) {
@@ -124,17 +122,17 @@ func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, cer
 				return errChanged // the holder is alive, or another process was faster
 			}
 			q.lease = lease{nonce: f.nonce, beat: q.lease.beat + 1, claim: !certain}
-			// The holder may have sent the refresh token. If the service
-			// rejects this process's call, the holder's write is waited for (rule 6).
+			// The holder may have sent the refresh token. If the service rejects this
+			// process's call, the process waits for the holder's write (rule 6).
 			q.unknown, q.shown = r.unknown.and(someSender), false
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		// The first write only announces the claim, so its speed proves nothing
-		// about the time that the holder had to react. A slow write later
-		// restarts the count.
+		// The first write only announces the claim, so a slow first write is no problem. A
+		// slow later write restarts the count, because the holder's renewals may be slow,
+		// too.
 		if quick == 0 || time.Since(wroteAt) <= slowCall {
 			quick++
 		} else {
@@ -155,9 +153,9 @@ func (k *Keeper) claim(ctx context.Context, l *ledger, f *flight, r *Record, cer
 	return err
 }
 
-// keepLease renews the lease of r, which this process had at readAt, until stop
-// is called. held reports whether the process still has it: whether no other
-// process can have taken it over since.
+// keepLease renews the lease of r, which this process had at readAt, until stop is called.
+// held reports whether the process certainly still has the lease, because no other process
+// can have taken it over.
 func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, readAt time.Time) (held func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -168,8 +166,8 @@ func (k *Keeper) keepLease(ctx context.Context, l *ledger, r *Record, readAt tim
 	go func() {
 		defer close(done)
 		for sleep(ctx, leaseBeat) == nil {
-			// The lease counts from before the write: a renewal that was stuck for
-			// long must not count as fresh.
+			// The lease counts from the start of the write, because the write may take
+			// long.
 			wroteAt := time.Now()
 			// An error does not end the lease. The next renewal may succeed.
 			if _, err := own.update(ctx, renewLease(r)); err == nil {

@@ -25,17 +25,16 @@ func (*corruptError) Unwrap() error { return ErrCorrupt }
 // ledger reads and writes the record of one session. Every write is a loop:
 // read, check, apply, swap (rule 4).
 //
-// The record of a stored session is created at login. If it is absent, the
-// session has ended. The record of a cookie session is created by the first
-// write. Before that, and after the record has expired, base stands for it: the
-// state in the browser's cookies.
+// The record of a stored session is created at login. If it is absent, the session has
+// ended. The record of a cookie session is created by the first write. Before that, and
+// after the record has expired, base replaces it: the state in the browser's cookies.
 type ledger struct {
 	k    *Keeper
 	id   ID
 	key  string
 	base *Record // nil for a stored session
 
-	// origin is the state of the session that the caller had. It has the user and the
+	// origin is the state of the session that the caller passed. It has the user and the
 	// start of the session, which a mark without tokens does not have.
 	origin *Record
 
@@ -65,9 +64,9 @@ func alive(r *Record, err error) (*Record, error) {
 	return r, err
 }
 
-// readToEnd is read for a caller that ends the session. A mark may replace a record of
-// a cookie session that does not open. A stored session has its only copy there, and
-// the secret may come back.
+// readToEnd is read for a caller that ends the session. A mark may replace the record of a
+// cookie session if that record does not open. The record of a stored session is its only
+// copy, and may open again when the missing secret is configured.
 func (l *ledger) readToEnd(ctx context.Context) (*Record, error) {
 	r, err := l.read(ctx)
 	var corrupt *corruptError
@@ -113,9 +112,9 @@ func (l *ledger) result(rec store.Record, err error) (*Record, error) {
 		return nil, err
 	}
 	if r.ended == "" && l.base != nil && l.base.Pair.Gen > r.Pair.Gen {
-		// The coordinator has lost a generation that the browser has: it was
-		// restored from a backup, or lost a write. The browser's tokens are the
-		// valid ones. The version stays, because the next write replaces r.
+		// The coordinator has lost a generation that the browser has: it was restored from
+		// a backup, or lost a write. The browser's tokens are valid. The version stays that
+		// of r, because the next write replaces r.
 		newer := l.base.Clone()
 		newer.version = r.version
 		return newer, nil
@@ -125,9 +124,9 @@ func (l *ledger) result(rec store.Record, err error) (*Record, error) {
 
 // open returns the state in rec. Requests share it and must not modify it.
 func (l *ledger) open(rec store.Record) (*Record, error) {
-	// The cache saves the work to open and decode a record. It saves no read: the version
-	// comes from the store.
-	// Each write chooses a random version, so equal versions have equal bytes.
+	// The cache saves the work of opening and decoding a record, but not the read: the
+	// version comes from the store. Each write chooses a random version, so equal versions
+	// have equal bytes.
 	if r, ok := l.k.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
@@ -183,8 +182,8 @@ func (l *ledger) seal(i int) seal.Sealer {
 // put stores r if the stored version is prev. It is the one place that writes to the
 // store.
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
-	// A mark has no owner: removeSessions looks for sessions that have not ended. Records of
-	// a coordinator have none either, because they are not complete sessions.
+	// Marks have no owner, because removeSessions searches for sessions that have not
+	// ended. Records of a coordinator have none, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	if l.base == nil && r.ended == "" && !r.Visitor {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for removeSessions
@@ -219,17 +218,17 @@ const (
 	// while reads succeed.
 	maxLostPuts = 3
 
-	// maxConflicts limits how often other writers may be faster than update.
+	// maxConflicts limits how often update retries because other writers were faster.
 	maxConflicts = 100
 )
 
-// update applies change to the newest state of the record and stores it. It
-// returns the stored state. If change returns an error, update writes nothing
-// and returns that error with the state that change has refused.
+// update applies change to the newest state of the record and stores it. It returns the
+// stored state. If change returns an error, update writes nothing. It returns that error,
+// and the state that change rejected.
 //
-// update may call change several times. change must check the record that it is
-// given, not one that the caller has read before. update never creates the record
-// of a stored session: that would revive a session that has ended (rule 7).
+// update may call change several times. change must check the record that it receives, and
+// not a record that the caller read before. update never creates the record of a stored
+// session: that would revive a session that has ended (rule 7).
 func (l *ledger) update(ctx context.Context, change func(*Record) error) (*Record, error) {
 	return l.swap(ctx, l.read, change)
 }
@@ -247,7 +246,7 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 		if err != nil {
 			return nil, err
 		}
-		// old may be in the cache, and is returned as it was if change refuses it.
+		// old may be in the cache, and is returned unchanged if change rejects it.
 		next := old.Clone()
 		if err := change(next); err != nil {
 			return old, err
@@ -263,25 +262,25 @@ func (l *ledger) swap(ctx context.Context, read func(context.Context) (*Record, 
 			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
 				return nil, err
 			}
-			// The first conflicts are retried at once: the other writer is done. With
-			// more of them many writers compete, and a pause lets them finish.
+			// The first conflicts are retried at once, because the other writer is done.
+			// More conflicts mean that many writers compete, and a pause lets them finish.
 			if conflicts > 3 {
 				l.k.pause(ctx, &poll)
 			}
 		default:
-			// The response is lost, but the record may have been written. Its
-			// version shows that, unless another writer was faster since.
-			// load also returns a mark, which read would report as an error.
+			// The response is lost, but the record may have been written. The version of
+			// the record shows this, unless another writer has replaced it. load also
+			// returns a mark, which read would report as an error.
 			got, readErr := l.load(ctx)
 			switch {
 			case isEnded(readErr) && next.ended != "":
-				return next, nil // the session has ended, which is what next says
+				return next, nil // next is the mark, and the session has ended
 			case readErr != nil:
 				return nil, errors.Join(err, readErr)
 			case got.version == next.version:
 				return next, nil
 			}
-			// The lost write may still be made later. Then one of the two swaps fails.
+			// The lost write may still take effect later. Then one of the two swaps fails.
 			if lost++; lost > maxLostPuts {
 				return nil, err
 			}

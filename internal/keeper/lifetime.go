@@ -6,14 +6,14 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// This file has the rules of time: when a session ends by itself, and until when
-// a store keeps its record.
+// This file has the rules about time: when a session ends by itself, and how long a store
+// keeps its record.
 
 // clockSlack is how much longer than needed a store keeps a record. The clocks
 // of machines differ, and a record that is removed too early ends its session.
 const clockSlack = 5 * time.Minute
 
-// EndOf returns when the session ends if its user does not come back.
+// EndOf returns when the session ends if its user sends no further request.
 func (k *Keeper) EndOf(r *Record) time.Time {
 	return earlier(k.LifetimeEnd(r), r.LastSeen.Add(k.cfg.IdleTimeout))
 }
@@ -26,7 +26,8 @@ func (k *Keeper) LifetimeEnd(r *Record) time.Time {
 	return r.Created.Add(k.cfg.Lifetime)
 }
 
-// expired returns why the session has ended by the clock at now, or "" if it has not.
+// expired returns the reason why the session has ended by the time now, or "" if it has not
+// ended.
 func (k *Keeper) expired(r *Record, now time.Time) Reason {
 	switch idle := r.LastSeen.Add(k.cfg.IdleTimeout); {
 	case !now.Before(k.LifetimeEnd(r)):
@@ -39,9 +40,9 @@ func (k *Keeper) expired(r *Record, now time.Time) Reason {
 	return ""
 }
 
-// uncounted returns how much of the time since r was last used does not count as
-// idle, because the store was down. A cookie session notes its use in its cookie,
-// also during an outage, so all of its time counts.
+// uncounted returns how much of the time since r was last used does not count as idle,
+// because the store was down. A cookie session records its use in its cookie, even during
+// an outage, so all of its time counts.
 func (k *Keeper) uncounted(r *Record) time.Duration {
 	if !k.cfg.Stored {
 		return 0
@@ -63,8 +64,8 @@ func (l *ledger) expiry(r *Record) time.Time {
 	end := l.k.LifetimeEnd(r)
 	switch {
 	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
-		// Without a record a stored session has ended, too. The mark is only kept
-		// for late requests, to which it says why.
+		// Without a record a stored session has also ended. The mark is kept only for late
+		// requests, which need the reason.
 		end = now.Add(cfg.Grace)
 	case r.ended != "":
 		// Copies of a cookie session's cookies may be of any generation. The mark

@@ -18,16 +18,16 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// This file lists the stored sessions of a user, and ends others than the one of the
+// This file lists the stored sessions of a user, and ends sessions other than that of the
 // request.
 //
-// What a list shows is not in the record's Data, which only the session's own cookie
-// opens. It is in Meta, sealed with the configured secret.
+// The data for the list is in the record's Meta, sealed with the configured secret. Data
+// cannot be listed, because it opens only with the session's own cookie.
 
-// Device says where a session was started.
+// Device describes the client that started a session.
 type Device struct {
 	Addr      netip.Addr // of the client; zero: unknown
-	UserAgent string     // as the client calls itself, at most maxUserAgent bytes
+	UserAgent string     // of the client, at most maxUserAgent bytes
 }
 
 const (
@@ -35,11 +35,12 @@ const (
 	maxHeader    = 1024 // the part of a User-Agent field that is read, in bytes
 )
 
-// NewDevice returns a Device for the address and the User-Agent field of a request. It
-// cuts the field, and removes all that is not printable: users read it in a list.
+// NewDevice returns a Device for the address and the User-Agent field of a request. It cuts
+// the field, and removes characters that are not printable, because users read the field in
+// a list.
 func NewDevice(addr netip.Addr, userAgent string) Device {
-	// The first cut limits the work for a long field, the second what is stored. The second
-	// one may split a character, which is then removed.
+	// The first cut limits the work for a long field, the second the size in the store. The
+	// second cut may split a character, which is then removed.
 	clean := strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return -1
@@ -53,7 +54,7 @@ func NewDevice(addr netip.Addr, userAgent string) Device {
 
 // Listed describes a session in the list of its user.
 type Listed struct {
-	Handle            string // names the session in this list, see [Handle]
+	Handle            string // identifies the session in this list; see [Handle]
 	Created, LastSeen time.Time
 	Device            Device
 	Current           bool // the session of the request
@@ -74,13 +75,12 @@ func Handle(key string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// List returns the stored sessions of the user of r: r first, and then the one that was
-// used last.
-// It returns at most maxListed of them. A record that does not open, or that is another
-// user's, is not in the list.
+// List returns the stored sessions of the user of r: r first, and then the others, the most
+// recently used first. It returns at most maxListed sessions. A record that does not open,
+// or that belongs to another user, is not in the list.
 func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
-	// The mark is read anew. A list must not show sessions that another process has ended a
-	// second ago, as the records are removed behind the mark (rule 10).
+	// The mark is read from the store. A list must not show sessions that another process
+	// has just ended: the records are removed after the mark was written (rule 10).
 	mark, err := k.readUserMark(ctx, r.UserID)
 	if err != nil {
 		return nil, err
@@ -102,18 +102,18 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 	return list[:min(len(list), maxListed)], nil
 }
 
-// listed returns what a list shows of the record of a session of userID, nil if the
-// session is not listed. mark is that of the user.
+// listed returns the data for the list from the record of a session of userID, nil if the
+// session is not listed. mark is the mark of the user.
 func (k *Keeper) listed(rec store.Record, userID string, mark *userMark) *Record {
 	d, ok := k.describe(rec, userID)
-	if !ok || k.expired(d, k.now()) != "" || mark.over(d, k.cfg.MaxSessions > 0) != "" {
+	if !ok || k.expired(d, k.now()) != "" || mark.endReason(d, k.cfg.MaxSessions > 0) != "" {
 		return nil
 	}
 	return d
 }
 
-// EndListed ends another session of the user of r by its handle. The error is
-// ErrNotListed, or one of the store, which EndListed has not reported.
+// EndListed ends another session of the user of r by its handle. The error is ErrNotListed,
+// or an error of the store that EndListed has not reported.
 //
 // Only the user's own records are searched, so the handle of another user's session
 // has no effect.
@@ -123,8 +123,9 @@ func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error 
 	if err != nil {
 		return err
 	}
-	// A session that no list shows counts as not found: it is over, even if its record is
-	// still there. The caller's own session is not among the others and is not found either.
+	// A session that is not listed counts as not found: it has ended, even if its record
+	// still exists. The caller's own session is not among the others and is not found
+	// either.
 	found := ErrNotListed
 	err = k.eachOther(ctx, r, func(rec store.Record) error {
 		if Handle(rec.Key) != handle || k.listed(rec, r.UserID, mark) == nil {
@@ -142,9 +143,10 @@ func (k *Keeper) EndListed(ctx context.Context, r *Record, handle string) error 
 // eachOther calls f for the records of the user's other sessions, until f returns an
 // error.
 func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) error) error {
-	// A record's owner is a hash keyed with the secret that the record was written
-	// with, which may be an older one. The oldest secret is first: a record that is
-	// written meanwhile moves to the newest, and is in one of the two lists at least.
+	// A record's owner is a hash keyed with the secret that the record was written with,
+	// which may be an older one. The oldest secret is first: a record that is written at
+	// the same time moves to the newest secret, and is then in at least one of the two
+	// lists.
 	seen := map[string]bool{r.Key: true}
 	for _, s := range slices.Backward(k.cfg.Secrets) {
 		owner := s.Owner(r.UserID)
@@ -153,8 +155,8 @@ func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) 
 			return err
 		}
 		for _, rec := range records {
-			// The record of a session is in both lists if it moves between the two calls. The
-			// owner is checked because f may delete the record.
+			// A record that moves between the two calls is in both lists. The owner is
+			// checked, because f may delete the record.
 			if seen[rec.Key] || rec.Owner != owner {
 				continue
 			}
@@ -169,12 +171,12 @@ func (k *Keeper) eachOther(ctx context.Context, r *Record, f func(store.Record) 
 
 // endElsewhere ends the session of rec, which belongs to another browser.
 //
-// If this process has the session open, it can also revoke its tokens. Otherwise only
-// the other browser's cookie opens the record, and deleting it deletes the only copy of
-// the tokens.
+// If this process has decoded the session before, it can also revoke the tokens. Otherwise
+// the record opens only with the other browser's cookie, and the only copy of the tokens is
+// deleted with the record.
 func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID string) error {
-	// The mark is better than a deletion: it keeps the tokens until they are revoked (rule
-	// 8), and says to late requests why the session has ended.
+	// A mark is better than a deletion: it keeps the tokens until they are revoked (rule
+	// 8), and gives late requests the reason of the end.
 	if r := k.openHere(rec); r != nil {
 		l := k.ledger(r)
 		mark, err := l.end(ctx, EndedElsewhere, false, nil)
@@ -186,17 +188,17 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 		case isEnded(err):
 			return nil
 		}
-		// The record does not open any more, or the store fails. Deleting it ends the
-		// session, too.
+		// The record no longer opens, or the store fails. Deleting the record also ends the
+		// session.
 	}
-	// A process that has the session in its cache revokes the tokens when it finds the
-	// record gone; see revokeGone.
+	// A process that has the session in its cache revokes the tokens when it finds that the
+	// record was deleted; see revokeGone.
 	if err := k.store.Delete(ctx, rec.Key); err != nil {
 		return err
 	}
 	gone := &Record{Key: rec.Key, SignIn: SignIn{UserID: userID}}
 	k.endings.announce(rec.Key)
-	k.leave(ctx, gone)
+	k.removeMember(ctx, gone)
 	k.event(ctx, slog.LevelInfo, gone, Event{Name: EventSessionEnded, Reason: string(EndedElsewhere)})
 	return nil
 }
@@ -204,8 +206,8 @@ func (k *Keeper) endElsewhere(ctx context.Context, rec store.Record, userID stri
 // openHere returns the session of rec if this process can open it without the session's
 // cookie, nil otherwise.
 func (k *Keeper) openHere(rec store.Record) *Record {
-	// The state in the cache may be older than the record. It is only a key to it: the
-	// ledger reads the newest state with the session ID in r.
+	// The state in the cache may be older than the record. Only its session ID is used:
+	// with the ID, the ledger reads the newest state.
 	if r, ok := k.records.Get(rec.Key); ok && r.ended == "" {
 		return r
 	}
@@ -217,21 +219,21 @@ func (k *Keeper) openHere(rec store.Record) *Record {
 	return nil
 }
 
-// revokeGone revokes the tokens of a session whose record another process has deleted:
-// endElsewhere could not open it there. This process may still have it in its cache. err
-// is the error of a read.
+// revokeGone revokes the tokens of a session whose record another process has deleted,
+// because endElsewhere could not open it there. This process may still have the session in
+// its cache. err is the error of a read.
 func (k *Keeper) revokeGone(l *ledger, err error) {
 	var e *Error
 	if !errors.As(err, &e) || e.mark != nil || k.cfg.Private {
 		return
 	}
-	// Remove returns the state once, so of many late requests one revokes the tokens.
+	// Remove returns the state only once, so one of many late requests revokes the tokens.
 	r, ok := k.records.Remove(l.key)
 	if !ok || r.ended != "" || k.expired(r, k.now()) != "" {
 		return
 	}
-	// The session may have ended in another way, and its tokens be revoked already. The
-	// service then rejects them, which is no failure to report.
+	// The session may have ended in another way, with its tokens already revoked. The
+	// service then rejects them, which is not reported as a failure.
 	k.background(func() {
 		if err := k.logoutAtService(k.ctx, r.Pair.Tokens, false); err != nil && !errors.Is(err, auth.ErrRefused) {
 			k.revokeTokens(r.Pair.Tokens)
@@ -246,7 +248,7 @@ const (
 	maxMeta = 1 + sha256.Size + 3*10 + 1 + 16 + 2 + maxUserAgent + 1
 )
 
-// encodeMeta returns what a list shows of r.
+// encodeMeta returns the data of r for the list.
 func (r *Record) encodeMeta() []byte {
 	e := seal.Encoder{B: make([]byte, 0, maxMeta)}
 	e.Uint(metaFormat)
@@ -254,7 +256,7 @@ func (r *Record) encodeMeta() []byte {
 	// session of another user whose record was moved to this owner in the store.
 	user := sha256.Sum256([]byte(r.UserID))
 	e.Raw(user[:])
-	// A list compares Ends with the user's mark, to leave out sessions that are over.
+	// A list compares Ends with the user's mark, to leave out sessions that have ended.
 	e.Uint(r.Ends)
 	e.Time(r.Created)
 	e.Time(r.LastSeen)
@@ -264,8 +266,7 @@ func (r *Record) encodeMeta() []byte {
 	return e.B
 }
 
-// decodeMeta decodes what encodeMeta has written for the session with this key, of
-// userID.
+// decodeMeta decodes the result of encodeMeta for the session of userID with this key.
 func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	d := seal.NewDecoder(b)
 	r := &Record{Key: key, SignIn: SignIn{UserID: userID}}
@@ -285,11 +286,12 @@ func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	if d.Bool() {
 		r.Actor = &Actor{}
 	}
-	// AddrFromSlice returns the zero address for a wrong length. The last check finds that.
+	// AddrFromSlice returns the zero address for a wrong length, which the last check
+	// rejects.
 	return r, d.Done() && len(r.Device.UserAgent) <= maxUserAgent && len(r.Device.Addr.AsSlice()) == len(addr)
 }
 
-// meta returns what a list shows of r, for [store.Record].Meta.
+// meta returns the sealed data of r for the list, for [store.Record].Meta.
 func (l *ledger) meta(r *Record) ([]byte, error) {
 	b := r.encodeMeta()
 	if l.k.cfg.Private {
@@ -299,13 +301,13 @@ func (l *ledger) meta(r *Record) ([]byte, error) {
 	return []byte(sealed), err
 }
 
-// describe returns what a list shows of the record of a session of userID. It returns
-// false if the record is another user's, or says nothing that opens.
+// describe returns the data for the list from the record of a session of userID. It returns
+// false if the record belongs to another user, or if its Meta does not open.
 func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
 	if k.cfg.Private {
 		return decodeMeta(rec.Meta, rec.Key, userID)
 	}
-	// The length is checked before the text is opened. That limits the work.
+	// The length is checked before the text is opened, to limit the work.
 	if len(rec.Meta) > seal.Size(maxMeta) {
 		return nil, false
 	}

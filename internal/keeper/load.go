@@ -40,15 +40,15 @@ func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Re
 		// A record that does not open may be the mark of an end.
 		return nil, nil, err
 	case err != nil:
-		// The cookies are enough to serve the request. Only the coordinator knows
-		// about ends and refreshes in other processes, so the process does without
-		// that knowledge during an outage.
+		// The cookies are enough to serve the request. Ends and refreshes in other
+		// processes are known only from the coordinator, and are therefore ignored during
+		// an outage.
 		newest, down, err = r, err, nil
 	case newest == l.base:
-		// load has returned base itself. Unlike r, it has no values.
-		newest = r // there is no record
+		// There is no record, and load has returned base, which has no values, unlike r.
+		newest = r
 	case !k.cfg.Stored:
-		// The record has the newest tokens, maybe newer ones than the cookies (rule 5).
+		// The record may have newer tokens than the cookies (rule 5).
 		newest = k.withCookies(ctx, l, newest, r)
 	}
 	if !newest.Visitor {
@@ -56,7 +56,8 @@ func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Re
 			return nil, down, err
 		}
 	}
-	// The clock decides after the record: another request may have used the session.
+	// The timeouts are checked after the record was read, because another request may have
+	// used the session.
 	if why := k.expired(newest, k.now()); why != "" {
 		if errors.Is(k.expire(ctx, l, why), errChanged) {
 			return k.Load(ctx, r, k.now())
@@ -66,10 +67,10 @@ func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Re
 	return newest, down, nil
 }
 
-// unchanged returns the newest state of a session if nothing is left to decide about it: a
-// cookie session of which the coordinator knows nothing, or the state of a stored session
-// that this process has decoded before. These are nearly all requests, so they need no
-// ledger. rec and err are the result of a read. unchanged returns nil for all others.
+// unchanged returns the newest state of a session in the two common cases: a cookie session
+// without a record in the coordinator, and a stored session whose state this process has
+// decoded before. Nearly all requests are such cases, so they need no ledger. rec and err
+// are the result of a read. In all other cases unchanged returns nil.
 func (k *Keeper) unchanged(r *Record, rec store.Record, err error) *Record {
 	switch {
 	case err != nil && !k.cfg.Stored && errors.Is(err, store.ErrNotFound):
@@ -82,33 +83,35 @@ func (k *Keeper) unchanged(r *Record, rec store.Record, err error) *Record {
 	return nil
 }
 
-// mayServe reports whether a session may be served without another look: its user's mark is
-// known and young, and the session is over neither by it nor by the clock.
+// mayServe reports whether a session may be served without a further read: the mark of its
+// user is known and young, and the session has ended neither by the mark nor by its
+// timeouts.
 func (k *Keeper) mayServe(r *Record, now time.Time) bool {
 	if !r.Visitor {
 		mark, young := k.youngMark(r.UserID)
-		if !young || mark.over(r, k.cfg.MaxSessions > 0) != "" {
+		if !young || mark.endReason(r, k.cfg.MaxSessions > 0) != "" {
 			return false
 		}
 	}
 	return k.expired(r, now) == ""
 }
 
-// checkMark returns an [*Error] if the session is over by the mark of its user, and ends
-// it then. down is the error of a coordinator that does not respond, and so is the first
-// result: the session is served without the mark then. Any other error is as that of Load.
+// checkMark returns an [*Error] if the session has ended by the mark of its user, and
+// completes that end. down, and the first result, is the error of a coordinator that does
+// not respond: the session is then served without the mark. Any other error is that of
+// Load.
 func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down error) (error, error) {
 	var err error
 	mark := k.knownMark(newest.UserID)
 	if down == nil { // otherwise the request has waited long enough
 		mark, err = k.userMark(ctx, newest.UserID)
 	}
-	why := mark.over(newest, k.cfg.MaxSessions > 0)
+	why := mark.endReason(newest, k.cfg.MaxSessions > 0)
 	if why != "" {
-		// The known mark may be older than the session. Without the newest one the session
-		// is neither served nor ended.
+		// The known mark may be older than the session. Without the newest mark, the
+		// session is neither served nor ended.
 		if err = cmp.Or(err, down); err == nil {
-			why, err = k.overNow(ctx, newest)
+			why, err = k.newestEndReason(ctx, newest)
 		}
 		if err != nil {
 			return nil, err
@@ -153,12 +156,12 @@ func (k *Keeper) CreateVisitor(ctx context.Context, r *Record) (*Record, error) 
 // ErrExists is returned by [Keeper.CreateVisitor].
 var ErrExists = errors.New("the session exists")
 
-// withCookies returns the coordinator's record of a cookie session with what only
-// the state cookie has: the values, and when the session was last used. cookies
-// is the state in the cookies.
+// withCookies returns the coordinator's record of a cookie session, completed with the data
+// of the state cookie: the values, and the time of the last use. cookies is the state in
+// the cookies.
 func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record) *Record {
-	// A record with a refresh under way is not touched. The write would only compete with
-	// those of the lease's holder.
+	// A record with a refresh under way is not changed, because the write would compete
+	// with the writes of the lease's holder.
 	if r.version != 0 && r.Pair.Gen == cookies.Pair.Gen && !r.shown && !r.busy() {
 		k.acknowledge(ctx, l, r)
 	}
@@ -168,12 +171,12 @@ func (k *Keeper) withCookies(ctx context.Context, l *ledger, r, cookies *Record)
 	return &c
 }
 
-// acknowledge notes in the record that a browser has sent the newest generation.
-// From now on the record is only kept for late requests, for Config.Grace (rule
-// 5). If the write fails, the record is kept longer.
+// acknowledge records that a browser has sent the newest generation. From now on the record
+// is only kept for late requests, for Config.Grace (rule 5). If the write fails, the record
+// is kept longer.
 func (k *Keeper) acknowledge(ctx context.Context, l *ledger, r *Record) {
 	_, _ = l.update(ctx, func(q *Record) error {
-		// The record may have expired meanwhile. The write would create it again.
+		// The record may have expired in the meantime. The write would create it again.
 		if q.version == 0 || q.Pair.Gen != r.Pair.Gen || q.shown || q.busy() {
 			return errChanged
 		}
@@ -197,7 +200,7 @@ func (k *Keeper) Newest(ctx context.Context, r *Record) (*Record, error) {
 // Create stores a new session. replaced is the session that it replaces, or nil. A cookie
 // session has nothing to store. The error is an [*Error] or [ErrTooMany].
 func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
-	ctx = context.WithoutCancel(ctx) // otherwise it would be unknown whether the session exists
+	ctx = context.WithoutCancel(ctx) // a canceled write would leave it unknown whether the session exists
 	var before string
 	if replaced != nil {
 		before = replaced.Key
@@ -220,7 +223,7 @@ func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
 		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
 			return nil // only the response was lost
 		}
-		k.leave(ctx, r)
+		k.removeMember(ctx, r)
 		return k.Report(ctx, r, err)
 	}
 	return nil
@@ -233,8 +236,8 @@ func (k *Keeper) Update(ctx context.Context, r *Record, change func(*Record) err
 	return k.ledger(r).update(ctx, change)
 }
 
-// Report reports an error of the store or of a record, and returns the error for
-// the request. A canceled request says nothing about the store.
+// Report reports an error of the store or of a record, and returns the error for the
+// request. If the request was canceled, the store has not failed.
 func (k *Keeper) Report(ctx context.Context, r *Record, err error) error {
 	name := EventStoreUnavailable
 	if errors.Is(err, ErrCorrupt) {

@@ -10,14 +10,14 @@ const (
 	// maxOutages is how many past outages are remembered.
 	maxOutages = 16
 
-	// outageGap joins outages that are closer together. A request may not have
-	// been able to note the session's use in between.
+	// outageGap joins outages that are closer together. A request in between may not have
+	// been able to record the session's use.
 	outageGap = time.Minute
 )
 
-// outages remembers when the store did not respond, as far as this process has
-// noticed. During an outage the use of a stored session cannot be noted, so that
-// time must not count as idle time; see Keeper.uncounted.
+// outages remembers when the store did not respond, as far as this process has noticed.
+// During an outage the use of a stored session cannot be recorded, so the time of the
+// outage must not count as idle time; see Keeper.uncounted.
 type outages struct {
 	now func() time.Time
 
@@ -32,7 +32,7 @@ type outages struct {
 // span is a past outage.
 type span struct{ from, to time.Time }
 
-// failed notes that a call of the store has failed.
+// failed records that a call of the store has failed.
 func (o *outages) failed() {
 	now := o.now() // before the lock: the app's clock may be slow
 	o.mu.Lock()
@@ -44,10 +44,10 @@ func (o *outages) failed() {
 	}
 }
 
-// worked notes that a call of the store has succeeded.
+// worked records that a call of the store has succeeded.
 func (o *outages) worked() {
 	if !o.open.Load() {
-		return // nearly always: neither is the clock read nor a lock taken
+		return // the usual case, without the clock and the lock
 	}
 	now := o.now()
 	o.mu.Lock()
@@ -63,14 +63,14 @@ func (o *outages) worked() {
 		o.past[n-1].to = s.to
 		return
 	}
-	// The oldest outage is dropped. Its time then counts as idle time for a session that
+	// The oldest outage is forgotten. Its time then counts as idle time for a session that
 	// was not used since.
 	if o.past = append(o.past, s); len(o.past) > maxOutages {
 		o.past = o.past[1:]
 	}
 }
 
-// since returns for how much of the time since begin the store did not respond.
+// since returns how long the store did not respond since begin, in total.
 func (o *outages) since(begin time.Time) time.Duration {
 	now := o.now()
 	o.mu.Lock()

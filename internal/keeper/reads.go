@@ -7,17 +7,19 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// reads is a store that shares the reads of another. A page that loads sends many
-// requests of one session at once, and one read is enough for all of them.
+// reads is a store that wraps another store and shares its reads. While a page loads, the
+// browser sends many requests of one session at once, and one read is enough for all of
+// them.
 //
-// No call of Get returns a state that is older than the call. A call that comes while
-// the record is being read does not use that read: it waits for the next one, which
-// begins when the first has ended and serves all calls that wait for it.
+// No call of Get returns a state that is older than the call. A call that arrives while the
+// record is being read does not use that read. It waits for the next read, which begins
+// when the first has ended, and which serves all calls that wait for it.
 //
-// The rule matters for the end of a session: a read begins, a logout writes the mark, and
-// a request that comes after the logout must not be served with the state from before.
+// The rule matters for the end of a session: a read begins, a logout writes the mark, and a
+// request that arrives after the logout must not be served with the state from before the
+// logout.
 //
-// Only Get is shared. Each write has its own outcome.
+// Only Get is shared, because each write has its own outcome.
 type reads struct {
 	store.Store
 
@@ -25,9 +27,8 @@ type reads struct {
 	active map[string]*read // by key
 }
 
-// read is one read of the store.
-// The first read of a key belongs to the call that makes it, and has no done: no other
-// call waits for it. So a request that is alone pays for no goroutine.
+// read is one read of the store. The first read of a key is made by the call itself. No
+// other call waits for it, so it has no done, and a single request costs no goroutine.
 type read struct {
 	next *read // the read after this one, nil if no call waits for it; guarded by reads.mu
 
@@ -44,7 +45,8 @@ func (s *reads) Get(ctx context.Context, key string) (store.Record, error) {
 		r := &read{}
 		s.active[key] = r
 		s.mu.Unlock()
-		// The context is the caller's: a request that is canceled stops its own read.
+		// The read has the context of its caller: if the request is canceled, its read
+		// stops.
 		defer s.ended(key, r)
 		return s.Store.Get(ctx, key)
 	}
@@ -54,7 +56,7 @@ func (s *reads) Get(ctx context.Context, key string) (store.Record, error) {
 	}
 	r := first.next
 	s.mu.Unlock()
-	// A call that stops waiting leaves the read to the others.
+	// If this call stops waiting, the read continues for the others.
 	select {
 	case <-r.done:
 		return r.rec, r.err
@@ -72,13 +74,13 @@ func (s *reads) ended(key string, r *read) {
 		delete(s.active, key)
 		return
 	}
-	// The callers have contexts of their own, and one that is canceled must not fail the
-	// read of the others. The breaker limits its time. Calls that come from now on wait for
-	// the read after next, so at most one read of a key is under way.
+	// The read has no caller's context: one canceled caller must not fail the read of the
+	// others. The breaker limits its time. Calls that arrive from now on wait for the read
+	// after it, so at most one read of a key is under way.
 	s.active[key] = next
 	go func() {
 		defer s.ended(key, next)
-		// The read belongs to no single request. The breaker limits it.
+		// The read belongs to several requests, so it has no request's context.
 		next.rec, next.err = s.Store.Get(context.Background(), key)
 		close(next.done)
 	}()

@@ -54,28 +54,29 @@ func NewVisitor(now time.Time) *Record {
 	return &Record{ID: id, Key: id.Key(), SignIn: SignIn{Created: now}, LastSeen: now, Visitor: true}
 }
 
-// SignIn is what is fixed when the user signs in.
+// SignIn has the data that is fixed when the user signs in.
 type SignIn struct {
 	UserID  string
 	Created time.Time // the start of the session
 	Ends    uint64    // the user's mark at that time; see users.go
 
-	// Earlier is how long before the start the user has entered the credentials, for
-	// example at a service that many apps share.
+	// Earlier is how long before the start of the session the user entered the credentials,
+	// for example at a service that many apps share.
 	Earlier time.Duration
 
 	// Lifetime ends the session this long after its start, if that is earlier than
 	// Config.Lifetime. The zero value sets no other end.
 	Lifetime time.Duration
 
-	// Transient says that the browser deletes the session's cookies when it is closed.
+	// Transient is true if the browser deletes the session's cookies when it is closed.
 	Transient bool
 
 	// Actor is the user who acts as the session's user, nil if there is none.
 	Actor *Actor
 }
 
-// Actor is a user who acts as another one, and has a session of their own meanwhile.
+// Actor is a user who acts as another user, and who has a separate session at the same
+// time.
 type Actor struct {
 	UserID string
 	Key    string // of the record of the actor's own session
@@ -96,7 +97,7 @@ func (s SignIn) Encode(e *seal.Encoder) {
 	}
 }
 
-// DecodeSignIn reads what [SignIn.Encode] writes.
+// DecodeSignIn reads the output of [SignIn.Encode].
 func DecodeSignIn(d *seal.Decoder) SignIn {
 	s := SignIn{
 		UserID: d.Token(), Created: d.Time(), Ends: d.Uint(),
@@ -115,16 +116,15 @@ type Pair struct {
 	Tokens  auth.Tokens
 	Expires time.Time     // of the access token, by this program's clock: its receipt plus Life
 	Life    time.Duration // of the access token
-	Forced  bool          // the tokens were refreshed because an API had rejected the ones before
+	Forced  bool          // the tokens were refreshed because an API had rejected the previous ones
 	Roles   uint64        // the user's mark before the refresh; see users.go
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
-	User    *auth.User    // what is known of the user besides the claims, without the ID; nil: nothing
+	User    *auth.User    // data of the user that is not in the claims, without the ID; nil: none
 
 	roles map[string]bool // the allowed roles of Claims, if they are many
 }
 
-// manyRoles is the number of roles from which on a look-up in a map takes less time than a
-// search.
+// manyRoles is the number of roles above which a look-up in a map is faster than a search.
 const manyRoles = 16
 
 // SetClaims sets the claims of the access token for requests that share p.
@@ -167,26 +167,27 @@ type Record struct {
 
 	// The state of a refresh; see refresh.go.
 	lease    lease
-	unknown  sender    // of this generation's refresh token, with an unknown outcome
+	unknown  sender    // of this generation's refresh token, if the outcome is unknown; see sender
 	failures int       // failed attempts to refresh this generation, or to revoke it after the end
 	retryAt  time.Time // when the next attempt may be made
 	shown    bool      // a browser has sent this generation's cookie
 
-	// A record with a reason is a mark; see end.go. Its tokens are those that the
-	// service has not confirmed to be revoked.
+	// A record with a reason is a mark; see end.go. It has the tokens that the service has
+	// not yet confirmed as revoked.
 	ended Reason
 	all   bool // the service must end all sessions of the user
 
-	// The store has these of a stored session. A cookie session has them in its
-	// state cookie.
+	// These are in the record of a stored session, and in the state cookie of a cookie
+	// session.
 	Values   map[string][]byte
 	LastSeen time.Time
 
-	// Visitor says that the session is of a visitor who is not signed in. It has values and
-	// no tokens. The encoding does not have it: such a record has no user.
+	// Visitor is true for the session of a visitor who is not signed in. Such a session has
+	// values and no tokens. The field is not encoded, because such a record is recognized
+	// by its empty user.
 	Visitor bool
 
-	// Device is that of a stored session. It is in the record's Meta; see list.go.
+	// Device is the device of a stored session. It is in the record's Meta; see list.go.
 	Device Device
 
 	// version is the version in the store, 0 if the record is not stored. A swap
@@ -194,20 +195,21 @@ type Record struct {
 	version uint64
 }
 
-// lease is the right to refresh; see lease.go. Its holder has chosen the nonce, and
-// renews the lease by changing beat: the clocks of processes are not compared. A
-// claim is a lease that was taken from a silent holder, who may still take it back.
+// lease is the right to refresh; see lease.go. Its holder has chosen the nonce, and renews
+// the lease by changing beat: the clocks of processes are not compared. A claim is a lease
+// that another process has taken from a silent holder, and that the holder may still take
+// back.
 type lease struct {
 	nonce, beat uint64
 	claim       bool
 }
 
-// sender names a process that may have sent the refresh token, by Keeper.self. The
-// outcome of its call is unknown, so a later rejection may be due to that call. Zero
-// means that there is none.
+// sender names a process that may have sent the refresh token, by Keeper.self. The outcome
+// of its call is unknown, so a later rejection may be due to that call. Zero means no
+// process.
 type sender uint64
 
-// someSender stands for several processes, or for one that is not known.
+// someSender means several processes, or an unknown one.
 const someSender sender = 1
 
 // and returns s with another sender added.
@@ -238,8 +240,8 @@ func (r *Record) WithTokensOf(other *Record) *Record {
 	return c
 }
 
-// Seen notes that the session was used. Times of machines differ, so it never moves
-// backwards.
+// Seen records that the session was used. The clocks of machines differ, so it never moves
+// the time backwards.
 func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
 
 // renew replaces the tokens by the next generation. It clears the state of the
@@ -248,8 +250,8 @@ func (r *Record) Seen(now time.Time) { r.LastSeen = later(r.LastSeen, now) }
 func (r *Record) renew(p Pair) {
 	r.Pair = p
 	r.Pair.Gen++
-	// shown is false again: until a browser has sent the new cookie, the record has the only
-	// other copy of the tokens (rule 5).
+	// shown becomes false again: until a browser has sent the new cookie, the record has
+	// the only other copy of the tokens (rule 5).
 	r.lease, r.unknown, r.failures, r.retryAt, r.shown = lease{}, 0, 0, time.Time{}, false
 }
 
@@ -304,7 +306,7 @@ var errBadEncoding = errors.New("not a session's encoding")
 // decodeRecord decodes the record of the session with this ID and key. It accepts
 // exactly what encode writes.
 func decodeRecord(b []byte, id ID, key string) (*Record, error) {
-	// The decoder notes the first error and returns zero values after it. Done reports it.
+	// After the first error the decoder returns zero values, and Done reports the error.
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
 	switch d.Uint() {
@@ -359,7 +361,7 @@ func (p Pair) Encode(e *seal.Encoder) {
 	}
 }
 
-// DecodePair reads what [Pair.Encode] writes.
+// DecodePair reads the output of [Pair.Encode].
 func DecodePair(d *seal.Decoder) Pair {
 	var p Pair
 	p.Gen = d.Uint()
@@ -385,13 +387,13 @@ func EncodeValues(e *seal.Encoder, values map[string][]byte) {
 	}
 }
 
-// DecodeValues reads what EncodeValues writes.
+// DecodeValues reads the output of EncodeValues.
 func DecodeValues(d *seal.Decoder) map[string][]byte {
 	n := d.Count(MaxValues)
 	if n == 0 || d.Bad() {
 		return nil
 	}
-	// Nothing is allocated for the count, which may be wrong.
+	// The map is not allocated for the count, which may be wrong.
 	values := map[string][]byte{}
 	last := ""
 	for i := 0; i < n && !d.Bad(); i++ {
@@ -406,7 +408,7 @@ func DecodeValues(d *seal.Decoder) map[string][]byte {
 	return values
 }
 
-// ValuesSize returns the length of what EncodeValues writes.
+// ValuesSize returns the length of the output of EncodeValues.
 func ValuesSize(values map[string][]byte) int {
 	n := uintSize(len(values))
 	for name, v := range values {
@@ -415,7 +417,7 @@ func ValuesSize(values map[string][]byte) int {
 	return n
 }
 
-// uintSize returns the length of what [seal.Encoder.Uint] writes for v.
+// uintSize returns the length of the output of [seal.Encoder.Uint] for v.
 func uintSize(v int) int {
 	var b [binary.MaxVarintLen64]byte
 	return binary.PutUvarint(b[:], uint64(v))

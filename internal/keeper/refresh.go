@@ -31,8 +31,8 @@ const (
 	// because a late response is better than an unknown outcome (rule 1).
 	refreshPatience = 3
 
-	// validPatience is how long a request whose token is still valid waits for
-	// the flight that it has started.
+	// validPatience is how long a request waits for the flight that it has started, if its
+	// token is still valid.
 	validPatience = time.Second
 
 	// maxStoreErrors is how many store errors in a row a flight tolerates before
@@ -104,7 +104,7 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 		if !due {
 			return r, nil
 		}
-		// During a pause after a failure no request starts a flight (rule 9).
+		// No request starts a flight during the pause after a failure (rule 9).
 		if wait := k.holdOff(r, now); wait > 0 {
 			if valid {
 				return r, nil
@@ -113,11 +113,11 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 		}
 		f, started := k.board(r, rejected)
 		if valid && !started && !f.hasLanded() {
-			// While the token is valid, only the request that started the flight
-			// waits. The others use the token that they have.
+			// While the token is valid, only the request that started the flight waits. The
+			// others use their current token.
 			return r, nil
 		}
-		// A request that goes on to another flight keeps its timer.
+		// A request that waits for several flights in turn keeps its timer.
 		if late == nil {
 			t := time.NewTimer(requestPatience(f, r, valid, now))
 			defer t.Stop()
@@ -133,11 +133,12 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 			if _, stillValid := k.Due(r, k.now()); valid && stillValid {
 				return r, nil
 			}
-			// The flight goes on. Only this request gives up: the browser may try again later.
+			// The flight continues. Only this request fails: the browser may try again
+			// later.
 			if !valid && f.patience() <= 0 {
 				return nil, &Error{RetryAfter: time.Second, Err: errSlow}
 			}
-			// The token has expired meanwhile, or the flight waits for a take-over.
+			// The token has expired in the meantime, or the flight waits for a take-over.
 			late = nil
 		case <-ctx.Done():
 			if valid {
@@ -157,8 +158,8 @@ func (k *Keeper) dueFor(r *Record, rejected uint64, now time.Time) (due, valid b
 	return k.Due(r, now)
 }
 
-// requestPatience returns how long a request waits for f. A valid token is
-// usable, so the request waits for a better one only briefly.
+// requestPatience returns how long a request waits for f. A valid token is usable, so the
+// request waits only briefly for a newer one.
 func requestPatience(f *flight, r *Record, valid bool, now time.Time) time.Duration {
 	if valid {
 		return min(validPatience, r.Pair.Expires.Sub(now))
@@ -168,8 +169,7 @@ func requestPatience(f *flight, r *Record, valid bool, now time.Time) time.Durat
 
 var errSlow = fmt.Errorf("%w: no response yet", auth.ErrUnavailable)
 
-// outcome returns what the landed flight f means for a request that has the
-// tokens of r.
+// outcome returns the result of the landed flight f for a request that has the tokens of r.
 func (k *Keeper) outcome(f *flight, r *Record) (*Record, error) {
 	if isEnded(f.err) {
 		return nil, f.err
@@ -182,16 +182,15 @@ func (k *Keeper) outcome(f *flight, r *Record) (*Record, error) {
 		return nil, f.err
 	}
 	if _, valid := k.Due(f.result, k.now()); !valid {
-		// A flight that cannot write its tokens stays on the board until it can,
-		// and the tokens may expire before that.
+		// A flight that cannot write its tokens stays on the board, and the tokens may
+		// expire before it can write them.
 		return nil, &Error{Err: auth.ErrUnavailable}
 	}
 	return f.result, nil
 }
 
-// board returns the flight of the session, and reports whether board has started
-// it. The map of flights makes sure that a process refreshes a session once at a
-// time (rule 1).
+// board returns the flight of the session, and reports whether board has started it. The
+// map of flights ensures that a process makes one refresh of a session at a time (rule 1).
 func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -200,15 +199,15 @@ func (k *Keeper) board(r *Record, rejected uint64) (f *flight, started bool) {
 	}
 	f = &flight{landed: make(chan struct{}), done: make(chan struct{}), rejected: rejected, nonce: newVersion()}
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
-	// The flight lands at once. Nothing was sent, so the tokens are as good as before.
+	// The flight lands at once. It has sent no request, so the tokens are still valid.
 	if k.closed {
 		f.land(nil, &Error{Err: ErrShutdown})
 		return f, true
 	}
 	k.flights[r.Key] = f
 	k.backgroundLocked(func() {
-		// The Keeper's context, not the request's: if a client disconnects after
-		// the token was sent, the flight must still save the new tokens.
+		// The flight has the Keeper's context and not the request's: if the client
+		// disconnects after the token was sent, the flight must still save the new tokens.
 		k.fly(k.ctx, f, k.ledger(r), r)
 		close(f.done)
 	})
@@ -242,9 +241,9 @@ func (k *Keeper) remove(key string) {
 	delete(k.flights, key)
 }
 
-// attempt returns the record of l once its tokens are neither due nor rejected.
-// It refreshes them, or waits until another process has done so. first is the
-// state of the session when the flight started.
+// attempt returns the record of l once its tokens are neither due nor rejected. It
+// refreshes them, or waits until another process has refreshed them. first is the state of
+// the session when the flight started.
 func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Record) (*Record, error) {
 	var (
 		watch    leaseWatch
@@ -257,8 +256,8 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 	)
 	for time.Now().Before(deadline) {
 		readAt := time.Now()
-		// The state from the request may be old: a cookie may be of an earlier generation, and
-		// another process may have refreshed it since.
+		// The state from the request may be old: its cookie may have an earlier generation,
+		// and another process may have refreshed the tokens since.
 		r, err := l.read(ctx)
 		if isEnded(err) {
 			return nil, err
@@ -267,7 +266,7 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			if failures++; failures > maxStoreErrors || ctx.Err() != nil {
 				return nil, k.Report(ctx, first, err)
 			}
-			watch = leaseWatch{} // the holder may have renewed the lease meanwhile
+			watch = leaseWatch{} // the holder may have renewed the lease during the failure
 			k.pause(ctx, &poll)
 			continue
 		}
@@ -280,9 +279,9 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		if r.lease.nonce != 0 {
-			// Another process refreshes the session. Its call may have begun when the
-			// lease was first seen. Requests wait for that call as for one of their own
-			// process, and longer if a take-over makes that useful.
+			// Another process refreshes the session. Its call may have begun when the lease
+			// was first seen. Requests wait for that call as for a call of their own
+			// process, and longer if the flight can take the lease over.
 			if r.lease.nonce != watch.lease.nonce {
 				f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
 			}
@@ -298,7 +297,7 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		}
 		// The lease is free, or its holder is silent.
 		r, err = k.turn(ctx, l, f, r, &watch)
-		// With errChanged another process has taken the lease or written new tokens first. The
+		// After errChanged, another process has taken the lease or written new tokens. The
 		// next read shows which.
 		if err == nil || !errors.Is(err, errChanged) {
 			return r, err
@@ -308,17 +307,16 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 	return nil, &Error{RetryAfter: time.Second, Err: auth.ErrUnavailable}
 }
 
-// upToDate reports whether the tokens of r need no refresh by the flight f.
-// Another request or process may have refreshed them since the state first. A
-// newer token that is due again is good enough while it is valid: the next
-// request starts a flight for it.
+// upToDate reports whether the tokens of r need no refresh by the flight f. Another request
+// or process may have refreshed them since the state first. A newer token that is due again
+// is accepted while it is valid: the next request starts a flight for it.
 func (k *Keeper) upToDate(r, first *Record, f *flight) bool {
 	due, valid := k.Due(r, k.now())
 	return r.Pair.Gen != f.rejected && (!due || valid && r.Pair.Gen > first.Pair.Gen)
 }
 
-// errChanged is returned by functions that found the record in another state
-// than they expected: another process was faster.
+// errChanged means that the record was not in the expected state, because another process
+// was faster.
 var errChanged = errors.New("the record has changed")
 
 // turn waits for a slot, takes the lease of r and makes the call. The error is
@@ -364,8 +362,8 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 	// The flight may have waited long for its slot and the lease. Requests wait for the
 	// service for AuthTimeout from here.
 	f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
-	// The value is read before the call. If the user's roles change during the call, the
-	// new tokens may have the old roles. They are then due again (rule 10).
+	// Read the value before the call. If the user's roles change during the call, the new
+	// tokens may have the old roles, and are then due again (rule 10).
 	f.roles = k.rolesMark(r)
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
 	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)

@@ -10,10 +10,10 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// This file decides what a response to a refresh request means for the session
-// (the table "What a response means" in docs/protocol.md), and writes that to
-// the record. Every write goes through ledger.update, which reads the newest
-// state, lets a function check and change it, and swaps it in (rule 4).
+// This file applies the response to a refresh request to the session; see the table "What a
+// response means" in docs/protocol.md. Every write goes through ledger.update, which reads
+// the newest state, calls a function that checks and changes it, and stores it by a swap
+// (rule 4).
 
 // maxWaiting limits how many sessions' new tokens wait for the store, and how
 // many ended sessions' tokens wait for the service, at one time.
@@ -30,20 +30,20 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 		if err != nil {
 			return k.halfRenewed(ctx, l, r, tokens, err)
 		}
-		// If the API rejects this token, too, another refresh would not help: see
-		// the caller of Renew.
+		// If the API rejects this token, too, another refresh does not help: see the caller
+		// of Renew.
 		p.Forced = r.Pair.Gen == f.rejected
 		p.User = NewUser(grant.User, p.Claims, r.Pair.User)
 		p.Roles = f.roles
 		if p.Claims.UserID != r.UserID {
-			// The service or a proxy has mixed up responses. The session must not
-			// become another user's.
+			// The service or a proxy has mixed up responses. The session must not get
+			// another user's tokens.
 			k.revokeTokens(p.Tokens)
 			return k.refused(ctx, l, r, endedByOtherUser)
 		}
 		return k.renewed(ctx, l, r, p)
 	case tokens.RefreshToken != "":
-		// The client has reported an error, but the service has rotated the token.
+		// The client has reported an error, but the service has replaced the refresh token.
 		return k.halfRenewed(ctx, l, r, tokens, err)
 	case !errors.Is(err, auth.ErrRefused):
 		// An outage ends no session (rule 6).
@@ -63,10 +63,10 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 	return k.refused(ctx, l, r, endedByUnknown)
 }
 
-// awaitOther waits for another process to write new tokens (rule 6). That
-// process may have used the refresh token of r, which would explain the rejection
-// here. If it has new tokens, it writes them within the time of a call.
-// awaitOther returns nil, nil if no tokens came.
+// awaitOther waits for another process to write new tokens (rule 6). That process may have
+// used the refresh token of r, which would explain the rejection here. If it has new
+// tokens, it writes them within the time of a call. awaitOther returns nil, nil if it has
+// written none.
 func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record, error) {
 	poll := pollMin
 	for until := time.Now().Add(k.cfg.AuthTimeout); time.Now().Before(until) && ctx.Err() == nil; {
@@ -74,7 +74,8 @@ func (k *Keeper) awaitOther(ctx context.Context, l *ledger, r *Record) (*Record,
 		if isEnded(err) {
 			return nil, err
 		}
-		// A store error ends no wait: the other process may write as soon as the store works.
+		// The wait continues after a store error: the other process may write as soon as
+		// the store works.
 		if err == nil && q.Pair.Gen != r.Pair.Gen {
 			return q, nil
 		}
@@ -99,7 +100,7 @@ func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth
 	// refresh brings a new one.
 	p := r.Pair
 	p.Tokens.RefreshToken = got.RefreshToken
-	// The pause is noted in the new generation. Otherwise the next request would call the
+	// The new generation records the pause. Otherwise the next request would call the
 	// service at once, because the old access token is still due.
 	wait := k.backoff(r.failures+1, cause)
 	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
@@ -115,17 +116,17 @@ type successor struct {
 	from *Record // the state whose refresh token was exchanged
 	p    Pair    // the new tokens
 
-	// If the response had no usable access token, p has the old one. These say when the
-	// next attempt may be made.
+	// If the response had no usable access token, p has the old one, and these determine
+	// when the next attempt may be made.
 	failures int
 	retryAt  time.Time
 }
 
 // apply makes s.p the tokens of q.
 //
-// It checks the generation and nothing else (rule 4): the older tokens are used up, so
-// the new ones must be written even if another process has changed a value or taken
-// the lease meanwhile.
+// It checks only the generation (rule 4): the older tokens are used up, so the new ones
+// must be written even if another process has changed a value or taken the lease in the
+// meantime.
 func (s *successor) apply(q *Record) error {
 	if q.Pair.Gen != s.from.Pair.Gen {
 		return errChanged
@@ -137,24 +138,25 @@ func (s *successor) apply(q *Record) error {
 	return nil
 }
 
-// succeed writes the tokens of s, and returns the record that has them. It revokes them
-// if the record must not get them any more.
+// succeed writes the tokens of s, and returns the record that has them. It revokes them if
+// the record cannot have them any more.
 func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record, error) {
 	q, err := l.update(ctx, s.apply)
 	switch {
 	case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens == s.p.Tokens:
-		// In the second case an earlier try has written them, and its response was lost.
+		// In the second case an earlier attempt has written them, and its response was
+		// lost.
 		k.reportSuccess(ctx, s)
 		return q, nil
 	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:
 		// A revocation of s.p would revoke the tokens of q as well.
 		return q, nil // the service does not rotate refresh tokens
 	case errors.Is(err, errChanged):
-		// Another process has written a newer generation. Its tokens stay.
+		// Another process has written a newer generation, whose tokens stay.
 		k.revokeTokens(s.p.Tokens)
 		return q, nil
 	case isEnded(err):
-		// The end is final, also for a refresh that was under way (rule 7).
+		// The end is final, even if a refresh was under way (rule 7).
 		l.addToMark(ctx, s.p)
 		return nil, err
 	}
@@ -165,7 +167,7 @@ func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record,
 // reportSuccess reports that the record has the tokens of s.
 func (k *Keeper) reportSuccess(ctx context.Context, s *successor) {
 	if s.failures > 0 {
-		return // halfRenewed has reported why the refresh has failed
+		return // halfRenewed has already reported the failure
 	}
 	k.event(ctx, slog.LevelInfo, s.from, Event{Name: EventSessionRefreshed})
 	// The user is known, so the session continues without the unreadable roles.
@@ -174,13 +176,13 @@ func (k *Keeper) reportSuccess(ctx context.Context, s *successor) {
 	}
 }
 
-// failed notes in the record that the service has not refreshed the tokens of r,
-// and releases the lease. The note makes all processes pause before the next
-// attempt (rule 9). If it cannot be written, the lease expires later.
+// failed records that the service has not refreshed the tokens of r, and releases the
+// lease. All processes then pause before the next attempt (rule 9). If the record cannot be
+// written, the lease expires later.
 func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) error {
 	wait := k.backoff(r.failures+1, cause)
-	// The service may have used the refresh token before the response was lost.
-	// A later rejection then has another meaning; see settle.
+	// The service may have used the refresh token before the response was lost. A later
+	// rejection may then be due to this call; see settle.
 	unknown := errors.Is(cause, auth.ErrOutcomeUnknown) || !errors.Is(cause, auth.ErrUnavailable)
 	_, err := l.update(ctx, func(q *Record) error {
 		// A claim of another process does not stop this: the call has ended, and
@@ -196,7 +198,7 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 		q.failures, q.retryAt = r.failures+1, k.now().Add(wait)
 		return nil
 	})
-	// An unknown outcome has its own event. Only after that event may a refresh token be
+	// An unknown outcome has its own event, because only after it may a refresh token be
 	// sent twice.
 	name := EventRefreshUnavailable
 	if unknown {
@@ -209,13 +211,13 @@ func (k *Keeper) failed(ctx context.Context, l *ledger, r *Record, cause error) 
 	return &Error{RetryAfter: wait, Err: cause}
 }
 
-// refused ends the session, because the service has rejected its refresh token
-// (rule 6). The session continues if another process has refreshed the tokens
-// meanwhile. The error is errChanged if another process has taken the lease: it
-// may be about to refresh them.
+// refused ends the session, because the service has rejected its refresh token (rule 6).
+// The session continues if another process has refreshed the tokens in the meantime. The
+// error is errChanged if another process has taken the lease: it may be about to refresh
+// them.
 func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) (*Record, error) {
-	// The check runs against the newest state in each try of the swap. A rejection
-	// of older tokens ends nothing.
+	// The check is made for the newest state in each attempt to swap. A rejection of older
+	// tokens does not end the session.
 	_, err := l.end(ctx, why, false, func(q *Record) error {
 		if q.Pair.Gen != r.Pair.Gen || q.lease.nonce != r.lease.nonce {
 			return errChanged
@@ -242,8 +244,8 @@ func (k *Keeper) refused(ctx context.Context, l *ledger, r *Record, why Reason) 
 	return nil, k.Report(ctx, r, err)
 }
 
-// unwrittenError says that the service has issued new tokens for a session, and that
-// the store has not accepted them.
+// unwrittenError means that the service has issued new tokens for a session, and that the
+// store has not accepted them.
 type unwrittenError struct {
 	*successor
 	err error // of the store
@@ -261,9 +263,9 @@ func (s *successor) next() *Record {
 	return next
 }
 
-// writeLater retries to write new tokens until the session's end. The old refresh
-// token is used up, so the session is lost if the new one is. Meanwhile the
-// requests of this process are served from the flight.
+// writeLater retries to write new tokens until the session's end. The old refresh token is
+// used up, so without the new one the session would be lost. Until then, the flight serves
+// the requests of this process.
 func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
 	// Each waiting session holds memory and retries. An outage of the store must not
 	// make both grow without limit.
@@ -275,7 +277,7 @@ func (k *Keeper) writeLater(ctx context.Context, l *ledger, u *unwrittenError) {
 	defer k.waiting.Add(-1)
 	k.event(ctx, slog.LevelError, u.from, Event{Name: EventTokensUnwritten, Err: u.err})
 	end := earlier(k.LifetimeEnd(u.from), k.now().Add(k.cfg.IdleTimeout))
-	// The retries notice if the session has ended meanwhile, or if another process has
+	// The retries also find out whether the session has ended or another process has
 	// written a newer generation.
 	poll := pollMin
 	for k.now().Before(end) {

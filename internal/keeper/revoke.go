@@ -12,10 +12,10 @@ import (
 	"github.com/synmetrix/session/internal/pacing"
 )
 
-// This file revokes the tokens of sessions that have ended (rule 8). A session ends
-// without it, but a copy of its refresh token could still be used at the service.
+// This file revokes the tokens of sessions that have ended (rule 8). Without the
+// revocation, a copy of a refresh token could still be used at the service.
 //
-//	RevokeSoon, revokeTokens             tokens that no mark has
+//	RevokeSoon, revokeTokens             tokens that are in no mark
 //	revokeEnded, resumeRevocation        tokens in the mark of a session
 //	addToMark                            tokens of a flight that landed late
 //	startRevocationLocked, revokeMarked  the attempts for one mark
@@ -30,8 +30,8 @@ const logoutPatience = 2 * time.Second
 
 // revocation is the work on the tokens of one session in this process.
 type revocation struct {
-	// all does not change. If a logout of all sessions comes later, a second revocation
-	// starts beside the first; see revokeEnded.
+	// all does not change. If a logout of all sessions follows, a second revocation starts
+	// in addition to the first; see revokeEnded.
 	all   bool          // revoke the tokens of all sessions of the user
 	tried chan struct{} // closed after the first attempt
 	again bool          // the mark has newer tokens; guarded by Keeper.mu
@@ -47,7 +47,7 @@ func (r *revocation) succeeded() bool {
 	return r.done
 }
 
-// attempted notes the outcome of an attempt. The first one wakes the callers that wait.
+// attempted records the outcome of an attempt. The first call wakes the callers that wait.
 func (r *revocation) attempted(done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,15 +59,15 @@ func (r *revocation) attempted(done bool) {
 	}
 }
 
-// RevokeSoon revokes tokens that belong to no session, and waits up to
-// logoutPatience for that. It takes no context: the revocation may outlive the request,
-// and some frameworks reuse the contexts of requests.
+// RevokeSoon revokes tokens that belong to no session, and waits up to logoutPatience for
+// the result. It takes no context: the revocation may outlive the request, and some
+// frameworks reuse the contexts of requests.
 func (k *Keeper) RevokeSoon(t auth.Tokens) { waitFor(k.revokeTokens(t).tried, logoutPatience) }
 
 // RevokeLater is RevokeSoon without the wait.
 func (k *Keeper) RevokeLater(t auth.Tokens) { k.revokeTokens(t) }
 
-// revokeTokens revokes tokens that no mark has, in the background. Only this process
+// revokeTokens revokes tokens that are in no mark, in the background. Only this process
 // knows them, so they stay valid if it dies before it has revoked them.
 func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 	rev := &revocation{tried: make(chan struct{})}
@@ -76,7 +76,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 		for failures := 1; k.now().Before(end); failures++ {
 			_, err := k.revoke(k.ctx, &Record{Pair: Pair{Tokens: t}}, false)
 			rev.attempted(err == nil)
-			// A rejection is final: the service does not accept the tokens in any case.
+			// A rejection is final: the service no longer accepts the tokens.
 			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
 				return
 			}
@@ -86,9 +86,8 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 }
 
 // revokeEnded revokes the tokens in the mark of a session, in the background. If a
-// revocation of the session is under way that covers the same tokens, revokeEnded
-// returns that one.
-// noted says that the mark already has the note of this process's first attempt.
+// revocation of the session is under way that covers the same tokens, revokeEnded returns
+// that one. noted is true if the mark already records the first attempt of this process.
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
 	if mark.Pair.Tokens == (auth.Tokens{}) {
@@ -98,19 +97,19 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocati
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// Many requests may find the same mark. One revocation is enough for all of them,
-	// unless this one has to end more sessions.
+	// unless the new one has to end more sessions.
 	if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {
 		return running
 	}
-	// A flight that has left the map has no tokens that are still to be added to the mark.
-	// The new revocation replaces a running one in the map. Both note their attempts in the
-	// mark, so they take turns as two processes do.
+	// A flight that has left the map has already added its tokens to the mark. The new
+	// revocation replaces a running one in the map. Both record their attempts in the mark,
+	// so they take turns as two processes do.
 	k.startRevocationLocked(l, mark, rev, noted, k.flights[l.key])
 	return rev
 }
 
-// resumeRevocation continues to revoke the tokens of an ended session. The process
-// that began may have died. err is the error of a read, which has the mark.
+// resumeRevocation continues to revoke the tokens of an ended session. The process that
+// started may have died. err is the error of a read, which has the mark.
 func (k *Keeper) resumeRevocation(l *ledger, err error) {
 	var e *Error
 	if errors.As(err, &e) && e.unrevoked(k.now()) {
@@ -121,11 +120,11 @@ func (k *Keeper) resumeRevocation(l *ledger, err error) {
 // addToMark adds the tokens p to the mark of the session and revokes them. They
 // come from a flight that landed after the end of the session.
 func (l *ledger) addToMark(ctx context.Context, p Pair) {
-	// The case is this: a flight sends the refresh token, a logout writes the mark with the
-	// older tokens, and the response to the flight brings new ones. The mark has the only
-	// copy that outlives this process.
+	// For example, a flight sends the refresh token, a logout writes the mark with the
+	// older tokens, and then the response to the flight has new tokens. Only the copy in
+	// the mark outlives this process.
 	mark, err := l.updateMark(ctx, func(q *Record) error {
-		if q.Created.IsZero() { // a mark without tokens encodes its reason only
+		if q.Created.IsZero() { // a mark without tokens has only its reason
 			q.SignIn = l.origin.SignIn
 		}
 		// The older tokens in the mark are used up: the flight has exchanged them.
@@ -133,7 +132,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 		return nil
 	})
 	if err != nil {
-		// No mark can keep the tokens, so this process has to revoke them.
+		// No mark keeps the tokens, so this process has to revoke them.
 		l.k.revokeTokens(p.Tokens)
 		return
 	}
@@ -141,7 +140,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// Under the lock there are two cases: finishRevocation will find again set, or it has
-	// removed the revocation already. The new tokens are missed in neither.
+	// already removed the revocation. The new tokens are revoked in both.
 	if running := k.revocations[l.key]; running != nil {
 		running.again = true // running may have read the mark before these tokens
 		return
@@ -162,7 +161,7 @@ func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation,
 			<-f.done
 			noted = false // the mark may have other tokens now
 		default:
-			// A logout may use the older tokens. It is better made with the newer ones.
+			// A logout can use the older tokens, but the newer ones are better.
 			waitFor(f.done, logoutPatience)
 			noted = false
 		}
@@ -174,8 +173,8 @@ func (k *Keeper) startRevocationLocked(l *ledger, mark *Record, rev *revocation,
 	})
 }
 
-// finishRevocation removes rev from the list. If newer tokens were added to the
-// mark meanwhile, it keeps rev and returns true.
+// finishRevocation removes rev from the list. If newer tokens were added to the mark in the
+// meantime, it keeps rev and returns true.
 func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -190,15 +189,15 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 	return false
 }
 
-// revokeMarked makes attempts until the tokens in the mark are revoked. It notes
-// each attempt in the mark before it makes it, so that several processes do not
-// call the service for the same tokens.
+// revokeMarked makes attempts until the tokens in the mark are revoked. It records each
+// attempt in the mark before the call, so that several processes do not call the service
+// for the same tokens.
 func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bool) {
-	// The mark may expire before that. nextAttempt then finds nothing to do.
+	// If the mark expires before that, nextAttempt finds no tokens.
 	end := k.now().Add(k.cfg.Lifetime)
 	a := &attempt{mark: mark, stored: mark.Pair.Tokens}
 	for k.now().Before(end) {
-		// The first attempt may be noted already: by end, with the write of the mark.
+		// The write of the mark by end may already record the first attempt.
 		if !noted {
 			wait, err := l.nextAttempt(k.ctx, a, rev.all)
 			switch {
@@ -214,12 +213,12 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			}
 		}
 		noted = false
-		// The mark may say more than rev: a logout of all sessions in another process.
+		// Another process may have recorded a logout of all sessions in the mark.
 		all := rev.all || a.mark.all
 		p, err := k.revoke(k.ctx, a.mark, all)
 		if err == nil || errors.Is(err, auth.ErrRefused) {
-			// The service has revoked the tokens, or it does not accept them any more.
-			// Nothing is left to do for them in either case.
+			// The service has revoked the tokens, or no longer accepts them. In both cases
+			// they need no further attempt.
 			rev.attempted(err == nil)
 			if l.confirmRevoked(k.ctx, a, p.Tokens, all) {
 				return
@@ -247,10 +246,10 @@ type attempt struct {
 // adopt makes q, which was read or written, the mark of a. It keeps the successors of
 // the tokens in q.
 func (a *attempt) adopt(q *Record) {
-	// For example, the access token has expired, and an attempt has refreshed it for a
-	// logout of all sessions. Then the logout has failed, and so has the write of the new
-	// tokens. Those in the store are used up. If q has others, a flight or another process
-	// has written them since, and they count.
+	// For example, the access token has expired, and an attempt refreshes it for a logout
+	// of all sessions. Then the logout fails, and the write of the new tokens fails, too.
+	// The tokens in the store are then used up. If q has other tokens, a flight or another
+	// process has written them since, and they apply.
 	if p := a.mark.Pair; q.Pair.Tokens == a.stored && p.Tokens != a.stored {
 		q = q.Clone()
 		q.Pair = p
@@ -260,10 +259,10 @@ func (a *attempt) adopt(q *Record) {
 	a.mark = q
 }
 
-// nextAttempt notes in the mark that this process tries to revoke its tokens. The
-// error is errNotYet if another process has made an attempt since a.mark: this one
-// takes over if the mark still has tokens after wait. Any other error says that
-// nothing is left to revoke.
+// nextAttempt records in the mark that this process tries to revoke its tokens. The error
+// is errNotYet if another process has made an attempt since a.mark: this one takes over if
+// the mark still has tokens after wait. Any other error means that no tokens are left to
+// revoke.
 func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait time.Duration, err error) {
 	q, err := l.updateMark(ctx, func(q *Record) error {
 		now := l.k.now()
@@ -277,14 +276,15 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		case q.version != a.mark.version && now.Before(q.retryAt):
 			return errNotYet
 		}
-		// The store may have failed after the last attempt; see adopt. Tokens that others have
-		// written stay.
+		// The store may have failed after the last attempt; see adopt. Tokens that another
+		// process has written stay.
 		if q.Pair.Tokens == a.stored {
 			q.Pair = a.mark.Pair
 		}
 		q.all = q.all || all
 		// The attempt counts as failed until confirmRevoked. If the process dies during the
-		// call, the others wait for the end of its time and continue with the right pause.
+		// call, the others wait until the time of the attempt is over, and continue with
+		// the right pause.
 		q.failures++
 		q.retryAt = now.Add(l.k.attemptTime(q.all))
 		return nil
@@ -299,10 +299,10 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 	case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
 		return 0, err
 	}
-	// The store does not respond, or it has no room for the tokens. This process has
-	// them and tries to revoke them without the note.
-	// Other processes may then make an attempt at the same time, which is harmless after
-	// the end. The count makes the next pause longer.
+	// The store does not respond, or it has no room for the tokens. This process has them
+	// and tries to revoke them without a record of the attempt. Other processes may then
+	// make an attempt at the same time, which is harmless after the end. The count makes
+	// the next pause longer.
 	a.mark = a.mark.Clone()
 	a.mark.failures++
 	return 0, nil
@@ -319,8 +319,8 @@ var (
 	errUnmarked = errors.New("the mark has no room for the tokens")
 )
 
-// attemptTime returns how long an attempt may last: the calls that revoke makes, and
-// their waits for a slot. Until then no other process makes one.
+// attemptTime returns how long an attempt may take: the calls of revoke, and their waits
+// for a slot. No other process makes an attempt during this time.
 func (k *Keeper) attemptTime(all bool) time.Duration {
 	if all {
 		return (2+refreshPatience)*k.cfg.AuthTimeout + 3*logoutPatience
@@ -328,57 +328,57 @@ func (k *Keeper) attemptTime(all bool) time.Duration {
 	return k.cfg.AuthTimeout + logoutPatience
 }
 
-// attemptFailed notes in the mark when the next attempt may be made. It also writes p:
-// the failed attempt may have refreshed the tokens, and the older ones are used up then.
-// If the write fails, the next attempt writes p.
+// attemptFailed records in the mark when the next attempt may be made. It also writes p,
+// because the failed attempt may have refreshed the tokens, and the older ones are then
+// used up. If the write fails, the next attempt writes p.
 func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt time.Time) {
 	failed := a.mark.Clone()
 	failed.Pair, failed.retryAt = p, retryAt
 	q, err := l.updateMark(ctx, func(q *Record) error {
-		// Another process may have begun the next attempt, or a flight may have added
-		// its tokens.
-		// Their state must not be replaced by an older one.
+		// Another process may have begun the next attempt, or a flight may have added its
+		// tokens. An older state must not replace theirs.
 		if q.version != a.mark.version || q.Pair.Tokens == (auth.Tokens{}) {
 			return errChanged
 		}
 		q.Pair, q.failures, q.retryAt = failed.Pair, failed.failures, failed.retryAt
 		return nil
 	})
-	// Otherwise a.mark is ahead of the store, and a.stored says what the store has.
+	// Otherwise a.mark is newer than the store, and a.stored has the tokens in the store.
 	if err == nil {
 		failed, a.stored = q, q.Pair.Tokens
 	}
 	a.mark = failed
 }
 
-// confirmRevoked removes the revoked tokens from the mark. all says that the service was
-// told to end all sessions of the user. confirmRevoked returns false if more is left to
-// do: the mark has other tokens, or another process has noted that all sessions must end.
+// confirmRevoked removes the revoked tokens from the mark. all is true if the call has
+// ended all sessions of the user. confirmRevoked returns false if another attempt is
+// needed: the mark has other tokens, or another process has recorded that all sessions must
+// end.
 func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.Tokens, all bool) bool {
 	mark, err := l.updateMark(ctx, func(q *Record) error {
-		// If the attempt has refreshed the tokens and could not write them, the mark still has
-		// the older ones (a.stored). They are used up, and go with their successors.
+		// If the attempt has refreshed the tokens and could not write them, the mark still
+		// has the older ones (a.stored). These are used up, and are removed, too.
 		switch t := q.Pair.Tokens; {
 		case t == (auth.Tokens{}):
 			return errRevoked
 		case t != revoked && t != a.stored, q.all && !all:
 			return errChanged
 		}
-		// Without tokens the mark is as short as rule 7 says.
+		// Without tokens the mark has the length that rule 7 promises.
 		q.Pair, q.all = Pair{}, false
 		return nil
 	})
 	switch {
 	case errors.Is(err, errChanged):
-		// updateMark has returned the state that the check has refused. The next attempt is
-		// for its tokens.
+		// updateMark has returned the state that the check rejected. The next attempt
+		// revokes its tokens.
 		a.mark, a.stored = mark, mark.Pair.Tokens
 		return false
 	case err == nil:
 		l.forget(ctx, mark.ended)
 	}
-	// If the store has failed, the mark keeps the revoked tokens. A later request has
-	// them revoked again, which is harmless.
+	// If the store has failed, the mark keeps the revoked tokens. A later request revokes
+	// them again, which is harmless.
 	return true
 }
 
@@ -386,13 +386,14 @@ func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.To
 // makes no further attempt: the Keeper is shut down, or too many revocations wait.
 // The mark still has the tokens, so a later request resumes the revocation.
 func (k *Keeper) pauseRevocation(d time.Duration) bool {
-	// During an outage of the service each logout would add one goroutine that waits.
+	// During an outage of the service, each logout would otherwise add a goroutine that
+	// waits.
 	if k.waiting.Add(1) > maxWaiting {
 		k.waiting.Add(-1)
 		return false
 	}
 	defer k.waiting.Add(-1)
-	// The pause may come from the mark, and the clock of the process that wrote it may be
+	// The pause may be from the mark, and the clock of the process that wrote it may be
 	// wrong.
 	t := time.NewTimer(min(max(d, pacing.Min), pacing.MaxRetryAfter))
 	defer t.Stop()
@@ -404,12 +405,13 @@ func (k *Keeper) pauseRevocation(d time.Duration) bool {
 	}
 }
 
-// revoke makes one attempt to revoke the tokens of a mark, or with all the tokens of
-// all sessions of its user. The service needs a valid access token for the latter, so
-// revoke may refresh the tokens. It returns the newest ones. The error is
-// auth.ErrRefused if the service has rejected them: then no attempt can succeed.
+// revoke makes one attempt to revoke the tokens of a mark, or with all the tokens of all
+// sessions of its user. To revoke the tokens of all sessions, the service needs a valid
+// access token, so revoke may refresh the tokens. It returns the newest ones. The error is
+// auth.ErrRefused if the service has rejected them: no attempt can then succeed.
 func (k *Keeper) revoke(ctx context.Context, mark *Record, all bool) (Pair, error) {
-	// A logout of one session needs no valid access token: the refresh token is in its call.
+	// A logout of one session needs no valid access token, because the call contains the
+	// refresh token.
 	p, refreshed := mark.Pair, false
 	var err error
 	if all && !k.now().Before(p.Expires) {
@@ -420,8 +422,8 @@ func (k *Keeper) revoke(ctx context.Context, mark *Record, all bool) (Pair, erro
 		err = k.logoutAtService(ctx, p.Tokens, all)
 	}
 	if all && !refreshed && errors.Is(err, auth.ErrRefused) {
-		// The access token may be invalid before its time: the service has changed
-		// its key. A refresh token may still be valid.
+		// The access token may be invalid before it expires, because the service has
+		// changed its key. The refresh token may still be valid.
 		if p, err = k.refreshToRevoke(ctx, p, mark.UserID); err == nil {
 			err = k.logoutAtService(ctx, p.Tokens, all)
 		}
@@ -455,8 +457,8 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pa
 		case invalid != nil:
 			err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, invalid)
 		case next.Claims.UserID != userID:
-			// The service has mixed up responses. The other user's tokens must not end all
-			// of that user's sessions. The tokens of p are used up.
+			// The service has mixed up responses. A logout with these tokens would end all
+			// sessions of another user. The tokens of p are used up.
 			k.revokeTokens(tokens)
 			return p, fmt.Errorf("%w: tokens of another user", auth.ErrRefused)
 		default:
@@ -469,10 +471,9 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pa
 	return p, err
 }
 
-// throughGate makes a call of the auth service with a slot of the gate. The call
-// counts against the service's rate limit as a refresh does. It is not canceled with
-// the request: the service would carry it out all the same, and the tokens in its
-// response would be lost.
+// throughGate makes a call of the auth service with a slot of the gate. The call counts
+// against the service's rate limit as a refresh does. It is not canceled with the request:
+// the service may still execute the call, and the tokens in its response would be lost.
 func (k *Keeper) throughGate(ctx context.Context, op string, timeout time.Duration, call func(context.Context) error) error {
 	// A logout waits for the first attempt, so it does not wait long for a slot.
 	leave, err := k.gate.enter(ctx, op, logoutPatience, k.now)

@@ -12,16 +12,16 @@ import (
 )
 
 // Claims returns the claims of a session's access token. The error is
-// [auth.ErrInvalidToken]. Claims does not check a signature: the token came from the
-// auth service over its own connection, a verifier has checked it if there is one, and
-// the seal has protected it since.
+// [auth.ErrInvalidToken]. Claims does not check a signature: the auth service has sent the
+// token over its own connection, the verifier, if any, has checked it, and the seal has
+// protected it since.
 func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	if r.Pair.Claims != nil {
 		return r.Pair.Claims, nil
 	}
 	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, k.cfg.Claims)
-	// settle rejects new tokens of another user. This check is also for tokens that were
-	// read from a cookie or a record.
+	// settle rejects new tokens of another user. This check is for tokens that were read
+	// from a cookie or a record.
 	if err == nil && c.UserID != r.UserID {
 		// A session never changes its user.
 		err = fmt.Errorf("session: %w: it belongs to another user", auth.ErrInvalidToken)
@@ -38,9 +38,9 @@ func (k *Keeper) ReadClaims(r *Record) {
 	}
 }
 
-// Verify checks with Config.Verifier that the service has signed an access token. The
-// error is [auth.ErrInvalidToken] if it has not, and [auth.ErrUnavailable] if that cannot be
-// determined. The caller must not hold a lock.
+// Verify checks with Config.Verifier that the service has signed an access token. The error
+// is [auth.ErrInvalidToken] if it has not, and [auth.ErrUnavailable] if the Verifier cannot
+// determine it. The caller must not hold a lock.
 func (k *Keeper) Verify(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.AuthTimeout)
 	defer cancel()
@@ -84,17 +84,17 @@ func (k *Keeper) newPair(t, old auth.Tokens) (Pair, error) {
 	return p, nil
 }
 
-// What a session keeps of its user is limited, in bytes. Longer texts are left out. No
-// valid e-mail address is longer (RFC 5321, section 4.5.3.1).
+// The maximum lengths of a user's data in a session, in bytes. Longer texts are left out.
+// No valid e-mail address is longer (RFC 5321, section 4.5.3.1).
 const (
 	maxEmail   = 320
 	maxName    = 256
 	maxPicture = 512
 )
 
-// NewUser returns what a session keeps of its user, u: the address, the name and the
-// picture. If u has no address, it is the claim "email" of c. A field that is empty is as in
-// before, which may be nil. NewUser returns nil if nothing is known.
+// NewUser returns the data of the user u for a session: the address, the name and the
+// picture. If u has no address, the address is the claim "email" of c. Empty fields are
+// copied from before, which may be nil. NewUser returns nil if all fields are empty.
 func NewUser(u auth.User, c *auth.Claims, before *auth.User) *auth.User {
 	if u.Email == "" {
 		_, _ = c.Get("email", &u.Email)

@@ -15,35 +15,35 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// The mark of a user says something about all sessions of the user (rule 10): which of
-// them are over, and that their tokens must be refreshed. One write is enough for any
-// number of sessions, in cookies or in the store.
+// The mark of a user applies to all sessions of the user (rule 10): it ends sessions, and
+// makes their tokens due for refresh. One write is enough for any number of sessions, in
+// cookies or in the store.
 //
-//	EndUser      all sessions that began before are over
-//	RefreshUser  the tokens of all sessions are due
-//	join         a new session, which the older marks do not concern
-//	used         the sessions of the user, if their number is limited
+//	EndUser      ends all sessions of the user
+//	RefreshUser  makes the tokens of all sessions due
+//	join         adds a new session, to which the mark does not apply
+//	Used         records the use of a session, if the number of sessions is limited
 //
 // A process reads the mark of a user at most once in userMarkAge. Its own changes take
-// effect at once.
-// A longer age would save reads, and let ended sessions live longer in other processes.
+// effect at once. With a longer age there would be fewer reads, but other processes would
+// serve ended sessions for longer.
 const userMarkAge = 2 * time.Second
 
 // userMark is the mark of a user.
 type userMark struct {
-	// ends changes when all sessions of the user end. A session notes the value at its
+	// ends changes when all sessions of the user end. A session copies the value at its
 	// start, so clocks are not compared. Zero means that it has never changed.
 	ends    uint64
 	endedAt time.Time
 	kept    string // the key of a session that did not end, or empty
 
-	// roles changes when the tokens of all sessions must be refreshed. A pair of tokens
-	// has the value from before its refresh.
+	// roles changes when the tokens of all sessions must be refreshed. A pair of tokens has
+	// the value from the time before its refresh.
 	roles uint64
 
-	// members are the sessions of the user, if Config.MaxSessions limits them. They count
-	// once capped is set: a session may be older than the limit. An empty list then means
-	// that the user has no session.
+	// members are the sessions of the user, if Config.MaxSessions limits them. The list is
+	// complete only if capped is set, because a session may be older than the limit. An
+	// empty list then means that the user has no session.
 	members []member
 	capped  bool
 
@@ -59,16 +59,16 @@ type member struct {
 	used, end time.Time // its last use, and the end of its lifetime
 }
 
-// The values of Record.Ends with a meaning of their own.
+// Special values of Record.Ends.
 const (
 	neverEnded = 0 // the user had no mark
-	// unknownEnds is of a session that began while the mark could not be read. Only its
-	// start shows whether the mark concerns it.
+	// unknownEnds is the value of a session that began while the mark could not be read.
+	// Only the time of its start shows whether the mark applies to it.
 	unknownEnds = 1
 )
 
-// newMarkValue returns a random value for ends or roles, other than old. It is short: a
-// full coordinator has room for marks of a few bytes only.
+// newMarkValue returns a random value for ends or roles, other than old. The value is
+// short, because a full coordinator has room only for marks of a few bytes.
 func newMarkValue(old uint64) uint64 {
 	for {
 		if v := uint64(rand.Uint32()); v > unknownEnds && v != old {
@@ -77,12 +77,12 @@ func newMarkValue(old uint64) uint64 {
 	}
 }
 
-// over returns why the session of r is over, or "" if it is not.
-func (m *userMark) over(r *Record, limited bool) Reason {
-	// The first case is also that of a mark that has expired: the sessions that it
-	// concerned have reached their lifetime before. In the second case a session with
-	// unknownEnds is over unless it has certainly begun after the mark. It is safer to
-	// end one session more than to accept one that the mark concerns.
+// endReason returns the reason why the mark ends the session of r, or "" if it does not.
+func (m *userMark) endReason(r *Record, limited bool) Reason {
+	// The first case also applies if the mark has expired: the sessions that it ended have
+	// reached their lifetime before. In the second case, a session with unknownEnds has
+	// ended unless it has certainly begun after the mark: it is safer to end one session
+	// too many than to accept one that the mark ends.
 	switch {
 	case m.ends == neverEnded || m.ends == r.Ends || m.kept == r.Key:
 	case r.Ends != unknownEnds || !r.Created.After(m.endedAt.Add(clockSlack)):
@@ -94,22 +94,22 @@ func (m *userMark) over(r *Record, limited bool) Reason {
 	return ""
 }
 
-// users are the marks that this process has read.
+// users has the marks that this process has read.
 type users struct {
 	marks *cache.Cache[knownMark] // by the ID of the user
 
 	// writes counts the writes of this process to the marks of all users. A write of
-	// another user's mark may keep a state from being noted, or make a known one old. That
-	// costs one more read. The lock is held over that of marks.
+	// another user's mark may keep a state from being remembered, which costs one more
+	// read. Code that holds the lock may take the lock of marks.
 	mu     sync.Mutex
 	writes uint64
 }
 
-// knownMark is a mark as it was at a time.
+// knownMark is a mark with the time of its read.
 type knownMark struct {
 	*userMark
 	at     time.Time
-	unread bool // the store may have another one
+	unread bool // the mark was not read, and the store may have one
 }
 
 // size returns about how many bytes of memory the entry of a user takes.
@@ -119,7 +119,7 @@ func (m knownMark) size(userID string) int { return 256 + len(userID) + 160*len(
 // state must not replace one that this process has written.
 func (u *users) note(userID string, m knownMark, writes uint64) {
 	// For example, a read begins, EndUser writes the mark in this process, and then the
-	// read returns the state from before. Without the check the sessions would be accepted
+	// read returns the previous state. Without the check, ended sessions would be accepted
 	// again for userMarkAge.
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -128,10 +128,10 @@ func (u *users) note(userID string, m knownMark, writes uint64) {
 	}
 }
 
-// wrote remembers m, which this process has written. writes is the number of writes before
-// the state was read that m has replaced. If there were others, one of them may be newer
-// than m, and the next request reads the mark.
-func (u *users) wrote(userID string, m *userMark, writes uint64) {
+// noteWrite remembers m, which this process has written. writes is the number of writes
+// before the read of the state that m has replaced. If there were other writes, one of them
+// may be newer than m, and the next request reads the mark.
+func (u *users) noteWrite(userID string, m *userMark, writes uint64) {
 	known := knownMark{userMark: m, at: time.Now()}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -142,22 +142,22 @@ func (u *users) wrote(userID string, m *userMark, writes uint64) {
 	u.marks.Put(userID, known, known.size(userID))
 }
 
-// written returns the number of writes, for note. It must be called before the read.
-func (u *users) written() uint64 {
+// writeCount returns the number of writes, for note. It must be called before the read.
+func (u *users) writeCount() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.writes
 }
 
-// userMark returns the mark of a user, at most userMarkAge old. With an error it returns
-// the mark that it knows, which may be older, or an empty one.
+// userMark returns the mark of a user, at most userMarkAge old. If the read fails, it
+// returns the error and the known mark, which may be older, or an empty mark.
 func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error) {
 	known, ok := k.users.marks.Get(userID)
 	if ok && time.Since(known.at) < userMarkAge {
 		return known.userMark, nil
 	}
-	// The age of the mark counts from before the read. The read may be slow.
-	at, writes := time.Now(), k.users.written()
+	// The age of the mark counts from the start of the read, which may be slow.
+	at, writes := time.Now(), k.users.writeCount()
 	if !ok && k.cfg.Stored {
 		// The records of stored sessions are removed soon after their end, so the first
 		// request does not wait for another read.
@@ -203,7 +203,7 @@ func (k *Keeper) rolesChanged(r *Record) bool {
 
 // rolesMark returns the newest known value of userMark.roles, for the user of r.
 func (k *Keeper) rolesMark(r *Record) uint64 {
-	// A mark that was not read has no value of its own. Tokens with a zero value from it
+	// A mark that was not read does not have the value. With zero in its place, the tokens
 	// would be due once more when the mark is read.
 	if known, ok := k.users.marks.Get(r.UserID); ok && !known.unread {
 		return known.roles
@@ -211,22 +211,21 @@ func (k *Keeper) rolesMark(r *Record) uint64 {
 	return r.Pair.Roles
 }
 
-// overNow returns why the session of r is over, by the mark that the store has now. The
-// mark that this process knows may be older than the session, which may have begun in
-// another process.
-func (k *Keeper) overNow(ctx context.Context, r *Record) (Reason, error) {
+// newestEndReason is endReason for the newest mark in the store. The mark that this process
+// knows may be older than the session, which may have begun in another process.
+func (k *Keeper) newestEndReason(ctx context.Context, r *Record) (Reason, error) {
 	m, err := k.newestUserMark(ctx, r.UserID)
 	if err != nil {
 		return "", err
 	}
-	return m.over(r, k.cfg.MaxSessions > 0), nil
+	return m.endReason(r, k.cfg.MaxSessions > 0), nil
 }
 
-// newestUserMark returns the mark that the store has now. A store may read from a cache,
-// but a write succeeds only if it replaces the newest state, and a read after a conflict
-// is newer.
+// newestUserMark returns the newest mark in the store. A store may read from a cache. But a
+// write succeeds only if it replaces the newest state, and a read after a conflict is
+// newer.
 func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, error) {
-	writes := k.users.written()
+	writes := k.users.writeCount()
 	m, err := k.readUserMark(ctx, userID)
 	if err != nil || m.version == 0 || k.cfg.Private {
 		return m, err
@@ -240,15 +239,15 @@ func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, 
 	if err != nil {
 		return nil, err
 	}
-	k.users.wrote(userID, m, writes)
+	k.users.noteWrite(userID, m, writes)
 	return m, nil
 }
 
 // readUserMark reads the mark of a user from the store. It returns an empty mark if there
-// is none. The version is that under the key of the newest secret.
+// is none. The version is that of the record under the key of the newest secret.
 func (k *Keeper) readUserMark(ctx context.Context, userID string) (*userMark, error) {
-	// While secrets are exchanged, processes write marks under different keys. The one that
-	// was written last has the highest number.
+	// While secrets are rotated, processes write marks under different keys. The last
+	// written mark has the highest number.
 	newest, version := &userMark{}, uint64(0)
 	for i, s := range k.cfg.Secrets {
 		m, err := k.readUserMarkOf(ctx, s, userID)
@@ -292,20 +291,20 @@ func (k *Keeper) readUserMarkOf(ctx context.Context, s seal.Secret, userID strin
 	return m, nil
 }
 
-// changeUserMark applies change to the mark of a user and stores it. change may be
-// called several times, and must have the same effect each time: after an error the
-// write may have succeeded.
+// changeUserMark applies change to the mark of a user and stores it. change may be called
+// several times, and must have the same effect each time, because the write may have
+// succeeded despite an error.
 func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(*userMark) error) error {
 	lost, conflicts, poll := 0, 0, time.Millisecond
 	for {
-		writes := k.users.written()
+		writes := k.users.writeCount()
 		m, err := k.readUserMark(ctx, userID)
 		if err != nil {
 			return err
 		}
-		// The loop is that of ledger.swap (rule 4), for a mark that need not exist. Without
-		// the swap, a sign-in and an end of all sessions at the same time could each
-		// overwrite the change of the other.
+		// This is the loop of ledger.swap (rule 4), for a mark that may not exist yet.
+		// Without the swap, a sign-in and an end of all sessions at the same time could
+		// overwrite each other's change.
 		prev := m.version
 		if err := change(m); err != nil {
 			return err
@@ -316,7 +315,7 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 		}
 		switch err = k.putUserMark(ctx, userID, m, prev); {
 		case err == nil:
-			k.users.wrote(userID, m, writes)
+			k.users.noteWrite(userID, m, writes)
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {
@@ -324,7 +323,7 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 			}
 			k.pause(ctx, &poll)
 		case errors.Is(err, store.ErrFull):
-			// Nothing was written, and another try would not help.
+			// The mark was not written, and another attempt would not help.
 			return err
 		default:
 			if lost++; lost > maxLostPuts || ctx.Err() != nil {
@@ -337,8 +336,8 @@ func (k *Keeper) changeUserMark(ctx context.Context, userID string, change func(
 // putUserMark stores m if the stored version is prev, under the key of the newest secret.
 func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, prev uint64) error {
 	s := k.cfg.Secrets[0]
-	// The mark concerns sessions that have begun before now.
-	// After this time none of them can be alive, so the mark is not needed.
+	// The mark applies to sessions that began before now. At this time all of them have
+	// reached their lifetime, so the mark is no longer needed.
 	end := k.now().Add(k.cfg.Lifetime + clockSlack)
 	rec := store.Record{Key: s.User(userID), Version: m.version, ExpiresAt: end, Data: m.encode()}
 	if !k.cfg.Private {
@@ -376,8 +375,7 @@ func (m *userMark) encode() []byte {
 	return e.B
 }
 
-// decodeUserMark decodes what encode has written. A list longer than MaxMembers is not
-// read.
+// decodeUserMark decodes the result of encode. It rejects a list longer than MaxMembers.
 func decodeUserMark(b []byte) (*userMark, bool) {
 	d := seal.NewDecoder(b)
 	if d.Uint() != userFormat {
@@ -394,11 +392,12 @@ func decodeUserMark(b []byte) (*userMark, bool) {
 
 // encodeKey writes the key of a record, or an empty text, in half of its length.
 func encodeKey(e *seal.Encoder, key string) {
-	b, _ := hex.DecodeString(key) // ID.Key has made it
+	b, _ := hex.DecodeString(key) // ID.Key returns valid hexadecimal text
 	e.Bytes(b)
 }
 
-// decodeKey reads what encodeKey has written. A key is a SHA-256, so it is as long as an ID.
+// decodeKey reads the output of encodeKey. A key is a SHA-256 hash, so it is as long as an
+// ID.
 func decodeKey(d *seal.Decoder) string {
 	b := d.Bytes()
 	if len(b) != 0 && len(b) != len(ID{}) {
@@ -407,8 +406,8 @@ func decodeKey(d *seal.Decoder) string {
 	return hex.EncodeToString(b)
 }
 
-// EndUser ends all sessions of a user. They are over at once in this process, and within
-// userMarkAge in others.
+// EndUser ends all sessions of a user: at once in this process, and within userMarkAge in
+// others.
 func (k *Keeper) EndUser(ctx context.Context, userID string) error {
 	_, err := k.endUser(ctx, userID, nil, func(ctx context.Context) error {
 		return k.removeSessions(ctx, userID, "", endedByStore)
@@ -416,13 +415,13 @@ func (k *Keeper) EndUser(ctx context.Context, userID string) error {
 	return err
 }
 
-// EndOthers ends all sessions of the user of r but that of r. The error is an [*Error] if
-// the session of r has ended, or one of the store, which EndOthers has not reported.
+// EndOthers ends all sessions of the user of r except that of r. The error is an [*Error]
+// if the session of r has ended, or an error of the store that EndOthers has not reported.
 func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
 	removed, err := k.endUser(ctx, r.UserID, r, func(ctx context.Context) error {
-		// The tokens are revoked where this process can open the session. The store says
-		// whose the record is, even if it does not open.
-		return k.eachOver(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
+		// If this process can open the session, it also revokes the tokens. The store has
+		// the owner of the record even if the record does not open.
+		return k.eachEnded(ctx, r, func(rec store.Record) error { return k.endElsewhere(ctx, rec, r.UserID) })
 	})
 	if err == nil {
 		waitFor(removed, logoutPatience)
@@ -430,11 +429,11 @@ func (k *Keeper) EndOthers(ctx context.Context, r *Record) error {
 	return err
 }
 
-// endUser is EndUser for a session that goes on: kept is its state, or nil. remove
-// removes the records of stored sessions, which are over already. endUser returns a
-// channel that is closed after that.
+// endUser is EndUser with a session that continues: kept is its state, or nil. remove
+// removes the records of stored sessions, which the mark has already ended. endUser returns
+// a channel that is closed after remove.
 func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remove func(context.Context) error) (removed <-chan struct{}, err error) {
-	// The user may close the browser after a click. The sessions end all the same.
+	// The user may close the browser after the click. The sessions must still end.
 	ctx = context.WithoutCancel(ctx)
 	var ends uint64
 	var keptKey string
@@ -442,15 +441,17 @@ func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remov
 		keptKey = kept.Key
 	}
 	err = k.changeUserMark(ctx, userID, func(m *userMark) error {
-		// A session that is over must not end the others and become valid again by that. A
-		// request may have loaded it before its end, or in a process that knows an older mark.
+		// A session that has ended must not end the others, and thereby become valid again.
+		// A request may have loaded it before its end, or in a process that knows an older
+		// mark.
 		if kept != nil {
-			if why := m.over(kept, k.cfg.MaxSessions > 0); why != "" {
+			if why := m.endReason(kept, k.cfg.MaxSessions > 0); why != "" {
 				return &Error{Ended: why}
 			}
 		}
-		// The value is chosen once. If the response to the first write is lost, a session may
-		// begin with its value before the second write. Another value would end that session.
+		// Choose the value once. If the response to the first write is lost, a session may
+		// begin with this value before the second write. Another value would end that
+		// session.
 		if ends == 0 {
 			ends = newMarkValue(m.ends)
 		}
@@ -468,7 +469,7 @@ func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remov
 		return done, nil
 	}
 	// The mark was written before the removal. If the process dies in between, the sessions
-	// are over, but a process that has not read the mark serves them for userMarkAge.
+	// have ended, but a process that has not read the mark serves them for userMarkAge.
 	k.background(func() {
 		defer close(done)
 		for failures := 1; ; failures++ {
@@ -484,11 +485,12 @@ func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remov
 // removeSessions removes the stored sessions of a user, except the one with the key own.
 // why is the reason to report.
 //
-// It does not revoke their tokens. If the user has signed out everywhere, the service
-// ends all of them by one call. Otherwise only their own browsers' cookies open them. A
-// store in memory is not sealed, but its tokens are not revoked either.
+// It does not revoke their tokens. If the user has signed out everywhere, one call of the
+// service revokes all of them. Otherwise the tokens can be read only with the cookies of
+// their browsers. For a store in memory, which is not sealed, removeSessions does not
+// revoke them either.
 func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Reason) error {
-	return k.eachOver(ctx, &Record{Key: own, SignIn: SignIn{UserID: userID}}, func(rec store.Record) error {
+	return k.eachEnded(ctx, &Record{Key: own, SignIn: SignIn{UserID: userID}}, func(rec store.Record) error {
 		if err := k.store.Delete(ctx, rec.Key); err != nil {
 			return err
 		}
@@ -497,9 +499,9 @@ func (k *Keeper) removeSessions(ctx context.Context, userID, own string, why Rea
 	})
 }
 
-// eachOver is eachOther for the sessions that are over by the mark of the user. Others
-// have begun since the end.
-func (k *Keeper) eachOver(ctx context.Context, r *Record, f func(store.Record) error) error {
+// eachEnded is eachOther for the sessions that the mark of the user has ended. Other
+// sessions have begun since.
+func (k *Keeper) eachEnded(ctx context.Context, r *Record, f func(store.Record) error) error {
 	var mark *userMark
 	return k.eachOther(ctx, r, func(rec store.Record) (err error) {
 		if mark == nil { // it must be newer than the list
@@ -507,7 +509,7 @@ func (k *Keeper) eachOver(ctx context.Context, r *Record, f func(store.Record) e
 				return err
 			}
 		}
-		if d, ok := k.describe(rec, r.UserID); ok && mark.over(d, k.cfg.MaxSessions > 0) == "" {
+		if d, ok := k.describe(rec, r.UserID); ok && mark.endReason(d, k.cfg.MaxSessions > 0) == "" {
 			return nil
 		}
 		return f(rec)
@@ -518,8 +520,8 @@ func (k *Keeper) eachOver(ctx context.Context, r *Record, f func(store.Record) e
 func (k *Keeper) RefreshUser(ctx context.Context, userID string) error {
 	var roles uint64
 	return k.changeUserMark(context.WithoutCancel(ctx), userID, func(m *userMark) error {
-		// As in endUser, a repeated write must not make tokens due that were refreshed in
-		// between.
+		// Choose the value once, as in endUser: a repeated write must not make tokens due
+		// that were refreshed in between.
 		if roles == 0 {
 			roles = newMarkValue(m.roles)
 		}
@@ -531,16 +533,17 @@ func (k *Keeper) RefreshUser(ctx context.Context, userID string) error {
 // MaxMembers is the highest limit of the sessions of a user.
 const MaxMembers = 1000
 
-// ErrTooMany is returned by [Keeper.Create] if the user has Config.MaxSessions sessions
-// and none of them may end for another.
+// ErrTooMany is returned by [Keeper.Create] if the user has Config.MaxSessions sessions and
+// Config.RejectOverMax is set.
 var ErrTooMany = errors.New("too many sessions of the user")
 
-// join makes r a session of its user, which the user's mark does not concern. replaced
-// is the key of a session that r replaces, or empty.
+// join adds r to the sessions of its user, with a value of ends that the user's mark does
+// not end. replaced is the key of a session that r replaces, or empty.
 func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
-	if k.cfg.MaxSessions == 0 || r.Actor != nil { // acting as a user takes no place of the user's sessions
-		// The mark is read anew. A known one may be userMarkAge old. A session that notes its
-		// value would be over at once if another process has ended all sessions since.
+	if k.cfg.MaxSessions == 0 || r.Actor != nil { // a session of an actor does not count for the limit
+		// Read the mark from the store, because a known mark may be userMarkAge old. If
+		// another process has ended all sessions since, a session with the old value would
+		// end at once.
 		m, err := k.newestUserMark(ctx, r.UserID)
 		if err != nil {
 			if k.cfg.Stored {
@@ -552,20 +555,20 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
 		return nil
 	}
-	// With a limit the list must be written, so the sign-in fails if that is not possible.
+	// With a limit the list must be written, so the sign-in fails if the write fails.
 	var ended []member
 	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
-		// A session that has ended by its idle timeout or its lifetime has not left the list
-		// if no request of its browser came afterwards. r is in the list if an earlier try was made and its
-		// response lost.
+		// A session that has reached its idle timeout or lifetime is still in the list if
+		// its browser has sent no request since. r is in the list if an earlier attempt
+		// succeeded and its response was lost.
 		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
 		m.members = slices.DeleteFunc(m.members, func(o member) bool {
 			return o.key == r.Key || o.key == replaced || o.used.Before(expired) || !k.now().Before(o.end)
 		})
 		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
 		room := k.cfg.MaxSessions - 1
-		// An earlier try may have chosen others, before a conflict.
+		// An earlier attempt, before a conflict, may have chosen other sessions.
 		ended = nil
 		if len(m.members) > room {
 			if k.cfg.RejectOverMax {
@@ -580,32 +583,32 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	if err != nil {
 		return err
 	}
-	// The sessions are over since the write of the mark. The rest makes that visible: to
-	// Watch, to a list of sessions, and in the log.
+	// The write of the mark has ended the sessions. The rest reports this to Watch, to the
+	// list of sessions and to the log.
 	for _, o := range ended {
 		k.endings.announce(o.key)
 		if k.cfg.Stored {
-			_ = k.store.Delete(ctx, o.key) // the session is over already
+			_ = k.store.Delete(ctx, o.key) // the session has already ended
 		}
 		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, SignIn: SignIn{UserID: r.UserID}}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
 	}
 	return nil
 }
 
-// Used notes that the session of r was used, if the number of sessions is limited: the
-// one that was used longest ago ends for another. A failure changes only that order.
+// Used records that the session of r was used, if the number of sessions is limited: a
+// further sign-in ends the least recently used session. A failure only changes this order.
 func (k *Keeper) Used(ctx context.Context, r *Record) {
 	k.changeMember(ctx, r, func(m *userMark, i int) { m.members[i].used = later(m.members[i].used, k.now()) })
 }
 
-// leave removes a session that has ended from those of its user.
-func (k *Keeper) leave(ctx context.Context, r *Record) {
+// removeMember removes an ended session from the list of its user's sessions.
+func (k *Keeper) removeMember(ctx context.Context, r *Record) {
 	k.changeMember(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
 }
 
 // changeMember applies change to the entry i of r in the list of its user's sessions, if
-// there is one. It never adds r: only a sign-in may do that, because a session that was
-// removed from the list is over.
+// there is one. It never adds r, because a session that was removed from the list has
+// ended. Only a sign-in adds a session.
 func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) {
 	if k.cfg.MaxSessions == 0 || r.UserID == "" {
 		return

@@ -13,15 +13,16 @@ const watchEvery = 2 * time.Second
 // Watch waits for the end of a session and returns true. It returns false when
 // ctx is done.
 func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
-	// Wait first and read then. An end between the two would be missed otherwise.
+	// Wait first and then read. In the reverse order, an end between the two would be
+	// missed.
 	here, stop := k.endings.wait(r.Key, r.UserID)
 	defer stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		// An error of the store ends nothing: the next read may succeed. The lifetime
-		// is checked by the clock even during an outage.
-		// The ledger is made anew because its base and origin are r, which changes.
+		// An error of the store does not end the session: the next read may succeed. The
+		// lifetime is checked by the clock even during an outage. Each read needs a new
+		// ledger, because its base and origin are r, which changes.
 		l := k.ledger(r)
 		newest, err := l.read(ctx)
 		if isEnded(err) {
@@ -31,9 +32,10 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 		if err == nil && k.cfg.Stored {
 			r = newest // other requests extend the idle timeout
 		}
-		// An error returns the mark that is known, and an empty one ends nothing.
-		if mark, _ := k.userMark(ctx, r.UserID); mark.over(r, k.cfg.MaxSessions > 0) != "" {
-			if why, err := k.overNow(ctx, r); err == nil && why != "" {
+		// After an error, userMark returns the known mark, or an empty one, which ends no
+		// session.
+		if mark, _ := k.userMark(ctx, r.UserID); mark.endReason(r, k.cfg.MaxSessions > 0) != "" {
+			if why, err := k.newestEndReason(ctx, r); err == nil && why != "" {
 				return true
 			}
 		}
@@ -52,8 +54,8 @@ func (k *Keeper) Watch(ctx context.Context, r *Record) (ended bool) {
 	}
 }
 
-// endings wakes the calls of Watch in this process at once when a session ends in
-// it. The reads of Watch find an end in another process. The zero value is ready to use.
+// endings wakes the calls of Watch at once when a session ends in this process. The reads
+// of Watch find an end in another process. The zero value is ready to use.
 type endings struct {
 	mu    sync.Mutex
 	waits map[string]*ending // by the key of the record
@@ -66,8 +68,8 @@ type ending struct {
 	ended  chan struct{} // closed when the session has ended
 }
 
-// wait returns a channel that is closed when the session of the record ends in
-// this process. The caller must call stop when it does not wait any more.
+// wait returns a channel that is closed when the session of the record ends in this
+// process. The caller must call stop when it no longer waits.
 func (e *endings) wait(key, userID string) (ended <-chan struct{}, stop func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -95,7 +97,8 @@ func (e *endings) wait(key, userID string) (ended <-chan struct{}, stop func()) 
 func (e *endings) announce(key string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// The entry goes, so a channel is closed once however often the end is announced.
+	// The entry is removed, so that a channel is closed only once, even if the end is
+	// announced again.
 	if w := e.waits[key]; w != nil {
 		close(w.ended)
 		delete(e.waits, key)
