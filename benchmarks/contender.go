@@ -35,6 +35,9 @@ type contender struct {
 	// first means that the app receives each cookie once.
 	first bool
 
+	// waits means that requests wait for a server or a database.
+	waits bool
+
 	// apart means that each app has a store of its own, in its memory.
 	apart bool
 }

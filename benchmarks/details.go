@@ -151,7 +151,7 @@ func readWork(e *env, name string, open func(*env) (store.Store, error)) *work {
 			return nil
 		}, nil
 	})
-	return &work{name: read, contender: name, prepare: times(run)}
+	return &work{name: read, contender: name, waits: true, prepare: times(run)}
 }
 
 // lastRead is a store that notes the key of the last read.

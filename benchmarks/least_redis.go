@@ -16,8 +16,9 @@ import (
 func init() {
 	register(contender{
 		name: "least code, Redis", router: netHTTP, session: "in Redis, in the client's cache, decoded before",
-		less: notInOne + "; records are not encrypted; the idle timeout is that of one process",
-		open: openLeastRedis,
+		less:  notInOne + "; records are not encrypted; the idle timeout is that of one process",
+		waits: true,
+		open:  openLeastRedis,
 	})
 }
 

@@ -13,6 +13,10 @@ type work struct {
 	name      string // such as "page"
 	contender string
 
+	// waits means that other threads or processes do a part of the work. Then the time
+	// that passes is measured, and CPU time otherwise.
+	waits bool
+
 	// most bounds the operations of one round. 0: no bound.
 	most int
 
@@ -126,9 +130,11 @@ func (w *work) round() (figure, error) {
 	runtime.GC() // what prepare has left is not part of the work
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := time.Now()
-	err = run()
-	took := time.Since(start)
+	clock := cpuTime
+	if w.waits {
+		clock = wallTime
+	}
+	took, err := clock(run)
 	runtime.ReadMemStats(&after)
 	if err != nil {
 		return figure{}, fmt.Errorf("%s, %s: %w", w.contender, w.name, err)
@@ -139,4 +145,11 @@ func (w *work) round() (figure, error) {
 		allocs: float64(after.Mallocs-before.Mallocs) / n,
 		bytes:  float64(after.TotalAlloc-before.TotalAlloc) / n,
 	}, nil
+}
+
+// wallTime calls f and returns the time that passes.
+func wallTime(f func() error) (time.Duration, error) {
+	start := time.Now()
+	err := f()
+	return time.Since(start), err
 }

@@ -12,7 +12,8 @@ import (
 func init() {
 	register(contender{
 		name: "scs, Redis", router: netHTTP, session: "in Redis, read, gob", less: notInScs + "; no idle timeout",
-		open: scsInRedis,
+		waits: true,
+		open:  scsInRedis,
 	})
 }
 

@@ -17,15 +17,18 @@ const (
 func init() {
 	register(contender{
 		name: redisUnchanged, router: netHTTP, session: "in Redis, in the client's cache", ours: true,
-		open: openSession(inRedis(0)),
+		waits: true,
+		open:  openSession(inRedis(0)),
 	})
 	register(contender{
 		name: redisRead, router: netHTTP, session: "in Redis, read, opened before", ours: true,
-		open: openSession(inRedis(noCache)),
+		waits: true,
+		open:  openSession(inRedis(noCache)),
 	})
 	register(contender{
 		name: redisFirst, router: netHTTP, session: "in Redis, read, not opened before", ours: true, first: true,
-		open: openSession(inRedis(noCache)),
+		waits: true,
+		open:  openSession(inRedis(noCache)),
 	})
 }
 

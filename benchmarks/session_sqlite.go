@@ -20,11 +20,13 @@ const (
 func init() {
 	register(contender{
 		name: sqliteRead, router: netHTTP, session: "in SQLite, read, opened before", ours: true,
-		open: openSession(inSQLite),
+		waits: true,
+		open:  openSession(inSQLite),
 	})
 	register(contender{
 		name: sqliteFirst, router: netHTTP, session: "in SQLite, read, not opened before", ours: true, first: true,
-		open: openSession(inSQLite),
+		waits: true,
+		open:  openSession(inSQLite),
 	})
 }
 

@@ -34,7 +34,7 @@ const maxFirst = 2048
 // pageWork gets the page for admins as an admin.
 func pageWork(e *env, c contender) *work {
 	if c.first {
-		return &work{name: page, contender: c.name, most: maxFirst, prepare: func(n int) (func() error, error) {
+		return &work{name: page, contender: c.name, waits: c.waits, most: maxFirst, prepare: func(n int) (func() error, error) {
 			return prepareFirst(e, c, n)
 		}}
 	}
@@ -49,7 +49,7 @@ func pageWork(e *env, c contender) *work {
 		r, err := signedInRequest(h, "/admin", admin)
 		return repeat(h, r, func(v *reader) bool { return v.got(adminPage) }), err
 	})
-	return &work{name: page, contender: c.name, prepare: times(open)}
+	return &work{name: page, contender: c.name, waits: c.waits, prepare: times(open)}
 }
 
 // getWork sends a request that needs no session.
@@ -58,7 +58,7 @@ func (c contender) getWork(e *env, name string, r *http.Request, want func(*read
 		h, err := c.open(e)
 		return repeat(h, r, want), err
 	})
-	return &work{name: name, contender: c.name, prepare: times(open)}
+	return &work{name: name, contender: c.name, waits: c.waits, prepare: times(open)}
 }
 
 // times makes the work of one call of open for each round.
@@ -117,7 +117,7 @@ func prepareFirst(e *env, c contender, n int) (func() error, error) {
 // loginWork signs users in. Each round has a new app, so that its store stays small.
 func loginWork(e *env, c contender, want func(*reader) bool) *work {
 	r, form := newRequest("POST", "/login"), loginForm(admin, password)
-	return &work{name: login, contender: c.name, prepare: func(n int) (func() error, error) {
+	return &work{name: login, contender: c.name, waits: c.waits, prepare: func(n int) (func() error, error) {
 		h, err := c.open(e)
 		if err != nil {
 			return nil, err
