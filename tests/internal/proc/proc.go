@@ -174,6 +174,9 @@ func (p *Process) read(stdout io.Reader, listens chan<- string) {
 	close(p.exited)
 }
 
+// Pid returns the ID of the process.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal.
 func (p *Process) Signal(s syscall.Signal) {
 	p.t.Helper()

@@ -1,0 +1,98 @@
+// Package load puts load on the example dashboard over real sockets. By default the counts
+// are small: the tests check that every request succeeds. With LONG=1 they are large
+// enough for the figures, which the tests print as tables.
+package load
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/tests/internal/proc"
+)
+
+func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
+
+const (
+	user     = "admin@example.com"
+	password = "correct horse battery staple"
+)
+
+// startService starts an auth service whose access tokens live for life.
+func startService(t *testing.T, life time.Duration) *authtest.Server {
+	t.Helper()
+	return authtest.NewServer(t, authtest.Options{
+		Accounts:     []authtest.Account{{Email: user, Password: password, Roles: []string{"user", "admin"}}},
+		AccessLife:   life,
+		PasswordCost: -1,
+	})
+}
+
+// startDashboard starts the program with an auth service.
+func startDashboard(t *testing.T, service *authtest.Server, env ...string) *proc.Process {
+	t.Helper()
+	return proc.Start(t, "dashboard", append([]string{
+		"AUTH_URL=" + service.URL,
+		"COOKIE_INSECURE=true", // the test's browsers use plain HTTP
+		"LOG_LEVEL=warn",
+		"AUTH_TIMEOUT=1m", "STORE_TIMEOUT=20s", // a busy machine is no outage
+	}, env...))
+}
+
+// memory returns the resident memory of a process in MiB, now and at most.
+func memory(t *testing.T, p *proc.Process) (now, most float64) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
+	if err != nil {
+		t.Skip("resident memory needs /proc: ", err)
+	}
+	read := func(name string) float64 {
+		_, rest, _ := strings.Cut(string(text), "\n"+name+":")
+		line, _, _ := strings.Cut(rest, "\n")
+		n, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")), 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return n / 1024
+	}
+	return read("VmRSS"), read("VmHWM")
+}
+
+// percentile returns the value below which the part p of durations is. It sorts them.
+func percentile(durations []time.Duration, p float64) time.Duration {
+	if len(durations) == 0 {
+		return 0
+	}
+	slices.Sort(durations)
+	return durations[min(int(float64(len(durations))*p), len(durations)-1)]
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1000) }
+
+// table prints rows as Markdown. The first row is the heading.
+func table(t *testing.T, rows [][]string) {
+	t.Helper()
+	var b strings.Builder
+	for i, row := range rows {
+		fmt.Fprintf(&b, "\n| %s |", strings.Join(row, " | "))
+		if i == 0 {
+			b.WriteString("\n" + strings.Repeat("|---", len(row)) + "|")
+		}
+	}
+	t.Log(b.String())
+}
+
+var page = http.Header{
+	"Accept":          {"text/html,application/xhtml+xml,*/*;q=0.8"},
+	"Accept-Language": {"en-US,en;q=0.5"},
+	"Sec-Fetch-Dest":  {"document"},
+	"Sec-Fetch-Mode":  {"navigate"},
+	"Sec-Fetch-Site":  {"none"},
+	"User-Agent":      {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+}
