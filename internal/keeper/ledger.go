@@ -130,29 +130,39 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 	if r, ok := l.k.records.Get(l.key); ok && r.version == rec.Version && rec.Key == l.key {
 		return r, nil
 	}
-	plain := rec.Data
-	if !l.k.cfg.Private {
-		var ok bool
-		if plain, ok = l.unseal(rec.Data); !ok {
-			return nil, &corruptError{rec.Version}
-		}
-	}
-	r, err := decodeRecord(plain, l.id, l.key)
-	if err != nil || rec.Key != l.key {
+	r, size, ok := l.decode(rec)
+	if !ok || rec.Key != l.key {
 		return nil, &corruptError{rec.Version}
 	}
 	r.version = rec.Version
-	// The device is in Meta only. Without it the next write would remove it.
-	if d, ok := l.k.describe(rec, r.UserID); ok {
-		r.Device = d.Device
-	}
 	if !r.Visitor {
 		l.k.ReadClaims(r)
 	}
 	if l.id != (ID{}) { // see openHere
-		l.k.records.Put(l.key, r, r.Memory()+len(plain))
+		l.k.records.Put(l.key, r, r.Memory()+size)
 	}
 	return r, nil
+}
+
+// decode returns the state in rec, and the size of the bytes that the state shares.
+func (l *ledger) decode(rec store.Record) (r *Record, size int, ok bool) {
+	if l.k.cfg.Private {
+		r, err := decodeFromMemory(rec.Data, l.id, l.key)
+		return r, len(rec.Data), err == nil
+	}
+	plain, ok := l.unseal(rec.Data)
+	if !ok {
+		return nil, 0, false
+	}
+	r, err := decodeRecord(plain, l.id, l.key)
+	if err != nil {
+		return nil, 0, false
+	}
+	// The device is in Meta only. Without it the next write would remove it.
+	if d, ok := l.k.describe(rec, r.UserID); ok {
+		r.Device = d.Device
+	}
+	return r, len(plain), true
 }
 
 // unseal opens data with the first secret that fits. Older secrets stay
@@ -185,21 +195,26 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	// Marks have no owner, because removeSessions searches for sessions that have not
 	// ended. Records of a coordinator have none, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
-	if l.base == nil && r.ended == "" && !r.Visitor {
+	listed := l.base == nil && r.ended == "" && !r.Visitor
+	if listed {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for removeSessions
-		var err error
-		if rec.Meta, err = l.meta(r); err != nil {
-			return err
-		}
 	}
-	rec.Data = r.encode()
-	if !l.k.cfg.Private {
-		sealed, err := l.seal(0).Seal(seal.Record, l.key, rec.Data)
+	if l.k.cfg.Private {
+		rec.Data = r.encodeForMemory()
+		return l.k.store.Put(ctx, rec, prev)
+	}
+	if listed {
+		meta, err := l.k.cfg.Secrets[0].Meta.Seal(seal.Meta, l.key, r.encodeMeta())
 		if err != nil {
 			return err
 		}
-		rec.Data = []byte(sealed)
+		rec.Meta = []byte(meta)
 	}
+	sealed, err := l.seal(0).Seal(seal.Record, l.key, r.encode())
+	if err != nil {
+		return err
+	}
+	rec.Data = []byte(sealed)
 	return l.k.store.Put(ctx, rec, prev)
 }
 

@@ -23,6 +23,7 @@ import (
 //
 // The data for the list is in the record's Meta, sealed with the configured secret. Data
 // cannot be listed, because it opens only with the session's own cookie.
+// Records in the memory of the process are not sealed and have no Meta.
 
 // Device describes the client that started a session.
 type Device struct {
@@ -212,7 +213,7 @@ func (k *Keeper) openHere(rec store.Record) *Record {
 		return r
 	}
 	if k.cfg.Private { // not sealed
-		if r, err := decodeRecord(rec.Data, ID{}, rec.Key); err == nil && r.ended == "" {
+		if r, err := decodeFromMemory(rec.Data, ID{}, rec.Key); err == nil && r.ended == "" {
 			return r
 		}
 	}
@@ -260,8 +261,7 @@ func (r *Record) encodeMeta() []byte {
 	e.Uint(r.Ends)
 	e.Time(r.Created)
 	e.Time(r.LastSeen)
-	e.Bytes(r.Device.Addr.AsSlice())
-	e.Text(r.Device.UserAgent)
+	r.Device.encode(&e)
 	e.Bool(r.Actor != nil) // such a session does not count for a limit
 	return e.B
 }
@@ -280,32 +280,36 @@ func decodeMeta(b []byte, key, userID string) (*Record, bool) {
 	r.Ends = d.Uint()
 	r.Created = d.Time()
 	r.LastSeen = d.Time()
-	addr := d.Bytes()
-	r.Device.Addr, _ = netip.AddrFromSlice(addr)
-	r.Device.UserAgent = d.Text()
+	r.Device = decodeDevice(d)
 	if d.Bool() {
 		r.Actor = &Actor{}
 	}
-	// AddrFromSlice returns the zero address for a wrong length, which the last check
-	// rejects.
-	return r, d.Done() && len(r.Device.UserAgent) <= maxUserAgent && len(r.Device.Addr.AsSlice()) == len(addr)
+	return r, d.Done()
 }
 
-// meta returns the sealed data of r for the list, for [store.Record].Meta.
-func (l *ledger) meta(r *Record) ([]byte, error) {
-	b := r.encodeMeta()
-	if l.k.cfg.Private {
-		return b, nil
+func (d Device) encode(e *seal.Encoder) {
+	e.Bytes(d.Addr.AsSlice())
+	e.Text(d.UserAgent)
+}
+
+// decodeDevice reads what [Device.encode] writes.
+func decodeDevice(d *seal.Decoder) (device Device) {
+	addr := d.Bytes()
+	device.Addr, _ = netip.AddrFromSlice(addr)
+	device.UserAgent = d.Text()
+	// AddrFromSlice returns the zero address for a wrong length.
+	if len(device.UserAgent) > maxUserAgent || len(device.Addr.AsSlice()) != len(addr) {
+		d.Fail()
 	}
-	sealed, err := l.k.cfg.Secrets[0].Meta.Seal(seal.Meta, l.key, b)
-	return []byte(sealed), err
+	return device
 }
 
 // describe returns the data for the list from the record of a session of userID. It returns
 // false if the record belongs to another user, or if its Meta does not open.
 func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
 	if k.cfg.Private {
-		return decodeMeta(rec.Meta, rec.Key, userID)
+		r, err := decodeFromMemory(rec.Data, ID{}, rec.Key)
+		return r, err == nil && r.ended == "" && r.UserID == userID
 	}
 	// The length is checked before the text is opened, to limit the work.
 	if len(rec.Meta) > seal.Size(maxMeta) {

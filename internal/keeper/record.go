@@ -259,11 +259,12 @@ func (r *Record) renew(p Pair) {
 // has failed. Other processes need that state.
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
-// The formats of a stored record: of a session or a mark with tokens, and of a mark
-// without tokens.
+// The formats of a stored record: of a session or a mark with tokens, of a mark without
+// tokens, and of the first two in the memory of the process.
 const (
 	recordFormat = 2
 	markFormat   = 3
+	memoryFormat = 4
 )
 
 // MaxValues limits the number of values of a session.
@@ -276,17 +277,44 @@ const MaxValues = 10_000
 // sign-out of a whole Lifetime. It has no key. If the mark is sealed, the seal is bound
 // to the key.
 func (r *Record) encode() []byte {
-	if r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) {
-		e := seal.Encoder{B: make([]byte, 0, 2)}
-		e.Uint(markFormat)
-		e.Uint(uint64(slices.Index(reasons, r.ended)))
-		return e.B
+	if r.isShortMark() {
+		return r.encodeMark()
 	}
 	e := seal.Encoder{B: make([]byte, 0, 512)}
 	e.Uint(recordFormat) // first, so that a decoder can reject other formats
 	e.Text(r.Key)
-	r.SignIn.Encode(&e)
-	r.Pair.Encode(&e)
+	r.encodeState(&e)
+	return e.B
+}
+
+// encodeForMemory returns the encoding of r for a store in the memory of the process. It
+// uses little memory. Such a store cannot mix up records, so the encoding has no key. It
+// has the device: without a seal, a list of sessions can read Data.
+func (r *Record) encodeForMemory() []byte {
+	if r.isShortMark() {
+		return r.encodeMark()
+	}
+	e := seal.Encoder{B: make([]byte, 0, 512)}
+	e.Uint(memoryFormat)
+	r.Device.encode(&e)
+	r.encodeState(&e)
+	return slices.Clone(e.B) // without the room of e.B
+}
+
+// isShortMark reports whether r is a mark without tokens.
+func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) }
+
+func (r *Record) encodeMark() []byte {
+	e := seal.Encoder{B: make([]byte, 0, 2)}
+	e.Uint(markFormat)
+	e.Uint(uint64(slices.Index(reasons, r.ended)))
+	return e.B
+}
+
+// encodeState writes all of r except the key and the device.
+func (r *Record) encodeState(e *seal.Encoder) {
+	r.SignIn.Encode(e)
+	r.Pair.Encode(e)
 	e.Uint(r.lease.nonce)
 	e.Uint(r.lease.beat)
 	e.Bool(r.lease.claim)
@@ -297,8 +325,7 @@ func (r *Record) encode() []byte {
 	e.Text(string(r.ended)) // the reason of a mark that has tokens
 	e.Bool(r.all)
 	e.Time(r.LastSeen)
-	EncodeValues(&e, r.Values)
-	return e.B
+	EncodeValues(e, r.Values)
 }
 
 var errBadEncoding = errors.New("not a session's encoding")
@@ -310,22 +337,44 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
 	switch d.Uint() {
-	case recordFormat: // below
-	case markFormat:
-		why := d.Count(uint64(len(reasons) - 1))
-		if !d.Done() {
-			return nil, errBadEncoding
+	case recordFormat:
+		// The seal already binds a record to its key.
+		if d.Text() != key {
+			return nil, errors.New("the record of another session")
 		}
-		r.ended = reasons[why]
-		return r, nil
-	default:
+		return r.decodeState(d)
+	case markFormat:
+		return r.decodeMark(d)
+	}
+	return nil, errBadEncoding
+}
+
+// decodeFromMemory is decodeRecord for what encodeForMemory writes.
+func decodeFromMemory(b []byte, id ID, key string) (*Record, error) {
+	d := seal.NewDecoder(b)
+	r := &Record{ID: id, Key: key}
+	switch d.Uint() {
+	case memoryFormat:
+		r.Device = decodeDevice(d)
+		return r.decodeState(d)
+	case markFormat:
+		return r.decodeMark(d)
+	}
+	return nil, errBadEncoding
+}
+
+// decodeMark reads the rest of what encodeMark writes.
+func (r *Record) decodeMark(d *seal.Decoder) (*Record, error) {
+	why := d.Count(uint64(len(reasons) - 1))
+	if !d.Done() {
 		return nil, errBadEncoding
 	}
-	// The seal already binds a record to its key. In the memory of the process records
-	// are not sealed.
-	if d.Text() != key {
-		return nil, errors.New("the record of another session")
-	}
+	r.ended = reasons[why]
+	return r, nil
+}
+
+// decodeState reads what encodeState writes.
+func (r *Record) decodeState(d *seal.Decoder) (*Record, error) {
 	r.SignIn = DecodeSignIn(d)
 	r.Visitor = r.UserID == ""
 	r.Pair = DecodePair(d)
@@ -338,7 +387,7 @@ func decodeRecord(b []byte, id ID, key string) (*Record, error) {
 	r.all = d.Bool()
 	r.LastSeen = d.Time()
 	r.Values = DecodeValues(d)
-	if !d.Done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.Pair.Tokens == (auth.Tokens{})) {
+	if !d.Done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.isShortMark()) {
 		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}
 	return r, nil

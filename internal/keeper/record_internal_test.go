@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,6 +119,36 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Fatal("decodeRecord accepted another encoding than that of the record")
 		}
 	})
+}
+
+// A record in the memory of the process has one encoding, too, which has the device.
+func TestDecodeFromMemory(t *testing.T) {
+	for _, r := range []*Record{testRecord(), {ended: EndedByLogout, Key: "key"}, {Key: "key"}} {
+		if r.ended == "" || !r.isShortMark() {
+			r.Device = NewDevice(netip.MustParseAddr("2001:db8::1"), "Browser")
+		}
+		r.Visitor = r.UserID == "" && r.ended == ""
+		good := r.encodeForMemory()
+		got, err := decodeFromMemory(good, r.ID, r.Key)
+		if err != nil || !reflect.DeepEqual(got, r) {
+			t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
+		}
+		for i := range good {
+			if _, err := decodeFromMemory(good[:i], r.ID, r.Key); err == nil {
+				t.Errorf("decoded from the first %d of %d bytes", i, len(good))
+			}
+		}
+		if _, err := decodeFromMemory(append(bytes.Clone(good), 0), r.ID, r.Key); err == nil {
+			t.Error("one byte more: decoded")
+		}
+	}
+	r := testRecord()
+	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key); err == nil {
+		t.Error("the encoding for other stores was decoded")
+	}
+	if _, err := decodeRecord(r.encodeForMemory(), r.ID, r.Key); err == nil {
+		t.Error("another store's record in the encoding for memory was decoded")
+	}
 }
 
 // DecodeValues rejects what EncodeValues does not write.

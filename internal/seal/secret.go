@@ -47,19 +47,19 @@ func (s Secret) Records(id []byte) Sealer {
 }
 
 // Owner returns the name under which a store lists the records of a user. It is a
-// keyed hash, so the store does not reveal who its sessions belong to.
-func (s Secret) Owner(userID string) string { return s.owner.hexOf(userID) }
+// keyed hash of 128 bits, so the store does not reveal who its sessions belong to.
+func (s Secret) Owner(userID string) string { return s.owner.hexOf(userID, 16) }
 
 // User returns the key of the record with the mark of a user. It is another hash than
 // Owner.
-func (s Secret) User(userID string) string { return s.user.hexOf(userID) }
+func (s Secret) User(userID string) string { return s.user.hexOf(userID, sha256.Size) }
 
-// hexOf returns the MAC of text in hexadecimal.
-func (k macKey) hexOf(text string) string {
+// hexOf returns the first n bytes of the MAC of text, in hexadecimal.
+func (k macKey) hexOf(text string, n int) string {
 	c := scratches.Get().(*scratch)
 	defer c.free()
 	c.text = append(c.text[:0], text...)
-	c.body = hex.AppendEncode(c.body[:0], k.mac(c.sum[:0], c.text))
+	c.body = hex.AppendEncode(c.body[:0], k.mac(c.sum[:0], c.text)[:n])
 	return string(c.body)
 }
 

@@ -124,7 +124,9 @@ func (s *site) signIn(t testing.TB, users int) float64 {
 		})
 	}
 	wg.Wait()
-	return (heap() - before - float64(cookies.Load())) / float64(users)
+	each := (heap() - before - float64(cookies.Load())) / float64(users)
+	runtime.KeepAlive(s)
+	return each
 }
 
 // heap returns the bytes of live objects.
