@@ -5,10 +5,10 @@ import "context"
 // EmailChange is implemented by services in which signed-in users can change their
 // e-mail address at once.
 type EmailChange interface {
-	// ChangeEmail changes the e-mail address of the access token's user. The error
-	// is [ErrAccountExists] if the address is taken or the present one, [ErrEmailRefused]
-	// if it is invalid, and [ErrAccessTokenRefused] if the service does not accept the
-	// access token.
+	// ChangeEmail changes the e-mail address of the access token's user. The error is
+	// [ErrAccountExists] if the address is taken or is the user's current address,
+	// [ErrEmailRefused] if it is invalid, and [ErrAccessTokenRefused] if the service does
+	// not accept the access token.
 	ChangeEmail(ctx context.Context, accessToken, newEmail string) error
 }
 

@@ -35,9 +35,9 @@ type Claims struct {
 	// clock of the auth service. IssuedAt is zero if the token has no iat.
 	IssuedAt, ExpiresAt time.Time
 
-	// NotBefore is the token's nbf (RFC 7519), zero if the token has none. A nbf that
-	// is not a date counts as the year 9999. Only the times of bearer tokens are
-	// compared with a clock; see [Verifier].
+	// NotBefore is the token's nbf (RFC 7519), zero if the token has none. An nbf that is
+	// not a date counts as the year 9999. Only the times of bearer tokens are compared with
+	// a clock; see [Verifier].
 	NotBefore time.Time
 
 	// AuthenticatedAt is the token's auth_time (OpenID Connect): when the user entered
@@ -51,8 +51,8 @@ type Claims struct {
 	shared    int     // the size of the text that they share; 0 if each has a text of its own
 }
 
-// Err returns why AllowedRoles or DefaultRole could not be read, although the token
-// seems to have a claim for it. It returns nil if there is no such problem.
+// Err returns an error if AllowedRoles or DefaultRole could not be read, although the token
+// seems to have a claim for it.
 func (c Claims) Err() error { return c.roleErr }
 
 // Size estimates how many bytes the claims take in memory, for caches.
@@ -328,8 +328,8 @@ func date(claims []claim, name string) (time.Time, error) {
 	return time.Unix(int64(whole), int64(frac*1e9)), nil
 }
 
-// dateOr is date for a claim of which sessions make no use: their sign-in must not fail
-// because of it. If the claim is not a date, the result is invalid, which must be the safe
+// dateOr is date for a claim that sessions do not need, so that a sign-in does not fail
+// because of it. If the claim is not a date, dateOr returns invalid, which must be the safe
 // value.
 func dateOr(claims []claim, name string, invalid time.Time) time.Time {
 	at, err := date(claims, name)

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// The meanings of a failure. Errors of a [Service] wrap one of these, or two if both
-// apply. Test for them with errors.Is.
+// The kinds of failures. Errors of a [Service] wrap one of these, or two if both apply.
+// Test for them with errors.Is.
 var (
-	// ErrRefused: the service understood the request and rejected it, and would
-	// reject it again. The credentials are wrong, or the refresh token is not
-	// valid any more.
+	// ErrRefused: the service understood the request and rejected it, and would reject it
+	// again. The credentials are wrong, or the refresh token is no longer valid.
 	ErrRefused = errors.New("refused by the auth service")
 
 	// ErrTicketRefused: a one-time ticket (of the second step of a login, an
@@ -36,8 +35,8 @@ var (
 	// redirect, HTML, incomplete or too large, or a success without usable tokens.
 	ErrInvalidResponse = errors.New("invalid response from the auth service")
 
-	// ErrOutcomeUnknown: the service may have carried out the request, and may have
-	// used up its refresh token. An error that wraps ErrOutcomeUnknown also wraps
+	// ErrOutcomeUnknown: the service may have executed the request, and may have used up
+	// the refresh token in it. An error that wraps ErrOutcomeUnknown also wraps
 	// ErrUnavailable or ErrInvalidResponse.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 
@@ -45,8 +44,8 @@ var (
 	ErrSecondFactor = errors.New("second factor needed")
 )
 
-// The meanings of a failure of the calls that manage accounts. Except for
-// ErrVerificationPending, an error that wraps one of these also wraps [ErrRefused].
+// The kinds of failures of calls that manage accounts. Except for ErrVerificationPending,
+// an error that wraps one of these also wraps [ErrRefused].
 var (
 	// ErrVerificationPending: the request has succeeded, but the service has sent an
 	// e-mail, and the change takes effect when the user follows its link or enters its
@@ -63,11 +62,11 @@ var (
 	// is too short or too long.
 	ErrPasswordRefused = errors.New("password refused")
 
-	// ErrWrongPassword: the present password is wrong.
+	// ErrWrongPassword: the current password is wrong.
 	ErrWrongPassword = errors.New("wrong password")
 
-	// ErrSecondFactorState: the second factor is already on, or already off, or no
-	// key was generated for it.
+	// ErrSecondFactorState: the second factor is already on or already off, or no key was
+	// generated.
 	ErrSecondFactorState = errors.New("second factor in another state")
 
 	// ErrAccessTokenRefused: the service does not accept the access token. It has

@@ -10,9 +10,9 @@ type Registration interface {
 	// [ErrVerificationPending].
 	//
 	// The error is [ErrAccountExists] if the address has an account, active or not,
-	// [ErrEmailRefused] or [ErrPasswordRefused] if the service does not accept the
-	// address or the password, and otherwise one of those of [Service]. If the
-	// response has a refresh token but no usable access token, Register returns the
-	// refresh token together with [ErrInvalidResponse].
+	// [ErrEmailRefused] or [ErrPasswordRefused] if the service does not accept the address
+	// or the password, and otherwise an error of [Service]. If the response has a refresh
+	// token but no usable access token, Register returns the refresh token together with
+	// [ErrInvalidResponse].
 	Register(ctx context.Context, email, password string) (Grant, error)
 }

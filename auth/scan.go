@@ -60,7 +60,8 @@ type scanner struct {
 	at   int // the position of the next byte
 }
 
-// usualDepth is how deep the values of most claims are nested at most.
+// usualDepth is the greatest depth of values that the scanner reads. The values of most
+// claims are less deep.
 const usualDepth = 8
 
 // next skips white space and returns the byte after it, 0 at the end.
@@ -75,7 +76,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// ended skips white space and reports whether the text ends then.
+// ended skips white space and reports whether it is at the end of the text.
 func (s *scanner) ended() bool { return s.next() == 0 && s.at == len(s.text) }
 
 // skip skips white space and the byte c after it. It returns false for any other byte.

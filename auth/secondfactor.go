@@ -13,9 +13,9 @@ import (
 // the access token. The error of EnableMFA and DisableMFA is [ErrSecondFactorState]
 // if the second factor is already on, or already off.
 type SecondFactorSetup interface {
-	// GenerateMFA creates a new key for the one-time codes of the access token's
-	// user. The key takes effect with EnableMFA. At some services a new key
-	// replaces the present one at once if the second factor is on.
+	// GenerateMFA creates a new key for the one-time codes of the access token's user. The
+	// key takes effect with EnableMFA. If the second factor is on, some services replace
+	// the current key at once.
 	GenerateMFA(ctx context.Context, accessToken string) (TOTPKey, error)
 
 	// EnableMFA turns the second factor on. A code from the new key proves that the

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Service refreshes and revokes the tokens of signed-in users. A session manager
-// requires only these methods. What else a service can do is in optional interfaces:
-// [PasswordLogin], [SecondFactor], [MagicLink] and [ProviderLogin] sign users in,
-// [Registration] creates accounts, and [PasswordChange], [PasswordReset],
-// [EmailChange], [VerifiedEmailChange], [SecondFactorSetup] and [AccountDeletion]
-// change them. synmetrix.Client implements all of them.
+// Service refreshes and revokes the tokens of signed-in users. A session manager requires
+// only these methods. All other calls are in optional interfaces: [PasswordLogin],
+// [SecondFactor], [MagicLink] and [ProviderLogin] sign users in, [Registration] creates
+// accounts, and [PasswordChange], [PasswordReset], [EmailChange], [VerifiedEmailChange],
+// [SecondFactorSetup] and [AccountDeletion] change them. synmetrix.Client implements all of
+// them.
 //
 // All methods must be safe for concurrent use and must return when ctx ends. The
 // error of a failed call wraps one of this package's sentinels: [ErrRefused],
@@ -72,14 +72,14 @@ type SecondFactor interface {
 // Grant is the result of a sign-in or a refresh. It prints, logs and marshals without
 // its tokens.
 //
-// All fields except the tokens are optional. If a field is empty, the value in the
-// access token applies, and at a refresh that of the previous grant. session.Manager
-// uses User and AuthenticatedAt. It reads everything else from the access token, which must
-// be a JWT.
+// All fields except the tokens are optional. If a field is empty, the value in the access
+// token applies, or at a refresh the value of the previous grant. session.Manager uses only
+// User and AuthenticatedAt, and reads all other data from the access token, which must be a
+// JWT.
 type Grant struct {
 	Tokens
 
-	// User is what the response contains about the user outside the access token.
+	// User is the data of the user in the response, outside the access token.
 	User User
 
 	// AuthenticatedAt is when the user last authenticated, by the service's clock.

@@ -19,7 +19,7 @@ import (
 // claim is a claim of a token. raw is its value in JSON.
 type claim struct{ name, raw string }
 
-// usualClaims is the number of claims that most tokens have at most.
+// usualClaims is a number of claims that most tokens do not exceed.
 const usualClaims = 16
 
 // readToken returns the claims of a JWT, in any order. Their names are different.

@@ -18,8 +18,8 @@ type Registration struct {
 	Email    string
 	Password string
 
-	// Passwordless creates an account that signs in with links in e-mails.
-	// Password is not sent then.
+	// Passwordless creates an account that signs in with links in e-mails. Password is then
+	// not sent.
 	Passwordless bool
 
 	// AllowedRoles are the roles of the account. The service restricts which
@@ -61,10 +61,10 @@ func (c *Client) Register(ctx context.Context, email, password string) (auth.Gra
 	return c.RegisterWith(ctx, Registration{Email: email, Password: password})
 }
 
-// RegisterPasswordless is like [Client.Register] for an account without a
-// password, which signs in with links in e-mails; see [Client.SendMagicLink]. A
-// service that activates accounts at once signs the user in without sending an
-// e-mail. Nothing then proves that the address belongs to the user.
+// RegisterPasswordless is like [Client.Register] for an account without a password, which
+// signs in with links in e-mails; see [Client.SendMagicLink]. A service that activates
+// accounts at once signs the user in without sending an e-mail. It is then not proven that
+// the address belongs to the user.
 //
 // If the service has no magic links, the error is [auth.ErrUnavailable] with
 // CodeUnsupported.
@@ -121,7 +121,7 @@ var registerRefusals = refusals{
 	{400, "Default role must be part of allowed roles."}:     refused(CodeRolesRefused),
 	{400, "allowed roles must be a subset of ALLOWED_ROLES"}: refused(CodeRolesRefused),
 	{400, `"cookie" is not allowed`}:                         unavailable(CodeUnsupported),
-	// Only a registration without a password leaves it out.
+	// Only a registration without a password has no such field.
 	{400, `"password" is required`}: unavailable(CodeUnsupported),
 }
 
@@ -137,7 +137,7 @@ var registerRefusals = refusals{
 // while its backend is failing.
 //
 // Activate fetches the tokens with a second request. If that request fails without a
-// refusal, the account is active all the same, and Activate returns the refresh token
+// refusal, the account is nevertheless active, and Activate returns the refresh token
 // together with the error.
 func (c *Client) Activate(ctx context.Context, ticket string) (auth.Grant, error) {
 	return c.followLink(ctx, "activate", ticket, "/auth/activate", url.Values{"ticket": {ticket}})
@@ -186,9 +186,9 @@ func (c *Client) followLink(ctx context.Context, op, ticket, path string, query 
 	return grant, err
 }
 
-// redirectToken returns the refresh token in the redirect to the app. A redirect
-// without a token means that the service has refused the ticket. The path of the
-// redirect does not distinguish the two: a service may use the same for both.
+// redirectToken returns the refresh token in the redirect to the app. A redirect without a
+// token means that the service has refused the ticket. The path of the redirect does not
+// show this, because a service may use the same path for both results.
 func (resp response) redirectToken() (string, error) {
 	to, err := url.Parse(resp.header.Get("Location"))
 	if err != nil || to.String() == "" {
@@ -221,8 +221,7 @@ func (c *Client) SendMagicLink(ctx context.Context, email string) error {
 		op:     op,
 		method: http.MethodPost,
 		path:   "/auth/login",
-		// Without "cookie": false the response would hold the token of the
-		// link.
+		// Without "cookie": false the response would contain the token of the link.
 		body: fields{"email": email, "cookie": false},
 		refusals: refusals{
 			{400, "Account does not exist."}: refused(CodeAccountNotFound),
@@ -311,9 +310,9 @@ func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) 
 	})
 }
 
-// ChangeEmail changes the e-mail address of the access token's user at once. If
-// the new address belongs to another account or is the user's present one, the
-// error is [auth.ErrRefused] with CodeEmailRefused.
+// ChangeEmail changes the e-mail address of the access token's user at once. If the new
+// address belongs to another account or is the user's current address, the error is
+// [auth.ErrRefused] with CodeEmailRefused.
 //
 // It works only if the service does not verify addresses, which is the default.
 // Otherwise the error has CodeServiceError; use [Client.SendEmailChange].

@@ -1,9 +1,8 @@
-// Package synmetrix is the client of a Synmetrix auth service, which speaks
-// the HTTP API of Hasura Backend Plus v2.7.1.
+// Package synmetrix is a client of Synmetrix auth services, which have the HTTP API of
+// Hasura Backend Plus v2.7.1.
 //
-// A [Client] holds no tokens. Its methods accept and return them as values. It
-// implements [auth.Service] and all optional interfaces of package auth, which a
-// session.Manager uses:
+// A [Client] keeps no tokens. Its methods accept and return them as values. It implements
+// [auth.Service] and all optional interfaces of package auth, which a session.Manager uses:
 //
 //	m, err := session.New(session.Config{
 //		Auth: synmetrix.NewClient("https://app.synmetrix.org"),
@@ -12,19 +11,18 @@
 //
 // # Errors
 //
-// A failed call returns a [*auth.Error]. Its Op is the name of the call
-// ("login", "change_password"), its Code is one of this package's Code
-// constants, and it wraps one or more of the sentinels of package auth. No
-// error, at any depth, contains a URL, a token, a password or an e-mail address.
-// Only the Message field holds the service's own text.
+// A failed call returns a [*auth.Error]. Its Op is the name of the call ("login",
+// "change_password"), its Code is one of this package's Code constants, and it wraps one or
+// more of the sentinels of package auth. No error, at any depth, contains a URL, a token, a
+// password or an e-mail address. Only the field Message has the service's own text.
 //
 // # Requests
 //
-// A refresh is a GET that uses up its token, so it must not be sent twice. The
-// client sends each request at most once, over HTTP/1.1. It follows no redirect,
-// keeps no cookies, reads at most 1 MiB of a response, and bounds each call by a
-// deadline. If the client cannot determine whether the service has carried out a
-// request, the error wraps [auth.ErrOutcomeUnknown].
+// A refresh is a GET that uses up its token, so it must not be sent twice. The client sends
+// each request at most once, over HTTP/1.1. It follows no redirect, keeps no cookies, reads
+// at most 1 MiB of a response, and bounds each call by a deadline. If the client cannot
+// determine whether the service has executed a request, the error wraps
+// [auth.ErrOutcomeUnknown].
 package synmetrix
 
 import (
@@ -97,10 +95,10 @@ func WithLogger(l *slog.Logger) Option {
 // default, the client uses a [NewTransport]. Base your own transport on
 // NewTransport: a transport that repeats requests would send a refresh twice.
 //
-// A transport sees every secret: tokens and tickets in the query, access tokens
-// in the Authorization header, passwords in the body. A transport that traces or
-// logs must record only the method, host and path of a request. If you cannot
-// configure it so, trace the calls of the Client instead.
+// A transport sees every secret: tokens and tickets in the query, access tokens in the
+// Authorization header, passwords in the body. A transport that traces or logs must record
+// only the method, host and path of a request. If you cannot configure the transport in
+// this way, trace the calls of the Client instead.
 func WithTransport(t http.RoundTripper) Option {
 	return func(c *Client) { c.transport = t }
 }
@@ -125,8 +123,8 @@ func NewClient(baseURL string, opts ...Option) *Client {
 	return c
 }
 
-// parseBase checks a base URL and returns it without its trailing slash. Its
-// errors do not quote the URL, which may hold a password or a key.
+// parseBase checks a base URL and returns it without its trailing slash. Its errors do not
+// quote the URL, which may contain a password or a key.
 func parseBase(raw string) (string, error) {
 	fault := func(what string) (string, error) { return "", errors.New("auth service address: " + what) }
 	u, err := url.Parse(raw)
@@ -158,7 +156,7 @@ func (c *Client) Validate() error {
 		return fmt.Errorf("synmetrix: %w", c.err)
 	}
 	if c.base == "" {
-		return errors.New("synmetrix: the Client was not made by NewClient")
+		return errors.New("synmetrix: the Client was not created by NewClient")
 	}
 	return nil
 }
@@ -174,6 +172,6 @@ func (c *Client) CloseIdleConnections() {
 // String returns a text with the base URL of the service.
 func (c Client) String() string { return "synmetrix.Client(" + c.base + ")" }
 
-// Format prints the text of String for every verb. Without it, fmt would print
-// the fields of the transport, which may hold the password of a proxy.
+// Format prints the text of String for every verb. Without it, fmt would print the fields
+// of the transport, which may contain the password of a proxy.
 func (c Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }

@@ -30,9 +30,9 @@ const (
 	CodeUnreachable = "unreachable" // no connection; the service has not received the request (ErrUnavailable)
 	CodeNoResponse  = "no_response" // no response, or none in time (ErrUnavailable, ErrOutcomeUnknown)
 
-	// The response is not from the service, or not one that the call expects.
-	// ErrInvalidResponse, and also ErrOutcomeUnknown except for CodeNoAccessToken
-	// and CodeUserChanged.
+	// The response is not from the service, or is not a response that the call expects.
+	// ErrInvalidResponse, and also ErrOutcomeUnknown except for CodeNoAccessToken and
+	// CodeUserChanged.
 	CodeRedirect           = "redirect"            // a status from 300 to 399, or below 200
 	CodeNotJSON            = "not_json"            // a success, a 400 or a 401 that is not JSON in the service's format, or another 4xx in HTML
 	CodeBodyTooLarge       = "body_too_large"      // over 1 MiB
@@ -45,7 +45,7 @@ const (
 	CodeUnexpectedResponse = "unexpected_response" // a success that does not fit the request
 	CodeUserChanged        = "user_changed"        // a refresh of a TokenSource returned the tokens of another user
 
-	// The service cannot carry out the request, or cannot do so now.
+	// The service cannot execute the request, or cannot execute it now.
 	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
 	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown for a 502 or 504, for a body that is not the service's own JSON, and for every registration)
 	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off, or 407 from a proxy (ErrUnavailable; also ErrOutcomeUnknown for a body that is not the service's own JSON)
@@ -61,15 +61,15 @@ const (
 	// also a more specific error of package auth.
 	CodeInvalidCredentials  = "invalid_credentials"   // wrong password
 	CodeAccountNotFound     = "account_not_found"     // no account has that e-mail address. Calls that look an account up also return it while the service's backend is failing
-	CodeAccountNotActivated = "account_not_activated" // the account is not activated, or is switched off. At a registration: such an account exists already
+	CodeAccountNotActivated = "account_not_activated" // the account is not activated, or is switched off. At a registration: such an account already exists
 	CodeAccountExists       = "account_exists"        // the e-mail address has an account
-	CodeEmailRefused        = "email_refused"         // the new e-mail address belongs to another account, or is the user's present one
+	CodeEmailRefused        = "email_refused"         // the new e-mail address belongs to another account, or is the user's current address
 	CodeRolesRefused        = "roles_refused"         // a registration may not request these roles
 	CodeRefreshTokenRefused = "refresh_token_refused" // used, expired, revoked or unknown
 	CodeTicketRefused       = "ticket_refused"        // used, expired or unknown (also ErrTicketRefused)
 	CodeWrongPassword       = "wrong_password"        // the old password of a password change is wrong
 	CodeWrongCode           = "wrong_code"            // the one-time code is wrong
-	CodeMFAEnabled          = "mfa_enabled"           // the second factor is on already
+	CodeMFAEnabled          = "mfa_enabled"           // the second factor is already on
 	CodeMFANotEnabled       = "mfa_not_enabled"       // the account has no second factor (for LoginTOTP also ErrTicketRefused)
 	CodeMFANotGenerated     = "mfa_not_generated"     // EnableMFA was called before GenerateMFA
 	CodeNotSignedIn         = "not_signed_in"         // the access token has expired or is not accepted

@@ -22,8 +22,8 @@ func SetAuthorization(h http.Header, accessToken string) {
 }
 
 // JWKSURL returns the URL of the service's public keys (RFC 7517), or "" if
-// [Client.Validate] fails. A service that signs with a shared secret, which is
-// the default, responds with 501 there.
+// [Client.Validate] fails. A service that signs with a shared secret, which is the default,
+// responds with 501 at this URL.
 func (c *Client) JWKSURL() string { return c.address("/auth/jwks") }
 
 // ProviderURL returns the URL where a browser signs in with another provider,
@@ -43,10 +43,10 @@ func (c *Client) address(path string) string {
 
 type clientAddrKey struct{}
 
-// WithClientAddr returns a context that makes calls send the address of the user
-// to the service, in X-Forwarded-For. The service then limits the requests of
-// each address separately. Without it, all users of a server share one limit. An
-// invalid address changes nothing.
+// WithClientAddr returns a context that makes calls send the address of the user to the
+// service, in X-Forwarded-For. The service then limits the requests of each address
+// separately. Without it, all users of a server share one limit. An invalid address is
+// ignored.
 //
 // The address must be the peer address of a connection, or come from your own
 // proxy. An address that the user sets could be forged.

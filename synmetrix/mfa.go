@@ -8,10 +8,9 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// GenerateMFA creates a new key for the second factor of the access token's
-// user. The key takes effect with [Client.EnableMFA], which proves that the
-// user's app has the key. If the second factor is on already, the new key
-// replaces the old one at once.
+// GenerateMFA creates a new key for the second factor of the access token's user. The key
+// takes effect with [Client.EnableMFA], which proves that the user's app has the key. If
+// the second factor is already on, the new key replaces the old one at once.
 func (c *Client) GenerateMFA(ctx context.Context, accessToken string) (auth.TOTPKey, error) {
 	const op = "generate_mfa"
 	if err := checkAccessToken(op, accessToken); err != nil {

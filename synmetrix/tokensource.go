@@ -21,10 +21,10 @@ const refreshTimeout = 3 * DefaultTimeout
 // [NewTokenSource]. It is safe for concurrent use. It prints, logs and marshals
 // without the tokens.
 //
-// A TokenSource sends one refresh at a time, however many goroutines wait for a
-// token. The refresh continues if its caller gives up, because the refresh token
-// may be used up already. Its context ends after three times [DefaultTimeout]. Do not use
-// the same refresh token in two sources or two processes.
+// A TokenSource sends one refresh at a time, however many goroutines wait for a token. The
+// refresh continues if the context of its caller ends, because the refresh token may
+// already be used up. Its context ends after three times [DefaultTimeout]. Do not use the
+// same refresh token in two sources or two processes.
 type TokenSource struct {
 	service auth.Service
 	cfg     TokenSourceConfig
@@ -41,7 +41,7 @@ type TokenSource struct {
 	failures int       // failed refreshes in a row
 	retryAt  time.Time // no refresh before this time
 
-	revoked, revokedAll bool // a logout has succeeded, one of all sessions
+	revoked, revokedAll bool // a logout has succeeded; a logout of all sessions has succeeded
 }
 
 // TokenSourceConfig is the configuration of a [TokenSource]. With the zero value
@@ -52,9 +52,9 @@ type TokenSourceConfig struct {
 	// Save before it returns the new access token. If Save fails, Token returns
 	// the error, and the next call of Token calls Save again.
 	//
-	// The access token of the pair may be expired or empty, if the response held
-	// a refresh token only. Calls of Save do not overlap. Save must not call the
-	// TokenSource. Default: tokens are not saved.
+	// The access token of the pair may be expired or empty, if the response had only a
+	// refresh token. Calls of Save do not overlap. Save must not call the TokenSource.
+	// Default: tokens are not saved.
 	Save func(ctx context.Context, tokens auth.Tokens) error
 
 	// RefreshBefore is how long before its expiry an access token is refreshed,
@@ -74,8 +74,7 @@ type renewal struct {
 	err   error
 }
 
-// wait waits until f has ended or ctx is done. It returns an error in the second
-// case only.
+// wait waits until f has ended or ctx is done. It returns an error only in the second case.
 func (f *renewal) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
@@ -85,11 +84,10 @@ func (f *renewal) wait(ctx context.Context) error {
 	}
 }
 
-// NewTokenSource returns a source that starts with the given tokens, from
-// [Client.Login] or from the last call of Save. The access token may be empty or
-// expired. The source compares its exp with the local clock. For later access
-// tokens it counts their lifetime from the time of receipt, so that the clock of
-// the service may differ from the local one.
+// NewTokenSource returns a source that starts with the given tokens, from [Client.Login] or
+// from the last call of Save. The access token may be empty or expired. The source compares
+// its exp with the local clock. For later access tokens it counts their lifetime from the
+// time of receipt, so that the clock of the service may differ from the local clock.
 func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceConfig) *TokenSource {
 	s := &TokenSource{service: service, cfg: cfg, tokens: tokens}
 	if claims, err := auth.ParseClaims(tokens.AccessToken, cfg.Claims); err == nil {
@@ -99,8 +97,8 @@ func NewTokenSource(service auth.Service, tokens auth.Tokens, cfg TokenSourceCon
 	return s
 }
 
-// now returns the time without its monotonic reading: the monotonic clock may stop
-// while the machine is suspended, but tokens expire meanwhile.
+// now returns the time without its monotonic reading. The monotonic clock may stop while
+// the machine is suspended, but tokens still expire.
 func now() time.Time { return time.Now().Round(0) }
 
 func (s *TokenSource) setExpiry(expires time.Time, life time.Duration) {
@@ -126,9 +124,9 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 	return s.token(ctx, "")
 }
 
-// Renew is like [TokenSource.Token], for use after an API has rejected an access
-// token that has not expired. It refreshes the rejected token unless the source has
-// done so already. A token issued in the same second can have the same text.
+// Renew is like [TokenSource.Token], for use after an API has rejected an access token that
+// has not expired. It refreshes the rejected token, unless the source has already refreshed
+// it. A token issued in the same second can have the same text.
 func (s *TokenSource) Renew(ctx context.Context, rejected string) (string, error) {
 	return s.token(ctx, rejected)
 }
@@ -249,8 +247,8 @@ func (s *TokenSource) exchange(ctx context.Context) error {
 		err = newError("refresh", CodeUserChanged, auth.ErrInvalidResponse)
 		s.end(err)
 		if tokens.RefreshToken == "" {
-			// The service did not rotate the refresh token, so the present one
-			// now belongs to the other user.
+			// The service did not rotate the refresh token, so the current one now belongs
+			// to the other user.
 			tokens.RefreshToken, s.tokens.RefreshToken = old, ""
 		}
 	case err == nil:
@@ -297,8 +295,8 @@ func recovered(op string, err *error) {
 	}
 }
 
-// panicked returns the error for a panic. It names the type of the value only,
-// because the value may hold a secret.
+// panicked returns the error for a panic. It contains only the type of the value, because
+// the value may contain a secret.
 func panicked(v any) error { return fmt.Errorf("synmetrix: panic of type %T", v) }
 
 // revoke ends the session of tokens that belong to another user.
@@ -347,7 +345,7 @@ func (s *TokenSource) save(ctx context.Context) error {
 	return nil
 }
 
-// callSave calls Save, and returns a panic of it as an error.
+// callSave calls Save, and returns a panic in it as an error.
 func (s *TokenSource) callSave(ctx context.Context, tokens auth.Tokens) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -364,10 +362,10 @@ func (s *TokenSource) Tokens() auth.Tokens {
 	return s.tokens
 }
 
-// Logout ends the source and revokes its refresh token. With all set, it ends
-// every session of the user at the service, and refreshes the tokens first if the
-// service does not accept the access token. Logout waits for a refresh in progress,
-// so that no new token survives. Saved tokens are revoked, too.
+// Logout ends the source and revokes its refresh token. With all set, it ends every session
+// of the user at the service, and refreshes the tokens first if the service does not accept
+// the access token. Logout waits for a refresh in progress, so that no new token stays
+// valid. Saved tokens are revoked, too.
 //
 // The error is that of [Client.Logout] or [Client.Refresh], or wraps that of ctx.
 // Logout can be called again after an error. If ctx ends during a refresh, the

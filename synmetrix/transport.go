@@ -68,8 +68,8 @@ type request struct {
 	// redirect handles a 302, for calls that expect one.
 	redirect func(response) error
 
-	// partial marks a call that the service may have carried out in part if it
-	// reports an error.
+	// partial marks a call that the service may have executed in part if it reports an
+	// error.
 	partial bool
 
 	// check, if not nil, replaces all other rules for the response.
@@ -143,7 +143,7 @@ func (c *Client) send(ctx context.Context, r request) (response, error) {
 
 	resp := response{op: r.op, status: httpResp.StatusCode, header: httpResp.Header}
 	if resp.status < 200 {
-		// After a 101 the body is a raw connection that may stay open for ever.
+		// After a 101 the body is a raw connection that may stay open forever.
 		return resp, nil
 	}
 	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, maxBody+1))
@@ -198,10 +198,9 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	return req, nil
 }
 
-// onceBody is an empty body that cannot be rewound. If a reused connection is
-// reset or closed before the response, http.Transport repeats a GET, unless the
-// request has a body that it cannot send again. An empty body changes nothing in
-// the request that is sent.
+// onceBody is an empty body that cannot be rewound. If a reused connection is reset or
+// closed before the response, http.Transport repeats a GET, unless the request has a body
+// that it cannot send again. An empty body does not change the request that is sent.
 type onceBody struct{}
 
 func (onceBody) Read([]byte) (int, error) { return 0, io.EOF }
@@ -258,8 +257,8 @@ func cause(ctx context.Context, err error) error {
 	return errTransport
 }
 
-// certificateError returns why a certificate was rejected. Operators need the
-// reason to fix the configuration.
+// certificateError returns the reason why a certificate was rejected, which operators need
+// to fix the configuration.
 func certificateError(e *tls.CertificateVerificationError) error {
 	var (
 		host      x509.HostnameError

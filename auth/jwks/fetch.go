@@ -74,8 +74,8 @@ func (k *Keys) fetch() (s *set, err error) {
 	return parse(body)
 }
 
-// parse returns the usable keys of a JWKS. It is an error if there are none: a service that
-// is failing must not make all tokens invalid.
+// parse returns the usable keys of a JWKS. It fails if there are none, so that a service
+// that is failing does not make all tokens invalid.
 func parse(body []byte) (*set, error) {
 	var content struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -1,5 +1,5 @@
 // Package jwks fetches the public keys of an auth service from the address of its JWKS (RFC
-// 7517), for package auth/verify. It is a module of its own, so that other programs do not
+// 7517), for package auth/verify. It is a separate module, so that other programs do not
 // need its dependency.
 //
 //	keys, err := jwks.New(jwks.Config{URL: "https://auth.example.org/auth/jwks"})
@@ -21,35 +21,35 @@ import (
 
 // Config configures [Keys]. URL is required.
 type Config struct {
-	// URL is the http or https address of the JWKS. Required. With http, anybody on the
+	// URL is the http or https address of the JWKS. Required. With http, an attacker on the
 	// network path can replace the keys.
 	URL string
 
-	// Client fetches the JWKS. Redirects are not followed, whatever its CheckRedirect.
-	// Default (nil): a client with http.DefaultTransport.
+	// Client fetches the JWKS. Its CheckRedirect is ignored, and redirects are not
+	// followed. Default (nil): a client with http.DefaultTransport.
 	Client *http.Client
 
 	// Timeout bounds a fetch. Default (0): 5 s.
 	Timeout time.Duration
 
-	// MaxAge is the age at which the keys are fetched again. A key that was removed
-	// from the JWKS is rejected after once to twice that time. The fetch happens when a token is verified,
-	// so there is none while there are no tokens. Default (0): 5 min.
+	// MaxAge is the age at which the keys are fetched again. A key that was removed from
+	// the JWKS is rejected after once to twice that time. Keys are only fetched when a
+	// token is verified. Default (0): 5 min.
 	MaxAge time.Duration
 
-	// MaxStale is how old the keys may become if they cannot be fetched again. After
-	// that no token can be verified until they can. Default (0): 24 h, or MaxAge if that
+	// MaxStale is how old the keys may become if they cannot be fetched again. After that,
+	// no token can be verified until a fetch succeeds. Default (0): 24 h, or MaxAge if that
 	// is longer.
 	MaxStale time.Duration
 }
 
-// cooldown is the time without a fetch after one that has failed, or that was made for a
-// key ID and has not found it. Any client can send any key ID.
+// cooldown is the pause after a fetch that failed or did not find its key ID. Any client
+// can send any key ID, so without the pause a client could cause any number of fetches.
 const cooldown = 5 * time.Second
 
 // Keys are the keys of a JWKS. They are fetched at the first use, and again when they are
 // old or a token has an unknown key ID. Concurrent uses share a fetch. After a fetch that
-// has failed, or that has not found the key ID, there is none for 5 s. Make one with [New].
+// failed, or that did not find its key ID, there is no fetch for 5 s. Make one with [New].
 // Keys is a [verify.KeySource], and safe for concurrent use.
 //
 // A successful fetch replaces all keys. A fetch fails if the response is not a JWKS with at
@@ -57,8 +57,9 @@ const cooldown = 5 * time.Second
 // until Config.MaxStale. Keys that are weak, private, symmetric, of an unknown kind, or not
 // for signatures are ignored.
 //
-// Tokens without a key ID are tried with the first 16 keys that fit their algorithm. They cause no early fetch, so after a
-// change of the keys they are rejected for up to MaxAge.
+// Tokens without a key ID are tried with the first 16 keys that fit their algorithm. They
+// cause no early fetch. After a change of the keys they are therefore rejected for up to
+// MaxAge.
 type Keys struct {
 	cfg    Config
 	client *http.Client
@@ -68,7 +69,7 @@ type Keys struct {
 	flight    *flight    // nil: no fetch is under way
 	err       error      // of the last fetch
 	failedAt  time.Time  // of the last fetch, if it has failed
-	missingAt time.Time  // when a fetch has last not found its key ID
+	missingAt time.Time  // when the last fetch that did not find its key ID was made
 }
 
 // New returns the keys of a JWKS. Its error names the field of cfg that is invalid. New does
@@ -111,8 +112,8 @@ func (k *Keys) Keys(ctx context.Context, kid string) ([]verify.Key, error) {
 	}
 }
 
-// find returns the keys with a key ID, or the fetch to wait for. waited says that the caller
-// has waited for a fetch.
+// find returns the keys with a key ID, or the fetch to wait for. waited is true if the
+// caller has waited for a fetch.
 func (k *Keys) find(kid string, waited bool) ([]verify.Key, *flight, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,7 +127,8 @@ func (k *Keys) find(kid string, waited bool) ([]verify.Key, *flight, error) {
 			return keys, nil, nil
 		case len(keys) > 0:
 			f := k.fetchLocked("")
-			// A failure of long ago says nothing: the key may have been withdrawn since.
+			// A failure is only a reason to use old keys if it is recent: the key may have
+			// been withdrawn since.
 			if age < 2*k.cfg.MaxAge || waited || failed && now.Sub(k.failedAt) < k.cfg.MaxAge {
 				return keys, nil, nil // the next request may have newer ones
 			}
@@ -153,7 +155,8 @@ type flight struct {
 func (k *Keys) fetchLocked(kid string) *flight {
 	if k.flight == nil {
 		k.flight = &flight{kid, make(chan struct{})}
-		// Not with the context of the request: others wait for the fetch, too.
+		// The fetch does not have the context of the request, because other requests wait
+		// for it, too.
 		go k.fly(k.flight)
 	}
 	return k.flight

@@ -58,8 +58,8 @@ func isKnown(algorithm string) bool {
 }
 
 // NewKey returns a Key for a public key of one of the kinds that [Config] describes.
-// algorithm is the only one that it is for; if it is empty, all that fit the key are
-// accepted. NewKey fails if the key is weak, or does not fit the algorithm.
+// algorithm is the only algorithm of the key; if it is empty, all algorithms that fit the
+// key are accepted. NewKey fails if the key is weak, or does not fit the algorithm.
 func NewKey(public crypto.PublicKey, algorithm string) (Key, error) {
 	k := Key{key: public}
 	switch p := public.(type) {
@@ -105,7 +105,7 @@ func NewKey(public crypto.PublicKey, algorithm string) (Key, error) {
 
 var errNoKey = errors.New("a key is not a public RSA, ECDSA or Ed25519 key")
 
-// minDistinct is how many different bytes a secret must have at least. A random one of 32
+// minDistinct is the least number of different bytes in a secret. A random secret of 32
 // bytes has about 30.
 const minDistinct = 8
 
@@ -124,8 +124,8 @@ func secretKey(secret []byte) (Key, error) {
 	case len(secret) < least:
 		return Key{}, fmt.Errorf("has %d bytes, at least %d are needed", len(secret), least)
 	case bytes.HasPrefix(bytes.TrimSpace(secret), []byte("-----BEGIN ")):
-		// Everybody may know a public key, and could sign tokens with it as a secret.
-		return Key{}, errors.New("is a key in PEM: it belongs into PublicKeys")
+		// An attacker who knows a public key could sign tokens with it as a secret.
+		return Key{}, errors.New("is a key in PEM; set PublicKeys instead")
 	case distinct < minDistinct:
 		return Key{}, errors.New("has few different bytes")
 	}

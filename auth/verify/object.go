@@ -24,9 +24,10 @@ func object(part string) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// uniqueNames reports whether no object in b, which is valid JSON, has two members with
-// one name. It reports false, too, if b is nested deeper than maxDepth. Programs differ in which of the two they read, so one program could check the
-// first and another use the second.
+// uniqueNames reports whether no object in b, which is valid JSON, has two members with one
+// name. It also reports false if b is nested deeper than maxDepth. Programs differ in which
+// of two members they read, so one program could check the first and another could use the
+// second.
 func uniqueNames(b []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()

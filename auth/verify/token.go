@@ -13,15 +13,15 @@ import (
 // token is a JWT that is parsed except for its payload, which must not be used before the
 // signature was checked.
 type token struct {
-	algorithm string // one that some key may fit
+	algorithm string // an algorithm that is known
 	keyID     string
 	signed    string // the part of the token that is signed
 	payload   string // encoded
 	signature []byte
 }
 
-// base64url is the encoding of the parts of a token. Strict and the check for line breaks
-// in decode leave a token only one spelling.
+// base64url is the encoding of the parts of a token. With Strict, and the check for line
+// breaks in decode, a token has only one spelling.
 var base64url = base64.RawURLEncoding.Strict()
 
 func decode(part string) ([]byte, error) {
@@ -86,7 +86,7 @@ func (t *token) readHeader(fields map[string]json.RawMessage) error {
 		}
 	}
 	if raw, has := fields["typ"]; has {
-		// Another type would be a token for another purpose (RFC 8725, section 3.11).
+		// A token of another type is for another purpose (RFC 8725, section 3.11).
 		typ, _ := text(raw)
 		typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 		if typ != "jwt" && typ != "at+jwt" {

@@ -20,7 +20,7 @@ import (
 type Config struct {
 	// Secrets are shared secrets, for the algorithms HS256 with at least 32 bytes, HS384
 	// with at least 48 and HS512 with at least 64. Shorter secrets are an error. They are
-	// used as they are: base64 must be decoded before. At most 16.
+	// not decoded: decode base64 first. At most 16.
 	Secrets [][]byte
 
 	// PublicKeys are public keys or certificates in PEM, one after another, at most 16:
@@ -29,7 +29,7 @@ type Config struct {
 	// Ed25519 keys for EdDSA. The dates and issuers of certificates are not checked.
 	PublicKeys []byte
 
-	// Source finds further keys by the key ID of a token.
+	// Source returns further keys by the key ID of a token.
 	Source KeySource
 
 	// Issuer is the claim iss that tokens must have. Default (""): not checked.
@@ -45,18 +45,19 @@ type Config struct {
 type KeySource interface {
 	// Keys returns the keys that may have signed a token with the key ID kid, which is
 	// empty if the token has none. Any client can send any kid. If there is no such key,
-	// Keys returns no key and no error, and the token is rejected. An error means that
-	// the keys are not known now; the token is then neither accepted nor rejected.
+	// Keys returns no key and no error, and the token is rejected. An error means that the
+	// keys cannot be determined now; the token is then neither accepted nor rejected.
 	Keys(ctx context.Context, kid string) ([]Key, error)
 }
 
 // Verifier is an [auth.Verifier]. Make one with [New]. It is safe for concurrent use.
 //
 // A Verifier is strict. It rejects tokens of more than 64 KiB, headers of more than 4 KiB,
-// encrypted tokens, tokens with a header field crit, b64, cty or zip or with a typ other than
-// JWT and at+jwt, and JSON in which a name occurs twice or that is nested deeper than 32. exp is required, and exp, nbf and iat must be whole
-// numbers of seconds. Keys and addresses of keys in a token (jwk, jku, x5c, x5u) are
-// ignored. The key ID is used for Config.Source only.
+// encrypted tokens, tokens with a header field crit, b64, cty or zip or with a typ other
+// than JWT and at+jwt, and JSON in which a name occurs twice or that is nested deeper than
+// 32 levels. exp is required, and exp, nbf and iat must be whole numbers of seconds. Keys
+// and addresses of keys in a token (jwk, jku, x5c, x5u) are ignored. The key ID is used for
+// Config.Source only.
 type Verifier struct {
 	keys     []Key
 	source   KeySource
@@ -64,7 +65,7 @@ type Verifier struct {
 	audience string
 }
 
-// The limits of what a token may cost.
+// The limits of the work for a token.
 const (
 	maxToken  = 64 << 10
 	maxHeader = 4 << 10 // of the encoded header, which is parsed before the signature is checked
@@ -136,7 +137,8 @@ func (v *Verifier) candidates(ctx context.Context, t token) ([]Key, error) {
 	}
 	found, err := v.source.Keys(ctx, t.keyID)
 	if err != nil {
-		// A key of the Config may have signed the token, whatever the source knows.
+		// A key of the Config may have signed the token, so an error of the source does not
+		// count yet.
 		if slices.ContainsFunc(keys, t.signedBy) {
 			return keys, nil
 		}
@@ -145,7 +147,7 @@ func (v *Verifier) candidates(ctx context.Context, t token) ([]Key, error) {
 	return append(keys, fits(found)...), nil
 }
 
-// errSignature does not say whether there was a key to try.
+// errSignature is the same whether or not there was a key with the token's key ID.
 var errSignature = errors.New("no key has signed it with its algorithm")
 
 // rejected returns the error for a token that is not genuine.

@@ -1,7 +1,7 @@
 package verify
 
-// Warnings returns what is unsafe about the settings of Config.Source, if that has a method
-// Warnings, too. A session.Manager logs it at its start.
+// Warnings returns the warnings of Config.Source, if that has a method Warnings, too.
+// session.New logs them.
 func (v *Verifier) Warnings() []string {
 	if w, ok := v.source.(interface{ Warnings() []string }); ok {
 		return w.Warnings()
