@@ -55,7 +55,7 @@ func (x *Exchange) commitDevice(h http.Header, account string) {
 	others := slices.DeleteFunc(x.deviceAccounts(), func(a string) bool { return a == account })
 	accounts := append([]string{account}, others...)
 	accounts = accounts[:min(len(accounts), maxDeviceAccounts)]
-	var e seal.Encoder
+	e := seal.Encoder{B: make([]byte, 0, 256)} // enough for maxDeviceAccounts
 	e.Uint(uint64(len(accounts)))
 	for _, a := range accounts {
 		e.Text(a)

@@ -57,14 +57,14 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 	cancel()
 	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
-	if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
-		p := pending{ticket: factor.Ticket, email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
-		if failed := m.await(x, codeStep, p); failed != nil {
-			return m.loginFailed(ctx, "login", grant.Tokens, failed)
-		}
-		return fmt.Errorf("session: login: %w", err)
-	}
 	if err != nil {
+		if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
+			p := pending{ticket: factor.Ticket, email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
+			if failed := m.await(x, codeStep, p); failed != nil {
+				return m.loginFailed(ctx, "login", grant.Tokens, failed)
+			}
+			return fmt.Errorf("session: login: %w", err)
+		}
 		err = m.loginFailed(ctx, "login", grant.Tokens, err)
 		m.floor.hold(ctx, x.ctx, start, err)
 		return err

@@ -205,10 +205,11 @@ func (m *Manager) sameOrigin(r *http.Request) bool {
 // has not reported yet. This is the only place where keeper errors become errors
 // of this package.
 func (m *Manager) publicError(ctx context.Context, r *keeper.Record, err error) error {
+	if err == nil || errors.Is(err, ErrTooLarge) {
+		return err
+	}
 	var e *keeper.Error
 	switch {
-	case err == nil || errors.Is(err, ErrTooLarge):
-		return err
 	case errors.Is(err, keeper.ErrTooMany):
 		return ErrTooManySessions
 	case !errors.As(err, &e):

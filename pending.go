@@ -78,7 +78,10 @@ func (x *Exchange) setPending(s step, p pending) error {
 
 // endPendingLocked makes the response end all pending sign-ins, because the browser has
 // signed in or out.
-func (x *Exchange) endPendingLocked() { x.pending = [steps]*pending{{}, {}} }
+func (x *Exchange) endPendingLocked() { x.pending = [steps]*pending{noPending, noPending} }
+
+// noPending is no pending sign-in. It is never modified.
+var noPending = &pending{}
 
 // pendingAt returns the pending sign-in at a step. A step of the same request has
 // priority over the cookie.

@@ -58,6 +58,9 @@ func WithReturnTo(address string) SignInOption {
 }
 
 func newSignInOptions(opts []SignInOption) signInOptions {
+	if len(opts) == 0 {
+		return signInOptions{}
+	}
 	var o signInOptions
 	for _, opt := range opts {
 		opt(&o)

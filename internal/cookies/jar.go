@@ -116,7 +116,7 @@ func NewJar(cfg Config) *Jar {
 	}
 	// The room is the same for all cookies, so the longest name counts.
 	longest := j.ActingState[len(j.ActingState)-1]
-	j.room = maxSetCookie - len(longest) - len("=") - len(maxAgeAttr(MaxAge)) - len(j.attrs)
+	j.room = maxSetCookie - len(longest) - len("=") - len(appendMaxAge(nil, MaxAge)) - len(j.attrs)
 	return j
 }
 
@@ -147,11 +147,11 @@ func chunkNames(name string, n int) []string {
 	return names
 }
 
-// maxAgeAttr returns the Max-Age attribute for d. It rounds up, so that a browser
+// appendMaxAge appends the Max-Age attribute for d. It rounds up, so that a browser
 // never drops a cookie whose session has not ended. The session itself checks its
 // timeouts.
-func maxAgeAttr(d time.Duration) string {
-	return "; Max-Age=" + strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+func appendMaxAge(b []byte, d time.Duration) []byte {
+	return strconv.AppendInt(append(b, "; Max-Age="...), int64((d+time.Second-1)/time.Second), 10)
 }
 
 // A value that fits into one cookie is written unchanged. A longer value is split
@@ -221,11 +221,12 @@ const UntilClosed time.Duration = 0
 
 // Add adds the Set-Cookie field for a value that fits into one cookie.
 func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
-	line := name + "=" + value
+	var room [32]byte
+	maxAge := room[:0]
 	if age != UntilClosed {
-		line += maxAgeAttr(max(min(age, MaxAge), time.Second))
+		maxAge = appendMaxAge(maxAge, max(min(age, MaxAge), time.Second))
 	}
-	h.Add("Set-Cookie", line+j.attrs)
+	h.Add("Set-Cookie", name+"="+value+string(maxAge)+j.attrs)
 }
 
 // Expire deletes the named cookies, if the browser presented them.

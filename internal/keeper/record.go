@@ -37,7 +37,9 @@ func (id ID) MarshalText() ([]byte, error) { return []byte("[session ID]"), nil 
 // Key returns the key of the session's record. It reveals nothing about the ID.
 func (id ID) Key() string {
 	sum := sha256.Sum256(id[:])
-	return hex.EncodeToString(sum[:])
+	var text [2 * len(sum)]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // NewRecord returns a new session of the user of p, who has just signed in. Its
@@ -430,6 +432,9 @@ func DecodePair(d *seal.Decoder) Pair {
 // have equal encodings.
 func EncodeValues(e *seal.Encoder, values map[string][]byte) {
 	e.Uint(uint64(len(values)))
+	if len(values) == 0 {
+		return // sorting would allocate
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		e.Text(name)
 		e.Bytes(values[name])

@@ -92,12 +92,18 @@ const (
 	maxPicture = 512
 )
 
+// emailOf returns the claim "email" of c, "" if there is none.
+func emailOf(c *auth.Claims) (email string) {
+	_, _ = c.Get("email", &email)
+	return email
+}
+
 // NewUser returns the data of the user u for a session: the address, the name and the
 // picture. If u has no address, the address is the claim "email" of c. Empty fields are
 // copied from before, which may be nil. NewUser returns nil if all fields are empty.
 func NewUser(u auth.User, c *auth.Claims, before *auth.User) *auth.User {
 	if u.Email == "" {
-		_, _ = c.Get("email", &u.Email)
+		u.Email = emailOf(c)
 	}
 	if before == nil {
 		before = &auth.User{}

@@ -114,7 +114,7 @@ func sealName(purpose, name string) string { return formatVersion + " " + purpos
 
 func (s Sealer) seal(name string, plain []byte) (string, error) {
 	if s.reference != nil {
-		return s.reference.seal(name, plain)
+		return s.reference.seal(strings.Clone(name), plain) // a clone, so that name need not be on the heap
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
