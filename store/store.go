@@ -2,9 +2,9 @@
 // that keep sessions: the Store interface, the Record type, and the errors that are
 // part of the contract.
 //
-// A store knows nothing about users, tokens or cookies. It stores opaque bytes under
-// a key, replaces them by version, and drops them when they expire. Package
-// storetest tests an implementation against this contract.
+// A store does not depend on users, tokens or cookies. It stores opaque bytes under a key,
+// replaces them by version, and removes them when they expire. Package storetest tests an
+// implementation against this contract.
 package store
 
 import (
@@ -15,12 +15,10 @@ import (
 	"time"
 )
 
-// The errors that are part of the contract. They may be wrapped; test with
-// errors.Is. Any other error means that the call failed. It says nothing about the
-// record.
+// The errors that are part of the contract. They may be wrapped; test with errors.Is. Any
+// other error means that the call failed, and that the state of the record is unknown.
 var (
-	// ErrNotFound is returned by Get for a key that holds no record, or holds
-	// one that has expired.
+	// ErrNotFound is returned by Get for a key without a record, or with an expired record.
 	ErrNotFound = errors.New("store: record not found")
 
 	// ErrConflict is returned by Put if the stored version is not the expected
@@ -82,10 +80,9 @@ type Store interface {
 	// is none or if it has expired, and for a key that is no [ValidName].
 	Get(ctx context.Context, key string) (Record, error)
 
-	// Put stores rec if the version stored under rec.Key is prev, and returns
-	// ErrConflict otherwise. A prev of zero means that the key must hold no record.
-	// An expired record counts as absent for every prev. Put compares and writes
-	// in one atomic step.
+	// Put stores rec if the version stored under rec.Key is prev, and returns ErrConflict
+	// otherwise. A prev of zero means that the key must have no record. An expired record
+	// counts as absent for every prev. Put compares and writes in one atomic step.
 	//
 	// If a field of rec is invalid, Put returns the error of [Record.Validate] and does
 	// not store rec.

@@ -34,9 +34,9 @@ func (r Record) Validate() error {
 }
 
 // ValidName reports whether s can be a Key, or an Owner that is not empty: it has at most
-// [MaxName] bytes of printable ASCII without spaces, and at least one. No record has any
-// other name, so a store need not look for it: Get returns [ErrNotFound], Delete nil, and
-// List an empty list.
+// [MaxName] bytes of printable ASCII without spaces, and at least one. No record has an
+// invalid name, so a store need not search for one: Get returns [ErrNotFound], Delete nil,
+// and List an empty list.
 func ValidName(s string) bool { return s != "" && validateName("", s) == nil }
 
 func validateName(field, s string) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// The values of the labels, besides other. They are the words of docs/events.md.
+// The values of the labels, except other. They are the names in docs/events.md.
 var (
 	eventNames = []string{
 		session.EventAccessDenied, session.EventAccountRefused, session.EventAccountUnavailable,
@@ -42,7 +42,7 @@ var (
 	storeOps = []string{"get", "put", "delete", "list"}
 )
 
-// other is the value for what this version of the package does not know.
+// other is the value for names that this version of the package does not know.
 const other = "other"
 
 // known returns value if it is one of values, and other otherwise.
@@ -53,7 +53,7 @@ func known(values []string, value string) string {
 	return other
 }
 
-// result is what the errors that wrap err mean.
+// result is the label value for errors that wrap err.
 type result struct {
 	err  error
 	name string
@@ -83,8 +83,8 @@ var storeResults = []result{
 // authResult returns the result of a call of the auth service.
 func authResult(err error) string { return resultOf(authResults, err, other) }
 
-// storeResult returns the result of a call of the store. All errors that are not part of
-// the contract mean that the call has failed.
+// storeResult returns the result of a call of the store. Every error that is not part of
+// the contract means that the call has failed.
 func storeResult(err error) string { return resultOf(storeResults, err, "failed") }
 
 func resultOf(results []result, err error, unknown string) string {

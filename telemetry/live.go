@@ -10,20 +10,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Counter is implemented by stores that can tell how many sessions of signed-in users they
-// hold, such as those of packages memstore and sqlstore. CountSessions must be safe for
-// concurrent use, and return when ctx is done.
+// Counter is implemented by stores that can count their sessions of signed-in users, such
+// as those of packages memstore and sqlstore. CountSessions must be safe for concurrent
+// use, and return when ctx is done.
 type Counter interface {
 	CountSessions(ctx context.Context) (int, error)
 }
 
 const (
 	countTimeout = 2 * time.Second
-	// countEvery bounds how often a store is called: to count may be costly there.
+	// countEvery bounds how often a store is called, because counting may be costly.
 	countEvery = 10 * time.Second
 )
 
-var liveDesc = prometheus.NewDesc("sessions_live", "Sessions of signed-in users in the store. Absent if the store cannot tell.", nil, nil)
+var liveDesc = prometheus.NewDesc("sessions_live", "Sessions of signed-in users in the store. Absent if the store cannot count them.", nil, nil)
 
 // live collects the number of live sessions. Its zero value has no stores.
 type live struct {

@@ -31,7 +31,7 @@ var (
 func newMetrics() metrics {
 	counter := func(name, help, label string, values []string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
-		// Alerts need the zero: without it, the first increase of a counter is not seen.
+		// Start all counters at zero: otherwise alerts do not see the first increase.
 		for _, value := range values {
 			v.WithLabelValues(value)
 		}
@@ -51,8 +51,8 @@ func newMetrics() metrics {
 		refusals:    counter("session_refusals_total", "Requests that were refused, by reason.", "reason", refusalReasons),
 		ended:       counter("sessions_ended_total", "Sessions that have ended, by reason.", "reason", endReasons),
 		events:      counter("session_events_total", "All events by name.", "event", eventNames),
-		signInTime:  histogram("session_sign_in_duration_seconds", "Duration of sign-ins with a password or a code, with the delay of refusals.", slowBuckets),
-		refreshTime: histogram("session_refresh_duration_seconds", "Duration of refreshes, with the waits for their turn and for other processes.", slowBuckets),
+		signInTime:  histogram("session_sign_in_duration_seconds", "Duration of sign-ins with a password or a code, including the delay of refusals.", slowBuckets),
+		refreshTime: histogram("session_refresh_duration_seconds", "Duration of refreshes, including the waits for a slot and for other processes.", slowBuckets),
 		cookieBytes: histogram("session_cookie_bytes", "Size of the Set-Cookie fields of a response that sets session cookies.", byteBuckets),
 		authCalls:   calls("session_auth_call_duration_seconds", "Duration of calls of the auth service.", slowBuckets),
 		storeCalls:  calls("session_store_call_duration_seconds", "Duration of calls of the store or the coordinator.", fastBuckets),
@@ -72,7 +72,7 @@ func (m *metrics) event(e session.Event) {
 	switch e.Name {
 	case session.EventSessionStarted:
 		m.started.Inc()
-		if e.ActorID == "" { // with one, nobody has signed in
+		if e.ActorID == "" { // if a user acts as another user, the other user has not signed in
 			m.signIns.WithLabelValues("success").Inc()
 		}
 	case session.EventLoginRefused:

@@ -14,7 +14,7 @@ import (
 // scope names this package in OpenTelemetry.
 const scope = "github.com/synmetrix/session/telemetry"
 
-// instruments are those of OpenTelemetry. The fields that are nil are off.
+// instruments are the instruments of OpenTelemetry. A nil field is off.
 type instruments struct {
 	tracer      trace.Tracer
 	auth, store metric.Float64Histogram
@@ -55,13 +55,13 @@ func (i instruments) begin(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, spanKey{}, &callSpan{name, span})
 }
 
-// done records a call, and ends its span. Errors are recorded by their result only: the
-// text of a store's error may contain anything.
+// done records a call, and ends its span. Only the result of an error is recorded, because
+// the text of a store's error may contain anything.
 func (i instruments) done(ctx context.Context, c session.Call, h metric.Float64Histogram, op, result string) {
 	if h != nil {
 		h.Record(ctx, c.Duration.Seconds(), metric.WithAttributes(attribute.String("op", op), attribute.String("result", result)))
 	}
-	// A context may be that of another call, if that has made this one.
+	// The context has the span of another call if that call has made this one.
 	span, _ := ctx.Value(spanKey{}).(*callSpan)
 	if span == nil || span.name != c.Name {
 		return

@@ -1,16 +1,16 @@
-// Package telemetry makes Prometheus metrics of what a session.Manager reports, and on
-// request OpenTelemetry spans and metrics of its calls.
+// Package telemetry records the events and calls of a session.Manager as Prometheus
+// metrics, and optionally its calls as OpenTelemetry spans and metrics.
 //
 //	t, err := telemetry.New(prometheus.DefaultRegisterer)
 //	m, err := session.New(t.Instrument(session.Config{Auth: auth, Keys: keys}))
 //	http.Handle("/metrics", promhttp.Handler())
 //
-// The metrics say how the app as a whole does. No label contains a user, a session, a path
-// or an address, and every label has a fixed set of values: what is unknown becomes
-// "other". So the number of time series does not depend on users and requests.
+// The metrics describe the app as a whole. No label contains a user, a session, a path or
+// an address, and every label has a fixed set of values: an unknown value becomes "other".
+// So the number of time series does not depend on the number of users and requests.
 //
-// docs/telemetry.md describes each metric. The files alerts.yml and grafana.json are alert
-// rules and a dashboard for them.
+// docs/telemetry.md describes each metric. The files alerts.yml and grafana.json have alert
+// rules and a dashboard for the metrics.
 package telemetry
 
 import (
@@ -24,15 +24,15 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Telemetry counts what one or more Managers report. Create it with [New]. It is safe for
-// concurrent use.
+// Telemetry records the events and calls of one or more Managers. Create it with [New]. It
+// is safe for concurrent use.
 type Telemetry struct {
 	metrics metrics
 	live    live
 	otel    instruments
 }
 
-// Option adds to what a [Telemetry] records.
+// Option configures a [Telemetry].
 type Option func(*options)
 
 type options struct {
@@ -40,10 +40,10 @@ type options struct {
 	meters  metric.MeterProvider
 }
 
-// WithTracerProvider makes a span of each call of the auth service and the store, such as
-// "auth.refresh" and "store.get". It has the attribute "session.result", and is a child of
-// the span in the context of the request, if the call belongs to one. Spans of the
-// requests themselves are not made: otelhttp does that. Default (nil): no spans.
+// WithTracerProvider creates a span for each call of the auth service and the store, such
+// as "auth.refresh" and "store.get". It has the attribute "session.result", and is a child
+// of the span in the context of the request, if the call belongs to one. For spans of the
+// requests themselves, use otelhttp. Default (nil): no spans.
 //
 // Do not trace the HTTP requests of a synmetrix.Client: their addresses contain refresh
 // tokens, which otelhttp records. The spans of calls contain no secret.
@@ -75,9 +75,9 @@ func New(reg prometheus.Registerer, opts ...Option) (*Telemetry, error) {
 	return t, nil
 }
 
-// Instrument returns cfg with hooks that record what the Manager reports. Hooks that cfg
-// has already are called as well. Several Managers may share a Telemetry, which counts
-// them together.
+// Instrument returns cfg with hooks that record the events and calls of the Manager. Hooks
+// that cfg already has are still called. Several Managers may share a Telemetry, which
+// counts them together.
 func (t *Telemetry) Instrument(cfg session.Config) session.Config {
 	if c, ok := cfg.Store.(Counter); ok {
 		t.live.add(c)

@@ -1,5 +1,5 @@
-// Package sessionecho connects a session.Manager with the handlers of Echo 4. For
-// Echo 5, see package sessionecho5, which is a module of its own.
+// Package sessionecho connects a session.Manager with the handlers of Echo 4. For Echo 5,
+// see package sessionecho5, which is a separate module.
 //
 //	e := echo.New()
 //	e.Use(sessionecho.Sessions(m))
@@ -51,9 +51,9 @@ func Sessions(m *session.Manager, opts ...middleware.Option) echo.MiddlewareFunc
 			} else {
 				err = next(c)
 			}
-			// The refusal has been written. Echo must not write another response, but
-			// its log middleware must see the status and the error. If the request's
-			// context has ended, Echo may have given res to another request.
+			// The refusal has been written. Echo must not write another response, but its
+			// log middleware must see the status and the error. If the request's context
+			// has ended, res may already belong to another request.
 			if failed := scope.Commit(); failed != nil && scope.Request().Context().Err() == nil {
 				refused := newError(failed)
 				res.Committed, res.Status, err = true, refused.Code, refused
@@ -87,8 +87,8 @@ func Require(policy session.Policy) echo.MiddlewareFunc {
 	return guard(func(s *session.Session) error { return s.Authorize(policy) })
 }
 
-// RequireFresh returns middleware that accepts users who have entered their credentials
-// within maxAge; see middleware.RequireFresh.
+// RequireFresh returns middleware that accepts users who entered their credentials within
+// maxAge; see middleware.RequireFresh.
 func RequireFresh(maxAge time.Duration) echo.MiddlewareFunc {
 	return guard(func(s *session.Session) error { return s.AuthorizeFresh(maxAge) })
 }
@@ -158,8 +158,8 @@ type Router interface {
 	Add(method, path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) *echo.Route
 }
 
-// Mount registers the ready-made routes with r; see middleware.Routes. They
-// must be inside [Sessions].
+// Mount registers the built-in routes with r; see middleware.Routes. They must be inside
+// [Sessions].
 func Mount(r Router, m *session.Manager, features ...middleware.Feature) {
 	for _, route := range middleware.Routes(m, features...) {
 		r.Add(route.Method, colons.Replace(route.Path), func(c echo.Context) error {

@@ -98,8 +98,8 @@ func Require(policy session.Policy) echo.MiddlewareFunc {
 	return guard(func(s *session.Session) error { return s.Authorize(policy) })
 }
 
-// RequireFresh returns middleware that accepts users who have entered their credentials
-// within maxAge; see middleware.RequireFresh.
+// RequireFresh returns middleware that accepts users who entered their credentials within
+// maxAge; see middleware.RequireFresh.
 func RequireFresh(maxAge time.Duration) echo.MiddlewareFunc {
 	return guard(func(s *session.Session) error { return s.AuthorizeFresh(maxAge) })
 }
@@ -179,8 +179,8 @@ type Router interface {
 	Add(method, path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) echo.RouteInfo
 }
 
-// Mount registers the ready-made routes with r; see middleware.Routes. They
-// must be inside [Sessions].
+// Mount registers the built-in routes with r; see middleware.Routes. They must be inside
+// [Sessions].
 func Mount(r Router, m *session.Manager, features ...middleware.Feature) {
 	for _, route := range middleware.Routes(m, features...) {
 		r.Add(route.Method, colons.Replace(route.Path), echo.WrapHandler(route.Handler))

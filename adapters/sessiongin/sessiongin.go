@@ -89,8 +89,8 @@ func Require(policy session.Policy) gin.HandlerFunc {
 	return func(c *gin.Context) { guard(c, FromContext(c).Authorize(policy)) }
 }
 
-// RequireFresh returns middleware that accepts users who have entered their credentials
-// within maxAge; see middleware.RequireFresh.
+// RequireFresh returns middleware that accepts users who entered their credentials within
+// maxAge; see middleware.RequireFresh.
 func RequireFresh(maxAge time.Duration) gin.HandlerFunc {
 	return func(c *gin.Context) { guard(c, FromContext(c).AuthorizeFresh(maxAge)) }
 }
@@ -118,8 +118,8 @@ func Refuse(c *gin.Context, err error) {
 	middleware.Refuse(c.Writer, c.Request, err)
 }
 
-// Mount registers the ready-made routes with r, an engine or a group; see
-// middleware.Routes. They must be inside [Sessions].
+// Mount registers the built-in routes with r, an engine or a group; see middleware.Routes.
+// They must be inside [Sessions].
 func Mount(r gin.IRoutes, m *session.Manager, features ...middleware.Feature) {
 	for _, route := range middleware.Routes(m, features...) {
 		r.Handle(route.Method, colons.Replace(route.Path), func(c *gin.Context) {
@@ -134,10 +134,10 @@ func Mount(r gin.IRoutes, m *session.Manager, features ...middleware.Feature) {
 // colons translates the parameters of a path, such as {session}, to Gin's syntax.
 var colons = strings.NewReplacer("{", ":", "}", "")
 
-// writer is the gin.ResponseWriter of handlers inside Sessions. All methods that
-// write to the client call w, the writer of package middleware, which commits the
-// session and then calls Gin's writer. The other methods, such as WriteHeader and
-// Status, are those of Gin's writer: Gin's WriteHeader only notes the status.
+// writer is the gin.ResponseWriter of handlers inside Sessions. All methods that write to
+// the client call w, the writer of package middleware, which commits the session and then
+// calls Gin's writer. The other methods, such as WriteHeader and Status, are those of Gin's
+// writer: Gin's WriteHeader only stores the status.
 type writer struct {
 	gin.ResponseWriter
 	w     http.ResponseWriter

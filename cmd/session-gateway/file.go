@@ -95,7 +95,7 @@ type upstreamFile struct {
 // maxFile bounds the files that the program reads, in bytes.
 const maxFile = 1 << 20
 
-// readFile reads a configuration file. An unknown field is an error that has its line.
+// readFile reads a configuration file. An unknown field is an error that has the line.
 func readFile(name string) (file, error) {
 	text, err := readBounded(name)
 	if err != nil {
@@ -106,7 +106,7 @@ func readFile(name string) (file, error) {
 	if err := d.Decode(&f); errors.Is(err, io.EOF) {
 		return file{}, fmt.Errorf("%s is empty", name)
 	} else if err != nil {
-		// Without the source text, which may have a secret in the wrong place.
+		// The error must not quote the file, which may have a secret in the wrong place.
 		return file{}, fmt.Errorf("%s: %s", name, yaml.FormatError(err, false, false))
 	}
 	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {

@@ -1,12 +1,12 @@
-// Command session-gateway puts HTTP services that know nothing of sessions behind a
-// sign-in, by a configuration file.
+// Command session-gateway is a reverse proxy that requires a sign-in. It protects HTTP
+// services that have no sign-in, as a configuration file describes.
 //
 //	session-gateway -config gateway.yaml
 //	session-gateway -config gateway.yaml -config-test
 //
-// The file file.go has the settings in the configuration file, and settings.go checks
-// them. The file stores.go opens the store of the sessions, serve.go serves requests,
-// and admin.go has the health checks. Package gateway does the rest.
+// The file file.go has the settings in the configuration file, and settings.go checks them.
+// The file stores.go opens the store of the sessions, serve.go serves requests, and
+// admin.go has the health checks. Package gateway has the reverse proxy.
 package main
 
 import (

@@ -140,7 +140,7 @@ func (r *reader) gatewayConfig(f file, proxies []netip.Prefix) gateway.Config {
 		address, err := url.Parse(u.URL)
 		if err != nil {
 			r.fail(fmt.Sprintf("upstreams[%d].url", i), "must be an http or https address")
-			address = &url.URL{Scheme: "http", Host: "invalid"} // reported already
+			address = &url.URL{Scheme: "http", Host: "invalid"} // already reported
 		} else if u.URL == "" {
 			address = nil
 		}
@@ -165,7 +165,7 @@ var features = []middleware.Feature{
 func (s *settings) test() error {
 	cfg := s.session
 	cfg.Logger = slog.New(slog.DiscardHandler)
-	// readSettings has reported what is wrong with these two.
+	// readSettings has already reported the errors of these two.
 	auth := synmetrix.NewClient(s.file.AuthURL)
 	if auth.Validate() != nil {
 		auth = synmetrix.NewClient("http://127.0.0.1")
@@ -255,8 +255,8 @@ func (r *reader) logLevel(f logFile) slog.Level {
 	return level
 }
 
-// secret returns a secret from the environment: of the variable name, or of the file that
-// name with _FILE names.
+// secret returns a secret from the environment: the variable name, or the contents of the
+// file in the variable with the suffix _FILE.
 func (r *reader) secret(name string) string {
 	value, from := r.getenv(name), r.getenv(name+"_FILE")
 	switch {
@@ -311,15 +311,16 @@ func (s *settings) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// printErrors prints an error, each line of which may be an error of its own. It
-// replaces other control characters.
+// printErrors prints an error, each line of which may be a separate error. It replaces
+// other control characters.
 func printErrors(w io.Writer, err error) {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(w, strings.Join(strings.FieldsFunc(line, unicode.IsControl), " "))
 	}
 }
 
-// withoutPath returns why a file cannot be read. Its name may be a secret in the wrong place.
+// withoutPath returns the reason why a file cannot be read, without the name of the file,
+// which may be a secret in the wrong place.
 func withoutPath(err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err

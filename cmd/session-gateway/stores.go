@@ -25,7 +25,7 @@ import (
 	"github.com/synmetrix/session/store/sqlstore"
 )
 
-// place is the place of the sessions, parsed.
+// place is where the sessions are stored, as parsed from the settings.
 type place struct {
 	kind  string // as in the configuration file
 	file  string // of SQLite
@@ -34,7 +34,8 @@ type place struct {
 	redis rueidis.ClientOption
 }
 
-// place reads where the sessions are. It never quotes the address, which has a password.
+// place reads where the sessions are stored. Its errors never quote the address, which
+// contains a password.
 func (r *reader) place(f sessionFile) place {
 	p := place{kind: f.Store, file: f.File}
 	if p.kind == "" {

@@ -8,8 +8,8 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 )
 
-// verifier returns what checks the signatures of tokens, or nil: then bearer tokens are
-// refused.
+// verifier returns the Verifier for the signatures of tokens, or nil if none is configured:
+// bearer tokens are then rejected.
 func (r *reader) verifier(f jwtFile) auth.Verifier {
 	cfg := verify.Config{Issuer: f.Issuer, Audience: f.Audience}
 	key := r.secret("JWT_KEY")

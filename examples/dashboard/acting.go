@@ -13,7 +13,7 @@ import (
 )
 
 // An admin may act as one of the other test accounts. The program gets their tokens from
-// the auth service in its process. The admin's own session goes on beneath.
+// the auth service in its process. The admin's own session continues in the background.
 
 // maxActing is how long an admin may act as another user.
 const maxActing = time.Hour
@@ -40,8 +40,8 @@ func (a *app) actAs(w http.ResponseWriter, r *http.Request) {
 	a.redirect(w, r, "/dashboard")
 }
 
-// stopActing ends acting and leads back to the own session. /logout would end the own
-// session if acting had ended already, after maxActing or in another tab.
+// stopActing ends acting and returns to the admin's own session. /logout would end the own
+// session if acting had already ended, after maxActing or in another tab.
 func (a *app) stopActing(w http.ResponseWriter, r *http.Request) {
 	if session.FromContext(r.Context()).Actor().ID != "" {
 		if err := a.manager.Logout(r.Context()); err != nil {
@@ -60,7 +60,7 @@ func otherAccounts(own *authtest.Server, s *session.Session) []string {
 	}
 	var emails []string
 	for _, account := range seed.Accounts() {
-		now, ok := own.Account(account.Email) // its user may have deleted it
+		now, ok := own.Account(account.Email) // the account may have been deleted
 		if ok && now.ID != s.UserID() {
 			emails = append(emails, account.Email)
 		}

@@ -71,15 +71,15 @@ func putPref(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all := prefs(s); all[name] == nil && len(all) >= maxPrefs {
-		middleware.Refuse(w, r, invalid("key", fmt.Sprintf("There are %d keys already, which is the maximum.", maxPrefs)))
+		middleware.Refuse(w, r, invalid("key", fmt.Sprintf("There are already %d keys, which is the maximum.", maxPrefs)))
 		return
 	}
 	if err := prefKey(name).Set(s, value); err != nil {
 		middleware.Refuse(w, r, err)
 		return
 	}
-	// Sessions saves the session with the response, too. Saving it here reports an
-	// error before the response is written.
+	// Without this call, the session is saved with the response. Save returns an error
+	// before the response is written.
 	if err := s.Save(r.Context()); err != nil {
 		middleware.Refuse(w, r, err)
 		return

@@ -57,7 +57,8 @@ var (
 
 // routes returns the app's routes, for all frameworks.
 func (a *app) routes() []route {
-	// A form that is sent too late is lost, so the page with the form has the shorter time.
+	// If a form is sent too late, its input is lost, so the page with the form has the
+	// shorter time.
 	showNote, saveNote := guard{fresh: a.settings.fresh}, guard{fresh: 2 * a.settings.fresh}
 	routes := []route{
 		{"GET", "/{$}", public, a.pages.handler("home")},
@@ -87,7 +88,7 @@ func (a *app) routes() []route {
 	return routes
 }
 
-// features returns what package middleware mounts beyond signing in and out.
+// features returns the further features that package middleware mounts.
 func (s settings) features() []middleware.Feature {
 	features := []middleware.Feature{middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset}
 	features = append(features, middleware.SecondFactorSetup, middleware.AccountDeletion)

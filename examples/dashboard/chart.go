@@ -8,7 +8,7 @@ import (
 // orders are the figures of the chart, from Monday to Sunday.
 var orders = []int{120, 150, 90, 180, 210, 60, 45}
 
-// The chart is as wide as its place. Its texts keep their size, because only the
+// The chart has the width of the page. Its texts keep their size, because only the
 // horizontal positions are relative.
 const (
 	chartTop    = 28  // pixels above the highest bar, for its label

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/telemetry"
 )
 
-// metrics serves the metrics of the process on an address of their own, so that visitors
-// of the app cannot reach them.
+// metrics serves the metrics of the process on a separate address, so that visitors of the
+// app cannot reach them.
 type metrics struct {
 	addr     string // empty: there are none
 	registry *prometheus.Registry

@@ -72,7 +72,7 @@ func (v view) Themes() []string { return themes }
 // Actor describes the user who acts as the session's user, or is empty.
 func (v view) Actor() string { return describe(v.Session.Actor()) }
 
-// describe returns what is shown of a user: a name rather than an ID.
+// describe returns the text that pages show for a user: the name if there is one.
 func describe(u auth.User) string { return cmp.Or(u.Name, u.Email, u.ID) }
 
 // Chart returns the bars of the chart.
@@ -146,7 +146,7 @@ func (p *pages) view(r *http.Request, name string, s *session.Session) view {
 	if key := popMessage(r); key != "" {
 		v.Notice = v.Text(key)
 	}
-	if s.Actor().ID == "" { // the account is not the actor's
+	if s.Actor().ID == "" { // an actor must not manage the other user's account
 		v.Account = p.account
 	}
 	if name == "admin" {

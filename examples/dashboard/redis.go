@@ -43,7 +43,7 @@ func validPort(port string) bool {
 }
 
 // redisStore is a store in Redis that connects at its first call. The program may start
-// before its server: while the client cannot connect, every call tries again.
+// before the server: while the client cannot connect, every call tries again.
 type redisStore struct {
 	option rueidis.ClientOption
 	config redisstore.Config
@@ -71,9 +71,9 @@ func newRedisStore(option rueidis.ClientOption, c redisstore.Config) *redisStore
 	return &redisStore{option: option, config: c}
 }
 
-// retryDelay has the client repeat a read three times, over a new connection. By default
-// it would repeat reads until STORE_TIMEOUT, so that during an outage every request
-// waited as long.
+// retryDelay makes the client repeat a read three times, over a new connection. By default
+// it repeats reads until STORE_TIMEOUT, so that during an outage every request waits for
+// that long.
 func retryDelay(attempts int, _ rueidis.Completed, _ error) time.Duration {
 	if attempts > 3 {
 		return -1

@@ -35,18 +35,18 @@ var variables = []struct {
 	{name: "COOKIE_INSECURE", usage: "send cookies over plain HTTP to other hosts, too (default false)"},
 	{name: "REGISTER", usage: "how visitors create accounts: verify (by a link in an e-mail), direct, or off (default verify)"},
 	{name: "REMEMBER", usage: "box on the login page to stay signed in: off, on, or checked at first; without the check a session lasts 12h (default off)"},
-	{name: "FRESH", usage: "how long after a sign-in /note needs no further one (default 10m)"},
+	{name: "FRESH", usage: "how long after a sign-in /note can be opened without the password (default 10m)"},
 	{name: "SIGNED_OUT", usage: "after signing out: plain, or message, which shows a message once (default plain)"},
 	{name: "SESSION_KEYS", usage: "comma-separated base64 secrets of 32 bytes or more, newest first (default: a new secret)", secret: true},
 	{name: "REFRESH_BEFORE", usage: "how long before its expiry an access token is renewed (default: a tenth of its lifetime)"},
 	{name: "GRACE", usage: "how long a cookie with replaced tokens is still accepted (default 1m)"},
 	{name: "IDLE_TIMEOUT", usage: "how long a session may be unused (default 24h)"},
 	{name: "LIFETIME", usage: "how long a session lasts after login (default 720h)"},
-	{name: "MAX_TOKEN_AGE", usage: "tokens that are older are renewed, however long they live (default 1h)"},
+	{name: "MAX_TOKEN_AGE", usage: "age at which tokens are renewed, even if they are valid for longer (default 1h)"},
 	{name: "AUTH_TIMEOUT", usage: "how long a request waits for the auth service (default 10s)"},
 	{name: "STORE_TIMEOUT", usage: "how long one call of the store may take (default 2s)"},
 	{name: "BASE_PATH", usage: "path prefix that a proxy strips, such as /app (default none)"},
-	{name: "JWT_KEY", usage: "shared secret of 32 bytes or more that checks access tokens, and lets bearer tokens in (default none)", secret: true},
+	{name: "JWT_KEY", usage: "shared secret of 32 bytes or more that checks access tokens; bearer tokens are then accepted (default none)", secret: true},
 	{name: "JWKS_URL", usage: "address of a JWKS, in place of JWT_KEY"},
 	{name: "JWT_PUBLIC_KEY_FILE", usage: "file with public keys or certificates in PEM, in place of JWT_KEY"},
 	{name: "UPSTREAM_URL", usage: "API that /api/upstream calls as the signed-in user"},
@@ -57,8 +57,8 @@ var variables = []struct {
 	{name: "METRICS", usage: "address to listen on for Prometheus, at /metrics (default none)"},
 }
 
-// settings are the program's settings. A duration that is not set is zero, and
-// then the library's default applies.
+// settings are the program's settings. A duration that is not set is zero, which selects
+// the library's default.
 type settings struct {
 	addr        string
 	authURL     string           // empty: start a service in this process

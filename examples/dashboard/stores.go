@@ -26,7 +26,7 @@ import (
 	"modernc.org/sqlite"
 )
 
-// place is the place of a store or a coordinator.
+// place is where a store or a coordinator keeps its records.
 type place struct {
 	kind    string           // cookie, memory, or the scheme of an address, such as "postgres"
 	dialect sqlstore.Dialect // of a database

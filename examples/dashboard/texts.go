@@ -49,7 +49,7 @@ var (
 		"admin.own_auth":         "in this process",
 		"admin.other_auth":       "external",
 		"admin.act":              "Act as another user",
-		"admin.act_text":         "You see the app as that user does, for an hour at most. Your own session goes on.",
+		"admin.act_text":         "You see the app as that user does, for an hour at most. Your own session continues.",
 		"admin.act_as":           "Act as {user}",
 		"admin.act_not":          "This is not available: the auth service is in another process, which gives this program no tokens of other users.",
 		"acting.title":           "Acting as another user",

@@ -48,7 +48,7 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := u.client.Do(req)
 	if err == nil && res.StatusCode < 200 {
-		res.Body.Close() // the API wants to switch protocols
+		res.Body.Close() // the API has switched protocols
 		err = http.ErrNotSupported
 	}
 	if err != nil {
@@ -75,9 +75,9 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withoutSecrets returns an error for the log. It drops error texts that may quote
-// the address or the API's response. The address may contain a key, and the
-// response the token.
+// withoutSecrets returns an error for the log. It removes error texts that may quote the
+// address or the API's response. The address may contain a key, and the response may
+// contain the token.
 func withoutSecrets(err error) error {
 	var network *net.OpError
 	var timeout net.Error

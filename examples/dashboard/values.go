@@ -66,12 +66,13 @@ func (a *app) saved(w http.ResponseWriter, r *http.Request, err error, path stri
 	a.redirect(w, r, path)
 }
 
-// signOut ends the session, and reports it on the start page. The ready-made route
-// /logout does not: it leaves no cookie.
+// signOut ends the session, and the start page shows a message about it. The built-in route
+// /logout shows no message and leaves no cookie.
 func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 	err := a.manager.Logout(r.Context())
 	if err == nil && r.Header["Cookie"] != nil { // a client without cookies was not signed in
-		// The values have ended with the session. FromContext returns the one after it.
+		// The sign-out has deleted the values. FromContext returns the visitor's session
+		// after it.
 		err = message.Set(session.FromContext(r.Context()), "message.signed_out")
 	}
 	if err != nil {
@@ -86,7 +87,7 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request, path string) {
 }
 
 // popMessage returns the key of the message for the page, or the empty string. Requests
-// that no user sees leave the message for the next one.
+// whose response no user sees leave the message for the next request.
 func popMessage(r *http.Request) string {
 	if r.Method != http.MethodGet || r.Header.Get("Sec-Purpose") != "" {
 		return ""

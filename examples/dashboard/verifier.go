@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 )
 
-// verification is how the signatures of access tokens are checked. At most one field is
-// set. If none is, bearer tokens are refused.
+// verification has the settings for the signatures of access tokens. At most one field is
+// set. If none is set, bearer tokens are rejected.
 type verification struct {
 	key        []byte     // JWT_KEY
 	jwks       *jwks.Keys // JWKS_URL
@@ -49,7 +49,7 @@ func (p *parser) verification() verification {
 	return v
 }
 
-// config returns the settings for package verify, without those of a file.
+// config returns the settings for package verify, without the keys of a file.
 func (v verification) config() verify.Config {
 	switch {
 	case v.key != nil:
@@ -60,7 +60,7 @@ func (v verification) config() verify.Config {
 	return verify.Config{}
 }
 
-// errKeyFile says that the content of a file is not a setting that can be used.
+// errKeyFile means that the file is not a usable setting.
 var errKeyFile = errors.New("JWT_PUBLIC_KEY_FILE must be a file with public keys or certificates in PEM")
 
 // maxKeyFile bounds the file that is read, in bytes.

@@ -8,8 +8,8 @@
 // The service must be reachable only through the gateway. Clients that reach it
 // directly can forge the header fields.
 //
-// Command session-gateway does the same by a configuration file. A program of its
-// own, such as this one, can add routes and middleware.
+// Command session-gateway does the same with a configuration file. Your own program, such
+// as this one, can add routes and middleware.
 package main
 
 import (
@@ -70,8 +70,8 @@ func main() {
 	}()
 	<-stop.Done()
 	g.EndStreams()
-	// Wait for requests and refreshes.
-	// Refreshes have time of their own, even if a request hangs.
+	// Wait for requests and refreshes. Refreshes have a separate timeout, even if a request
+	// hangs.
 	if err := errors.Join(within(10*time.Second, server.Shutdown), within(10*time.Second, m.Shutdown)); err != nil {
 		log.Print(err)
 	}

@@ -16,8 +16,8 @@ const (
 	// lock, for some tens of microseconds.
 	purgeBatch = 32
 
-	// sweepEvery is the time between sweeps of a store that holds records. A sweep
-	// is cheap if no record has expired: it looks at the first node of each heap.
+	// sweepEvery is the time between sweeps of a store that holds records. A sweep is cheap
+	// if no record has expired: it only reads the first node of each heap.
 	sweepEvery = 10 * time.Second
 )
 
@@ -49,7 +49,7 @@ func (s *Store) sweep() {
 			runtime.Gosched()
 		}
 	}
-	// The order matters for a record that is inserted meanwhile: either Len counts
+	// The order matters for a record that is inserted at the same time: either Len counts
 	// it, or its Put sees awake == false and starts the timer.
 	s.awake.Store(false)
 	if s.Len() > 0 {

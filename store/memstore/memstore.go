@@ -2,8 +2,8 @@
 //
 //	m, err := session.New(session.Config{Auth: auth, Keys: keys, Store: memstore.New()})
 //
-// The sessions are lost when the process ends, and other processes do not see them.
-// So the store fits programs that run as a single process, and tests.
+// The sessions are lost when the process ends, and other processes do not see them. Use the
+// store for programs that run as a single process, and for tests.
 //
 // Get, Put and Delete are linearizable over all keys. Get does not allocate. Expired records are
 // removed a few at a time, so that no call waits for a sweep over the whole store. A
@@ -80,7 +80,7 @@ type shard struct {
 	// smalls holds the small records. A key has a node or a small record,
 	// never both.
 	smalls smalls
-	_      [64]byte // keeps neighbors' locks off this one's cache lines
+	_      [64]byte // keeps the locks of other shards off the cache lines of this shard
 }
 
 // node holds the record of one key. It is in its shard's map, in the expiry heap and in

@@ -9,21 +9,21 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// read returns the response to GET, from the cache of the client if it can.
+// read returns the response to GET, from the client's cache if possible.
 func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	if s.cacheTTL < 0 {
 		return s.fetch(ctx, key)
 	}
 	// The cache may still have the state from before a write of this process. A response of
-	// the server to this read has the effect of all writes that have ended before.
+	// the server to this read includes all writes that have ended before the read.
 	written := s.writes.last(key)
 	res := s.client.DoCache(ctx, s.client.B().Get().Key(s.recordKey(key)).Cache(), s.cacheTTL)
 	err := res.Error()
 	switch {
 	case (isShared(err) || isFull(err)) && ctx.Err() == nil:
-		// The failure is that of another call, which this one has waited for. Or the
-		// memory of the server is full: it allows reads, but not the transaction
-		// in which the client reads for its cache.
+		// Either this call has waited for another call, which failed. Or the memory of the
+		// server is full: the server then allows reads, but not the transaction in which
+		// the client reads for its cache.
 		return s.fetch(ctx, key)
 	case err != nil && !rueidis.IsRedisNil(err), written == 0:
 		return res
@@ -35,8 +35,8 @@ func (s *Store) read(ctx context.Context, key string) rueidis.RedisResult {
 	if same(res, fresh) {
 		s.writes.seen(key, written)
 	} else {
-		// Another call may have forgotten the write meanwhile. After this call has
-		// returned the newer state, no call may return the older one from the cache.
+		// Another call may have forgotten the write in the meantime. After this call has
+		// returned the newer state, no call may return the older state from the cache.
 		s.writes.add(key)
 	}
 	return fresh

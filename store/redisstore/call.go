@@ -16,7 +16,7 @@ import (
 // do runs f for one call of the store, with the timeout.
 //
 // f runs with its own context, which is not canceled with ctx: rueidis reads a key once for
-// all calls that wait for it, and the end of one must not be the failure of the others.
+// all calls that wait for it, and the end of one call must not make the others fail.
 func do[T any](s *Store, ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
 	value, err := detached.Do(ctx, s.timeout, f)
 	s.responds.Store(err == nil)
@@ -41,7 +41,7 @@ func (s *Store) getHere(ctx context.Context, key string) (rec store.Record, foun
 			err = failed("get", err)
 		}
 	}()
-	// The caller may have a time limit of its own, which saves a timer.
+	// If the caller's deadline is earlier, no timer is needed.
 	if end, ok := ctx.Deadline(); !ok || time.Until(end) > s.timeout {
 		own, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
@@ -50,8 +50,8 @@ func (s *Store) getHere(ctx context.Context, key string) (rec store.Record, foun
 	return s.get(ctx, key)
 }
 
-// failed returns the error of a call. It has no text from the server beyond the kind of the
-// error, as that text may quote arguments.
+// failed returns the error of a call. It contains only the kind of an error of the server,
+// because the rest of its text may quote arguments.
 func failed(op string, err error) error {
 	var reply *rueidis.RedisError
 	if errors.As(err, &reply) {
@@ -74,7 +74,7 @@ func kind(text string) string {
 }
 
 // isFull reports whether the server has rejected a write because its memory is full. Redis
-// 6 puts the error into one of its own.
+// 6 wraps the error in another error.
 func isFull(err error) bool {
 	if err == nil {
 		return false // errors.As would allocate

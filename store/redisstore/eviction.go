@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// checkOnce starts the check of the eviction policy after the first call that has
-// succeeded: the server responds then.
+// checkOnce starts the check of the eviction policy after the first successful call, when
+// the server responds.
 func (s *Store) checkOnce() {
 	if s.checked.Load() || !s.checked.CompareAndSwap(false, true) {
 		return
@@ -25,8 +25,8 @@ func (s *Store) checkOnce() {
 	}()
 }
 
-// evicts returns the policy of a server that removes keys, or "". A server that does not let
-// its settings be read counts as one that does not.
+// evicts returns the policy of a server that removes keys, or "". If the server does not
+// allow its settings to be read, evicts returns "".
 func (s *Store) evicts(ctx context.Context) string {
 	for _, node := range s.client.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()
@@ -40,7 +40,7 @@ func (s *Store) evicts(ctx context.Context) string {
 				policy = value
 			}
 		}
-		// Without a limit no memory is full, whatever the policy.
+		// Without a limit the memory is never full, so the policy does not matter.
 		if policy != "" && policy != "noeviction" && !slices.Contains(lines, "maxmemory:0") {
 			return policy
 		}

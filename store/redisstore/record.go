@@ -9,8 +9,8 @@ import (
 )
 
 // A record is stored as: the format, the version in 8 bytes, the owner and the key with
-// their lengths in one byte each, ExpiresAt in milliseconds in 8 bytes, the length of
-// Meta in 4 bytes, Meta, Data. Numbers are big-endian. The scripts read the part up to the
+// their lengths in one byte each, ExpiresAt in milliseconds in 8 bytes, the length of Meta
+// in 4 bytes, Meta, Data. Numbers are big-endian. The scripts read the part up to the
 // owner.
 
 // format is the beginning of all values of this store.
@@ -21,8 +21,8 @@ const (
 	prefixMax  = versionEnd + 1 + store.MaxName // the part that scripts read
 )
 
-// errValue reports a value under a record's key that is not a record. Another program has
-// written it, or it was damaged.
+// errValue reports a value under a record's key that is not a record. Another program wrote
+// it, or it was damaged.
 var errValue = errors.New("the stored value is not a session record")
 
 // errForeign reports a record with another key or owner than the call's. Such a record would
@@ -46,14 +46,15 @@ func prefix(version uint64) string {
 	return string(binary.BigEndian.AppendUint64([]byte(format), version))
 }
 
-// state is what the scripts return of a stored record. It is zero if there is none.
+// state is the part of a stored record that the scripts return. It is zero if there is no
+// record.
 type state struct {
 	version uint64
 	owner   string
 }
 
-// parsePrefix parses the beginning of a value, up to the owner at least. It returns the
-// rest.
+// parsePrefix parses the beginning of a value, which must have at least the part up to the
+// owner. It returns the rest.
 func parsePrefix(s string) (st state, rest string, ok bool) {
 	if len(s) <= versionEnd || s[:len(format)] != format {
 		return state{}, "", false
@@ -112,8 +113,8 @@ func millis(t time.Time) int64 {
 	return ms
 }
 
-// expiry returns the time at which the server removes a record: its ExpiresAt, but for
-// times that the server does not accept.
+// expiry returns the time at which the server removes a record: its ExpiresAt, limited to
+// times that the server accepts.
 func expiry(t time.Time) int64 {
 	const least, most = 1, 253_402_300_800_000 // 1970, and the year 10000
 	switch {

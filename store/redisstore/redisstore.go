@@ -1,5 +1,5 @@
-// Package redisstore keeps sessions in Redis 6.2 or newer, or in Valkey. It uses
-// [rueidis]. The app makes the client, for a single server, Sentinel or Cluster.
+// Package redisstore keeps sessions in Redis 6.2 or newer, or in Valkey. It uses [rueidis].
+// The app creates the client, for a single server, Sentinel or Cluster.
 //
 //	client, err := rueidis.NewClient(rueidis.ClientOption{
 //		InitAddress:      []string{"redis.example.org:6379"},
@@ -38,7 +38,7 @@
 // # Outages
 //
 // An error of the server, such as READONLY, LOADING or CLUSTERDOWN, a value that is not a
-// record, and a timeout are failures of the call. They say nothing about the record.
+// record, and a timeout are failures of the call. They do not mean that there is no record.
 //
 // By default rueidis repeats a read that has failed until the timeout of the call, so that
 // during an outage every call takes [Config.Timeout]. Set ClientOption.RetryDelay to a
@@ -53,10 +53,10 @@
 //
 // # Keys
 //
-// A record is a string under one key, which a script compares and replaces in one step.
-// The keys of an owner's records are in a sorted set under another key. The set may have
-// keys of records that no longer exist. List reads the records themselves. So each call
-// works with the keys of any slots of a cluster.
+// A record is a string under one key, which a script compares and replaces in one step. The
+// keys of an owner's records are in a sorted set under another key. The set may have keys
+// of records that no longer exist, so List reads the records themselves. The keys of a
+// record and of its owner may therefore be in different slots of a cluster.
 //
 // Keys expire by the clock of the server, so that processes whose clocks differ agree.
 // ExpiresAt is stored in milliseconds, rounded up.
@@ -64,10 +64,10 @@
 // # Durability
 //
 // Redis acknowledges a write before the write is on disk or on a replica. Depending on the
-// settings of the server ("appendonly", "appendfsync"), a crash loses the writes of the last
-// second or more, and a fail-over loses those that the replica had not received. A
+// settings of the server ("appendonly", "appendfsync"), a crash loses the writes of the
+// last second or more, and a fail-over loses those that the replica had not received. A
 // session that was started in these writes is lost, and a session that was refreshed in
-// them may hold a used refresh token.
+// them may have a used refresh token.
 //
 // The policy of the server for full memory ("maxmemory-policy") must be noeviction.
 // Other policies remove sessions. The first call that succeeds checks the policy and logs a
@@ -235,8 +235,8 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 }
 
 // put adds the record to the set of its owner, and then swaps the record. If the two are on
-// different servers, or the process dies in between, the set has an entry too many. It
-// never has one too few.
+// different servers, or the process dies in between, the set has an entry without a record.
+// It always has an entry for each record.
 //
 // An entry consists of the key and the version, so that no other call adds the same entry.
 // It can be removed as soon as the record with this version is gone.

@@ -12,12 +12,12 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Each script is sent whole. That costs some hundred bytes, and works at once after a
-// restart of the server.
+// Each call sends the whole script. This costs some hundred bytes, and works immediately
+// after a restart of the server.
 var (
-	// swapScript replaces the value of KEYS[1] by ARGV[2], which expires at ARGV[3],
-	// if the value begins with ARGV[1], or does not exist and ARGV[1] is empty. It
-	// returns whether it did, and the old value up to the owner.
+	// swapScript replaces the value of KEYS[1] by ARGV[2], which expires at ARGV[3], if the
+	// value begins with ARGV[1], or does not exist and ARGV[1] is empty. It returns whether
+	// it replaced the value, and the old value up to the owner.
 	swapScript = rueidis.NewLuaScriptNoSha(readOld + `
 		local stored = 0
 		if string.sub(old, 1, 10) == ARGV[1] then
@@ -32,7 +32,7 @@ var (
 		return {1, old}`)
 
 	// addScript adds the entry ARGV[1] to the set KEYS[1], until ARGV[2]. It removes
-	// the entries whose time is over. The set itself expires with its last entry.
+	// expired entries. The set itself expires with its last entry.
 	addScript = rueidis.NewLuaScriptNoSha(`
 		local now = redis.call('TIME')
 		redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] .. string.sub('000000' .. now[2], -6, -4))
@@ -53,7 +53,7 @@ const readOld = `
 			old = string.sub(old, 1, 11 + (string.byte(old, 11) or 0))
 		end`
 
-// swap compares and replaces the record. It returns the state before.
+// swap compares and replaces the record. It returns the previous state.
 func (s *Store) swap(ctx context.Context, rec store.Record, prev uint64) (stored bool, old state, err error) {
 	want := ""
 	if prev != 0 {
@@ -118,8 +118,8 @@ func (s *Store) addEntry(ctx context.Context, rec store.Record) error {
 		[]string{entry(rec.Key, rec.Version), strconv.FormatInt(until, 10)}).Error()
 }
 
-// removeEntry removes the entry of a record that was replaced or deleted. If that fails, the
-// call has still succeeded, and the entry expires.
+// removeEntry removes the entry of a record that was replaced or deleted. A failure is
+// ignored, because the entry expires later.
 func (s *Store) removeEntry(ctx context.Context, owner, key string, version uint64) {
 	_ = s.client.Do(ctx, s.client.B().Zrem().Key(s.ownerKey(owner)).Member(entry(key, version)).Build())
 }
@@ -168,8 +168,8 @@ func (s *Store) readAll(ctx context.Context, keys []string, owner string) ([]sto
 	return recs, nil
 }
 
-// parse returns the record in a response to GET. found is false if the response is that there
-// is none.
+// parse returns the record in a response to GET. found is false if the response means that
+// there is no record.
 func parse(res rueidis.RedisResult, key string) (rec store.Record, found bool, err error) {
 	text, err := res.ToString()
 	if rueidis.IsRedisNil(err) {

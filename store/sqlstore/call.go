@@ -48,10 +48,10 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 	}
 }
 
-// The package imports no driver, and the errors of the drivers have no common
-// interface. PostgreSQL drivers have a method for the SQLSTATE, MySQL drivers have a
-// field for the number, and SQLite drivers have a method or a field for the code.
-// errorCode tells them apart by these methods and fields.
+// The package imports no driver, and the errors of the drivers have no common interface.
+// PostgreSQL drivers have a method for the SQLSTATE, MySQL drivers have a field for the
+// number, and SQLite drivers have a method or a field for the code. errorCode distinguishes
+// them by these methods and fields.
 
 // isTransient reports whether the statement was rolled back and is likely to succeed
 // if it is repeated: after a deadlock, a serialization failure, or a lock that was not
@@ -98,5 +98,5 @@ func errorCode(err error) string {
 }
 
 // sqliteCode returns the primary result code. The upper bits of code are the extended
-// one.
+// result code.
 func sqliteCode(code int64) string { return fmt.Sprintf("sqlite %d", code&0xff) }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// SchemaError reports that the table exists but does not have the right columns. A
-// retry does not help: an operator has to alter or rename the table.
+// SchemaError reports that the table exists but does not have the right columns. Retries do
+// not help: an operator has to alter or rename the table.
 type SchemaError struct {
 	// Table is the name of the table.
 	Table string

@@ -11,29 +11,27 @@
 //
 // # Time
 //
-// With PostgreSQL and MySQL, the clock of the database determines what has expired,
-// so that processes whose clocks differ agree. With SQLite, the clock of the process
-// does. ExpiresAt is stored in milliseconds, rounded up.
+// With PostgreSQL and MySQL, the clock of the database determines what has expired, so that
+// processes whose clocks differ agree. With SQLite, the clock of the process determines it.
+// ExpiresAt is stored in milliseconds, rounded up.
 //
 // # Durability
 //
 // After Put returns, the record is as durable as any commit of the database.
 //
-// SQLite: the store switches the file to WAL mode, which requires a local file
-// system. In WAL mode readers and a writer do not block each other. Committed records
-// survive a crash of the process. Whether they survive a power failure depends on
-// "PRAGMA synchronous", a setting of the connection and so of the driver. With FULL,
-// which is SQLite's default, they do. NORMAL is faster and may lose the last commits,
-// but does not corrupt the file. A busy timeout of the driver is not needed, because
-// the store itself retries until [Config.Timeout]; a shorter busy timeout does no harm. With a
-// database in memory, use one connection (db.SetMaxOpenConns(1)), because each
-// connection has its own database.
+// SQLite: the store switches the file to WAL mode, which requires a local file system. In
+// WAL mode readers and a writer do not block each other. Committed records survive a crash
+// of the process. Whether they survive a power failure depends on "PRAGMA synchronous", a
+// setting of the connection and so of the driver. With FULL, which is SQLite's default,
+// they survive it. NORMAL is faster and may lose the last commits, but does not corrupt the
+// file. A busy timeout of the driver is not needed, because the store itself retries until
+// [Config.Timeout]; a shorter busy timeout does no harm. With a database in memory, use one
+// connection (db.SetMaxOpenConns(1)), because each connection has its own database.
 //
-// PostgreSQL and MySQL: commits are durable with the default settings
-// (synchronous_commit, innodb_flush_log_at_trx_commit). A fail-over to a replica that
-// has not received the last commits loses them. A session that was started in these
-// commits is lost, and a session that was refreshed in them may hold a used refresh
-// token.
+// PostgreSQL and MySQL: commits are durable with the default settings (synchronous_commit,
+// innodb_flush_log_at_trx_commit). A fail-over to a replica that has not received the last
+// commits loses them. A session that was started in these commits is lost, and a session
+// that was refreshed in them may have a used refresh token.
 package sqlstore
 
 import (
@@ -244,8 +242,8 @@ func (s *Store) update(ctx context.Context, a args) (bool, error) {
 	return equal(recs[0], a.rec), nil
 }
 
-// create stores the record if there is no live record with its key. It reports whether
-// it did.
+// create stores the record if there is no live record with its key. It reports whether it
+// stored the record.
 func (s *Store) create(ctx context.Context, a args) (bool, error) {
 	if s.dialect != MySQL {
 		n, err := s.exec(ctx, s.stmts.create, a)

@@ -469,8 +469,7 @@ var invalidChecks = func() []check {
 	})
 }()
 
-// aboutRecord reports whether err is one of the errors that say something about the
-// record.
+// aboutRecord reports whether err is an error that describes the state of the record.
 func aboutRecord(err error) bool {
 	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
 }

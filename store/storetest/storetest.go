@@ -7,8 +7,8 @@
 //		})
 //	}
 //
-// Each check is a subtest. If it fails, it reports which rule of the contract is broken
-// and what it has observed.
+// Each check is a subtest. If a check fails, it reports the broken rule of the contract and
+// the observed result.
 package storetest
 
 import (
@@ -31,8 +31,8 @@ type Clock interface {
 	Advance(d time.Duration)
 }
 
-// Counter is an optional interface for a store that can tell how many sessions it holds,
-// for package telemetry.
+// Counter is an optional interface for a store that can count its sessions, for package
+// telemetry.
 type Counter interface {
 	// CountSessions returns the number of records that have an owner. Records that have
 	// expired may count for some seconds.

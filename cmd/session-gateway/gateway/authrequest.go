@@ -12,14 +12,14 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// AuthHandler returns a handler for nginx's auth_request and Caddy's forward_auth: a
-// proxy requests it to know whether it may serve a request that it has received. The
-// handler must be on an address that only the proxy can reach. It responds with status
-// 404 to all other clients than Config.TrustedProxies.
+// AuthHandler returns a handler for nginx's auth_request and Caddy's forward_auth: a proxy
+// sends it a request to find out whether it may serve the original request of a client. The
+// handler must be on an address that only the proxy can reach. It responds with status 404
+// to all clients except Config.TrustedProxies.
 //
-// The request that is judged has its address in X-Original-URL, X-Original-URI or
-// X-Forwarded-Uri, and its method in X-Original-Method or X-Forwarded-Method. The query
-// may have several parameters "role": the user needs one of these roles. The response is
+// The address of the original request is in X-Original-URL, X-Original-URI or
+// X-Forwarded-Uri, and its method in X-Original-Method or X-Forwarded-Method. The query may
+// have several parameters "role": the user needs one of these roles. The response is
 //
 //	202 if the user may pass; with the fields of Config.AuthHeaders, and in
 //	    X-Forwarded-Cookie the cookies of the request without the gateway's
@@ -52,9 +52,9 @@ func authCheckOf(ctx context.Context) *authCheck {
 	return check
 }
 
-// serveAuth judges the request that a proxy has received. In its place, that request
-// goes through Sessions, so that its path, its origin and the address that a sign-in
-// returns to are judged as those of all others.
+// serveAuth checks the original request of a proxy's client. It passes the original request
+// through Sessions, so that its path, its origin and the address after a sign-in are
+// checked like those of all other requests.
 func (g *Gateway) serveAuth(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if !g.trusts(r) {
@@ -75,8 +75,8 @@ func (g *Gateway) serveAuth(w http.ResponseWriter, r *http.Request) {
 	g.handler.ServeHTTP(&authWriter{ResponseWriter: w}, original)
 }
 
-// judge responds to a request of serveAuth, inside Sessions.
-func (g *Gateway) judge(w http.ResponseWriter, r *http.Request, check *authCheck) {
+// checkOriginal responds to a request of serveAuth, inside Sessions.
+func (g *Gateway) checkOriginal(w http.ResponseWriter, r *http.Request, check *authCheck) {
 	s := session.FromContext(r.Context())
 	token, err := authorize(r, s, check.roles, g.cfg.AuthHeaders)
 	if err != nil {
@@ -98,8 +98,8 @@ const (
 	maxOriginal  = 16 << 10 // bytes of an original address
 )
 
-// parseAuthQuery reads the roles. A query that is not understood must let no request
-// pass.
+// parseAuthQuery reads the roles. An invalid query must be an error: if it were ignored,
+// the role would not be required.
 func parseAuthQuery(query string) (*authCheck, string) {
 	const invalid = `the query must have parameters "role" only, such as ?role=admin&role=editor`
 	if len(query) > maxAuthQuery {
@@ -119,7 +119,7 @@ func parseAuthQuery(query string) (*authCheck, string) {
 	return &authCheck{roles: values["role"]}, ""
 }
 
-// originalOf returns the request that the proxy has received.
+// originalOf returns the original request, as the proxy has received it.
 func originalOf(r *http.Request) (*http.Request, string) {
 	const differ = "the header fields with the original address or method differ; the proxy must remove those that it does not set"
 	const missing = "the proxy must send the address of its request in X-Original-URL, X-Original-URI or X-Forwarded-Uri"
@@ -172,9 +172,9 @@ func splitOriginal(address string) (host, path string) {
 	return rest, "/"
 }
 
-// authWriter turns the responses to a request into those that proxies understand: 401
-// for a redirect to the login page, whose address stays in Location, and 403 for a path
-// that is not accepted.
+// authWriter replaces statuses that the proxies do not support: a redirect to the login
+// page becomes 401, with the address in Location, and the 404 for a path that is not
+// accepted becomes 403.
 type authWriter struct{ http.ResponseWriter }
 
 func (w *authWriter) WriteHeader(status int) {

@@ -21,17 +21,17 @@ type Config struct {
 	// as __Host- and with any suffix after a dash, are the gateway's own.
 	Manager *session.Manager
 
-	// Upstreams are the services behind the gateway. The one with the longest path
-	// that fits serves the request, and one with a Host before those without. Default
-	// (nil): there is none, and the gateway only has the ready-made routes.
+	// Upstreams are the services behind the gateway. If several match a request, an
+	// Upstream with a Host has priority over one without, and then a longer Path over a
+	// shorter one. Default (nil): the gateway has only the built-in routes.
 	Upstreams []Upstream
 
-	// PagesPath is the path below which the ready-made routes are, such as
-	// "/_session", for upstreams that have their own /login. Default (""): the
-	// routes are /login, /logout and so on.
+	// PagesPath is the path below which the built-in routes are, such as "/_session", for
+	// upstreams that have their own /login. Default (""): the routes are /login, /logout
+	// and so on.
 	PagesPath string
 
-	// Features are the ready-made routes beyond signing in and out.
+	// Features are further built-in routes; see middleware.Routes.
 	Features []middleware.Feature
 
 	// Options configure the pages; see middleware.Sessions.
@@ -54,8 +54,8 @@ type Upstream struct {
 	// (""): every host.
 	Host string
 
-	// Path is the path of the upstream with everything below it. "/app" and "/app/"
-	// mean the same: /app, /app/ and /app/x, but not /apple.
+	// Path is the path of the upstream, which also has all paths below it. "/app" and
+	// "/app/" mean the same: /app, /app/ and /app/x, but not /apple.
 	Path string
 
 	// URL is the address of the service: http or https, a host, and a path to which
@@ -70,8 +70,9 @@ type Upstream struct {
 	// signed-in user may use the service.
 	Roles []string
 
-	// Public are the paths of the service that need no sign-in, with everything below
-	// them. They must be below Path. No user is identified there.
+	// Public are paths of the service that need no sign-in, and neither do the paths below
+	// them. They must be below Path. Requests for them do not identify the user to the
+	// service.
 	Public []string
 
 	// Headers are the header fields that identify the user to the service. Default
@@ -99,11 +100,11 @@ const (
 	// Roles is X-Forwarded-Roles, the user's roles, separated by commas.
 	Roles Header = "roles"
 
-	// Token is Authorization with the user's access token as bearer token. It is
-	// refreshed first if it is due. Whoever has the token can act as the user until it
-	// expires, so only a service that needs it should receive it. The client's own
-	// Authorization never reaches such a service. Other services receive it, except for a
-	// bearer token with which the gateway has identified the user.
+	// Token is Authorization with the user's access token as bearer token. It is refreshed
+	// first if it is due. A service with the token can act as the user until the token
+	// expires, so list Token only for services that need it. The client's own Authorization
+	// never reaches such a service. Other services receive the client's Authorization,
+	// unless it is a bearer token that the gateway has accepted.
 	Token Header = "token"
 )
 
@@ -183,7 +184,7 @@ func checkHeaders(headers []Header, fail func(format string, args ...any)) {
 	}
 }
 
-// host returns the host as requests are compared with it.
+// host returns the host in the form in which it is compared with that of requests.
 func (u Upstream) host() string { return strings.ToLower(strings.TrimSuffix(u.Host, ".")) }
 
 // isPlainPath reports whether a path, with or without a slash at its end, has only one

@@ -1,5 +1,5 @@
-// Package gateway puts HTTP services that know nothing of sessions behind a
-// sign-in. Command session-gateway is this package with a configuration file.
+// Package gateway is a reverse proxy that requires a sign-in, for HTTP services that have
+// none. Command session-gateway is this package with a configuration file.
 //
 //	m, err := session.New(session.Config{
 //		Auth:   synmetrix.NewClient("https://app.synmetrix.org"),
@@ -16,11 +16,10 @@
 //	})
 //	http.ListenAndServeTLS(":443", "tls.crt", "tls.key", g)
 //
-// Whatever the upstreams are, the gateway's cookies never reach one, and no
-// upstream can set them. Header fields by which the gateway identifies the user
-// are removed from the client's request in all their spellings. Paths are judged
-// as by middleware.WithCleanPaths, so that no spelling of a path leads past the
-// roles of its upstream.
+// The gateway's cookies never reach an upstream, and no upstream can set them. The gateway
+// removes header fields that identify the user from the client's request, in all spellings.
+// It rejects the paths that middleware.WithCleanPaths rejects, so that no spelling of a
+// path bypasses the roles of its upstream.
 //
 // The upstreams must be reachable only through the gateway. Clients that reach them
 // directly can forge the header fields.

@@ -20,7 +20,7 @@ import (
 )
 
 // forwarder forwards requests to one upstream. All requests to upstreams go through its
-// rewrite, which keeps the gateway's cookies and fields to itself.
+// rewrite, which removes the gateway's cookies and the client's copies of its fields.
 type forwarder struct {
 	g       *Gateway
 	target  *url.URL // without a slash at the end of its path
@@ -92,9 +92,9 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, s *session.Ses
 	f.proxy.ServeHTTP(&responseWriter{w, f.g.cookies}, r.WithContext(ctx))
 }
 
-// keepWebSocket removes a request to switch to another protocol than WebSocket. In HTTP/2
-// without TLS, further requests would reach the service unseen, past roles and with forged
-// fields.
+// keepWebSocket removes a request to switch to another protocol than WebSocket. With HTTP/2
+// without TLS, further requests would reach the service without a check of roles, and with
+// forged fields.
 func keepWebSocket(h http.Header) {
 	if !strings.EqualFold(h.Get("Upgrade"), "websocket") {
 		delete(h, "Upgrade")
@@ -103,12 +103,13 @@ func keepWebSocket(h http.Header) {
 	delete(h, "Http2-Settings")
 }
 
-// rewrite makes the request to the upstream. httputil has removed the hop-by-hop fields
-// before, so a client cannot name the fields that are set here in Connection.
+// rewrite sets the request to the upstream. httputil has already removed the hop-by-hop
+// fields, so a client cannot remove the fields that are set here by naming them in
+// Connection.
 func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 	x := forwardedOf(r.In.Context())
 	f.address(r.Out.URL)
-	r.Out.URL.RawQuery = r.In.URL.RawQuery // httputil has removed what it cannot parse
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // httputil has removed parameters that it cannot parse
 	r.Out.Host = r.In.Host                 // services compare it with the Origin of a WebSocket
 
 	f.g.cookies.removeFrom(r.Out.Header)
@@ -116,7 +117,7 @@ func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 	removeReserved(r.Out.Trailer)
 	keepWebSocket(r.Out.Header)
 	f.describe(r)
-	// A bearer token with which the gateway has identified the user is for the gateway.
+	// A bearer token that the gateway has accepted is meant for the gateway.
 	if slices.Contains(f.headers, Token) || x.session != nil && hasBearer(r.Out.Header) {
 		delete(r.Out.Header, tokenField)
 	}
@@ -127,13 +128,13 @@ func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 		identify(r.Out.Header, f.headers, x.session)
 	}
 	if h := r.Out.Header; r.Out.Body == nil && (h["Idempotency-Key"] != nil || h["X-Idempotency-Key"] != nil) {
-		// The transport repeats a request that has one of these fields and no body,
-		// but not one whose body may have something in it.
+		// The transport repeats a request that has one of these fields and no body. It does
+		// not repeat a request with a body, even if the body is empty.
 		r.Out.Body = io.NopCloser(strings.NewReader(""))
 	}
 }
 
-// address turns the address of the request into that at the upstream.
+// address changes the address of the request to that at the upstream.
 func (f *forwarder) address(u *url.URL) {
 	u.Scheme, u.Host = f.target.Scheme, f.target.Host
 	u.Path = f.target.Path + strings.TrimPrefix(u.Path, f.strip)
@@ -164,7 +165,8 @@ func (f *forwarder) describe(r *httputil.ProxyRequest) {
 	set(h, "X-Forwarded-Prefix", f.g.cfg.Manager.BasePath()+f.strip)
 }
 
-// modifyResponse accepts the upstream's response.
+// modifyResponse checks the upstream's response, and removes cookies with the gateway's
+// names.
 func (f *forwarder) modifyResponse(res *http.Response) error {
 	f.g.cookies.rejectFrom(res.Header)
 	mediaType, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
@@ -174,7 +176,7 @@ func (f *forwarder) modifyResponse(res *http.Response) error {
 	return nil
 }
 
-// handleError refuses a request that the upstream has not responded to.
+// handleError refuses a request to which the upstream has not responded.
 func (f *forwarder) handleError(w http.ResponseWriter, r *http.Request, err error) {
 	p := &middleware.Problem{
 		Status: http.StatusBadGateway, Code: "upstream_unavailable",

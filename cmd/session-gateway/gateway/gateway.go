@@ -11,13 +11,13 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// Gateway is the http.Handler in front of the upstreams. It has the session
-// middleware and the ready-made routes in it. It is safe for concurrent use.
+// Gateway is the http.Handler in front of the upstreams. It includes the session middleware
+// and the built-in routes. It is safe for concurrent use.
 //
 // A request for an upstream that fails gets status 502, upstream_unavailable, or 504,
-// upstream_timeout, as a page or as JSON; see middleware.Refuse. No request with an
-// unsafe method is repeated. WebSockets and other responses that take longer end with
-// their session.
+// upstream_timeout, as a page or as JSON; see middleware.Refuse. The Gateway never repeats
+// a request with an unsafe method. WebSockets and other long responses end with their
+// session.
 type Gateway struct {
 	cfg        Config
 	cookies    ownCookies
@@ -56,12 +56,11 @@ func (g *Gateway) newRoute(u Upstream) *route {
 	return rt
 }
 
-// EndStreams ends the WebSockets and event streams that are open, and those that are
-// begun later. Without it, http.Server.Shutdown would wait for event streams, and leave
-// WebSockets open.
+// EndStreams ends all WebSockets and event streams, including those that are opened later.
+// Without it, http.Server.Shutdown would wait for event streams, and leave WebSockets open.
 func (g *Gateway) EndStreams() { g.endStreams() }
 
-// CloseIdleConnections closes the connections to the upstreams that are not in use.
+// CloseIdleConnections closes idle connections to the upstreams.
 func (g *Gateway) CloseIdleConnections() {
 	for _, t := range g.transports {
 		t.CloseIdleConnections()
@@ -71,8 +70,8 @@ func (g *Gateway) CloseIdleConnections() {
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
 
-// inside returns the handler inside Sessions: the ready-made routes, the upstreams, and
-// the end of AuthHandler.
+// inside returns the handler inside Sessions: the built-in routes, the upstreams, and
+// checkOriginal.
 func (g *Gateway) inside() http.Handler {
 	pages := http.NewServeMux()
 	seen := map[string]bool{}
@@ -93,7 +92,7 @@ func (g *Gateway) inside() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch check := authCheckOf(r.Context()); {
 		case check != nil:
-			g.judge(w, r, check)
+			g.checkOriginal(w, r, check)
 		case r.Method == http.MethodConnect:
 			wrongMethod(w, r)
 		default:
@@ -110,7 +109,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if rt.isPublic(r.URL.Path) {
-		// The session is not looked at, so that the response may be cached.
+		// The session is not read, so that the response may be cached.
 		rt.forwarder.serve(w, r, nil, "")
 		return
 	}

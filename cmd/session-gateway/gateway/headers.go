@@ -17,9 +17,9 @@ const (
 	tokenField = "Authorization"
 )
 
-// removeReserved removes the header fields that only the gateway may set: all whose
-// name begins with X-Forwarded-, and others that services take for the client's
-// address or the request's.
+// removeReserved removes the header fields that only the gateway may set: all fields whose
+// name begins with X-Forwarded-, and others from which services read the address of the
+// client or of the request.
 func removeReserved(h http.Header) {
 	for name := range h {
 		if isReserved(name) {
@@ -28,15 +28,15 @@ func removeReserved(h http.Header) {
 	}
 }
 
-// reserved are the names besides X-Forwarded-, in lower case.
+// reserved are the names without the prefix X-Forwarded-, in lower case.
 var reserved = []string{
 	"forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "client-ip",
 	"x-original-url", "x-original-uri", "x-original-method", "x-original-host", "x-rewrite-url",
 }
 
 // isReserved reports whether only the gateway may set a header field. Servers that pass
-// fields on as variables treat all characters but letters and digits alike, so
-// X_Forwarded_User is X-Forwarded-User to them.
+// fields on as variables treat all characters except letters and digits alike: for them,
+// X_Forwarded_User is X-Forwarded-User.
 func isReserved(name string) bool {
 	const longest = 32
 	var spelled [longest]byte

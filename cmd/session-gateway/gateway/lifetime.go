@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// lifetime ends a request with its session. Most requests are over before the session
-// needs to be watched.
+// lifetime ends a request when its session ends. Most requests are complete before the
+// session needs to be watched.
 type lifetime struct {
 	ctx     context.Context // the request's
 	cancel  context.CancelCauseFunc
@@ -22,19 +22,20 @@ type lifetime struct {
 // watched from its beginning.
 const watchAfter = time.Second
 
-// begin has the session watched after watchAfter, unless the timer is stopped.
+// begin starts the watch after watchAfter, unless the timer is stopped.
 func (l *lifetime) begin() *time.Timer {
 	return time.AfterFunc(watchAfter, l.watch)
 }
 
-// stream ends the request also when the streams end.
+// stream makes the request also end when the streams end.
 func (l *lifetime) stream(streams context.Context) {
 	stop := context.AfterFunc(streams, func() { l.cancel(errStopping) })
 	context.AfterFunc(l.ctx, func() { stop() })
 	go l.watch()
 }
 
-// watch cancels the request when its session ends. It returns when either has.
+// watch cancels the request when its session ends. It returns when the request or the
+// session has ended.
 func (l *lifetime) watch() {
 	if l.session == nil {
 		return

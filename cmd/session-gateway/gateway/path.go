@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// route is an upstream with what decides whether it serves a request.
+// route is an upstream with the data that selects it for a request.
 type route struct {
 	host      string   // empty: every host
 	path      string   // without a slash at its end
@@ -29,9 +29,10 @@ func sortRoutes(routes []*route) {
 // find returns the route of a request, or nil if there is none. middleware.WithCleanPaths
 // has accepted the path.
 //
-// Some services ignore the case of paths, or the parameters in them. To them
-// "/Admin" and "/admin;x" are "/admin". If only such a reading leads to a route, the
-// request has none: it would reach the service past the roles of that route.
+// Some services ignore the case of paths, or the parameters in them. For them "/Admin" and
+// "/admin;x" are "/admin". If such a path would match a longer route only in its canonical
+// form, the request has no route: otherwise it would reach the service without the roles of
+// that route.
 func find(routes []*route, host, path string) *route {
 	canonical := canonicalPath(path)
 	for _, rt := range routes {
@@ -46,7 +47,8 @@ func find(routes []*route, host, path string) *route {
 	return nil
 }
 
-// isPublic reports whether a path needs no sign-in. It compares the path as it is.
+// isPublic reports whether a path needs no sign-in. It compares the path without any
+// conversion.
 func (rt *route) isPublic(path string) bool {
 	return slices.ContainsFunc(rt.public, func(p string) bool { return below(path, p) })
 }
@@ -69,8 +71,8 @@ func canonicalPath(path string) string {
 }
 
 // hostOf returns the host of a request, without a port and in lower case. Servers ignore
-// what follows the port, so hostOf does, too: otherwise such a spelling would lead past the
-// roles of an upstream with a host.
+// text after the port, so hostOf ignores it, too: otherwise such a spelling would bypass
+// the roles of an upstream with a host.
 func hostOf(host string) string {
 	if address, ok := strings.CutPrefix(host, "["); ok {
 		host, _, _ = strings.Cut(address, "]")

@@ -10,10 +10,10 @@ import (
 // ErrPanicked replaces the value of a driver's panic, which may quote arguments.
 var ErrPanicked = errors.New("the driver panicked")
 
-// Do runs f with a context of its own, which has the values of ctx, is not canceled with
-// ctx, and ends after timeout. Do returns when ctx is done, and soon after timeout. f then
-// continues in the background, until timeout at most if it obeys its context. A panic of f
-// is returned as ErrPanicked.
+// Do runs f with a new context, which has the values of ctx, is not canceled with ctx, and
+// ends after timeout. Do returns when ctx is done, and soon after timeout. f then continues
+// in the background, at most until timeout if it obeys its context. If f panics, Do returns
+// ErrPanicked.
 func Do[T any](ctx context.Context, timeout time.Duration, f func(context.Context) (T, error)) (value T, err error) {
 	type result struct {
 		value T
@@ -40,8 +40,8 @@ func Do[T any](ctx context.Context, timeout time.Duration, f func(context.Contex
 		return value, ctx.Err()
 	case <-own.Done():
 	}
-	// Wait a little for the error of the driver, which says more than that of the context.
-	// The driver may ignore contexts, so do not wait for long.
+	// Wait briefly for the error of the driver, which has more detail than that of the
+	// context. The driver may ignore contexts, so do not wait for long.
 	select {
 	case res := <-done:
 		return res.value, res.err
