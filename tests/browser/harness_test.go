@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -26,7 +27,9 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.AtOnce = 4 // a browser does not only wait, either
-	proc.Main(m, "dashboard", "authserver", "cmd/session-gateway")
+	status := proc.RunTests(m, "dashboard", "authserver", "cmd/session-gateway")
+	closeShared()
+	os.Exit(status)
 }
 
 // plainHost is another name of this machine.
@@ -44,7 +47,7 @@ var findChromium = sync.OnceValues(func() (string, error) {
 	return "", errors.New("Chromium is not installed")
 })
 
-// tab is a window of a browser that was never used before.
+// tab is a window of a browser.
 type tab struct {
 	t    *testing.T
 	ctx  context.Context
@@ -54,16 +57,11 @@ type tab struct {
 	complaints []string
 }
 
-// open starts a browser, with more options than the usual ones, and opens a window in it
-// for the site at an address.
-func open(t *testing.T, site string, more ...chromedp.ExecAllocatorOption) *tab {
-	t.Helper()
+// launch starts a browser, with more options than the usual ones.
+func launch(more ...chromedp.ExecAllocatorOption) (context.Context, context.CancelFunc, error) {
 	path, err := findChromium()
 	if err != nil {
-		if scale.CI() {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		return nil, func() {}, err
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
@@ -77,21 +75,55 @@ func open(t *testing.T, site string, more ...chromedp.ExecAllocatorOption) *tab 
 		// browsers do not trust over plain HTTP.
 		chromedp.Flag("host-resolver-rules", "MAP "+plainHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
-	t.Cleanup(cancel)
-	return newTab(t, ctx, site)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
+	ctx, cancel := chromedp.NewContext(allocator)
+	return ctx, func() { cancel(); stop() }, chromedp.Do(ctx)
 }
 
-// another opens one more window in the same browser.
+// shared starts the browser that all tests share, and closeShared closes it.
+var (
+	closeShared = func() {}
+	shared      = sync.OnceValues(func() (ctx context.Context, err error) {
+		ctx, closeShared, err = launch()
+		return ctx, err
+	})
+)
+
+// open opens a window for the site at an address, which has nothing in common with the
+// windows of other calls: no cookies, no cache. With options it is that of another browser.
+func open(t *testing.T, site string, options ...chromedp.ExecAllocatorOption) *tab {
+	t.Helper()
+	if _, err := findChromium(); err != nil {
+		if scale.CI() {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if len(options) > 0 {
+		ctx, stop, err := launch(options...)
+		t.Cleanup(stop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newTab(t, ctx, site)
+	}
+	ctx, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTab(t, ctx, site, chromedp.WithNewBrowserContext())
+}
+
+// another opens one more window, which shares cookies and cache with the first.
 func (b *tab) another() *tab {
 	b.t.Helper()
 	return newTab(b.t, b.ctx, b.site)
 }
 
-// newTab opens a window in the browser that ctx stands for, or in a new one.
-func newTab(t *testing.T, ctx context.Context, site string) *tab {
+// newTab opens a window in the browser that ctx stands for.
+func newTab(t *testing.T, ctx context.Context, site string, opts ...chromedp.ContextOption) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(ctx)
+	ctx, cancel := chromedp.NewContext(ctx, opts...)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, site: site}
 	if err := chromedp.Do(ctx); err != nil {

@@ -32,7 +32,10 @@ func Lowest() bool { return os.Getenv("LOWEST") != "" }
 // repository such as "cmd/session-gateway", with the race detector if
 // the test has it, runs the tests and removes the programs. It is all that a
 // TestMain does.
-func Main(m *testing.M, programs ...string) {
+func Main(m *testing.M, programs ...string) { os.Exit(RunTests(m, programs...)) }
+
+// RunTests is like Main for a TestMain that has more to do. It returns the exit status.
+func RunTests(m *testing.M, programs ...string) int {
 	if AtOnce == 0 {
 		AtOnce = 16
 		if Race {
@@ -40,7 +43,7 @@ func Main(m *testing.M, programs ...string) {
 		}
 	}
 	scale.AtOnce(AtOnce)
-	os.Exit(build(m, programs))
+	return build(m, programs)
 }
 
 // AtOnce is how many tests run at the same time, unless the command line says
