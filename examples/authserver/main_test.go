@@ -8,13 +8,15 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/examples/internal/pagetest"
 )
+
+func TestMain(m *testing.M) { pagetest.Main(m, main) }
 
 func TestBadSettings(t *testing.T) {
 	tests := []struct {
@@ -171,12 +173,7 @@ func login(t *testing.T, url string) *http.Response {
 
 // TestProcess runs the program: its output, the lifetime of its tokens, its end.
 func TestProcess(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "authserver")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cmd := exec.Command(bin)
-	cmd.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "ACCESS_LIFE=3s", "MODE=")
+	cmd := pagetest.Command(t, "ADDR=127.0.0.1:0", "ACCESS_LIFE=3s", "MODE=")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

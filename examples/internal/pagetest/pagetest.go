@@ -38,6 +38,18 @@ func Main(m *testing.M, program func()) {
 	os.Exit(m.Run())
 }
 
+// Command returns the example of the package under test as a program.
+func Command(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	return cmd
+}
+
 // Run tests an example: its pages, its start, and its length.
 func Run(t *testing.T, newHandler func(*session.Manager) http.Handler) {
 	auth := authtest.NewServer(t, authtest.Options{Accounts: seed.Accounts(), PasswordCost: -1})
@@ -114,12 +126,7 @@ func program(t *testing.T, auth *authtest.Server) {
 	}
 	addr := l.Addr().String()
 	l.Close() // the port is free, and probably still is when the program starts
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), asProgram+"=1", "ADDR="+addr, "AUTH_URL="+auth.URL)
+	cmd := Command(t, "ADDR="+addr, "AUTH_URL="+auth.URL)
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {

@@ -66,27 +66,40 @@ func build(m *testing.M, programs []string) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	args := []string{"build", noDebugger, "-o", dir + string(os.PathSeparator)}
+	errs := make([]error, len(programs))
+	var wg sync.WaitGroup
+	for i, name := range programs {
+		wg.Go(func() { errs[i] = Build(name, dir) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Build builds a program, named as for [Main], to a directory. It uses go run,
+// because go run keeps linked programs in the build cache, and go build does not. The
+// program is not run: cp copies it.
+func Build(name, to string) error {
+	if !strings.Contains(name, "/") {
+		name = "examples/" + name
+	}
+	args := []string{"run", noDebugger, "-exec=cp"}
 	if Race {
 		args = append(args, "-race", notSQLite)
 	}
-	for _, name := range programs {
-		if !strings.Contains(name, "/") {
-			name = "examples/" + name
-		}
-		args = append(args, "github.com/synmetrix/session/"+name)
-	}
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command("go", append(args, "github.com/synmetrix/session/"+name, to)...)
 	if Lowest() {
 		// Outside of the workspace only what the module itself requires counts.
 		cmd.Dir = filepath.Join("..", "..", "examples")
 		cmd.Env = append(os.Environ(), "GOWORK=off")
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		return 1
+		return fmt.Errorf("go run: %v\n%s", err, out)
 	}
-	return m.Run()
+	return nil
 }
 
 // Process is a program that runs.
