@@ -110,6 +110,9 @@ func testAccessible(t *testing.T, language string) {
 		backs := map[string]bool{}
 		for i, scheme := range []string{"light", "dark"} {
 			for j, width := range []int64{320, 390, 1280} {
+				if !scale.CI() && (pages+j)%3 != 0 {
+					continue
+				}
 				b.emulate(scheme, width)
 				faults := b.faults(language)
 				if scale.Turn(pages+3*i+j, 6) {

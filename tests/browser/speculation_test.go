@@ -13,6 +13,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/scale"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -103,8 +104,11 @@ func (b *tab) signOutByForm() {
 // another one.
 func TestPrefetchedPages(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"prefetch", "prerender"} {
-		for _, elsewhere := range []bool{false, true} {
+	for i, kind := range []string{"prefetch", "prerender"} {
+		for j, elsewhere := range []bool{false, true} {
+			if !scale.Turn(i+j, 2) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, in another window: %v", kind, elsewhere), func(t *testing.T) {
 				t.Parallel()
 				s := newSpeculator(t)

@@ -3,7 +3,6 @@
 package readme_test
 
 import (
-	"encoding/json"
 	"go/format"
 	"os"
 	"os/exec"
@@ -135,46 +134,12 @@ func TestGoBlocks(t *testing.T) {
 			t.Errorf("not formatted (error %v):\n%s", err, block)
 		}
 	}
-	if out, err := compile(t, found); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	if err := compile(t, found); err != nil {
+		t.Error(err)
 	}
-	if _, err := compile(t, append(found, "var x = session.Undefined")); err == nil {
+	if err := compile(t, []string{"var x = session.Undefined"}); err == nil {
 		t.Error("a block with an undefined name compiled")
 	}
-}
-
-// compile compiles each block as a package.
-func compile(t *testing.T, found []string) (output []byte, err error) {
-	t.Helper()
-	dir := t.TempDir()
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// With the overlay, the go command treats each file as a package of this
-	// module. Without -o, it compiles packages that are no programs, too.
-	overlay := map[string]string{}
-	args := []string{"build", "-overlay", filepath.Join(dir, "overlay.json")}
-	for i, block := range found {
-		name := "block" + strconv.Itoa(i)
-		if !strings.HasPrefix(block, "package ") {
-			block = fragment(name, block)
-		}
-		file := filepath.Join(dir, name+".go")
-		if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		overlay[filepath.Join(here, name, "block.go")] = file
-		args = append(args, "./"+name)
-	}
-	text, err := json.Marshal(map[string]any{"Replace": overlay})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return exec.Command("go", args...).CombinedOutput()
 }
 
 var comment = regexp.MustCompile(`(?m)(^|\s)// .*$`)
