@@ -122,7 +122,8 @@ func MariaDB(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	run(t, exec.Command(install, "--no-defaults", "--user="+me.Username, "--datadir="+data,
-		"--auth-root-authentication-method=normal", "--skip-test-db"))
+		"--auth-root-authentication-method=normal", "--skip-test-db",
+		"--innodb-flush-method=nosync", "--innodb-log-file-size=8M"))
 	s := &Server{
 		Driver: "mysql",
 		t:      t,
