@@ -6,11 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/store"
+	"github.com/synmetrix/session/store/memstore"
 )
 
 // frameworkContext is the context of a framework, which has values of its own only.
@@ -58,6 +61,38 @@ func TestRegisterContext(t *testing.T) {
 	}
 	if s := session.FromContext(ctx); !s.SignedIn() || s != session.FromContext(r.Context()) {
 		t.Error("the session is not found in the context of the framework")
+	}
+}
+
+// contextStore is a store that passes the contexts of its reads on.
+type contextStore struct {
+	store.Store
+	read func(context.Context)
+}
+
+func (s *contextStore) Get(ctx context.Context, key string) (store.Record, error) {
+	s.read(ctx)
+	return s.Store.Get(ctx, key)
+}
+
+// The value of BeginWith is in the context from the start: what reads the context
+// in the background while the session is loaded sees no change.
+func TestBeginWith(t *testing.T) {
+	type key struct{}
+	var values []any
+	read := func(ctx context.Context) { values = append(values, ctx.Value(key{})) }
+	a := newApp(t, func(cfg *session.Config) { cfg.Store = &contextStore{&memstore.Store{Now: cfg.Now}, read} })
+	b := a.signedIn()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", b.header())
+	values = nil
+	r, x := a.BeginWith(r, key{}, "value")
+	defer func() { _ = x.End() }()
+	if !session.FromContext(r.Context()).SignedIn() || r.Context().Value(key{}) != "value" {
+		t.Error("the request has no session or no value")
+	}
+	if len(values) == 0 || slices.ContainsFunc(values, func(v any) bool { return v != "value" }) {
+		t.Errorf("the store sees the values %v", values)
 	}
 }
 

@@ -85,7 +85,7 @@ const (
 
 type contextKey struct{}
 
-// valueContext is a context with an Exchange, and with the value of Attach.
+// valueContext is a context with an Exchange, and with the value of BeginWith.
 type valueContext struct {
 	context.Context
 	x          *Exchange
@@ -96,7 +96,7 @@ func (c *valueContext) Value(key any) any {
 	switch key {
 	case contextKey{}:
 		return c.x
-	case c.key: // nil without Attach
+	case c.key: // nil if Begin made it
 		return c.value
 	}
 	return c.Context.Value(key)
@@ -139,9 +139,15 @@ func exchangeFrom(ctx context.Context) *Exchange {
 //
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
-func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
+func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) { return m.BeginWith(r, nil, nil) }
+
+// BeginWith is like Begin, and also adds a value to the context of the request, without
+// another copy of the request. The key must be comparable, as for [context.WithValue].
+func (m *Manager) BeginWith(r *http.Request, key, value any) (*http.Request, *Exchange) {
 	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, access: m.accessOf(r)}
-	x.value = valueContext{Context: r.Context(), x: x}
+	// The context is complete before the session is loaded: calls of a store may read it
+	// for longer than the load waits for them.
+	x.value = valueContext{Context: r.Context(), x: x, key: key, value: value}
 	x.ctx = &x.value
 	x.request = *r.WithContext(x.ctx)
 	if hasBearer(r.Header) {
@@ -162,11 +168,6 @@ func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
 	x.accessed.Store(false)
 	return &x.request, x
 }
-
-// Attach adds a value to the context of the request that Begin returned, without copying the
-// request again. An Exchange holds one such value: that of package middleware, which calls
-// Attach once, before the handler.
-func (x *Exchange) Attach(key, value any) { x.value.key, x.value.value = key, value }
 
 // exchange returns the exchange of the request with the context ctx, for the
 // methods of a Manager that start, end or use the request's session. It fails

@@ -51,8 +51,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	}
 	// Tokens that are due are refreshed when a handler uses the user, and not here. So
 	// files and public pages never wait for the auth service.
-	r, x := m.Begin(r)
-	x.Attach(settingsKey{}, l.settings)
+	r, x := m.BeginWith(r, settingsKey{}, l.settings)
 	scope.settings = l.settings
 	scope.writer = writer{w: w, r: r, x: x}
 	return true
