@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,18 +28,19 @@ type service struct {
 const accessLife = 15 * time.Minute
 
 func (s *service) Login(_ context.Context, email, pass string) (auth.Grant, error) {
-	if email != user || pass != password {
+	if pass != password {
 		return auth.Grant{}, auth.ErrRefused
 	}
-	return s.issue(), nil
+	return s.issue(email), nil
 }
 
-func (s *service) issue() auth.Grant {
+// issue returns new tokens of a user.
+func (s *service) issue(userID string) auth.Grant {
 	now := s.now()
-	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"hasura":{"x-hasura-user-id":"u","x-hasura-default-role":"user","x-hasura-allowed-roles":["user","admin"]}}`,
-		now.Unix(), now.Add(accessLife).Unix())
+	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"hasura":{"x-hasura-user-id":%q,"x-hasura-default-role":"user","x-hasura-allowed-roles":["user","admin"]}}`,
+		now.Unix(), now.Add(accessLife).Unix(), userID)
 	encode := base64.RawURLEncoding.EncodeToString
-	refresh := rand.Text()
+	refresh := userID + " " + rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[refresh] = now.Add(dayLifetime)
@@ -53,7 +55,8 @@ func (s *service) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error) 
 		return auth.Grant{}, auth.ErrRefused
 	}
 	s.refreshes.Add(1)
-	return s.issue(), nil
+	userID, _, _ := strings.Cut(t.RefreshToken, " ")
+	return s.issue(userID), nil
 }
 
 func (s *service) Logout(_ context.Context, t auth.Tokens, _ bool) error {

@@ -64,7 +64,7 @@ func testThroughput(t *testing.T, env, framework string) []string {
 		t.Cleanup(func() { _ = c.conn.Close() })
 		clients = append(clients, c)
 	}
-	each := scale.Of(25, 100, 2500)
+	each := scale.Of(25, 100, 500)
 	took := make([][]time.Duration, len(clients))
 	errs := make([]error, len(clients))
 	run := func(requests int) time.Duration {
