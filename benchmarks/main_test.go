@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -149,6 +151,7 @@ func TestQuickRun(t *testing.T) {
 			t.Errorf("%s: %g round trips for each request, want %g", name, got, want)
 		}
 	}
+	testPages(t, r)
 	for _, c := range []colors{light, dark} {
 		chart := r.chart(c)
 		d := xml.NewDecoder(strings.NewReader(chart))
@@ -163,6 +166,34 @@ func TestQuickRun(t *testing.T) {
 			if !strings.Contains(chart, ">"+bar.name+"<") {
 				t.Errorf("%s is not in the chart", bar.name)
 			}
+		}
+	}
+}
+
+// testPages checks that each page with figures has blocks, and that a run can write them
+// again and again.
+func testPages(t *testing.T, r *results) {
+	t.Helper()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range pagesWithFigures {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		once, err := replaceBlocks(string(text), r.blocks())
+		if err != nil || once == string(text) {
+			t.Errorf("%s: error %v, or no block", name, err)
+		}
+		if twice, err := replaceBlocks(once, r.blocks()); err != nil || twice != once {
+			t.Errorf("%s: error %v, or a second run writes other text", name, err)
+		}
+	}
+	for _, page := range []string{blockBegin + "costs -->\n", blockBegin + "unknown -->\n" + blockEnd} {
+		if got, err := replaceBlocks(page, r.blocks()); err == nil {
+			t.Errorf("%q became %q, want an error", page, got)
 		}
 	}
 }

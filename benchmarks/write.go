@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"html"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ func (r *results) write(root string) error {
 }
 
 // pagesWithFigures are the pages with blocks.
-var pagesWithFigures = []string{"README.md"}
+var pagesWithFigures = []string{"README.md", "docs/performance.md"}
 
 // blocks returns the parts of pages that a run writes, by name. In a page, a block is
 // between two comments: <!-- figures: name --> and <!-- end of figures -->.
@@ -100,25 +101,19 @@ func repository() (string, error) {
 	}
 }
 
-// comparison is the chart, and what pages and logins cost with each contender.
+// comparison is the chart, with its figures in words for those who do not see it.
 func (r *results) comparison() string {
-	var b strings.Builder
-	b.WriteString("<picture>\n" +
-		`<source media="(prefers-color-scheme: dark)" srcset="benchmarks/results/page-dark.svg">` + "\n" +
-		`<img alt="Bar chart of the time that a session check adds to a request, by library. The table has its figures." src="benchmarks/results/page-light.svg">` + "\n" +
-		"</picture>\n\n")
-	rows := [][]string{{"microseconds (allocations)", "the session is", "page for one role", "login"}}
+	var figures []string
 	for _, x := range r.bars() {
-		name := x.name
-		if x.ours {
-			name = "**" + name + "**"
-		}
-		rows = append(rows, []string{name, x.session, r.cell(page, x.contender.name), r.cell(login, x.contender.name)})
+		figures = append(figures, fmt.Sprintf("%s %.1f", html.EscapeString(x.name), x.ns/1000))
 	}
-	table(&b, rows)
-	fmt.Fprintf(&b, "\n%s. The figures are medians, without the router's own time. [The full tables](benchmarks/results/README.md)\n"+
-		"have the versions, and say what each library does less; [benchmarks](benchmarks) has the command.\n", machine())
-	return b.String()
+	return fmt.Sprintf(`<picture>
+<source media="(prefers-color-scheme: dark)" srcset="benchmarks/results/page-dark.svg">
+<img alt="Bar chart of the microseconds that a session check adds to a request. %s." src="benchmarks/results/page-light.svg">
+</picture>
+
+%s.
+`, strings.Join(figures, "; "), machine())
 }
 
 // cell returns the time and the allocations of a work.

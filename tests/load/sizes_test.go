@@ -29,10 +29,11 @@ type filled struct {
 }
 
 // TestSizes fills databases with sessions, and measures what a session takes, and what a read
-// and a write cost the server. The sizes are the points at which docs/performance.md checks
-// its model.
+// and a write cost the server. The second table is what the model of docs/performance.md makes
+// of these costs.
 func TestSizes(t *testing.T) {
 	rows := [][]string{{"store", "sessions", "bytes of a session", "read: server's CPU, µs", "read, ms", "write: server's CPU, µs", "write, ms"}}
+	predicted := map[string][][]string{} // by the costs at the largest size
 	for _, n := range scale.Of([]int{1000}, []int{10_000}, []int{100_000, 1_000_000}) {
 		for _, fill := range []func(*testing.T, store.Record, int) filled{fillRedis, fillPostgres} {
 			rec := sampleRecord(t)
@@ -54,9 +55,12 @@ func TestSizes(t *testing.T) {
 				at.name, fmt.Sprint(n), fmt.Sprintf("%.0f", perSession),
 				fmt.Sprintf("%.0f", readCPU), milliseconds(read), fmt.Sprintf("%.0f", writeCPU), milliseconds(write),
 			})
+			predicted[at.name] = prediction(at.name, perSession, readCPU, writeCPU)
 		}
 	}
 	table(t, rows)
+	heading := []string{"store", "sessions", "processes", "requests/s", "reads/s", "writes/s", "cores of the server", "GB"}
+	table(t, append(append([][]string{heading}, predicted["Redis"]...), predicted["PostgreSQL"]...))
 }
 
 // sampleRecord returns the record of a session that a user has begun.
