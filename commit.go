@@ -196,6 +196,9 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 	c := s.commitState()
 	p := x.plan(o, c)
 	if p.expire {
+		if o.fate != unusable {
+			x.forget()
+		}
 		j.Expire(h, x.place.tokens, x.presented)
 		j.Expire(h, x.place.state, x.presented)
 	}

@@ -307,7 +307,7 @@ func open[C cookieContent](x *Exchange, names []string, purpose string, decode f
 				continue
 			}
 			sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.opened.Put(sealed, opened, opened.content.memory()+2*len(sealed))
+			x.m.opened.Put(sealed, opened, opened.content.memory()+2*len(sealed), x.m.now().Add(x.m.cfg.IdleTimeout))
 		}
 		if c := opened.content.(C); accept == nil || accept(c) {
 			x.reseal = x.reseal || opened.old
@@ -315,6 +315,22 @@ func open[C cookieContent](x *Exchange, names []string, purpose string, decode f
 		}
 	}
 	return content
+}
+
+// forget drops what is remembered of the session's presented cookies, because the session
+// has ended.
+func (x *Exchange) forget() {
+	p := x.place
+	names, purpose := p.tokens, p.sealTokens
+	if x.m.Stored() {
+		names, purpose = p.tokens[:1], p.sealID
+	}
+	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {
+		x.m.opened.Remove(sealed)
+	}
+	for sealed := range x.m.jar.Candidates(x.presented, p.sealState, p.state) {
+		x.m.opened.Remove(sealed)
+	}
 }
 
 // openSealed opens and decodes a cookie.

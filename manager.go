@@ -79,7 +79,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:      cfg,
 		calls:    newCalls(cfg),
-		opened:   cache.New[openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64),
+		opened:   cache.New[openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64, cfg.Now),
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}

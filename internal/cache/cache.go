@@ -3,7 +3,11 @@ package cache
 
 import (
 	"hash/maphash"
+	"maps"
 	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
 )
 
 // Cache maps strings to values and holds at most a number of bytes. It is safe for
@@ -14,7 +18,12 @@ import (
 // becomes young again. When the young entries fill half of the room, the old ones are
 // dropped, and the young ones become old. This needs no list in the order of use,
 // so most calls of Get only take a read lock.
+//
+// Values that have expired are dropped within sweepEvery, also if no calls are made. Until
+// then Get may return them.
 type Cache[V any] struct {
+	now    func() time.Time
+	awake  atomic.Bool // the timer of the next sweep is running
 	seed   maphash.Seed
 	shards []shard[V] // their number is a power of two
 }
@@ -34,20 +43,24 @@ type shard[V any] struct {
 type cached[V any] struct {
 	value V
 	bytes int
+	end   int64 // when the value expires, in seconds since 1970
 }
+
+// sweepEvery is the time between two searches for expired values.
+const sweepEvery = time.Minute
 
 // maxShards is large compared to the number of cores.
 const maxShards = 32
 
 // New returns an empty Cache for a number of bytes. It keeps no entry larger than
-// largest: a few of them would displace all others.
-func New[V any](bytes, largest int) *Cache[V] {
+// largest: a few of them would displace all others. now returns the current time.
+func New[V any](bytes, largest int, now func() time.Time) *Cache[V] {
 	// The young entries of a shard have room for the largest one.
 	n := 1
 	for n < maxShards && largest <= bytes/(4*n) {
 		n *= 2
 	}
-	c := &Cache[V]{seed: maphash.MakeSeed(), shards: make([]shard[V], n)}
+	c := &Cache[V]{now: now, seed: maphash.MakeSeed(), shards: make([]shard[V], n)}
 	for i := range c.shards {
 		c.shards[i].bytes, c.shards[i].largest = bytes/n, largest
 	}
@@ -88,12 +101,66 @@ func (s *shard[V]) keep(k string) {
 	}
 }
 
-// Put stores v as the value of k. v uses the given number of bytes.
-func (c *Cache[V]) Put(k string, v V, bytes int) {
+// Put stores v as the value of k until end. v uses the given number of bytes.
+func (c *Cache[V]) Put(k string, v V, bytes int, end time.Time) {
 	s := c.shard(k)
 	s.mu.Lock()
+	s.putLocked(k, cached[V]{v, bytes + entryBytes, end.Unix()})
+	s.mu.Unlock()
+	c.wake()
+}
+
+// wake starts the timer of the next sweep, unless it is running. There is a goroutine only
+// during a sweep, and no timer while the Cache is empty.
+func (c *Cache[V]) wake() {
+	if c.awake.Load() || !c.awake.CompareAndSwap(false, true) {
+		return
+	}
+	// The weak pointer lets the Cache be collected while the timer runs.
+	p := weak.Make(c)
+	time.AfterFunc(sweepEvery, func() {
+		if c := p.Value(); c != nil {
+			c.sweep()
+		}
+	})
+}
+
+// sweep drops the values that have expired. It holds the lock of a shard for some ten
+// microseconds.
+func (c *Cache[V]) sweep() {
+	now := c.now().Unix()
+	for i := range c.shards {
+		c.shards[i].sweep(now)
+	}
+	// The order matters for a value that is stored meanwhile: either its Put sees
+	// awake == false and starts the timer, or the value is found here.
+	c.awake.Store(false)
+	for i := range c.shards {
+		if !c.shards[i].empty() {
+			c.wake()
+			return
+		}
+	}
+}
+
+// sweep drops the values that have expired.
+func (s *shard[V]) sweep(now int64) {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.putLocked(k, cached[V]{v, bytes + entryBytes})
+	maps.DeleteFunc(s.young, func(_ string, e cached[V]) bool {
+		if e.end > now {
+			return false
+		}
+		s.youngBytes -= e.bytes
+		return true
+	})
+	maps.DeleteFunc(s.old, func(_ string, e cached[V]) bool { return e.end <= now })
+}
+
+func (s *shard[V]) empty() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.young)+len(s.old) == 0
 }
 
 // Remove removes k and returns its value.
@@ -122,7 +189,7 @@ func (s *shard[V]) putLocked(k string, e cached[V]) {
 		return
 	}
 	if s.young == nil || s.youngBytes+e.bytes > s.bytes/2 {
-		s.young, s.old, s.youngBytes = map[string]cached[V]{}, s.young, 0
+		s.young, s.old, s.youngBytes = make(map[string]cached[V], len(s.young)), s.young, 0
 	}
 	s.young[k] = e
 	s.youngBytes += e.bytes

@@ -208,8 +208,8 @@ func New(cfg Config) *Keeper {
 		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log, Calls: cfg.Calls},
 		store:       cfg.Store,
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
-		records:     cache.New[*Record](cfg.CacheBytes, cfg.CacheBytes/32),
-		users:       users{marks: cache.New[knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20)},
+		records:     cache.New[*Record](cfg.CacheBytes, cfg.CacheBytes/32, cfg.Now),
+		users:       users{lifetime: cfg.Lifetime, now: cfg.Now, marks: cache.New[knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20, cfg.Now)},
 		gate:        newGate(),
 		stopping:    make(chan struct{}),
 		idle:        make(chan struct{}),

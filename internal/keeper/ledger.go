@@ -138,8 +138,8 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 	if !r.Visitor {
 		l.k.ReadClaims(r)
 	}
-	if l.id != (ID{}) { // see openHere
-		l.k.records.Put(l.key, r, r.Memory()+size)
+	if l.id != (ID{}) && r.ended == "" { // see openHere
+		l.k.records.Put(l.key, r, r.Memory()+size, rec.ExpiresAt)
 	}
 	return r, nil
 }
@@ -192,8 +192,21 @@ func (l *ledger) seal(i int) seal.Sealer {
 // put stores r if the stored version is prev. It is the one place that writes to the
 // store.
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
-	// Marks have no owner, because removeSessions searches for sessions that have not
-	// ended. Records of a coordinator have none, because they are not complete sessions.
+	rec, err := l.encode(r)
+	if err != nil {
+		return err
+	}
+	err = l.k.store.Put(ctx, rec, prev)
+	if err == nil && r.ended != "" {
+		l.k.records.Remove(l.key) // the state from before the end
+	}
+	return err
+}
+
+// encode returns r as the store keeps it.
+func (l *ledger) encode(r *Record) (store.Record, error) {
+	// A mark has no owner: removeSessions looks for sessions that have not ended. Records of
+	// a coordinator have none either, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
 	listed := l.base == nil && r.ended == "" && !r.Visitor
 	if listed {
@@ -201,21 +214,18 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 	}
 	if l.k.cfg.Private {
 		rec.Data = r.encodeForMemory()
-		return l.k.store.Put(ctx, rec, prev)
+		return rec, nil
 	}
 	if listed {
 		meta, err := l.k.cfg.Secrets[0].Meta.Seal(seal.Meta, l.key, r.encodeMeta())
 		if err != nil {
-			return err
+			return store.Record{}, err
 		}
 		rec.Meta = []byte(meta)
 	}
 	sealed, err := l.seal(0).Seal(seal.Record, l.key, r.encode())
-	if err != nil {
-		return err
-	}
 	rec.Data = []byte(sealed)
-	return l.k.store.Put(ctx, rec, prev)
+	return rec, err
 }
 
 // newVersion returns a random version. A writer whose response was lost

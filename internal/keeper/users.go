@@ -96,7 +96,9 @@ func (m *userMark) endReason(r *Record, limited bool) Reason {
 
 // users has the marks that this process has read.
 type users struct {
-	marks *cache.Cache[knownMark] // by the ID of the user
+	marks    *cache.Cache[knownMark] // by the ID of the user
+	lifetime time.Duration           // of a session; a mark is not needed for longer
+	now      func() time.Time
 
 	// writes counts the writes of this process to the marks of all users. A write of
 	// another user's mark may keep a state from being remembered, which costs one more
@@ -124,7 +126,7 @@ func (u *users) note(userID string, m knownMark, writes uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == writes {
-		u.marks.Put(userID, m, m.size(userID))
+		u.put(userID, m)
 	}
 }
 
@@ -139,7 +141,11 @@ func (u *users) noteWrite(userID string, m *userMark, writes uint64) {
 		known.at = time.Time{}
 	}
 	u.writes++
-	u.marks.Put(userID, known, known.size(userID))
+	u.put(userID, known)
+}
+
+func (u *users) put(userID string, m knownMark) {
+	u.marks.Put(userID, m, m.size(userID), u.now().Add(u.lifetime))
 }
 
 // writeCount returns the number of writes, for note. It must be called before the read.

@@ -1,0 +1,79 @@
+package cache_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/synmetrix/session/internal/cache"
+)
+
+// Values are dropped after their time, while others stay, and without a call of the cache.
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cache.New[int](1<<20, 1<<15, time.Now)
+		const n = 100
+		for i := range n {
+			c.Put(fmt.Sprint("brief ", i), i, 10, time.Now().Add(time.Minute))
+			c.Put(fmt.Sprint("long ", i), i, 10, time.Now().Add(time.Hour))
+		}
+		found := func(kind string) (found int) {
+			for i := range n {
+				if v, ok := c.Get(fmt.Sprint(kind, " ", i)); ok && v == i {
+					found++
+				}
+			}
+			return found
+		}
+		if b, l := found("brief"), found("long"); b != n || l != n {
+			t.Errorf("%d and %d of %d values before the time", b, l, n)
+		}
+		time.Sleep(2 * time.Minute)
+		if b, l := found("brief"), found("long"); b != 0 || l != n {
+			t.Errorf("%d values after their time, %d of %d others", b, l, n)
+		}
+		time.Sleep(time.Hour)
+		if l := found("long"); l != 0 {
+			t.Errorf("%d values after their time", l)
+		}
+		// The timer starts again.
+		c.Put("key", 1, 10, time.Now().Add(time.Second))
+		time.Sleep(2 * time.Minute)
+		if _, ok := c.Get("key"); ok {
+			t.Error("a value is there after its time")
+		}
+	})
+}
+
+// A full cache drops what was not used lately, and no more than it must.
+func TestRoom(t *testing.T) {
+	const room, size = 1 << 20, 1000
+	c := cache.New[int](room, room/32, time.Now)
+	end := time.Now().Add(time.Hour)
+	for i := range 10_000 {
+		c.Put(fmt.Sprint("key ", i), i, size, end)
+		if _, ok := c.Get("key 0"); !ok {
+			t.Fatalf("the value that is used was dropped after %d others", i)
+		}
+	}
+	kept := 0
+	for i := range 10_000 {
+		if _, ok := c.Get(fmt.Sprint("key ", i)); ok {
+			kept++
+		}
+	}
+	if kept*size > room || kept*size < room/4 {
+		t.Errorf("%d values of %d bytes are kept in %d bytes", kept, size, room)
+	}
+	c.Put("large", 1, room/32+1, end)
+	if _, ok := c.Get("large"); ok {
+		t.Error("a value is kept that is too large")
+	}
+	if v, ok := c.Remove("key 0"); !ok || v != 0 {
+		t.Errorf("removed %d, %v", v, ok)
+	}
+	if _, ok := c.Get("key 0"); ok {
+		t.Error("a removed value is there")
+	}
+}
