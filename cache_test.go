@@ -160,6 +160,33 @@ func TestCacheBytes(t *testing.T) {
 	})
 }
 
+// A session that ends in this process takes no memory of the caches any more.
+func TestMemoryAfterEnd(t *testing.T) {
+	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
+		kind := func(*session.Config) {}
+		if stored {
+			kind = outside
+		}
+		a := newApp(t, kind)
+		a.auth.roles = []string{"user", strings.Repeat("r", 2<<10)}
+		var browsers []*browser
+		before := heap()
+		for range 200 {
+			browsers = append(browsers, a.signedIn().is(true))
+		}
+		lived := heap() - before
+		for _, b := range browsers {
+			b.logout()
+		}
+		clear(browsers) // their cookies
+		after := heap() - before
+		runtime.KeepAlive(a)
+		if t.Logf("%d bytes, %d after the ends", lived, after); after > lived/3 {
+			t.Errorf("%d of %d bytes are left after the ends of all sessions", after, lived)
+		}
+	})
+}
+
 // A record that does not fit into the cache can still be read and changed.
 func TestWithoutRoomInCache(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
