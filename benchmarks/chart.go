@@ -32,11 +32,12 @@ type bar struct {
 	ns float64
 }
 
-// bars returns the contenders of the chart, the fastest first.
+// bars returns the contenders of the chart, the fastest first. Those that wait for a server
+// are in the tables only: their bars would be so long that the others could not be compared.
 func (r *results) bars() []bar {
 	var all []bar
 	for _, c := range r.contenders {
-		if f, ok := r.over(page, c.name); ok && !c.bare {
+		if f, ok := r.over(page, c.name); ok && !c.bare && !c.waits {
 			all = append(all, bar{c, max(f.ns, 0)})
 		}
 	}
@@ -60,7 +61,7 @@ func (r *results) chart(c colors) string {
 		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s"%s>%s</text>`+"\n", x, y, color, attributes, html.EscapeString(s))
 	}
 	text(8, 22, c.text, ` font-size="16" font-weight="600"`, "What a session check costs")
-	text(8, 44, c.faint, "", "Microseconds for each request to a page for one role, beyond the router. Shorter is better.")
+	text(8, 44, c.faint, "", "Microseconds for each request to a page for one role, beyond the router. Sessions in cookies and memory. Shorter is better.")
 	for i, x := range all {
 		y := headHeight + i*lineHeight
 		color, weight := c.others, ""
