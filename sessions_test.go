@@ -300,7 +300,8 @@ func TestAnotherProcessRevokesTokens(t *testing.T) {
 		if err := do(this, this.M.LogoutOthers); err != nil {
 			t.Fatal(err)
 		}
-		if single, _, _ := d.service.Revoked(); len(single) > 0 {
+		// The other process may have seen the end of the stream's session already.
+		if single, _, _ := d.service.Revoked(); slices.Contains(single, "rt-2") {
 			t.Errorf("revoked %q by a process that has not opened the sessions", single)
 		}
 		for range 3 {
