@@ -88,8 +88,8 @@ func (b *tab) speak(language string) {
 	}))
 }
 
-// All pages of the dashboard, in both languages, light and dark, and in three widths. By
-// default, each page is in one language and one width.
+// All pages of the dashboard, in both languages, light and dark, and in three widths.
+// Without LONG=1, each page is in one language and one width.
 func TestAccessible(t *testing.T) {
 	for _, language := range []string{"en", "de"} {
 		t.Run(language, func(t *testing.T) {
@@ -110,7 +110,7 @@ func testAccessible(t *testing.T, language string) {
 	check := func(what string) {
 		t.Helper()
 		pages++
-		all := scale.CI() || os.Getenv("SCREENSHOTS") != ""
+		all := scale.Long() || os.Getenv("SCREENSHOTS") != ""
 		if !all && pages%2 == 1 {
 			return // the other language has it
 		}

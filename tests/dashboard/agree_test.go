@@ -165,7 +165,8 @@ func (a *response) transcript() string {
 		}
 		h["Set-Cookie"][i] = name + "=" + value + ";" + maxAge.ReplaceAllString(attributes, "Max-Age=$1")
 	}
-	body := whenever.ReplaceAllString(a.body, "TIME")
+	body := withoutStyle(a.body)
+	body = whenever.ReplaceAllString(body, "TIME")
 	if ago.MatchString(body) {
 		body = ago.ReplaceAllString(body, "<time TIME>AGO <")
 		h.Del("Content-Length")
@@ -177,8 +178,16 @@ func (a *response) transcript() string {
 	var text strings.Builder
 	text.WriteString(a.what + " " + http.StatusText(a.status) + "\n")
 	_ = h.Write(&text)
-	text.WriteString("\n" + styles.ReplaceAllString(body, ""))
+	text.WriteString("\n" + body)
 	return text.String()
 }
 
-var styles = regexp.MustCompile(`(?s)<style>.*?</style>`)
+// withoutStyle returns a page without its style, which is most of it.
+func withoutStyle(page string) string {
+	before, rest, found := strings.Cut(page, "<style>")
+	if !found {
+		return page
+	}
+	_, after, _ := strings.Cut(rest, "</style>")
+	return before + after
+}
