@@ -197,7 +197,7 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 		return err
 	}
 	err = l.k.store.Put(ctx, rec, prev)
-	if err == nil && r.ended != "" {
+	if r.ended != "" && err == nil {
 		l.k.records.Remove(l.key) // the state from before the end
 	}
 	return err

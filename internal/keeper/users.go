@@ -155,6 +155,9 @@ func (u *users) writeCount() uint64 {
 	return u.writes
 }
 
+// noMark is the mark of users who have none. It is never modified.
+var noMark userMark
+
 // userMark returns the mark of a user, at most userMarkAge old. If the read fails, it
 // returns the error and the known mark, which may be older, or an empty mark.
 func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error) {
@@ -167,8 +170,8 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	if !ok && k.cfg.Stored {
 		// The records of stored sessions are removed soon after their end, so the first
 		// request does not wait for another read.
-		k.users.note(userID, knownMark{&userMark{}, at, true}, writes)
-		return &userMark{}, nil
+		k.users.note(userID, knownMark{&noMark, at, true}, writes)
+		return &noMark, nil
 	}
 	m, err := k.readUserMark(ctx, userID)
 	if err != nil {

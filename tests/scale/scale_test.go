@@ -1,5 +1,5 @@
-// Package scale_test measures what many sessions cost. The figures are in docs/stores.md.
-// It judges memory, and with LONG=1 prints times, which depend on the machine.
+// Package scale_test measures what many sessions cost. It judges memory and allocations.
+// LONG=1 prints times, too, which depend on the machine.
 package scale_test
 
 import (
@@ -192,42 +192,73 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-func TestMany(t *testing.T) {
-	n := scale.Of(20_000, 50_000, 1_000_000)
-	for _, stored := range []bool{true, false} {
+// A session in memory takes at most 800 bytes. Each user has one session, which is the most
+// expensive case.
+func TestMemory(t *testing.T) {
+	if raceEnabled {
+		t.Log("not measured: the race detector uses memory itself")
+		return
+	}
+	n := scale.Of(5000, 20_000, 1_000_000)
+	s := newSite(t, true, func(c *session.Config) {
+		if !scale.Long() {
+			c.CacheBytes = 1 // the cache would hold most of so few sessions
+		}
+	})
+	each := s.signIn(t, n)
+	t.Logf("%d sessions of %.0f bytes", n, each)
+	if each > 800 {
+		t.Errorf("a session takes %.0f bytes, want at most 800", each)
+	}
+}
+
+// Prints how much processor time a request takes of one of few sessions, and of many more than
+// the cache has room for.
+func TestManySessions(t *testing.T) {
+	if !scale.Long() {
+		t.Log("not measured: LONG=1 does")
+		return
+	}
+	for name, stored := range map[string]bool{"memory": true, "cookies": false} {
 		few, many := newSite(t, stored), newSite(t, stored)
 		few.signIn(t, 1000)
-		t.Logf("store alone: %.0f", newSite(t, stored, func(c *session.Config) { c.CacheBytes = 1 }).signIn(t, n))
-		bytes := many.signIn(t, n)
+		many.signIn(t, 200_000)
 		var a, b []time.Duration
 		for range 7 {
 			a = append(a, few.browse(t, 50_000))
 			b = append(b, many.browse(t, 50_000))
 		}
-		t.Logf("stored %v: %d sessions of %.0f bytes; request %v of 1000, %v of many: %.2f", stored, n, bytes, median(a), median(b), float64(median(b))/float64(median(a)))
+		t.Logf("%s: %v for a request of one of %d sessions, %v of %d: %.1f times", name,
+			median(a), len(few.cookies), median(b), len(many.cookies), float64(median(b))/float64(median(a)))
 	}
 }
 
+// Prints by how much the throughput grows from one core to two.
 func TestCores(t *testing.T) {
-	for _, stored := range []bool{true, false} {
+	if !scale.Long() {
+		t.Log("not measured: LONG=1 does")
+		return
+	}
+	for name, stored := range map[string]bool{"memory": true, "cookies": false} {
 		s := newSite(t, stored)
 		s.signIn(t, 1000)
-		run := func(n int) float64 {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
+		perSecond := func(cores int) float64 {
+			const requests = 100_000
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 			start := time.Now()
 			var wg sync.WaitGroup
-			for range n {
-				wg.Go(func() { s.browse(t, 100_000) })
+			for range cores {
+				wg.Go(func() { s.browse(t, requests) })
 			}
 			wg.Wait()
-			return float64(n*100_000) / time.Since(start).Seconds()
+			return float64(cores*requests) / time.Since(start).Seconds()
 		}
 		var ratios []float64
 		for range 7 {
-			one := run(1)
-			ratios = append(ratios, run(2)/one)
+			one := perSecond(1)
+			ratios = append(ratios, perSecond(2)/one)
 		}
 		slices.Sort(ratios)
-		t.Logf("stored %v: two cores %.2f", stored, ratios)
+		t.Logf("%s: two cores have %.2f times the throughput of one (%.2f to %.2f)", name, ratios[3], ratios[0], ratios[6])
 	}
 }
