@@ -230,7 +230,8 @@ func follow(c *testkit.Visitor, token string) (sealed string, err error) {
 	return sealed, err
 }
 
-// A browser that has asked for a link is signed in by it, and by no other account's.
+// A browser is signed in by a link that it has requested, and not by a link of another
+// account.
 func TestFollowLink(t *testing.T) {
 	overMembers(t, func(t *testing.T, s *members, c *testkit.Visitor) {
 		ask := func() {
@@ -251,7 +252,7 @@ func TestFollowLink(t *testing.T) {
 			return ok
 		}
 		if _, err := follow(c, "ada@example.com"); !errors.Is(err, session.ErrNoPendingLogin) || c.Get().SignedIn() {
-			t.Errorf("a browser that has not asked: %v", err)
+			t.Errorf("a browser that has not requested a link: %v", err)
 		}
 		ask()
 		sealed, err := follow(c, "eve@example.com")
@@ -292,8 +293,8 @@ func TestFollowLink(t *testing.T) {
 
 var theme = session.NewKey[string]("theme")
 
-// After a change of the password the session goes on under another ID, with its
-// values, and the service has revoked the tokens of all others.
+// After a change of the password the session continues under another ID, with its values,
+// and the service has revoked the tokens of all others.
 func TestChangePassword(t *testing.T) {
 	overMembers(t, func(t *testing.T, s *members, c *testkit.Visitor) {
 		change := func(old string) error {
@@ -357,7 +358,7 @@ func TestChangePassword(t *testing.T) {
 }
 
 // Without the interface of a flow, the Manager does not have the flow.
-func TestFlowsThatTheServiceLacks(t *testing.T) {
+func TestUnsupportedFlows(t *testing.T) {
 	a := newApp(t)
 	if a.HasRegistration() || a.HasMagicLink() || a.HasPasswordChange() || a.HasPasswordReset() {
 		t.Error("a Manager has flows that its service lacks")

@@ -15,7 +15,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit"
 )
 
-// actAs makes the browser's user act as another one.
+// actAs makes the browser's user act as another user.
 func (b *browser) actAs(user string, opts ...session.SignInOption) *browser {
 	b.t.Helper()
 	return b.visit(func(ctx context.Context, _ *session.Session) {
@@ -42,8 +42,8 @@ func (b *browser) sees(user, actor string) *browser {
 	})
 }
 
-// The user sees the other one's session until it ends, and comes back to the own session
-// with its values.
+// The user sees the session of the other user until it ends, and then the own session with
+// its values.
 func TestActAs(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -179,7 +179,7 @@ func TestEndsWhileActing(t *testing.T) {
 	}
 }
 
-// The cookies of the other user's session are worth nothing without those of the own one,
+// The cookies of the other user's session are rejected without those of the own session,
 // and in their place.
 func TestActingCookiesAlone(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
@@ -203,7 +203,7 @@ func TestActingCookiesAlone(t *testing.T) {
 		only(func(name string) bool { return !acting(name) }, func(name string) string {
 			return strings.Replace(name, "__Host-session", "__Host-session-acting", 1)
 		}).sees("", "")
-		// Beside another session of the same user.
+		// With the cookies of another session of the same user.
 		c := a.signedIn()
 		for _, name := range b.names {
 			if acting(name) {
@@ -229,7 +229,7 @@ func TestActingDuringAnOutage(t *testing.T) {
 	b.sees("u1", "") // the record is gone: it has ended
 }
 
-// The use of the other user's session is use of the own one, and Done ends with either.
+// The use of the other user's session is use of the own session, and Done ends with either.
 func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -255,7 +255,8 @@ func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
 	})
 }
 
-// A logout from a page of the other user's session does not end the own one, however late.
+// A logout from a page of the other user's session does not end the own session, however
+// late.
 func TestLateLogoutOfTheOtherUser(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		for _, all := range []bool{false, true} {
@@ -326,7 +327,7 @@ func TestOwnSessionEndsAtTheService(t *testing.T) {
 }
 
 // A response that fails begins no acting.
-func TestActingDoesNotBeginWithAFailedResponse(t *testing.T) {
+func TestActingDoesNotStartWithAFailedResponse(t *testing.T) {
 	st := &testkit.FailingStore{}
 	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
 	b := a.signedIn()
@@ -349,8 +350,8 @@ func TestActingDoesNotBeginWithAFailedResponse(t *testing.T) {
 	b.sees("u1", "")
 }
 
-// With MaxSessions the session of a user who acts as another one is in the other's list, and
-// takes no place.
+// With MaxSessions the session of a user who acts as another user is in the other user's
+// list, and takes no place.
 func TestActingIsListed(t *testing.T) {
 	a := newApp(t, inMemory, func(c *session.Config) { c.MaxSessions = 2 })
 	a.auth.user = "u2"

@@ -300,7 +300,8 @@ func TestVerifierOutage(t *testing.T) {
 	})
 }
 
-// An API that rejects the token gets no other one: there is nothing to refresh it with.
+// After an API rejects the token, no other token is sent, because a bearer token cannot be
+// refreshed.
 func TestBearerRejectedByAPI(t *testing.T) {
 	requests := 0
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

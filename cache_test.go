@@ -89,7 +89,7 @@ func TestMemoryOfManyChanges(t *testing.T) {
 				b.visit(set(t, counter, i))
 			}
 			if grown := heap() - before; grown > 4*mib {
-				t.Errorf("a counter beside a value of 100 KiB takes %d MiB after %d requests", grown/mib, tt.changes)
+				t.Errorf("a counter in a session with a value of 100 KiB takes %d MiB after %d requests", grown/mib, tt.changes)
 			}
 			b.visit(func(_ context.Context, s *session.Session) {
 				if n, _ := counter.Get(s); n != tt.changes-1 {
@@ -228,10 +228,10 @@ func TestMaxValueBytes(t *testing.T) {
 			}
 			// A smaller value is always accepted, and makes room for others.
 			if err := errors.Join(favorite.Set(s, ""), counter.Set(s, 1)); !errors.Is(err, session.ErrTooLarge) {
-				t.Errorf("a shorter value and another one: %v, want ErrTooLarge", err)
+				t.Errorf("a shorter value and another value: %v, want ErrTooLarge", err)
 			}
 			if err := errors.Join(favorite.Delete(s), counter.Set(s, 1)); err != nil {
-				t.Errorf("no value and another one: %v", err)
+				t.Errorf("no value and another value: %v", err)
 			}
 		})
 		b.visit(func(_ context.Context, s *session.Session) {

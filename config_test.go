@@ -93,7 +93,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a cookie path with dots", func(c *session.Config) { c.Cookie.Path = "/app/.." }, "Cookie.Path", "path"},
 		{"a long cookie path", func(c *session.Config) { c.Cookie.Path = "/" + strings.Repeat("p", 256) }, "Cookie.Path", "256"},
 		{"a login page outside the cookie path", func(c *session.Config) { c.Cookie.Path = "/app" }, "Cookie.Path", "below"},
-		{"a login page beside the cookie path", func(c *session.Config) { c.Cookie.Path, c.LoginPath = "/app", "/apple/login" }, "Cookie.Path", "below"},
+		{"a login page outside the cookie path", func(c *session.Config) { c.Cookie.Path, c.LoginPath = "/app", "/apple/login" }, "Cookie.Path", "below"},
 		{"a base path outside the cookie path", func(c *session.Config) { c.Cookie.Path, c.BasePath = "/app", "/other" }, "Cookie.Path", "below"},
 		{"an insecure prefix", func(c *session.Config) { c.Cookie.HTTPPrefix, c.Cookie.Insecure = true, true }, "Cookie.HTTPPrefix", "Insecure"},
 		{"partitioned by default", func(c *session.Config) { c.Cookie.Partitioned = true }, "Cookie.Partitioned", "None"},
@@ -121,7 +121,7 @@ func TestWrongConfig(t *testing.T) {
 				t.Fatal("no error")
 			}
 			if m != nil {
-				t.Error("a Manager beside an error")
+				t.Error("a Manager together with an error")
 			}
 			if !strings.HasPrefix(err.Error(), "session: Config."+tt.field+" ") || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%q, want it to name Config.%s and say %q", err, tt.field, tt.says)

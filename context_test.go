@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// frameworkContext is the context of a framework, which has values of its own only.
+// frameworkContext is the context of a framework, which has only its own values.
 type frameworkContext struct {
 	context.Context
 	request context.Context

@@ -120,7 +120,7 @@ func checkLines(t *testing.T, h http.Header, names []string, attributes string) 
 }
 
 // A cookie never outlives the session's lifetime, whenever it is written.
-func TestMaxAgeIsWhatIsLeft(t *testing.T) {
+func TestMaxAgeIsTheRemainingLifetime(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Lifetime = 10 * time.Hour })
 	b := a.signedIn()
 	a.clock.Advance(4 * time.Hour)
@@ -329,11 +329,11 @@ func TestKeyRotation(t *testing.T) {
 		b.is(true)
 		wanted := len(b.names)
 		if n := len(b.last.Values("Set-Cookie")); n != wanted {
-			t.Errorf("%d of %d cookies were sealed anew", n, wanted)
+			t.Errorf("%d of %d cookies were sealed again", n, wanted)
 		}
 		b.is(true)
 		if n := len(b.last.Values("Set-Cookie")); n != 0 {
-			t.Errorf("%d cookies were sealed anew once more", n)
+			t.Errorf("%d cookies were sealed a second time", n)
 		}
 
 		b.app = with(k2)

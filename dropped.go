@@ -13,7 +13,7 @@ import (
 )
 
 // DropsCookies reports whether the browser that sent r drops the Manager's
-// cookies, so that a sign-in has no effect. The ready-made login page then shows a
+// cookies, so that a sign-in has no effect. The built-in login page then shows a
 // warning, and an app's own login page should do the same. DropsCookies also reports
 // [EventCookiesDropped], at most once an hour.
 //

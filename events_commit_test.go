@@ -63,7 +63,7 @@ func TestEventsAtCommit(t *testing.T) {
 		if err := x.Commit(http.Header{}); stored != errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("commit: %v", err)
 		}
-		if err := a.Shutdown(context.Background()); err != nil { // the end of a session goes on in the background
+		if err := a.Shutdown(context.Background()); err != nil { // the end of a session continues in the background
 			t.Fatal(err)
 		}
 		want := []string{"session_started ", "store_unavailable "}

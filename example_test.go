@@ -12,7 +12,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// The first page for admins: a Manager, the ready-made login page, one guard.
+// The first page for admins: a Manager, the built-in login page, one guard.
 func Example() {
 	auth := startAuth(authtest.Options{}) // in place of https://app.synmetrix.org
 	defer auth.Close()

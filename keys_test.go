@@ -235,7 +235,7 @@ func TestKeysAreRolledOverProcesses(t *testing.T) {
 			b.app = []*app{after, before}[i%2]
 			b.is(true)
 			if len(b.last.Values("Set-Cookie")) == 0 {
-				t.Errorf("stored %v, visit %d: the cookie was not sealed anew", stored, i)
+				t.Errorf("stored %v, visit %d: the cookie was not sealed again", stored, i)
 			}
 		}
 	}

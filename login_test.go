@@ -55,7 +55,7 @@ func TestLoginIsNotDelivered(t *testing.T) {
 			shared.Down.Store(false)
 		}
 		_ = x.End()                                              // its error has been reported
-		if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on
+		if err := a.Shutdown(context.Background()); err != nil { // waits for background work
 			t.Error(err)
 		}
 		if n := a.auth.liveTokens(); n != 0 {
@@ -153,7 +153,7 @@ func TestChangeOfUserDropsPrefetchedPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := h["Clear-Site-Data"]; !slices.Equal(got, []string{`"storage"`, drops}) {
-			t.Errorf("beside that of the app: %q", got)
+			t.Errorf("in addition to the app's field: %q", got)
 		}
 	})
 }

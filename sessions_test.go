@@ -50,7 +50,7 @@ type devices struct {
 	keys    []session.SecretKey
 	store   store.Store
 	m       *session.Manager // a process
-	other   *session.Manager // another one
+	other   *session.Manager // another Manager
 }
 
 // withDevices runs a test in virtual time: with the memory of the process as the store,

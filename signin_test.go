@@ -143,7 +143,7 @@ func TestUser(t *testing.T) {
 	})
 }
 
-// A user who has signed in too long ago is asked to sign in again, and keeps the values.
+// A user who signed in too long ago has to sign in again, and keeps the values.
 func TestAuthorizeFresh(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)

@@ -327,7 +327,7 @@ func TestMixedChunks(t *testing.T) {
 
 // A genuine cookie is found among other cookies of the same name, in any
 // position, and none of them is deleted.
-func TestGenuineBesideGarbage(t *testing.T) {
+func TestGenuineCookieAmongForgedCookies(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
 		stranger := newApp(t, kind)

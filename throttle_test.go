@@ -229,7 +229,7 @@ func TestGuessesFromManyAddresses(t *testing.T) {
 }
 
 // A browser is not known to an account for which it has presented wrong credentials only,
-// whoever signs in with it.
+// even if another user signs in with it.
 func TestUnknownDevice(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		attacker := g.client(0, "198.51.100.1")
@@ -253,7 +253,7 @@ func TestUnknownDevice(t *testing.T) {
 
 // A right password clears the wrong ones. Right passwords and failures of the service
 // do not count, also if many come at once.
-func TestWhatCounts(t *testing.T) {
+func TestWhichAttemptsCount(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		c := func(i int) *client { return g.client(i, "192.0.2.1") }
 		for i := range 30 {

@@ -37,7 +37,7 @@ func (a *app) endedBy(reason string) {
 	if n := a.log.count(session.EventSessionEnded, "reason="+reason); n != 1 {
 		a.t.Errorf("%d events session_ended for the reason %s, want 1", n, reason)
 	}
-	if err := a.Shutdown(context.Background()); err != nil { // waits for what goes on
+	if err := a.Shutdown(context.Background()); err != nil { // waits for background work
 		a.t.Error(err)
 	}
 	if n := a.auth.liveTokens(); n != 0 {
@@ -94,7 +94,7 @@ func TestExpiresAt(t *testing.T) {
 
 // Use is written once per tenth of the idle timeout, however many requests
 // come.
-func TestSlidingIsWrittenRarely(t *testing.T) {
+func TestIdleTimeIsWrittenRarely(t *testing.T) {
 	t.Run("cookie", func(t *testing.T) {
 		a := newApp(t, func(c *session.Config) { c.IdleTimeout, c.MaxTokenAge = time.Hour, -1 })
 		a.auth.life = 100 * time.Hour

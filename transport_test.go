@@ -275,7 +275,7 @@ func TestTransportRefreshesARejectedToken(t *testing.T) {
 	}
 }
 
-func TestTransportDoesNotRefreshForEver(t *testing.T) {
+func TestTransportStopsRefreshing(t *testing.T) {
 	srv := newAPI(t)
 	srv.refuses["*"] = true
 	c := newAPICaller(t, func(r *http.Request, m *session.Manager) (int, error) {

@@ -117,7 +117,7 @@ func TestVisitorValues(t *testing.T) {
 }
 
 // A mere visit, a deletion, and a value that is refused begin no session.
-func TestVisitsBeginNoSession(t *testing.T) {
+func TestVisitsStartNoSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		records := &swappingStore{Store: memstore.New()}
 		a := newApp(t, kind, func(c *session.Config) {

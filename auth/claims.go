@@ -48,7 +48,7 @@ type Claims struct {
 	roleErr error // see Err
 
 	namespace []claim // all claims of the namespace, for Get; their names are different
-	shared    int     // the size of the text that they share; 0 if each has a text of its own
+	shared    int     // the size of the text that they share; 0 if each has a separate text
 }
 
 // Err returns an error if AllowedRoles or DefaultRole could not be read, although the token

@@ -68,7 +68,7 @@ func TestAccessToken(t *testing.T) {
 
 // The tokens of a registration, a login, a refresh and a second factor have the same
 // payload, with HS256 and with RS256.
-func TestAccessTokenEverywhere(t *testing.T) {
+func TestAccessTokenOfEachEndpoint(t *testing.T) {
 	for alg, opts := range map[string]authtest.Options{"HS256": {}, "RS256": {RSAKey: rsaKey()}} {
 		t.Run(alg, func(t *testing.T) {
 			c := serve(t, opts)

@@ -127,7 +127,7 @@ func TestRegister(t *testing.T) {
 
 // A service that signs new users in at once must not do so if addresses are verified:
 // the response would show that the address is new.
-func TestRegisterSignsNobodyIn(t *testing.T) {
+func TestRegisterSignsNoUserIn(t *testing.T) {
 	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.Registration)
 	b := a.browser()
@@ -199,8 +199,8 @@ func TestMagicLink(t *testing.T) {
 	a.browser().postJSON("/magic-link", `{"email":"viewer@example.com"}`).is(t, 503, "auth_unavailable")
 }
 
-// Programs that check links and browsers that prefetch pages sign nobody in, even with
-// the cookies of the browser that waits.
+// Link scanners and browsers that prefetch pages sign no user in, even with the cookies of
+// the browser that waits.
 func TestLinkIsNotUsedByAccident(t *testing.T) {
 	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
@@ -223,7 +223,7 @@ func TestLinkIsNotUsedByAccident(t *testing.T) {
 	b.signedIn("viewer@example.com")
 }
 
-// An attacker sends a link of their own to a user who waits for one.
+// An attacker sends a link of the attacker's account to a user who waits for a link.
 func TestLinkOfAnotherAccount(t *testing.T) {
 	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
@@ -234,7 +234,8 @@ func TestLinkOfAnotherAccount(t *testing.T) {
 	victim.submit("/magic-link", "email", "viewer@example.com")
 	page := victim.open(link).isPage(t, 200, "different account")
 	victim.signedIn("")
-	// The page goes on with the renewed token: the user may have meant it.
+	// The page continues with the renewed token, because the user may want to sign in to
+	// that account.
 	victim.pressButton(page).isRedirect(t, "/")
 	victim.signedIn("admin@example.com")
 

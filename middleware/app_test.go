@@ -43,7 +43,7 @@ type app struct {
 	log  *testkit.LogBuffer
 }
 
-// newApp starts an app with the ready-made routes. set may change the Config.
+// newApp starts an app with the built-in routes. set may change the Config.
 func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) *app {
 	t.Helper()
 	a := newBareApp(t, set)

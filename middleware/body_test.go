@@ -229,7 +229,7 @@ func TestCompressedBody(t *testing.T) {
 	b.postJSON("/login", `{"email":"a@example.com","password":"p"}`, "Content-Encoding", "identity").is(t, 503, "")
 }
 
-// newAppInside starts an app with the ready-made routes inside an outer middleware.
+// newAppInside starts an app with the built-in routes inside an outer middleware.
 func newAppInside(t *testing.T, outer func(http.ResponseWriter, *http.Request)) *app {
 	t.Helper()
 	a := newApp(t, nil)

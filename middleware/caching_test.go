@@ -132,7 +132,7 @@ func TestCachingWhenACookieIsRenewed(t *testing.T) {
 	}
 }
 
-// Caches must not store the ready-made pages and refusals, even if an outer
+// Caches must not store the built-in pages and refusals, even if an outer
 // middleware allows it.
 func TestCachingOfPages(t *testing.T) {
 	down := &testkit.FailingStore{Store: memstore.New()}

@@ -11,7 +11,7 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// The ready-made routes below a prefix. Set session.Config.LoginPath, so that the
+// The built-in routes below a prefix. Set session.Config.LoginPath, so that the
 // guards find the login page. The routes find each other.
 func ExampleMount() {
 	m, stop := startManager("/account/login")

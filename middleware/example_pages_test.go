@@ -115,7 +115,7 @@ func ExampleWithTemplates_ownPage() {
 	// 303 to /
 }
 
-// The app's own login route. Like the ready-made one, it must reject cross-origin
+// The app's own login route. Like the built-in one, it must reject cross-origin
 // requests and validate return_to.
 func ExampleReturnTo() {
 	m, stop := startManager("/signin")

@@ -120,7 +120,7 @@ func TestTurboLeavesForLogin(t *testing.T) {
 			// A form: the page says that it had no effect.
 			turbo("POST", "/rows", "Turbo-Frame", "side").isPage(t, 401, whole)
 			if got := turbo("POST", "/rows").isPage(t, 401, "/login?return_to=%2Freports"); strings.Contains(got.body, whole) {
-				t.Error("the response to a form is loaded anew, without its contents")
+				t.Error("the response to a form is loaded again, without its contents")
 			}
 			if got := b.open("/login"); strings.Contains(got.body, "turbo") {
 				t.Error("a page for a browser mentions Turbo")
@@ -131,7 +131,7 @@ func TestTurboLeavesForLogin(t *testing.T) {
 	}
 }
 
-// The ready-made routes make the browser load the next page if htmx has sent the form.
+// The built-in routes make the browser load the next page if htmx has sent the form.
 func TestHTMXForms(t *testing.T) {
 	a := newApp(t, nil)
 	b := a.browser()

@@ -16,7 +16,7 @@ func byRole(s *session.Session) string {
 	return ""
 }
 
-func TestWhereAfterwards(t *testing.T) {
+func TestPageAfterSignInAndSignOut(t *testing.T) {
 	for mode, set := range modes {
 		t.Run(mode, func(t *testing.T) {
 			a := newApp(t, set, middleware.WithHome("/dashboard"), middleware.WithSignedOutHome("/bye"), middleware.WithLanding(byRole))
@@ -80,7 +80,7 @@ func TestLandingStaysOnThisHost(t *testing.T) {
 var longText = strings.Repeat("a", 3000)
 
 // By default signing in and out lead to the start page.
-func TestHomeIsBoth(t *testing.T) {
+func TestWithHomeAppliesToSignInAndSignOut(t *testing.T) {
 	b := newApp(t, nil, middleware.WithHome("/start")).browser()
 	b.submit("/login", "email", "viewer@example.com", "password", password).isRedirect(t, "/start")
 	b.submit("/logout").isRedirect(t, "/start")

@@ -41,7 +41,7 @@ func TestTextsAreComplete(t *testing.T) {
 	if middleware.Texts("xx") != nil {
 		t.Error("there are texts in an unknown language")
 	}
-	// A copy, so that nobody changes the texts of others.
+	// A copy, so that a change does not affect other callers.
 	middleware.Texts("en")["login.title"] = "changed"
 	if middleware.Texts("en")["login.title"] != "Sign in" {
 		t.Error("Texts is not a copy")

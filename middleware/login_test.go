@@ -170,7 +170,7 @@ func TestRefusedLogin(t *testing.T) {
 	}
 }
 
-// The password that a guard demands while a user acts as another one is the user's own.
+// While a user acts as another user, a guard requires the user's own password.
 func TestSignInAgainWhileActing(t *testing.T) {
 	a := newApp(t, nil)
 	a.mux.HandleFunc("/act", func(_ http.ResponseWriter, r *http.Request) {
@@ -196,7 +196,7 @@ func TestSignInAgainWhileActing(t *testing.T) {
 	}
 }
 
-// An app's own login route reveals no more than the ready-made one.
+// An app's own login route reveals no more than the built-in route.
 func TestRefusedLoginOfAnAppsRoute(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, nil)

@@ -23,7 +23,7 @@ import (
 //	mfa         code, return_to
 //	register    email, password, return_to
 //	magic-link  email, return_to
-//	mail        (no form) tells the user to check the inbox
+//	mail        (no form) the user has to check the inbox
 //	callback    (hidden fields) one button, to confirm the sign-in
 //	password    old_password, new_password
 //	lost        email

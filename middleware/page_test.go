@@ -143,7 +143,7 @@ func TestForms(t *testing.T) {
 
 // After an error the form has what was typed, except for passwords, and the focus
 // is where the user has to type.
-func TestFormsKeepWhatWasTyped(t *testing.T) {
+func TestFormsKeepTheInput(t *testing.T) {
 	t.Parallel()
 	b := newApp(t, nil).browser()
 	page := b.submit("/login", "email", "jane@example.com", "password", "not-the-password", "return_to", "/x?y=1").isPage(t, 401, `value="jane@example.com"`)
@@ -212,7 +212,7 @@ func TestWithShowPassword(t *testing.T) {
 
 // The login page and the page of a 403 say who is signed in, and the latter which
 // role is missing.
-func TestPagesSayWhoIsSignedIn(t *testing.T) {
+func TestPagesShowTheUser(t *testing.T) {
 	run := func(opts ...middleware.Option) (login, forbidden string) {
 		a := newBareApp(t, nil)
 		middleware.Mount(a.mux, a.m)
@@ -222,7 +222,7 @@ func TestPagesSayWhoIsSignedIn(t *testing.T) {
 		a.start(middleware.Sessions(a.m, opts...)(a.mux))
 		b := a.browser()
 		if page := b.open("/login"); strings.Contains(page.body, "You are signed in") {
-			t.Error("nobody is signed in")
+			t.Error("no user is signed in")
 		}
 		b.signIn("viewer@example.com")
 		forbidden = b.open("/admin").isPage(t, 403, "This page is for accounts with the role admin.").body
@@ -290,7 +290,7 @@ func TestSessionList(t *testing.T) {
 		}
 	}
 	if strings.Count(page, "<form") != 1 {
-		t.Error("the current session has a form, or the other one has none")
+		t.Error("the current session has a form, or the other session has none")
 	}
 }
 

@@ -342,7 +342,7 @@ func TestAPI(t *testing.T) {
 	b.signIn("admin@example.com")
 	b.do("POST", "/api/x", "a=b", "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example").is(t, 403, "cross_site")
 
-	// WithAPI applies to the ready-made routes, too.
+	// WithAPI applies to the built-in routes, too.
 	a = newApp(t, nil, middleware.WithAPI("/"))
 	b = a.browser()
 	b.open("/login").is(t, 200, "").has(t, "Content-Type", "application/json")

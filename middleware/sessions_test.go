@@ -397,7 +397,7 @@ func TestBearer(t *testing.T) {
 	b.get("/user", "Authorization", "Bearer abc", "Accept", asPage).isPage(t, 401, "signed in")
 }
 
-// The ready-made routes refuse requests with a bearer token: these have no session
+// The built-in routes refuse requests with a bearer token: these have no session
 // that the routes could begin or end.
 func TestBearerAtTheRoutes(t *testing.T) {
 	for _, stored := range []bool{false, true} {

@@ -204,7 +204,7 @@ var english = map[string]string{
 	"error.no_such_session":         "There is no such session. It may have ended already.",
 	"error.too_long":                "The sign-in took too long. Please sign in again.",
 	"error.cookies_dropped":         "This page was opened over plain HTTP. Your browser will not keep you signed in here. Open the page at its https address.",
-	"error.cookies_dropped_here":    "Your browser will not keep you signed in here. Open this page in a window of its own, at its usual address.",
+	"error.cookies_dropped_here":    "Your browser will not keep you signed in here. Open this page in a separate window, at its usual address.",
 	"error.signed_out_here":         "You are signed out here, but you may still be signed in on other devices. The server will keep trying to sign you out there.",
 	"error.session_too_large_login": "You cannot be signed in: your account's session is too large to be stored.",
 	"error.body_size":               "The request's body is larger than 64 KiB.",

@@ -366,7 +366,7 @@ func TestCallIsCanceled(t *testing.T) {
 	}
 }
 
-func TestNothingWasSent(t *testing.T) {
+func TestRequestWasNotSent(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

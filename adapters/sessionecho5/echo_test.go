@@ -27,7 +27,7 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// start serves an Echo app with Sessions and the ready-made routes. outer adds
+// start serves an Echo app with Sessions and the built-in routes. outer adds
 // middleware around Sessions, and inner adds middleware and routes inside it.
 func start(t *testing.T, o adaptertest.Options, outer func(*echo.Echo), inner func(*adaptertest.App, *echo.Echo)) *adaptertest.App {
 	t.Helper()
@@ -86,7 +86,7 @@ func TestGroups(t *testing.T) {
 
 // Sessions works with Use, with Pre and in a group, and so does net/http's Sessions
 // around the whole Echo.
-func TestPlacesOfSessions(t *testing.T) {
+func TestSessionsInFrontOfRoutersAndGroups(t *testing.T) {
 	for name, use := range map[string]func(*echo.Echo, echo.MiddlewareFunc) *echo.Group{
 		"use":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Use(m); return e.Group("") },
 		"pre":   func(e *echo.Echo, m echo.MiddlewareFunc) *echo.Group { e.Pre(m); return e.Group("") },

@@ -25,7 +25,7 @@ import (
 	"github.com/synmetrix/session/sessiontest"
 )
 
-// start serves a Gin app with Sessions and the ready-made routes. outer adds
+// start serves a Gin app with Sessions and the built-in routes. outer adds
 // middleware around Sessions, and inner adds middleware and routes inside it.
 func start(t *testing.T, o adaptertest.Options, outer func(*gin.Engine), inner func(*adaptertest.App, *gin.Engine)) *adaptertest.App {
 	t.Helper()
@@ -74,7 +74,7 @@ func TestGroups(t *testing.T) {
 
 // Sessions works with Use and in a group, and so does net/http's Sessions around
 // the whole Gin.
-func TestPlacesOfSessions(t *testing.T) {
+func TestSessionsInFrontOfRoutersAndGroups(t *testing.T) {
 	for name, use := range map[string]func(*gin.Engine, gin.HandlerFunc) *gin.RouterGroup{
 		"use":   func(e *gin.Engine, m gin.HandlerFunc) *gin.RouterGroup { e.Use(m); return e.Group("") },
 		"group": func(e *gin.Engine, m gin.HandlerFunc) *gin.RouterGroup { return e.Group("", m) },
@@ -438,7 +438,7 @@ func TestBodyLimit(t *testing.T) {
 		b := a.SignedIn(adaptertest.Viewer)
 		b.Do("POST", "/h", strings.Repeat("x", 1<<10)).Is(200)
 		b.Do("POST", "/h", strings.Repeat("x", 1<<10+1)).Is(413)
-		if where == "outside" { // inside, the middleware is added after the ready-made routes
+		if where == "outside" { // inside, the middleware is added after the built-in routes
 			b.Submit("/login", "email", adaptertest.Viewer, "password", strings.Repeat("x", 2<<10)).Is(413)
 		}
 	}

@@ -116,7 +116,7 @@ func check(t *testing.T, v auth.Verifier, what, token, want string) {
 	}
 }
 
-func TestKinds(t *testing.T) {
+func TestKindsOfKeys(t *testing.T) {
 	r := rsaKeys()
 	ec := map[string]*ecdsa.PrivateKey{}
 	for alg, curve := range map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()} {

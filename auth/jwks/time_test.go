@@ -60,7 +60,7 @@ func (s *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Keys are fetched again when they are old, used while the service is down, and forgotten
 // at last.
-func TestAges(t *testing.T) {
+func TestAgesOfKeys(t *testing.T) {
 	r := rsaKeys()
 	both, one := jwksOf(jwk("a", "", &r[0].PublicKey), jwk("b", "", &r[1].PublicKey)), jwksOf(jwk("a", "", &r[0].PublicKey))
 	a, b := sign("RS256", "a", r[0]), sign("RS256", "b", r[1])
@@ -136,7 +136,7 @@ func TestCooldown(t *testing.T) {
 }
 
 // A service that hangs delays only those who need it, for Timeout at most.
-func TestSlow(t *testing.T) {
+func TestSlowService(t *testing.T) {
 	r := rsaKeys()
 	synctest.Test(t, func(t *testing.T) {
 		s := &transport{state: state{body: jwksOf(jwk("a", "", &r[0].PublicKey))}}
@@ -171,7 +171,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// The fetch is in a goroutine of its own, where a panic would end the program.
+// The fetch is in a new goroutine, where a panic would end the program.
 func TestPanic(t *testing.T) {
 	r := rsaKeys()
 	s := &transport{state: state{body: jwksOf(jwk("a", "", &r[0].PublicKey)), panics: true}}

@@ -61,7 +61,7 @@ type Jar struct {
 	Visitor []string
 
 	// Acting and ActingState are like Tokens and State, for the session in which a user
-	// acts as another one.
+	// acts as another user.
 	Acting, ActingState []string
 
 	// MFA is the name of the cookie of a login that waits for its code, and Link of

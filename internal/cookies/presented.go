@@ -43,7 +43,7 @@ type Presented []presented
 type presented struct{ name, value string }
 
 // Room has room for the cookies that most browsers with a session present, so that they
-// need no allocation of their own.
+// need no separate allocation.
 type Room [usualPresented]presented
 
 // Read returns the cookies of a request that have exactly a name of the Jar. They are in

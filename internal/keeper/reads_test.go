@@ -125,7 +125,7 @@ func TestSharedReadOutlivesItsRequest(t *testing.T) {
 }
 
 // A burst of calls that time out together does not stop the calls that come after them.
-func TestSlowStoreIsNotADeadStore(t *testing.T) {
+func TestSlowStoreIsNotAnOutage(t *testing.T) {
 	withSlowReads(t, func(t *testing.T, st *slowReads, c *testkit.Visitor) {
 		var browsers []*testkit.Visitor
 		for range 20 {

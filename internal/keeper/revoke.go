@@ -202,7 +202,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			wait, err := l.nextAttempt(k.ctx, a, rev.all)
 			switch {
 			case err == nil:
-			// The other process may die during its attempt. This one then takes over.
+			// If the other process dies during its attempt, this process takes over.
 			case errors.Is(err, errNotYet):
 				if !k.pauseRevocation(wait) {
 					return

@@ -405,7 +405,7 @@ func TestMaxSessionsIsFinal(t *testing.T) {
 
 // Without the coordinator, a session that seems to be over is neither served nor ended:
 // it may have begun in another process after the mark that this one knows.
-func TestOverIsNotDecidedByAnOldMark(t *testing.T) {
+func TestOldMarkEndsNoSession(t *testing.T) {
 	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
 		if c.M.Stored() {
 			return // without the store no session is served
@@ -450,7 +450,7 @@ func TestLogoutOthersOfAnEndedSession(t *testing.T) {
 
 // While a key is exchanged, processes write marks under different keys. An end of all
 // sessions applies in all of them, and no user is signed out.
-func TestMarksWhileAKeyIsExchanged(t *testing.T) {
+func TestMarksDuringAKeyRotation(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stored %v", stored), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

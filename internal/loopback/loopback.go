@@ -1,4 +1,4 @@
-// Package loopback tells which hosts are this machine.
+// Package loopback reports which hosts are this machine.
 package loopback
 
 import (

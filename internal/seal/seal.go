@@ -34,7 +34,7 @@ const (
 	State       = "state"        // the state cookie
 	Visitor     = "visitor"      // the cookie of a visitor, with values or an ID
 	ID          = "id"           // the cookie of a stored session
-	Acting      = "acting"       // like Tokens and ID, for a session in which a user acts as another one
+	Acting      = "acting"       // like Tokens and ID, for a session in which a user acts as another user
 	ActingState = "acting-state" // like State, for such a session
 	MFA         = "mfa"          // the cookie of a login that waits for its code
 	Link        = "link"         // the cookie of a sign-in that waits for its link

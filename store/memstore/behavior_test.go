@@ -100,7 +100,7 @@ func TestMaxRecords(t *testing.T) {
 	if err := s.Put(ctx, extra, 7); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("update of a missing record in a full store: %v, want ErrConflict", err)
 	}
-	// A deleted record makes room for another one.
+	// A deleted record makes room for another record.
 	if err := s.Delete(ctx, key(0)); err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestReadsOfUnchangedRecords(t *testing.T) {
 }
 
 // A change by another process is seen within 100 ms.
-func TestChangesOfOthers(t *testing.T) {
+func TestConcurrentChangesOfOtherRequests(t *testing.T) {
 	ctx := context.Background()
 	server := shared(t)
 	prefix := newPrefix()

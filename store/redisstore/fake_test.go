@@ -172,7 +172,7 @@ func TestErrorsOfServerAreOutages(t *testing.T) {
 }
 
 // Responses of another kind than the command's are outages, too.
-func TestOddResponsesAreOutages(t *testing.T) {
+func TestUnusableResponsesAreOutages(t *testing.T) {
 	t.Parallel()
 	for _, response := range []string{
 		":7\r\n", "+OK\r\n", "$0\r\n\r\n", "$4\r\n\x00\xff\x00\xff\r\n", "*0\r\n", "*1\r\n:1\r\n", "*2\r\n:1\r\n:1\r\n", "*2\r\n:7\r\n$0\r\n\r\n",

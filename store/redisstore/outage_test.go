@@ -17,7 +17,7 @@ import (
 )
 
 // A value that is not a record is no session, and no reason to sign a user out.
-func TestForeignValues(t *testing.T) {
+func TestValuesThatAreNoRecords(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	client := shared(t).client(t)

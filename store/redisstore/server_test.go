@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is a server in a process of its own. It listens on a Unix socket.
+// server is a server in a separate process. It listens on a Unix socket.
 type server struct {
 	dir  string
 	args []string
@@ -118,7 +118,7 @@ func shared(t testing.TB) *server {
 	return running.server
 }
 
-// own returns a server with settings of its own.
+// own returns a server with other settings.
 func own(t testing.TB, settings ...string) *server {
 	t.Helper()
 	s, err := start(programs[0], settings...)
@@ -154,7 +154,7 @@ var prefixes atomic.Int64
 // newPrefix returns one that no other test uses.
 func newPrefix() string { return fmt.Sprintf("test%d:", prefixes.Add(1)) }
 
-// newStore returns a store with keys of its own, which lets slow machines be slow.
+// newStore returns a store with its own keys, and with timeouts for slow machines.
 func newStore(t testing.TB, client rueidis.Client, c redisstore.Config) *redisstore.Store {
 	t.Helper()
 	if c.Prefix == "" {

@@ -22,7 +22,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// underParameters mounts the ready-made routes below two path parameters.
+// underParameters mounts the built-in routes below two path parameters.
 var underParameters = map[string]func(m *session.Manager) http.Handler{
 	"nethttp": func(m *session.Manager) http.Handler {
 		mux := http.NewServeMux()

@@ -180,7 +180,7 @@ func whoami(w http.ResponseWriter, r *http.Request) {
 }
 
 // guarded are the ways to put a handler behind a guard for users, with the
-// ready-made routes beside it.
+// built-in routes beside it.
 var guarded = map[string]func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler{
 	"nethttp": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		mux := http.NewServeMux()

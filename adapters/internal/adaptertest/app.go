@@ -48,7 +48,7 @@ type Guard struct {
 type Spec struct {
 	Manager *session.Manager
 	Options []middleware.Option
-	Prefix  string // the prefix of the ready-made routes
+	Prefix  string // the prefix of the built-in routes
 	Routes  []Route
 	Bare    bool // without Sessions
 	Twice   bool // with Sessions inside Sessions

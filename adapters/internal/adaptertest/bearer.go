@@ -15,7 +15,7 @@ var bearerScripts = []script{
 }
 
 // bearers sends requests with bearer tokens, genuine and forged, to guarded routes and to
-// the ready-made ones.
+// the built-in ones.
 func bearers(a *trial) []*Response {
 	var list []Route
 	for path, guard := range map[string]Guard{

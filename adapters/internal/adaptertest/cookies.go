@@ -21,7 +21,7 @@ var cookieScripts = []struct {
 	{script{"partitioned cookies", inFrame}, partitioned},
 }
 
-// atPath are the settings of an app whose cookies have a path of their own.
+// atPath are the settings of an app whose cookies have a path.
 func atPath(c *session.Config) {
 	c.LoginPath = "/account/login"
 	c.Cookie = session.Cookie{Path: "/account", HTTPPrefix: true}

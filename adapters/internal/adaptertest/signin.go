@@ -38,7 +38,7 @@ func fresh(a *trial) []*Response {
 		a.T.Errorf("Location: %q", to)
 	}
 	if page := b.Open(again).Says(200, `value="`+Viewer+`"`); strings.Contains(page.Body, "checkbox") {
-		a.T.Error("the page asks whether to stay signed in")
+		a.T.Error("the page has the box to stay signed in")
 	}
 	b.Submit(again, "email", Viewer, "password", "wrong", "return_to", "/pay").Says(401, "please sign in again")
 	b.Submit(again, "email", Viewer, "password", Password, "return_to", "/pay").Is(303)
@@ -74,7 +74,7 @@ func fresh(a *trial) []*Response {
 	return responsesOf(visitor, b)
 }
 
-// acting tests that a user acts as another one.
+// acting tests that a user acts as another user.
 func acting(a *trial) []*Response {
 	_, viewer, admin := a.serve(Spec{Routes: []Route{
 		{"GET", "/me", Guard{}, middleware.Me},

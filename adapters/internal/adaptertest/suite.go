@@ -138,7 +138,7 @@ func newTrial(t *testing.T, build Build, o Options) *trial {
 }
 
 // serve serves the app of s. It returns a visitor's browser and, unless the
-// ready-made routes are missing or below a prefix, those of two signed-in users.
+// built-in routes are missing or below a prefix, those of two signed-in users.
 func (a *trial) serve(s Spec) (visitor, viewer, admin *Browser) {
 	a.T.Helper()
 	s.Manager = a.Manager
@@ -213,7 +213,7 @@ func withoutSessions(a *trial) []*Response {
 	return visitor.Responses
 }
 
-// routes tests the ready-made routes.
+// routes tests the built-in routes.
 func routes(a *trial, prefix string) []*Response {
 	home := Route{"GET", "/whoami", Guard{}, Whoami}
 	b, _, _ := a.serve(Spec{Prefix: prefix, Routes: []Route{home}})

@@ -197,7 +197,7 @@ func TestBearer(t *testing.T) {
 		t.Errorf("%v", got.Header)
 	}
 	if _, got := s.reached(client, "GET", "/api/x", bearer); got.Header.Get("Authorization") != "Bearer "+token {
-		t.Error("the service of the token has another one")
+		t.Error("the service that receives the token has another token")
 	}
 	if res, _ := s.do(client, "GET", "/x", http.Header{"Authorization": {"Bearer x" + token}}); res.StatusCode != 401 {
 		t.Errorf("a forged token: %d", res.StatusCode)

@@ -337,7 +337,7 @@ func TestFaultsInSQLAreFound(t *testing.T) {
 func TestRedisFaultsAreFound(t *testing.T) {
 	p := mutate.Package{
 		Dir: "../../../store/redisstore",
-		Run: "^(TestOwnWrites|TestBoundWithoutMessages|TestEntriesAreRemoved|TestForeignRecord|TestForeignValues|TestEvictionPolicy|TestFullMemory|TestErrorsOfServerAreOutages)$",
+		Run: "^(TestOwnWrites|TestBoundWithoutMessages|TestEntriesAreRemoved|TestForeignRecord|TestValuesThatAreNoRecords|TestEvictionPolicy|TestFullMemory|TestErrorsOfServerAreOutages)$",
 	}
 	mutate.Run(t, p, []mutate.Mutant{
 		{

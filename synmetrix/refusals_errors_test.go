@@ -10,7 +10,7 @@ import (
 
 // Refusals that a user can correct wrap a sentinel that says what to correct. A
 // wrong sign-in wraps none of them.
-func TestMeaningsOfRefusals(t *testing.T) {
+func TestErrorsOfRefusals(t *testing.T) {
 	t.Parallel()
 	all := []error{
 		auth.ErrAccountExists, auth.ErrEmailRefused, auth.ErrPasswordRefused, auth.ErrWrongPassword,
