@@ -2,12 +2,10 @@ package session
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/synmetrix/session/auth"
@@ -124,21 +122,10 @@ const (
 	mailRequest   = "mail"
 )
 
-// limit returns a limit for all attempts of a kind with the same parts, such as an account
-// and an address.
-func (m *Manager) limit(limit int, kind string, parts ...string) throttle.Limit {
-	// In quotes, different parts never give the same text.
-	var room [256]byte
-	text := append(strconv.AppendQuote(room[:0], kind), " ["...)
-	for i, part := range parts {
-		if i > 0 {
-			text = append(text, ' ')
-		}
-		text = strconv.AppendQuote(text, part)
-	}
-	digest := m.secrets[0].Digest("count", string(append(text, ']')))
-	key := hex.AppendEncode(append(room[:0], "count-"...), []byte(digest))
-	return throttle.Limit{Key: string(key), Max: limit}
+// limit returns a limit for all attempts with the same parts, such as a kind of attempts,
+// an account and an address.
+func (m *Manager) limit(limit int, parts ...string) throttle.Limit {
+	return throttle.Limit{Key: m.secrets[0].Counter(parts...), Max: limit}
 }
 
 // clientNetwork returns the address of the request's client for the limits, "" if it is

@@ -72,18 +72,11 @@ var headers = [...]string{
 
 // Token writes a token in its shortest form.
 func (e *Encoder) Token(s string) {
-	if header, payload, signature, ok := splitJWT(s); ok {
-		if i := slices.Index(headers[:], header); i >= 0 {
-			e.Uint(tokenWithHeader)
-			e.Uint(uint64(i))
-		} else {
-			e.Uint(tokenAsJWT)
-			e.segment(header)
-		}
-		e.segment(payload)
-		e.segment(signature)
+	start := len(e.B)
+	if e.jwt(s) {
 		return
 	}
+	e.B = e.B[:start]
 	if b, ok := parseUUID(s); ok {
 		e.Uint(tokenAsUUID)
 		e.Raw(b[:])
@@ -93,37 +86,33 @@ func (e *Encoder) Token(s string) {
 	e.Text(s)
 }
 
+// jwt writes a token as a JWT. If it returns false, a decoder would not restore s from
+// what it has written.
+func (e *Encoder) jwt(s string) bool {
+	header, rest, _ := strings.Cut(s, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 { // the base64 decoder ignores line breaks
+		return false
+	}
+	if i := slices.Index(headers[:], header); i >= 0 {
+		e.Uint(tokenWithHeader)
+		e.Uint(uint64(i))
+	} else {
+		e.Uint(tokenAsJWT)
+		ok = e.segment(header)
+	}
+	return ok && e.segment(payload) && e.segment(signature)
+}
+
+// segments are in canonical base64: the unused bits of the last character are zero.
+var segments = base64.RawURLEncoding.Strict()
+
 // segment writes the bytes of a segment of a JWT.
-func (e *Encoder) segment(s string) {
-	e.Uint(uint64(base64.RawURLEncoding.DecodedLen(len(s))))
-	e.B, _ = base64.RawURLEncoding.AppendDecode(e.B, []byte(s)) // splitJWT has checked s
-}
-
-// splitJWT returns the segments of a JWT. ok is false if encoding their bytes would not
-// restore s.
-func splitJWT(s string) (header, payload, signature string, ok bool) {
-	header, rest, ok1 := strings.Cut(s, ".")
-	payload, signature, ok2 := strings.Cut(rest, ".")
-	return header, payload, signature, ok1 && ok2 && isSegment(header) && isSegment(payload) && isSegment(signature)
-}
-
-// isSegment reports whether s is the base64 that an encoder writes.
-func isSegment(s string) bool {
-	for i := range len(s) {
-		if !InBase64URL[s[i]] {
-			return false
-		}
-	}
-	// The unused bits of the last character must be zero.
-	switch len(s) % 4 {
-	case 0:
-		return true
-	case 2:
-		return strings.IndexByte("AQgw", s[len(s)-1]) >= 0
-	case 3:
-		return strings.IndexByte("AEIMQUYcgkosw048", s[len(s)-1]) >= 0
-	}
-	return false
+func (e *Encoder) segment(s string) bool {
+	e.Uint(uint64(segments.DecodedLen(len(s))))
+	var err error
+	e.B, err = segments.AppendDecode(e.B, []byte(s))
+	return err == nil
 }
 
 // parseUUID returns the bytes of a UUID. ok is false if appendUUID would not restore s,
@@ -261,16 +250,14 @@ func (d *Decoder) Token() string {
 	switch d.Uint() {
 	case tokenAsText:
 		s := d.Text()
-		if _, _, _, ok := splitJWT(s); ok {
+		var e Encoder
+		if _, ok := parseUUID(s); ok || e.jwt(s) {
 			d.Fail() // the encoder uses the shorter form
-		}
-		if _, ok := parseUUID(s); ok {
-			d.Fail()
 		}
 		return s
 	case tokenAsJWT:
 		var room [usualHeader]byte
-		header := base64.RawURLEncoding.AppendEncode(room[:0], d.Bytes())
+		header := segments.AppendEncode(room[:0], d.Bytes())
 		if slices.Contains(headers[:], string(header)) {
 			d.Fail()
 		}
@@ -305,6 +292,6 @@ func (d *Decoder) jwt(header string) string {
 	}
 	var room [usualJWT]byte
 	b := append(append(room[:0], header...), '.')
-	b = append(base64.RawURLEncoding.AppendEncode(b, payload), '.')
-	return string(base64.RawURLEncoding.AppendEncode(b, signature))
+	b = append(segments.AppendEncode(b, payload), '.')
+	return string(segments.AppendEncode(b, signature))
 }

@@ -3,6 +3,7 @@ package seal
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 )
 
@@ -54,6 +55,21 @@ func (s Secret) Owner(userID string) string { return s.owner.hexOf(userID, 16) }
 // Owner.
 func (s Secret) User(userID string) string { return s.user.hexOf(userID, sha256.Size) }
 
+// Counter returns the key of the record that counts what has these parts, such as a kind
+// of attempts and an address.
+func (s Secret) Counter(parts ...string) string {
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	c.text = append(c.text[:0], "count\x00"...)
+	for _, part := range parts {
+		// The length comes first, so different parts never give the same text.
+		c.text = append(binary.AppendUvarint(c.text, uint64(len(part))), part...)
+	}
+	sum := s.digest.mac(c.sum[:0], c.text)
+	c.body = hex.AppendEncode(append(c.body[:0], "count-"...), sum[:digestSize])
+	return string(c.body)
+}
+
 // hexOf returns the first n bytes of the MAC of text, in hexadecimal.
 func (k macKey) hexOf(text string, n int) string {
 	c := scratches.Get().(*scratch)
@@ -63,13 +79,15 @@ func (k macKey) hexOf(text string, n int) string {
 	return string(c.body)
 }
 
+const digestSize = 16
+
 // Digest returns a keyed hash of a text, of 16 bytes. The purpose is part of the hash.
 // Without the secret the text cannot be guessed.
 func (s Secret) Digest(purpose, text string) string {
 	c := scratches.Get().(*scratch)
 	defer c.free()
 	c.text = append(append(append(c.text[:0], purpose...), 0), text...)
-	return string(s.digest.mac(c.sum[:0], c.text)[:16])
+	return string(s.digest.mac(c.sum[:0], c.text)[:digestSize])
 }
 
 // The keys for each use are derived with HKDF and SHA-256 (RFC 5869). extract is its first

@@ -80,8 +80,17 @@ type Attempt struct {
 
 // taken is an attempt that was counted under one limit.
 type taken struct {
-	limit Limit
-	nonce uint64
+	limit   Limit
+	nonce   uint64
+	counter counter // as written
+}
+
+// counter is what is known of a counter in a store. The zero counter is not known.
+type counter struct {
+	known   bool
+	local   bool   // the store is Config.Local
+	version uint64 // 0 if there is none
+	entries []entry
 }
 
 // Take counts an attempt under all limits. If one of them is reached, Take counts
@@ -94,12 +103,12 @@ func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait 
 		if l.Max <= 0 {
 			continue
 		}
-		nonce, wait := c.take(ctx, detached, l)
+		t, wait := c.take(ctx, detached, l)
 		if wait > 0 {
 			a.Done(ctx, Undone)
 			return nil, wait
 		}
-		a.taken = append(a.taken, taken{l, nonce})
+		a.taken = append(a.taken, t)
 	}
 	return a, 0
 }
@@ -112,27 +121,29 @@ func (a *Attempt) Done(ctx context.Context, o Outcome) {
 		if o == Clears && !t.limit.Clear {
 			outcome = Undone
 		}
-		a.c.done(ctx, t.limit, t.nonce, outcome)
+		a.c.done(ctx, t, outcome)
 	}
 }
 
 // take counts an attempt under one limit. An attempt of a client that has disconnected
 // counts, too: the service is called for it all the same. So detached does not end with
 // ctx, and is for the calls of the store.
-func (c *Counters) take(ctx, detached context.Context, l Limit) (nonce uint64, wait time.Duration) {
-	nonce = rand.Uint64()
+func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait time.Duration) {
+	t = taken{limit: l, nonce: rand.Uint64()}
 	start := time.Now()
+	// Few accounts and addresses have a counter, so a read is rarely worth a round trip.
+	known := counter{known: c.cfg.Shared != nil}
 	for {
 		var pending bool
-		wait = 0
-		c.update(detached, l.Key, func(e []entry, now time.Time) []entry {
+		t.counter = c.update(detached, l.Key, known, func(e []entry, now time.Time) []entry {
+			pending, wait = false, 0
 			var settled []time.Time
 			for _, x := range e {
 				if !x.pending {
 					settled = append(settled, x.at)
 				}
 			}
-			switch pending = false; {
+			switch {
 			case len(settled) >= l.Max:
 				wait = max(settled[len(settled)-l.Max].Add(c.cfg.Window).Sub(now), time.Second)
 				return nil
@@ -140,47 +151,49 @@ func (c *Counters) take(ctx, detached context.Context, l Limit) (nonce uint64, w
 				pending, wait = true, time.Second
 				return nil
 			}
-			wait = 0
-			return append(e, entry{now, nonce, true})
+			return append(e, entry{now, t.nonce, true})
 		})
 		if !pending || time.Since(start) > c.cfg.Patience || pause(ctx) != nil {
-			return nonce, wait
+			return t, wait
 		}
+		known = counter{}
 	}
 }
 
 // done notes the outcome of an attempt under one limit.
-func (c *Counters) done(ctx context.Context, l Limit, nonce uint64, o Outcome) {
-	c.update(ctx, l.Key, func(e []entry, now time.Time) []entry {
+func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
+	c.update(ctx, t.limit.Key, t.counter, func(e []entry, now time.Time) []entry {
 		kept := e[:0]
 		for _, x := range e {
 			switch {
-			case x.nonce == nonce, o == Clears && !x.pending:
+			case x.nonce == t.nonce, o == Clears && !x.pending:
 			default:
 				kept = append(kept, x)
 			}
 		}
 		if o == Counts {
-			kept = append(kept, entry{now, nonce, false})
+			kept = append(kept, entry{now, t.nonce, false})
 		}
 		return kept
 	})
 }
 
-// update changes the counter of a key, in the shared store or in that of the process.
-// change may append to its entries, and returns nil to leave the counter as it is. ctx must
-// not end with the request.
-func (c *Counters) update(ctx context.Context, key string, change func([]entry, time.Time) []entry) {
+// update changes the counter of a key, in the shared store or in that of the process, and
+// returns it as written. If the counter is not as known says, update reads it. change may
+// append to its entries, and returns nil to leave the counter as it is. ctx must not end
+// with the request.
+func (c *Counters) update(ctx context.Context, key string, known counter, change func([]entry, time.Time) []entry) counter {
 	if c.cfg.Shared != nil && !c.isDown() {
-		err := c.updateIn(ctx, c.cfg.Shared, key, change)
+		written, err := c.updateIn(ctx, c.cfg.Shared, false, key, known, change)
 		if err == nil {
-			return
+			return written
 		}
 		if !errors.Is(err, store.ErrConflict) { // many attempts under one key are no outage
 			c.noteDown()
 		}
 	}
-	_ = c.updateIn(ctx, c.cfg.Local, key, change) // a full store counts no further keys
+	written, _ := c.updateIn(ctx, c.cfg.Local, true, key, known, change) // a full store counts no further keys
+	return written
 }
 
 // downPause is how long the shared store is not called after a failure. An attempt makes
@@ -202,31 +215,43 @@ func (c *Counters) noteDown() {
 // maxSwaps is how often a swap is tried.
 const maxSwaps = 100
 
-func (c *Counters) updateIn(ctx context.Context, s store.Store, key string, change func([]entry, time.Time) []entry) error {
+func (c *Counters) updateIn(ctx context.Context, s store.Store, local bool, key string, known counter, change func([]entry, time.Time) []entry) (counter, error) {
+	if known.local != local {
+		known = counter{}
+	}
 	var err error
 	for range maxSwaps {
-		var rec store.Record
-		if rec, err = s.Get(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+		old := known
+		if !known.known {
+			rec, err := s.Get(ctx, key)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return counter{}, err
+			}
+			old = counter{version: rec.Version, entries: decode(rec.Data)}
 		}
 		now := c.cfg.Now()
-		entries := change(c.decode(rec.Data, now), now)
+		entries := change(c.inWindow(old.entries, now), now)
 		if entries == nil {
-			return nil
+			return counter{}, nil
 		}
 		life := c.cfg.Window + time.Second
 		if len(entries) == 0 {
 			life = time.Second // Delete could lose what another process has counted meanwhile
 		}
-		next := store.Record{Key: key, Version: max(rand.Uint64(), 1), Data: encode(entries), ExpiresAt: now.Add(life)}
-		if err = s.Put(ctx, next, rec.Version); !errors.Is(err, store.ErrConflict) {
-			return err
+		rec := store.Record{Key: key, Version: max(rand.Uint64(), 1), Data: encode(entries), ExpiresAt: now.Add(life)}
+		switch err = s.Put(ctx, rec, old.version); {
+		case err == nil:
+			return counter{known: true, local: local, version: rec.Version, entries: entries}, nil
+		case !errors.Is(err, store.ErrConflict):
+			return counter{}, err
 		}
-		// Another process was faster. A pause of another length avoids the next
-		// conflict.
-		time.Sleep(rand.N(2 * time.Millisecond))
+		if !known.known {
+			// Another process was faster. A pause of another length avoids the next conflict.
+			time.Sleep(rand.N(2 * time.Millisecond))
+		}
+		known = counter{}
 	}
-	return err
+	return counter{}, err
 }
 
 // pause waits before the next look at attempts that have not ended.
@@ -260,9 +285,8 @@ func encode(entries []entry) []byte {
 	return e.B
 }
 
-// decode returns the entries in the window, in the order of their times. A record that
-// cannot be read has none.
-func (c *Counters) decode(data []byte, now time.Time) []entry {
+// decode returns the entries of a record. A record that cannot be read has none.
+func decode(data []byte) []entry {
 	d := seal.NewDecoder(data)
 	n := d.Count(2 * MaxLimit)
 	entries := make([]entry, 0, min(n, len(data))+1) // with room for another
@@ -275,11 +299,18 @@ func (c *Counters) decode(data []byte, now time.Time) []entry {
 		if d.Bad() {
 			return entries[:0]
 		}
-		age := now.Sub(x.at)
-		if age < c.cfg.Window && (!x.pending || age < 4*c.cfg.Patience) {
-			entries = append(entries, x)
-		}
+		entries = append(entries, x)
 	}
+	return entries
+}
+
+// inWindow removes the entries that no longer count, and sorts the others by their times.
+// It modifies entries.
+func (c *Counters) inWindow(entries []entry, now time.Time) []entry {
+	entries = slices.DeleteFunc(entries, func(x entry) bool {
+		age := now.Sub(x.at)
+		return age >= c.cfg.Window || x.pending && age >= 4*c.cfg.Patience
+	})
 	slices.SortFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
 	return entries
 }

@@ -237,3 +237,60 @@ func TestDamagedRecord(t *testing.T) {
 		}
 	}
 }
+
+// counting is a store that counts its calls.
+type counting struct {
+	store.Store
+	gets, puts int
+}
+
+func (s *counting) Get(ctx context.Context, key string) (store.Record, error) {
+	s.gets++
+	return s.Store.Get(ctx, key)
+}
+
+func (s *counting) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.puts++
+	return s.Store.Put(ctx, rec, prev)
+}
+
+// Each call of a shared store may be a round trip, and each sign-in has several counters.
+func TestCallsOfSharedStore(t *testing.T) {
+	s := &counting{Store: memstore.New()}
+	c, limit := newCounters(s), throttle.Limit{Key: "k", Max: 10, Clear: true}
+	for _, tt := range []struct {
+		what       string
+		outcome    throttle.Outcome
+		gets, puts int
+	}{
+		{"the first attempt, wrong", throttle.Counts, 0, 2},
+		{"another one, right", throttle.Clears, 1, 3}, // there is a counter, which take has to read
+	} {
+		*s = counting{Store: s.Store}
+		a, wait := c.Take(t.Context(), limit)
+		if wait > 0 {
+			t.Fatalf("%s: not allowed", tt.what)
+		}
+		a.Done(t.Context(), tt.outcome)
+		if s.gets != tt.gets || s.puts != tt.puts {
+			t.Errorf("%s: %d reads and %d writes, want %d and %d", tt.what, s.gets, s.puts, tt.gets, tt.puts)
+		}
+	}
+	if n := wrong(t, c, 20, limit); n != 10 {
+		t.Errorf("%d wrong attempts are allowed after a right one, want 10", n)
+	}
+}
+
+// An attempt that another one has overtaken reads the counter again.
+func TestAttemptsInAnotherOrder(t *testing.T) {
+	for _, shared := range []store.Store{nil, memstore.New()} {
+		c, limit := newCounters(shared), throttle.Limit{Key: "k", Max: 3}
+		first, _ := c.Take(t.Context(), limit)
+		second, _ := c.Take(t.Context(), limit)
+		first.Done(t.Context(), throttle.Counts)
+		second.Done(t.Context(), throttle.Counts)
+		if n := wrong(t, c, 3, limit); n != 1 {
+			t.Errorf("%d further attempts are allowed, want 1", n)
+		}
+	}
+}
