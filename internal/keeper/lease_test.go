@@ -49,6 +49,45 @@ func TestWaitingRefreshesAreSentOnce(t *testing.T) {
 	})
 }
 
+// Requests that wait for a refresh are served soon after the service has responded: at once in
+// the process that has sent the refresh, and within 60 ms in another one.
+func TestWaitForAnotherProcess(t *testing.T) {
+	for _, service := range []time.Duration{30 * time.Millisecond, 300 * time.Millisecond, 4 * time.Second} {
+		testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+			var responded atomic.Pointer[time.Time]
+			s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
+				time.Sleep(service)
+				now := time.Now()
+				responded.Store(&now)
+				return s.Issue("ada"), nil
+			}
+			clients := testkit.SignedIn(t, a, 1)
+			var wg sync.WaitGroup
+			for _, m := range []*session.Manager{a, b} {
+				for range 2 {
+					wg.Go(func() {
+						if v := clients[0].At(m).Get(); !v.SignedIn() {
+							t.Errorf("not signed in: %v", v.Err())
+						}
+						limit := time.Millisecond
+						if m == b {
+							limit = 60 * time.Millisecond
+						}
+						if late := time.Since(*responded.Load()); late > limit {
+							t.Errorf("a service that takes %v: served %v after its response, want %v at most", service, late, limit)
+						}
+					})
+				}
+				synctest.Wait() // the first process sends the refresh
+			}
+			wg.Wait()
+			if n := s.Refreshed(); n != 1 {
+				t.Errorf("%d refreshes, want 1", n)
+			}
+		})
+	}
+}
+
 // If other writes keep the lease from being renewed, the writes of values by the same
 // process renew it.
 func TestLeaseIsKeptByOtherWrites(t *testing.T) {
