@@ -55,9 +55,10 @@ func (u usage) demand(sessions, processes float64, inRedis bool) (requests float
 	}
 }
 
-// prediction is what a server must do by the model, if a session takes size bytes, and a read
-// and a write take so many microseconds of CPU time.
-func prediction(name string, size, read, write float64) [][]string {
+// prediction is what a server must do by the model, if a session takes size bytes. A read takes
+// from least to most microseconds of CPU time, depending on how many the server receives
+// together, and a write takes write microseconds.
+func prediction(name string, size, least, most, write float64) [][]string {
 	var rows [][]string
 	for _, sessions := range []float64{1e5, 1e6, 1e7} {
 		for _, processes := range []float64{1, 10, 100} {
@@ -71,7 +72,7 @@ func prediction(name string, size, read, write float64) [][]string {
 			}
 			rows = append(rows, []string{
 				name, fmt.Sprintf("%.0g", sessions), at, fmt.Sprintf("%.0f", requests), fmt.Sprintf("%.0f", c.reads), fmt.Sprintf("%.0f", c.writes),
-				fmt.Sprintf("%.2f", (c.reads*read+c.writes*write)/1e6), fmt.Sprintf("%.1f", sessions*size/1e9),
+				fmt.Sprintf("%.2f to %.2f", (c.reads*least+c.writes*write)/1e6, (c.reads*most+c.writes*write)/1e6), fmt.Sprintf("%.1f", sessions*size/1e9),
 			})
 		}
 	}

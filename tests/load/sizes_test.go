@@ -32,7 +32,7 @@ type filled struct {
 // and a write cost the server. The second table is what the model of docs/performance.md makes
 // of these costs.
 func TestSizes(t *testing.T) {
-	rows := [][]string{{"store", "sessions", "bytes of a session", "read: server's CPU, µs", "read, ms", "write: server's CPU, µs", "write, ms"}}
+	rows := [][]string{{"store", "sessions", "bytes of a session", "read: server's CPU, µs", "64 reads at a time", "read, ms", "write: server's CPU, µs", "write, ms"}}
 	predicted := map[string][][]string{} // by the costs at the largest size
 	for _, n := range scale.Of([]int{1000}, []int{10_000}, []int{100_000, 1_000_000}) {
 		for _, fill := range []func(*testing.T, store.Record, int) filled{fillRedis, fillPostgres} {
@@ -42,20 +42,22 @@ func TestSizes(t *testing.T) {
 			if perSession < float64(len(rec.Data)) || perSession > 20*float64(len(rec.Data)) {
 				t.Errorf("%s: %.0f bytes for each of %d sessions", at.name, perSession, n)
 			}
-			readCPU, read := at.cost(t, n, func(ctx context.Context, rec store.Record) error {
+			get := func(ctx context.Context, rec store.Record) error {
 				_, err := at.store.Get(ctx, rec.Key)
 				return err
-			})
-			writeCPU, write := at.cost(t, n, func(ctx context.Context, rec store.Record) error {
+			}
+			readCPU, read := at.cost(t, n, 1, get)
+			crowdCPU, _ := at.cost(t, n, 64, get)
+			writeCPU, write := at.cost(t, n, 1, func(ctx context.Context, rec store.Record) error {
 				prev := rec.Version
 				rec.Version++
 				return at.store.Put(ctx, rec, prev)
 			})
 			rows = append(rows, []string{
 				at.name, fmt.Sprint(n), fmt.Sprintf("%.0f", perSession),
-				fmt.Sprintf("%.0f", readCPU), milliseconds(read), fmt.Sprintf("%.0f", writeCPU), milliseconds(write),
+				fmt.Sprintf("%.0f", readCPU), fmt.Sprintf("%.0f", crowdCPU), milliseconds(read), fmt.Sprintf("%.0f", writeCPU), milliseconds(write),
 			})
-			predicted[at.name] = prediction(at.name, perSession, readCPU, writeCPU)
+			predicted[at.name] = prediction(at.name, perSession, min(readCPU, crowdCPU), max(readCPU, crowdCPU), writeCPU)
 		}
 	}
 	table(t, rows)
@@ -93,21 +95,29 @@ func numbered(rec store.Record, n int) store.Record {
 	return rec
 }
 
-// cost calls do for records in all parts of the database. It returns the CPU time of the
-// server in microseconds, and the median of the time that passes.
-func (at filled) cost(t *testing.T, n int, do func(context.Context, store.Record) error) (cpu float64, took time.Duration) {
+// cost calls do for records in all parts of the database, some at a time. It returns the CPU
+// time of the server for each call in microseconds, and the median of the time that passes.
+func (at filled) cost(t *testing.T, n, atOnce int, do func(context.Context, store.Record) error) (cpu float64, took time.Duration) {
 	t.Helper()
-	calls := scale.Of(100, 500, 5000)
+	calls := scale.Of(128, 512, 6400)
 	ctx := context.Background()
 	rec := sampleRecord(t)
 	durations := make([]time.Duration, calls)
+	errs := make([]error, atOnce)
 	before := at.cpu()
-	for i := range durations {
-		start := time.Now()
-		if err := do(ctx, numbered(rec, i*(n/calls)+i%7)); err != nil {
-			t.Fatalf("%s: %v", at.name, err)
-		}
-		durations[i] = time.Since(start)
+	var wg sync.WaitGroup
+	for w := range atOnce {
+		wg.Go(func() {
+			for i := w; i < calls && errs[w] == nil; i += atOnce {
+				start := time.Now()
+				errs[w] = do(ctx, numbered(rec, i*(n/calls)+i%7))
+				durations[i] = time.Since(start)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("%s: %v", at.name, err)
 	}
 	return float64((at.cpu() - before).Microseconds()) / float64(calls), percentile(durations, 0.5)
 }
