@@ -47,7 +47,7 @@ type effort struct {
 }
 
 var (
-	full  = effort{rounds: 15, round: 40 * time.Millisecond}
+	full  = effort{rounds: 11, round: 40 * time.Millisecond}
 	quick = effort{rounds: 1}
 )
 

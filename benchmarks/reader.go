@@ -67,8 +67,8 @@ func (v *reader) unexpected() error {
 	return fmt.Errorf("unexpected response: status %d, %q", v.status, v.body)
 }
 
-// browsing is the context of the requests. It can be canceled, as in a server.
-var browsing, leave = context.WithCancel(context.Background())
+// browsing is the context of the requests. It can be canceled, as in a server, but is not.
+var browsing, _ = context.WithCancel(context.Background())
 
 // newRequest returns a request with the header fields of a browser.
 func newRequest(method, path string) *http.Request {

@@ -122,6 +122,6 @@ func (r *results) measureGrowth(env *env, e effort) (err error) {
 		r.growth, err = measureGrowth(env, 10, 100, 1, 10, false)
 		return err
 	}
-	r.growth, err = measureGrowth(env, 1000, 1_000_000, 9, 100_000, true)
+	r.growth, err = measureGrowth(env, 1000, 1_000_000, 5, 100_000, true)
 	return err
 }

@@ -64,6 +64,27 @@ func memory(t *testing.T, p *proc.Process) (now, most float64) {
 	return read("VmRSS"), read("VmHWM")
 }
 
+// cpuTime returns the CPU time of a process.
+func cpuTime(t *testing.T, p *proc.Process) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		t.Skip("CPU time needs /proc: ", err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // the fields from the third on
+	fields := strings.Fields(rest)
+	const user, system, tick = 11, 12, 10 * time.Millisecond
+	var sum time.Duration
+	for _, i := range []int{user, system} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum
+}
+
 // percentile returns the value below which the part p of durations is. It sorts them.
 func percentile(durations []time.Duration, p float64) time.Duration {
 	if len(durations) == 0 {

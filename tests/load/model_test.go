@@ -71,7 +71,7 @@ func prediction(name string, size, least, most, write float64) [][]string {
 				at = "1 to 100"
 			}
 			rows = append(rows, []string{
-				name, fmt.Sprintf("%.0g", sessions), at, fmt.Sprintf("%.0f", requests), fmt.Sprintf("%.0f", c.reads), fmt.Sprintf("%.0f", c.writes),
+				name, fmt.Sprintf("%.0f", sessions), at, fmt.Sprintf("%.0f", requests), fmt.Sprintf("%.0f", c.reads), fmt.Sprintf("%.0f", c.writes),
 				fmt.Sprintf("%.2f to %.2f", (c.reads*least+c.writes*write)/1e6, (c.reads*most+c.writes*write)/1e6), fmt.Sprintf("%.1f", sessions*size/1e9),
 			})
 		}
