@@ -25,7 +25,7 @@ type calls struct{ reads, writes float64 }
 
 var (
 	atRefresh = calls{5, 2}
-	atSignIn  = calls{7, 7}
+	atSignIn  = calls{1, 7}
 )
 
 // perRequest is how many records a request needs whose user has sent none for 2 seconds: that

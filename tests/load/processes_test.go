@@ -207,7 +207,7 @@ func TestStoreCalls(t *testing.T) {
 	get := func(process int) func() {
 		return func() { f.send(process, "GET", "/admin", cookie, "", http.StatusOK) }
 	}
-	event("sign-in", 7, 7, func() { cookie = f.signIn(0, 1) })
+	event("sign-in", 1, 7, func() { cookie = f.signIn(0, 1) })
 	event("request in the same process", 1, 0, get(0))
 	event("request in another process", 1, 0, get(1))
 	f.moved.Add(int64(accessLife))
