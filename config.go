@@ -261,33 +261,10 @@ func (c Config) validate() error {
 	if err := validateKeys(c.Keys); err != nil {
 		return invalid("Keys", "is invalid: %w", err)
 	}
-	for _, d := range []struct {
-		field string
-		v     time.Duration
-	}{
-		{"AuthTimeout", c.AuthTimeout}, {"Grace", c.Grace}, {"IdleTimeout", c.IdleTimeout},
-		{"Lifetime", c.Lifetime}, {"RefreshBefore", c.RefreshBefore}, {"StoreTimeout", c.StoreTimeout},
-	} {
-		if d.v < 0 {
-			return invalid(d.field, "is %v; it must not be negative", d.v)
-		}
-	}
-	if err := c.Limits.validate(); err != nil {
+	if err := cmp.Or(c.validateNumbers(), c.Limits.validate()); err != nil {
 		return err
 	}
 	switch {
-	case c.MaxSessions < 0 || c.MaxSessions > keeper.MaxMembers:
-		return invalid("MaxSessions", "is %d; it must be from 0 to %d", c.MaxSessions, keeper.MaxMembers)
-	case c.RejectOverMax && c.MaxSessions == 0:
-		return invalid("RejectOverMax", "is set without MaxSessions")
-	case c.CacheBytes < 0:
-		return invalid("CacheBytes", "is %d; it must not be negative", c.CacheBytes)
-	case c.MaxValueBytes < 0:
-		return invalid("MaxValueBytes", "is %d; it must not be negative", c.MaxValueBytes)
-	case c.Lifetime > cookies.MaxAge:
-		return invalid("Lifetime", "is %v; at most %v are allowed, the longest life of a cookie", c.Lifetime, cookies.MaxAge)
-	case c.Lifetime < c.IdleTimeout:
-		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	case c.Store != nil && c.Coordinator != nil:
 		return invalid("Coordinator", "is for cookie sessions; it must be nil if Store is set")
 	case !validPrefixes(c.TrustedProxies):
@@ -304,6 +281,36 @@ func (c Config) validate() error {
 	}
 	if !c.Cookie.covers(c.BasePath + c.LoginPath) {
 		return invalid("Cookie.Path", "is %q; BasePath and LoginPath together must be below it", c.Cookie.Path)
+	}
+	return nil
+}
+
+// validateNumbers checks the durations and the other numbers of c.
+func (c Config) validateNumbers() error {
+	for _, d := range []struct {
+		field string
+		v     time.Duration
+	}{
+		{"AuthTimeout", c.AuthTimeout}, {"Grace", c.Grace}, {"IdleTimeout", c.IdleTimeout},
+		{"Lifetime", c.Lifetime}, {"RefreshBefore", c.RefreshBefore}, {"StoreTimeout", c.StoreTimeout},
+	} {
+		if d.v < 0 {
+			return invalid(d.field, "is %v; it must not be negative", d.v)
+		}
+	}
+	switch {
+	case c.MaxSessions < 0 || c.MaxSessions > keeper.MaxMembers:
+		return invalid("MaxSessions", "is %d; it must be from 0 to %d", c.MaxSessions, keeper.MaxMembers)
+	case c.RejectOverMax && c.MaxSessions == 0:
+		return invalid("RejectOverMax", "is set without MaxSessions")
+	case c.CacheBytes < 0:
+		return invalid("CacheBytes", "is %d; it must not be negative", c.CacheBytes)
+	case c.MaxValueBytes < 0:
+		return invalid("MaxValueBytes", "is %d; it must not be negative", c.MaxValueBytes)
+	case c.Lifetime > cookies.MaxAge:
+		return invalid("Lifetime", "is %v; at most %v are allowed, the longest life of a cookie", c.Lifetime, cookies.MaxAge)
+	case c.Lifetime < c.IdleTimeout:
+		return invalid("Lifetime", "is %v, shorter than IdleTimeout, %v", c.Lifetime, c.IdleTimeout)
 	}
 	return nil
 }

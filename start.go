@@ -38,7 +38,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	rec := m.newRecord(x, p, authenticated)
 	x.mu.Lock()
-	previous := x.current
+	current := x.current
 	x.mu.Unlock()
 	before, err := x.session.Load().newestRecord(ctx)
 	if err != nil {
@@ -46,25 +46,14 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
 	before = m.continueSession(x, before, rec, o)
-	if err := m.create(ctx, rec, previous); err != nil {
+	if err := m.create(ctx, rec, current); err != nil {
 		return m.loginFailed(ctx, "login", p.Tokens, err)
 	}
 	if p.Claims.Err() != nil {
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
 	}
-	x.mu.Lock()
-	late := x.committed
-	previous = x.current
-	if !late {
-		x.current, x.fate = rec, signsIn
-		if x.device = x.account; x.device == "" && p.Email() != "" {
-			x.device = m.account(p.Email())
-		}
-		x.endPendingLocked()
-		x.replace(&Session{m: m, ctx: x.ctx, rec: rec, presented: true, resolved: true}) // resolved, because the tokens are new
-	}
-	x.mu.Unlock()
-	if late {
+	previous, ok := x.signIn(rec)
+	if !ok {
 		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
@@ -78,6 +67,25 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	m.event(ctx, slog.LevelInfo, rec, Event{Name: EventSessionStarted})
 	return nil
+}
+
+// signIn makes rec the session of the request, unless the response has begun. It returns
+// the previous session, nil if there was none.
+func (x *Exchange) signIn(rec *keeper.Record) (previous *keeper.Record, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.committed {
+		return nil, false
+	}
+	previous = x.current
+	x.current, x.fate = rec, signsIn
+	if x.device = x.account; x.device == "" && rec.Pair.Email() != "" {
+		x.device = x.m.account(rec.Pair.Email())
+	}
+	x.endPendingLocked()
+	// The session is resolved, because its tokens are new.
+	x.replace(&Session{m: x.m, ctx: x.ctx, rec: rec, presented: true, resolved: true})
+	return previous, true
 }
 
 // newPair returns the tokens of grant. email is the address that the user entered, "" if

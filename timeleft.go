@@ -24,3 +24,17 @@ func (s *Session) TimeLeft() (unused, atMost time.Duration) {
 	}
 	return max(s.m.keeper.EndOf(rec).Sub(now), 0), max(s.m.keeper.LifetimeEnd(rec).Sub(now), 0)
 }
+
+// ExpiresAt returns when the session ends if the user sends no further request: the earlier
+// of its idle timeout and the end of its lifetime. For a bearer token it returns the
+// token's expiry. It returns the zero time if no user is signed in.
+func (s *Session) ExpiresAt() time.Time {
+	rec := s.user()
+	if rec == nil {
+		return time.Time{}
+	}
+	if s.bearer {
+		return rec.Pair.Expires
+	}
+	return s.m.keeper.EndOf(rec)
+}

@@ -150,7 +150,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "a late request does not get the newest cookie",
-			File: "../../commit.go",
+			File: "../../plan.go",
 			Old:  "p.tokens = isNew || x.reseal || c.rec.Pair.Gen > x.gen",
 			New:  "p.tokens = isNew || x.reseal",
 		},
