@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
-	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/synmetrix"
 )
@@ -22,13 +20,8 @@ const newPassword = "a new long password"
 // newAccountApp starts an app with these features.
 func newAccountApp(t *testing.T, opts authtest.Options, features ...middleware.Feature) *app {
 	t.Helper()
-	a := &app{t: t, mux: http.NewServeMux(), log: &testkit.LogBuffer{}}
-	opts.Accounts, opts.PasswordCost = accounts, -1
-	a.auth = authtest.NewServer(t, opts)
-	a.m = newManager(t, func(c *session.Config) {
-		c.Auth = synmetrix.NewClient(a.auth.URL)
-		c.Logger = slog.New(slog.NewJSONHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	})
+	opts.Accounts = accounts
+	a := newAppOf(t, opts, nil)
 	middleware.Mount(a.mux, a.m, features...)
 	a.mux.Handle("GET /reports", middleware.RequireUser(http.HandlerFunc(middleware.Me)))
 	a.start(middleware.Sessions(a.m)(a.mux))

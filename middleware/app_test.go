@@ -1,28 +1,23 @@
 package middleware_test
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
-	"github.com/synmetrix/session/synmetrix"
 )
 
 const (
-	password   = "correct horse battery staple"
-	totpSecret = "JBSWY3DPEHPK3PXP"
-	asPage     = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	password   = webapp.Password
+	totpSecret = webapp.TOTPSecret
+	asPage     = webapp.AsPage
 )
 
 var accounts = []authtest.Account{
@@ -36,6 +31,7 @@ var accounts = []authtest.Account{
 // inside Sessions.
 type app struct {
 	t    *testing.T
+	app  *webapp.App
 	auth *authtest.Server
 	m    *session.Manager
 	mux  *http.ServeMux
@@ -55,44 +51,27 @@ func newApp(t *testing.T, set func(*session.Config), opts ...middleware.Option) 
 // newBareApp returns an app without a server.
 func newBareApp(t *testing.T, set func(*session.Config)) *app {
 	t.Helper()
-	a := &app{t: t, mux: http.NewServeMux(), log: &testkit.LogBuffer{}}
-	a.auth = authtest.NewServer(t, authtest.Options{Accounts: accounts, PasswordCost: -1})
-	a.m = newManager(t, func(c *session.Config) {
-		c.Auth = synmetrix.NewClient(a.auth.URL)
-		c.Logger = slog.New(slog.NewJSONHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		if set != nil {
-			set(c)
-		}
-	})
-	return a
+	return newAppOf(t, authtest.Options{Accounts: accounts}, set)
 }
 
-// start serves h in place of the app's handler. It uses TLS, because the cookies
-// are Secure.
+// newAppOf returns an app of an auth service, without a server.
+func newAppOf(t *testing.T, service authtest.Options, set func(*session.Config)) *app {
+	t.Helper()
+	a := webapp.New(t, service, set)
+	return &app{t: t, app: a, auth: a.Auth, m: a.Manager, mux: http.NewServeMux(), log: &a.Log}
+}
+
+// start serves h in place of the app's handler.
 func (a *app) start(h http.Handler) {
-	if a.srv != nil {
-		a.srv.Close()
-	}
-	a.srv = httptest.NewUnstartedServer(h)
-	a.srv.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(a.log, nil), slog.LevelError)
-	a.srv.StartTLS()
-	a.t.Cleanup(a.srv.Close)
+	a.app.Serve(h, false)
+	a.srv = a.app.Server
 }
 
 func newManager(t *testing.T, set func(*session.Config)) *session.Manager {
 	t.Helper()
-	cfg := session.Config{Keys: []session.SecretKey{session.GenerateKey()}}
+	var cfg session.Config
 	set(&cfg)
-	m, err := session.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return webapp.NewManager(t, cfg)
 }
 
 // browser is a client with its own cookies. It does not follow redirects.
@@ -100,19 +79,12 @@ type browser struct {
 	t      *testing.T
 	base   string
 	client *http.Client
+	app    *webapp.Browser
 }
 
-func (a *app) browser() *browser {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return &browser{a.t, a.srv.URL, &http.Client{
-		Transport:     a.srv.Client().Transport,
-		Jar:           jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
+func (a *app) browser() *browser { return newBrowser(a.t, a.app.Browser()) }
+
+func newBrowser(t *testing.T, b *webapp.Browser) *browser { return &browser{t, b.URL, b.Client, b} }
 
 // response is a response with its body, which has been read.
 type response struct {
@@ -120,36 +92,21 @@ type response struct {
 	body string
 }
 
+// move makes the browser send its requests to the server that the app has now.
+func (b *browser) move(a *app) {
+	b.base, b.client.Transport = a.app.Server.URL, a.app.Server.Client().Transport
+	b.app.URL = b.base
+}
+
 // do sends a request. header has alternating names and values.
 func (b *browser) do(method, path, body string, header ...string) response {
 	b.t.Helper()
-	var r io.Reader
-	if body != "" {
-		r = strings.NewReader(body)
-	}
-	req, err := http.NewRequest(method, b.base+path, r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	return b.send(req)
+	return b.send(b.app.Request(method, path, body, header...))
 }
 
-func (b *browser) send(req *http.Request) response {
-	b.t.Helper()
-	resp, err := b.client.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return response{resp, string(body)}
-}
+func (b *browser) send(req *http.Request) response { b.t.Helper(); return read(b.app.Send(req)) }
+
+func read(r *webapp.Response) response { return response{r.Response, r.Body} }
 
 func (b *browser) get(path string, header ...string) response {
 	b.t.Helper()
@@ -157,20 +114,12 @@ func (b *browser) get(path string, header ...string) response {
 }
 
 // open requests a page like a browser whose user follows a link.
-func (b *browser) open(path string) response {
-	b.t.Helper()
-	return b.get(path, "Accept", asPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
-}
+func (b *browser) open(path string) response { b.t.Helper(); return read(b.app.Open(path)) }
 
 // submit sends a form. fields has alternating names and values.
 func (b *browser) submit(path string, fields ...string) response {
 	b.t.Helper()
-	form := url.Values{}
-	for i := 0; i < len(fields); i += 2 {
-		form.Add(fields[i], fields[i+1])
-	}
-	return b.do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", asPage,
-		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin", "Origin", b.base)
+	return read(b.app.Submit(path, fields...))
 }
 
 func (b *browser) postJSON(path, body string, header ...string) response {

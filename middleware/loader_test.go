@@ -44,7 +44,7 @@ func TestScopeCommit(t *testing.T) {
 		}
 		committed <- scope.Commit()
 	}))
-	b.base = a.srv.URL
+	b.move(a)
 	b.get("/up").is(t, 200, "").has(t, "Vary", "Cookie")
 	if err := <-committed; err != nil {
 		t.Errorf("Commit returns %v", err)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -26,14 +26,7 @@ func (a *app) plainBrowser(host string) *browser {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 	}}
 	a.t.Cleanup(transport.CloseIdleConnections)
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return &browser{a.t, "http://" + host, &http.Client{
-		Transport: transport, Jar: jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return newBrowser(a.t, webapp.NewBrowser(a.t, "http://"+host, transport))
 }
 
 // Over plain HTTP, a correct password leads back to the login page, which explains

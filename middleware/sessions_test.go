@@ -217,7 +217,7 @@ func TestPanicAndFailedCommit(t *testing.T) {
 		}()
 		sessions.ServeHTTP(w, r)
 	}))
-	b.base = a.srv.URL
+	b.move(a)
 	if got := b.get("/").is(t, http.StatusTeapot, ""); got.body != "" {
 		t.Errorf("body %q", got.body)
 	}
@@ -284,7 +284,7 @@ func TestTimeoutHandlers(t *testing.T) {
 		"outside": limited(middleware.Sessions(a.m)(a.mux)),
 	} {
 		a.start(h)
-		b.base = a.srv.URL
+		b.move(a)
 		if got := b.get("/quick").is(t, 200, ""); !setsCookie(got) {
 			t.Errorf("%s: no cookie", name)
 		}

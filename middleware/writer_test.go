@@ -554,19 +554,15 @@ func TestFailedCommitOverHTTP2(t *testing.T) {
 	a := newApp(t, func(c *session.Config) { c.Store = s })
 	b := a.browser()
 	b.signIn("admin@example.com")
-	a.srv.Close()
-	a.srv = httptest.NewUnstartedServer(middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.app.Serve(middleware.Sessions(a.m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.Down.Store(true)
 		change(r)
 		if _, err := w.Write([]byte("secret")); !errors.Is(err, session.ErrSessionUnavailable) {
 			t.Errorf("Write returns %v", err)
 		}
 		w.Header().Set(http.TrailerPrefix+"X-Secret", "secret")
-	})))
-	a.srv.EnableHTTP2 = true
-	a.srv.StartTLS()
-	defer a.srv.Close()
-	b.base, b.client.Transport = a.srv.URL, a.srv.Client().Transport
+	})), true)
+	b.move(a)
 	got := b.get("/").is(t, 503, "session_unavailable")
 	if got.ProtoMajor != 2 || len(got.Trailer) > 0 {
 		t.Errorf("HTTP/%d, trailer %v", got.ProtoMajor, got.Trailer)

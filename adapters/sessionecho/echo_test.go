@@ -22,6 +22,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/internal/adaptertest"
 	"github.com/synmetrix/session/adapters/sessionecho"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/sessiontest"
 )
@@ -348,7 +349,7 @@ func TestFailedCommit(t *testing.T) {
 // middleware receives that status.
 func TestFullSession(t *testing.T) {
 	var log bytes.Buffer
-	var b *adaptertest.Browser
+	var b *webapp.Browser
 	a := start(t, adaptertest.Options{Stored: true}, func(e *echo.Echo) { e.Use(logger(&log)) }, func(_ *adaptertest.App, e *echo.Echo) {
 		for _, r := range adaptertest.FillRoute(t, &b) {
 			e.Add(r.Method, r.Path, echo.WrapHandler(r.Handler))
@@ -400,7 +401,7 @@ func TestNotFoundAndMethodNotAllowed(t *testing.T) {
 		})
 	})
 	b := a.SignedIn(adaptertest.Viewer)
-	for _, got := range []*adaptertest.Response{
+	for _, got := range []*webapp.Response{
 		b.Get("/nowhere").Says(404, `{"message":"Not Found"}`),
 		b.Do("POST", "/h", "").Says(405, "message"),
 		b.Get("/api/nowhere").Says(404, "not_found"),
@@ -437,7 +438,7 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-func gunzip(t *testing.T, b *adaptertest.Browser, path string) (string, *http.Response) {
+func gunzip(t *testing.T, b *webapp.Browser, path string) (string, *http.Response) {
 	t.Helper()
 	res, err := b.Client.Do(b.Request("GET", path, "", "Accept-Encoding", "gzip"))
 	if err != nil {

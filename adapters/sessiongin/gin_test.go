@@ -21,6 +21,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/adapters/internal/adaptertest"
 	"github.com/synmetrix/session/adapters/sessiongin"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/sessiontest"
 )
@@ -277,14 +278,14 @@ func TestErrors(t *testing.T) {
 			t.Errorf("an error with a secret: %v", got)
 		}
 	}
-	for _, refused := range []func() *adaptertest.Response{
-		func() *adaptertest.Response { return visitor.Open("/admin").Is(303) },
-		func() *adaptertest.Response { return visitor.Get("/admin").Says(401, "unauthenticated") },
-		func() *adaptertest.Response { return viewer.Get("/admin").Says(403, "forbidden") },
-		func() *adaptertest.Response {
+	for _, refused := range []func() *webapp.Response{
+		func() *webapp.Response { return visitor.Open("/admin").Is(303) },
+		func() *webapp.Response { return visitor.Get("/admin").Says(401, "unauthenticated") },
+		func() *webapp.Response { return viewer.Get("/admin").Says(403, "forbidden") },
+		func() *webapp.Response {
 			return viewer.Do("POST", "/admin", "", "Sec-Fetch-Site", "cross-site").Says(403, "cross_site")
 		},
-		func() *adaptertest.Response { return viewer.Get("/refuse").Is(409) },
+		func() *webapp.Response { return viewer.Get("/refuse").Is(409) },
 	} {
 		if refused(); len(got) > 0 || !aborted {
 			t.Errorf("a refused request: errors %v, aborted %v", got, aborted)
@@ -404,7 +405,7 @@ func TestNoRouteAndNoMethod(t *testing.T) {
 		if own {
 			notFound, notAllowed = "not_found", "method_not_allowed"
 		}
-		for _, got := range []*adaptertest.Response{
+		for _, got := range []*webapp.Response{
 			b.Get("/nowhere").Says(404, notFound),
 			b.Do("POST", "/h", "").Says(405, notAllowed),
 			b.Do("DELETE", "/login", "").Says(405, "method_not_allowed"),
@@ -475,7 +476,7 @@ func compress(c *gin.Context) {
 	_ = z.Flush()
 }
 
-func gunzip(t *testing.T, b *adaptertest.Browser, path string) (string, *http.Response) {
+func gunzip(t *testing.T, b *webapp.Browser, path string) (string, *http.Response) {
 	t.Helper()
 	res, err := b.Client.Do(b.Request("GET", path, "", "Accept-Encoding", "gzip"))
 	if err != nil {

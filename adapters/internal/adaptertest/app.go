@@ -4,13 +4,7 @@
 package adaptertest
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,9 +16,9 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
-	"github.com/synmetrix/session/synmetrix"
 )
 
 // Route is a route of an app, independent of a framework.
@@ -96,29 +90,23 @@ const (
 	Admin    = "admin@example.com"
 	Viewer   = "viewer@example.com"
 	MFA      = "mfa@example.com"
-	Password = "correct horse battery staple"
-
-	totpSecret = "JBSWY3DPEHPK3PXP"
+	Password = webapp.Password
 )
 
 func accounts() []authtest.Account {
 	return []authtest.Account{
 		{ID: "00000000-0000-4000-8000-00000000000a", Email: Admin, Password: Password, Roles: []string{"user", "admin"}},
 		{ID: "00000000-0000-4000-8000-00000000000b", Email: Viewer, Password: Password},
-		{ID: "00000000-0000-4000-8000-00000000000c", Email: MFA, Password: Password, TOTPSecret: totpSecret},
+		{ID: "00000000-0000-4000-8000-00000000000c", Email: MFA, Password: Password, TOTPSecret: webapp.TOTPSecret},
 	}
 }
 
 // App is a running app with its auth service.
 type App struct {
-	T     testing.TB
-	Auth  *authtest.Server
+	*webapp.App
 	Store *testkit.FailingStore // nil if the sessions are in cookies
-	*session.Manager
 
-	server *httptest.Server
-	log    testkit.LogBuffer
-	moved  atomic.Int64
+	moved atomic.Int64
 }
 
 // Options are the options of an App.
@@ -136,40 +124,30 @@ var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 // Advance.
 func NewApp(t testing.TB, o Options) *App {
 	t.Helper()
-	a := &App{T: t}
-	a.Auth = authtest.NewServer(t, authtest.Options{Accounts: accounts(), PasswordCost: -1})
-	cfg := session.Config{
-		Auth:   synmetrix.NewClient(a.Auth.URL),
-		Keys:   []session.SecretKey{session.GenerateKey()},
-		Logger: slog.New(slog.NewTextHandler(&a.log, nil)),
-		Now:    func() time.Time { return epoch.Add(time.Duration(a.moved.Load())) },
-	}
-	if o.Stored {
-		a.Store = &testkit.FailingStore{Store: &memstore.Store{Now: cfg.Now}}
-		cfg.Store = a.Store
-	}
-	if o.Verify {
-		v, err := verify.New(verify.Config{Secrets: [][]byte{a.Auth.Secret()}})
-		if err != nil {
-			t.Fatal(err)
+	a := &App{}
+	secret := []byte("the secret that signs the access tokens")
+	a.App = webapp.New(t, authtest.Options{Accounts: accounts(), Secret: secret}, func(cfg *session.Config) {
+		cfg.Now = func() time.Time { return epoch.Add(time.Duration(a.moved.Load())) }
+		if o.Stored {
+			a.Store = &testkit.FailingStore{Store: &memstore.Store{Now: cfg.Now}}
+			cfg.Store = a.Store
 		}
-		cfg.Verifier = v
-	}
-	if o.Set != nil {
-		o.Set(&cfg)
-	}
-	m, err := session.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
+		if o.Verify {
+			v, err := verify.New(verify.Config{Secrets: [][]byte{secret}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Verifier = v
 		}
-	})
-	a.Manager = m
+	}, o.Set)
 	return a
 }
+
+// Serve serves h over TLS, because the cookies are Secure.
+func (a *App) Serve(h http.Handler, o Options) { a.App.Serve(h, o.HTTP2) }
+
+// Log returns the log of the server and the Manager.
+func (a *App) Log() string { return a.App.Log.String() }
 
 // Advance moves the Manager's clock.
 func (a *App) Advance(d time.Duration) { a.moved.Add(int64(d)) }
@@ -177,141 +155,17 @@ func (a *App) Advance(d time.Duration) { a.moved.Add(int64(d)) }
 // Expire advances the clock until every access token has expired.
 func (a *App) Expire() { a.Advance(20 * time.Minute) }
 
-// Log returns the log of the server and the Manager.
-func (a *App) Log() string { return a.log.String() }
-
-// Serve serves h over TLS, because the cookies are Secure.
-func (a *App) Serve(h http.Handler, o Options) {
-	a.server = httptest.NewUnstartedServer(h)
-	a.server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(&a.log, nil), slog.LevelError)
-	a.server.EnableHTTP2 = o.HTTP2
-	a.server.StartTLS()
-	a.T.Cleanup(a.server.Close)
-}
-
-// Browser is a client with cookies. It does not follow redirects, and records all
-// responses.
-type Browser struct {
-	T         testing.TB
-	URL       string
-	Client    *http.Client
-	Responses []*Response
-}
-
-// Browser returns a new browser without cookies.
-func (a *App) Browser() *Browser {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		a.T.Fatal(err)
-	}
-	return &Browser{T: a.T, URL: a.server.URL, Client: &http.Client{
-		Transport:     a.server.Client().Transport,
-		Jar:           jar,
-		Timeout:       time.Minute,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
 // SignedIn returns a browser in which a user is signed in.
-func (a *App) SignedIn(email string) *Browser {
+func (a *App) SignedIn(email string) *webapp.Browser {
 	a.T.Helper()
 	b := a.Browser()
-	b.Submit("/login", "email", email, "password", Password).Is(303)
+	b.SignIn(email)
 	return b
 }
 
-// Response is a response with its body, which has been read.
-type Response struct {
-	*http.Response
-	T    testing.TB
-	Body string
-}
-
-// AsPage is the Accept field of a browser that follows a link.
-const AsPage = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-
-// Request returns a new request. header has alternating names and values.
-func (b *Browser) Request(method, path, body string, header ...string) *http.Request {
-	b.T.Helper()
-	var r io.Reader
-	if body != "" {
-		r = strings.NewReader(body)
-	}
-	req, err := http.NewRequest(method, b.URL+path, r)
-	if err != nil {
-		b.T.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	return req
-}
-
-// Do sends a request and reads the response.
-func (b *Browser) Do(method, path, body string, header ...string) *Response {
-	b.T.Helper()
-	res, err := b.Client.Do(b.Request(method, path, body, header...))
-	if err != nil {
-		b.T.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		b.T.Fatal(err)
-	}
-	a := &Response{res, b.T, string(text)}
-	b.Responses = append(b.Responses, a)
-	return a
-}
-
-// Get sends a GET like a program.
-func (b *Browser) Get(path string, header ...string) *Response {
-	b.T.Helper()
-	return b.Do("GET", path, "", header...)
-}
-
-// Open sends a GET like a browser whose user follows a link.
-func (b *Browser) Open(path string) *Response {
-	b.T.Helper()
-	return b.Get(path, "Accept", AsPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
-}
-
-// Submit sends a form. fields has alternating names and values.
-func (b *Browser) Submit(path string, fields ...string) *Response {
-	b.T.Helper()
-	form := url.Values{}
-	for i := 0; i < len(fields); i += 2 {
-		form.Add(fields[i], fields[i+1])
-	}
-	return b.Do("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", AsPage)
-}
-
-// Is fails the test unless the response has the status.
-func (r *Response) Is(status int) *Response {
-	r.T.Helper()
-	if r.StatusCode != status {
-		r.T.Fatalf("%s: status %d, want %d\n%v\n%.300s", r.what(), r.StatusCode, status, r.Header, r.Body)
-	}
-	return r
-}
-
-// Says fails the test unless the response has the status and contains the text.
-func (r *Response) Says(status int, text string) *Response {
-	r.T.Helper()
-	if r.Is(status); !strings.Contains(r.Body, text) {
-		r.T.Errorf("%s: the body does not contain %q: %.1000s", r.what(), text, r.Body)
-	}
-	return r
-}
-
-// SetsCookie reports whether the response sets a cookie.
-func (r *Response) SetsCookie() bool { return len(r.Response.Cookies()) > 0 }
-
-func (r *Response) what() string { return r.Request.Method + " " + r.Request.URL.RequestURI() }
-
 // text returns the response as text, without the parts that may differ between
 // frameworks: the date and the values of cookies.
-func (r *Response) text() string {
+func text(r *webapp.Response) string {
 	h := r.Header.Clone()
 	h.Del("Date")
 	cookies := h["Set-Cookie"]
@@ -323,18 +177,18 @@ func (r *Response) text() string {
 		}
 		cookies[i] = name + "=" + value + ";" + attributes
 	}
-	var text strings.Builder
-	text.WriteString(r.what() + " " + r.Proto + " " + r.Status + "\n")
-	_ = h.Write(&text)
-	text.WriteString("\n" + r.Body)
-	return handles.ReplaceAllString(text.String(), "$1...")
+	var b strings.Builder
+	b.WriteString(r.What() + " " + r.Proto + " " + r.Status + "\n")
+	_ = h.Write(&b)
+	b.WriteString("\n" + r.Body)
+	return handles.ReplaceAllString(b.String(), "$1...")
 }
 
 // handles matches the random names of sessions, in lists and addresses.
 var handles = regexp.MustCompile(`("id":"|/sessions/)[\w-]{22}\b`)
 
 // compare fails the test for each response that differs.
-func compare(t *testing.T, want, got []*Response) {
+func compare(t *testing.T, want, got []*webapp.Response) {
 	t.Helper()
 	if len(want) != len(got) {
 		t.Errorf("%d responses, want %d as with net/http", len(got), len(want))
@@ -343,7 +197,7 @@ func compare(t *testing.T, want, got []*Response) {
 		t.Error("there are no responses to compare")
 	}
 	for i := range min(len(want), len(got)) {
-		if w, g := want[i].text(), got[i].text(); w != g {
+		if w, g := text(want[i]), text(got[i]); w != g {
 			t.Errorf("response %d differs\nnet/http:\n%s\n\nadapter:\n%s", i, withoutStyle(w), withoutStyle(g))
 		}
 	}
@@ -356,8 +210,8 @@ func withoutStyle(page string) string {
 }
 
 // responsesOf returns the responses of several browsers in one list.
-func responsesOf(browsers ...*Browser) []*Response {
-	var all []*Response
+func responsesOf(browsers ...*webapp.Browser) []*webapp.Response {
+	var all []*webapp.Response
 	for _, b := range browsers {
 		all = slices.Concat(all, b.Responses)
 	}

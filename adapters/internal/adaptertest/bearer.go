@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -16,7 +17,7 @@ var bearerScripts = []script{
 
 // bearers sends requests with bearer tokens, genuine and forged, to guarded routes and to
 // the built-in ones.
-func bearers(a *trial) []*Response {
+func bearers(a *trial) []*webapp.Response {
 	var list []Route
 	for path, guard := range map[string]Guard{
 		"/open":     {},
@@ -46,9 +47,9 @@ func bearers(a *trial) []*Response {
 	for _, token := range []string{admin, viewer, unsigned, mixed, "", "x", strings.Repeat("x", 100_000)} {
 		header := []string{"Authorization", "Bearer " + token}
 		for _, path := range []string{"/open", "/user", "/admin", "/policy", "/fresh", "/api/user", "/login", "/login/mfa", "/password"} {
-			for _, client := range []*Browser{visitor, b} { // the cookie makes no difference
+			for _, client := range []*webapp.Browser{visitor, b} { // the cookie makes no difference
 				client.Get(path, header...)
-				client.Get(path, append(header, "Accept", AsPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")...)
+				client.Get(path, append(header, "Accept", webapp.AsPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")...)
 				client.Do("POST", path, "{}", append(header, "Content-Type", "application/json", "Sec-Fetch-Site", "cross-site")...)
 			}
 		}
@@ -67,7 +68,7 @@ func bearers(a *trial) []*Response {
 	b.Get("/user").Says(200, "0000000a")
 	for _, r := range append(responsesOf(visitor), b.Responses...) {
 		if r.Request.Header.Get("Authorization") != "" && r.SetsCookie() {
-			a.T.Errorf("%s sets a cookie", r.what())
+			a.T.Errorf("%s sets a cookie", r.What())
 		}
 	}
 	return responsesOf(visitor, b)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -28,7 +29,7 @@ func atPath(c *session.Config) {
 }
 
 // cookiePath uses an app whose cookies are sent to a path only.
-func cookiePath(a *trial) []*Response {
+func cookiePath(a *trial) []*webapp.Response {
 	const path = "/account"
 	b, _, _ := a.serve(Spec{Prefix: path, Routes: []Route{
 		{"GET", path + "/page", Guard{User: true}, Whoami},
@@ -68,16 +69,16 @@ func partitioned(c *session.Config) {
 
 // inFrame sends the requests of a browser for a frame of the embedder: without access to
 // cookies, with it, and from elsewhere.
-func inFrame(a *trial) []*Response {
+func inFrame(a *trial) []*webapp.Response {
 	visitor, viewer, _ := a.serve(Spec{
 		Options: []middleware.Option{middleware.WithAPI("/api/")},
 		Routes: []Route{
 			{"GET", "/page", Guard{User: true}, Whoami}, {"GET", "/open", Guard{}, Whoami}, {"POST", "/open", Guard{}, Whoami},
 		},
 	})
-	frame := func(b *Browser, method, path string, header ...string) *Response {
+	frame := func(b *webapp.Browser, method, path string, header ...string) *webapp.Response {
 		a.T.Helper()
-		return b.Do(method, path, "", append([]string{"Accept", AsPage,
+		return b.Do(method, path, "", append([]string{"Accept", webapp.AsPage,
 			"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Site", "cross-site"}, header...)...)
 	}
 	frame(visitor, "GET", "/page", "Sec-Fetch-Storage-Access", "inactive", "Origin", embedder).Is(303)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 )
 
 // events tests a stream of server-sent events. Each event must arrive before the
@@ -130,7 +131,7 @@ func leaving(a *trial) {
 
 // leave sends a request that ctx cancels during a refresh. The server may notice
 // the cancellation first. Then a 503 may still reach the client.
-func (a *trial) leave(b *Browser, ctx context.Context) {
+func (a *trial) leave(b *webapp.Browser, ctx context.Context) {
 	res, err := b.Client.Do(b.Request("GET", "/user", "").WithContext(ctx))
 	if err != nil {
 		return
@@ -159,7 +160,7 @@ func pool(a *trial) {
 		a.Auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate})
 		ctx, cancel := context.WithCancel(context.Background())
 		var left, rest sync.WaitGroup
-		for _, b := range []*Browser{viewer, admin} {
+		for _, b := range []*webapp.Browser{viewer, admin} {
 			for range 5 {
 				left.Go(func() { a.leave(b, ctx) })
 			}
@@ -167,7 +168,7 @@ func pool(a *trial) {
 		<-gate.Arrived(2)
 		cancel()
 		left.Wait()
-		for b, want := range map[*Browser]string{viewer: "0000000b", admin: "0000000a", visitor: " [] false"} {
+		for b, want := range map[*webapp.Browser]string{viewer: "0000000b", admin: "0000000a", visitor: " [] false"} {
 			path := "/user"
 			if b == visitor {
 				path = "/whoami"
@@ -240,7 +241,7 @@ func upgrade(a *trial) {
 		}},
 	}})
 	for _, path := range []string{"/hijack", "/status"} {
-		conn, err := tls.Dial("tcp", a.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		conn, err := tls.Dial("tcp", a.Server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,8 @@ package adaptertest
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/synmetrix/session/internal/testkit/webapp"
 )
 
 // listed is an entry of the list of sessions.
@@ -16,7 +18,7 @@ type listed struct {
 }
 
 // list returns the sessions of the user of b, the one of b first.
-func (b *Browser) list(path string) []listed {
+func list(b *webapp.Browser, path string) []listed {
 	b.T.Helper()
 	var body struct{ Sessions []listed }
 	if err := json.Unmarshal([]byte(b.Get(path).Is(200).Body), &body); err != nil {
@@ -31,10 +33,10 @@ func (b *Browser) list(path string) []listed {
 }
 
 // sessions tests the routes for the list of sessions. They are below prefix.
-func sessions(a *trial, prefix string) []*Response {
+func sessions(a *trial, prefix string) []*webapp.Response {
 	visitor, _, _ := a.serve(Spec{Prefix: prefix, Routes: []Route{{"GET", "/whoami", Guard{}, Whoami}}})
 	path := prefix + "/sessions"
-	signIn := func(email string) *Browser {
+	signIn := func(email string) *webapp.Browser {
 		b := a.Browser()
 		b.Submit(prefix+"/login", "email", email, "password", Password).Is(303)
 		return b
@@ -42,7 +44,7 @@ func sessions(a *trial, prefix string) []*Response {
 	b := signIn(Viewer)
 	b.Do("DELETE", path, "").Is(204) // the trial has signed the user in before
 	other, third, foreign := signIn(Viewer), signIn(Viewer), signIn(Admin)
-	own, foreignID := b.list(path), foreign.list(path)[0].ID
+	own, foreignID := list(b, path), list(foreign, path)[0].ID
 	if len(own) != 3 {
 		a.T.Fatalf("%d sessions are listed, want 3", len(own))
 	}
@@ -56,7 +58,7 @@ func sessions(a *trial, prefix string) []*Response {
 	for _, method := range []string{"HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 		for _, p := range []string{path, path + "/end/others", path + "/x", path + "/x/end"} {
 			visitor.Do(method, p, "")
-			visitor.Do(method, p, "", "Accept", AsPage)
+			visitor.Do(method, p, "", "Accept", webapp.AsPage)
 			if method != "DELETE" && method != "POST" {
 				b.Do(method, p, "")
 			}
@@ -75,15 +77,15 @@ func sessions(a *trial, prefix string) []*Response {
 	b.Do("POST", path+"/end/others", "x", "Content-Type", "text/plain").Is(415)
 	foreign.Get("/whoami").Says(200, "0000000a")
 
-	ended := other.list(path)[0].ID
+	ended := list(other, path)[0].ID
 	b.Do("DELETE", path+"/"+ended, "").Is(204)
 	b.Do("DELETE", path+"/"+ended, "").Says(404, "not_found")
 	other.Get("/whoami").Says(200, " []")
-	b.Submit(path + "/" + third.list(path)[0].ID + "/end").Is(303)
+	b.Submit(path + "/" + list(third, path)[0].ID + "/end").Is(303)
 	b.Open(path+"?ended=one").Says(200, "The session is signed out.")
 	third.Get("/whoami").Says(200, " []")
 
-	others := []*Browser{signIn(Viewer), signIn(Viewer)}
+	others := []*webapp.Browser{signIn(Viewer), signIn(Viewer)}
 	b.Submit(path + "/end/others").Is(303)
 	for _, o := range others {
 		o.Get("/whoami").Says(200, " []")

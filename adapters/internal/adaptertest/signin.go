@@ -8,12 +8,13 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 )
 
 // fresh tests that users who have signed in too long ago sign in again and keep their
 // session, the box "keep me signed in", and passive requests.
-func fresh(a *trial) []*Response {
+func fresh(a *trial) []*webapp.Response {
 	visitor, b, _ := a.serve(Spec{
 		Options: []middleware.Option{middleware.WithRememberMe(true, 10*time.Hour)},
 		Routes: []Route{
@@ -75,7 +76,7 @@ func fresh(a *trial) []*Response {
 }
 
 // acting tests that a user acts as another user.
-func acting(a *trial) []*Response {
+func acting(a *trial) []*webapp.Response {
 	_, viewer, admin := a.serve(Spec{Routes: []Route{
 		{"GET", "/me", Guard{}, middleware.Me},
 		{"GET", "/admin", Guard{Roles: []string{"admin"}}, Whoami},
@@ -110,7 +111,7 @@ func acting(a *trial) []*Response {
 }
 
 // keeps reports whether the cookies of a session outlive the browser.
-func keeps(r *Response) bool {
+func keeps(r *webapp.Response) bool {
 	for _, c := range r.Cookies() {
 		if c.Name == "__Host-session" {
 			return c.MaxAge > 0
@@ -138,7 +139,7 @@ func show(w http.ResponseWriter, r *http.Request) {
 }
 
 // visitors tests the values of visitors who are not signed in.
-func visitors(a *trial) []*Response {
+func visitors(a *trial) []*webapp.Response {
 	message := session.NewKey[string]("message")
 	b, _, _ := a.serve(Spec{Routes: []Route{
 		{"GET", "/", Guard{}, show},

@@ -16,6 +16,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit/scale"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 )
 
@@ -67,7 +68,7 @@ func Run(t *testing.T, build Build) {
 // script is a visit of an app. It returns the responses.
 type script struct {
 	name  string
-	visit func(*trial) []*Response
+	visit func(*trial) []*webapp.Response
 }
 
 // compare fails the test if a script's responses differ from those with net/http.
@@ -81,10 +82,10 @@ var scripts = []script{
 	{"front ends", frontEnds},
 	{"where to", whereTo},
 	{"without sessions", withoutSessions},
-	{"routes", func(a *trial) []*Response { return routes(a, "") }},
-	{"prefix", func(a *trial) []*Response { return routes(a, "/account") }},
-	{"accounts", func(a *trial) []*Response { return accountRoutes(a, "") }},
-	{"account prefix", func(a *trial) []*Response { return accountRoutes(a, "/account") }},
+	{"routes", func(a *trial) []*webapp.Response { return routes(a, "") }},
+	{"prefix", func(a *trial) []*webapp.Response { return routes(a, "/account") }},
+	{"accounts", func(a *trial) []*webapp.Response { return accountRoutes(a, "") }},
+	{"account prefix", func(a *trial) []*webapp.Response { return accountRoutes(a, "/account") }},
 	{"origins", origins},
 	{"refresh", refresh},
 	{"twice", twice},
@@ -99,8 +100,8 @@ var scripts = []script{
 var storedScripts = []script{
 	{"failed commit", failedCommit},
 	{"full session", fullSession},
-	{"sessions", func(a *trial) []*Response { return sessions(a, "") }},
-	{"sessions below a prefix", func(a *trial) []*Response { return sessions(a, "/account") }},
+	{"sessions", func(a *trial) []*webapp.Response { return sessions(a, "") }},
+	{"sessions below a prefix", func(a *trial) []*webapp.Response { return sessions(a, "/account") }},
 	{"outage", outage},
 }
 
@@ -119,7 +120,7 @@ var tests = []struct {
 
 // Refusals runs the tests of refusals.
 func Refusals(t *testing.T, build Build) {
-	for name, script := range map[string]func(*trial) []*Response{"guards": guards, "origins": origins, "refresh": refresh} {
+	for name, script := range map[string]func(*trial) []*webapp.Response{"guards": guards, "origins": origins, "refresh": refresh} {
 		t.Run(name, func(t *testing.T) {
 			compare(t, script(newTrial(t, NetHTTP, Options{})), script(newTrial(t, build, Options{})))
 		})
@@ -139,7 +140,7 @@ func newTrial(t *testing.T, build Build, o Options) *trial {
 
 // serve serves the app of s. It returns a visitor's browser and, unless the
 // built-in routes are missing or below a prefix, those of two signed-in users.
-func (a *trial) serve(s Spec) (visitor, viewer, admin *Browser) {
+func (a *trial) serve(s Spec) (visitor, viewer, admin *webapp.Browser) {
 	a.T.Helper()
 	s.Manager = a.Manager
 	a.Serve(a.build(s), a.opts)
@@ -164,7 +165,7 @@ func Whoami(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %q %v", s.UserID(), s.Roles(), s.Err() != nil)
 }
 
-func guards(a *trial) []*Response {
+func guards(a *trial) []*webapp.Response {
 	var list []Route
 	for path, guard := range map[string]Guard{
 		"/open":    {},
@@ -178,11 +179,11 @@ func guards(a *trial) []*Response {
 		list = append(list, Route{"GET", path, guard, Whoami}, Route{"POST", path, guard, Whoami})
 	}
 	visitor, viewer, admin := a.serve(Spec{Options: []middleware.Option{middleware.WithAPI("/api/")}, Routes: list})
-	for _, b := range []*Browser{visitor, viewer, admin} {
+	for _, b := range []*webapp.Browser{visitor, viewer, admin} {
 		for _, path := range []string{"/open", "/user", "/admin", "/either", "/nobody", "/policy", "/api/all"} {
 			b.Get(path)
 			b.Open(path + "?a=1&b=%2F")
-			b.Get(path, "Accept", AsPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
+			b.Get(path, "Accept", webapp.AsPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
 			b.Get(path, "Authorization", "Bearer x")
 			b.Submit(path, "a", "b")
 			b.Do("POST", path, "{}", "Content-Type", "application/json")
@@ -198,7 +199,7 @@ func guards(a *trial) []*Response {
 
 // withoutSessions tests that guards and routes outside Sessions report the
 // mistake.
-func withoutSessions(a *trial) []*Response {
+func withoutSessions(a *trial) []*webapp.Response {
 	served := false
 	visitor, _, _ := a.serve(Spec{Bare: true, Routes: []Route{
 		{"GET", "/user", Guard{User: true}, func(http.ResponseWriter, *http.Request) { served = true }},
@@ -214,13 +215,13 @@ func withoutSessions(a *trial) []*Response {
 }
 
 // routes tests the built-in routes.
-func routes(a *trial, prefix string) []*Response {
+func routes(a *trial, prefix string) []*webapp.Response {
 	home := Route{"GET", "/whoami", Guard{}, Whoami}
 	b, _, _ := a.serve(Spec{Prefix: prefix, Routes: []Route{home}})
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 		for _, path := range []string{"/login", "/login/mfa", "/logout"} {
 			b.Do(method, prefix+path, "")
-			b.Do(method, prefix+path, "", "Accept", AsPage)
+			b.Do(method, prefix+path, "", "Accept", webapp.AsPage)
 		}
 	}
 	login := prefix + "/login"
@@ -243,7 +244,7 @@ func routes(a *trial, prefix string) []*Response {
 	b.Submit(login, "email", MFA, "password", Password, "return_to", "/x").Is(303)
 	b.Open(prefix + "/login/mfa")
 	b.Submit(prefix+"/login/mfa", "code", "000000").Is(401)
-	code, err := totp.GenerateCode(totpSecret, a.Auth.Now())
+	code, err := totp.GenerateCode(webapp.TOTPSecret, a.Auth.Now())
 	if err != nil {
 		a.T.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func routes(a *trial, prefix string) []*Response {
 
 // accountRoutes uses the routes of features. Their pages have links to each other, which
 // depend on the prefix.
-func accountRoutes(a *trial, prefix string) []*Response {
+func accountRoutes(a *trial, prefix string) []*webapp.Response {
 	b, _, _ := a.serve(Spec{Prefix: prefix, Features: []middleware.Feature{
 		middleware.DirectRegistration, middleware.MagicLink, middleware.PasswordChange, middleware.PasswordReset,
 		middleware.EmailChange, middleware.SecondFactorSetup, middleware.AccountDeletion, middleware.Provider("github"),
@@ -290,7 +291,7 @@ func accountRoutes(a *trial, prefix string) []*Response {
 }
 
 // frontEnds tests refusals of requests by htmx and Turbo.
-func frontEnds(a *trial) []*Response {
+func frontEnds(a *trial) []*webapp.Response {
 	visitor, viewer, _ := a.serve(Spec{Options: []middleware.Option{middleware.WithAPI("/api/")}, Routes: []Route{
 		{"GET", "/rows", Guard{User: true}, Whoami},
 		{"POST", "/rows", Guard{User: true}, Whoami},
@@ -299,7 +300,7 @@ func frontEnds(a *trial) []*Response {
 		{"GET", "/me", Guard{}, middleware.Me},
 	}})
 	const accept = "text/html, application/xhtml+xml"
-	for _, b := range []*Browser{visitor, viewer} {
+	for _, b := range []*webapp.Browser{visitor, viewer} {
 		page := b.Request("GET", "/reports", "").URL.String()
 		for _, header := range [][]string{
 			{"HX-Request", "true", "HX-Current-URL", page},
@@ -327,7 +328,7 @@ func frontEnds(a *trial) []*Response {
 }
 
 // whereTo tests the pages after signing in and out.
-func whereTo(a *trial) []*Response {
+func whereTo(a *trial) []*webapp.Response {
 	visitor, viewer, admin := a.serve(Spec{Options: []middleware.Option{
 		middleware.WithHome("/home"),
 		middleware.WithSignedOutHome("/bye"),
@@ -338,10 +339,10 @@ func whereTo(a *trial) []*Response {
 			return ""
 		}),
 	}})
-	to := func(r *Response, want string) {
+	to := func(r *webapp.Response, want string) {
 		a.T.Helper()
 		if got := r.Is(303).Response.Header.Get("Location"); got != want {
-			a.T.Errorf("%s: Location %q, want %q", r.what(), got, want)
+			a.T.Errorf("%s: Location %q, want %q", r.What(), got, want)
 		}
 	}
 	to(visitor.Submit("/login", "email", Admin, "password", Password), "/admin")
@@ -352,14 +353,14 @@ func whereTo(a *trial) []*Response {
 	return responsesOf(visitor, viewer, admin)
 }
 
-func origins(a *trial) []*Response {
+func origins(a *trial) []*webapp.Response {
 	served := 0
 	visitor, _, user := a.serve(Spec{Routes: []Route{
 		{"POST", "/h", Guard{}, func(http.ResponseWriter, *http.Request) { served++ }},
 		{"GET", "/h", Guard{}, func(http.ResponseWriter, *http.Request) { served++ }},
 	}})
 	user.Do("POST", "/h", "", "Sec-Fetch-Site", "cross-site").Says(403, "cross_site")
-	user.Do("POST", "/h", "", "Origin", "https://evil.example", "Accept", AsPage).Says(403, "another site")
+	user.Do("POST", "/h", "", "Origin", "https://evil.example", "Accept", webapp.AsPage).Says(403, "another site")
 	user.Submit("/login").Is(422)
 	user.Do("POST", "/login", "", "Sec-Fetch-Site", "same-site").Is(403)
 	visitor.Do("POST", "/logout", "", "Sec-Fetch-Site", "cross-site").Is(403)
@@ -377,7 +378,7 @@ func origins(a *trial) []*Response {
 
 // refresh tests expired tokens, an outage of the auth service, and a rejected
 // refresh token.
-func refresh(a *trial) []*Response {
+func refresh(a *trial) []*webapp.Response {
 	_, b, other := a.serve(Spec{Routes: []Route{
 		{"GET", "/user", Guard{User: true}, Whoami},
 		{"GET", "/me", Guard{}, middleware.Me},
@@ -405,7 +406,7 @@ func refresh(a *trial) []*Response {
 	return responsesOf(b, other)
 }
 
-func twice(a *trial) []*Response {
+func twice(a *trial) []*webapp.Response {
 	visitor, b, _ := a.serve(Spec{Twice: true, Routes: []Route{
 		{"GET", "/user", Guard{User: true}, func(w http.ResponseWriter, r *http.Request) {
 			Change(r)
@@ -488,7 +489,7 @@ var beginNames = []string{
 }
 
 // firstByte tests that the response has its cookies however it begins.
-func firstByte(a *trial) []*Response {
+func firstByte(a *trial) []*webapp.Response {
 	_, b, _ := a.serve(Spec{Routes: beginnings(func(error) {})})
 	for _, name := range beginNames {
 		for _, header := range [][]string{nil, {"Range", "bytes=2-4"}} {
@@ -506,7 +507,7 @@ func firstByte(a *trial) []*Response {
 }
 
 // failedCommit tests a store that fails between loading and saving the session.
-func failedCommit(a *trial) []*Response {
+func failedCommit(a *trial) []*webapp.Response {
 	reports := make(chan error, 1) // the client may have the response before the handler returns
 	report := func(err error) {
 		select {
@@ -529,7 +530,7 @@ func failedCommit(a *trial) []*Response {
 	}
 	_, b, _ := a.serve(Spec{Routes: list})
 	for _, name := range beginNames {
-		for _, accept := range []string{"*/*", AsPage} {
+		for _, accept := range []string{"*/*", webapp.AsPage} {
 			for _, method := range []string{"GET", "HEAD"} {
 				a.Store.Down.Store(false)
 				got := b.Do(method, "/"+name, "", "Accept", accept).Is(503)
@@ -551,7 +552,7 @@ func failedCommit(a *trial) []*Response {
 // FillRoute returns a route at /fill whose response cannot be saved: while its
 // handler runs, another request of the browser fills the session. The second route
 // is that of the other request.
-func FillRoute(t testing.TB, b **Browser) []Route {
+func FillRoute(t testing.TB, b **webapp.Browser) []Route {
 	const most = 600 << 10 // bytes; more than half of what a session may hold
 	set := func(r *http.Request, name string) {
 		if err := session.NewKey[string](name).Set(session.FromContext(r.Context()), strings.Repeat("x", most)); err != nil {
@@ -561,7 +562,7 @@ func FillRoute(t testing.TB, b **Browser) []Route {
 	return []Route{
 		{"POST", "/fill", Guard{}, func(_ http.ResponseWriter, r *http.Request) {
 			set(r, "this")
-			other := Browser{T: t, URL: (*b).URL, Client: (*b).Client}
+			other := webapp.Browser{T: t, URL: (*b).URL, Client: (*b).Client}
 			other.Do("POST", "/other", "").Is(200)
 		}},
 		{"POST", "/other", Guard{}, func(_ http.ResponseWriter, r *http.Request) { set(r, "other") }},
@@ -570,21 +571,21 @@ func FillRoute(t testing.TB, b **Browser) []Route {
 
 // fullSession tests a session that has no room for the changes of a request,
 // because other requests have filled it meanwhile.
-func fullSession(a *trial) []*Response {
-	var b *Browser
+func fullSession(a *trial) []*webapp.Response {
+	var b *webapp.Browser
 	_, b, _ = a.serve(Spec{Routes: FillRoute(a.T, &b)})
 	b.Do("POST", "/fill", "").Says(413, "session_too_large")
 	return b.Responses
 }
 
 // outage tests a store that fails before the request.
-func outage(a *trial) []*Response {
+func outage(a *trial) []*webapp.Response {
 	visitor, b, _ := a.serve(Spec{Routes: []Route{
 		{"GET", "/user", Guard{User: true}, Whoami},
 		{"GET", "/public", Guard{}, Whoami},
 	}})
 	a.Store.Down.Store(true)
-	for _, b := range []*Browser{visitor, b} {
+	for _, b := range []*webapp.Browser{visitor, b} {
 		b.Get("/user")
 		b.Open("/user")
 		b.Get("/public").Is(200)
@@ -598,7 +599,7 @@ func outage(a *trial) []*Response {
 
 // loginInHandler tests a handler of the app that signs a user in and then uses the
 // session.
-func loginInHandler(a *trial) []*Response {
+func loginInHandler(a *trial) []*webapp.Response {
 	visitor, viewer, _ := a.serve(Spec{Routes: []Route{{"GET", "/in", Guard{}, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.Login(r.Context(), Admin, Password); err != nil {
 			middleware.Refuse(w, r, err)
@@ -606,7 +607,7 @@ func loginInHandler(a *trial) []*Response {
 		}
 		Whoami(w, r)
 	}}}})
-	for _, b := range []*Browser{visitor, viewer} {
+	for _, b := range []*webapp.Browser{visitor, viewer} {
 		if got := b.Get("/in").Says(200, "0000000a"); !got.SetsCookie() {
 			a.T.Error("no cookie")
 		}
