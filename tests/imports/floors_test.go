@@ -32,11 +32,12 @@ var floors = []floor{
 	{[]string{""}, []string{"auth", "internal/cache", "internal/cookies", "internal/guard", "internal/keeper", "internal/nostore", "internal/seal", "internal/throttle", "store", "store/memstore"}, nil},
 	{[]string{"internal/throttle"}, []string{"internal/seal", "store"}, nil},
 	{[]string{"internal/testkit"}, []string{"", "auth", "store", "store/memstore"}, nil},
+	{[]string{"internal/testkit/webapp"}, []string{"", "authtest", "internal/testkit", "synmetrix"}, nil},
 	{[]string{"middleware"}, []string{"", "auth", "internal/nostore"}, nil},
 	{[]string{"synmetrix"}, []string{"auth", "internal/loopback", "internal/pacing"}, nil},
 	{[]string{"authtest"}, nil, []string{"github.com/golang-jwt/jwt/v5", "github.com/pquerna/otp/...", "golang.org/x/crypto/bcrypt"}},
 	{[]string{"sessiontest"}, []string{"", "auth"}, []string{"github.com/golang-jwt/jwt/v5"}},
-	{[]string{"adapters/internal/adaptertest"}, []string{"", "auth", "auth/verify", "authtest", "internal/testkit", "internal/testkit/scale", "middleware", "sessiontest", "store/...", "synmetrix"}, []string{"github.com/pquerna/otp/..."}},
+	{[]string{"adapters/internal/adaptertest"}, []string{"", "auth", "auth/verify", "authtest", "internal/testkit/...", "middleware", "sessiontest", "store/..."}, []string{"github.com/pquerna/otp/..."}},
 	{[]string{"adapters/sessionecho"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"adapters/sessionecho5"}, []string{"", "middleware"}, []string{"github.com/labstack/echo/..."}},
 	{[]string{"cmd/session-gateway/gateway"}, []string{"", "middleware"}, nil},
@@ -48,7 +49,7 @@ var floors = []floor{
 // testKit is made for tests. No program should hold any of it, nor what it is
 // made of.
 var (
-	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/forge", "internal/testkit/scale", "sessiontest", "store/storetest"}
+	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/forge", "internal/testkit/scale", "internal/testkit/webapp", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
 )
 
