@@ -93,7 +93,10 @@ func (x *Exchange) signIn(rec *keeper.Record) (previous *keeper.Record, ok bool)
 // is [auth.ErrInvalidResponse] if the tokens are unusable, and [auth.ErrUnavailable] if
 // they cannot be verified now.
 func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (keeper.Pair, error) {
-	p, err := m.keeper.NewPair(context.WithoutCancel(ctx), grant.Tokens, auth.Tokens{})
+	if m.cfg.Verifier != nil {
+		ctx = context.WithoutCancel(ctx) // the tokens of a client that disconnects are verified, too
+	}
+	p, err := m.keeper.NewPair(ctx, grant.Tokens, auth.Tokens{})
 	if err == nil && p.Tokens.RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
