@@ -17,9 +17,10 @@
 //   - lease.go: the right to refresh among several processes, and take-overs
 //   - gate.go: the number of concurrent refreshes, and rate limits
 //   - end.go: the end of a session, and its mark
-//   - revoke.go: the revocation of tokens after the end
+//   - revoke.go, attempt.go: the revocation of tokens after the end
 //   - list.go: the sessions of a user
-//   - users.go: the end and the refresh of all sessions of a user, and their number
+//   - users.go, endall.go, members.go: the mark of a user, which ends or refreshes all
+//     sessions of the user, and limits their number
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
 //   - reads.go: requests of one session share a read of the store

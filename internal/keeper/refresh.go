@@ -278,22 +278,12 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		if wait := k.holdOff(r, k.now()); wait > 0 {
 			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
-		if r.lease.nonce != 0 {
-			// Another process refreshes the session. Its call may have begun when the lease
-			// was first seen. Requests wait for that call as for a call of their own
-			// process, and longer if the flight can take the lease over.
-			if r.lease.nonce != watch.lease.nonce {
-				f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+		if r.lease.nonce != 0 && k.holderMayWork(f, r.lease, &watch, start, readAt) {
+			if time.Since(watch.since) < oftenFor {
+				poll = min(poll, pollOften)
 			}
-			f.waitUntil(start.Add(takeOverTime))
-			watch.observe(r.lease, time.Since(readAt))
-			if !watch.silent() && time.Since(watch.since) < k.longestCall() {
-				if time.Since(watch.since) < oftenFor {
-					poll = min(poll, pollOften)
-				}
-				k.pause(ctx, &poll)
-				continue
-			}
+			k.pause(ctx, &poll)
+			continue
 		}
 		// The lease is free, or its holder is silent.
 		r, err = k.turn(ctx, l, f, r, &watch)
@@ -305,6 +295,20 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 		k.pause(ctx, &poll)
 	}
 	return nil, &Error{RetryAfter: time.Second, Err: auth.ErrUnavailable}
+}
+
+// holderMayWork reports whether the process that holds the lease l may still refresh the
+// session. l was read at readAt, and the flight f started at start.
+//
+// The call of that process may have begun when the lease was first seen. Requests wait for
+// it as for a call of their own process, and longer if the flight can take the lease over.
+func (k *Keeper) holderMayWork(f *flight, l lease, watch *leaseWatch, start, readAt time.Time) bool {
+	if l.nonce != watch.lease.nonce {
+		f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+	}
+	f.waitUntil(start.Add(takeOverTime))
+	watch.observe(l, time.Since(readAt))
+	return !watch.silent() && time.Since(watch.since) < k.longestCall()
 }
 
 // upToDate reports whether the tokens of r need no refresh by the flight f. Another request

@@ -229,8 +229,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a failed revocation is not retried",
 			File: "revoke.go",
-			Old:  "\t\tif !k.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\n// attempt is",
-			New:  "\t\treturn\n\t}\n}\n\n// attempt is",
+			Old:  "\t\tif !k.pauseRevocation(wait) {\n\t\t\treturn\n\t\t}\n\t}\n}\n\n// pauseRevocation waits",
+			New:  "\t\treturn\n\t}\n}\n\n// pauseRevocation waits",
 		},
 		{
 			Name: "every late request revokes the tokens",
@@ -239,7 +239,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "",
 			And: []mutate.Edit{
 				{File: "end.go", Old: "&& !now.Before(e.mark.retryAt)", New: ""},
-				{File: "revoke.go", Old: "case q.version != a.mark.version && now.Before(q.retryAt):", New: "case false:"},
+				{File: "attempt.go", Old: "case q.version != a.mark.version && now.Before(q.retryAt):", New: "case false:"},
 			},
 		},
 		{
@@ -277,7 +277,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "tokens that were refreshed for a logout are not written",
-			File: "revoke.go",
+			File: "attempt.go",
 			Old:  "\t\tif q.Pair.Tokens == a.stored {\n\t\t\tq.Pair = a.mark.Pair\n\t\t}\n",
 			New:  "",
 		},
@@ -301,7 +301,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "a sign-in during an outage is over by an older mark",
-			File: "users.go",
+			File: "members.go",
 			Old:  "r.Ends = unknownEnds // a sign-in does not need the coordinator",
 			New:  "// a sign-in does not need the coordinator",
 		},
@@ -331,7 +331,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "a session that is over may end the others and go on",
-			File: "users.go",
+			File: "endall.go",
 			Old:  "if kept != nil {\n\t\t\tif why",
 			New:  "if kept != nil && false {\n\t\t\tif why",
 		},
@@ -343,13 +343,13 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		},
 		{
 			Name: "the removal of ended sessions is not retried",
-			File: "users.go",
+			File: "endall.go",
 			Old:  "if err == nil || !k.pauseRevocation(k.backoff(failures, err)) {",
 			New:  "if err == nil || true {",
 		},
 		{
 			Name: "a session stays in the list after its lifetime",
-			File: "users.go",
+			File: "members.go",
 			Old:  " || !k.now().Before(o.end)\n",
 			New:  "\n",
 		},

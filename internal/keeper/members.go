@@ -1,0 +1,103 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+)
+
+// This file limits the sessions of a user. users.go has the mark, which lists them.
+
+// MaxMembers is the highest limit of the sessions of a user.
+const MaxMembers = 1000
+
+// ErrTooMany is returned by [Keeper.Create] if the user has Config.MaxSessions sessions and
+// Config.RejectOverMax is set.
+var ErrTooMany = errors.New("too many sessions of the user")
+
+// join adds r to the sessions of its user, with a value of ends that the user's mark does
+// not end. replaced is the key of a session that r replaces, or empty.
+func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
+	if k.cfg.MaxSessions == 0 || r.Actor != nil { // a session of an actor does not count for the limit
+		// Read the mark from the store, because a known mark may be userMarkAge old. If
+		// another process has ended all sessions since, a session with the old value would
+		// end at once.
+		m, err := k.newestUserMark(ctx, r.UserID)
+		if err != nil {
+			if k.cfg.Stored {
+				return err
+			}
+			r.Ends = unknownEnds // a sign-in does not need the coordinator
+			return nil
+		}
+		r.Ends, r.Pair.Roles = m.ends, m.roles
+		return nil
+	}
+	// With a limit the list must be written, so the sign-in fails if the write fails.
+	var ended []member
+	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+		r.Ends, r.Pair.Roles = m.ends, m.roles
+		// A session that has reached its idle timeout or lifetime is still in the list if
+		// its browser has sent no request since. r is in the list if an earlier attempt
+		// succeeded and its response was lost.
+		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
+		m.members = slices.DeleteFunc(m.members, func(o member) bool {
+			return o.key == r.Key || o.key == replaced || o.used.Before(expired) || !k.now().Before(o.end)
+		})
+		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
+		room := k.cfg.MaxSessions - 1
+		// An earlier attempt, before a conflict, may have chosen other sessions.
+		ended = nil
+		if len(m.members) > room {
+			if k.cfg.RejectOverMax {
+				return ErrTooMany
+			}
+			ended = slices.Clone(m.members[room:])
+			m.members = m.members[:room]
+		}
+		m.members, m.capped = append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// The write of the mark has ended the sessions. The rest reports this to Watch, to the
+	// list of sessions and to the log.
+	for _, o := range ended {
+		k.endings.announce(o.key)
+		if k.cfg.Stored {
+			_ = k.store.Delete(ctx, o.key) // the session has already ended
+		}
+		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, SignIn: SignIn{UserID: r.UserID}}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
+	}
+	return nil
+}
+
+// Used records that the session of r was used, if the number of sessions is limited: a
+// further sign-in ends the least recently used session. A failure only changes this order.
+func (k *Keeper) Used(ctx context.Context, r *Record) {
+	k.changeMember(ctx, r, func(m *userMark, i int) { m.members[i].used = later(m.members[i].used, k.now()) })
+}
+
+// removeMember removes an ended session from the list of its user's sessions.
+func (k *Keeper) removeMember(ctx context.Context, r *Record) {
+	k.changeMember(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
+}
+
+// changeMember applies change to the entry i of r in the list of its user's sessions, if
+// there is one. It never adds r, because a session that was removed from the list has
+// ended. Only a sign-in adds a session.
+func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) {
+	if k.cfg.MaxSessions == 0 || r.UserID == "" {
+		return
+	}
+	_ = k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+		i := slices.IndexFunc(m.members, func(o member) bool { return o.key == r.Key })
+		if i < 0 {
+			return errChanged
+		}
+		change(m, i)
+		return nil
+	})
+}
