@@ -7,7 +7,7 @@
 // downwards.
 //
 //   - keeper.go: the Keeper, its configuration, events and errors
-//   - record.go: the state of a session, and its encoding
+//   - record.go, encoding.go: the state of a session, and its encoding
 //   - tokens.go: the tokens of a session, and their claims
 //   - load.go: the newest state for a request; late requests
 //   - ledger.go: reads and swaps of one session's record

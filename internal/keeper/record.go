@@ -3,9 +3,7 @@ package keeper
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
-	"github.com/synmetrix/session/internal/seal"
 )
 
 // ID identifies a session. It has 256 random bits and is new at every login. Only
@@ -82,33 +79,6 @@ type SignIn struct {
 type Actor struct {
 	UserID string
 	Key    string // of the record of the actor's own session
-}
-
-// Encode writes s.
-func (s SignIn) Encode(e *seal.Encoder) {
-	e.Token(s.UserID)
-	e.Time(s.Created)
-	e.Uint(s.Ends)
-	e.Duration(s.Earlier)
-	e.Duration(s.Lifetime)
-	e.Bool(s.Transient)
-	e.Bool(s.Actor != nil)
-	if s.Actor != nil {
-		e.Token(s.Actor.UserID)
-		encodeKey(e, s.Actor.Key)
-	}
-}
-
-// DecodeSignIn reads the output of [SignIn.Encode].
-func DecodeSignIn(d *seal.Decoder) SignIn {
-	s := SignIn{
-		UserID: d.Token(), Created: d.Time(), Ends: d.Uint(),
-		Earlier: d.Duration(), Lifetime: d.Duration(), Transient: d.Bool(),
-	}
-	if d.Bool() {
-		s.Actor = &Actor{UserID: d.Token(), Key: decodeKey(d)}
-	}
-	return s
 }
 
 // Pair is one generation of a session's tokens. The generation orders the pairs: of
@@ -260,222 +230,6 @@ func (r *Record) renew(p Pair) {
 // busy reports whether the record has the state of a refresh that is under way or
 // has failed. Other processes need that state.
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
-
-// The formats of a stored record: of a session or a mark with tokens, of a mark without
-// tokens, and of the first two in the memory of the process.
-const (
-	recordFormat = 2
-	markFormat   = 3
-	memoryFormat = 4
-)
-
-// MaxValues limits the number of values of a session.
-const MaxValues = 10_000
-
-// encode returns the encoding of r. It has the key instead of the ID, which must not
-// be in the store. The key shows which session the record belongs to.
-//
-// A mark without tokens is as short as possible: the coordinator keeps one for each
-// sign-out of a whole Lifetime. It has no key. If the mark is sealed, the seal is bound
-// to the key.
-func (r *Record) encode() []byte {
-	if r.isShortMark() {
-		return r.encodeMark()
-	}
-	e := seal.Encoder{B: make([]byte, 0, 512)}
-	e.Uint(recordFormat) // first, so that a decoder can reject other formats
-	e.Text(r.Key)
-	r.encodeState(&e)
-	return e.B
-}
-
-// encodeForMemory returns the encoding of r for a store in the memory of the process. It
-// uses little memory. Such a store cannot mix up records, so the encoding has no key. It
-// has the device: without a seal, a list of sessions can read Data.
-func (r *Record) encodeForMemory() []byte {
-	if r.isShortMark() {
-		return r.encodeMark()
-	}
-	e := seal.Encoder{B: make([]byte, 0, 512)}
-	e.Uint(memoryFormat)
-	r.Device.encode(&e)
-	r.encodeState(&e)
-	return slices.Clone(e.B) // without the room of e.B
-}
-
-// isShortMark reports whether r is a mark without tokens.
-func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) }
-
-func (r *Record) encodeMark() []byte {
-	e := seal.Encoder{B: make([]byte, 0, 2)}
-	e.Uint(markFormat)
-	e.Uint(uint64(slices.Index(reasons, r.ended)))
-	return e.B
-}
-
-// encodeState writes all of r except the key and the device.
-func (r *Record) encodeState(e *seal.Encoder) {
-	r.SignIn.Encode(e)
-	r.Pair.Encode(e)
-	e.Uint(r.lease.nonce)
-	e.Uint(r.lease.beat)
-	e.Bool(r.lease.claim)
-	e.Uint(uint64(r.unknown))
-	e.Uint(uint64(r.failures))
-	e.Time(r.retryAt)
-	e.Bool(r.shown)
-	e.Text(string(r.ended)) // the reason of a mark that has tokens
-	e.Bool(r.all)
-	e.Time(r.LastSeen)
-	EncodeValues(e, r.Values)
-}
-
-var errBadEncoding = errors.New("not a session's encoding")
-
-// decodeRecord decodes the record of the session with this ID and key. It accepts
-// exactly what encode writes.
-func decodeRecord(b []byte, id ID, key string) (*Record, error) {
-	// After the first error the decoder returns zero values, and Done reports the error.
-	d := seal.NewDecoder(b)
-	r := &Record{ID: id, Key: key}
-	switch d.Uint() {
-	case recordFormat:
-		// The seal already binds a record to its key.
-		if d.Text() != key {
-			return nil, errors.New("the record of another session")
-		}
-		return r.decodeState(d)
-	case markFormat:
-		return r.decodeMark(d)
-	}
-	return nil, errBadEncoding
-}
-
-// decodeFromMemory is decodeRecord for what encodeForMemory writes.
-func decodeFromMemory(b []byte, id ID, key string) (*Record, error) {
-	d := seal.NewDecoder(b)
-	r := &Record{ID: id, Key: key}
-	switch d.Uint() {
-	case memoryFormat:
-		r.Device = decodeDevice(d)
-		return r.decodeState(d)
-	case markFormat:
-		return r.decodeMark(d)
-	}
-	return nil, errBadEncoding
-}
-
-// decodeMark reads the rest of what encodeMark writes.
-func (r *Record) decodeMark(d *seal.Decoder) (*Record, error) {
-	why := d.Count(uint64(len(reasons) - 1))
-	if !d.Done() {
-		return nil, errBadEncoding
-	}
-	r.ended = reasons[why]
-	return r, nil
-}
-
-// decodeState reads what encodeState writes.
-func (r *Record) decodeState(d *seal.Decoder) (*Record, error) {
-	r.SignIn = DecodeSignIn(d)
-	r.Visitor = r.UserID == ""
-	r.Pair = DecodePair(d)
-	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
-	r.unknown = sender(d.Uint())
-	r.failures = d.Count(1 << 30)
-	r.retryAt = d.Time()
-	r.shown = d.Bool()
-	r.ended = Reason(d.Text())
-	r.all = d.Bool()
-	r.LastSeen = d.Time()
-	r.Values = DecodeValues(d)
-	if !d.Done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.isShortMark()) {
-		return nil, errBadEncoding // a mark without tokens has a shorter form
-	}
-	return r, nil
-}
-
-// Encode writes p without its claims, which can be read from the access token.
-func (p Pair) Encode(e *seal.Encoder) {
-	e.Uint(p.Gen)
-	e.Time(p.Expires)
-	e.Duration(p.Life)
-	e.Bool(p.Forced)
-	e.Uint(p.Roles)
-	e.Token(p.Tokens.AccessToken)
-	e.Token(p.Tokens.RefreshToken)
-	e.Bool(p.User != nil)
-	if p.User != nil {
-		e.Text(p.User.Email)
-		e.Text(p.User.Name)
-		e.Text(p.User.Picture)
-	}
-}
-
-// DecodePair reads the output of [Pair.Encode].
-func DecodePair(d *seal.Decoder) Pair {
-	var p Pair
-	p.Gen = d.Uint()
-	p.Expires = d.Time()
-	p.Life = d.Duration()
-	p.Forced = d.Bool()
-	p.Roles = d.Uint()
-	p.Tokens.AccessToken = d.Token()
-	p.Tokens.RefreshToken = d.Token()
-	if d.Bool() {
-		p.User = &auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}
-	}
-	return p
-}
-
-// EncodeValues writes values in the order of their names, so that equal values
-// have equal encodings.
-func EncodeValues(e *seal.Encoder, values map[string][]byte) {
-	e.Uint(uint64(len(values)))
-	if len(values) == 0 {
-		return // sorting would allocate
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		e.Text(name)
-		e.Bytes(values[name])
-	}
-}
-
-// DecodeValues reads the output of EncodeValues.
-func DecodeValues(d *seal.Decoder) map[string][]byte {
-	n := d.Count(MaxValues)
-	if n == 0 || d.Bad() {
-		return nil
-	}
-	// The map is not allocated for the count, which may be wrong.
-	values := map[string][]byte{}
-	last := ""
-	for i := 0; i < n && !d.Bad(); i++ {
-		name := d.Text()
-		// Another order, or a name twice, would be a second encoding of the values.
-		if i > 0 && name <= last {
-			d.Fail()
-		}
-		last = name
-		values[name] = d.Bytes()
-	}
-	return values
-}
-
-// ValuesSize returns the length of the output of EncodeValues.
-func ValuesSize(values map[string][]byte) int {
-	n := uintSize(len(values))
-	for name, v := range values {
-		n += uintSize(len(name)) + len(name) + uintSize(len(v)) + len(v)
-	}
-	return n
-}
-
-// uintSize returns the length of the output of [seal.Encoder.Uint] for v.
-func uintSize(v int) int {
-	var b [binary.MaxVarintLen64]byte
-	return binary.PutUvarint(b[:], uint64(v))
-}
 
 // The memory that a record and a value use at most, without their texts.
 const (
