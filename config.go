@@ -49,7 +49,8 @@ type Config struct {
 
 	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
 	// session that is not in the cache is decrypted for each request. Sessions
-	// larger than 1/64 of CacheBytes are not cached. Default (0): 64 MiB.
+	// larger than 1/64 of CacheBytes are not cached. A session leaves the cache when it
+	// ends in this process, and within a minute after its expiry. Default (0): 64 MiB.
 	CacheBytes int
 
 	// Claims names the claims of an access token that hold the user's ID and
