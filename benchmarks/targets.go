@@ -51,7 +51,8 @@ var targets = []target{
 	}}}},
 	{stallTarget, []limit{{"≤ 1 ms", func(r *results) (string, bool, bool) {
 		g := r.growth
-		return fmt.Sprintf("%.2f ms", g.longestStall.Seconds()*1000), g.longestStall <= time.Millisecond, g.reads > 0
+		measured := fmt.Sprintf("%.2f ms (%.2f ms in an idle store meanwhile)", g.longestStall.Seconds()*1000, g.longestIdle.Seconds()*1000)
+		return measured, g.longestStall <= time.Millisecond, g.longestStall > 0
 	}}}},
 	{"a million sessions against a thousand, random reads", []limit{{"≤ 1.5×", func(r *results) (string, bool, bool) {
 		ratio := r.growth.nsMany / r.growth.nsFew
