@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// maxTokenSize bounds the access tokens that are parsed. It is far above the size
-// that fits an HTTP header.
+// maxTokenSize bounds the access tokens that are parsed. Tokens in HTTP headers are far
+// smaller.
 const maxTokenSize = 64 << 10
 
 // Claims are the claims of an access token about its user. They come only from the

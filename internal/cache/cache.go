@@ -1,4 +1,4 @@
-// Package cache keeps values that are costly to make, within a number of bytes.
+// Package cache keeps values that are costly to compute, within a number of bytes.
 package cache
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 // Cache maps strings to values and holds at most a number of bytes. It is safe for
-// concurrent use. It suits values that are made of bytes that do not change: a value
+// concurrent use. It is for values that are computed from bytes that do not change: a value
 // never becomes wrong, and the Cache may drop it at any time.
 //
 // Entries are young or old. A new entry is young, and an old entry that is used
@@ -19,8 +19,8 @@ import (
 // dropped, and the young ones become old. This needs no list in the order of use,
 // so most calls of Get only take a read lock.
 //
-// Values that have expired are dropped within sweepEvery, also if no calls are made. Until
-// then Get may return them.
+// Values that have expired are dropped within sweepEvery, even without calls. Until then
+// Get may return them.
 type Cache[V any] struct {
 	now    func() time.Time
 	awake  atomic.Bool // the timer of the next sweep is running
@@ -36,7 +36,7 @@ type shard[V any] struct {
 	mu         sync.RWMutex
 	young, old map[string]cached[V]
 	youngBytes int
-	_          [64]byte // keeps neighbors' locks off this one's cache lines
+	_          [64]byte // keeps the locks of other shards off the cache lines of this shard
 }
 
 // cached is an entry.
@@ -132,7 +132,7 @@ func (c *Cache[V]) sweep() {
 	for i := range c.shards {
 		c.shards[i].sweep(now)
 	}
-	// The order matters for a value that is stored meanwhile: either its Put sees
+	// The order matters for a value that is stored at the same time: either its Put sees
 	// awake == false and starts the timer, or the value is found here.
 	c.awake.Store(false)
 	for i := range c.shards {

@@ -141,7 +141,8 @@ func (s Auth) DeleteAccount(ctx context.Context, accessToken string) (err error)
 	return service.DeleteAccount(ctx, accessToken)
 }
 
-// ProviderURL calls [auth.ProviderLogin]. It is not reported: it only returns a text.
+// ProviderURL calls [auth.ProviderLogin]. The call is not reported, because it only returns
+// a text.
 func (s Auth) ProviderURL(provider string) (address string, err error) {
 	defer s.returned(authCall{op: "provider_url"}, &err)
 	service, ok := s.Service.(auth.ProviderLogin)

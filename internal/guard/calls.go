@@ -34,7 +34,7 @@ func (c Calls) begin(ctx context.Context, log *slog.Logger, name string) (contex
 	return ctx, c.Start()
 }
 
-// before is apart from begin, because its closure moves ctx to the heap.
+// before is a separate function, because its closure moves ctx to the heap.
 func (c Calls) before(ctx context.Context, log *slog.Logger, name string) context.Context {
 	own := ctx
 	Call(log, "Config.BeforeCall", func() { own = c.Before(ctx, name) })

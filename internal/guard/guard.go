@@ -20,9 +20,9 @@ import (
 // panicked. Panics of hooks and slog handlers are only logged.
 var errPanic = errors.New("panic")
 
-// panicked logs a panic with its stack and returns the error for it. value is the
-// result of recover. panicked logs only the type of value, because value may hold a
-// secret. A runtime error holds none, and is logged in full.
+// panicked logs a panic with its stack and returns the error for it. value is the result of
+// recover. panicked logs only the type of value, because value may contain a secret. A
+// runtime error contains none, and is logged in full.
 func panicked(log *slog.Logger, value any, where string) error {
 	what := fmt.Sprintf("%T", value)
 	if e, ok := value.(runtime.Error); ok {
@@ -92,7 +92,7 @@ func (g Store) List(ctx context.Context, owner string) (recs []store.Record, err
 
 // Auth recovers the panics of an auth service, and reports its calls to the hooks. Its
 // methods return panics as errors that are [auth.ErrOutcomeUnknown]: the service may have
-// panicked after it has used the refresh token.
+// used the refresh token before it panicked.
 type Auth struct {
 	Service auth.Service
 	Log     *slog.Logger
@@ -158,8 +158,8 @@ func (s Auth) Logout(ctx context.Context, t auth.Tokens, all bool) (err error) {
 	return s.Service.Logout(ctx, t, all)
 }
 
-// Verifier recovers the panics of a verifier. A token is rejected only by
-// [auth.ErrInvalidToken], so a panic rejects none.
+// Verifier recovers the panics of a verifier. Only [auth.ErrInvalidToken] rejects a token,
+// so a panic does not reject it.
 type Verifier struct {
 	auth.Verifier
 	Log *slog.Logger

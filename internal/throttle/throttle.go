@@ -28,7 +28,7 @@ const MaxLimit = 1000
 
 // Limit allows Max events under Key in a window. A Max of zero or less allows all.
 type Limit struct {
-	Key   string // printable ASCII without spaces; it must not reveal what it stands for
+	Key   string // printable ASCII without spaces; it must not reveal the account or the address
 	Max   int
 	Clear bool // an attempt that Clears removes the earlier ones under Key
 }
@@ -44,8 +44,8 @@ type Config struct {
 	// Window is the length of a window.
 	Window time.Duration
 
-	// Patience is how long an attempt waits for others that have not ended yet. An
-	// attempt that takes longer than four times as long counts as lost.
+	// Patience is how long an attempt waits for other attempts that have not ended yet. An
+	// attempt that takes longer than four times this time counts as lost.
 	Patience time.Duration
 
 	// Now returns the current time.
@@ -57,22 +57,22 @@ type Counters struct {
 	cfg Config
 
 	mu        sync.Mutex
-	downUntil time.Time // the shared store is not called before
+	downUntil time.Time // the shared store is not called before this time
 }
 
 // New returns Counters for cfg.
 func New(cfg Config) *Counters { return &Counters{cfg: cfg} }
 
-// Outcome is how an attempt has ended.
+// Outcome is the result of an attempt.
 type Outcome int
 
 const (
-	Counts Outcome = iota // it counts until the window has moved on
+	Counts Outcome = iota // it counts until it has left the window
 	Undone                // it does not count
-	Clears                // it does not count, and neither do the earlier ones of limits with Clear
+	Clears                // it does not count, and neither do earlier attempts of limits with Clear
 )
 
-// Attempt is an attempt that was counted. The zero Attempt was not.
+// Attempt is an attempt that was counted. The zero Attempt was not counted.
 type Attempt struct {
 	c     *Counters
 	taken []taken
@@ -85,7 +85,7 @@ type taken struct {
 	counter counter // as written
 }
 
-// counter is what is known of a counter in a store. The zero counter is not known.
+// counter is a counter in a store, as far as it is known. The zero counter is unknown.
 type counter struct {
 	known   bool
 	local   bool   // the store is Config.Local
@@ -93,9 +93,9 @@ type counter struct {
 	entries []entry
 }
 
-// Take counts an attempt under all limits. If one of them is reached, Take counts
-// nothing, and wait is how long it takes until another attempt is allowed. The limits
-// are tried in their order. The caller must call Done if wait is zero.
+// Take counts an attempt under all limits. If a limit is reached, Take counts the attempt
+// under none, and wait is the time until another attempt is allowed. The limits are tried
+// in their order. The caller must call Done if wait is zero.
 func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait time.Duration) {
 	a = &Attempt{c: c, taken: make([]taken, 0, len(limits))}
 	detached := context.WithoutCancel(ctx)
@@ -113,7 +113,7 @@ func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait 
 	return a, 0
 }
 
-// Done notes how the attempt has ended.
+// Done records the outcome of the attempt.
 func (a *Attempt) Done(ctx context.Context, o Outcome) {
 	ctx = context.WithoutCancel(ctx)
 	for _, t := range a.taken {
@@ -125,9 +125,9 @@ func (a *Attempt) Done(ctx context.Context, o Outcome) {
 	}
 }
 
-// take counts an attempt under one limit. An attempt of a client that has disconnected
-// counts, too: the service is called for it all the same. So detached does not end with
-// ctx, and is for the calls of the store.
+// take counts an attempt under one limit. An attempt counts even if its client has
+// disconnected, because the service is still called. The calls of the store therefore have
+// the context detached, which does not end with ctx.
 func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait time.Duration) {
 	t = taken{limit: l, nonce: rand.Uint64()}
 	start := time.Now()
@@ -160,7 +160,7 @@ func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait t
 	}
 }
 
-// done notes the outcome of an attempt under one limit.
+// done records the outcome of an attempt under one limit.
 func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
 	c.update(ctx, t.limit.Key, t.counter, func(e []entry, now time.Time) []entry {
 		kept := e[:0]
@@ -179,7 +179,7 @@ func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
 }
 
 // update changes the counter of a key, in the shared store or in that of the process, and
-// returns it as written. If the counter is not as known says, update reads it. change may
+// returns it as written. If the counter differs from known, update reads it. change may
 // append to its entries, and returns nil to leave the counter as it is. ctx must not end
 // with the request.
 func (c *Counters) update(ctx context.Context, key string, known counter, change func([]entry, time.Time) []entry) counter {
@@ -188,11 +188,11 @@ func (c *Counters) update(ctx context.Context, key string, known counter, change
 		if err == nil {
 			return written
 		}
-		if !errors.Is(err, store.ErrConflict) { // many attempts under one key are no outage
+		if !errors.Is(err, store.ErrConflict) { // a conflict is no outage: there are many attempts under one key
 			c.noteDown()
 		}
 	}
-	written, _ := c.updateIn(ctx, c.cfg.Local, true, key, known, change) // a full store counts no further keys
+	written, _ := c.updateIn(ctx, c.cfg.Local, true, key, known, change) // if this store is full, the attempt is not counted
 	return written
 }
 
@@ -236,7 +236,7 @@ func (c *Counters) updateIn(ctx context.Context, s store.Store, local bool, key 
 		}
 		life := c.cfg.Window + time.Second
 		if len(entries) == 0 {
-			life = time.Second // Delete could lose what another process has counted meanwhile
+			life = time.Second // Delete could lose an attempt that another process has counted in the meantime
 		}
 		rec := store.Record{Key: key, Version: max(rand.Uint64(), 1), Data: encode(entries), ExpiresAt: now.Add(life)}
 		switch err = s.Put(ctx, rec, old.version); {
@@ -254,7 +254,7 @@ func (c *Counters) updateIn(ctx context.Context, s store.Store, local bool, key 
 	return counter{}, err
 }
 
-// pause waits before the next look at attempts that have not ended.
+// pause waits before the next read of attempts that have not ended.
 func pause(ctx context.Context) error {
 	t := time.NewTimer(25*time.Millisecond + rand.N(25*time.Millisecond))
 	defer t.Stop()
