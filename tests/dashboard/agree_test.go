@@ -16,7 +16,7 @@ import (
 func TestFrameworksAgree(t *testing.T) {
 	t.Parallel()
 	for i, p := range places {
-		if i >= scale.Of(1, 2, len(places)) {
+		if i >= scale.Of(1, 1, len(places)) {
 			break // cookies show the differences between frameworks
 		}
 		t.Run(p.name, func(t *testing.T) {

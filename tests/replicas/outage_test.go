@@ -102,7 +102,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 // fill signs the users in.
 func (c *crowd) fill(t *testing.T) {
 	t.Helper()
-	c.users = make([]*crowdUser, scale.Of(200, 1000, 1000))
+	c.users = make([]*crowdUser, scale.Of(200, 400, 1000))
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
