@@ -4,6 +4,7 @@ package cache
 import (
 	"hash/maphash"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,16 +93,18 @@ func (c *Cache[V]) Get(k string) (V, bool) {
 }
 
 // keep makes an old entry young. Get has released its lock before, so the entry may
-// have been replaced or dropped.
+// have been replaced or dropped. k may be part of a large text, such as the header of a
+// request, which must not stay in memory.
 func (s *shard[V]) keep(k string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, ok := s.old[k]; ok {
-		s.putLocked(k, e)
+		s.putLocked(strings.Clone(k), e)
 	}
 }
 
-// Put stores v as the value of k until end. v uses the given number of bytes.
+// Put stores v as the value of k until end. v uses the given number of bytes. The Cache
+// keeps k, which must not be part of a larger text.
 func (c *Cache[V]) Put(k string, v V, bytes int, end time.Time) {
 	s := c.shard(k)
 	s.mu.Lock()

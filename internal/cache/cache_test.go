@@ -2,6 +2,8 @@ package cache_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,4 +78,36 @@ func TestRoom(t *testing.T) {
 	if _, ok := c.Get("key 0"); ok {
 		t.Error("a removed value is there")
 	}
+}
+
+// heap returns the memory in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A key that Get is called with may be part of a large header, which does not stay in
+// memory.
+func TestKeysInLargeTexts(t *testing.T) {
+	const room, size, keys, text = 1 << 20, 400 << 10, 32, 1 << 20
+	c := cache.New[int](room, room, time.Now)
+	end := time.Now().Add(time.Hour)
+	for i := range keys {
+		c.Put(fmt.Sprint("key ", i), i, 10, end)
+	}
+	c.Put("large", 0, size, end)
+	c.Put("another large", 0, size, end) // all others are old now
+	before := heap()
+	for i := range keys {
+		key := fmt.Sprint("key ", i)
+		if v, ok := c.Get((strings.Repeat("x", text) + key)[text:]); !ok || v != i {
+			t.Fatalf("%s has the value %d, %v", key, v, ok)
+		}
+	}
+	if after := heap(); after > before+keys*text/4 {
+		t.Errorf("%d keys take %d bytes", keys, after-before)
+	}
+	runtime.KeepAlive(c)
 }
