@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,6 +145,7 @@ func (u *users) noteWrite(userID string, m *userMark, writes uint64) {
 }
 
 func (u *users) put(userID string, m knownMark) {
+	userID = strings.Clone(userID) // it may be part of the claims of a token
 	u.marks.Put(userID, m, m.size(userID), u.now().Add(u.lifetime))
 }
 

@@ -2,8 +2,13 @@ package keeper
 
 import (
 	"bytes"
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/internal/cache"
 )
 
 // decodeUserMark accepts exactly what encode writes.
@@ -28,5 +33,29 @@ func TestUserMarkIsSmall(t *testing.T) {
 	m := userMark{ends: 1<<32 - 1, endedAt: time.Now().Add(50 * 365 * 24 * time.Hour)}
 	if n := len(m.encode()); n > 16 {
 		t.Errorf("%d bytes, want at most 16", n)
+	}
+}
+
+// The user ID of a sign-in is part of the claims of its token, which do not stay in memory
+// with the mark of the user.
+func TestMarksKeepNoClaims(t *testing.T) {
+	const marks, text = 32, 1 << 20
+	u := users{lifetime: time.Hour, now: time.Now, marks: cache.New[knownMark](1<<20, 1<<20, time.Now)}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range marks {
+		claims := strings.Repeat("x", text) + fmt.Sprint("user ", i)
+		u.noteWrite(claims[text:], &userMark{}, u.writeCount())
+	}
+	if after := heap(); after > before+marks*text/4 {
+		t.Errorf("the marks of %d users take %d bytes", marks, after-before)
+	}
+	if _, ok := u.marks.Get("user 0"); !ok {
+		t.Error("a mark is missing")
 	}
 }
