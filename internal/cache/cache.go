@@ -53,6 +53,9 @@ const sweepEvery = time.Minute
 // maxShards is large compared to the number of cores.
 const maxShards = 32
 
+// hashedEnd is how many bytes of a key select its shard.
+const hashedEnd = 64
+
 // New returns an empty Cache for a number of bytes. It keeps no entry larger than
 // largest: a few of them would displace all others. now returns the current time.
 func New[V any](bytes, largest int, now func() time.Time) *Cache[V] {
@@ -73,7 +76,8 @@ func (c *Cache[V]) shard(k string) *shard[V] {
 		return &c.shards[0]
 	}
 	// Long keys are sealed texts, which end with a MAC, so the end is enough to spread them.
-	return &c.shards[maphash.String(c.seed, k[max(len(k)-16, 0):])&uint64(len(c.shards)-1)]
+	// The IDs of users are shorter than hashedEnd.
+	return &c.shards[maphash.String(c.seed, k[max(len(k)-hashedEnd, 0):])&uint64(len(c.shards)-1)]
 }
 
 // Get returns the value of k.

@@ -80,6 +80,24 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// Keys that end alike, such as e-mail addresses, share the whole room.
+func TestKeysThatEndAlike(t *testing.T) {
+	const room, size, n = 1 << 20, 1000, 1000
+	c := cache.New[int](room, room/32, time.Now)
+	kept := 0
+	for i := range n {
+		c.Put(fmt.Sprintf("user%d@department.example.org", i), i, size, time.Now().Add(time.Hour))
+	}
+	for i := range n {
+		if _, ok := c.Get(fmt.Sprintf("user%d@department.example.org", i)); ok {
+			kept++
+		}
+	}
+	if kept*size < room/4 {
+		t.Errorf("%d values of %d bytes are kept in %d bytes", kept, size, room)
+	}
+}
+
 // heap returns the memory in use.
 func heap() uint64 {
 	runtime.GC()
