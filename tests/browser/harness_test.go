@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proc.AtOnce = 4 // a browser does not only wait, either
+	proc.AtOnce = 2 // a browser does not only wait: more at once take more time in all
 	status := proc.RunTests(m, "dashboard", "authserver", "cmd/session-gateway")
 	closeShared()
 	os.Exit(status)
