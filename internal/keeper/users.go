@@ -123,10 +123,11 @@ func (u *users) note(userID string, m knownMark, writes uint64) {
 	// For example, a read begins, EndUser writes the mark in this process, and then the
 	// read returns the previous state. Without the check, ended sessions would be accepted
 	// again for userMarkAge.
+	end := u.end()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes == writes {
-		u.put(userID, m)
+		u.put(userID, m, end)
 	}
 }
 
@@ -134,19 +135,23 @@ func (u *users) note(userID string, m knownMark, writes uint64) {
 // before the read of the state that m has replaced. If there were other writes, one of them
 // may be newer than m, and the next request reads the mark.
 func (u *users) noteWrite(userID string, m *userMark, writes uint64) {
-	known := knownMark{userMark: m, at: time.Now()}
+	known, end := knownMark{userMark: m, at: time.Now()}, u.end()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writes != writes {
 		known.at = time.Time{}
 	}
 	u.writes++
-	u.put(userID, known)
+	u.put(userID, known, end)
 }
 
-func (u *users) put(userID string, m knownMark) {
+// end returns when a mark that is remembered now is no longer needed. It must be called
+// before the lock: the app's clock may be slow.
+func (u *users) end() time.Time { return u.now().Add(u.lifetime) }
+
+func (u *users) put(userID string, m knownMark, end time.Time) {
 	userID = strings.Clone(userID) // it may be part of the claims of a token
-	u.marks.Put(userID, m, m.size(userID), u.now().Add(u.lifetime))
+	u.marks.Put(userID, m, m.size(userID), end)
 }
 
 // writeCount returns the number of writes, for note. It must be called before the read.

@@ -59,3 +59,22 @@ func TestMarksKeepNoClaims(t *testing.T) {
 		t.Error("a mark is missing")
 	}
 }
+
+// The app's clock may be slow, so no lock is held while it is read.
+func TestMarksReadTheClockWithoutALock(t *testing.T) {
+	u := users{lifetime: time.Hour, marks: cache.New[knownMark](1<<20, 1<<20, time.Now)}
+	reads := 0
+	u.now = func() time.Time {
+		reads++
+		if !u.mu.TryLock() {
+			t.Fatal("the lock is held")
+		}
+		u.mu.Unlock()
+		return time.Now()
+	}
+	u.noteWrite("a user", &userMark{}, u.writeCount())
+	u.note("a user", knownMark{userMark: &userMark{}}, u.writeCount())
+	if reads == 0 {
+		t.Error("the clock was not read")
+	}
+}
