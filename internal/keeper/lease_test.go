@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -350,5 +351,81 @@ func TestLateTokensDoNotReplaceNewerOnes(t *testing.T) {
 			t.Errorf("revoked: %v, want the late tokens, rt-2", single)
 		}
 		isIn(other, "afterwards")
+	})
+}
+
+// lossyReads is a process's view of a store that fails each 40th read.
+type lossyReads struct {
+	store.Store
+	reads atomic.Int64
+}
+
+func (s *lossyReads) Get(ctx context.Context, key string) (store.Record, error) {
+	if s.reads.Add(1)%40 == 0 {
+		return store.Record{}, errors.New("the response was lost")
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// dyingStore is the view of a process that dies: its calls do not return until the test ends.
+type dyingStore struct {
+	store.Store
+	dead atomic.Bool
+	end  chan struct{}
+}
+
+func (s *dyingStore) wait() {
+	if s.dead.Load() {
+		<-s.end
+	}
+}
+
+func (s *dyingStore) Get(ctx context.Context, key string) (store.Record, error) {
+	s.wait()
+	return s.Store.Get(ctx, key)
+}
+
+func (s *dyingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.wait()
+	return s.Store.Put(ctx, rec, prev)
+}
+
+// A lease is also taken over if the store fails some of the reads: reads become rarer, until
+// enough of them in a row succeed.
+func TestTakeOverDespiteFailedReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared, keys := memstore.New(), []session.SecretKey{session.GenerateKey()}
+		dying := &dyingStore{Store: shared, end: make(chan struct{})}
+		s := &testkit.Service{T: t}
+		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {
+			if dying.dead.CompareAndSwap(false, true) {
+				<-ctx.Done()
+				return auth.Tokens{}, auth.ErrUnavailable
+			}
+			return s.Issue("ada"), nil
+		}
+		process := func(st store.Store) *session.Manager {
+			m, err := session.New(session.Config{Auth: s, Keys: keys, Store: st, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		a, b := process(dying), process(&lossyReads{Store: shared})
+		c := testkit.SignedIn(t, a, 1)[0]
+		holder := c.At(a)
+		go holder.Get()
+		time.Sleep(100 * time.Millisecond)
+		start := time.Now()
+		for !c.At(b).Get().SignedIn() && time.Since(start) < 5*time.Minute {
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("taken over after %v", took)
+		}
+		close(dying.end)
+		for _, m := range []*session.Manager{a, b} {
+			_ = m.Shutdown(t.Context())
+		}
 	})
 }

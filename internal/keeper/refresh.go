@@ -88,8 +88,8 @@ func (f *flight) hasLanded() bool {
 // The error is an [*Error].
 //
 // If the token has expired, Fresh waits for the session's flight: up to AuthTimeout
-// until the flight makes its call, or takeOverTime if that is longer, and up to
-// AuthTimeout for the response. Fresh also returns when ctx is done.
+// until this process or another one makes the call, or takeOverTime if that is longer, and
+// up to AuthTimeout for the response. Fresh also returns when ctx is done.
 func (k *Keeper) Fresh(ctx context.Context, r *Record) (*Record, error) {
 	return k.Renew(ctx, r, 0)
 }
@@ -279,7 +279,9 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
 		}
 		if r.lease.nonce != 0 && k.holderMayWork(f, r.lease, &watch, start, readAt) {
-			if time.Since(watch.since) < oftenFor {
+			// A failed read restarts the watch of the lease, so that frequent reads would keep
+			// it from being taken over while the store loses some of them.
+			if time.Since(start) < oftenFor {
 				poll = min(poll, pollOften)
 			}
 			k.pause(ctx, &poll)
@@ -302,9 +304,10 @@ func (k *Keeper) attempt(ctx context.Context, l *ledger, f *flight, first *Recor
 //
 // The call of that process may have begun when the lease was first seen. Requests wait for
 // it as for a call of their own process, and longer if the flight can take the lease over.
+// If several processes hold the lease in turn, requests wait for the call of one of them.
 func (k *Keeper) holderMayWork(f *flight, l lease, watch *leaseWatch, start, readAt time.Time) bool {
 	if l.nonce != watch.lease.nonce {
-		f.waitUntil(time.Now().Add(k.cfg.AuthTimeout))
+		f.waitUntil(earlier(time.Now(), start.Add(k.cfg.AuthTimeout)).Add(k.cfg.AuthTimeout))
 	}
 	f.waitUntil(start.Add(takeOverTime))
 	watch.observe(l, time.Since(readAt))

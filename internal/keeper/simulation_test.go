@@ -275,16 +275,14 @@ func (w *simWorld) request(p *simProc, handler func(ctx context.Context, m *sess
 func (w *simWorld) requestOf(jar map[string]string, p *simProc, handler func(ctx context.Context, m *session.Manager) error) simResult {
 	served := make(chan simResult, 1)
 	go func() { served <- w.serve(jar, p, handler) }()
-	// A request may wait for the leases of several processes in turn, and then for a call of
-	// its own process.
-	patience := time.NewTimer(90 * time.Second)
+	patience := time.NewTimer(time.Minute)
 	defer patience.Stop()
 	select {
 	case a := <-served:
 		return a
 	case <-patience.C:
 		if !p.isDead() {
-			w.problem("%s: a request had no response within 90 s", p.name)
+			w.problem("%s: a request had no response within a minute", p.name)
 			if *simSeed >= 0 {
 				buf := make([]byte, 1<<16)
 				println(string(buf[:runtime.Stack(buf, true)]))
