@@ -239,8 +239,7 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	age := m.cookieAge(p.rec)
 	// The browser may have a state cookie from before the app had a store.
 	j.Expire(h, x.place.state, x.presented)
-	id := p.rec.ID // a copy: sealing overwrites it
-	return x.set(h, x.place.tokens[:1], x.place.sealID, id[:], age)
+	return x.set(h, x.place.tokens[:1], x.place.sealID, p.rec.ID[:], age)
 }
 
 // endedByLogin reports whether err says that the session has ended because its browser has
@@ -272,8 +271,7 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		case err != nil || !c.begun && !x.reseal:
 			return nil
 		}
-		id := rec.ID // a copy: sealing overwrites it
-		return x.set(h, j.Visitor[:1], seal.Visitor, id[:], m.cookieAge(rec))
+		return x.set(h, j.Visitor[:1], seal.Visitor, rec.ID[:], m.cookieAge(rec))
 	}
 	rec.Values = c.values
 	if p.touch {
