@@ -3,6 +3,7 @@
 //	go run ./benchmarks          # about five minutes; prints the figures
 //	go run ./benchmarks -write   # also writes them to benchmarks/results, README.md and docs
 //	go run ./benchmarks -quick   # seconds; checks that each contender does the work
+//	go run ./benchmarks -profile DIR  # writes CPU profiles of this library's work
 //
 // README.md explains the figures.
 package main
@@ -27,12 +28,21 @@ func run(args []string, stdout, progress io.Writer) error {
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	isQuick := flags.Bool("quick", false, "do each work a few times")
 	isWrite := flags.Bool("write", false, "write the figures to benchmarks/results and the pages that have figures")
+	profiles := flags.String("profile", "", "write CPU profiles of this library's work into this `directory`, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	e := full
 	if *isQuick {
 		e = quick
+	}
+	if *profiles != "" {
+		env, err := newEnv()
+		if err != nil {
+			return err
+		}
+		defer env.Close()
+		return profile(env, e, *profiles, progress)
 	}
 	root := ""
 	if *isWrite {

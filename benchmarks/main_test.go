@@ -204,3 +204,13 @@ func TestTokenSize(t *testing.T) {
 		t.Errorf("the access token has %d bytes, want 417", n)
 	}
 }
+
+func TestProfiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := run([]string{"-quick", "-profile", dir}, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "session-memory-page.pprof")); err != nil || len(files) != 1 {
+		t.Errorf("%q, %v", files, err)
+	}
+}
