@@ -199,7 +199,9 @@ func fillPostgres(t *testing.T, rec store.Record, n int) filled {
 	return filled{"PostgreSQL", s, func() int64 { return number("SELECT pg_total_relation_size('sessions')") }, func() time.Duration { return processTime(t, pid) }}
 }
 
-// processTime returns the CPU time of a process.
+// processTime returns the CPU time of the first thread of a process, in nanoseconds and so
+// finer than cpuTime. A backend of PostgreSQL has no other thread, and Redis executes all
+// commands in its first.
 func processTime(t *testing.T, pid int64) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)) // in nanoseconds (sched-stats)
