@@ -103,9 +103,10 @@ func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 		err = nil
 	}
 	if cause == nil || ctx.Err() == nil { // a call with another context may succeed
+		retryAt := s.m.now().Add(time.Second) // no lock is held, because the clock is the app's
 		s.mu.Lock()
 		if s.rec == nil { // another call may have succeeded in the meantime
-			s.rec, s.err, s.retryAt = rec, err, s.m.now().Add(time.Second)
+			s.rec, s.err, s.retryAt = rec, err, retryAt
 		}
 		s.mu.Unlock()
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -478,4 +479,43 @@ func TestSessionTokensAreVerified(t *testing.T) {
 			t.Errorf("%d live tokens, want 1", n)
 		}
 	})
+}
+
+// The app's clock may use the session: no lock of the session is held while it is called.
+func TestClockUsesTheSession(t *testing.T) {
+	var current atomic.Pointer[session.Session]
+	a := newApp(t, withVerifier(&stubVerifier{}), func(cfg *session.Config) {
+		now := cfg.Now
+		cfg.Now = func() time.Time {
+			if s := current.Load(); s != nil {
+				read := make(chan struct{})
+				go func() { s.LogValue(); close(read) }()
+				select {
+				case <-read:
+				case <-time.After(10 * time.Second):
+					t.Error("the clock is called while the session is locked")
+				}
+			}
+			if now != nil {
+				return now()
+			}
+			return time.Now()
+		}
+	})
+	for _, token := range []string{"", "Bearer " + claims(`{"exp":%d`+aUser, 600)} {
+		r := httptest.NewRequest("GET", "/", nil)
+		if token != "" {
+			r.Header.Set("Authorization", token)
+		}
+		r, x := a.Begin(r)
+		s := session.FromContext(r.Context())
+		current.Store(s)
+		if token != "" {
+			s.SignedIn()
+		} else if err := session.NewKey[string]("k").Set(s, "v"); err != nil {
+			t.Error(err)
+		}
+		current.Store(nil)
+		_ = x.End()
+	}
 }

@@ -94,6 +94,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	if _, err := s.resolve(s.ctx); err != nil {
 		return err
 	}
+	now := s.m.now() // no lock is held, because the clock is the app's
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil && raw == nil {
@@ -106,7 +107,7 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	if begins {
 		// The first value starts the session of a visitor. A request without a value does
 		// not.
-		s.rec, s.begun, s.stored = keeper.NewVisitor(s.m.now()), true, false
+		s.rec, s.begun, s.stored = keeper.NewVisitor(now), true, false
 		s.rec.Transient = s.m.cfg.Cookie.NonPersistent
 	}
 	if err := s.checkChange(name, raw); err != nil {
