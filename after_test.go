@@ -55,6 +55,9 @@ func TestTokenAfterTheRequest(t *testing.T) {
 					if s.SignedIn() || !errors.Is(s.Err(), context.Canceled) {
 						t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
 					}
+					if n := a.auth.refreshes(); n != 0 {
+						t.Errorf("%d refreshes that no call waits for", n)
+					}
 				}
 				ctx := context.WithoutCancel(r.Context())
 				if token, err := s.AccessToken(ctx); err != nil || token == "" {

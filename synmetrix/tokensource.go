@@ -147,6 +147,10 @@ func (s *TokenSource) token(ctx context.Context, rejected string) (string, error
 		// Unsaved tokens must be saved even during the pause.
 		defer s.mu.Unlock()
 		return "", s.lastErr
+	case ctx.Err() != nil:
+		// No caller would wait for a refresh that started now.
+		defer s.mu.Unlock()
+		return "", fmt.Errorf("synmetrix: token: %w", ctx.Err())
 	case s.flight == nil:
 		// The refresh token may be used up when ctx is canceled, so the renewal
 		// must continue.

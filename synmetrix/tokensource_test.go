@@ -200,6 +200,21 @@ func TestTokenSourceRefreshOutlivesItsCaller(t *testing.T) {
 	})
 }
 
+// A caller that has given up before its call starts no refresh.
+func TestTokenSourceOfACanceledCaller(t *testing.T) {
+	t.Parallel()
+	service := &fakeService{}
+	s := synmetrix.NewTokenSource(service, auth.Tokens{RefreshToken: "refresh-0"}, synmetrix.TokenSourceConfig{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if token, err := s.Token(ctx); token != "" || !errors.Is(err, context.Canceled) || service.refreshes() != 0 {
+		t.Errorf("token %v, error %v, %d refreshes; want Canceled and none", token != "", err, service.refreshes())
+	}
+	if mustToken(t, s); service.refreshes() != 1 {
+		t.Errorf("%d refreshes, want 1", service.refreshes())
+	}
+}
+
 func TestTokenSourceSavesBeforeUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -89,7 +89,8 @@ func (f *flight) hasLanded() bool {
 //
 // If the token has expired, Fresh waits for the session's flight: up to AuthTimeout
 // until this process or another one makes the call, or takeOverTime if that is longer, and
-// up to AuthTimeout for the response. Fresh also returns when ctx is done.
+// up to AuthTimeout for the response. Fresh also returns when ctx is done. If ctx is done
+// before, Fresh starts no flight: no request would use its result.
 func (k *Keeper) Fresh(ctx context.Context, r *Record) (*Record, error) {
 	return k.Renew(ctx, r, 0)
 }
@@ -110,6 +111,9 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 				return r, nil
 			}
 			return nil, &Error{RetryAfter: wait, Err: auth.ErrUnavailable}
+		}
+		if err := ctx.Err(); err != nil {
+			return ifValid(r, valid, err)
 		}
 		f, started := k.board(r, rejected)
 		if valid && !started && !f.hasLanded() {
@@ -141,12 +145,18 @@ func (k *Keeper) Renew(ctx context.Context, r *Record, rejected uint64) (*Record
 			// The token has expired in the meantime, or the flight waits for a take-over.
 			late = nil
 		case <-ctx.Done():
-			if valid {
-				return r, nil
-			}
-			return nil, &Error{Err: ctx.Err()}
+			return ifValid(r, valid, ctx.Err())
 		}
 	}
+}
+
+// ifValid returns r if its token is valid, for a request that has stopped waiting for a
+// newer one because of err.
+func ifValid(r *Record, valid bool, err error) (*Record, error) {
+	if valid {
+		return r, nil
+	}
+	return nil, &Error{Err: err}
 }
 
 // dueFor is Due for a request. A rejected token is due and not valid, whatever
