@@ -205,12 +205,29 @@ func TestTokenSize(t *testing.T) {
 	}
 }
 
+// Each target that bounds a time has a profile, with the label of the samples that the
+// figures are about. A quick run is too short for samples.
 func TestProfiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := run([]string{"-quick", "-profile", dir}, io.Discard, io.Discard); err != nil {
+	var progress strings.Builder
+	if err := run([]string{"-quick", "-profile", dir}, io.Discard, &progress); err != nil {
 		t.Fatal(err)
 	}
-	if files, err := filepath.Glob(filepath.Join(dir, "session-memory-page.pprof")); err != nil || len(files) != 1 {
-		t.Errorf("%q, %v", files, err)
+	_, skipped, err := present(newTestEnv(t), inOrder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets {
+		for _, l := range target.limits {
+			if l.work != (key{}) && len(skipped) == 0 && !strings.Contains(progress.String(), target.what) {
+				t.Errorf("no profile for %q", target.what)
+			}
+		}
+	}
+	for line := range strings.Lines(progress.String()) {
+		name, _, _ := strings.Cut(line, ":")
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, or it is empty", name, err)
+		}
 	}
 }

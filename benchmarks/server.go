@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime/pprof"
 	"strconv"
 	"sync"
 	"time"
@@ -88,7 +90,8 @@ func openSite(e *env, c contender) (*site, error) {
 		return nil, err
 	}
 	s := &site{c.name, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}, l.Addr().String(), request.Bytes()}
-	go func() { _ = s.server.Serve(l) }() // returns ErrServerClosed
+	// The goroutines of the connections have the label, too.
+	go pprof.Do(context.Background(), measured, func(context.Context) { _ = s.server.Serve(l) }) // returns ErrServerClosed
 	return s, nil
 }
 
@@ -102,7 +105,9 @@ func (s *site) load(d time.Duration) (float64, error) {
 	end := start.Add(d)
 	var wg sync.WaitGroup
 	for i := range connections {
-		wg.Go(func() { counts[i], errs[i] = s.client(end) })
+		wg.Go(func() {
+			pprof.Do(context.Background(), pprof.Labels("part", "client"), func(context.Context) { counts[i], errs[i] = s.client(end) })
+		})
 	}
 	wg.Wait()
 	took := time.Since(start)

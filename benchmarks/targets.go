@@ -16,6 +16,7 @@ type target struct {
 type limit struct {
 	text  string // of the bound
 	value func(*results) (measured string, ok, known bool)
+	work  key // whose CPU profile shows where the time goes; the zero key if the bound is no time
 }
 
 // stallTarget is measured by a full run only, because the sweep begins after seconds.
@@ -43,13 +44,13 @@ var targets = []target{
 	{"RequireRole on a loaded session, 300 roles", guardOnly("300")},
 	{"login, cookie", []limit{micros(login, cookieSeen, 16)}},
 	{"login, memory", []limit{micros(login, inMemory, 5)}},
-	{"Cookie field, tokens and state", []limit{{"≤ 1,000 B", func(r *results) (string, bool, bool) {
+	{"Cookie field, tokens and state", []limit{{text: "≤ 1,000 B", value: func(r *results) (string, bool, bool) {
 		return fmt.Sprintf("%d B", r.cookie), r.cookie <= 1000, true
 	}}}},
-	{"memory of a session in memstore, of 1 M", []limit{{"≤ 800 B", func(r *results) (string, bool, bool) {
+	{"memory of a session in memstore, of 1 M", []limit{{text: "≤ 800 B", value: func(r *results) (string, bool, bool) {
 		return fmt.Sprintf("%.0f B", r.growth.bytes), r.growth.bytes <= 800, true
 	}}}},
-	{stallTarget, []limit{{"≤ 1 ms", func(r *results) (string, bool, bool) {
+	{stallTarget, []limit{{text: "≤ 1 ms", value: func(r *results) (string, bool, bool) {
 		g := r.growth
 		measured := fmt.Sprintf("%.2f ms (%.2f ms in an idle store meanwhile)", g.longestStall.Seconds()*1000, g.longestIdle.Seconds()*1000)
 		return measured, g.longestStall <= time.Millisecond, g.longestStall > 0
@@ -57,7 +58,7 @@ var targets = []target{
 	{"a million sessions against a thousand, random reads", []limit{{"≤ 1.5×", func(r *results) (string, bool, bool) {
 		ratio := r.growth.nsMany / r.growth.nsFew
 		return fmt.Sprintf("%.2f×", ratio), ratio <= 1.5, true
-	}}}},
+	}, key{ofMillion, inMemory}}}},
 	{"two cores against one, cookie", []limit{twoCores(cookieSeen)}},
 	{"two cores against one, memory", []limit{twoCores(inMemory)}},
 	{"real server, share of the bare router's throughput, memory", []limit{share(inMemory, 0.93)}},
@@ -82,21 +83,21 @@ func micros(work, contender string, most float64) limit {
 	return limit{fmt.Sprintf("≤ %g µs", most), func(r *results) (string, bool, bool) {
 		f, known := r.figureOf(work, contender)
 		return microseconds(f.ns), f.ns <= most*1000, known
-	}}
+	}, key{work, contender}}
 }
 
 // almost is what background work adds to counts of allocations.
 const almost = 0.05
 
 func allocs(work, contender string, most float64) limit {
-	return limit{fmt.Sprintf("≤ %g allocations", most), func(r *results) (string, bool, bool) {
+	return limit{text: fmt.Sprintf("≤ %g allocations", most), value: func(r *results) (string, bool, bool) {
 		f, known := r.figureOf(work, contender)
 		return fmt.Sprintf("%.0f allocations", max(f.allocs, 0)), f.allocs <= most+almost, known
 	}}
 }
 
 func kilobytes(contender string, most float64) limit {
-	return limit{fmt.Sprintf("≤ %g KB", most), func(r *results) (string, bool, bool) {
+	return limit{text: fmt.Sprintf("≤ %g KB", most), value: func(r *results) (string, bool, bool) {
 		f, known := r.figureOf(garbage, contender)
 		return fmt.Sprintf("%.1f KB", f.bytes/1024), f.bytes <= most*1024, known
 	}}
@@ -113,8 +114,8 @@ func beyondHTTP(name, onHTTP string) []limit {
 		{"≤ 0.2 µs", func(r *results) (string, bool, bool) {
 			f, known := beyond(r)
 			return microseconds(f.ns), f.ns <= 200, known
-		}},
-		{"≤ 1 allocation", func(r *results) (string, bool, bool) {
+		}, key{page, name}},
+		{text: "≤ 1 allocation", value: func(r *results) (string, bool, bool) {
 			f, known := beyond(r)
 			return fmt.Sprintf("%.0f allocations", f.allocs), f.allocs <= 1+almost, known
 		}},
@@ -127,12 +128,12 @@ func beyondClient(contender, reads string, most float64) limit {
 		f, known := r.over(page, contender)
 		f = f.minus(r.figures[key{read, reads}])
 		return microseconds(f.ns), f.ns <= most*1000, known
-	}}
+	}, key{page, contender}}
 }
 
 // roundTrips bounds what a request sends to the store's server.
 func roundTrips(name string, want float64) limit {
-	return limit{fmt.Sprintf("%g round trips", want), func(r *results) (string, bool, bool) {
+	return limit{text: fmt.Sprintf("%g round trips", want), value: func(r *results) (string, bool, bool) {
 		n, known := r.trips[name]
 		return fmt.Sprintf("%g", n), n == want, known
 	}}
@@ -143,7 +144,7 @@ func guardOnly(roles string) []limit {
 		{"≤ 50 ns", func(r *results) (string, bool, bool) {
 			ns := r.guardNs(roles)
 			return fmt.Sprintf("%.0f ns", ns), ns <= 50, true
-		}},
+		}, key{role, roles}},
 		allocs(role, roles, 0),
 	}
 }
@@ -156,7 +157,7 @@ func (r *results) guardNs(roles string) float64 {
 func twoCores(name string) limit {
 	return limit{"≥ 1.7×", func(r *results) (string, bool, bool) {
 		return fmt.Sprintf("%.2f×", r.cores[name]), r.cores[name] >= 1.7, r.cores[name] > 0
-	}}
+	}, key{page, name}}
 }
 
 func share(name string, least float64) limit {
@@ -167,11 +168,11 @@ func share(name string, least float64) limit {
 			}
 		}
 		return "", false, false
-	}}
+	}, key{onServer, name}}
 }
 
 func waits(processes int, most float64) limit {
-	return limit{fmt.Sprintf("≤ %g ms", most), func(r *results) (string, bool, bool) {
+	return limit{text: fmt.Sprintf("≤ %g ms", most), value: func(r *results) (string, bool, bool) {
 		wait, known := r.crowd[processes]
 		return fmt.Sprintf("%.1f ms", wait), wait <= most, known
 	}}

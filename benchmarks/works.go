@@ -34,9 +34,7 @@ const maxFirst = 2048
 // pageWork gets the page for admins as an admin.
 func pageWork(e *env, c contender) *work {
 	if c.first {
-		return &work{name: page, contender: c.name, waits: c.waits, most: maxFirst, prepare: func(n int) (func() error, error) {
-			return prepareFirst(e, c, n)
-		}}
+		return firstWork(e, c)
 	}
 	if c.bare {
 		return c.getWork(e, page, newRequest("GET", "/admin"), func(v *reader) bool { return v.got(adminPage) })
@@ -86,32 +84,35 @@ func repeat(h http.Handler, r *http.Request, want func(*reader) bool) func(n int
 	}
 }
 
-// prepareFirst signs n users in, and sends their first requests to another app, as to
+// firstWork signs users in, and sends their requests to another app in each round, as to
 // another process.
-func prepareFirst(e *env, c contender, n int) (func() error, error) {
-	h, err := c.open(e)
-	if err != nil {
-		return nil, err
-	}
-	requests := make([]*http.Request, n)
-	for i := range requests {
-		if requests[i], err = signedInRequest(h, "/admin", admin); err != nil {
+func firstWork(e *env, c contender) *work {
+	var requests []*http.Request
+	prepare := func(n int) (func() error, error) {
+		h, err := c.open(e)
+		for err == nil && len(requests) < n {
+			var r *http.Request
+			r, err = signedInRequest(h, "/admin", admin)
+			requests = append(requests, r)
+		}
+		if err != nil {
 			return nil, err
 		}
-	}
-	if h, err = c.open(e); err != nil {
-		return nil, err
-	}
-	v := newReader()
-	return func() error {
-		for _, r := range requests {
-			v.send(h, r, "")
-			if !v.got(adminPage) {
-				return v.unexpected()
-			}
+		if h, err = c.open(e); err != nil {
+			return nil, err
 		}
-		return nil
-	}, nil
+		v := newReader()
+		return func() error {
+			for _, r := range requests[:n] {
+				v.send(h, r, "")
+				if !v.got(adminPage) {
+					return v.unexpected()
+				}
+			}
+			return nil
+		}, nil
+	}
+	return &work{name: page, contender: c.name, waits: c.waits, most: maxFirst, prepare: prepare}
 }
 
 // loginWork signs users in. Each round has a new app, so that its store stays small.
