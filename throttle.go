@@ -11,7 +11,6 @@ import (
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/throttle"
-	"github.com/synmetrix/session/store/memstore"
 )
 
 // Limits limit how often users and visitors may guess passwords and codes, and how many
@@ -110,7 +109,7 @@ const maxCounters = 1 << 17
 // newCounters returns the counters of a Manager.
 func newCounters(cfg Config, k *keeper.Keeper) *throttle.Counters {
 	return throttle.New(throttle.Config{
-		Shared: k.Shared(), Local: &memstore.Store{Now: cfg.Now, MaxRecords: maxCounters},
+		Shared: k.Shared(), MaxLocal: maxCounters,
 		Window: cfg.Limits.Window, Patience: cfg.AuthTimeout, Now: cfg.Now,
 	})
 }

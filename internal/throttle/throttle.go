@@ -7,7 +7,10 @@
 // counted before it is made, so that attempts at the same time cannot exceed the limit
 // together.
 //
-// If the shared store fails, the process counts by itself.
+// If there is no shared store, or it fails, the process counts by itself.
+//
+//   - throttle.go: attempts, and counters in the shared store
+//   - local.go: counters in the memory of the process
 package throttle
 
 import (
@@ -38,8 +41,9 @@ type Config struct {
 	// Shared is the store that the processes share, nil if there is none.
 	Shared store.Store
 
-	// Local is the store of this process.
-	Local store.Store
+	// MaxLocal bounds the number of counters in the memory of this process. Attempts that
+	// would need more are not counted.
+	MaxLocal int
 
 	// Window is the length of a window.
 	Window time.Duration
@@ -54,14 +58,17 @@ type Config struct {
 
 // Counters counts events. It is safe for concurrent use.
 type Counters struct {
-	cfg Config
+	cfg   Config
+	local local
 
 	mu        sync.Mutex
 	downUntil time.Time // the shared store is not called before this time
 }
 
 // New returns Counters for cfg.
-func New(cfg Config) *Counters { return &Counters{cfg: cfg} }
+func New(cfg Config) *Counters {
+	return &Counters{cfg: cfg, local: local{max: cfg.MaxLocal, window: cfg.Window, counters: map[string][]entry{}}}
+}
 
 // Outcome is the result of an attempt.
 type Outcome int
@@ -76,6 +83,7 @@ const (
 type Attempt struct {
 	c     *Counters
 	taken []taken
+	room  [3]taken // of most attempts
 }
 
 // taken is an attempt that was counted under one limit.
@@ -85,10 +93,10 @@ type taken struct {
 	counter counter // as written
 }
 
-// counter is a counter in a store, as far as it is known. The zero counter is unknown.
+// counter is a counter in the shared store, as far as it is known. The zero counter is
+// unknown.
 type counter struct {
 	known   bool
-	local   bool   // the store is Config.Local
 	version uint64 // 0 if there is none
 	entries []entry
 }
@@ -97,8 +105,9 @@ type counter struct {
 // under none, and wait is the time until another attempt is allowed. The limits are tried
 // in their order. The caller must call Done if wait is zero.
 func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait time.Duration) {
-	a = &Attempt{c: c, taken: make([]taken, 0, len(limits))}
-	detached := context.WithoutCancel(ctx)
+	a = &Attempt{c: c}
+	a.taken = a.room[:0]
+	detached := c.detached(ctx)
 	for _, l := range limits {
 		if l.Max <= 0 {
 			continue
@@ -115,7 +124,10 @@ func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait 
 
 // Done records the outcome of the attempt.
 func (a *Attempt) Done(ctx context.Context, o Outcome) {
-	ctx = context.WithoutCancel(ctx)
+	if len(a.taken) == 0 {
+		return
+	}
+	ctx = a.c.detached(ctx)
 	for _, t := range a.taken {
 		outcome := o
 		if o == Clears && !t.limit.Clear {
@@ -125,12 +137,20 @@ func (a *Attempt) Done(ctx context.Context, o Outcome) {
 	}
 }
 
+// detached returns the context for calls of the shared store, which does not end with ctx.
+func (c *Counters) detached(ctx context.Context) context.Context {
+	if c.cfg.Shared == nil {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
 // take counts an attempt under one limit. An attempt counts even if its client has
 // disconnected, because the service is still called. The calls of the store therefore have
 // the context detached, which does not end with ctx.
 func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait time.Duration) {
 	t = taken{limit: l, nonce: rand.Uint64()}
-	start := time.Now()
+	var waits time.Time // since when take waits for other attempts
 	// Few accounts and addresses have a counter, so a read is rarely worth a round trip.
 	known := counter{known: c.cfg.Shared != nil}
 	for {
@@ -153,7 +173,10 @@ func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait t
 			}
 			return append(e, entry{now, t.nonce, true})
 		})
-		if !pending || time.Since(start) > c.cfg.Patience || pause(ctx) != nil {
+		if pending && waits.IsZero() {
+			waits = time.Now()
+		}
+		if !pending || time.Since(waits) > c.cfg.Patience || pause(ctx) != nil {
 			return t, wait
 		}
 		known = counter{}
@@ -178,13 +201,13 @@ func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
 	})
 }
 
-// update changes the counter of a key, in the shared store or in that of the process, and
-// returns it as written. If the counter differs from known, update reads it. change may
-// append to its entries, and returns nil to leave the counter as it is. ctx must not end
-// with the request.
+// update changes the counter of a key, in the shared store or in the memory of the process.
+// It returns the counter as written to the store. If the counter there differs from known,
+// update reads it. change may append to its entries, and returns nil to leave the counter as
+// it is. ctx must not end with the request.
 func (c *Counters) update(ctx context.Context, key string, known counter, change func([]entry, time.Time) []entry) counter {
 	if c.cfg.Shared != nil && !c.isDown() {
-		written, err := c.updateIn(ctx, c.cfg.Shared, false, key, known, change)
+		written, err := c.updateShared(ctx, key, known, change)
 		if err == nil {
 			return written
 		}
@@ -192,8 +215,9 @@ func (c *Counters) update(ctx context.Context, key string, known counter, change
 			c.noteDown()
 		}
 	}
-	written, _ := c.updateIn(ctx, c.cfg.Local, true, key, known, change) // if this store is full, the attempt is not counted
-	return written
+	now := c.cfg.Now()
+	c.local.update(key, now, func(e []entry) []entry { return change(c.inWindow(e, now), now) })
+	return counter{}
 }
 
 // downPause is how long the shared store is not called after a failure. An attempt makes
@@ -215,10 +239,8 @@ func (c *Counters) noteDown() {
 // maxSwaps is how often a swap is tried.
 const maxSwaps = 100
 
-func (c *Counters) updateIn(ctx context.Context, s store.Store, local bool, key string, known counter, change func([]entry, time.Time) []entry) (counter, error) {
-	if known.local != local {
-		known = counter{}
-	}
+func (c *Counters) updateShared(ctx context.Context, key string, known counter, change func([]entry, time.Time) []entry) (counter, error) {
+	s := c.cfg.Shared
 	var err error
 	for range maxSwaps {
 		old := known
@@ -241,7 +263,7 @@ func (c *Counters) updateIn(ctx context.Context, s store.Store, local bool, key 
 		rec := store.Record{Key: key, Version: max(rand.Uint64(), 1), Data: encode(entries), ExpiresAt: now.Add(life)}
 		switch err = s.Put(ctx, rec, old.version); {
 		case err == nil:
-			return counter{known: true, local: local, version: rec.Version, entries: entries}, nil
+			return counter{known: true, version: rec.Version, entries: entries}, nil
 		case !errors.Is(err, store.ErrConflict):
 			return counter{}, err
 		}

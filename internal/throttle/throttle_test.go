@@ -3,6 +3,7 @@ package throttle_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,7 +37,7 @@ func (s *failing) Put(ctx context.Context, rec store.Record, prev uint64) error 
 
 func newCounters(shared store.Store) *throttle.Counters {
 	return throttle.New(throttle.Config{
-		Shared: shared, Local: memstore.New(), Window: 15 * time.Minute, Patience: 10 * time.Second, Now: time.Now,
+		Shared: shared, MaxLocal: 1000, Window: 15 * time.Minute, Patience: 10 * time.Second, Now: time.Now,
 	})
 }
 
@@ -293,4 +294,28 @@ func TestAttemptsInAnotherOrder(t *testing.T) {
 			t.Errorf("%d further attempts are allowed, want 1", n)
 		}
 	}
+}
+
+// A process has a bounded number of counters. New ones take the place of those that have
+// left the window.
+func TestManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1000
+		c := newCounters(nil)
+		limit := func(i int) throttle.Limit { return throttle.Limit{Key: strconv.Itoa(i), Max: 1} }
+		for i := range most {
+			if wrong(t, c, 2, limit(i)) != 1 {
+				t.Fatalf("key %d is not counted", i)
+			}
+		}
+		if n := wrong(t, c, 10, limit(-1)); n != 10 {
+			t.Errorf("another key is counted: %d of 10 attempts are allowed", n)
+		}
+		time.Sleep(15 * time.Minute)
+		for i := range most / 2 { // with fewer old ones, a new one may not find them
+			if n := wrong(t, c, 2, limit(most+i)); n != 1 {
+				t.Fatalf("after the window %d attempts with key %d are allowed, want 1", n, i)
+			}
+		}
+	})
 }
