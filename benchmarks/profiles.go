@@ -23,9 +23,12 @@ const (
 // prepares them, of the clients of a server, and of the garbage collector.
 var measured = pprof.Labels("part", "work")
 
-// profileTime is how long a profile takes, without the preparations. A CPU profile has 100
-// samples for each second that a core is busy.
-const profileTime = 25 * time.Second
+// profileTime is how long a profile takes, without the preparations, and maxProfileTime
+// with them. A CPU profile has 100 samples for each second that a core is busy.
+const (
+	profileTime    = 25 * time.Second
+	maxProfileTime = 75 * time.Second
+)
 
 // profiled is a work to make a profile of.
 type profiled struct {
@@ -153,10 +156,11 @@ func (p *profiled) write(path string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	for took := time.Duration(0); ; {
+	began, took := time.Now(), time.Duration(0)
+	for {
 		start := time.Now()
 		pprof.Do(context.Background(), measured, func(context.Context) { err = run() })
-		if took += time.Since(start); err != nil || took >= p.took {
+		if took += time.Since(start); err != nil || took >= p.took || time.Since(began) > maxProfileTime {
 			return err
 		}
 		if run, err = p.prepare(); err != nil {
