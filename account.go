@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// This file has the functions that all flows share that manage accounts. The flows are in
+// This file has the functions that the flows for accounts share. The flows are in
 // register.go, magiclink.go, callback.go, password.go and profile.go.
 
 // normalEmail returns the form of an e-mail address by which accounts are compared.

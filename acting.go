@@ -14,10 +14,10 @@ import (
 )
 
 // A user who acts as another user (the actor) has two sessions at the same time. The own
-// session is that of the actor, and does not change. The acting session is that of the
-// other user. It has its own cookies and its own Exchange, and handlers see it while it
-// lasts. Its record has the key of the own session, and it is accepted only together with
-// that session.
+// session is the actor's, and does not change. The acting session is that of the other
+// user. It has its own cookies and its own Exchange, and handlers see it while it lasts.
+// Its record has the key of the own session, and it is accepted only together with that
+// session.
 
 // ActAs starts a session in which the request's user acts as the user of grant, for example
 // for support. Handlers then see that session, and [Session.Actor] returns the user who

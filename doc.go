@@ -41,9 +41,8 @@
 // # Where sessions are kept
 //
 // By default a session is sealed into cookies, and the app needs no database. With
-// Config.Store the cookie holds only an ID. Sessions may then be as large as the store
-// allows, concurrent changes of requests are merged, and [Manager.LogoutAll] ends the
-// sessions in other browsers at once.
+// Config.Store the cookie holds only an ID. Sessions may then be larger, concurrent
+// changes of requests are merged, and [Manager.Sessions] lists the sessions of a user.
 //
 // All processes of an app need the same keys and the same store. Without a store they share
 // a Config.Coordinator instead. The coordinator is a store that holds only the state of

@@ -63,16 +63,16 @@ var (
 // inForeignFrame reports whether a page in a frame has sent the request, and the frame,
 // or one around it, is in a page of another site.
 //
-// Browsers send Sec-Fetch-Storage-Access if they do not send SameSite=Strict cookies: if
-// another site has sent the request, or is around the frame. Sec-Fetch-Site excludes the
-// former. Browsers keep cookies in that case.
+// Browsers send Sec-Fetch-Storage-Access in two cases: another site has sent the request,
+// or a page of another site is around the frame. In the first case browsers keep cookies,
+// and Sec-Fetch-Site excludes it.
 func inForeignFrame(h http.Header) bool {
 	dest := h.Get("Sec-Fetch-Dest")
 	return h.Get("Sec-Fetch-Site") == "same-origin" && h.Get(accessField) != "" && (dest == "iframe" || dest == "frame")
 }
 
-// outsideDomain reports whether the page that has sent the request, and so the app's own
-// host as the browser sees it, is in another domain.
+// outsideDomain reports whether the app's host, as the browser sees it, is outside
+// domain. Only a request from a page of the app shows that host.
 func outsideDomain(h http.Header, domain string) bool {
 	origin := h.Get("Origin")
 	if h.Get("Sec-Fetch-Site") != "same-origin" || len(origin) > maxOrigin {

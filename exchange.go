@@ -21,7 +21,7 @@ import (
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
-	value     valueContext    // ctx; part of the Exchange to save an allocation, as the next two are
+	value     valueContext    // ctx; a field, and not a pointer, saves an allocation
 	request   http.Request    // with ctx, for the handler
 	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
@@ -109,8 +109,8 @@ func (c *valueContext) String() string { return "session.Exchange" }
 var requestContexts []func(context.Context) context.Context
 
 // RegisterContext adds a function that finds the context of the request in a framework's
-// own context, which does not lead to it. [FromContext] and the methods of a [Manager]
-// accept the framework's context then, and contexts derived from it, in place of the
+// own context, which does not lead to it. Afterwards, [FromContext] and the methods of a
+// [Manager] accept the framework's context, and contexts derived from it, in place of the
 // request's. request returns nil for all other contexts, and must be safe for concurrent
 // use. Adapters call RegisterContext in an init function. Gin needs it, Echo does not.
 func RegisterContext(request func(context.Context) context.Context) {

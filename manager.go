@@ -231,7 +231,7 @@ func (e *endedError) Error() string {
 
 func (e *endedError) Is(target error) bool { return target == ErrEnded }
 
-// EndStreams closes the channels of [Session.Done], also of those that are requested
+// EndStreams closes the channels of [Session.Done], including those that are requested
 // later, so that event streams and WebSockets end. It ends no session, and tokens are
 // still refreshed.
 //

@@ -114,7 +114,7 @@ func newCounters(cfg Config, k *keeper.Keeper) *throttle.Counters {
 	})
 }
 
-// The kinds of attempts, which are counted apart.
+// The kinds of attempts, which are counted separately.
 const (
 	passwordGuess = "password"
 	codeGuess     = "code"

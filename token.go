@@ -93,8 +93,8 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 }
 
 // adoptTokens replaces the session's tokens by those of r, a later state of the
-// same session. It keeps its own if they are newer, or if the claims of the new
-// ones cannot be read: the methods about the user need claims.
+// same session. It keeps the session's tokens if they are newer, or if the claims of the
+// new tokens cannot be read: the methods about the user need claims.
 func (s *Session) adoptTokens(r *keeper.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -192,7 +192,7 @@ func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 	rec.Values = s.valuesLocked()
 	s.mu.Unlock()
 	if len(rec.Values) == 0 {
-		return nil // the values have gone in the request in which they came
+		return nil // the values were deleted in the request that set them
 	}
 	stored, err := s.m.keeper.CreateVisitor(ctx, rec)
 	if err == nil {

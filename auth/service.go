@@ -1,7 +1,7 @@
-// Package auth defines the interface between the session framework and an auth
-// service, which knows the users and issues their tokens. A client of such a service
-// implements [Service]. The package also defines the tokens, claims and errors that
-// clients return. Package synmetrix is a client.
+// Package auth defines the interface between package session and an auth service, which
+// knows the users and issues their tokens. A client of such a service implements
+// [Service]. The package also defines the tokens, claims and errors that clients return.
+// Package synmetrix is a client.
 package auth
 
 import (

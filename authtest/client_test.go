@@ -126,7 +126,7 @@ func (c *conn) later(method, path, body string) <-chan *response {
 	return ch
 }
 
-// leave sends a request and hangs up after the server has received it.
+// leave sends a request and disconnects after the server has received it.
 func (c *conn) leave(method, path, body string) {
 	c.Helper()
 	before := c.srv.Requests(authtest.Any)
@@ -146,7 +146,7 @@ func (c *conn) leave(method, path, body string) {
 	eventually(c.T, func() bool { return c.srv.Requests(authtest.Any) > before })
 	hangUp()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
-		c.Fatalf("%s %s: %v, want no response before the client hangs up", method, path, err)
+		c.Fatalf("%s %s: %v, want no response before the client disconnects", method, path, err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Fault struct {
 	Times int
 
 	// Delay is a pause before the request is processed. As with the real service,
-	// the request is carried out even if the client hangs up meanwhile. Delay, like
+	// the request is carried out even if the client disconnects meanwhile. Delay, like
 	// Drip, is real time, not time of the service's clock.
 	Delay time.Duration
 
@@ -91,7 +91,7 @@ type Delivery int
 // The values of [Fault.Deliver].
 const (
 	Whole         Delivery = iota
-	Hang                   // no response until the client hangs up or the server closes
+	Hang                   // no response until the client disconnects or the server closes
 	Close                  // the connection is closed without a response
 	Reset                  // the connection is reset (TCP RST) without a response
 	HalfThenClose          // the connection is closed after half of the body

@@ -22,7 +22,7 @@ func TestFaults(t *testing.T) {
 		status  int
 		body    string // the whole body, if set
 		err     error  // of the connection
-		leaves  bool   // no response until the client hangs up
+		leaves  bool   // no response until the client disconnects
 		rotated bool
 		check   func(*testing.T, *response)
 	}{

@@ -168,7 +168,7 @@ func TestShutdown(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("does not wait for clients that have hung up", func(t *testing.T) {
+	t.Run("does not wait for clients that have disconnected", func(t *testing.T) {
 		c := serve(t)
 		c.srv.Inject(authtest.Login, authtest.Fault{Deliver: authtest.Hang})
 		c.leave("POST", "/auth/login", `{}`)

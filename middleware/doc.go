@@ -7,10 +7,9 @@
 //	mux.Handle("GET /api/me", http.HandlerFunc(middleware.Me))
 //	http.ListenAndServe("localhost:8080", middleware.Sessions(m)(mux))
 //
-// [Sessions] goes around the whole app. [RequireUser], [RequireRole] and [Require]
-// are guards for single handlers. Handlers get the session from
-// session.FromContext. [Mount] adds the pages for signing in and a route for
-// signing out.
+// [Sessions] wraps the whole app. [RequireUser], [RequireRole] and [Require] are guards
+// for single handlers. Handlers get the session from session.FromContext. [Mount] adds
+// the pages for signing in and a route for signing out.
 //
 // # Guards on paths
 //

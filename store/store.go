@@ -1,4 +1,4 @@
-// Package store defines the contract between the session framework and the stores
+// Package store defines the contract between package session and the stores
 // that keep sessions: the Store interface, the Record type, and the errors that are
 // part of the contract.
 //

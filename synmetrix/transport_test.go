@@ -340,7 +340,7 @@ func TestCallIsCanceled(t *testing.T) {
 	arrived := make(chan struct{})
 	srv := serve(t, func(x *received) bool {
 		close(arrived)
-		_, _ = io.Copy(io.Discard, x) // until the client hangs up
+		_, _ = io.Copy(io.Discard, x) // until the client disconnects
 		return false
 	})
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -515,7 +515,7 @@ func TestUpgradeIsNotAwaited(t *testing.T) {
 	released := make(chan struct{})
 	srv := serve(t, func(x *received) bool {
 		x.respond("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-		_, _ = io.Copy(io.Discard, x) // until the client hangs up
+		_, _ = io.Copy(io.Discard, x) // until the client disconnects
 		close(released)
 		return false
 	})
@@ -588,7 +588,7 @@ func TestNoGoroutineLeaks(t *testing.T) {
 				x.reset()
 				return false
 			}
-			_, _ = io.Copy(io.Discard, x) // until the client hangs up
+			_, _ = io.Copy(io.Discard, x) // until the client disconnects
 			return false
 		})
 		c := newClient(t, srv.URL, synmetrix.WithTimeout(50*time.Millisecond))

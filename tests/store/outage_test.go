@@ -243,7 +243,7 @@ func (o outages) testNetwork(t *testing.T) {
 				wg.Go(func() {
 					for time.Now().Before(end) {
 						ctx, cancel := context.Background(), context.CancelFunc(func() {})
-						if rand.IntN(4) == 0 { // clients hang up, too
+						if rand.IntN(4) == 0 { // clients disconnect, too
 							ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(5000))*time.Microsecond)
 						}
 						start := time.Now()
