@@ -31,7 +31,7 @@ func (b *browser) tryActAs(ctx context.Context, user string, opts ...session.Sig
 	return a.ActAs(ctx, grant, opts...)
 }
 
-// sees checks who is signed in in the browser, and who really is. An empty user is none.
+// sees checks the user and the actor of the browser's session. An empty text means none.
 func (b *browser) sees(user, actor string) *browser {
 	b.t.Helper()
 	return b.visit(func(_ context.Context, s *session.Session) {
@@ -42,8 +42,8 @@ func (b *browser) sees(user, actor string) *browser {
 	})
 }
 
-// The user sees the session of the other user until it ends, and then the own session with
-// its values.
+// Handlers see the session of the other user until it ends, and then the actor's own
+// session with its values.
 func TestActAs(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -122,12 +122,12 @@ func TestActAsWithinARequest(t *testing.T) {
 	})
 }
 
-// An end that is meant for one of the two users does not hit the other.
+// An end of sessions of one of the two users does not affect the other user.
 func TestEndsWhileActing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end            func(t *testing.T, a *app, b *browser)
 		user, actor    string // in the browser afterwards
-		user2, another bool   // the other user's session elsewhere, and the own one elsewhere, go on
+		user2, another bool   // whether sessions of the other user and of the actor in other browsers continue
 	}{
 		"LogoutAll, meant for the other user": {func(t *testing.T, a *app, b *browser) {
 			b.visit(func(ctx context.Context, _ *session.Session) {
@@ -179,8 +179,8 @@ func TestEndsWhileActing(t *testing.T) {
 	}
 }
 
-// The cookies of the other user's session are rejected without those of the own session,
-// and in their place.
+// The cookies of the acting session are rejected without those of the actor's own
+// session, and in place of them.
 func TestActingCookiesAlone(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -217,8 +217,8 @@ func TestActingCookiesAlone(t *testing.T) {
 	})
 }
 
-// During an outage of the store the user does not become the own user.
-func TestActingDuringAnOutage(t *testing.T) {
+// If the store has no record of the acting session, handlers see the actor's own session.
+func TestActingWithoutRecord(t *testing.T) {
 	st := &swappingStore{Store: nil}
 	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
 	b := a.signedIn().actAs("u2").sees("u2", "u1")
@@ -226,10 +226,11 @@ func TestActingDuringAnOutage(t *testing.T) {
 	st.mu.Lock()
 	st.instead = map[string]string{key: "count-none"} // a read that fails to match
 	st.mu.Unlock()
-	b.sees("u1", "") // the record is gone: it has ended
+	b.sees("u1", "") // without a record the acting session has ended
 }
 
-// The use of the other user's session is use of the own session, and Done ends with either.
+// Use of the acting session is also use of the actor's own session. Done reports the end
+// of either.
 func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -287,8 +288,8 @@ func TestLateLogoutOfTheOtherUser(t *testing.T) {
 	})
 }
 
-// While one of the two sessions cannot be read, neither is used, also after the store is back
-// in the same request.
+// While one of the two sessions cannot be read, handlers see neither, even after the
+// store is back in the same request.
 func TestActingWhileTheStoreIsDown(t *testing.T) {
 	st := &testkit.FailingStore{}
 	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
@@ -306,7 +307,7 @@ func TestActingWhileTheStoreIsDown(t *testing.T) {
 	b.sees("u2", "u1")
 }
 
-// An end of the own session at the service ends acting.
+// If the service ends the actor's own session, acting ends.
 func TestOwnSessionEndsAtTheService(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -326,7 +327,7 @@ func TestOwnSessionEndsAtTheService(t *testing.T) {
 	})
 }
 
-// A response that fails begins no acting.
+// If the response fails, acting does not begin.
 func TestActingDoesNotStartWithAFailedResponse(t *testing.T) {
 	st := &testkit.FailingStore{}
 	a := newApp(t, inMemory, func(c *session.Config) { st.Store, c.Store = c.Store, st })
@@ -350,8 +351,7 @@ func TestActingDoesNotStartWithAFailedResponse(t *testing.T) {
 	b.sees("u1", "")
 }
 
-// With MaxSessions the session of a user who acts as another user is in the other user's
-// list, and takes no place.
+// The acting session is in the other user's list, and does not count for MaxSessions.
 func TestActingIsListed(t *testing.T) {
 	a := newApp(t, inMemory, func(c *session.Config) { c.MaxSessions = 2 })
 	a.auth.user = "u2"

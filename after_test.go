@@ -17,8 +17,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// request starts a request of the browser whose client can disconnect. over
-// ends the request as a server does.
+// request starts a request of the browser whose client can disconnect. over ends the
+// request as a server does.
 func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) {
 	b.t.Helper()
 	ctx, disconnect := context.WithCancel(context.Background())
@@ -106,7 +106,7 @@ func TestTokenIsValidWhenTheClientLeaves(t *testing.T) {
 	}
 }
 
-// A change that Set accepts is saved, whenever the request ends.
+// A change that Set has accepted is saved, whenever the request ends.
 func TestValuesAtTheEndOfTheRequest(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		b := newApp(t, kind).withTheme("dark")
@@ -255,7 +255,7 @@ func TestUnavailableForAWhile(t *testing.T) {
 	})
 }
 
-// The same, if the store was down when the request began.
+// The same holds if the store was down when the request began.
 func TestStoreBackWithinARequest(t *testing.T) {
 	down := &testkit.FailingStore{}
 	a := newApp(t, func(c *session.Config) { down.Store, c.Store = &memstore.Store{Now: c.Now}, down })
@@ -379,7 +379,7 @@ func TestSessionEndsWithinARequest(t *testing.T) {
 	})
 }
 
-// The same, if the policy of a guard finds the end.
+// The same holds if the policy of a guard finds the end.
 func TestSessionEndsWithinAPolicy(t *testing.T) {
 	a := newApp(t)
 	b := a.signedIn()

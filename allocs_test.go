@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// Counts the allocations of a request. The race detector allocates, too, so
-// this test runs without it.
+// The allocations of a request are counted. The race detector allocates, too, so this
+// test runs without it.
 func TestAllocs(t *testing.T) {
 	for _, tt := range []struct {
 		name           string

@@ -20,7 +20,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit"
 )
 
-// stubVerifier accepts all tokens, unless a test says otherwise.
+// stubVerifier accepts all tokens, unless a test sets an error.
 type stubVerifier struct {
 	mu    sync.Mutex
 	calls int
@@ -85,7 +85,7 @@ func claims(format string, seconds ...int64) string {
 
 const aUser = `,"hasura":{"x-hasura-user-id":"u1","x-hasura-allowed-roles":["user","admin"],"x-hasura-default-role":"user","email":"u1@example.com"}}`
 
-// The user of a request with an accepted token is the token's.
+// The user of a request with an accepted token is the user of the token.
 func TestBearerUser(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		v := &stubVerifier{}
@@ -138,7 +138,7 @@ func TestBearerUser(t *testing.T) {
 	})
 }
 
-// What needs a session fails, and changes none.
+// Calls that need a session fail, and change nothing.
 func TestBearerNeedsSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		api, requests := newCountingAPI(t)
@@ -241,7 +241,7 @@ func TestBearerTimes(t *testing.T) {
 	})
 }
 
-// Roles of every shape: only a list of texts has roles.
+// Only a list of strings has roles.
 func TestBearerRoles(t *testing.T) {
 	a := newApp(t, withVerifier(&stubVerifier{}))
 	for roles, want := range map[string][]string{
@@ -291,7 +291,7 @@ func TestVerifierOutage(t *testing.T) {
 			}
 		})
 	}
-	// A context that has ended is the caller's matter.
+	// If the caller's context has ended, the verifier has not failed.
 	a.bearer(token, func(ctx context.Context, s *session.Session) {
 		canceled, cancel := context.WithCancel(ctx)
 		cancel()
@@ -380,7 +380,7 @@ func TestBearerConcurrently(t *testing.T) {
 	})
 }
 
-// Two fields of Authorization are refused, whichever is good.
+// Two Authorization fields are rejected, even if one of them has a valid token.
 func TestTwoBearers(t *testing.T) {
 	a := newApp(t, withVerifier(&stubVerifier{}))
 	good := "Bearer " + claims(`{"exp":%d`+aUser, 600)

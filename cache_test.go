@@ -67,7 +67,7 @@ func TestMemoryOfLargeValues(t *testing.T) {
 			t.Errorf("%d bytes arrived", len(v))
 		}
 	})
-	// Buffers that are kept for reuse take some, and a busy machine leaves more of them.
+	// Pools of buffers take some memory, and more on a busy machine.
 	if grown := heap() - before; grown > 20*mib {
 		t.Errorf("100 changes of a value of 1 MiB take %d MiB", grown/mib)
 	}
@@ -100,7 +100,7 @@ func TestMemoryOfManyChanges(t *testing.T) {
 	}
 }
 
-// All sessions together take the memory that Config.CacheBytes allows.
+// All sessions together take no more memory than Config.CacheBytes.
 func TestCacheBytes(t *testing.T) {
 	const budget = mib / 2
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
@@ -150,7 +150,7 @@ func TestCacheBytes(t *testing.T) {
 				runtime.KeepAlive(a)
 				return after - before
 			}
-			// What the store and the auth service hold is not the cache's.
+			// The memory of the store and of the auth service does not count.
 			cached := taken(budget) - taken(1)
 			t.Logf("%d of %d bytes", cached, budget)
 			if cached > budget {
@@ -160,7 +160,7 @@ func TestCacheBytes(t *testing.T) {
 	})
 }
 
-// A session that ends in this process takes no memory of the caches any more.
+// A session that has ended in this process takes no memory in the caches.
 func TestMemoryAfterEnd(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 		kind := func(*session.Config) {}
@@ -317,7 +317,7 @@ func TestNumberOfValuesOfConcurrentRequests(t *testing.T) {
 	})
 }
 
-// A session over a limit that was lowered can be read, and made smaller.
+// After a limit was lowered, a session above it can be read and made smaller.
 func TestLoweredMaxValueBytes(t *testing.T) {
 	key := session.GenerateKey()
 	kept := memstore.New()

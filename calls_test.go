@@ -40,7 +40,7 @@ func (l *callLog) before(ctx context.Context, name string) context.Context {
 }
 
 func (l *callLog) on(ctx context.Context, c session.Call) {
-	// The session may be what the call is about to read.
+	// The call may be the one that reads the session, so the hook must not see a session.
 	if err := session.FromContext(ctx).Authorize(nil); !errors.Is(err, session.ErrNotLoaded) {
 		l.t.Errorf("%s: the hook has a session (%v)", c.Name, err)
 	}
@@ -78,7 +78,7 @@ func (s slowStore) Get(ctx context.Context, key string) (store.Record, error) {
 	return s.Store.Get(ctx, key)
 }
 
-// endAll waits until m does nothing more, in virtual time.
+// endAll waits in virtual time until m has no more work.
 func endAll(t *testing.T, m *session.Manager) {
 	t.Helper()
 	if err := m.Shutdown(t.Context()); err != nil {
@@ -112,7 +112,7 @@ func TestOnCall(t *testing.T) {
 			}
 		}
 
-		// What belongs to a request has its context.
+		// Calls that belong to a request have its context.
 		for _, name := range []string{"auth.login", "store.put", "session.sign_in", "session.commit"} {
 			visit(signIn)
 			calls, ids := l.take(name)
@@ -189,8 +189,8 @@ func TestOnCallPanics(t *testing.T) {
 	})
 }
 
-// The memory of the process is reported like any other store, and what a service cannot
-// do is no call.
+// Calls of the memory of the process are reported like those of any other store. A method
+// that the service does not have is not reported.
 func TestOnCallOfMemory(t *testing.T) {
 	l := &callLog{t: t, begun: map[string]int{}}
 	service := &testkit.Service{T: t}

@@ -55,7 +55,7 @@ func TestClientAddr(t *testing.T) {
 	}
 }
 
-// Prefixes that no address is in are an error: the operator has meant others.
+// A prefix that contains no address is an error, because it is a mistake of the operator.
 func TestTrustedProxiesAreValid(t *testing.T) {
 	for _, p := range []netip.Prefix{{}, netip.MustParsePrefix("::ffff:10.0.0.0/104")} {
 		_, err := session.New(session.Config{

@@ -16,7 +16,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// frameworkContext is the context of a framework, which has only its own values.
+// frameworkContext is a framework's own context. It does not lead to the request's
+// context.
 type frameworkContext struct {
 	context.Context
 	request context.Context
@@ -75,8 +76,8 @@ func (s *contextStore) Get(ctx context.Context, key string) (store.Record, error
 	return s.Store.Get(ctx, key)
 }
 
-// The value of BeginWith is in the context from the start: what reads the context
-// in the background while the session is loaded sees no change.
+// The value of BeginWith is in the context before the session is loaded: code that reads
+// the context in the background meanwhile sees no change.
 func TestBeginWith(t *testing.T) {
 	type key struct{}
 	var values []any

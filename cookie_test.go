@@ -436,7 +436,7 @@ func TestFewerChunksThanBefore(t *testing.T) {
 	b.app = with(2)
 	b.is(true)
 	b.app = with(1)
-	// The old state does not open any more. That is no error.
+	// The old state no longer opens, which is not an error.
 	b.app.clock.Advance(3 * time.Hour) // so that the state is due
 	b.visit(func(_ context.Context, s *session.Session) {
 		if _, ok := favorite.Get(s); ok || !s.SignedIn() {

@@ -13,8 +13,8 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// Rejecting input of unknown clients must be cheap. The race detector makes
-// everything slower and larger, so this test runs without it.
+// Rejecting input of unknown clients must be cheap. The race detector needs more time and
+// memory, so this test runs without it.
 const (
 	maxRejectTime  = time.Millisecond // for a busy machine, too
 	maxRejectBytes = 32 << 10
@@ -145,8 +145,8 @@ func (a *app) isCheap(t *testing.T, header string, signedIn bool) {
 	}
 }
 
-// cost returns what one call of f allocates and how long it takes: the best of
-// several, and of many on a machine that is busy with other things.
+// cost returns the allocated bytes and the duration of one call of f: the least of
+// several calls, and of many calls on a busy machine.
 func cost(f func()) (bytes uint64, took time.Duration) {
 	f()
 	const rounds = 20

@@ -70,7 +70,8 @@ func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
 		c.Login("ada")
 		ctx, disconnect := context.WithCancel(t.Context())
 		defer disconnect()
-		// The user comes back every four hours, so that only the lifetime ends it.
+		// The user sends a request every four hours, so only the lifetime ends the
+		// session.
 		start, lifetime := time.Now(), 30*24*time.Hour
 		for time.Since(start) < lifetime-5*time.Hour {
 			time.Sleep(4 * time.Hour)
@@ -89,7 +90,7 @@ func TestDoneAtTheEndOfTheLifetime(t *testing.T) {
 	})
 }
 
-// The end of streams ends no session: tokens are refreshed until Shutdown.
+// EndStreams ends no session: tokens are refreshed until Shutdown.
 func TestEndStreams(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) { return s.Issue("ada"), nil }
@@ -121,7 +122,7 @@ func TestEndStreams(t *testing.T) {
 	})
 }
 
-// Shutdown closes the channels when it begins, and waits for a refresh all the same.
+// Shutdown closes the channels when it begins, and still waits for a refresh.
 func TestDoneAtShutdown(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, e *testkit.Events) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {

@@ -101,8 +101,8 @@ func TestCoordinatorFailsAtCommit(t *testing.T) {
 	}
 }
 
-// A session that has ended is no outage for values that are saved at the end of its
-// request.
+// If a session has ended, values at the end of its request cannot be saved. This is not
+// reported as an outage.
 func TestEventsAtEnd(t *testing.T) {
 	down := &testkit.FailingStore{}
 	var value any

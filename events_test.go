@@ -36,7 +36,7 @@ type stage struct {
 	seen    *sightings
 }
 
-// stageService is an auth service that does what a case says.
+// stageService is an auth service whose results each case sets.
 type stageService struct {
 	*testkit.Service
 	login  func() (auth.Tokens, error)
@@ -65,7 +65,7 @@ func (s *stageService) Logout(ctx context.Context, t auth.Tokens, all bool) erro
 	return s.Service.Logout(ctx, t, all)
 }
 
-// sightings are the events that the app and the log have received.
+// sightings are the events that the hook and the log have received.
 type sightings struct {
 	mu     sync.Mutex
 	hooked []session.Event
@@ -452,7 +452,7 @@ func (st *stage) changesLate(meanwhile func(), want error) {
 	}
 }
 
-// bearer sends a request with a bearer token to a Manager with a verifier that fails so.
+// bearer sends a request with a bearer token to a Manager whose verifier returns err.
 func (st *stage) bearer(err error) {
 	v := &stubVerifier{}
 	v.fail(func(string) error { return err })

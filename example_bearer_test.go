@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// A script calls a guarded route with an access token of the auth service. What needs a
-// session is for browsers only.
+// A script calls a guarded route with an access token of the auth service. Calls that
+// need a session fail.
 func ExampleSession_Bearer() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

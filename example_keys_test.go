@@ -27,10 +27,9 @@ func ExampleParseKeys() {
 	// session: key 1: key has 6 bytes, at least 32 are needed; make one with: openssl rand -base64 32
 }
 
-// A key is replaced, and no user is signed out. The first key seals, and every
-// key opens. First add the new key last, in every process. Then move the new
-// key first. Remove the old key after the session's Lifetime, when all of its
-// cookies have been sealed again.
+// A key is replaced, and no user is signed out. The first key seals, and every key opens.
+// First add the new key at the end of the list, in every process. Then move it to the
+// front. Remove the old key after Config.Lifetime.
 func ExampleConfig_keys() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -16,8 +16,8 @@ import (
 
 // At its end, a program first shuts down the server, which ends streams and waits for
 // requests, and then the Manager, which waits for refreshes. Refreshes do not belong to a
-// request. If a refresh is cut off, its refresh token may be used up and the
-// new one lost.
+// request. If a refresh is interrupted, its refresh token may be used up and the new
+// token lost.
 func ExampleManager_Shutdown() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

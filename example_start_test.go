@@ -12,8 +12,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// The app receives tokens in another way than by Manager.Login, here by a
-// registration.
+// The app receives tokens from a registration, and passes them to Manager.Start.
 func ExampleManager_Start() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -13,9 +13,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Sessions are kept in a store. The cookie holds only the session ID, values
-// can be as large as the store allows, and Manager.LogoutAll ends all sessions
-// of a user at once.
+// Sessions are kept in a store, and the cookie holds only the session ID.
+// Manager.LogoutAll ends all sessions of a user.
 func ExampleConfig_store() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -15,8 +15,8 @@ import (
 // notice is a message for the next page.
 var notice = session.NewKey[string]("notice")
 
-// A message that is shown once, on the page after a sign-out. The visitor is not signed in
-// any more, and has a value all the same.
+// A message that is shown once, on the page after a sign-out. The visitor is no longer
+// signed in, and still has a value.
 func ExampleKey_Pop() {
 	auth := startAuth(authtest.Options{})
 	defer auth.Close()

@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// slowAuth is an auth service that compares passwords slowly, so that it
-// rejects a known address later than an unknown one.
+// slowAuth is an auth service that compares passwords slowly. It therefore rejects a
+// known address later than an unknown one.
 type slowAuth struct {
 	*stubAuth
 	unknown, known time.Duration

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testkit.Run(m, nil)) }
 
-// clock stands still unless a test moves it.
+// clock is a clock that only the test moves.
 type clock struct{ moved atomic.Int64 }
 
 var epoch = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
@@ -117,14 +117,14 @@ func (a *stubAuth) Refresh(_ context.Context, t auth.Tokens) (auth.Grant, error)
 	return auth.Grant{Tokens: a.issueFor(user)}, nil
 }
 
-// fail makes refreshing fail from now on, or not any more.
+// fail makes refreshes fail with err, or succeed again if err is nil.
 func (a *stubAuth) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fails = err
 }
 
-// refreshes is how often Refresh was called.
+// refreshes returns the number of calls of Refresh.
 func (a *stubAuth) refreshes() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -30,7 +30,7 @@ func TestParseKey(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	// As "openssl rand -base64 32" writes it.
+	// The output of "openssl rand -base64 32".
 	padded := base64.StdEncoding.EncodeToString(secret[:32])
 	if k, err := session.ParseKey(padded + "\n"); err != nil || k.Encode() != strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(padded) {
 		t.Errorf("with padding: %v", err)
@@ -210,7 +210,7 @@ func ExampleParseKey() {
 	// Output: session: key is a repetition of one part; make one with: openssl rand -base64 32
 }
 
-// During a key rotation, each process seals the cookies of the others again,
+// During a key rotation, a process seals a cookie again that another process has sealed,
 // each time the browser changes the process. The session stays the same.
 func TestKeysAreRolledOverProcesses(t *testing.T) {
 	keys := []session.SecretKey{session.GenerateKey(), session.GenerateKey()}

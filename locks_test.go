@@ -16,15 +16,15 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// stuckStore is a store whose calls hang while it is stuck, until it is freed or
-// the caller gives up.
+// stuckStore is a store whose calls hang while it is stuck. They return when it is freed
+// or when the caller stops waiting.
 type stuckStore struct {
 	store.Store
 	stuck atomic.Bool
 	hangs chan struct{} // a call has begun to hang
 	free  chan struct{}
 	freed sync.Once
-	gave  atomic.Bool // a caller has given up
+	gave  atomic.Bool // a caller has stopped waiting
 }
 
 func newStuckStore() *stuckStore {
@@ -128,8 +128,7 @@ func TestHangingStoreBlocksOnlyItsCallers(t *testing.T) {
 	}
 }
 
-// A hook and a log may use the session, and the Manager, whenever they are
-// called.
+// Hooks and log handlers may use the session and the Manager in every call.
 func TestHooksMayUseTheSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
 		down := &testkit.FailingStore{}

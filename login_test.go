@@ -143,7 +143,7 @@ func TestChangeOfUserDropsPrefetchedPages(t *testing.T) {
 		step("LoginTOTP", drops, func(ctx context.Context) error { return a.LoginTOTP(ctx, "123456") })
 		step("a change of a value", "", func(ctx context.Context) error { return favorite.Set(session.FromContext(ctx), "dark") })
 
-		// The app's own Clear-Site-Data stays.
+		// The app's own Clear-Site-Data field stays.
 		r, x := a.Begin(httptest.NewRequest("POST", "/logout", nil))
 		if err := a.Logout(r.Context()); err != nil {
 			t.Fatal(err)

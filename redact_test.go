@@ -118,7 +118,7 @@ func noSecrets(t *testing.T, what, text string, secrets []string) {
 	}
 }
 
-// The redacted error still has the useful parts.
+// The redacted error still has the call, the code and the status.
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
 		&auth.SecondFactorError{Ticket: "t"}:                                             "second factor needed",

@@ -48,7 +48,7 @@ func newStory(t *testing.T, stored bool) *story {
 	})
 	cfg := session.Config{
 		Auth: synmetrix.NewClient(service.URL), Keys: []session.SecretKey{session.GenerateKey()}, Now: service.Now,
-		AuthTimeout: time.Minute, // a busy machine is no outage
+		AuthTimeout: time.Minute, // a busy machine must not cause an outage
 	}
 	if stored {
 		cfg.Store = &memstore.Store{Now: service.Now}

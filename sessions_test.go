@@ -157,7 +157,8 @@ func TestSessions(t *testing.T) {
 		}
 		before := handle(phone)
 
-		// Use is recorded, handles stay, and what was not used for long is not listed.
+		// The use of a session is recorded, handles do not change, and sessions that have
+		// reached the idle timeout are not listed.
 		time.Sleep(7 * time.Hour)
 		phone.At(d.other).Get()
 		desk.Get()
@@ -172,7 +173,7 @@ func TestSessions(t *testing.T) {
 	})
 }
 
-// What is listed of a browser is bounded, and contains nothing that changes how a page
+// The User-Agent in a list is bounded, and contains no characters that change how a page
 // or a terminal shows it.
 func TestSessionsCleanUserAgents(t *testing.T) {
 	withDevices(t, func(t *testing.T, d *devices) {
@@ -204,7 +205,7 @@ func TestEndSession(t *testing.T) {
 		end := func(v *testkit.Visitor, handle string) error {
 			return do(v, func(ctx context.Context) error { return v.M.EndSession(ctx, handle) })
 		}
-		// Guesses, and handles of other users.
+		// Guessed handles, and handles of other users.
 		for _, guess := range []string{handle(bob), "", "x", strings.Repeat("A", 22), handle(bob)[:21], handle(laptop) + "A", strings.Repeat("A", 1<<20)} {
 			if err := end(phone, guess); !errors.Is(err, session.ErrNoSuchSession) {
 				t.Errorf("%.30q: error %v", guess, err)
@@ -288,7 +289,8 @@ func TestTokensOfAnotherSessionAreRevoked(t *testing.T) {
 	})
 }
 
-// A process that could not open the session leaves its tokens to one that has.
+// A process that cannot open the session does not revoke its tokens. A process that has
+// opened it does.
 func TestAnotherProcessRevokesTokens(t *testing.T) {
 	withDevices(t, func(t *testing.T, d *devices) {
 		if d.other == d.m {
@@ -316,8 +318,8 @@ func TestAnotherProcessRevokesTokens(t *testing.T) {
 	})
 }
 
-// A list shows sessions that were written with an older key, and what other keys have
-// sealed is not there.
+// A list shows sessions that an older key has sealed, and none that an unknown key has
+// sealed.
 func TestSessionsAfterNewKeys(t *testing.T) {
 	withDevices(t, func(t *testing.T, d *devices) {
 		old := d.browser(d.m, "ada", "192.0.2.1", "old")
@@ -423,7 +425,7 @@ type noDelete struct{ store.Store }
 
 func (noDelete) Delete(context.Context, string) error { return testkit.ErrDown }
 
-// A session that is over is not listed, even if the store still has its record.
+// A session that has ended is not listed, even if the store still has its record.
 func TestEndedSessionsAreNotListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &devices{t: t, service: &testkit.Service{Life: 100 * 24 * time.Hour}, events: &testkit.Events{}, store: noDelete{memstore.New()}}
@@ -450,7 +452,7 @@ func TestEndedSessionsAreNotListed(t *testing.T) {
 	})
 }
 
-// A session that was ended by its handle leaves room for another.
+// A session that was ended by its handle no longer counts for MaxSessions.
 func TestEndSessionMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &testkit.FailingStore{Store: memstore.New()}

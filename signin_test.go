@@ -25,7 +25,7 @@ func (b *browser) ages() []string {
 	return ages
 }
 
-// The choices of a sign-in apply to all cookies until the session ends: at the sign-in,
+// The options of a sign-in apply to all cookies until the session ends: at the sign-in,
 // when the use is recorded, after a refresh, and after a new sign-in of the same user.
 func TestRemember(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
@@ -110,8 +110,8 @@ func TestRememberWithSecondFactor(t *testing.T) {
 	})
 }
 
-// A user is what the service reports. What it leaves out stays as it was, and the address
-// is the one with which the user has signed in.
+// User returns the data that the service has reported. Data that a refresh does not
+// report stays the same. Without an address, Email is the address of the sign-in.
 func TestUser(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -176,7 +176,7 @@ func TestAuthorizeFresh(t *testing.T) {
 		}
 		b.has(favorite, "dark")
 		before.is(false)
-		// The service may know that the user has signed in there before.
+		// The service may report that the user has entered the password earlier.
 		old := a.browser().visit(func(ctx context.Context, _ *session.Session) {
 			if err := a.Start(ctx, auth.Grant{Tokens: a.auth.issue(), AuthenticatedAt: a.clock.Now().Add(-time.Hour)}); err != nil {
 				t.Fatal(err)
@@ -188,7 +188,7 @@ func TestAuthorizeFresh(t *testing.T) {
 	})
 }
 
-// Passive requests refresh tokens and save values, and do not keep the session alive.
+// Passive requests refresh tokens and save values, and do not extend the session.
 func TestPassiveRequests(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		for _, passive := range []bool{false, true} {

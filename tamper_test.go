@@ -27,7 +27,7 @@ func (a *app) withTheme(value string) *browser {
 	return b
 }
 
-// pairs are the cookies of a browser as they stand in its header.
+// pairs are the cookies in the header of a browser.
 func (b *browser) pairs() []string { return strings.Split(b.header(), "; ") }
 
 // refuses checks that a header signs no user in, causes no error, and that each
@@ -145,7 +145,7 @@ func TestEveryBitOfChunksFlipped(t *testing.T) {
 // lenient decoder accepts, are rejected.
 func TestNonCanonicalEncodings(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	// strayBits changes the bits of the last character that mean nothing.
+	// strayBits changes the unused bits of the last character.
 	strayBits := func(v string) string {
 		body := strings.TrimRight(v, "=")
 		i := strings.IndexByte(alphabet, body[len(body)-1])

@@ -165,8 +165,8 @@ func atOnce(n int, f func(i int) error) (refused, limited int) {
 	return refused, limited
 }
 
-// From one address 10 wrong passwords for an account reach the service, and 100 for all
-// accounts, also if they come at once and over several processes.
+// From one address, 10 wrong passwords for an account and 100 for all accounts reach the
+// service, even if they are sent at the same time to several processes.
 func TestGuessesFromOneAddress(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		guess := func(email string) func(i int) error {
@@ -228,8 +228,8 @@ func TestGuessesFromManyAddresses(t *testing.T) {
 	})
 }
 
-// A browser is not known to an account for which it has presented wrong credentials only,
-// even if another user signs in with it.
+// A browser is not a known device of an account for which it has presented only wrong
+// credentials, even if another user signs in with it.
 func TestUnknownDevice(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		attacker := g.client(0, "198.51.100.1")
@@ -251,8 +251,8 @@ func TestUnknownDevice(t *testing.T) {
 	})
 }
 
-// A right password clears the wrong ones. Right passwords and failures of the service
-// do not count, also if many come at once.
+// A right password clears the wrong ones. Right passwords and failures of the service do
+// not count, even if many arrive at the same time.
 func TestWhichAttemptsCount(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		c := func(i int) *client { return g.client(i, "192.0.2.1") }
@@ -277,7 +277,7 @@ func TestWhichAttemptsCount(t *testing.T) {
 	})
 }
 
-// Codes are counted apart from passwords, and a right password does not clear them.
+// Codes are counted separately from passwords, and a right password does not clear them.
 func TestGuessedCodes(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		g.mfa = true
@@ -339,8 +339,8 @@ func TestGuessesWhileTheStoreIsDown(t *testing.T) {
 	})
 }
 
-// A right password clears only the wrong ones for its account from its address, also if
-// those have no limit.
+// A right password clears only the wrong passwords for its account from its address, even
+// if these have no limit.
 func TestRightPasswordsClearNoOtherLimit(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
 		wrong := func(i int) error {

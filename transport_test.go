@@ -258,7 +258,7 @@ func TestTransportRefreshesARejectedToken(t *testing.T) {
 	srv.mu.Lock()
 	srv.refuses[strings.TrimPrefix(first, "Bearer ")] = true
 	srv.mu.Unlock()
-	// The API rejects the session's token: one refresh, one more request.
+	// The API rejects the session's token: one refresh and one more request follow.
 	if got := c.call(t); got != "200 <nil>" {
 		t.Errorf("call: %s", got)
 	}
@@ -266,7 +266,7 @@ func TestTransportRefreshesARejectedToken(t *testing.T) {
 	if len(seen) != 3 || seen[1] != first || seen[2] == first || c.auth.Refreshes() != 1 {
 		t.Errorf("%d requests, %d refreshes; want the old token, then the new one", len(seen), c.auth.Refreshes())
 	}
-	// It was saved: the next call begins with it.
+	// The new token was saved: the next call begins with it.
 	if c.call(t); len(srv.requests()) != 4 || srv.requests()[3] != seen[2] || c.auth.Refreshes() != 1 {
 		t.Error("the renewed token was not kept")
 	}

@@ -312,7 +312,7 @@ func TestSave(t *testing.T) {
 					t.Errorf("another request sees %q", v)
 				}
 			})
-			// Another request logs out.
+			// Another request signs out.
 			a.visit(elsewhere.header(), func(ctx context.Context, _ *session.Session) {
 				if err := a.Logout(ctx); err != nil {
 					t.Error(err)

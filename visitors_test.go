@@ -67,7 +67,7 @@ func (b *browser) copy() *browser {
 	return &browser{app: b.app, names: slices.Clone(b.names), values: maps.Clone(b.values)}
 }
 
-// Visitors who are not signed in have values, too, but are nothing else.
+// Visitors who are not signed in can have values, but no user, roles or token.
 func TestVisitorValues(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind)
@@ -92,7 +92,7 @@ func TestVisitorValues(t *testing.T) {
 		})
 		b.set(favorite, "light").has(favorite, "light")
 		a.browser().has(favorite, "") // another visitor
-		// Use keeps the session alive, and without use it ends.
+		// Use extends the session, and without use the session ends.
 		for range 3 {
 			a.clock.Advance(23 * time.Hour)
 			b.has(favorite, "light")
@@ -116,7 +116,7 @@ func TestVisitorValues(t *testing.T) {
 	})
 }
 
-// A mere visit, a deletion, and a value that is refused begin no session.
+// A visit, a deletion and a value that is rejected start no session.
 func TestVisitsStartNoSession(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), stored bool) {
 		records := &swappingStore{Store: memstore.New()}
@@ -160,8 +160,8 @@ func TestVisitsStartNoSession(t *testing.T) {
 	})
 }
 
-// The values of a visitor go along when the visitor signs in, through refreshes and a new
-// sign-in of the same user, and are deleted when the user signs out.
+// A sign-in keeps the values of a visitor. They stay through refreshes and a new sign-in
+// of the same user, and are deleted when the user signs out.
 func TestVisitorSignsIn(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
 		a := newApp(t, kind, func(c *session.Config) { c.KeepValue = func(name string) bool { return name != "draft" } })
@@ -197,8 +197,8 @@ func TestValuesOfAnotherUser(t *testing.T) {
 	})
 }
 
-// A value that is set in the request of a sign-in, before it, goes along; what is set
-// after a sign-out stays with the visitor: a message for the next page.
+// A value that is set in the request of a sign-in, before the sign-in, is kept. A value
+// that is set after a sign-out belongs to the visitor: a message for the next page.
 func TestMessagesForTheNextPage(t *testing.T) {
 	for _, save := range []bool{false, true} {
 		overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) { testMessages(t, kind, save) })
@@ -247,7 +247,7 @@ func testMessages(t *testing.T, kind func(*session.Config), save bool) {
 		set(ctx, "good bye")
 	})
 	pops(b.is(false), "good bye")
-	// So does the message about a session that has ended.
+	// A message about a session that has ended belongs to the visitor, too.
 	b.login()
 	a.clock.Advance(25 * time.Hour)
 	b.visit(func(ctx context.Context, s *session.Session) {
@@ -280,8 +280,8 @@ func TestLateResponsesToVisitors(t *testing.T) {
 			b.login()
 			h := http.Header{}
 			err := x.Commit(h)
-			// The value cannot be stored in the session before, so the client must not believe
-			// that it was.
+			// The value cannot be stored in the previous session, so the response must
+			// report a failure.
 			if lost := a.Stored() && first != ""; lost != errors.Is(err, session.ErrEnded) || !lost && err != nil {
 				t.Fatalf("commit: %v", err)
 			}
@@ -407,7 +407,7 @@ func TestForgedVisitorCookie(t *testing.T) {
 	})
 }
 
-// A cart of ten values stays through all that a session goes through, and ends with it.
+// Ten values stay through every change of a session, and are deleted at its end.
 func TestCart(t *testing.T) {
 	overMembers(t, func(t *testing.T, s *members, c *testkit.Visitor) {
 		item := func(i int) session.Key[string] { return session.NewKey[string](fmt.Sprintf("item-%d", i)) }

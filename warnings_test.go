@@ -96,7 +96,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// An old key behind a newer one is being removed: New does not warn of it.
+// New does not warn of an old key behind a newer one, because it is being replaced.
 func TestWarningsOfNewestKey(t *testing.T) {
 	keys, err := session.ParseKeys(session.GenerateKey().Encode() + ",2001-01-01:" + session.GenerateKey().Encode())
 	if err != nil {
