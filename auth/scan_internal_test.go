@@ -28,7 +28,7 @@ var unusual = []string{
 	`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1}`,
 }
 
-// What the scanner reads equals what golang-jwt and encoding/json read.
+// The scanner reads the same values as golang-jwt and encoding/json.
 func FuzzScan(f *testing.F) {
 	const header = `{"alg":"HS256","typ":"JWT"}`
 	for _, text := range slices.Concat(usual, unusual) {
@@ -124,7 +124,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// A service with very many keys fills the list of headers only up to its limits.
+// Tokens with very many different headers fill the list of headers only up to its limits.
 func TestKnownHeaders(t *testing.T) {
 	var h headerList
 	for i := range 3 * maxHeaders {

@@ -118,8 +118,8 @@ func TestRegister(t *testing.T) {
 	a.browser().postJSON("/register", `{"email":"y@example.com","password":"`+newPassword+`"}`).is(t, 503, "auth_unavailable")
 }
 
-// A service that signs new users in at once must not do so if addresses are verified:
-// the response would show that the address is new.
+// Registration signs no user in, even if the service does so at once: the response would
+// show that the address is new.
 func TestRegisterSignsNoUserIn(t *testing.T) {
 	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.Registration)
@@ -227,8 +227,8 @@ func TestLinkOfAnotherAccount(t *testing.T) {
 	victim.submit("/magic-link", "email", "viewer@example.com")
 	page := victim.open(link).isPage(t, 200, "different account")
 	victim.signedIn("")
-	// The page continues with the renewed token, because the user may want to sign in to
-	// that account.
+	// The page has the renewed token, because the user may want to sign in to that
+	// account.
 	victim.pressButton(page).isRedirect(t, "/")
 	victim.signedIn("admin@example.com")
 
@@ -296,7 +296,7 @@ func TestPasswordChange(t *testing.T) {
 			done.is(t, 204, "")
 		}
 		b.signedIn("viewer@example.com")
-		// The other session has an access token, but no refresh token any more.
+		// The refresh token of the other session is revoked.
 		if n := len(a.auth.LiveTokens("viewer@example.com")); n != 1 {
 			t.Errorf("%d refresh tokens are valid, want that of this session", n)
 		}

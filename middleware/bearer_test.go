@@ -95,7 +95,7 @@ func TestForgedBearers(t *testing.T) {
 	}
 }
 
-// Roles of every shape: only a list of texts has roles.
+// Only a list of strings has roles.
 func TestBearerRolesOfEveryShape(t *testing.T) {
 	a := newApp(t, withVerifier(t, verify.Config{Secrets: [][]byte{bearerSecret}}))
 	a.mux.Handle("/admin", middleware.RequireRole("admin")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
@@ -165,7 +165,7 @@ func TestBearerRefusals(t *testing.T) {
 		t.Errorf("%+v", user)
 	}
 	me(t, b, "user", "admin") // the browser is still signed in
-	// There is no check of the origin.
+	// The origin is not checked.
 	b.do("POST", "/user", "", append(bearer, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")...).is(t, 200, "")
 }
 
@@ -174,7 +174,8 @@ type verifierFunc func() error
 
 func (f verifierFunc) Verify(context.Context, string) error { return f() }
 
-// An outage of the verifier is no refusal of the token, and public pages need no verifier.
+// During an outage of the verifier the token is not rejected, and public pages are
+// served.
 func TestBearerOutage(t *testing.T) {
 	down := errors.New("down")
 	a := newApp(t, func(c *session.Config) { c.Verifier = verifierFunc(func() error { return down }) })

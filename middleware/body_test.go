@@ -112,7 +112,7 @@ func TestBadBodies(t *testing.T) {
 		status            int
 		field             any
 	}{
-		// Not a form or JSON.
+		// The type is neither a form nor JSON.
 		{"", good, 415, nil},
 		{"text/plain", good, 415, nil},
 		{"text/json", good, 415, nil},

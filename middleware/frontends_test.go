@@ -11,7 +11,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// modes are the two ways to keep sessions.
+// modes are cookies and a store.
 var modes = map[string]func(*session.Config){
 	"cookie": nil,
 	"stored": func(c *session.Config) { c.Store = memstore.New() },
@@ -40,7 +40,7 @@ func TestHTMXLeavesForLogin(t *testing.T) {
 				{"GET", "/next", b.base + "/reports", []string{"HX-Boosted", "true"}, login + "%2Fnext"},
 				{"POST", "/next", b.base + "/reports", []string{"HX-Boosted", "true"}, login + "%2Freports"},
 
-				// Not a page of this host, or not a page to return to.
+				// These are not pages of this host, or not pages to return to.
 				{"GET", "/rows", "https://evil.example/reports", nil, "/login"},
 				{"GET", "/rows", b.base + "//evil.example", nil, "/login"},
 				{"GET", "/rows", b.base + "/login?return_to=/x", nil, "/login"},
@@ -117,7 +117,7 @@ func TestTurboLeavesForLogin(t *testing.T) {
 			turbo("GET", "/login").isPage(t, 200, whole)
 			turbo("GET", "/data", "Accept", "application/json").is(t, 401, "unauthenticated")
 
-			// A form: the page says that it had no effect.
+			// After a form, the page reports that the form had no effect.
 			turbo("POST", "/rows", "Turbo-Frame", "side").isPage(t, 401, whole)
 			if got := turbo("POST", "/rows").isPage(t, 401, "/login?return_to=%2Freports"); strings.Contains(got.body, whole) {
 				t.Error("the response to a form is loaded again, without its contents")

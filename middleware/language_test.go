@@ -77,19 +77,19 @@ func TestAcceptLanguage(t *testing.T) {
 			t.Errorf("%.40q: the page is not in %s: %s", c.accept, c.lang, visible(page.body))
 		}
 	}
-	// What has no text in French is in English.
+	// Texts that are missing in French are in English.
 	page := b.get("/login", "Accept", asPage, "Accept-Language", "fr").isPage(t, 200, "E-mail address")
 	if strings.Contains(page.body, "login.") {
 		t.Error("the page shows a key")
 	}
-	// Programs compare codes, and their texts have one language.
+	// Responses to programs are in English, because programs compare codes.
 	problem := b.postJSON("/login", `{"email":"a@example.com","password":"x"}`, "Accept-Language", "de").is(t, 401, "invalid_credentials").problem(t)
 	if problem["detail"] != middleware.Texts("en")["error.invalid_credentials"] {
 		t.Errorf("detail %q", problem["detail"])
 	}
 }
 
-// The app may choose the language, and then Accept-Language decides the rest.
+// The app may choose the language. If it does not, Accept-Language determines it.
 func TestWithLanguage(t *testing.T) {
 	a := newApp(t, nil, middleware.WithLanguage(func(r *http.Request) string { return r.URL.Query().Get("lang") }))
 	b := a.browser()
@@ -99,7 +99,7 @@ func TestWithLanguage(t *testing.T) {
 	b.get("/login", "Accept", asPage, "Accept-Language", "de").has(t, "Content-Language", "de")
 }
 
-// Errors are in the language of the page, those of the app, too.
+// Errors are in the language of the page, including errors of the app.
 func TestErrorsAreTranslated(t *testing.T) {
 	t.Parallel()
 	const empty = "The order is empty."
@@ -169,7 +169,7 @@ func TestTooManyAttempts(t *testing.T) {
 	}
 }
 
-// No page of a refusal is in two languages.
+// No page of a refusal mixes two languages.
 func TestRefusalsAreInOneLanguage(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, nil)
@@ -203,7 +203,7 @@ func TestRefusalsAreInOneLanguage(t *testing.T) {
 	}
 }
 
-// All texts that pages show are of the catalog.
+// Pages show only texts of the catalog.
 func TestPagesShowNoKeys(t *testing.T) {
 	key := regexp.MustCompile(`\b(page|login|mfa|register|mail|field|error|title|missing|done|notice|time|sessions)\.[a-z_]+\b`)
 	for name, page := range gallery(t) {

@@ -141,8 +141,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// After an error the form has what was typed, except for passwords, and the focus
-// is where the user has to type.
+// After an error the form has the user's input, except for passwords, and the focus is in
+// the field that the user has to fill in.
 func TestFormsKeepTheInput(t *testing.T) {
 	t.Parallel()
 	b := newApp(t, nil).browser()
@@ -210,8 +210,8 @@ func TestWithShowPassword(t *testing.T) {
 	}
 }
 
-// The login page and the page of a 403 say who is signed in, and the latter which
-// role is missing.
+// The login page and the page of a 403 show the signed-in user. The latter also shows the
+// missing role.
 func TestPagesShowTheUser(t *testing.T) {
 	run := func(opts ...middleware.Option) (login, forbidden string) {
 		a := newBareApp(t, nil)
@@ -240,7 +240,7 @@ func TestPagesShowTheUser(t *testing.T) {
 	}
 }
 
-// The text about the user does not decide whether a user is signed in.
+// An empty text about the user does not mean that no user is signed in.
 func TestUserWithoutText(t *testing.T) {
 	b := newApp(t, nil, middleware.WithUserText(func(*session.Session) string { return "" })).browser()
 	const home = `<a href="/">Go to the start page</a>`

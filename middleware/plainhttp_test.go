@@ -105,8 +105,8 @@ func TestLoginWhereCookiesAreKept(t *testing.T) {
 	}
 }
 
-// The browser of a frame or of another domain drops the cookies, which the page says, and
-// the log gives the cause.
+// A browser in a frame of another site or at another domain drops the cookies. The page
+// reports this, and the log has the cause.
 func TestLoginWhereCookiesAreDropped(t *testing.T) {
 	ofPage := func(dest string, more ...string) []string {
 		return append([]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", dest}, more...)

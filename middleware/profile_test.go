@@ -168,8 +168,8 @@ func TestAccountDeletion(t *testing.T) {
 	}
 }
 
-// A return from another provider shows a button, and then leads where the user wanted to
-// go. Another account's link cannot take its place.
+// The return from another provider shows a button, which leads to the page that the user
+// requested. A link of another account is not accepted in its place.
 func TestProvider(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{}, middleware.Provider("github"))
 	b := a.browser()

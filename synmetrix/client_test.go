@@ -81,7 +81,7 @@ func TestZeroClient(t *testing.T) {
 	c.CloseIdleConnections()
 }
 
-// Options with a zero value restore the defaults, also after other options.
+// Options with a zero value restore the defaults, even after other options.
 func TestEmptyOptions(t *testing.T) {
 	t.Parallel()
 	t.Run("timeout", func(t *testing.T) {

@@ -71,8 +71,8 @@ func refusesExpired(tokens auth.Tokens, all bool) error {
 	return nil
 }
 
-// A logout that needs a refresh keeps the new tokens if its caller gives up: the
-// old ones are used up.
+// A logout that needs a refresh keeps the new tokens if its caller stops waiting, because
+// the old tokens are used up.
 func TestTokenSourceLogoutOutlivesItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -200,7 +200,7 @@ func TestTokenSourceRefreshOutlivesItsCaller(t *testing.T) {
 	})
 }
 
-// A caller that has given up before its call starts no refresh.
+// A caller whose context has ended before its call starts no refresh.
 func TestTokenSourceOfACanceledCaller(t *testing.T) {
 	t.Parallel()
 	service := &fakeService{}
@@ -368,7 +368,7 @@ func TestTokenSourceRevokesAnotherUsersTokens(t *testing.T) {
 		Save: func(context.Context, auth.Tokens) error { t.Error("saved"); return nil },
 	})
 
-	// The caller gives up before the response arrives.
+	// The caller stops waiting before the response arrives.
 	var gate authtest.Gate
 	srv.Inject(authtest.Refresh, authtest.Fault{
 		After: &gate,

@@ -471,7 +471,7 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-// The app's own error handler learns that the response to a failed commit has been
+// The app's own error handler can see that the response to a failed commit has been
 // written.
 func TestOwnHTTPErrorHandlerAfterFailedCommit(t *testing.T) {
 	called := 0

@@ -197,7 +197,8 @@ func TestUnusableKeys(t *testing.T) {
 	}
 }
 
-// What is no good JWKS is an outage at first, and later keeps the keys as they are.
+// A response that is not a usable JWKS is an outage at first. Later the keys stay as they
+// are.
 func TestOutages(t *testing.T) {
 	r := rsaKeys()
 	old, next := jwksOf(jwk("old", "", &r[0].PublicKey)), jwksOf(jwk("next", "", &r[1].PublicKey))
@@ -305,7 +306,7 @@ func TestUnknownKeyIDs(t *testing.T) {
 	}
 }
 
-// The first uses share a fetch, and one that gives up does not end it.
+// The first uses share a fetch, which continues if one of them stops waiting.
 func TestFirstUse(t *testing.T) {
 	r := rsaKeys()
 	s := newService(t, "")

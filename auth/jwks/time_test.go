@@ -58,8 +58,8 @@ func (s *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(now.body)), Header: http.Header{}, Request: r}, nil
 }
 
-// Keys are fetched again when they are old, used while the service is down, and forgotten
-// at last.
+// Keys are fetched again when they are old. They are used while the service is down,
+// until MaxStale.
 func TestAgesOfKeys(t *testing.T) {
 	r := rsaKeys()
 	both, one := jwksOf(jwk("a", "", &r[0].PublicKey), jwk("b", "", &r[1].PublicKey)), jwksOf(jwk("a", "", &r[0].PublicKey))
@@ -95,7 +95,8 @@ func TestAgesOfKeys(t *testing.T) {
 		time.Sleep(time.Hour)
 		check(t, v, "withdrawn again", b, "rejected")
 
-		// Down: the old keys for a day, with a fetch in 5 s at most.
+		// While the service is down, the old keys are used for a day, with at most one
+		// fetch in 5 s.
 		s.set(func(s *state) { s.body = "" })
 		time.Sleep(10 * time.Minute)
 		before := s.count()
@@ -135,7 +136,7 @@ func TestCooldown(t *testing.T) {
 	})
 }
 
-// A service that hangs delays only those who need it, for Timeout at most.
+// A service that hangs delays only calls that need a fetch, for Timeout at most.
 func TestSlowService(t *testing.T) {
 	r := rsaKeys()
 	synctest.Test(t, func(t *testing.T) {

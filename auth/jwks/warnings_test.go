@@ -8,7 +8,7 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 )
 
-// A Verifier passes the warnings of its source on.
+// A Verifier returns the warnings of its source.
 func TestWarnings(t *testing.T) {
 	for url, want := range map[string]bool{
 		"https://auth.example.org/auth/jwks":    false,

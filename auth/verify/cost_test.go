@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 )
 
-// A client that has no key can make a verifier allocate little, whatever it sends.
+// Whatever a client without a key sends, the verifier allocates little.
 func TestCostOfForgedTokens(t *testing.T) {
 	k := keys()
 	v := newVerifier(t, verify.Config{Secrets: [][]byte{k.secret}, PublicKeys: publicPEM(t, &k.rsa.PublicKey)})

@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 )
 
-// A token that was not signed with the key is rejected, whatever it is. One that was signed
-// is accepted only if package auth reads its expiry.
+// A token that was not signed with the key is rejected. A token that was signed with it
+// is accepted only if package auth can read its expiry.
 func FuzzVerify(f *testing.F) {
 	for _, token := range forged() {
 		if len(token) < 2000 {

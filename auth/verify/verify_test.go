@@ -247,7 +247,8 @@ type source func(kid string) ([]verify.Key, error)
 
 func (s source) Keys(_ context.Context, kid string) ([]verify.Key, error) { return s(kid) }
 
-// A source decides by the key ID. Its outage neither accepts nor rejects a token.
+// A source selects keys by the key ID. During its outage, tokens are neither accepted nor
+// rejected.
 func TestSource(t *testing.T) {
 	k := keys()
 	key := func(public crypto.PublicKey, algorithm string) []verify.Key {
@@ -316,7 +317,7 @@ func TestNoSecretInText(t *testing.T) {
 func TestCostOfRejection(t *testing.T) {
 	v := newVerifier(t, verify.Config{Secrets: [][]byte{keys().secret}})
 	long := strings.Repeat("eyJ", 1<<18) + ".e30." + strings.Repeat("x", 43)
-	// Goroutines that earlier tests have left allocate, too.
+	// Goroutines of earlier tests allocate, too.
 	least := math.Inf(1)
 	for range 20 {
 		least = min(least, testing.AllocsPerRun(10, func() { _ = v.Verify(t.Context(), long) }))

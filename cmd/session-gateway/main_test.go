@@ -134,8 +134,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// certificate makes a throw-away certificate for 127.0.0.1, and returns its files and a
-// pool with it.
+// certificate makes a certificate for 127.0.0.1, and returns its files and a pool with
+// it.
 func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

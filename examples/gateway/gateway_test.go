@@ -13,8 +13,8 @@ import (
 	"github.com/synmetrix/session/examples/internal/seed"
 )
 
-// A user with the role reaches the service, which gets the user but no cookie. The
-// package of the gateway has the other tests.
+// A user with the role reaches the service, which receives the user's ID and no cookie.
+// Package gateway has the other tests.
 func TestGateway(t *testing.T) {
 	auth := authtest.NewServer(t, authtest.Options{Accounts: seed.Accounts(), PasswordCost: -1})
 	m, err := newManager(auth.URL)

@@ -48,7 +48,7 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// A full cache drops what was not used lately, and no more than it must.
+// A full cache drops values that were not used recently, and no more than necessary.
 func TestRoom(t *testing.T) {
 	const room, size = 1 << 20, 1000
 	c := cache.New[int](room, room/32, time.Now)
@@ -106,8 +106,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// A key that Get is called with may be part of a large header, which does not stay in
-// memory.
+// The key in a call of Get may be part of a large header, which does not stay in memory.
 func TestKeysInLargeTexts(t *testing.T) {
 	const room, size, keys, text = 1 << 20, 400 << 10, 32, 1 << 20
 	c := cache.New[int](room, room, time.Now)

@@ -65,7 +65,7 @@ func TestFewRequestsWaitForAHangingStore(t *testing.T) {
 		if d := time.Since(start); d > time.Second {
 			t.Errorf("signed in %v after the store worked again", d)
 		}
-		// A canceled request says nothing about the store.
+		// A canceled request does not count as a failure of the store.
 		for range 10 {
 			h.hangs.Store(true)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -52,7 +52,7 @@ func TestNoCopyIsAcceptedAfterTheEnd(t *testing.T) {
 				end(c)
 				for _, later := range []time.Duration{0, 80 * time.Second, 10 * time.Minute, time.Hour, 20 * time.Hour, 24 * 24 * time.Hour} {
 					if later > 24*time.Hour && name != "logout" {
-						continue // weeks take long even in virtual time; one kind of end is enough
+						continue // weeks need much real time even in virtual time; one kind of end is enough
 					}
 					time.Sleep(later)
 					if v := newest.Copy().Get(); v.SignedIn() || v.Err() != nil {

@@ -23,8 +23,8 @@ var favorite = session.NewKey[string]("favorite")
 // atOnce is how many refreshes a process sends at one time.
 const atOnce = 64
 
-// While refreshes of one process wait for a slot, another process does not send the
-// same refresh tokens as well.
+// While refreshes of one process wait for a slot, another process does not send the same
+// refresh tokens.
 func TestWaitingRefreshesAreSentOnce(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
 		s.OnRefresh = func(context.Context, string) (auth.Tokens, error) {
@@ -390,8 +390,8 @@ func (s *dyingStore) Put(ctx context.Context, rec store.Record, prev uint64) err
 	return s.Store.Put(ctx, rec, prev)
 }
 
-// A lease is also taken over if the store fails some of the reads: reads become rarer, until
-// enough of them in a row succeed.
+// A lease is also taken over if the store fails some of the reads: the pauses between
+// reads grow until enough reads in a row succeed.
 func TestTakeOverDespiteFailedReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, keys := memstore.New(), []session.SecretKey{session.GenerateKey()}

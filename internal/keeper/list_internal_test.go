@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// What a list shows of a record has one encoding, which decodes for its user only, and is
-// never longer than its bound.
+// The data of a record for the list has one encoding, which decodes for its user only and
+// is never longer than its bound.
 func FuzzDecodeMeta(f *testing.F) {
 	last := time.UnixMilli(1<<62 - 1)
 	longest := &Record{

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// A panic of the auth service ends neither the process nor the session, and its value
-// is in no error.
+// A panic of the auth service ends neither the process nor the session, and no error
+// contains its value.
 func TestAuthServicePanics(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Strict()

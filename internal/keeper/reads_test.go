@@ -61,8 +61,8 @@ func withSlowReads(t *testing.T, test func(t *testing.T, st *slowReads, c *testk
 	})
 }
 
-// Parallel requests of one session cost two reads: the one that is under way when they
-// come, and one that begins after all of them.
+// Parallel requests of one session cause two reads: the read that is under way when they
+// arrive, and one that begins after all of them.
 func TestParallelRequestsShareReads(t *testing.T) {
 	withSlowReads(t, func(t *testing.T, st *slowReads, c *testkit.Visitor) {
 		var wg sync.WaitGroup
@@ -97,8 +97,8 @@ func TestSharedReadsAreNotOld(t *testing.T) {
 	})
 }
 
-// A request that waits for a shared read ends with its client, and the read continues
-// for the others.
+// A request that waits for a shared read ends when its client disconnects, and the read
+// continues for the others.
 func TestSharedReadOutlivesItsRequest(t *testing.T) {
 	withSlowReads(t, func(t *testing.T, st *slowReads, c *testkit.Visitor) {
 		var wg sync.WaitGroup

@@ -14,7 +14,7 @@ import (
 	"github.com/synmetrix/session/internal/seal"
 )
 
-// Nothing that prints a record contains the session's ID or tokens.
+// No printed form of a record contains the session's ID or tokens.
 func TestRecordsAreRedacted(t *testing.T) {
 	r := testRecord()
 	for i := range r.ID {

@@ -19,7 +19,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// hookedStore is a store with code of a test around its calls. Its records are sealed:
+// hookedStore is a store that calls functions of a test. Its records are sealed, because
 // the Manager does not know that it is the memory of the process.
 type hookedStore struct {
 	testkit.FailingStore

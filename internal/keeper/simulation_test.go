@@ -49,7 +49,7 @@ func simCount() int {
 	return scale.Of(8, 12, 2000)
 }
 
-// trouble says which faults a world has.
+// trouble lists the faults of a world.
 type trouble struct {
 	name string
 
@@ -348,9 +348,10 @@ func (w *simWorld) deliver(jar map[string]string, h http.Header) {
 	}
 }
 
-// staleActing reports whether a late response may have brought the cookies of acting back
-// after its end. While the coordinator does not respond, a request takes them for valid until
-// their refresh is refused, and has no user then. The next request sees the own session.
+// staleActing reports whether a late response may have restored the cookies of acting
+// after its end. While the coordinator does not respond, these cookies are accepted until
+// the service rejects their refresh. That request has no user, and the next request sees
+// the actor's own session.
 func (w *simWorld) staleActing() bool { return w.tr.acts && w.tr.storeLoss > 0 && !w.stored }
 
 // noteLateTokens excuses the end of a cookie session if a response with refreshed tokens has
@@ -434,8 +435,8 @@ func simLogin(ctx context.Context, m *session.Manager) error {
 	return m.Login(ctx, "a@example.com", "password")
 }
 
-// beVisitor sets values before the sign-in. In a store none is lost that was set in the
-// visitor's session. Without one, the response has to reach the browser.
+// beVisitor sets values before the sign-in. With a store, no value of the visitor's
+// session is lost. Without a store, the response has to reach the browser.
 func (w *simWorld) beVisitor() {
 	var mu sync.Mutex
 	set := func(name string) {
@@ -476,7 +477,8 @@ func (w *simWorld) signInAgain() {
 		received = a.failed == nil && a.received
 		w.mu.Lock()
 		if !received && (a.failed == nil || a.gone) {
-			// The session before has ended, and the browser has no cookie of the new one.
+			// The previous session has ended, and the browser has no cookie of the new
+			// one.
 			w.excused, w.values = true, nil
 		}
 		if received {
@@ -493,8 +495,8 @@ func (w *simWorld) signsIn(sentAt time.Time) bool {
 	return !w.againFrom.IsZero() && (w.againTo.IsZero() || sentAt.Before(w.againTo))
 }
 
-// act makes the user act as another one for a while. The user then sees the other one's
-// session and no third one, and the own session again afterwards.
+// act makes the user act as another user for a while. Requests then have the other user's
+// session, and afterwards the actor's own session again.
 func (w *simWorld) act() {
 	if a := w.request(w.procs[w.pick(len(w.procs))], func(ctx context.Context, m *session.Manager) error {
 		w.service.mu.Lock()
@@ -519,7 +521,8 @@ func (w *simWorld) act() {
 		})
 	}
 	wg.Wait()
-	// A logout is sent only while the other session is seen: a second one ends the own session.
+	// A logout is sent only while requests have the other user's session: a second logout
+	// would end the actor's own session.
 	for try := 0; ; try++ {
 		seen := w.request(w.procs[w.pick(len(w.procs))], nil)
 		if seen.user == "user-1" {
@@ -587,7 +590,7 @@ func (w *simWorld) checkCopies() {
 	for _, later := range []time.Duration{0, 2 * time.Minute, 10 * time.Minute, 5 * time.Hour} {
 		time.Sleep(later)
 		for i, jar := range jars {
-			// A response may delete cookies. The copy must stay as it is.
+			// A response may delete cookies. The copy must not change.
 			a := w.requestOf(maps.Clone(jar), w.procs[w.pick(len(w.procs))], nil)
 			if (out || refused) && a.signedIn {
 				w.problem("copy %d of the cookies is accepted %v after the end", i, later)

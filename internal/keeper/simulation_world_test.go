@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// This file has the parts of the simulation's world: processes, their store and the
-// auth service. Each can fail as the trouble says.
+// This file has the parts of the simulation's world: processes, their store and the auth
+// service. Each of them fails as trouble determines.
 
 // simProc is a process. Its calls of the store and the service pass through step.
 type simProc struct {

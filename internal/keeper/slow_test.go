@@ -122,7 +122,7 @@ func TestLateResponseIsUsed(t *testing.T) {
 	})
 }
 
-// A refresh that hangs delays the next one for no longer than three times AuthTimeout.
+// A refresh that hangs delays the next refresh for at most three times AuthTimeout.
 func TestHangingRefreshTimesOut(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.OnRefresh = func(ctx context.Context, _ string) (auth.Tokens, error) {

@@ -40,8 +40,8 @@ func isIn(c *testkit.Visitor, what string) {
 	}
 }
 
-// A logout of all sessions ends them at once, while the auth service is down, too. Other
-// users and later sign-ins are not concerned.
+// A logout of all sessions ends them at once, even while the auth service is down. It
+// does not affect other users and later sign-ins.
 func TestLogoutAllEndsOtherBrowsers(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Life = 24 * time.Hour
@@ -84,8 +84,8 @@ func TestEndAll(t *testing.T) {
 	})
 }
 
-// A session that began in another process, after a second end of all sessions, is not
-// over for a process that has read the mark of the first end just before.
+// A session may begin in another process after a second end of all sessions. A process
+// that has just read the mark of the first end accepts it.
 func TestSignInAfterEndAllElsewhere(t *testing.T) {
 	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
 		s.Life = 24 * time.Hour
@@ -127,8 +127,8 @@ func TestEndAllClosesDone(t *testing.T) {
 	})
 }
 
-// A sign-in while the coordinator is down is not concerned by an earlier end of all
-// sessions, and is concerned by a later one.
+// An earlier end of all sessions does not apply to a sign-in while the coordinator is
+// down, and a later end does.
 func TestEndAllAndASignInDuringAnOutage(t *testing.T) {
 	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
 		if c.M.Stored() {
@@ -155,7 +155,8 @@ func TestEndAllAndASignInDuringAnOutage(t *testing.T) {
 	})
 }
 
-// If the coordinator does not store the end of the other sessions, the logout says so.
+// If the coordinator does not store the end of the other sessions, the logout returns an
+// error.
 func TestLogoutAllIsIncomplete(t *testing.T) {
 	hooked(t, func(t *testing.T, _ *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
 		if c.M.Stored() {
@@ -219,7 +220,7 @@ func TestRefreshAll(t *testing.T) {
 	})
 }
 
-// A limit of sessions ends the one that was used longest ago, or rejects the sign-in.
+// A sign-in over the limit ends the session that was least recently used, or is rejected.
 func TestMaxSessions(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		for _, reject := range []bool{false, true} {
@@ -349,8 +350,8 @@ func (s *deletingStore) Delete(ctx context.Context, key string) error {
 	return s.Store.Delete(ctx, key)
 }
 
-// A limit of sessions does not end one that began in another process since this one has
-// read which sessions the user has.
+// A sign-in over the limit knows a session that began in another process after this
+// process had read the list of sessions.
 func TestMaxSessionsElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, keys := memstore.New(), []session.SecretKey{session.GenerateKey()}
@@ -386,7 +387,7 @@ func TestMaxSessionsElsewhere(t *testing.T) {
 	})
 }
 
-// A session that has ended for another stays ended when the other signs out.
+// A session that has ended in favor of another stays ended when the other signs out.
 func TestMaxSessionsIsFinal(t *testing.T) {
 	hookedWith(t, func(c *session.Config) { c.MaxSessions = 1 }, func(t *testing.T, s *testkit.Service, _ *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
 		s.Life = 24 * time.Hour
@@ -403,8 +404,8 @@ func TestMaxSessionsIsFinal(t *testing.T) {
 	})
 }
 
-// Without the coordinator, a session that seems to be over is neither served nor ended:
-// it may have begun in another process after the mark that this one knows.
+// Without the coordinator, a session that seems to have ended is neither served nor
+// ended: it may have begun in another process after the mark that this process knows.
 func TestOldMarkEndsNoSession(t *testing.T) {
 	hooked(t, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
 		if c.M.Stored() {
@@ -426,8 +427,8 @@ func TestOldMarkEndsNoSession(t *testing.T) {
 	})
 }
 
-// A session that has ended does not become valid again by ending the others: a request may
-// have loaded it before its end, or in a process that knows an older mark.
+// A session that has ended does not become valid again when it ends the others: a request
+// may have loaded it before its end, or in a process that knows an older mark.
 func TestLogoutOthersOfAnEndedSession(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, s *testkit.Service, c *testkit.Visitor, _ *testkit.Events) {
 		s.Life = 24 * time.Hour
@@ -448,7 +449,7 @@ func TestLogoutOthersOfAnEndedSession(t *testing.T) {
 	})
 }
 
-// While a key is exchanged, processes write marks under different keys. An end of all
+// While keys are rotated, processes write marks under different keys. An end of all
 // sessions applies in all of them, and no user is signed out.
 func TestMarksDuringAKeyRotation(t *testing.T) {
 	for _, stored := range []bool{false, true} {
@@ -503,8 +504,8 @@ func testMarksWhileAKeyIsExchanged(t *testing.T, a, b *session.Manager) {
 	}
 }
 
-// A session whose lifetime has passed leaves room for a sign-in, although no request has
-// found its end.
+// A session whose lifetime has passed does not count for the limit, although no request
+// has noticed its end.
 func TestMaxSessionsAfterTheLifetime(t *testing.T) {
 	hookedWith(t, func(c *session.Config) {
 		c.MaxSessions, c.RejectOverMax, c.Lifetime, c.IdleTimeout = 1, true, 10*time.Hour, 10*time.Hour

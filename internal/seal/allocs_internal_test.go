@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The race detector makes pools lose what they hold, so this test runs without it.
+// With the race detector, pools drop their contents, so this test runs without it.
 
 // Anyone can send texts that do not open.
 func TestOpenRejectsWithoutAllocations(t *testing.T) {

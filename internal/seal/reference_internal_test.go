@@ -53,7 +53,7 @@ func FuzzSealer(f *testing.F) {
 			if err != nil || len(sealed) != Size(len(plain)) || !bytes.Equal(plain, original) {
 				t.Fatalf("%q sealed to %d bytes, want %d (%v)", plain, len(sealed), Size(len(plain)), err)
 			}
-			// Neither opens the seal of an empty text.
+			// Neither opens a seal with an empty text.
 			if opened, ok := same(sealed); ok != (len(plain) > 0) || ok && !bytes.Equal(opened, plain) {
 				t.Errorf("%q opens to %q (%v)", plain, opened, ok)
 			}

@@ -82,7 +82,7 @@ func TestWindowMoves(t *testing.T) {
 	})
 }
 
-// Only limits with Clear are cleared, and an attempt that is not allowed counts nowhere.
+// Only limits with Clear are cleared, and an attempt that is not allowed does not count.
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounters(nil)
@@ -147,7 +147,7 @@ func TestAttemptsAtOnce(t *testing.T) {
 	}
 }
 
-// An attempt whose process has died does not count for longer than it could take.
+// An attempt of a process that has died counts only for as long as an attempt can last.
 func TestLostAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, limit := newCounters(nil), throttle.Limit{Key: "k", Max: 1}
@@ -184,7 +184,8 @@ func TestStoreDown(t *testing.T) {
 	})
 }
 
-// Many attempts under one key are no outage of the store: the other keys are counted there.
+// Conflicts of many attempts under one key do not count as an outage of the store: the
+// store still counts the other keys.
 func TestConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &failing{Store: memstore.New(), crowded: true}
@@ -222,7 +223,7 @@ func TestAttemptsOfDisconnectedClients(t *testing.T) {
 	})
 }
 
-// A record that was damaged counts nothing.
+// A damaged record has no attempts.
 func TestDamagedRecord(t *testing.T) {
 	shared := memstore.New()
 	c, limit := newCounters(shared), throttle.Limit{Key: "k", Max: 3}

@@ -50,7 +50,7 @@ func session(i int, expiresAt time.Time) (store.Record, int) {
 	return rec, len(rec.Key) + len(rec.Owner) + len(rec.Data) + len(rec.Meta)
 }
 
-// A record takes at most 300 bytes more than its payload, also if every record has
+// A record takes at most 300 bytes more than its payload, even if every record has
 // another owner, and after an update.
 func TestMemory(t *testing.T) {
 	if raceEnabled {

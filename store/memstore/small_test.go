@@ -103,7 +103,7 @@ func (s *shrunk) List(ctx context.Context, owner string) ([]store.Record, error)
 	return recs, nil
 }
 
-// Small records satisfy the contract, also if they replace larger records or are replaced
+// Small records satisfy the contract, even if they replace larger records or are replaced
 // by them.
 func TestStoreOfSmallRecords(t *testing.T) {
 	for _, mixed := range []bool{false, true} {
@@ -236,7 +236,7 @@ func TestSmallRecordsInFullStore(t *testing.T) {
 	if s.Len() != limit+100 {
 		t.Errorf("Len() = %d, want %d", s.Len(), limit+100)
 	}
-	// Expired large records make room, also if small records expire first.
+	// Expired large records make room, even if small records expire first.
 	c.Advance(2 * time.Hour)
 	for i := range limit {
 		put(t, s, large(100+i), 0)

@@ -33,8 +33,8 @@ func TestStoreWithoutClientCache(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) store.Store { return newStore(t, client, redisstore.Config{}) })
 }
 
-// Reading what has not changed sends no command to the server, whether there is a record
-// or not.
+// A repeated read sends no command to the server until the record changes, whether there
+// is a record or not.
 func TestReadsOfUnchangedRecords(t *testing.T) {
 	ctx := context.Background()
 	server := own(t)
@@ -64,7 +64,7 @@ func TestReadsOfUnchangedRecords(t *testing.T) {
 	for range 1000 {
 		read()
 	}
-	// Other records that change do not matter.
+	// Changes of other records have no effect.
 	for i := range 20 {
 		if err := other.Put(ctx, record(fmt.Sprintf("key%d", i)), 0); err != nil {
 			t.Fatal(err)
@@ -219,7 +219,8 @@ func ownWrite(t *testing.T, ctx context.Context, here, there store.Store, key st
 		err = here.Put(ctx, rec, prev)
 	}
 	if errors.Is(err, store.ErrConflict) {
-		// The state that has caused it is not prev, and that is what is read now.
+		// The state that has caused the conflict is not prev, and Get must return that
+		// state now.
 		if got, err := here.Get(ctx, key); err == nil && got.Version == prev {
 			t.Errorf("Get returns the state before the conflict")
 		}

@@ -139,7 +139,7 @@ func outage(t *testing.T, name string, err error) {
 	}
 }
 
-// An error of the server says nothing about a session.
+// An error of the server does not mean that a session has ended.
 func TestErrorsOfServerAreOutages(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ response, want string }{

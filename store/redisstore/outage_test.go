@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/store/redisstore"
 )
 
-// A value that is not a record is no session, and no reason to sign a user out.
+// A value that is not a record is an outage: it is no session, and signs no user out.
 func TestValuesThatAreNoRecords(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -149,7 +149,8 @@ func TestServerHangs(t *testing.T) {
 	eventually(t, "the store works again", func() bool { return s.Ping(ctx) == nil })
 }
 
-// A server without memory accepts no new record. What is there can be read and deleted.
+// A server without memory accepts no new record. Existing records can be read and
+// deleted.
 func TestFullMemory(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -262,7 +263,7 @@ func TestLimitedPermissions(t *testing.T) {
 	}
 }
 
-// The set of an owner does not grow with records that are gone.
+// The set of an owner does not grow with records that no longer exist.
 func TestEntriesAreRemoved(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

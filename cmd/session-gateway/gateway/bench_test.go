@@ -17,12 +17,11 @@ import (
 	"github.com/synmetrix/session/cmd/session-gateway/gateway"
 )
 
-// BenchmarkThroughput compares the gateway with httputil.ReverseProxy alone, as it comes
-// and with a pool of buffers as the gateway has one. Both are in front of the same service
-// and get the same requests of a signed-in user, in turns, so that a machine that is busy
-// slows both down. ratio is the gateway's throughput divided by that of the ReverseProxy;
-// cpu-ratio is the same by the CPU time of this process, which has the client and the
-// service in it, too.
+// BenchmarkThroughput compares the gateway with a plain httputil.ReverseProxy, and with
+// one that reuses its buffers as the gateway does. Both forward the same requests of a
+// signed-in user to the same service, in turns, so that a busy machine slows both down.
+// ratio is the gateway's throughput divided by that of the ReverseProxy. cpu-ratio is the
+// same by the CPU time of this process, which includes the client and the service.
 func BenchmarkThroughput(b *testing.B) {
 	for _, store := range []string{"cookie", "memory"} {
 		b.Run(store+"/bare", func(b *testing.B) { benchmarkThroughput(b, store, nil) })
@@ -49,7 +48,7 @@ func benchmarkThroughput(b *testing.B, store string, buffers httputil.BufferPool
 	}})
 	defer bare.Close()
 
-	// Without TLS, whose cost would hide that of the proxies.
+	// There is no TLS, because its cost would hide that of the proxies.
 	gatewayServer := httptest.NewServer(s.gateway)
 	defer gatewayServer.Close()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
@@ -70,8 +69,8 @@ func benchmarkThroughput(b *testing.B, store string, buffers httputil.BufferPool
 	b.ReportMetric(0, "ns/op")
 }
 
-// pool is a pool of buffers as the gateway has one: without it, the ReverseProxy would
-// allocate more.
+// pool is a pool of buffers like the gateway's. Without it the ReverseProxy allocates
+// more.
 type pool struct{ sync.Pool }
 
 func (p *pool) Get() []byte {
@@ -92,7 +91,7 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// In each turn, so many workers send so many requests each.
+// In each turn, a number of workers each send a number of requests.
 const workers, each = 16, 50
 
 // load returns how long a turn takes.

@@ -59,7 +59,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// Paths that a service may read as those of another upstream reach none.
+// Paths that a service may read as paths of another upstream reach no service.
 func TestPaths(t *testing.T) {
 	s := start(t, nil)
 	cookies := s.cookies(s.browser(viewer))
@@ -180,7 +180,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A bearer token identifies the user to the gateway, and goes no further.
+// A bearer token identifies the user to the gateway, and is not forwarded.
 func TestBearer(t *testing.T) {
 	verifier := &verifierOf{}
 	s := start(t, func(_ *url.URL, c *session.Config, _ *gateway.Config) { c.Verifier = verifier })
@@ -207,7 +207,7 @@ func TestBearer(t *testing.T) {
 // verifierOf is a Verifier that is set later.
 type verifierOf struct{ auth.Verifier }
 
-// Informational responses go through, and cannot set the gateway's cookies.
+// Informational responses are forwarded, and cannot set the gateway's cookies.
 func TestEarlyHints(t *testing.T) {
 	s := start(t, nil)
 	var mu sync.Mutex
@@ -296,8 +296,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// No request with an unsafe method is sent twice, also over a connection that the
-// service closes at that moment.
+// No request with an unsafe method is sent twice, even over a connection that the service
+// closes at that moment.
 func TestNoRetry(t *testing.T) {
 	var requests atomic.Int64
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -345,7 +345,7 @@ func resetSecond(l net.Listener, requests *atomic.Int64) {
 	}
 }
 
-// The path of the pages may be another, for services that have a /login themselves.
+// The pages may be below another path, for services that have their own /login.
 func TestPagesPath(t *testing.T) {
 	s := start(t, func(_ *url.URL, c *session.Config, g *gateway.Config) {
 		c.LoginPath, g.PagesPath = "/_session/login", "/_session"

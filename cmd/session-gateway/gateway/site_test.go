@@ -38,8 +38,7 @@ type received struct {
 	Body              string
 }
 
-// service is an upstream that knows nothing of sessions. It responds with the request
-// that it received.
+// service is an upstream without sessions. It responds with the request that it received.
 func service(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("Upgrade") == "websocket":

@@ -47,7 +47,8 @@ func TestUpgrade(t *testing.T) {
 	ends(t, r, "the sign-out")
 }
 
-// Only WebSockets leave HTTP. In another protocol, requests would reach the service unseen.
+// Only WebSockets may replace HTTP. In another protocol, requests would reach the service
+// without a check.
 func TestOtherProtocols(t *testing.T) {
 	s := start(t, nil)
 	cookies := s.cookies(s.browser(viewer))
