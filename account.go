@@ -58,8 +58,8 @@ func (m *Manager) asUser(ctx context.Context, s *Session, call func(ctx context.
 		return err
 	}
 	try := func() error {
-		callCtx, cancel := m.authContext(ctx)
-		defer cancel()
+		callCtx := m.authContext(ctx)
+		defer callCtx.End()
 		return call(callCtx, token)
 	}
 	if err = try(); !errors.Is(err, auth.ErrAccessTokenRefused) {

@@ -128,8 +128,8 @@ func (m *Manager) startWithToken(ctx context.Context, x *Exchange, refreshToken 
 
 // redeem exchanges the refresh token of a link.
 func (m *Manager) redeem(ctx context.Context, refreshToken string) (auth.Grant, error) {
-	callCtx, cancel := m.authContext(ctx)
-	defer cancel()
+	callCtx := m.authContext(ctx)
+	defer callCtx.End()
 	old := auth.Tokens{RefreshToken: refreshToken}
 	grant, err := m.auth.Refresh(callCtx, old)
 	if err != nil {

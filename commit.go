@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/synmetrix/session/internal/deadline"
 	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/nostore"
 	"github.com/synmetrix/session/internal/seal"
@@ -115,16 +116,16 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 
 // writeContext returns a context for writes that belong to the response. The context has
 // the values of the request's context and outlives it, because changes must not be lost if
-// the client disconnects.
-func (x *Exchange) writeContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
+// the client disconnects. The caller must end it.
+func (x *Exchange) writeContext() *deadline.Context {
+	return deadline.New(context.WithoutCancel(x.ctx), 4*x.m.cfg.StoreTimeout)
 }
 
 // commitCookies carries out the plan for a cookie session.
 func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p cookiePlan, o *outcome) error {
 	m := x.m
-	ctx, cancel := x.writeContext()
-	defer cancel()
+	ctx := x.writeContext()
+	defer ctx.End()
 	newest, readErr := m.keeper.Newest(ctx, p.rec)
 	due, _ := m.keeper.Due(p.rec, m.now())
 	p, err := p.revise(o, newest, readErr, due)
@@ -214,8 +215,8 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 	m, j := x.m, x.m.jar
 	reseal := x.reseal && !isNew
 	if p.changed || p.touch || reseal {
-		ctx, cancel := x.writeContext()
-		defer cancel()
+		ctx := x.writeContext()
+		defer ctx.End()
 		// Writing the record seals it with the newest key. The record and the
 		// cookie must change keys together: when the operator removes the old
 		// key, neither may still depend on it.
@@ -259,8 +260,8 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 	}
 	rec := p.rec.Clone()
 	if m.Stored() {
-		ctx, cancel := x.writeContext()
-		defer cancel()
+		ctx := x.writeContext()
+		defer ctx.End()
 		switch err := m.publicError(ctx, rec, s.save(ctx, p.touch || x.reseal)); {
 		case p.changed && endedByLogin(err):
 			return err
@@ -319,8 +320,8 @@ func (x *Exchange) End() (err error) {
 	if c.rec == nil || !c.changed {
 		return nil
 	}
-	ctx, cancel := x.writeContext()
-	defer cancel()
+	ctx := x.writeContext()
+	defer ctx.End()
 	err = x.m.publicError(ctx, c.rec, s.save(ctx, false))
 	if err != nil && !errors.Is(err, ErrEnded) {
 		x.m.event(ctx, slog.LevelError, c.rec, Event{Name: EventValuesLost, Err: err})

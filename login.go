@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/deadline"
 	"github.com/synmetrix/session/internal/keeper"
 )
 
@@ -52,9 +53,9 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 		return err
 	}
 	start := time.Now()
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, strings.TrimSpace(email), password)
-	cancel()
+	callCtx.End()
 	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
 	if err != nil {
@@ -115,9 +116,9 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
 		return err
 	}
 	start := time.Now()
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	grant, err := m.auth.LoginTOTP(callCtx, p.ticket, code)
-	cancel()
+	callCtx.End()
 	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
 	if errors.Is(err, auth.ErrTicketRefused) {
@@ -144,9 +145,9 @@ func (m *Manager) Start(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 
 // authContext returns a context for one call of the auth service. The call does not end
 // with the request: the service could still issue tokens, and the tokens of a lost response
-// cannot be revoked.
-func (m *Manager) authContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
+// cannot be revoked. The caller must end the context.
+func (m *Manager) authContext(ctx context.Context) *deadline.Context {
+	return deadline.New(context.WithoutCancel(ctx), m.cfg.AuthTimeout)
 }
 
 // loginFailed reports a failed login, revokes the tokens if the service issued any, and

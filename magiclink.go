@@ -48,9 +48,9 @@ func (m *Manager) sendMail(ctx context.Context, x *Exchange, step, email string,
 		return err
 	}
 	start := time.Now()
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	err = send(callCtx, strings.TrimSpace(email))
-	cancel()
+	callCtx.End()
 	noteMail(ctx, attempt, err)
 	if err != nil && (!errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrEmailRefused)) {
 		return m.accountFailed(ctx, nil, step, err)

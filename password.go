@@ -83,8 +83,8 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 	if rec == nil {
 		return
 	}
-	callCtx, cancel := m.authContext(ctx)
-	defer cancel()
+	callCtx := m.authContext(ctx)
+	defer callCtx.End()
 	if err := m.auth.Logout(callCtx, rec.Pair.Tokens, true); err != nil {
 		m.keeper.RateLimited(err)
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventRevokeFailed, Err: err})
@@ -102,9 +102,9 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 	if email == "" {
 		return m.signInAgain(ctx, x, errors.New("the auth service has not reported the e-mail address"))
 	}
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, email, password)
-	cancel()
+	callCtx.End()
 	var factor *auth.SecondFactorError
 	switch {
 	case err == nil:
@@ -178,9 +178,9 @@ func (m *Manager) ResetPassword(ctx context.Context, ticket, newPassword string)
 		return err
 	}
 	start := time.Now()
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	err = m.auth.ResetPassword(callCtx, ticket, newPassword)
-	cancel()
+	callCtx.End()
 	if err != nil {
 		err = m.accountFailed(ctx, nil, "reset password", err)
 		m.floor.hold(ctx, x.ctx, start, err)

@@ -29,9 +29,9 @@ func (m *Manager) checkPassword(ctx context.Context, x *Exchange, s *Session, pa
 		return false, err
 	}
 	start := time.Now()
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	grant, err := m.auth.Login(callCtx, email, password)
-	cancel()
+	callCtx.End()
 	noteGuess(ctx, attempt, err)
 	if grant.RefreshToken != "" {
 		m.keeper.RevokeLater(grant.Tokens)
@@ -133,8 +133,8 @@ func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	if _, err := m.exchange(ctx); err != nil {
 		return err
 	}
-	callCtx, cancel := m.authContext(ctx)
-	defer cancel()
+	callCtx := m.authContext(ctx)
+	defer callCtx.End()
 	if err := m.auth.ConfirmEmailChange(callCtx, ticket); err != nil {
 		return m.accountFailed(ctx, nil, "confirm e-mail", err)
 	}

@@ -88,9 +88,9 @@ func (m *Manager) register(ctx context.Context, x *Exchange, email, password str
 	if err != nil {
 		return auth.Grant{}, err
 	}
-	callCtx, cancel := m.authContext(ctx)
+	callCtx := m.authContext(ctx)
 	grant, err := m.auth.Register(callCtx, strings.TrimSpace(email), password)
-	cancel()
+	callCtx.End()
 	noteMail(ctx, attempt, err)
 	return grant, err
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/synmetrix/session/internal/deadline"
 	"github.com/synmetrix/session/store"
 )
 
@@ -72,16 +73,16 @@ func (b *breaker) do(ctx context.Context, call func(context.Context) error) erro
 // begin returns the context for a call, if the breaker lets it through. The caller must
 // call end afterwards. No lock is held during the call, so that other calls can be made at
 // the same time.
-func (b *breaker) begin(ctx context.Context) (*limited, error) {
+func (b *breaker) begin(ctx context.Context) (*deadline.Context, error) {
 	if err := b.allow(); err != nil {
 		return nil, err
 	}
-	return limit(ctx, time.Now(), b.timeout), nil
+	return deadline.New(ctx, b.timeout), nil
 }
 
 // end notes the result of a call.
-func (b *breaker) end(c *limited, err error) {
-	c.end()
+func (b *breaker) end(c *deadline.Context, err error) {
+	c.End()
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrFull):
 		// These errors are responses of a store that works.
@@ -94,8 +95,8 @@ func (b *breaker) end(c *limited, err error) {
 		// as an outage. Only slow failures make requests wait, so only these count for the
 		// breaker.
 		b.outages.failed()
-		if time.Since(c.start) >= breakSlow {
-			b.failed(c.start, err)
+		if start := c.Start(); time.Since(start) >= breakSlow {
+			b.failed(start, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@
 //   - lifetime.go: timeouts, and how long a store keeps a record
 //   - watch.go: waiting for the end of a session
 //   - reads.go: requests of one session share a read of the store
-//   - breaker.go, limit.go, outage.go: a store that does not respond
+//   - breaker.go, outage.go: a store that does not respond
 package keeper
 
 import (

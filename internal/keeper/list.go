@@ -40,6 +40,24 @@ const (
 // the field, and removes characters that are not printable, because users read the field in
 // a list.
 func NewDevice(addr netip.Addr, userAgent string) Device {
+	if len(userAgent) > maxUserAgent || !isPrintableASCII(userAgent) {
+		userAgent = cleanUserAgent(userAgent)
+	}
+	// The field may be part of a large header.
+	return Device{Addr: addr.Unmap().WithZone(""), UserAgent: strings.Clone(userAgent)}
+}
+
+// isPrintableASCII reports whether text needs no cleaning. Most User-Agent fields do not.
+func isPrintableASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func cleanUserAgent(userAgent string) string {
 	// The first cut limits the work for a long field, the second the size in the store. The
 	// second cut may split a character, which is then removed.
 	clean := strings.Map(func(r rune) rune {
@@ -48,9 +66,7 @@ func NewDevice(addr netip.Addr, userAgent string) Device {
 		}
 		return r
 	}, userAgent[:min(len(userAgent), maxHeader)])
-	clean = strings.ToValidUTF8(clean[:min(len(clean), maxUserAgent)], "")
-	// The field may be part of a large header.
-	return Device{Addr: addr.Unmap().WithZone(""), UserAgent: strings.Clone(clean)}
+	return strings.ToValidUTF8(clean[:min(len(clean), maxUserAgent)], "")
 }
 
 // Listed describes a session in the list of its user.

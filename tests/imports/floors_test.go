@@ -17,7 +17,7 @@ type floor struct{ packages, ours, others []string }
 // The floors of the house. Imports point downwards only. The first floor that a
 // package fits is its own; a new package gets its place here.
 var floors = []floor{
-	{[]string{"internal/loopback", "internal/nostore", "internal/pacing"}, nil, nil},
+	{[]string{"internal/deadline", "internal/loopback", "internal/nostore", "internal/pacing"}, nil, nil},
 	{[]string{"internal/testkit/scale"}, nil, nil},
 	{[]string{"internal/testkit/forge"}, nil, []string{"github.com/golang-jwt/jwt/v5"}},
 	{[]string{"store"}, nil, nil},
@@ -28,8 +28,8 @@ var floors = []floor{
 	{[]string{"internal/cache", "internal/cookies"}, nil, nil},
 	{[]string{"internal/seal"}, nil, []string{"github.com/gorilla/securecookie"}},
 	{[]string{"internal/guard"}, []string{"auth", "store"}, nil},
-	{[]string{"internal/keeper"}, []string{"auth", "internal/cache", "internal/guard", "internal/pacing", "internal/seal", "store"}, nil},
-	{[]string{""}, []string{"auth", "internal/cache", "internal/cookies", "internal/guard", "internal/keeper", "internal/nostore", "internal/seal", "internal/throttle", "store", "store/memstore"}, nil},
+	{[]string{"internal/keeper"}, []string{"auth", "internal/cache", "internal/deadline", "internal/guard", "internal/pacing", "internal/seal", "store"}, nil},
+	{[]string{""}, []string{"auth", "internal/cache", "internal/cookies", "internal/deadline", "internal/guard", "internal/keeper", "internal/nostore", "internal/seal", "internal/throttle", "store", "store/memstore"}, nil},
 	{[]string{"internal/throttle"}, []string{"internal/seal", "store"}, nil},
 	{[]string{"internal/testkit"}, []string{"", "auth", "store", "store/memstore"}, nil},
 	{[]string{"internal/testkit/webapp"}, []string{"", "authtest", "internal/testkit", "synmetrix"}, nil},

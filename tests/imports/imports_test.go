@@ -24,7 +24,7 @@ func own(paths ...string) []string {
 
 // base is what the root package stands on: the contract of stores, the one in
 // memory, and the rule for caches.
-var base = own("auth", "internal/cache", "internal/cookies", "internal/guard", "internal/keeper", "internal/loopback", "internal/nostore", "internal/pacing", "internal/seal", "internal/throttle", "store", "store/memstore")
+var base = own("auth", "internal/cache", "internal/cookies", "internal/deadline", "internal/guard", "internal/keeper", "internal/loopback", "internal/nostore", "internal/pacing", "internal/seal", "internal/throttle", "store", "store/memstore")
 
 // libraries are the others' packages that the base may compile.
 var libraries = []string{"github.com/golang-jwt/jwt/v5", "github.com/gorilla/securecookie"}

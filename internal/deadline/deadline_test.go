@@ -1,4 +1,4 @@
-package keeper
+package deadline_test
 
 import (
 	"context"
@@ -6,27 +6,29 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/synmetrix/session/internal/deadline"
 )
 
 // A limited context ends like one of package context, whether its timer runs or not.
-func TestLimit(t *testing.T) {
+func TestContext(t *testing.T) {
 	type value struct{}
 	for _, tt := range []struct {
 		name string
-		end  func(c *limited, cancel context.CancelFunc)
+		end  func(c *deadline.Context, cancel context.CancelFunc)
 		want error
 	}{
-		{"nothing", func(*limited, context.CancelFunc) {}, nil},
-		{"its time", func(*limited, context.CancelFunc) { time.Sleep(time.Second) }, context.DeadlineExceeded},
-		{"the parent", func(_ *limited, cancel context.CancelFunc) { cancel() }, context.Canceled},
-		{"the call", func(c *limited, _ context.CancelFunc) { c.end() }, context.Canceled},
+		{"nothing", func(*deadline.Context, context.CancelFunc) {}, nil},
+		{"its time", func(*deadline.Context, context.CancelFunc) { time.Sleep(time.Second) }, context.DeadlineExceeded},
+		{"the parent", func(_ *deadline.Context, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		{"the call", func(c *deadline.Context, _ context.CancelFunc) { c.End() }, context.Canceled},
 	} {
 		for _, waited := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				parent, cancel := context.WithCancel(context.WithValue(t.Context(), value{}, 1))
 				defer cancel()
-				c := limit(parent, time.Now(), time.Second)
-				defer c.end()
+				c := deadline.New(parent, time.Second)
+				defer c.End()
 				child := func() bool { return false }
 				if waited {
 					of, stop := context.WithCancel(c)
@@ -60,7 +62,7 @@ func TestLimit(t *testing.T) {
 	parent, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	want, _ := parent.Deadline()
-	if got, ok := limit(parent, time.Now(), 2*time.Hour).Deadline(); !ok || !got.Equal(want) {
+	if got, ok := deadline.New(parent, 2*time.Hour).Deadline(); !ok || !got.Equal(want) {
 		t.Errorf("deadline %v, want the parent's %v", got, want)
 	}
 }
