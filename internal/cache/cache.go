@@ -4,7 +4,6 @@ package cache
 import (
 	"hash/maphash"
 	"maps"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,14 +33,17 @@ type Cache[V any] struct {
 type shard[V any] struct {
 	bytes, largest int
 
-	mu         sync.RWMutex
-	young, old map[string]cached[V]
+	mu sync.RWMutex
+	// By the hash of the key: keys may be long, and a call computes the hash once. Of two
+	// keys with the same hash, one is kept.
+	young, old map[uint64]cached[V]
 	youngBytes int
 	_          [64]byte // keeps the locks of other shards off the cache lines of this shard
 }
 
 // cached is an entry.
 type cached[V any] struct {
+	key   string
 	value V
 	bytes int
 	end   int64 // when the value expires, in seconds since 1970
@@ -52,9 +54,6 @@ const sweepEvery = time.Minute
 
 // maxShards is large compared to the number of cores.
 const maxShards = 32
-
-// hashedEnd is how many bytes of a key select its shard.
-const hashedEnd = 64
 
 // New returns an empty Cache for a number of bytes. It keeps no entry larger than
 // largest: a few of them would displace all others. now returns the current time.
@@ -71,48 +70,48 @@ func New[V any](bytes, largest int, now func() time.Time) *Cache[V] {
 	return c
 }
 
-func (c *Cache[V]) shard(k string) *shard[V] {
-	if len(c.shards) == 1 {
-		return &c.shards[0]
-	}
-	// Long keys are sealed texts, which end with a MAC, so the end is enough to spread them.
-	// The IDs of users are shorter than hashedEnd.
-	return &c.shards[maphash.String(c.seed, k[max(len(k)-hashedEnd, 0):])&uint64(len(c.shards)-1)]
+// shard returns the shard of k, and the hash of k.
+func (c *Cache[V]) shard(k string) (*shard[V], uint64) {
+	hash := maphash.String(c.seed, k)
+	return &c.shards[hash&uint64(len(c.shards)-1)], hash
 }
 
 // Get returns the value of k.
 func (c *Cache[V]) Get(k string) (V, bool) {
-	s := c.shard(k)
+	s, hash := c.shard(k)
 	s.mu.RLock()
-	e, ok := s.young[k]
+	e, ok := s.young[hash]
 	var aged bool
 	if !ok {
-		e, aged = s.old[k]
+		e, aged = s.old[hash]
 	}
 	s.mu.RUnlock()
-	if aged {
-		s.keep(k)
+	if !ok && !aged || e.key != k {
+		var none V
+		return none, false
 	}
-	return e.value, ok || aged
+	if aged {
+		s.keep(k, hash)
+	}
+	return e.value, true
 }
 
 // keep makes an old entry young. Get has released its lock before, so the entry may
-// have been replaced or dropped. k may be part of a large text, such as the header of a
-// request, which must not stay in memory.
-func (s *shard[V]) keep(k string) {
+// have been replaced or dropped.
+func (s *shard[V]) keep(k string, hash uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.old[k]; ok {
-		s.putLocked(strings.Clone(k), e)
+	if e, ok := s.old[hash]; ok && e.key == k {
+		s.putLocked(hash, e)
 	}
 }
 
 // Put stores v as the value of k until end. v uses the given number of bytes. The Cache
 // keeps k, which must not be part of a larger text.
 func (c *Cache[V]) Put(k string, v V, bytes int, end time.Time) {
-	s := c.shard(k)
+	s, hash := c.shard(k)
 	s.mu.Lock()
-	s.putLocked(k, cached[V]{v, bytes + entryBytes, end.Unix()})
+	s.putLocked(hash, cached[V]{k, v, bytes + entryBytes, end.Unix()})
 	s.mu.Unlock()
 	c.wake()
 }
@@ -154,14 +153,14 @@ func (c *Cache[V]) sweep() {
 func (s *shard[V]) sweep(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.young, func(_ string, e cached[V]) bool {
+	maps.DeleteFunc(s.young, func(_ uint64, e cached[V]) bool {
 		if e.end > now {
 			return false
 		}
 		s.youngBytes -= e.bytes
 		return true
 	})
-	maps.DeleteFunc(s.old, func(_ string, e cached[V]) bool { return e.end <= now })
+	maps.DeleteFunc(s.old, func(_ uint64, e cached[V]) bool { return e.end <= now })
 }
 
 func (s *shard[V]) empty() bool {
@@ -172,33 +171,39 @@ func (s *shard[V]) empty() bool {
 
 // Remove removes k and returns its value.
 func (c *Cache[V]) Remove(k string) (V, bool) {
-	s := c.shard(k)
+	s, hash := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.young[k]
-	if ok {
-		s.youngBytes -= e.bytes
-	} else {
-		e, ok = s.old[k]
+	e, ok := s.young[hash]
+	if !ok {
+		e, ok = s.old[hash]
 	}
-	delete(s.young, k)
-	delete(s.old, k)
-	return e.value, ok
+	if !ok || e.key != k {
+		var none V
+		return none, false
+	}
+	s.removeLocked(hash)
+	return e.value, true
 }
 
-func (s *shard[V]) putLocked(k string, e cached[V]) {
-	if was, ok := s.young[k]; ok {
-		s.youngBytes -= was.bytes
-		delete(s.young, k)
+// removeLocked removes the entry of a key with this hash, if there is one.
+func (s *shard[V]) removeLocked(hash uint64) {
+	if e, ok := s.young[hash]; ok {
+		s.youngBytes -= e.bytes
+		delete(s.young, hash)
 	}
-	delete(s.old, k)
+	delete(s.old, hash)
+}
+
+func (s *shard[V]) putLocked(hash uint64, e cached[V]) {
+	s.removeLocked(hash)
 	if e.bytes > s.largest {
 		return
 	}
 	if s.young == nil || s.youngBytes+e.bytes > s.bytes/2 {
-		s.young, s.old, s.youngBytes = make(map[string]cached[V], len(s.young)), s.young, 0
+		s.young, s.old, s.youngBytes = make(map[uint64]cached[V], len(s.young)), s.young, 0
 	}
-	s.young[k] = e
+	s.young[hash] = e
 	s.youngBytes += e.bytes
 }
 
