@@ -169,7 +169,7 @@ func (l *ledger) decode(rec store.Record) (r *Record, size int, ok bool) {
 // configured until all records have been written with the newest.
 func (l *ledger) unseal(data []byte) ([]byte, bool) {
 	for i := range l.k.cfg.Secrets {
-		if plain, ok := l.seal(i).Open(seal.Record, l.key, string(data)); ok {
+		if plain, ok := l.seal(i).OpenBytes(seal.Record, l.key, data); ok {
 			return plain, true
 		}
 	}

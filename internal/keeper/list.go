@@ -332,7 +332,7 @@ func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
 		return nil, false
 	}
 	for _, s := range k.cfg.Secrets {
-		if plain, ok := s.Meta.Open(seal.Meta, rec.Key, string(rec.Meta)); ok {
+		if plain, ok := s.Meta.OpenBytes(seal.Meta, rec.Key, rec.Meta); ok {
 			return decodeMeta(plain, rec.Key, userID)
 		}
 	}

@@ -294,7 +294,7 @@ func (k *Keeper) readUserMarkOf(ctx context.Context, s seal.Secret, userID strin
 	if !k.cfg.Private {
 		var ok bool
 		// The seal is bound to the key, so the mark of another user does not open here.
-		if plain, ok = s.Users.Open(seal.User, key, string(rec.Data)); !ok {
+		if plain, ok = s.Users.OpenBytes(seal.User, key, rec.Data); !ok {
 			return nil, &corruptError{rec.Version}
 		}
 	}

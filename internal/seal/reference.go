@@ -41,9 +41,9 @@ var sameFormat = sync.OnceValue(func() bool {
 	const name, text = "name", "sealed once in each process"
 	hash, block := []byte("a key of the MAC, of 32 bytes..."), []byte("a key of the cipher, of 32 bytes")
 	r, s := newReference(hash, block), newFastSealer(macKey{key: hash}, block)
-	ours, _ := s.seal(name, []byte(text))
-	theirs, _ := r.seal(name, []byte(text))
-	opensOurs, _ := r.open(name, ours)
-	opensTheirs, _ := s.open(name, theirs)
+	ours, _ := s.Seal(Tokens, name, []byte(text))
+	theirs, _ := r.seal(sealName(Tokens, name), []byte(text))
+	opensOurs, _ := r.open(sealName(Tokens, name), ours)
+	opensTheirs, _ := s.Open(Tokens, name, theirs)
 	return string(opensOurs) == text && string(opensTheirs) == text
 })

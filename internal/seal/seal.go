@@ -86,35 +86,8 @@ func (s Sealer) IsZero() bool { return s.block == nil }
 
 // Seal seals plain for a purpose and a name.
 func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
-	return s.seal(sealName(purpose, name), plain)
-}
-
-// Open returns the bytes that Seal has sealed for the same purpose and name. It
-// returns false for any other text. Any client can send such texts, so rejecting them
-// must cost little: Open allocates nothing for a text whose MAC is invalid.
-func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
-	return s.open(sealName(purpose, name), sealed)
-}
-
-// Authentic reports whether the MAC of a sealed text is valid. The text may be given
-// in several parts.
-func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
 	if s.reference != nil {
-		_, ok := s.reference.open(sealName(purpose, name), strings.Join(sealed, ""))
-		return ok
-	}
-	c := scratches.Get().(*scratch)
-	defer c.free()
-	_, ok := s.authentic(c, sealName(purpose, name), sealed...)
-	return ok
-}
-
-// sealName returns the name that is part of the seal. It is not in the sealed text.
-func sealName(purpose, name string) string { return formatVersion + " " + purpose + " " + name }
-
-func (s Sealer) seal(name string, plain []byte) (string, error) {
-	if s.reference != nil {
-		return s.reference.seal(strings.Clone(name), plain) // a clone, so that name need not be on the heap
+		return s.reference.seal(sealName(purpose, name), plain)
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
@@ -123,7 +96,7 @@ func (s Sealer) seal(name string, plain []byte) (string, error) {
 	_, _ = rand.Read(iv) // never returns an error
 	cipher.NewCTR(s.block, iv).XORKeyStream(c.body[aes.BlockSize:], plain)
 
-	c.text = append(append(c.text[:0], name...), '|')
+	c.text = append(appendSealName(c.text[:0], purpose, name), '|')
 	start := len(c.text)
 	c.text = append(strconv.AppendInt(c.text, time.Now().Unix(), 10), '|')
 	c.text = base64.URLEncoding.AppendEncode(c.text, c.body)
@@ -133,13 +106,26 @@ func (s Sealer) seal(name string, plain []byte) (string, error) {
 	return string(c.body), nil
 }
 
-func (s Sealer) open(name, sealed string) ([]byte, bool) {
+// Open returns the bytes that Seal has sealed for the same purpose and name. It
+// returns false for any other text. Any client can send such texts, so rejecting them
+// must cost little: Open allocates nothing for a text whose MAC is invalid.
+func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
+	return open(s, purpose, name, sealed)
+}
+
+// OpenBytes is Open for a text in bytes.
+func (s Sealer) OpenBytes(purpose, name string, sealed []byte) ([]byte, bool) {
+	return open(s, purpose, name, sealed)
+}
+
+func open[T string | []byte](s Sealer, purpose, name string, sealed T) ([]byte, bool) {
 	if s.reference != nil {
-		return s.reference.open(name, sealed)
+		return s.reference.open(sealName(purpose, name), string(sealed))
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
-	content, ok := s.authentic(c, name, sealed)
+	c.body = append(c.body[:0], sealed...)
+	content, ok := s.authentic(c, purpose, name)
 	if !ok {
 		return nil, false
 	}
@@ -158,21 +144,41 @@ func (s Sealer) open(name, sealed string) ([]byte, bool) {
 	return plain, true
 }
 
-// canonicalBase64 rejects unused bits in the last character that are not zero. It
-// ignores line breaks.
-var canonicalBase64 = base64.URLEncoding.Strict()
-
-// authentic returns the part of a sealed text that the MAC covers, without the name. The
-// result is in c. ok is false if the MAC is invalid.
-func (s Sealer) authentic(c *scratch, name string, sealed ...string) (content []byte, ok bool) {
+// Authentic reports whether the MAC of a sealed text is valid. The text may be given
+// in several parts.
+func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
+	if s.reference != nil {
+		_, ok := s.reference.open(sealName(purpose, name), strings.Join(sealed, ""))
+		return ok
+	}
+	c := scratches.Get().(*scratch)
+	defer c.free()
 	c.body = c.body[:0]
 	for _, part := range sealed {
 		c.body = append(c.body, part...)
 	}
+	_, ok := s.authentic(c, purpose, name)
+	return ok
+}
+
+// appendSealName appends the name that is part of the seal. It is not in the sealed text.
+func appendSealName(b []byte, purpose, name string) []byte {
+	return append(append(append(append(b, formatVersion+" "...), purpose...), ' '), name...)
+}
+
+func sealName(purpose, name string) string { return string(appendSealName(nil, purpose, name)) }
+
+// canonicalBase64 rejects unused bits in the last character that are not zero. It
+// ignores line breaks.
+var canonicalBase64 = base64.URLEncoding.Strict()
+
+// authentic returns the part of the sealed text in c.body that the MAC covers, without the
+// name. The result is in c. ok is false if the MAC is invalid.
+func (s Sealer) authentic(c *scratch, purpose, name string) (content []byte, ok bool) {
 	if bytes.IndexByte(c.body, '\n') >= 0 || bytes.IndexByte(c.body, '\r') >= 0 {
 		return nil, false
 	}
-	c.text = append(append(c.text[:0], name...), '|')
+	c.text = append(appendSealName(c.text[:0], purpose, name), '|')
 	start := len(c.text)
 	var err error
 	c.text, err = canonicalBase64.AppendDecode(c.text, c.body)

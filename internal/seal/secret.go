@@ -22,7 +22,7 @@ type Secret struct {
 	owner  macKey // for Owner
 	digest macKey // for Digest
 	user   macKey // for User
-	record []byte // for Records
+	record macKey // for Records
 }
 
 // NewSecret derives the keys of a secret of at least 32 bytes.
@@ -35,7 +35,7 @@ func NewSecret(key string) Secret {
 	return Secret{
 		Cookies: sealer("cookie"), Meta: sealer("meta"), Users: sealer("user"),
 		owner: hash("owner"), digest: hash("digest"), user: hash("user"),
-		record: expand(root, "record"),
+		record: hash("record"),
 	}
 }
 
@@ -43,8 +43,23 @@ func NewSecret(key string) Secret {
 // session ID, which only the browser's cookie has. So a dump of the store cannot be
 // opened with the configured secret alone.
 func (s Secret) Records(id []byte) Sealer {
-	root := extract(s.record, id)
-	return newSealer(macKey{key: expand(root, "record hash")}, expand(root, "record block"))
+	var keys [2 * sha256.Size]byte
+	s.record.expand(keys[:0], "record ", id)
+	return newSealer(macKey{key: keys[:sha256.Size]}, keys[sha256.Size:])
+}
+
+// expand appends two keys to dst. It is the second step of HKDF, like the function expand,
+// for a prepared key and a use with an ID. Preparing the key would take most of the time.
+func (k macKey) expand(dst []byte, use string, id []byte) []byte {
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	c.body = append(append(append(c.body[:0], info...), use...), id...)
+	for i := range byte(2) {
+		// Each block of keys is the MAC of the previous block, the use, and a counter.
+		c.text = append(append(append(c.text[:0], c.sum[:int(i)*len(c.sum)]...), c.body...), i+1)
+		dst = append(dst, k.mac(c.sum[:0], c.text)...)
+	}
+	return dst
 }
 
 // Owner returns the name under which a store lists the records of a user. It is a
@@ -102,9 +117,12 @@ func extract(secret, salt []byte) []byte {
 	return root
 }
 
+// info is the beginning of the info of HKDF, which is followed by the use of the key.
+const info = "synmetrix/session " + formatVersion + " "
+
 // expand returns the key for one use.
 func expand(root []byte, use string) []byte {
-	key, err := hkdf.Expand(sha256.New, root, "synmetrix/session "+formatVersion+" "+use, sha256.Size)
+	key, err := hkdf.Expand(sha256.New, root, info+use, sha256.Size)
 	if err != nil {
 		panic("session: hkdf: " + err.Error()) // see extract
 	}
