@@ -110,8 +110,7 @@ type users struct {
 // knownMark is a mark with the time of its read.
 type knownMark struct {
 	*userMark
-	at     time.Time
-	unread bool // the mark was not read, and the store may have one
+	at time.Time
 }
 
 // size returns about how many bytes of memory the entry of a user takes.
@@ -173,19 +172,16 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 	}
 	// The age of the mark counts from the start of the read, which may be slow.
 	at, writes := time.Now(), k.users.writeCount()
-	if !ok && k.cfg.Stored {
-		// The records of stored sessions are removed soon after their end, so the first
-		// request does not wait for another read.
-		k.users.note(userID, knownMark{&noMark, at, true}, writes)
-		return &noMark, nil
-	}
 	m, err := k.readUserMark(ctx, userID)
 	if err != nil {
 		// The caller decides whether an older mark is enough.
 		if ok {
 			return known.userMark, err
 		}
-		return &userMark{}, err
+		return &noMark, err
+	}
+	if m.version == 0 && m.seq == 0 {
+		m = &noMark // most users have none, and share it
 	}
 	k.users.note(userID, knownMark{userMark: m, at: at}, writes)
 	return m, nil
@@ -206,7 +202,7 @@ func (k *Keeper) knownMark(userID string) *userMark {
 	if known, ok := k.users.marks.Get(userID); ok {
 		return known.userMark
 	}
-	return &userMark{}
+	return &noMark
 }
 
 // rolesChanged reports whether the tokens of r must be refreshed, as far as this process
@@ -218,9 +214,7 @@ func (k *Keeper) rolesChanged(r *Record) bool {
 
 // rolesMark returns the newest known value of userMark.roles, for the user of r.
 func (k *Keeper) rolesMark(r *Record) uint64 {
-	// A mark that was not read does not have the value. With zero in its place, the tokens
-	// would be due once more when the mark is read.
-	if known, ok := k.users.marks.Get(r.UserID); ok && !known.unread {
+	if known, ok := k.users.marks.Get(r.UserID); ok {
 		return known.roles
 	}
 	return r.Pair.Roles

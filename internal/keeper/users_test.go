@@ -220,6 +220,53 @@ func TestRefreshAll(t *testing.T) {
 	})
 }
 
+// RefreshAll concerns sessions of which a process has seen no request yet, and those of
+// users whom a process no longer remembers among many others.
+func TestRefreshAllOfUnknownUsers(t *testing.T) {
+	t.Run("another process", func(t *testing.T) {
+		testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+			s.Life = 24 * time.Hour
+			s.Strict()
+			c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+			c.Login("ada")
+			if err := a.RefreshAll(t.Context(), "ada"); err != nil {
+				t.Fatal(err)
+			}
+			if isIn(c.At(b), "at another process"); s.Refreshed() != 1 {
+				t.Errorf("%d refreshes at the first request, want 1", s.Refreshed())
+			}
+		})
+	})
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprintf("among many users/stored %v", stored), func(t *testing.T) {
+			s := &testkit.Service{T: t, Life: 24 * time.Hour}
+			s.Strict()
+			cfg := session.Config{Auth: s, Keys: []session.SecretKey{session.GenerateKey()}, CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)}
+			if stored {
+				cfg.Store = memstore.New()
+			}
+			m, err := session.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+			c.Login("ada")
+			if err := m.RefreshAll(t.Context(), "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 5000 {
+				browser(c, m, fmt.Sprint("user", i)).Get()
+			}
+			if isIn(c, "after the others"); s.Refreshed() != 1 {
+				t.Errorf("%d refreshes, want 1", s.Refreshed())
+			}
+			if err := m.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A sign-in over the limit ends the session that was least recently used, or is rejected.
 func TestMaxSessions(t *testing.T) {
 	for _, stored := range []bool{false, true} {
