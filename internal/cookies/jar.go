@@ -71,6 +71,7 @@ type Jar struct {
 
 	cfg    Config
 	prefix string // shared by all names
+	names  map[string]bool
 	attrs  string // the attributes of every cookie, without Max-Age
 	room   int    // the bytes for a value or a chunk in one cookie
 	budget int    // how many bytes Candidates may yield, apart from the first candidate
@@ -97,6 +98,13 @@ func NewJar(cfg Config) *Jar {
 	j.Visitor = chunkNames(name+"-visitor", cfg.MaxChunks)
 	j.Acting = chunkNames(name+"-acting", cfg.MaxChunks)
 	j.ActingState = chunkNames(name+"-acting-state", cfg.MaxChunks)
+
+	j.names = map[string]bool{j.MFA: true, j.Link: true, j.Device: true}
+	for _, names := range [][]string{j.Tokens, j.State, j.Visitor, j.Acting, j.ActingState} {
+		for _, name := range names {
+			j.names[name] = true
+		}
+	}
 
 	j.attrs = "; Path=" + cfg.Path
 	if cfg.Domain != "" {

@@ -56,8 +56,12 @@ func (j *Jar) Read(h http.Header, room *Room) Presented {
 			if pairs++; pairs > maxPairs {
 				return found
 			}
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
+			pair := line
+			if i := strings.IndexByte(line, ';'); i >= 0 {
+				pair, line = line[:i], line[i+1:]
+			} else {
+				line = ""
+			}
 			name, value, ok := j.parse(pair)
 			if !ok {
 				continue
@@ -75,35 +79,28 @@ func (j *Jar) Read(h http.Header, room *Room) Presented {
 // does not read the value otherwise: the cookies of other programs may be long.
 func (j *Jar) parse(pair string) (name, value string, ok bool) {
 	for range maxBlanks {
-		if pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
-			pair = pair[1:]
+		if pair == "" || !isBlank(pair[0]) {
+			break
 		}
+		pair = pair[1:]
 	}
 	if !strings.HasPrefix(pair, j.prefix) {
 		return "", "", false
 	}
-	name, value, ok = strings.Cut(pair, "=")
-	if !ok || !j.owns(name) {
+	end := strings.IndexByte(pair, '=')
+	if end < 0 || !j.names[pair[:end]] {
 		return "", "", false
 	}
+	name, value = pair[:end], pair[end+1:]
 	if len(value) <= 2*maxSetCookie { // a longer one is rejected later
-		value = strings.TrimRight(value, " \t")
+		for value != "" && isBlank(value[len(value)-1]) {
+			value = value[:len(value)-1]
+		}
 	}
 	return name, value, true
 }
 
-// owns reports whether name is one of the Jar's.
-func (j *Jar) owns(name string) bool {
-	if name == j.MFA || name == j.Link || name == j.Device {
-		return true
-	}
-	for _, names := range [...][]string{j.Tokens, j.State, j.Visitor, j.Acting, j.ActingState} {
-		if slices.Contains(names, name) {
-			return true
-		}
-	}
-	return false
-}
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // Has reports whether a cookie with this name was presented.
 func (c Presented) Has(name string) bool {
@@ -145,72 +142,87 @@ func (c Presented) HasAny(names []string) bool {
 // cookies have the shortest path, and browsers send cookies with longer paths first
 // (RFC 6265, section 5.4).
 func (j *Jar) Candidates(c Presented, purpose string, names []string) iter.Seq[string] {
-	room, budget := j.room, j.budget
 	return func(yield func(string) bool) {
-		spent := 0
-		// pay counts a candidate of n bytes. It reports whether the candidate is the
-		// first, and whether it may be opened.
-		pay := func(n int) (first, ok bool) {
-			first = spent == 0
-			spent += max(n, minOpened)
-			return first, first || spent <= budget
-		}
-		// try yields a candidate that was split. There may be many combinations of
-		// chunks, so all but the first are checked before they are joined.
-		try := func(parts []string) (more bool) {
-			n := 0
-			for _, part := range parts {
-				n += len(part)
-			}
-			first, ok := pay(n)
-			if ok && !first && !j.cfg.Authentic(purpose, names[0], parts) {
-				return true // joining the parts would waste memory
-			}
-			return ok && yield(strings.Join(parts, ""))
-		}
-		var parts [MaxChunks][]string
+		s := search{j: j, purpose: purpose, names: names}
 		for _, p := range slices.Backward(c) {
-			if p.name != names[0] || len(p.value) > room {
+			if p.name != names[0] || len(p.value) > j.room {
 				continue
 			}
-			n, header, part := cutFirst(p.value)
-			if n == 1 {
-				if len(part) < j.cfg.MinSize {
-					continue
-				}
-				first, ok := pay(len(part))
-				if ok && !first && !j.cfg.Authentic(purpose, names[0], []string{part}) {
-					continue // opening a forged text would allocate memory
-				}
-				if !ok || !yield(part) {
+			if strings.IndexByte(p.value, '.') >= 0 {
+				if !s.chunked(c, p.value, yield) {
 					return
 				}
 				continue
 			}
-			if n == 0 || n > len(names) {
+			if len(p.value) < j.cfg.MinSize {
 				continue
 			}
-			parts[0] = append(parts[0][:0], part)
-			whole := true
-			for i := 1; i < n && whole; i++ {
-				parts[i] = c.chunksOf(parts[i][:0], names[i], header, room)
-				whole = len(parts[i]) > 0
+			first, ok := s.pay(len(p.value))
+			if ok && !first && !j.cfg.Authentic(purpose, names[0], []string{p.value}) {
+				continue // opening a forged text would allocate memory
 			}
-			if whole && !combine(make([]string, 0, MaxChunks), parts[:n], try) {
+			if !ok || !yield(p.value) {
 				return
 			}
 		}
 	}
 }
 
-// cutFirst parses the value of the first cookie. It returns the number of chunks, the
-// header that the other chunks begin with, and the part of the first chunk. n is 1 for
-// a value that was not split, and 0 for a value that no Jar writes.
-func cutFirst(value string) (n int, header, part string) {
-	count, rest, chunked := strings.Cut(value, ".")
-	if !chunked {
-		return 1, "", value
+// search is one call of Candidates.
+type search struct {
+	j       *Jar
+	purpose string
+	names   []string
+	spent   int // how many bytes the candidates have
+}
+
+// pay counts a candidate of n bytes. It reports whether the candidate is the first, and
+// whether it may be opened.
+func (s *search) pay(n int) (first, ok bool) {
+	first = s.spent == 0
+	s.spent += max(n, minOpened)
+	return first, first || s.spent <= s.j.budget
+}
+
+// chunked yields the values that begin with the first chunk value. It returns false if
+// there must be no further candidates.
+func (s *search) chunked(c Presented, value string, yield func(string) bool) (more bool) {
+	n, header, part := cutFirst(value)
+	if n == 0 || n > len(s.names) {
+		return true
 	}
+	var parts [MaxChunks][]string
+	parts[0] = []string{part}
+	for i := 1; i < n; i++ {
+		parts[i] = c.chunksOf(s.names[i], header, s.j.room)
+		if len(parts[i]) == 0 {
+			return true
+		}
+	}
+	return combine(make([]string, 0, MaxChunks), parts[:n], func(parts []string) bool {
+		return s.join(parts, yield)
+	})
+}
+
+// join yields the value that the parts form. There may be many combinations of chunks, so
+// all but the first are checked before they are joined.
+func (s *search) join(parts []string, yield func(string) bool) (more bool) {
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	first, ok := s.pay(n)
+	if ok && !first && !s.j.cfg.Authentic(s.purpose, s.names[0], parts) {
+		return true // joining the parts would waste memory
+	}
+	return ok && yield(strings.Join(parts, ""))
+}
+
+// cutFirst parses the value of the first cookie of several. It returns the number of
+// chunks, the header that the other chunks begin with, and the part of the first chunk.
+// n is 0 for a value that no Jar writes.
+func cutFirst(value string) (n int, header, part string) {
+	count, rest, _ := strings.Cut(value, ".")
 	if len(count) > 2 || len(rest) <= tagSize || rest[tagSize] != '.' {
 		return 0, "", ""
 	}
@@ -221,9 +233,9 @@ func cutFirst(value string) (n int, header, part string) {
 	return n, rest[:tagSize+1], rest[tagSize+1:]
 }
 
-// chunksOf appends to list the parts of the presented chunks that have this name and
-// this header, the last cookie first.
-func (c Presented) chunksOf(list []string, name, header string, room int) []string {
+// chunksOf returns the parts of the presented chunks that have this name and this header,
+// the last cookie first.
+func (c Presented) chunksOf(name, header string, room int) (list []string) {
 	for _, p := range slices.Backward(c) {
 		if p.name != name || len(p.value) > room {
 			continue

@@ -22,6 +22,9 @@ var others = map[string]bool{
 // Cache-Control in these caches.
 func Set(h http.Header) {
 	for field := range h {
+		if !mayMatter(field) {
+			continue
+		}
 		// A handler may have written the field to the map in another spelling.
 		name := http.CanonicalHeaderKey(field)
 		if strings.HasSuffix(name, "Cache-Control") || others[name] {
@@ -29,6 +32,16 @@ func Set(h http.Header) {
 		}
 	}
 	h["Cache-Control"] = value
+}
+
+// mayMatter reports whether the name ends as those of Set do. Most fields of a response do
+// not, and this is faster than their canonical form.
+func mayMatter(field string) bool {
+	if len(field) < len("expires") {
+		return false
+	}
+	end := field[len(field)-len("expires"):]
+	return strings.EqualFold(end, "expires") || strings.EqualFold(end, "control")
 }
 
 // value is shared by all responses, which saves an allocation. Its capacity is its length,

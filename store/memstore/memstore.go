@@ -107,14 +107,14 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, failed("get", err)
 	}
 	sh := s.shard(key)
-	now := s.now()
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	if n := sh.nodes[key]; n != nil && !n.expired(now) {
+	// The time is read only for a key that is there. Most keys of cookie sessions are not.
+	if n := sh.nodes[key]; n != nil && !n.expired(s.now()) {
 		return n.rec, nil
 	}
 	if id, ok := smallIDOf(key); ok {
-		if i := sh.smalls.find(&id); i != none && !sh.smalls.at(i).expired(now) {
+		if i := sh.smalls.find(&id); i != none && !sh.smalls.at(i).expired(s.now()) {
 			return sh.smalls.at(i).record(key), nil
 		}
 	}
