@@ -103,7 +103,7 @@ func (x *Exchange) loadActing(ctx context.Context) {
 	case x.first.unavailable(), rec == nil && y.first.unavailable():
 		// Without both sessions it is unknown whether the acting session belongs to the own
 		// session. Handlers then can use neither, and a logout ends the acting session.
-		y.session.Store(&Session{err: &UnavailableError{RetryAfter: time.Second, Err: errActingUnread}})
+		y.session.Store(&Session{failure: &failure{err: &UnavailableError{RetryAfter: time.Second, Err: errActingUnread}}})
 		x.acting.Store(y)
 	case own == nil || own.Visitor:
 		if y.current != nil {

@@ -80,18 +80,19 @@ func (s *Session) needsSession(ctx context.Context) error {
 // resolveBearer is resolve for a request with a bearer token.
 func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 	s.mu.Lock()
-	rec, err, retryAt := s.rec, s.err, s.retryAt
+	rec, known := s.rec, s.failure
 	s.mu.Unlock()
 	switch {
 	case rec != nil:
 		return rec, nil
-	case err != nil && (errors.Is(err, ErrBearer) || s.m.now().Before(retryAt)):
-		return nil, err
+	case known != nil && (errors.Is(known.err, ErrBearer) || s.m.now().Before(known.retryAt)):
+		return nil, known.err
 	case ctx.Err() != nil:
 		return nil, &UnavailableError{Err: ctx.Err()}
 	}
 	// No lock is held: the verifier may fetch keys.
 	rec, cause := s.m.readBearer(ctx, s.token)
+	var err error
 	name, level := EventBearerRefused, slog.LevelInfo
 	switch {
 	case errors.Is(cause, auth.ErrInvalidToken):
@@ -99,14 +100,15 @@ func (s *Session) resolveBearer(ctx context.Context) (*keeper.Record, error) {
 	case cause != nil:
 		name, level = EventVerifierUnavailable, slog.LevelWarn
 		err = &UnavailableError{RetryAfter: time.Second, Err: cause}
-	default:
-		err = nil
 	}
 	if cause == nil || ctx.Err() == nil { // a call with another context may succeed
 		retryAt := s.m.now().Add(time.Second) // no lock is held, because the clock is the app's
 		s.mu.Lock()
 		if s.rec == nil { // another call may have succeeded in the meantime
-			s.rec, s.err, s.retryAt = rec, err, retryAt
+			s.rec, s.failure = rec, nil
+			if err != nil {
+				s.failure = &failure{err, retryAt}
+			}
 		}
 		s.mu.Unlock()
 	}

@@ -17,6 +17,49 @@ type change struct {
 	n   uint64 // counts the changes of the request
 }
 
+// closing is why a session accepts no more changes.
+type closing uint8
+
+const (
+	notClosed closing = iota
+	closedByCommit
+	closedByEnd
+)
+
+// err returns the error of a change, nil if the session accepts it.
+func (c closing) err() error {
+	switch c {
+	case closedByCommit:
+		return ErrCommitted
+	case closedByEnd:
+		return ErrEnded
+	}
+	return nil
+}
+
+// edits are the changes of a request that are not saved yet.
+type edits struct {
+	changes map[string]change
+	newest  uint64 // the number of the newest change
+	saved   uint64 // the number of the newest change that the session's record contains
+	size    int    // of a stored session's values, with the changes; 0 if not computed yet
+}
+
+// changesLocked returns the changes that are not saved yet, and the number of the newest.
+func (s *Session) changesLocked() (map[string]change, uint64) {
+	if s.edits == nil {
+		return nil, 0
+	}
+	return s.edits.changes, s.edits.newest
+}
+
+// discardLocked drops the changes that are not saved yet.
+func (s *Session) discardLocked() {
+	if s.edits != nil {
+		s.edits.changes, s.edits.size = nil, 0
+	}
+}
+
 // value returns the JSON of a value, with the request's own changes.
 func (s *Session) value(name string) ([]byte, bool) {
 	if _, err := s.resolve(s.ctx); err != nil {
@@ -28,7 +71,8 @@ func (s *Session) value(name string) ([]byte, bool) {
 }
 
 func (s *Session) valueLocked(name string) ([]byte, bool) {
-	if c, ok := s.changes[name]; ok {
+	changes, _ := s.changesLocked()
+	if c, ok := changes[name]; ok {
 		return c.raw, c.raw != nil
 	}
 	if s.rec == nil {
@@ -42,7 +86,8 @@ func (s *Session) valuesLocked() map[string][]byte {
 	if s.rec == nil {
 		return nil
 	}
-	return merge(s.rec.Values, s.changes)
+	changes, _ := s.changesLocked()
+	return merge(s.rec.Values, changes)
 }
 
 // merge returns values with the changes applied. It does not modify values, which
@@ -78,13 +123,13 @@ func (s *Session) setRaw(op, name string, raw []byte) error {
 
 func (s *Session) trySetRaw(name string, raw []byte) error {
 	if s.m == nil {
-		return cmp.Or(s.err, ErrUnauthenticated)
+		return s.sharedError()
 	}
 	if s.bearer {
 		return s.needsSession(s.ctx)
 	}
 	s.mu.Lock()
-	closed := s.closed
+	closed := s.closed.err()
 	s.mu.Unlock()
 	if closed != nil {
 		// Check this before resolve: a change that is too late must not wait for the
@@ -98,11 +143,11 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec == nil && raw == nil {
-		return s.closed // a visitor without a session has no value to delete
+		return s.closed.err() // a visitor without a session has no value to delete
 	}
 	begins := s.rec == nil
 	if begins && s.actor != nil {
-		return cmp.Or(s.closed, ErrEnded) // a visitor's session cannot exist next to the actor's own session
+		return cmp.Or(s.closed, closedByEnd).err() // a visitor's session cannot exist next to the actor's own session
 	}
 	if begins {
 		// The first value starts the session of a visitor. A request without a value does
@@ -110,24 +155,28 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 		s.rec, s.begun, s.stored = keeper.NewVisitor(now), true, false
 		s.rec.Transient = s.m.cfg.Cookie.NonPersistent
 	}
+	if s.edits == nil {
+		s.edits = &edits{}
+	}
 	if err := s.checkChange(name, raw); err != nil {
 		if begins {
 			s.rec, s.begun = nil, false
 		}
 		return err
 	}
-	if s.changes == nil {
-		s.changes = map[string]change{}
+	e := s.edits
+	if e.changes == nil {
+		e.changes = map[string]change{}
 	}
-	s.newest++
-	s.changes[name] = change{raw, s.newest}
+	e.newest++
+	e.changes[name] = change{raw, e.newest}
 	return nil
 }
 
 // checkChange returns an error if the session cannot accept a change.
 func (s *Session) checkChange(name string, raw []byte) error {
-	if s.closed != nil {
-		return s.closed
+	if err := s.closed.err(); err != nil {
+		return err
 	}
 	if s.m.Stored() {
 		return s.checkStoredChange(name, raw)
@@ -143,13 +192,14 @@ func (s *Session) checkChange(name string, raw []byte) error {
 }
 
 // checkStoredChange is checkChange for a stored session. It keeps the size of the values in
-// s.size, because a handler may set thousands of values: adding up all sizes for each value
+// edits, because a handler may set thousands of values: adding up all sizes for each value
 // would take quadratic time.
 func (s *Session) checkStoredChange(name string, raw []byte) error {
-	if s.size == 0 {
-		s.size = valuesSize(s.valuesLocked())
+	e := s.edits
+	if e.size == 0 {
+		e.size = valuesSize(s.valuesLocked())
 	}
-	size := s.size
+	size := e.size
 	old, had := s.valueLocked(name)
 	if had {
 		size -= len(name) + len(old)
@@ -158,12 +208,12 @@ func (s *Session) checkStoredChange(name string, raw []byte) error {
 		size += len(name) + len(raw)
 	}
 	switch {
-	case size > s.size && size > s.m.cfg.MaxValueBytes:
+	case size > e.size && size > s.m.cfg.MaxValueBytes:
 		return s.m.errValuesFull()
-	case raw != nil && !had && len(s.rec.Values)+len(s.changes) >= keeper.MaxValues && len(s.valuesLocked()) >= keeper.MaxValues:
+	case raw != nil && !had && len(s.rec.Values)+len(e.changes) >= keeper.MaxValues && len(s.valuesLocked()) >= keeper.MaxValues:
 		return errTooManyValues
 	}
-	s.size = size
+	e.size = size
 	return nil
 }
 

@@ -206,7 +206,8 @@ func (s *Session) noteCommitted(rec *keeper.Record) {
 	if rec.Pair.Gen <= s.rec.Pair.Gen || rec.Pair.Claims == nil {
 		rec.Pair = s.rec.Pair
 	}
-	s.rec, s.changes = rec, nil
+	s.rec = rec
+	s.discardLocked()
 }
 
 // commitStored carries out the plan for a stored session. Its cookie holds the
@@ -315,7 +316,7 @@ func (x *Exchange) End() (err error) {
 	if s.m == nil || !x.m.Stored() {
 		return nil
 	}
-	s.close(ErrCommitted)
+	s.close(closedByCommit)
 	c := s.commitState()
 	if c.rec == nil || !c.changed {
 		return nil

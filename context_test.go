@@ -87,7 +87,8 @@ func TestBeginWith(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
 	values = nil
-	r, x := a.BeginWith(r, key{}, "value")
+	var x session.Exchange
+	r = a.BeginWith(&x, r, key{}, "value")
 	defer func() { _ = x.End() }()
 	if !session.FromContext(r.Context()).SignedIn() || r.Context().Value(key{}) != "value" {
 		t.Error("the request has no session or no value")

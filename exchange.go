@@ -17,7 +17,7 @@ import (
 
 // Exchange connects one request and its response with a session: it reads the
 // cookies of the request and sets those of the response. Package middleware uses
-// it; most programs do not need it.
+// it; most programs do not need it. Get it from [Manager.Begin] or [Manager.BeginWith].
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
@@ -31,11 +31,9 @@ type Exchange struct {
 	peer      string       // the RemoteAddr of the request
 	header    http.Header  // of the request
 	access    access       // the access to cookies in frames that the response grants to the browser
+	reseal    bool         // an older key opened a cookie; set by Begin, as gen is
 	accessed  atomic.Bool  // the handler has read the session, and may show its content
-
-	// Set by Begin from the cookies.
-	gen    uint64 // the generation that the browser has
-	reseal bool   // an older key opened a cookie
+	gen       uint64       // the generation that the browser has
 
 	// acting is the Exchange of the acting session, nil if there is none; see acting.go.
 	// Handlers see that session in place of this one.
@@ -67,14 +65,14 @@ func (x *Exchange) visible() *Session {
 type outcome struct {
 	fate      fate
 	committed bool
+	passive   bool            // the request does not count as use of the session
 	current   *keeper.Record  // the session that was presented or started, even if it is unavailable
 	pending   [steps]*pending // the changes to pending sign-ins; nil: none
 	device    string          // the account that has signed in; empty: none
-	passive   bool            // the request does not count as use of the session
 }
 
 // fate is the effect of a request on the browser's session.
-type fate int
+type fate uint8
 
 const (
 	keeps    fate = iota // the session stays as it is
@@ -139,12 +137,17 @@ func exchangeFrom(ctx context.Context) *Exchange {
 //
 // The caller must call Commit before the first byte of the response, and End
 // after the handler.
-func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) { return m.BeginWith(r, nil, nil) }
+func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
+	x := new(Exchange)
+	return m.BeginWith(x, r, nil, nil), x
+}
 
-// BeginWith is like Begin, and also adds a value to the context of the request, without
-// another copy of the request. The key must be comparable, as for [context.WithValue].
-func (m *Manager) BeginWith(r *http.Request, key, value any) (*http.Request, *Exchange) {
-	x := &Exchange{m: m, place: &m.own, peer: r.RemoteAddr, header: r.Header, access: m.accessOf(r)}
+// BeginWith is like Begin for middleware that keeps x together with its own data, which
+// saves an allocation. x must be zero, and must not be copied afterwards. BeginWith also
+// adds a value to the context of the request, without another copy of the request. The key
+// must be comparable, as for [context.WithValue].
+func (m *Manager) BeginWith(x *Exchange, r *http.Request, key, value any) *http.Request {
+	x.m, x.place, x.peer, x.header, x.access = m, &m.own, r.RemoteAddr, r.Header, m.accessOf(r)
 	// The context is complete before the session is loaded: calls of a store may read it
 	// for longer than the load waits for them.
 	x.value = valueContext{Context: r.Context(), x: x, key: key, value: value}
@@ -166,7 +169,7 @@ func (m *Manager) BeginWith(r *http.Request, key, value any) (*http.Request, *Ex
 	// Loading may call Config.OnEvent, which may read the session. Only the handler's own
 	// use matters for caching.
 	x.accessed.Store(false)
-	return &x.request, x
+	return &x.request
 }
 
 // exchange returns the exchange of the request with the context ctx, for the
@@ -189,7 +192,7 @@ func (m *Manager) exchange(ctx context.Context) (*Exchange, error) {
 func (m *Manager) loaded(ctx context.Context) (*Exchange, error) {
 	x := exchangeFrom(ctx)
 	if x == nil || x.m != m {
-		return nil, notLoaded.err
+		return nil, notLoaded.failure.err
 	}
 	x.accessed.Store(true)
 	return x, nil
@@ -212,7 +215,7 @@ func MarkPassive(ctx context.Context) {
 // previous one, which accepts no more values: they would not be saved.
 func (x *Exchange) replace(s *Session) {
 	if previous := x.session.Swap(s); previous.m != nil {
-		previous.close(ErrEnded)
+		previous.close(closedByEnd)
 	}
 }
 

@@ -30,14 +30,15 @@ func (s *Session) commitState() sessionState {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := sessionState{expire: s.expire, changed: len(s.changes) > 0, begun: s.begun}
-	if s.err == nil {
+	changes, _ := s.changesLocked()
+	c := sessionState{expire: s.expire, changed: len(changes) > 0, begun: s.begun}
+	if s.failure == nil {
 		// A session that is unavailable is not written: its cookies stay as they
 		// are, and the next request may find it available again.
 		c.rec, c.readAt = s.rec, s.readAt
 	}
 	if !s.m.Stored() || s.rec == nil {
-		s.closed = cmp.Or(s.closed, ErrCommitted)
+		s.closed = cmp.Or(s.closed, closedByCommit)
 		c.values = s.valuesLocked()
 	}
 	return c

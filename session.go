@@ -51,25 +51,27 @@ type Session struct {
 	stored   bool // rec was started in this request, and is in the store
 	ended    bool // the presented session has ended
 	expire   bool // the session has ended, and the response deletes its cookies
+	closed   closing
 	mu       sync.Mutex
 	rec      *keeper.Record // of the user, or of a visitor with values; nil: none, or not read yet
 	unread   *keeper.Record // the state in the cookies, while the session has not been read
 	readAt   time.Time      // when rec was read from the cookies or the store
-	err      error          // why the last attempt to read or resolve the session failed
-	retryAt  time.Time      // when the next attempt may be made
-	changes  map[string]change
-	newest   uint64 // the number of the newest change
-	saved    uint64 // the number of the newest change that rec contains
-	size     int    // of a stored session's values, with the changes; 0 if not computed yet
-	closed   error  // why values cannot be changed any more; nil: they can
+	failure  *failure       // of the last attempt to read or resolve the session
+	edits    *edits         // nil: the request has changed no values
 	done     chan struct{}
+}
+
+// failure is why a session cannot be used now.
+type failure struct {
+	err     error
+	retryAt time.Time // when the next attempt may be made
 }
 
 // All requests without a loaded session share one Session. Without Config.Verifier, all
 // requests with a bearer token share another.
 var (
-	notLoaded  = &Session{err: fmt.Errorf("session: %w", ErrNotLoaded)}
-	bearerOnly = &Session{bearer: true, err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}
+	notLoaded  = &Session{failure: &failure{err: fmt.Errorf("session: %w", ErrNotLoaded)}}
+	bearerOnly = &Session{bearer: true, failure: &failure{err: fmt.Errorf("session: %w: %w", ErrUnauthenticated, ErrBearer)}}
 )
 
 // FromContext returns the session of the request with the context ctx. It never returns
@@ -98,7 +100,7 @@ func FromContext(ctx context.Context) *Session {
 // call with another context may succeed.
 func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.m == nil {
-		return nil, s.err // a shared session
+		return nil, s.sharedError()
 	}
 	if s.bearer {
 		return s.resolveBearer(ctx)
@@ -110,7 +112,7 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 		}
 	}
 	s.mu.Lock()
-	rec, unread, resolved, err, retryAt := s.rec, s.unread, s.resolved, s.err, s.retryAt
+	rec, unread, resolved, failure := s.rec, s.unread, s.resolved, s.failure
 	s.mu.Unlock()
 	if rec == nil && unread == nil || rec != nil && rec.Visitor {
 		return nil, nil
@@ -118,10 +120,11 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if resolved {
 		return rec, nil
 	}
-	if err != nil && s.m.now().Before(retryAt) {
-		return nil, err
+	if failure != nil && s.m.now().Before(failure.retryAt) {
+		return nil, failure.err
 	}
 	if rec == nil {
+		var err error
 		if rec, err = s.read(ctx, unread); rec == nil || rec.Visitor {
 			return nil, err
 		}
@@ -143,8 +146,16 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	if s.rec.Pair.Gen < fresh.Pair.Gen {
 		s.rec = s.rec.WithTokensOf(fresh)
 	}
-	s.resolved, s.err = true, nil
+	s.resolved, s.failure = true, nil
 	return s.rec, nil
+}
+
+// sharedError returns the error of a Session that belongs to no request.
+func (s *Session) sharedError() error {
+	if s.failure == nil {
+		return notLoaded.failure.err // not from FromContext
+	}
+	return s.failure.err
 }
 
 // hasRecordLocked reports whether r is a state of the session that s has now. After the user's
@@ -164,7 +175,7 @@ func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Reco
 	} else {
 		s.mu.Lock()
 		if s.unread != nil {
-			s.rec, s.readAt, s.unread, s.err = rec, now, nil, nil
+			s.rec, s.readAt, s.unread, s.failure = rec, now, nil, nil
 		}
 		rec = s.rec
 		s.mu.Unlock()
@@ -197,7 +208,7 @@ func (s *Session) noteFailure(ctx context.Context, rec *keeper.Record, err error
 		retryAt := s.m.now().Add(cmp.Or(why.RetryAfter, time.Second))
 		s.mu.Lock()
 		if !s.resolved {
-			s.err, s.retryAt = down, retryAt
+			s.failure = &failure{down, retryAt}
 		}
 		s.mu.Unlock()
 	}
@@ -220,9 +231,10 @@ func (s *Session) invalidate(rec *keeper.Record, err error) {
 			// The handler has acted for the user, or the browser has signed out or in since
 			// it sent the request. The values of this request must not go into a visitor's
 			// session.
-			s.closed = cmp.Or(s.closed, ErrEnded)
+			s.closed = cmp.Or(s.closed, closedByEnd)
 		}
-		s.rec, s.unread, s.changes, s.size, s.err, s.ended, s.resolved = nil, nil, nil, 0, nil, true, false
+		s.rec, s.unread, s.failure, s.ended, s.resolved = nil, nil, nil, true, false
+		s.discardLocked()
 		// If the browser itself has signed out or in, it may have newer cookies. This
 		// response must not delete them.
 		s.expire = !ended || !why.Ended.ByBrowser()
@@ -237,8 +249,8 @@ func (s *Session) invalidate(rec *keeper.Record, err error) {
 	}
 }
 
-// close rejects later changes of values with the error why.
-func (s *Session) close(why error) {
+// close rejects later changes of values with the error of why.
+func (s *Session) close(why closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = cmp.Or(s.closed, why)
@@ -255,7 +267,7 @@ func (s *Session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String()
 func (s *Session) LogValue() slog.Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	userID, signedIn := "", s.rec != nil && !s.rec.Visitor && s.err == nil
+	userID, signedIn := "", s.rec != nil && !s.rec.Visitor && s.failure == nil
 	if signedIn {
 		userID = s.rec.UserID
 	}

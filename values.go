@@ -139,7 +139,9 @@ func (s *Session) Save(ctx context.Context) error {
 // decides on the order.
 func (s *Session) save(ctx context.Context, touch bool) error {
 	s.mu.Lock()
-	rec, changed, create := s.rec, len(s.changes) > 0, s.begun && !s.stored
+	rec, create := s.rec, s.begun && !s.stored
+	changes, _ := s.changesLocked()
+	changed := len(changes) > 0
 	s.mu.Unlock()
 	switch {
 	case rec == nil || !changed && !touch:
@@ -161,8 +163,9 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 		// Update calls this again after a conflict. The changes are merged into the values
 		// of the other writer, so neither write is lost.
 		s.mu.Lock()
-		upTo = s.newest
-		merged := merge(r.Values, s.changes)
+		var changes map[string]change
+		changes, upTo = s.changesLocked()
+		merged := merge(r.Values, changes)
 		s.mu.Unlock()
 		if err := s.m.checkValues(r.Values, merged); err != nil {
 			return err
@@ -187,7 +190,7 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 // create stores the new session of a visitor.
 func (s *Session) create(ctx context.Context, rec *keeper.Record) error {
 	s.mu.Lock()
-	upTo := s.newest
+	_, upTo := s.changesLocked()
 	rec = rec.Clone()
 	rec.Values = s.valuesLocked()
 	s.mu.Unlock()
@@ -233,7 +236,8 @@ func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 func (s *Session) withChanges(values map[string][]byte) map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return merge(values, s.changes)
+	changes, _ := s.changesLocked()
+	return merge(values, changes)
 }
 
 // anyRecord returns the record of the session or, if it has not been read, the state in its
@@ -253,12 +257,17 @@ func (s *Session) anyRecord() *keeper.Record {
 func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.changes, func(_ string, c change) bool { return c.n <= upTo })
-	s.size = 0
-	if !s.hasRecordLocked(stored) || upTo < s.saved {
+	e := s.edits
+	if e != nil {
+		maps.DeleteFunc(e.changes, func(_ string, c change) bool { return c.n <= upTo })
+		e.size = 0
+	}
+	if !s.hasRecordLocked(stored) || e != nil && upTo < e.saved {
 		return // the session has ended, or a concurrent save was later
 	}
-	s.saved = upTo
+	if e != nil {
+		e.saved = upTo
+	}
 	if stored.Pair.Gen != s.rec.Pair.Gen {
 		// The claims of the stored tokens have not been read.
 		stored = stored.Clone()
@@ -272,6 +281,6 @@ func (s *Session) noteSaved(stored *keeper.Record, upTo uint64) {
 func (s *Session) discardChanges() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = cmp.Or(s.closed, ErrCommitted)
-	s.changes, s.size = nil, 0
+	s.closed = cmp.Or(s.closed, closedByCommit)
+	s.discardLocked()
 }

@@ -51,9 +51,9 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	}
 	// Tokens that are due are refreshed when a handler uses the user, and not here. So
 	// files and public pages never wait for the auth service.
-	r, x := m.BeginWith(r, settingsKey{}, l.settings)
 	scope.settings = l.settings
-	scope.writer = writer{w: w, r: r, x: x}
+	scope.writer.w = w
+	scope.writer.r = m.BeginWith(&scope.writer.x, r, settingsKey{}, l.settings)
 	return true
 }
 

@@ -23,9 +23,9 @@ import (
 type writer struct {
 	w http.ResponseWriter
 	r *http.Request
-	x *session.Exchange
+	x session.Exchange // part of the writer, as the next field is, so that a request needs one allocation
 
-	vary      [1]string // backing array of the header field Vary; saves an allocation
+	vary      [1]string // backing array of the header field Vary
 	committed bool
 	failed    error // the error of the commit
 }
