@@ -51,7 +51,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	}
 	// Tokens that are due are refreshed when a handler uses the user, and not here. So
 	// files and public pages never wait for the auth service.
-	scope.settings = l.settings
+	scope.settings, scope.outer = l.settings, r
 	scope.writer.w = w
 	scope.writer.r = m.BeginWith(&scope.writer.x, r, settingsKey{}, l.settings)
 	return true
@@ -61,6 +61,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 // from [Loader.Begin] to [Scope.End].
 type Scope struct {
 	settings *settings
+	outer    *http.Request // of Begin
 	writer   writer
 }
 
@@ -110,6 +111,10 @@ func (s *Scope) End() {
 		// otherwise follow the refusal. After a panic no refusal has been written,
 		// so the recovering middleware may respond.
 		w.failed = nil
+	}
+	// net/http deletes the files of a form after the handler, but knows only its own request.
+	if form := s.writer.r.MultipartForm; form != nil {
+		s.outer.MultipartForm = form
 	}
 	// It is too late to report the error to the client. The Manager has reported it
 	// as an event.

@@ -1,12 +1,15 @@
 package middleware_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -441,5 +444,39 @@ func TestBearerAtTheRoutes(t *testing.T) {
 		}
 		b.get("/login/mfa", "Authorization", "Basic abc", "Accept", asPage).is(t, 303, "")
 		me(t, b, "user", "admin")
+	}
+}
+
+// The files of a form are deleted after the request, as without Sessions.
+func TestFilesOfFormsAreDeleted(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	parsed := 0
+	a := newApp(t, nil)
+	a.mux.HandleFunc("POST /upload", func(_ http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(0); err != nil {
+			t.Error(err)
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		parsed = len(files)
+	})
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "a.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = part.Write(make([]byte, 16<<20)) // net/http keeps 10 MB in memory
+	_ = form.Close()
+	res := a.browser().do("POST", "/upload", body.String(), "Content-Type", form.FormDataContentType())
+	if res.StatusCode != http.StatusOK || parsed == 0 {
+		t.Errorf("status %d, %d files", res.StatusCode, parsed)
+	}
+	a.srv.Close() // waits for the end of the request
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("%d files are left (%v)", len(files), err)
 	}
 }
