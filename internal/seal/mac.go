@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/aes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
@@ -34,10 +35,12 @@ func (k macKey) mac(sum, b []byte) []byte {
 	return sum
 }
 
-// scratch holds the buffers of one call. What is sealed is never in them.
+// scratch holds the buffers of one call. After the call, they have nothing of what was
+// sealed.
 type scratch struct {
-	text, body []byte
-	sum        [sha256.Size]byte
+	text, body   []byte
+	sum          [sha256.Size]byte
+	counter, pad [aes.BlockSize]byte // of xorCTR
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}

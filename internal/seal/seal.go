@@ -4,6 +4,7 @@
 //   - encode.go: the encoding
 //   - secret.go: the keys that are derived from a configured secret
 //   - mac.go: keyed hashes
+//   - ctr.go: encryption
 //   - seal.go: the seal around an encoding
 //   - reference.go: the same seal, by gorilla/securecookie
 package seal
@@ -16,7 +17,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,10 +91,10 @@ func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
-	c.body = slices.Grow(c.body[:0], aes.BlockSize+len(plain))[:aes.BlockSize+len(plain)]
+	c.body = append(append(c.body[:0], c.counter[:]...), plain...) // room for the initialization vector
 	iv := c.body[:aes.BlockSize]
 	_, _ = rand.Read(iv) // never returns an error
-	cipher.NewCTR(s.block, iv).XORKeyStream(c.body[aes.BlockSize:], plain)
+	c.xorCTR(s.block, iv, c.body[aes.BlockSize:])
 
 	c.text = append(appendSealName(c.text[:0], purpose, name), '|')
 	start := len(c.text)
@@ -140,7 +140,7 @@ func open[T string | []byte](s Sealer, purpose, name string, sealed T) ([]byte, 
 		return nil, false
 	}
 	iv, plain := plain[:aes.BlockSize], plain[aes.BlockSize:n]
-	cipher.NewCTR(s.block, iv).XORKeyStream(plain, plain)
+	c.xorCTR(s.block, iv, plain)
 	return plain, true
 }
 
