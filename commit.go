@@ -158,8 +158,11 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Record, tokens, state bool) error {
 	m := x.m
 	age := m.cookieAge(rec)
+	e := seal.NewEncoder()
+	defer e.Free()
 	if tokens {
-		switch err := x.set(h, x.place.tokens, x.place.sealTokens, encodeTokens(rec), age); {
+		encodeTokens(e, rec)
+		switch err := x.set(h, x.place.tokens, x.place.sealTokens, e.B, age); {
 		case errors.Is(err, ErrTooLarge):
 			// The tokens have grown at a refresh. The session continues: the coordinator
 			// has the new tokens, and finds them by the browser's old cookies.
@@ -171,7 +174,9 @@ func (x *Exchange) setCookies(ctx context.Context, h http.Header, rec *keeper.Re
 		}
 	}
 	if state {
-		if err := x.set(h, x.place.state, x.place.sealState, encodeState(rec), age); err != nil {
+		e.B = e.B[:0]
+		encodeState(e, rec)
+		if err := x.set(h, x.place.state, x.place.sealState, e.B, age); err != nil {
 			return &UnavailableError{Err: err}
 		}
 	}

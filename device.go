@@ -53,11 +53,12 @@ func (x *Exchange) deviceAccounts() []string {
 // commitDevice adds the account that has just signed in to the device cookie.
 func (x *Exchange) commitDevice(h http.Header, account string) {
 	others := slices.DeleteFunc(x.deviceAccounts(), func(a string) bool { return a == account })
-	accounts := append([]string{account}, others...)
-	accounts = accounts[:min(len(accounts), maxDeviceAccounts)]
-	e := seal.Encoder{B: make([]byte, 0, 256)} // enough for maxDeviceAccounts
-	e.Uint(uint64(len(accounts)))
-	for _, a := range accounts {
+	others = others[:min(len(others), maxDeviceAccounts-1)]
+	e := seal.NewEncoder()
+	defer e.Free()
+	e.Uint(uint64(1 + len(others)))
+	e.Text(account)
+	for _, a := range others {
 		e.Text(a)
 	}
 	name := x.m.jar.Device

@@ -42,12 +42,10 @@ type joinedCookies struct {
 // after the cache has dropped it.
 const maxJoined = 1024
 
-func encodeTokens(r *keeper.Record) []byte {
-	e := seal.Encoder{B: make([]byte, 0, 512)} // a guess that saves most allocations
+func encodeTokens(e *seal.Encoder, r *keeper.Record) {
 	e.Raw(r.ID[:])
-	r.SignIn.Encode(&e)
-	r.Pair.Encode(&e)
-	return e.B
+	r.SignIn.Encode(e)
+	r.Pair.Encode(e)
 }
 
 func decodeTokens(b []byte) (*tokensCookie, bool) {
@@ -101,13 +99,11 @@ func tagOf(id keeper.ID) sessionTag { return sessionTag(id[:len(sessionTag{})]) 
 
 func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
 
-func encodeState(r *keeper.Record) []byte {
-	e := seal.Encoder{B: make([]byte, 0, 256)}
+func encodeState(e *seal.Encoder, r *keeper.Record) {
 	tag := tagOf(r.ID)
 	e.Raw(tag[:])
 	e.Time(r.LastSeen)
-	keeper.EncodeValues(&e, r.Values)
-	return e.B
+	keeper.EncodeValues(e, r.Values)
 }
 
 // stateSize returns the greatest length of the results of encodeState and encodeVisitor

@@ -194,7 +194,9 @@ func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) erro
 	if !m.Stored() && !m.jar.Fits(seal.Size(rec.Memory())) {
 		sized := *rec
 		sized.Ends, sized.Pair.Roles = math.MaxUint32, math.MaxUint32 // Create sets them
-		if !m.jar.Fits(seal.Size(len(encodeTokens(&sized)))) {
+		e := seal.NewEncoder()
+		defer e.Free()
+		if encodeTokens(e, &sized); !m.jar.Fits(seal.Size(len(e.B))) {
 			return errCookiesFull
 		}
 	}

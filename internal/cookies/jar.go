@@ -234,8 +234,14 @@ func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
 	if age != UntilClosed {
 		maxAge = appendMaxAge(maxAge, max(min(age, MaxAge), time.Second))
 	}
+	if h["Set-Cookie"] == nil {
+		h["Set-Cookie"] = make([]string, 0, usualCookies)
+	}
 	h.Add("Set-Cookie", name+"="+value+string(maxAge)+j.attrs)
 }
+
+// usualCookies is how many cookies a sign-in sets: of the session, and of the device.
+const usualCookies = 3
 
 // Expire deletes the named cookies, if the browser presented them.
 func (j *Jar) Expire(h http.Header, names []string, presented Presented) {

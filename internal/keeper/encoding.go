@@ -75,10 +75,11 @@ func (r *Record) encodeForMemory() []byte {
 	if r.isShortMark() {
 		return r.encodeMark()
 	}
-	e := seal.Encoder{B: make([]byte, 0, 512)}
+	e := seal.NewEncoder()
+	defer e.Free()
 	e.Uint(memoryFormat)
-	r.Device.encode(&e)
-	r.encodeState(&e)
+	r.Device.encode(e)
+	r.encodeState(e)
 	return slices.Clone(e.B) // without the room of e.B
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,21 @@ import (
 
 // Encoder appends an encoding to B.
 type Encoder struct{ B []byte }
+
+// encoders has Encoders for NewEncoder.
+var encoders = sync.Pool{New: func() any { return &Encoder{B: make([]byte, 0, 1024)} }}
+
+// NewEncoder returns an Encoder with an empty B. The caller must call Free when B is no
+// longer used.
+func NewEncoder() *Encoder { return encoders.Get().(*Encoder) }
+
+// Free clears B, so that no secret stays in memory, and keeps it for another Encoder.
+func (e *Encoder) Free() {
+	clear(e.B[:cap(e.B)])
+	if e.B = e.B[:0]; cap(e.B) <= maxScratch {
+		encoders.Put(e)
+	}
+}
 
 // Uint writes a number.
 func (e *Encoder) Uint(v uint64) { e.B = binary.AppendUvarint(e.B, v) }
