@@ -1,5 +1,5 @@
-// Package bearer_test drives an app whose clients have bearer tokens, over HTTP, with the
-// JWKS of an auth service that changes its keys and fails.
+// Package bearer_test sends bearer tokens to an app over HTTP. The app verifies them with
+// the JWKS of an auth service that changes its keys and fails.
 package bearer_test
 
 import (
@@ -78,10 +78,10 @@ func newSite(t *testing.T, cfg jwks.Config) *site {
 	return s
 }
 
-// serves makes the service respond so from now on.
+// serves sets the response of the service.
 func (s *site) serves(h http.HandlerFunc) { s.publish.Store(&h) }
 
-// publishes makes the service publish keys, by their IDs.
+// publishes sets the keys that the service publishes, by their IDs.
 func (s *site) publishes(keys map[string]*rsa.PrivateKey) {
 	var list []map[string]string
 	for kid, key := range keys {
@@ -183,14 +183,14 @@ func TestUnknownKeyIDs(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// A machine that needs more than 5 s for them may cause another one.
+	// If a slow machine needs more than 5 s for them, there may be a second fetch.
 	if n := s.fetches.Load() - before; n < 1 || n > 1+int64(time.Since(start)/(5*time.Second)) {
 		t.Errorf("%d fetches in %v, want 1", n, time.Since(start))
 	}
 	s.is("genuine", token("a", k[0]), 200)
 }
 
-// The keys change, and the service fails in all ways.
+// The keys change, and the service fails in several ways.
 func TestKeysOfAService(t *testing.T) {
 	k := rsaKeys()
 	s := newSite(t, jwks.Config{MaxAge: time.Nanosecond, Timeout: 5 * time.Second})

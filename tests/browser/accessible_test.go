@@ -18,10 +18,10 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// faults finds accessibility problems that a program can detect:
-// text that cannot be read (WCAG 2.2, 1.4.3), controls without a name or too
-// small to hit (4.1.2, 2.5.8), a page that has to be scrolled sideways
-// (1.4.10), has no language or title (3.1.1, 2.4.2), or no one main heading.
+// faults finds accessibility problems that a program can detect: text with too little
+// contrast (WCAG 2.2, 1.4.3), controls without a name or too small to hit (4.1.2, 2.5.8),
+// a page that has to be scrolled sideways (1.4.10), that has no language or title (3.1.1,
+// 2.4.2), or that does not have exactly one main heading.
 const faults = `(() => {
 	const found = [];
 	const channel = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -79,7 +79,7 @@ func (b *tab) emulate(scheme string, width int64) {
 	}))
 }
 
-// speak makes the browser prefer a language.
+// speak sets the preferred language of the browser.
 func (b *tab) speak(language string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -105,14 +105,14 @@ func testAccessible(t *testing.T, language string) {
 	texts := middleware.Texts(language)
 	pages := 0
 	if language != "en" {
-		pages = 3 // begins with another view
+		pages = 3 // begins with a different view
 	}
 	all := scale.Long() || os.Getenv("SCREENSHOTS") != ""
 	check := func(what string) {
 		t.Helper()
 		pages++
 		if !all && pages%2 == 1 {
-			return // the other language has it
+			return // the other language has this view
 		}
 		backs := map[string]bool{}
 		for i, scheme := range []string{"light", "dark"} {
@@ -161,7 +161,7 @@ func testAccessible(t *testing.T, language string) {
 			}
 			check(fmt.Sprintf("%s for %s", path, user))
 		}
-		// On a phone the navigation has two rows at most.
+		// On a phone the navigation has at most two rows.
 		b.visit("/dashboard")
 		b.emulate("light", 390)
 		if height := evaluate[int](b, "document.querySelector('header').offsetHeight"); height > 120 {
@@ -170,8 +170,8 @@ func testAccessible(t *testing.T, language string) {
 	}
 }
 
-// What has the focus can be seen, and the first thing that a keyboard reaches
-// leads past the navigation.
+// The element with the focus is visible, and the first element that the keyboard reaches
+// skips the navigation.
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)
@@ -186,7 +186,7 @@ func TestKeyboard(t *testing.T) {
 	}
 }
 
-// The check finds what it is for.
+// The check finds each of its problems.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	b := open(t, proc.Start(t, "dashboard", []string{proc.Patient}).URL)

@@ -40,7 +40,7 @@ func (b *tab) pressButton(text string) {
 	b.t.Fatalf("%s: the keyboard does not reach %q", b.at(), text)
 }
 
-// A visitor chooses a theme, signs in for longer than the browser is open, and acts as
+// A visitor selects a theme, checks "Keep me signed in" at the sign-in, and acts as
 // another user, by keyboard alone.
 func TestThemeRememberAndActing(t *testing.T) {
 	t.Parallel()

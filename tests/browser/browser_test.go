@@ -1,4 +1,4 @@
-// Package browser_test does in a browser what a user of the dashboard does.
+// Package browser_test uses the dashboard in a browser.
 package browser_test
 
 import (
@@ -32,8 +32,9 @@ var users = []struct {
 
 var headings = map[string]string{"/dashboard": "Dashboard", "/reports": "Reports", "/admin": "Admin"}
 
-// overSites starts the dashboard in each of the ways that a user cannot tell
-// apart. Outside of CI it starts one of them, which turn selects.
+// overSites runs a test with sessions in cookies and in a store, and with the dashboard's
+// own auth service and another one. By default it runs one of these combinations, which
+// turn selects.
 func overSites(t *testing.T, turn int, test func(t *testing.T, site string)) {
 	t.Parallel()
 	for i, store := range []string{"cookie", "memory"} {
@@ -59,8 +60,8 @@ func withAuthServer(t *testing.T, store string) (site string) {
 	return proc.Start(t, "dashboard", []string{"STORE=" + store, "AUTH_URL=" + auth.URL, proc.Patient}).URL
 }
 
-// signIn fills in the form by keyboard alone. The browser is on the login page
-// and comes back to where it wanted to go.
+// signIn fills in the form by keyboard alone. The browser is on the login page, and
+// returns to the page that it requested.
 func (b *tab) signIn(email, password string) int {
 	b.t.Helper()
 	b.enter("email", email)
@@ -78,14 +79,14 @@ func (b *tab) signIn(email, password string) int {
 	return b.lead(chromedp.KeyEvent(kb.Enter))
 }
 
-// Every user signs in, sees what the user's roles allow and nothing else, signs
-// out, and leaves nothing behind.
+// Every user signs in, sees only the pages that the user's roles allow, and signs out. No
+// session cookie stays.
 func TestEveryUser(t *testing.T) {
 	overSites(t, 0, func(t *testing.T, site string) {
 		b := open(t, site)
 		for _, user := range scale.Of(users[1:3], users[1:3], users) {
-			// A page that is not for everybody leads to the login page, and
-			// from there back.
+			// A page for signed-in users leads to the login page, which leads back to the
+			// page.
 			b.visit("/dashboard")
 			b.is("/login?return_to=%2Fdashboard", "Sign in")
 			if status := b.signIn(user.email, "wrong"); status != 401 {
@@ -114,7 +115,7 @@ func TestEveryUser(t *testing.T) {
 				if status != 200 {
 					t.Errorf("%s at %s: %d", user.email, path, status)
 				}
-				// The navigation shows what can be opened, and nothing else.
+				// The navigation shows only pages that the user can open.
 				links := evaluate[[]string](b, "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
 				if !slices.Equal(links, user.opens) {
 					t.Errorf("%s: the navigation has %q, want %q", user.email, links, user.opens)
@@ -146,7 +147,7 @@ func (b *tab) signOut() {
 	b.lead(chromedp.Click(chromedp.CSS("header form button")))
 }
 
-// Access tokens live for two seconds, and users do not notice.
+// Access tokens live for two seconds, and users stay signed in.
 func TestStaysSignedIn(t *testing.T) {
 	t.Parallel()
 	for i, store := range []string{"cookie", "memory"} {
@@ -177,9 +178,9 @@ func TestStaysSignedIn(t *testing.T) {
 	}
 }
 
-// What the browser has kept of a page is not shown any more after signing out,
-// be it the page that the sign-in led to or a later one. Chromium keeps pages
-// that must not be stored, too, and gives them up by the cookies that changed.
+// After a sign-out the browser does not show a page that it has kept, neither the first
+// page after the sign-in nor a later one. Chromium also keeps pages with no-store, and
+// drops them when cookies have changed.
 func TestBackAfterSignOut(t *testing.T) {
 	overSites(t, 1, func(t *testing.T, site string) {
 		b := open(t, site)
@@ -202,7 +203,7 @@ func TestBackAfterSignOut(t *testing.T) {
 			b.back()
 			b.is("/login?return_to=%2F"+path[1:], "Sign in")
 		}
-		// It is a login page that works.
+		// The login page works.
 		b.signIn("admin@example.com", password)
 		b.is("/admin", "Admin")
 	})
@@ -226,7 +227,7 @@ func TestSignOutEverywhere(t *testing.T) {
 			}
 			here.lead(chromedp.Click(chromedp.CSS("main form button")))
 			here.is("/", "Sign in, stay signed in")
-			// By the end of its access token at the latest.
+			// The end takes effect when the access token expires, or earlier.
 			for end := time.Now().Add(patience); there.at() == "/dashboard"; {
 				if time.Now().After(end) {
 					t.Fatal("the other browser is still signed in")

@@ -19,8 +19,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// walk is a user who goes through the pages by keyboard alone, in one language,
-// style and width. Every page on the way is checked.
+// walk is a user who visits the pages by keyboard alone, in one language, style and
+// width. Every page is checked.
 type walk struct {
 	*tab
 	dashboard *proc.Process
@@ -60,8 +60,8 @@ func TestFlows(t *testing.T) {
 	}
 }
 
-// on fails the test unless the page of a path and a heading, given by its key, is
-// shown without faults that are found quickly. TestPages runs axe on the page.
+// on fails the test unless the browser shows the page with a path and a heading, given by
+// its key, and faults finds none. TestPages also runs axe on the page.
 func (w *walk) on(path, key string) {
 	w.t.Helper()
 	w.is(path, w.texts[key])
@@ -98,8 +98,8 @@ func (w *walk) fill(fields ...string) int {
 	return w.lead(chromedp.KeyEvent(kb.Enter))
 }
 
-// mail returns what pattern matches in the last e-mail to an address, which the
-// dashboard prints.
+// mail returns the match of pattern in the last e-mail to an address. The dashboard
+// prints its e-mails.
 func (w *walk) mail(to, pattern string) string {
 	w.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -116,7 +116,7 @@ func (w *walk) mail(to, pattern string) string {
 	return ""
 }
 
-// click opens a link of an e-mail, like a user who clicks it in another program.
+// click opens a link of an e-mail, like a click in another program.
 func (w *walk) click(link string) int {
 	w.t.Helper()
 	return w.lead(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -135,7 +135,7 @@ func walkRegistration(w, other *walk) {
 	w.on("/login?return_to=%2Fdashboard", "login.title")
 	w.follow("login.register")
 	w.on("/register?return_to=%2Fdashboard", "register.title")
-	// The service refuses the password, and the address is still there.
+	// The service rejects the password, and the form still has the address.
 	if status := w.fill("email", email, "password", "x"); status != 422 {
 		w.t.Errorf("a short password: status %d", status)
 	}
@@ -146,7 +146,7 @@ func walkRegistration(w, other *walk) {
 	w.fill("password", password)
 	w.on("/register?return_to=%2Fdashboard", "mail.title")
 	w.shows(email)
-	// A taken address has the same page.
+	// The page for an address that is taken is the same.
 	other.visit("/register")
 	other.fill("email", "viewer@example.com", "password", password)
 	other.on("/register", "mail.title")
@@ -159,8 +159,8 @@ func (w *walk) dashboardTitle() string {
 	return map[string]string{"en": "Dashboard", "de": "Übersicht"}[w.language]
 }
 
-// walkMagicLink asks for a link in one browser. Another browser that opens it has to
-// confirm the sign-in.
+// walkMagicLink requests a link in one browser. In another browser the link leads to a
+// page with a button.
 func walkMagicLink(w, other *walk) {
 	w.t.Helper()
 	const email = "analyst@example.com"

@@ -29,8 +29,8 @@ type framed struct {
 	seen chan string // the paths of requests, and whether a user was signed in
 }
 
-// startFramed starts an app. Its page signs a user in if nobody is, and a script in the page
-// requests a resource.
+// startFramed starts an app. Its page signs a user in if no user is signed in, and a
+// script in the page requests a resource.
 func startFramed(t *testing.T, auth, embedder string, cookie session.Cookie) *framed {
 	t.Helper()
 	f := &framed{t: t, seen: make(chan string, 100)}
@@ -76,10 +76,10 @@ func (f *framed) expects(want ...string) {
 	}
 }
 
-// A browser that blocks the cookies of other sites keeps the partitioned cookies of an app
-// in a frame, apart from those of the app in a window. Other cookies it drops, which the log
-// says for those that no browser keeps. Once the user has granted access to them,
-// they are sent, without a script.
+// A browser that blocks the cookies of other sites keeps the partitioned cookies of an
+// app in a frame, separately from those of the app in a window. It drops other cookies.
+// The log reports this for cookies that every browser drops. After the user has granted
+// access to unpartitioned cookies, the browser sends them, and no script is needed.
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	auth, err := authtest.Start(authtest.Options{
@@ -115,7 +115,7 @@ func TestFrames(t *testing.T) {
 	show(none)
 	none.expects("/page false", "/page?again false", "/resource false")
 	if log := none.log.String() + parts.log.String(); strings.Contains(log, session.EventCookiesDropped) {
-		t.Errorf("a false alarm: %s", log)
+		t.Errorf("an unnecessary warning: %s", log)
 	}
 	for _, f := range []*framed{none, parts} {
 		window := newTab(t, b.ctx, f.url)

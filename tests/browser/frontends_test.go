@@ -100,7 +100,7 @@ func examples(t *testing.T, language string) []string {
 	return found
 }
 
-// The tests run the functions that the page shows, and no other.
+// The tests run the functions of the page, and no others.
 func TestFrontEndsPage(t *testing.T) {
 	const file = "frontends_test.go"
 	source, err := os.ReadFile(file)
@@ -184,7 +184,7 @@ func scripts(t *testing.T) (code, settings string) {
 	return code, settings
 }
 
-// reach waits until a script's value is true. The page may give way to another one
+// reach waits until a script's value is true. The browser may load another page
 // meanwhile.
 func (b *tab) reach(script string) {
 	b.t.Helper()
@@ -227,7 +227,7 @@ func shop(code string) http.Handler {
 	return document(`<button id=orders onclick="call('GET', '/api/orders').then(o => out.textContent = o, () => {})">Orders</button><p id=out>`, code)
 }
 
-// useShop uses the shop like a user whose session is over, and then by its scripts.
+// useShop opens the shop like a user whose session has ended, and then calls its scripts.
 func useShop(b *tab) {
 	const here = "/shop?x=1&y=a%20b"
 	b.visit(here)
@@ -272,7 +272,7 @@ func TestSinglePageApp(t *testing.T) {
 		if !wait[bool](b, fmt.Sprintf(warned, 101)) || wait[bool](b, fmt.Sprintf(warned, 100)) {
 			t.Error("the warning is wrong about whether the session can be extended")
 		}
-		// Browsers call the function of a timer that is too long for them at once.
+		// If a timer is too long, browsers call its function at once.
 		const timer = `(() => {
 			const original = setTimeout;
 			let ms = 0;
@@ -289,7 +289,7 @@ func TestSinglePageApp(t *testing.T) {
 	}
 }
 
-// A development server passes some paths on, as its settings say. Some change the Host
+// A development server forwards the paths in its settings. Some servers change the Host
 // field, as Vite does by default.
 func TestDevelopmentServer(t *testing.T) {
 	t.Parallel()
@@ -361,7 +361,8 @@ func TestOtherOrigin(t *testing.T) {
 	if got := get(api, "/api/orders"); got != "unauthenticated" {
 		t.Errorf("orders after the sign-out: %s", got)
 	}
-	// Without TrustedOrigins the sign-in is refused, and other origins read nothing.
+	// Without TrustedOrigins the sign-in is refused, and pages of other origins cannot
+	// read the responses.
 	if got := signIn(b, serve(t, withCORS(origin, sameOrigin(strict.m, http.NotFoundHandler())))); got != "cross_site" {
 		t.Errorf("without TrustedOrigins: %s", got)
 	}
@@ -374,8 +375,8 @@ func TestOtherOrigin(t *testing.T) {
 	other.mu.Unlock()
 }
 
-// htmxRules does what htmx does with the element of docs/frontends.md: it sends the same
-// header fields, and follows the rules for HX-Redirect.
+// htmxRules handles the element of docs/frontends.md as htmx does: it sends the same
+// header fields, and obeys HX-Redirect.
 const htmxRules = `
 for (const e of document.querySelectorAll("[hx-get]")) e.addEventListener("click", async () => {
 	const response = await fetch(e.getAttribute("hx-get"), {headers: {"HX-Request": "true", "HX-Current-URL": location.href, "Accept": "*/*"}});
@@ -384,7 +385,7 @@ for (const e of document.querySelectorAll("[hx-get]")) e.addEventListener("click
 	document.querySelector(e.getAttribute("hx-target")).innerHTML = await response.text();
 });`
 
-// turboRules does what Turbo does with the element of docs/frontends.md.
+// turboRules handles the element of docs/frontends.md as Turbo does.
 const turboRules = `
 for (const frame of document.querySelectorAll("turbo-frame[src]")) (async () => {
 	const response = await fetch(frame.getAttribute("src"), {headers: {"Turbo-Frame": frame.id, "X-Turbo-Request-Id": crypto.randomUUID(), "Accept": "text/html, application/xhtml+xml"}});

@@ -27,7 +27,7 @@ type exhibit struct {
 	focus string // the field that has the focus at first
 }
 
-// The errors are keys of the texts, and so in the language of the page.
+// The errors are keys of texts, so pages show them in their language.
 func failed(status int, field, key string) func(*middleware.Page) {
 	return func(p *middleware.Page) {
 		p.Status, p.Field, p.Message = status, field, p.Text(key)

@@ -18,8 +18,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// wiki is a service that knows nothing of sessions. Its page has an event stream and a
-// WebSocket, and shows what becomes of them.
+// wiki is a service without sessions. Its page has an event stream and a WebSocket, and
+// shows their states.
 func wiki() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +57,7 @@ socket.onclose = () => document.title = "closed"
 	return mux
 }
 
-// A service behind the gateway, by a configuration file of 15 lines.
+// The gateway protects a service by a configuration file of 15 lines.
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	auth := authtest.NewServer(t, authtest.Options{PasswordCost: -1, Accounts: []authtest.Account{
@@ -91,7 +91,7 @@ func TestGateway(t *testing.T) {
 	}
 	b.shows("admin")
 
-	// Another window keeps its WebSocket until the user signs out in the first.
+	// Another window keeps its WebSocket until the user signs out in the first window.
 	other := b.another()
 	other.visit("/other")
 	other.reach(`out.textContent.includes("socket: echo hello")`)

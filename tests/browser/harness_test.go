@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proc.AtOnce = 2 // a browser does not only wait: more at once take more time in all
+	proc.AtOnce = 2 // browsers need processor time, so more tests at the same time take longer in all
 	status := proc.RunTests(m, "dashboard", "authserver", "cmd/session-gateway")
 	closeShared()
 	os.Exit(status)
@@ -71,9 +71,9 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, context.Canc
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-domain-reliability", true),
 		chromedp.Flag("no-pings", true),
-		// No process is started for a page that may never be opened.
+		// The browser starts no process for a page that may never be opened.
 		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,SpareRendererForSitePerProcess"),
-		// Nothing but this machine can be reached, under its own names and one that
+		// The browser can reach only this machine, under its own names and one name that
 		// browsers do not trust over plain HTTP.
 		chromedp.Flag("host-resolver-rules", "MAP "+plainHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 	)
@@ -91,8 +91,8 @@ var (
 	})
 )
 
-// open opens a window for the site at an address, which has nothing in common with the
-// windows of other calls: no cookies, no cache. With options it is that of another browser.
+// open opens a window for the site at an address. It shares no cookies and no cache with
+// the windows of other calls. With options, open starts a separate browser.
 func open(t *testing.T, site string, options ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	if _, err := findChromium(); err != nil {
@@ -122,7 +122,7 @@ func (b *tab) another() *tab {
 	return newTab(b.t, b.ctx, b.site)
 }
 
-// newTab opens a window in the browser that ctx stands for.
+// newTab opens a window in the browser of ctx.
 func newTab(t *testing.T, ctx context.Context, site string, opts ...chromedp.ContextOption) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(ctx, opts...)
@@ -134,7 +134,7 @@ func newTab(t *testing.T, ctx context.Context, site string, opts ...chromedp.Con
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
-	// Of several windows one has the focus. Each of them must take input.
+	// Only one of several windows has the focus, but each of them must accept input.
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 		return err
@@ -155,10 +155,10 @@ func (b *tab) listen(ev any) {
 	switch ev := ev.(type) {
 	case *log.EventEntryAdded:
 		if ev.Entry.Level != log.EntryLevelError && ev.Entry.Level != log.EntryLevelWarning || ev.Entry.Source == log.EntrySourceNetwork {
-			return // a refusal is an error there
+			return // the console reports a refusal as an error
 		}
 		if strings.Contains(b.site, plainHost) && strings.HasPrefix(ev.Entry.Text, "Clear-Site-Data header") {
-			return // it has an effect over HTTPS and on localhost only
+			return // the policy has an effect only over HTTPS and on localhost
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -170,7 +170,7 @@ func (b *tab) listen(ev any) {
 	}
 }
 
-// do runs steps that lead to no other page.
+// do runs steps that do not load another page.
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -180,15 +180,14 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// lead runs steps that lead to another page, waits for it, and returns its
-// status.
+// lead runs steps that load another page, waits for the page, and returns its status.
 func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
 	b.t.Helper()
 	evaluate[int](b, "window.left = 1")
 	b.do(steps...)
 	const arrived = "!window.left && document.readyState === 'complete'"
 	for end := time.Now().Add(patience); ; time.Sleep(25 * time.Millisecond) {
-		// While one page gives way to the next there is no page to evaluate in.
+		// While the browser loads a page, no script can be evaluated.
 		ctx, cancel := context.WithTimeout(b.ctx, patience)
 		done, err := chromedp.Run(ctx, chromedp.Evaluate[bool](arrived))
 		cancel()
@@ -202,7 +201,7 @@ func (b *tab) lead(steps ...chromedp.Action[chromedp.Void]) int {
 	return evaluate[int](b, "performance.getEntriesByType('navigation')[0].responseStatus")
 }
 
-// visit goes to a path and returns the status of the page that comes.
+// visit opens a path and returns the status of the page.
 func (b *tab) visit(path string) int {
 	b.t.Helper()
 	return b.lead(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {

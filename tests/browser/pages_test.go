@@ -25,13 +25,13 @@ var axe string
 const runAxe = `axe.run(document, {resultTypes: ["violations"]}).then(r =>
 	r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + v.help + ": " + n.html.slice(0, 120))))`
 
-// faults finds what keeps people out of the page in a language that the tab shows.
+// faults finds accessibility problems of the page in the language of the tab.
 func (b *tab) faults(language string) []string {
 	b.t.Helper()
 	return evaluate[[]string](b, strings.Replace(faults, `!== "en"`, `!== "`+language+`"`, 1))
 }
 
-// axeFaults finds more of it, and takes ten times as long.
+// axeFaults finds more problems, and takes ten times as long.
 func (b *tab) axeFaults() []string {
 	b.t.Helper()
 	if evaluate[bool](b, "!window.axe") {
@@ -40,7 +40,7 @@ func (b *tab) axeFaults() []string {
 	return evaluate[[]string](b, runAxe, chromedp.EvalAwaitPromise)
 }
 
-// view is how a user looks at a page.
+// view is a language, a style and a width in which a user sees a page.
 type view struct {
 	language, scheme string
 	width            int64
@@ -48,13 +48,13 @@ type view struct {
 
 func (v view) String() string { return fmt.Sprintf("%s-%s-%d", v.language, v.scheme, v.width) }
 
-// views are in an order in which each two neighbors differ a lot.
+// The order makes neighboring views differ in as much as possible.
 var views = []view{
 	{"en", "light", 390}, {"de", "dark", 1280}, {"en", "dark", 390}, {"de", "light", 1280},
 	{"en", "light", 1280}, {"de", "dark", 390}, {"en", "dark", 1280}, {"de", "light", 390},
 }
 
-// shoot saves a picture of the page in the directory that SCREENSHOTS names.
+// shoot saves a picture of the page in the directory SCREENSHOTS.
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")
@@ -109,13 +109,14 @@ func exhibits() []string {
 	return names
 }
 
-// controls returns what the keyboard reaches on the page, in the order of the
-// document.
+// controls returns the controls that the keyboard reaches on the page, in the order of
+// the document.
 const controls = `[...document.querySelectorAll("a[href], button, input:not([type=hidden])")].filter(e => e.checkVisibility())`
 
-// Each press of Tab moves the focus to the next control, as the eye would, and the
-// focus can be seen. The field that the user has to fill in has it at first. By
-// default, these are a fourth of the pages. TestFlows uses most of them by keyboard, too.
+// Each press of Tab moves the focus to the next control in the order of the page, and the
+// focus is visible. At first the focus is in the field that the user has to fill in. By
+// default, a fourth of the pages are tested. TestFlows also uses most of them by
+// keyboard.
 func TestKeyboardOnPages(t *testing.T) {
 	t.Parallel()
 	b := open(t, openGallery(t).URL)
@@ -135,7 +136,7 @@ func TestKeyboardOnPages(t *testing.T) {
 		}
 		b.visit("/" + name)
 		b.emulate("light", 390)
-		// A browser sets the focus when it has painted the page.
+		// A browser sets the focus after it has painted the page.
 		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			got := evaluate[focus](b, look)
 			if got.Name == first[name] {
@@ -161,8 +162,8 @@ func TestKeyboardOnPages(t *testing.T) {
 	}
 }
 
-// The button shows the password and hides it again, by keyboard, and a form is sent
-// with it hidden, as password managers expect.
+// The button shows the password and hides it again, by keyboard. The password is hidden
+// when the form is sent, as password managers expect.
 func TestShowPassword(t *testing.T) {
 	t.Parallel()
 	b := open(t, openGallery(t).URL)

@@ -7,8 +7,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// Over plain HTTP a browser drops the cookies of a right password, and the login
-// page says so: before the password is typed, and when it comes again.
+// Over plain HTTP a browser drops the cookies of a sign-in. The login page reports this:
+// before the user enters the password, and when the page appears again.
 func TestLoginOverPlainHTTP(t *testing.T) {
 	t.Parallel()
 	b := open(t, strings.Replace(proc.Start(t, "dashboard", []string{proc.Patient}).URL, "127.0.0.1", plainHost, 1))

@@ -22,8 +22,8 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// Whatever return_to a login comes with, and however often it is encoded, the
-// browser ends up on this host, and where middleware.ReturnTo says.
+// Whatever return_to a login has, and however often it is encoded, the browser stays on
+// this host, and loads the address that middleware.ReturnTo returns.
 func TestReturnTo(t *testing.T) {
 	t.Parallel()
 	auth, err := authtest.Start(authtest.Options{
@@ -45,7 +45,7 @@ func TestReturnTo(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<!doctype html><title>A page</title><link rel=icon href=data:,>"))
 	})
-	// Not by the mux, which would clean the path.
+	// The mux is not used, because it would clean the path.
 	app := httptest.NewServer(middleware.Sessions(m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "POST /login" {
 			mux.ServeHTTP(w, r)
@@ -103,7 +103,7 @@ func TestReturnTo(t *testing.T) {
 	}
 }
 
-// hostileValues reads those that package middleware is tested with.
+// hostileValues reads the values of the tests of package middleware.
 func hostileValues(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../../middleware/testdata/return_to.txt")

@@ -9,14 +9,14 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// Where the entries of the list of sessions are on the page.
+// The places of the entries of the list of sessions on the page.
 const (
 	entries = "document.querySelectorAll('.sessions > li').length"
 	current = ".sessions > li:has(.tag)"
 	other   = ".sessions > li:not(:has(.tag))"
 )
 
-// A user sees the own sessions, and ends one, all others, and the one in use.
+// A user sees the list of sessions, and ends one session, all others, and the one in use.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	for i, framework := range []string{"nethttp", "echo", "gin"} {

@@ -18,11 +18,11 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// speculator is an app whose start page has the browser fetch another page, or
-// make it whole, before anybody follows the link to it.
+// speculator is an app whose start page makes the browser prefetch or prerender another
+// page before the user follows the link to it.
 type speculator struct {
 	*httptest.Server
-	ahead chan string // who was signed in when the page was fetched ahead
+	ahead chan string // the signed-in user when the page was prefetched
 }
 
 var startPage = template.Must(template.New("").Parse(`<!doctype html><title>Start</title><link rel=icon href=data:,>
@@ -69,8 +69,7 @@ func newSpeculator(t *testing.T) *speculator {
 	return s
 }
 
-// Signing in and out is up to a script of the page, or to forms in another
-// window.
+// A script of the page, or forms in another window, sign the user in and out.
 
 func (b *tab) signInByScript() {
 	b.t.Helper()
@@ -99,9 +98,8 @@ func (b *tab) signOutByForm() {
 	b.lead(chromedp.Click(chromedp.CSS("button")))
 }
 
-// A page that the browser has fetched ahead shows who was signed in at that
-// time. It is not shown when that has changed, in the same window or in
-// another one.
+// A prefetched page shows the user who was signed in at that time. The browser does not
+// show the page if the user has changed, in the same window or in another one.
 func TestPrefetchedPages(t *testing.T) {
 	t.Parallel()
 	for i, kind := range []string{"prefetch", "prerender"} {
@@ -125,8 +123,8 @@ func TestPrefetchedPages(t *testing.T) {
 	}
 }
 
-// follow checks that the browser shows the page of who is signed in after a
-// change, although it has fetched the page before.
+// follow checks that the browser shows the page of the signed-in user after a change,
+// although it has prefetched the page before.
 func (s *speculator) follow(b *tab, kind, before string, change func(), after string) {
 	b.t.Helper()
 	b.visit("/start/" + kind)
@@ -142,6 +140,6 @@ func (s *speculator) follow(b *tab, kind, before string, change func(), after st
 	b.lead(chromedp.Click(chromedp.CSS("a")))
 	b.is("/page", after)
 	for len(s.ahead) > 0 {
-		<-s.ahead // fetched ahead once more
+		<-s.ahead // prefetched once more
 	}
 }

@@ -13,10 +13,10 @@ import (
 
 const fresh = "fresh@example.com" // no account has this address
 
-// verifies are the settings of a service that confirms addresses.
+// verifies are the settings of a service that verifies addresses.
 var verifies = authtest.Options{NoActivation: true, VerifyEmails: true, LostPassword: true}
 
-// startAccounts is start with links that lead to the program.
+// startAccounts is start for a service whose links lead to the program.
 func startAccounts(t *testing.T, tt target, opts authtest.Options, env ...string) *site {
 	t.Helper()
 	s := start(t, tt, opts, env...)
@@ -24,7 +24,7 @@ func startAccounts(t *testing.T, tt target, opts authtest.Options, env ...string
 	return s
 }
 
-// mail returns the last e-mail, whose secrets must not be printed.
+// mail returns the last e-mail. The program must not print its secrets.
 func (s *site) mail() authtest.Email {
 	s.t.Helper()
 	mails := s.auth.Emails()
@@ -40,7 +40,8 @@ func (s *site) mail() authtest.Email {
 	return m
 }
 
-// link follows the link of the last e-mail to the service, and returns where it leads.
+// link follows the link of the last e-mail to the service, and returns the address to
+// which the service redirects.
 func (s *site) link() (path string) {
 	s.t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -57,7 +58,7 @@ func (s *site) link() (path string) {
 	return to.RequestURI()
 }
 
-// visitor checks that nobody is signed in, and user that somebody is.
+// visitor checks that no user is signed in, and user that a user is.
 func (b *browser) visitor() { b.t.Helper(); b.get("/api/me").problem(401, "unauthenticated") }
 
 func (b *browser) user(email string) {
@@ -70,7 +71,7 @@ func (b *browser) user(email string) {
 
 var hiddenInput = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 
-// press sends the form of a page with hidden fields only.
+// press sends the form of a page that has only hidden fields.
 func (b *browser) press(path string, page *response) *response {
 	b.t.Helper()
 	var fields []string

@@ -44,8 +44,7 @@ func (a *response) setsNothing() *response {
 
 const dark = `data-theme="dark"`
 
-// A visitor's theme goes along with the sign-in and ends with the sign-out. Messages are
-// shown once.
+// A sign-in keeps a visitor's theme, and a sign-out deletes it. Messages are shown once.
 func testThemeAndMessages(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{}, "SIGNED_OUT=message", "REMEMBER=on")
 	b := s.browser(t)
@@ -78,7 +77,7 @@ func testThemeAndMessages(t *testing.T, tt target) {
 	testRemember(t, s)
 }
 
-// A session that is not remembered ends with the browser, and after 12 hours.
+// A session that is not remembered ends when the browser is closed, and after 12 hours.
 func testRemember(t *testing.T, s *site) {
 	for _, remember := range []bool{true, false} {
 		b := s.browser(t)
@@ -100,7 +99,7 @@ func testRemember(t *testing.T, s *site) {
 	}
 }
 
-// The private note needs a fresh sign-in and survives it. The additions that need a
+// The private note requires a fresh sign-in, which keeps the note. Features that need a
 // setting are off by default.
 func testNote(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
@@ -133,7 +132,7 @@ func testNote(t *testing.T, tt target) {
 	b.get("/api/me").is(200)
 }
 
-// An admin acts as another of the test accounts, and comes back.
+// An admin acts as another test account, and stops acting.
 func testActing(t *testing.T, tt target) {
 	s := &site{t: t, target: tt}
 	s.Process = proc.Start(t, "dashboard", append([]string{
@@ -162,7 +161,7 @@ func testActing(t *testing.T, tt target) {
 
 	b.do("POST", "/admin/stop", "", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site").isPage(403)
 	b.page("/dashboard").isPage(200).shows("Stop acting")
-	for range 2 { // the second is the button of another tab, and signs nobody out
+	for range 2 { // the second is from another tab, and signs no user out
 		b.postForm("/admin/stop").leadsTo("/app/admin")
 		b.page("/admin").isPage(200).shows(dark).lacks("Stop acting")
 	}

@@ -74,7 +74,7 @@ func transcript(t *testing.T, tt target) []string {
 			send("PUT", path, `"x"`, "Content-Type", typeJSON)
 			send("POST", path, "a=b", "Content-Type", typeForm, "Accept", acceptPage, "Sec-Fetch-Site", "cross-site")
 			if i > 0 {
-				continue // what follows does not depend on the client
+				continue // the following requests do not depend on the client
 			}
 			for _, method := range []string{"HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"} {
 				if method != "POST" || path != "/logout" {
@@ -113,8 +113,7 @@ func transcript(t *testing.T, tt target) []string {
 	return all
 }
 
-// paths are the routes, what is close to them, and what routers may take
-// amiss.
+// paths are the routes, similar paths, and paths that routers may misinterpret.
 var paths = []string{
 	"/", "/dashboard", "/reports", "/admin", "/api/me", "/api/prefs", "/api/prefs/theme", "/api/upstream",
 	"/healthz", "/login", "/login/mfa", "/logout",
@@ -128,7 +127,7 @@ var paths = []string{
 	"/é", "/%E9", "/%FF", "/dashboard%3Fx", "/dashboard%23x",
 }
 
-// raw makes a request of a path as it is, however unusual.
+// raw returns a request for a path without any change of the path.
 func (b *browser) raw(method, path, body string, header ...string) *http.Request {
 	b.t.Helper()
 	var r io.Reader
@@ -149,11 +148,11 @@ var (
 	itself   = regexp.MustCompile(`\b(nethttp|echo5?|gin)\b`)
 )
 
-// ago is a time in words, such as "1 minute ago".
+// ago matches a time in words, such as "1 minute ago".
 var ago = regexp.MustCompile(`<time TIME>[^<]+<`)
 
-// transcript is all of a response that may not depend on the framework, nor
-// does on the time or on what has been sealed.
+// transcript is the part of a response that must be the same under every framework. It
+// excludes times and sealed values.
 func (a *response) transcript() string {
 	h := a.header.Clone()
 	h.Del("Date")
@@ -171,7 +170,7 @@ func (a *response) transcript() string {
 		body = ago.ReplaceAllString(body, "<time TIME>AGO <")
 		h.Del("Content-Length")
 	}
-	if itself.MatchString(body) { // the admins' page says what it is served by
+	if itself.MatchString(body) { // the page for admins names the framework
 		body = itself.ReplaceAllString(body, "FRAMEWORK")
 		h.Del("Content-Length")
 	}
@@ -182,7 +181,7 @@ func (a *response) transcript() string {
 	return text.String()
 }
 
-// withoutStyle returns a page without its style, which is most of it.
+// withoutStyle returns a page without its style, which is most of the page.
 func withoutStyle(page string) string {
 	before, rest, found := strings.Cut(page, "<style>")
 	if !found {

@@ -122,8 +122,8 @@ func testPrefLimits(t *testing.T, tt target) {
 	}
 }
 
-// What does not fit into cookies is refused and changes nothing; a store takes
-// it.
+// A value that does not fit into cookies is rejected, and no value changes. A store
+// accepts it.
 func testPrefsTooLarge(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b := s.signedIn(t, viewer)
@@ -151,7 +151,7 @@ func testPrefsTooLarge(t *testing.T, tt target) {
 	b.page("/dashboard").isPage(200)
 }
 
-// upstream is an API that remembers the tokens that it was called with.
+// upstream is an API that records the tokens of its calls.
 type upstream struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -264,12 +264,12 @@ func testUpstream(t *testing.T, tt target) {
 	start(t, tt, authtest.Options{}).signedIn(t, viewer).get("/api/upstream").problem(404, "not_found")
 }
 
-// Each event is sent at once, and the token is renewed while they go out.
+// Each event is sent at once, and the token is refreshed during the stream.
 func testEvents(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{AccessLife: 2 * time.Second})
 	b := s.signedIn(t, viewer)
 
-	// The second event is a minute away: the first must not wait for it.
+	// The second event follows a minute later, and the first must not wait for it.
 	res, err := b.client.Do(b.request("GET", "/api/events?n=2&every=1m", nil))
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func testEvents(t *testing.T, tt target) {
 	}
 	res.Body.Close()
 
-	// Longer than a token lives.
+	// The stream is longer than the life of a token.
 	before := b.copy()
 	refreshes := s.auth.Refreshes()
 	res, err = b.client.Do(b.request("GET", "/api/events?n=12&every=500ms", nil))
@@ -309,7 +309,7 @@ func testEvents(t *testing.T, tt target) {
 	if n := s.auth.Refreshes() - refreshes; n < 2 {
 		t.Errorf("the token was renewed %d times in 6 s", n)
 	}
-	// The browser has missed the new tokens and is served all the same.
+	// The browser has not received the new tokens, and is still served.
 	before.get("/api/me").is(200)
 	if s.auth.Reuses() > 0 {
 		t.Errorf("%d refresh tokens were used twice", s.auth.Reuses())
@@ -343,7 +343,7 @@ func testEventsAfterLogout(t *testing.T, tt target) {
 	}
 }
 
-// A stream does not delay the end of the program.
+// An open stream does not delay the end of the program.
 func testEventsAtTheStop(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b := s.signedIn(t, viewer)

@@ -17,7 +17,7 @@ import (
 
 var address = regexp.MustCompile(` (?:href|action|src)="([^"#][^"]*)"`)
 
-// below fails the test unless everything that the response leads to is below a
+// below fails the test unless all links, forms and redirects of the response are below a
 // prefix.
 func (a *response) below(prefix string) *response {
 	a.t.Helper()

@@ -31,7 +31,7 @@ func (b *browser) bearer(token, path string) *response {
 	return b.do("GET", path, "", "Authorization", "Bearer "+token)
 }
 
-// accepted fails the test unless a token is accepted as that of the user, or rejected.
+// accepted fails the test unless the token is accepted, or rejected if accepted is false.
 func (b *browser) accepted(what, token string, accepted bool) {
 	b.t.Helper()
 	a := b.bearer(token, "/api/me")
@@ -56,7 +56,7 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, header, payload strin
 	return signed + "." + b64(signature)
 }
 
-// A client with a token of the service is its user, on the routes that need no session.
+// On routes that need no session, the user is that of the client's token.
 func testVerifiedBearer(t *testing.T, tt target) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -94,7 +94,7 @@ func testVerifiedBearer(t *testing.T, tt target) {
 	if a := b.bearer(access, "/api/events?n=2&every=1ms").is(200); strings.Count(a.body, "access_token_expires_in") != 2 {
 		t.Errorf("events: %q", a.body)
 	}
-	// What needs a session.
+	// These routes need a session.
 	b.bearer(access, "/api/prefs").problem(403, "session_required")
 	for _, origin := range []string{"same-origin", "cross-site"} {
 		b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access, "Sec-Fetch-Site", origin).problem(403, "session_required")
@@ -196,7 +196,7 @@ func testBearersOfPublicKey(t *testing.T, tt target) {
 	}
 }
 
-// The keys of a JWKS are fetched at the first token, and an outage of it is no sign-out.
+// The keys of a JWKS are fetched at the first token, and its outage signs no user out.
 func testBearersOfJWKS(t *testing.T, tt target) {
 	var service atomic.Pointer[authtest.Server]
 	var down atomic.Bool

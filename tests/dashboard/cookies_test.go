@@ -10,8 +10,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// setCookies are the lines of a response by the cookie's name, each cut into
-// its parts.
+// setCookies returns the Set-Cookie lines of a response by the cookie's name, each split
+// into its parts.
 func setCookies(a *response) map[string][]string {
 	lines := map[string][]string{}
 	for _, line := range a.header.Values("Set-Cookie") {
@@ -24,7 +24,7 @@ func setCookies(a *response) map[string][]string {
 }
 
 func testCookieAttributes(t *testing.T, tt target) {
-	const life = 48 * 60 * 60 // in seconds; a busy machine may take some of them
+	const life = 48 * 60 * 60 // in seconds; a few pass on a busy machine
 	for _, test := range []struct {
 		env    []string
 		name   string
@@ -40,7 +40,7 @@ func testCookieAttributes(t *testing.T, tt target) {
 		for _, c := range (&http.Response{Header: a.header}).Cookies() {
 			life := life
 			if strings.HasSuffix(c.Name, "-device") {
-				life = 400 * 24 * 60 * 60 // a known device is known for longer
+				life = 400 * 24 * 60 * 60 // the device cookie lasts longer
 			}
 			if c.MaxAge > life || c.MaxAge < life-60 {
 				t.Errorf("%s: Max-Age is %d, want %d", c.Name, c.MaxAge, life)
@@ -75,8 +75,8 @@ func testCookieAttributes(t *testing.T, tt target) {
 	}
 }
 
-// Keys outlive the process. After a rotation the old key still opens cookies; without
-// it they are rejected.
+// Sessions outlive the process. After a rotation the old key still opens cookies. Without
+// the old key they are rejected.
 func TestSessionKeys(t *testing.T) {
 	t.Parallel()
 	tt := target{framework: "nethttp", store: "cookie"}
@@ -101,7 +101,7 @@ func TestSessionKeys(t *testing.T) {
 	if a.is(200).object()["theme"] != "dark" {
 		t.Errorf("after a rotation the values are %s", a.body)
 	}
-	old = b.cookies() // sealed anew
+	old = b.cookies() // sealed again
 	_, a = visit(keyB)
 	if a.is(200).object()["theme"] != "dark" {
 		t.Errorf("without the old key the values are %s", a.body)
@@ -110,7 +110,7 @@ func TestSessionKeys(t *testing.T) {
 	a.problem(401, "unauthenticated")
 }
 
-// A token is renewed as long before its expiry as configured.
+// A token is refreshed as long before its expiry as configured.
 func testRefreshBefore(t *testing.T, tt target) {
 	const life, before = time.Minute, 50 * time.Second
 	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
@@ -120,7 +120,7 @@ func testRefreshBefore(t *testing.T, tt target) {
 		b.get("/api/me").is(200)
 		return s.auth.Refreshes() > 0
 	})
-	// Without the setting it would be renewed in the last tenth of its life.
+	// Without the setting it would be refreshed in the last tenth of its life.
 	if age := time.Since(at); age < life-before-time.Second || age > life*8/10 {
 		t.Errorf("the token was renewed after %v", age)
 	}

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
 
-// Whom the auth service knows.
+// The accounts of the auth service.
 const (
 	admin    = "admin@example.com"
 	analyst  = "analyst@example.com"
@@ -44,7 +44,7 @@ func accounts() []authtest.Account {
 	}
 }
 
-// site is the program as it runs, and the auth service that it uses.
+// site is the running program and its auth service.
 type site struct {
 	*proc.Process
 	t      *testing.T
@@ -54,8 +54,8 @@ type site struct {
 	secrets leaks.Secrets
 }
 
-// start runs the program against an auth service of the test. What it prints
-// is searched for secrets when the test is over.
+// start runs the program with an auth service of the test. At the end of the test, its
+// output is searched for secrets.
 func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site {
 	t.Helper()
 	opts.PasswordCost = -1
@@ -90,8 +90,8 @@ func start(t *testing.T, tt target, opts authtest.Options, env ...string) *site 
 	return s
 }
 
-// serveAuth passes requests on to the auth service, and keeps in mind what is
-// secret in its responses.
+// serveAuth forwards requests to the auth service, and records the secrets in its
+// responses.
 func (s *site) serveAuth(w http.ResponseWriter, r *http.Request) {
 	response := &tee{ResponseWriter: w}
 	defer func() {
@@ -100,7 +100,7 @@ func (s *site) serveAuth(w http.ResponseWriter, r *http.Request) {
 			Refresh string `json:"refresh_token"`
 			Ticket  string `json:"ticket"`
 		}
-		_ = json.Unmarshal(response.sent.Bytes(), &body) // what is no JSON has none
+		_ = json.Unmarshal(response.sent.Bytes(), &body) // other bodies have no secrets
 		s.secrets.AddJWT("access token", body.Access)
 		s.secrets.Add("refresh token", body.Refresh)
 		s.secrets.Add("ticket", body.Ticket)
@@ -108,7 +108,7 @@ func (s *site) serveAuth(w http.ResponseWriter, r *http.Request) {
 	s.auth.ServeHTTP(response, r)
 }
 
-// tee is a ResponseWriter that remembers what was written.
+// tee is a ResponseWriter that records the body.
 type tee struct {
 	http.ResponseWriter
 	sent bytes.Buffer
@@ -157,7 +157,7 @@ func (s *site) signedIn(t *testing.T, email string) *browser {
 	return b
 }
 
-// cookies returns what the browser would send.
+// cookies returns the cookies that the browser sends.
 func (b *browser) cookies() []*http.Cookie {
 	u, _ := url.Parse(b.site.URL)
 	return b.client.Jar.Cookies(u)
@@ -171,7 +171,7 @@ func (b *browser) cookieHeader() string {
 	return strings.Join(pairs, "; ")
 }
 
-// copy returns a browser with the same cookies that goes its own way.
+// copy returns a second browser with the same cookies.
 func (b *browser) copy() *browser {
 	c := b.site.browser(b.t)
 	u, _ := url.Parse(b.site.URL)
@@ -188,7 +188,7 @@ type response struct {
 	body   string
 }
 
-// Accept as a browser sends it when a link is followed, and as a program does.
+// The Accept fields of a browser that follows a link, and of a program.
 const (
 	acceptPage = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 	acceptJSON = "application/json"
@@ -196,7 +196,7 @@ const (
 	typeJSON   = "application/json"
 )
 
-// request makes a request to the site; header is names and values in turn.
+// request returns a request to the site. header has alternating names and values.
 func (b *browser) request(method, path string, body io.Reader, header ...string) *http.Request {
 	b.t.Helper()
 	req, err := http.NewRequest(method, b.site.URL+path, body)
@@ -239,7 +239,7 @@ func (b *browser) try(req *http.Request) (*response, error) {
 	return &response{b.t, req.Method + " " + req.URL.Path, res.StatusCode, res.Header, string(body)}, nil
 }
 
-// chunked sends a body without saying how long it is.
+// chunked sends a body without its length.
 func (b *browser) chunked(method, path, body string, header ...string) *response {
 	b.t.Helper()
 	req := b.request(method, path, struct{ io.Reader }{strings.NewReader(body)}, header...)
@@ -251,7 +251,7 @@ func (b *browser) chunked(method, path, body string, header ...string) *response
 	return a
 }
 
-// page sends the request of a browser that follows a link, get that of a program.
+// page sends the request of a browser that follows a link, and get that of a program.
 func (b *browser) page(path string) *response {
 	b.t.Helper()
 	return b.do("GET", path, "", "Accept", acceptPage)
@@ -292,7 +292,7 @@ func (a *response) is(status int) *response {
 
 var hidden = regexp.MustCompile(`(?s)<style>.*?</style>|<[^>]*>|\s+`)
 
-// text is what a person would read of the body, for a message.
+// text returns the visible text of the body, for a message.
 func (a *response) text() string { return hidden.ReplaceAllString(a.body, " ") }
 
 // isPage fails the test unless the response is a page.
@@ -305,7 +305,7 @@ func (a *response) isPage(status int) *response {
 	return a
 }
 
-// as is what a page says, as if it were a problem.
+// as returns the status and the code of a page, as if it were a problem.
 func (a *response) as() map[string]any { return map[string]any{"detail": strings.ToLower(a.text())} }
 
 // leadsTo fails the test unless the response is a 303 to a location.
@@ -318,7 +318,7 @@ func (a *response) leadsTo(location string) *response {
 	return a
 }
 
-// location returns where a redirect leads, as path and query on this host.
+// location returns the path and query of a redirect on this host.
 func (a *response) location() string {
 	a.t.Helper()
 	_, path, _ := strings.Cut(a.what, " ")
@@ -333,7 +333,7 @@ func (a *response) location() string {
 	return u.RequestURI()
 }
 
-// json reads the response's body.
+// json decodes the response's body.
 func (a *response) json(v any) *response {
 	a.t.Helper()
 	if typ := a.header.Get("Content-Type"); typ != typeJSON && !strings.HasPrefix(typ, "application/problem+json") {
@@ -345,7 +345,7 @@ func (a *response) json(v any) *response {
 	return a
 }
 
-// object reads a body that is a JSON object.
+// object decodes a body that is a JSON object.
 func (a *response) object() map[string]any {
 	a.t.Helper()
 	var o map[string]any
@@ -379,7 +379,7 @@ func (a *response) problem(status int, code string) map[string]any {
 	return p
 }
 
-// events reads server-sent events one by one and gives their data.
+// events reads server-sent events one by one and returns their data.
 func events(body io.Reader) func() (string, error) {
 	lines := bufio.NewReader(body)
 	return func() (string, error) {
@@ -399,8 +399,8 @@ func events(body io.Reader) func() (string, error) {
 	}
 }
 
-// eventually calls done until it returns true. It fails the test after a while that no
-// machine is too slow for.
+// eventually calls done until it returns true. It fails the test after a time that is
+// enough for every machine.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {

@@ -81,14 +81,14 @@ func testLoginInput(t *testing.T, tt target) {
 	b.postForm("/login", "email", strings.Repeat("a", 70_000)).isPage(413)
 	b.do("POST", "/login", "email=%zz", "Content-Type", typeForm).isPage(400)
 
-	// What a form sends back is text.
+	// The values of a form are text.
 	form := b.postForm("/login", "email", `"><b>x`, "password", "wrong").isPage(401)
 	if strings.Contains(form.body, "<b>x") {
 		t.Error("the login page shows markup from the form")
 	}
 }
 
-// A login replaces the session that the browser had.
+// A login replaces the browser's previous session.
 func testLoginAgain(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b := s.signedIn(t, viewer)
@@ -102,7 +102,7 @@ func testLoginAgain(t *testing.T, tt target) {
 	before.get("/api/me").problem(401, "unauthenticated")
 	eventually(t, "the old tokens are revoked", func() bool { return len(s.auth.LiveTokens(viewer)) == 0 })
 
-	// Refused, it leaves the session alone.
+	// A refused login does not change the session.
 	b.postForm("/login", "email", viewer, "password", "wrong").is(401)
 	b.page("/admin").isPage(200)
 }
@@ -120,7 +120,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	wrong := func() string { return code(t, time.Now().Add(-24*time.Hour)) }
 
-	// In a browser.
+	// A browser signs in by the form.
 	b := s.browser(t)
 	b.page("/login/mfa").leadsTo("/login")
 	b.postForm("/login/mfa", "code", "123456").leadsTo("/login")
@@ -147,7 +147,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	b.page("/login/mfa").leadsTo("/login") // over with it
 	b.do("GET", "/login/mfa", "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty").isPage(401)
 
-	// Where it leads is a path on this host, and what does not open is deleted.
+	// The redirect stays on this host, and a cookie that does not open is deleted.
 	b = s.pending(t)
 	b.postForm("/login/mfa", "code", code(t, time.Now()), "return_to", "//evil.example").leadsTo("/")
 	b = s.pending(t)
@@ -159,7 +159,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	if left := b.cookies(); len(left) > 0 {
 		t.Errorf("%d cookies are left that do not open", len(left))
 	}
-	// Signing in as somebody else, or out, is the end of it.
+	// A sign-in of another user, or a sign-out, ends the pending login.
 	b = s.pending(t)
 	b.postForm("/login", "email", viewer, "password", password).leadsTo("/")
 	b.page("/login/mfa").leadsTo("/login")
@@ -167,7 +167,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	b.postForm("/logout").leadsTo("/")
 	b.page("/login/mfa").leadsTo("/login")
 
-	// In JSON.
+	// A program signs in by JSON.
 	b = s.browser(t)
 	b.postJSON("/login/mfa", `{"code":"123456"}`).problem(401, "unauthenticated")
 	b.get("/login/mfa").problem(401, "unauthenticated")
@@ -184,7 +184,7 @@ func testSecondFactor(t *testing.T, tt target) {
 	b.get("/api/me").is(200)
 }
 
-// pending is a browser in which a login waits for its second factor.
+// pending returns a browser in which a login waits for its second factor.
 func (s *site) pending(t *testing.T) *browser {
 	t.Helper()
 	b := s.browser(t)
@@ -192,8 +192,8 @@ func (s *site) pending(t *testing.T) *browser {
 	return b
 }
 
-// Where a second factor is needed, the session in hand stays until it is
-// given.
+// If a second factor is required, the current session continues until the code is
+// accepted.
 func testSecondFactorKeepsSession(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b := s.signedIn(t, viewer)
@@ -228,7 +228,7 @@ func testLogout(t *testing.T, tt target) {
 	b.do("POST", "/logout", "").is(204) // no body
 	b.get("/api/me").problem(401, "unauthenticated")
 
-	// Without a session, and with one that is over: the same.
+	// The result is the same without a session and with one that has ended.
 	b.postForm("/logout").leadsTo("/")
 	b.postJSON("/logout", `{}`).is(204)
 	stolen.postForm("/logout").leadsTo("/")

@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// TestMetrics reads the metrics at the address of their own. The public address must not
-// serve them, and theirs must serve nothing else.
+// TestMetrics reads the metrics at their separate address. The public address must not
+// serve the metrics, and their address must not serve anything else.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	for i, framework := range frameworks {
@@ -86,7 +86,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A port that is in use ends the program, whichever of the two it is.
+// If either of the two ports is in use, the program ends.
 func TestMetricsPortInUse(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

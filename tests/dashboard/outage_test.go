@@ -45,7 +45,7 @@ func testHealth(t *testing.T, tt target) {
 		eventually(t, "the service is seen to be back", says(200, "ok"))
 	}
 	s.auth.Inject(authtest.Healthz, authtest.Fault{Status: 404})
-	time.Sleep(1100 * time.Millisecond) // longer than it is remembered
+	time.Sleep(1100 * time.Millisecond) // longer than the result is cached
 	if !says(200, "ok")() {
 		t.Error("a service that responds with 404 is said to be down")
 	}
@@ -69,7 +69,7 @@ func testHealth(t *testing.T, tt target) {
 	}
 }
 
-// An auth service that is not there does not keep the program from starting.
+// The program starts while the auth service is down.
 func testStartsWithoutAuthService(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{}, "AUTH_URL=http://127.0.0.1:1")
 	b := s.browser(t)
@@ -83,8 +83,8 @@ func testStartsWithoutAuthService(t *testing.T, tt target) {
 	b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).problem(503, "auth_unavailable")
 }
 
-// A refresh that takes longer than a request waits for it still counts. An auth
-// service that is slow, but responds, signs no user out.
+// If a refresh takes longer than its request waits, its tokens are still used. A slow
+// auth service signs no user out.
 func TestSlowAuthService(t *testing.T) {
 	t.Parallel()
 	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{AccessLife: time.Second}, "AUTH_TIMEOUT=2s")
@@ -103,7 +103,7 @@ func TestSlowAuthService(t *testing.T) {
 	})
 }
 
-// hanging is an API that lets its callers wait.
+// hanging is an API that does not respond.
 func hanging(t *testing.T) (api *upstream, arrived <-chan struct{}, release func()) {
 	in, out := make(chan struct{}, 100), make(chan struct{})
 	var once sync.Once

@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// Started alone, with nothing set: an auth service of its own, whose accounts
-// it prints before it listens.
+// Without settings, the program starts its own auth service and prints its accounts
+// before it listens.
 func TestAlone(t *testing.T) {
 	t.Parallel()
 	p := proc.Start(t, "dashboard", []string{"COOKIE_INSECURE=true", proc.Patient})
@@ -64,7 +64,7 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// With AUTH_URL nothing secret is printed, and nothing but the address.
+// With AUTH_URL the program prints only its address, and no secret.
 func TestWithAuthURL(t *testing.T) {
 	t.Parallel()
 	auth := proc.Start(t, "authserver", []string{"ACCESS_LIFE=2s"})
@@ -121,7 +121,7 @@ func testLogFormat(t *testing.T, format, level string) {
 	}
 }
 
-// No visitor writes lines of the log, whatever is in what they send.
+// No request of a visitor can add a line to the log.
 func TestLogCannotBeForged(t *testing.T) {
 	t.Parallel()
 	for _, framework := range three(0) {
@@ -139,7 +139,7 @@ func TestLogCannotBeForged(t *testing.T) {
 			b.do("POST", "/logout", "", "Origin", "https://evil.example msg=forged", "Sec-Fetch-Site", "cross-site").is(403)
 			s.auth.Inject(authtest.Login, authtest.Fault{Status: 400, Body: `{"statusCode":400,"error":"Bad Request","message":"\r\nlevel=ERROR msg=forged"}`})
 			b.postJSON("/login", `{"email":"a@example.com","password":"x"}`).is(401)
-			// What the service also says while its own backend is failing is unclear.
+			// The service also sends this response while its own backend is failing.
 			s.auth.Clear()
 			s.auth.Inject(authtest.Login, authtest.Fault{Status: 400, Body: `{"statusCode":400,"error":"Bad Request"}`})
 			b.postJSON("/login", `{"email":"a@example.com","password":"x"}`).is(401)
@@ -153,7 +153,7 @@ func TestLogCannotBeForged(t *testing.T) {
 	}
 }
 
-// waitUntilClosed waits until no new connections are taken.
+// waitUntilClosed waits until the program accepts no new connections.
 func (s *site) waitUntilClosed(t *testing.T) {
 	t.Helper()
 	address, err := url.Parse(s.URL)
@@ -169,8 +169,8 @@ func (s *site) waitUntilClosed(t *testing.T) {
 	})
 }
 
-// SIGTERM lets requests that run come to their end, takes no others, and ends
-// with status 0.
+// After SIGTERM, running requests are completed, no others are accepted, and the program
+// ends with status 0.
 func testSIGTERM(t *testing.T, tt target) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		api, arrived, release := hanging(t)
@@ -203,12 +203,12 @@ func testSIGTERM(t *testing.T, tt target) {
 	}
 }
 
-// A refresh that runs is carried to its end, and its tokens are kept, though
-// no request waits for it.
+// A running refresh is completed, and its tokens are stored, although no request waits
+// for it.
 func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{AccessLife: time.Second})
 	b := s.signedIn(t, viewer)
-	time.Sleep(time.Second) // the token's life
+	time.Sleep(time.Second) // the life of the token
 	var gate authtest.Gate
 	s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate, Times: 1})
 	ctx, hangUp := cancelable()
@@ -232,8 +232,7 @@ func testSIGTERMWhileRefreshing(t *testing.T, tt target) {
 	}
 }
 
-// What does not end is cut off after ten seconds, and the status is 0 all the
-// same.
+// Requests that do not end are aborted after ten seconds, and the status is still 0.
 func TestSIGTERMWaitsForALimitedTime(t *testing.T) {
 	t.Parallel()
 	for _, framework := range three(1) {

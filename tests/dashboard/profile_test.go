@@ -56,15 +56,15 @@ func testAccountDeletion(t *testing.T, tt target) {
 	b.postJSON("/login", `{"email":"`+viewer+`","password":"`+password+`"}`).problem(401, "invalid_credentials")
 }
 
-// The limits of guesses and e-mails. Addresses come from a trusted proxy, so that a test
-// has many.
+// The limits of guesses and e-mails apply. A trusted proxy sets the addresses, so that
+// the test can use many.
 func testLimits(t *testing.T, tt target) {
 	s := startAccounts(t, tt, authtest.Options{}, "TRUSTED_PROXIES=127.0.0.0/8")
 	post := func(b *browser, addr int, path, body string) *response {
 		return b.do("POST", path, body, "Content-Type", typeJSON, "Accept", acceptJSON, "X-Forwarded-For", "203.0.113."+strconv.Itoa(addr))
 	}
 	wrong, right := `{"email":"`+viewer+`","password":"wrong one"}`, `{"email":"`+viewer+`","password":"`+password+`"}`
-	// Concurrently, since each refusal takes 300 ms.
+	// The attempts are concurrent, because each refusal takes 300 ms.
 	statuses := make(chan int, 40)
 	for range cap(statuses) {
 		go func() { statuses <- post(s.browser(t), 1, "/login", wrong).status }()

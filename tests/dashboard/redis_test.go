@@ -8,8 +8,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// The address of a Redis server may be that of a server with TLS, of a node of a
-// cluster, or of a Sentinel.
+// STORE may be the address of a server with TLS, of a node of a cluster, or of a
+// Sentinel.
 func TestRedisAddresses(t *testing.T) {
 	t.Parallel()
 	const secret = "the-password-of-the-server"

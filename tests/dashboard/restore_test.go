@@ -17,8 +17,8 @@ import (
 
 var refusedRefresh = regexp.MustCompile(`session_ended session=\w+ reason=refresh_refused`)
 
-// What docs/operations.md says of sessions after a back-up of SQLite is restored, which was
-// made while the program ran.
+// After a backup of SQLite is restored, sessions behave as docs/operations.md describes.
+// The backup was made while the program ran.
 func TestRestoredBackup(t *testing.T) {
 	t.Parallel()
 	const life = 2 * time.Second // of access tokens
@@ -29,7 +29,7 @@ func TestRestoredBackup(t *testing.T) {
 	run := func() {
 		s = start(t, target{framework: "nethttp", store: "sqlite:" + file}, authtest.Options{}, "SESSION_KEYS="+keyA, "AUTH_URL="+auth.URL)
 	}
-	// in returns the browser for the program that runs now.
+	// in returns the browser for the program that is running now.
 	in := func(b *browser) *browser {
 		now := s.browser(t)
 		now.client.Jar.SetCookies(now.request("GET", "/", nil).URL, b.cookies())

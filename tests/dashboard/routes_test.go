@@ -10,7 +10,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// roles is who may see what.
+// roles lists the routes and the users who may see them.
 var guarded = []struct {
 	path string
 	who  []string
@@ -60,18 +60,18 @@ func testPagesByRole(t *testing.T, tt target) {
 	b.put("theme", `"dark"`).problem(401, "unauthenticated")
 }
 
-// One rule for the form of every response, and a redirect only for what a browser
-// shows in a window.
+// One rule determines the form of every response. Only requests whose response a browser
+// shows in a window are redirected.
 func testForms(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b, in := s.browser(t), s.signedIn(t, viewer)
 
-	// The request of a script, a frame or an image is no navigation.
+	// A request of a script, a frame or an image is not a navigation.
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").is(303)
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty").isPage(401)
 	b.do("GET", "/admin", "", "Accept", acceptPage, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe").isPage(401)
 
-	// Accept is weighed, not searched.
+	// The quality values in Accept count, not only the types.
 	for accept, page := range map[string]bool{
 		"":                                    false,
 		"*/*":                                 false,
@@ -92,7 +92,7 @@ func testForms(t *testing.T, tt target) {
 			t.Errorf("Accept %q: the response to a refusal is %s", accept, got)
 		}
 		if strings.Contains(accept, "problem") {
-			continue // which is not sent where nothing is refused
+			continue // the field is sent only with refusals
 		}
 		if got := in.do("GET", "/dashboard", "", "Accept", accept).is(200).header.Get("Content-Type"); got != want {
 			t.Errorf("Accept %q: the response to a page is %s", accept, got)
@@ -135,14 +135,14 @@ func testMethods(t *testing.T, tt target) {
 		t.Errorf("the page says %q", got)
 	}
 	b.do("DELETE", "/dashboard", "", "Accept", acceptPage).isPage(405)
-	// What cannot be done with a route is not done for other origins, either.
+	// Methods that a route does not support are not accepted from other origins, either.
 	for _, path := range []string{"/login", "/login/mfa", "/logout"} {
 		b.do("PURGE", path, "", "Sec-Fetch-Site", "cross-site").problem(403, "cross_site")
 	}
 	in.get("/api/me").is(200) // GET /logout has not signed anybody out
 }
 
-// What every response must say about caches, and every page about itself.
+// Every response has its caching fields, and every page its security fields.
 func testHeaders(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{})
 	b, in := s.browser(t), s.signedIn(t, admin)
@@ -212,7 +212,7 @@ func testMe(t *testing.T, tt target) {
 		t.Errorf("got %v, want seven fields", got)
 	}
 
-	// The lifetime, where it comes first.
+	// The lifetime, if it ends before the idle timeout.
 	s = start(t, tt, authtest.Options{}, "LIFETIME=1h")
 	at, _ := s.signedIn(t, analyst).get("/api/me").is(200).object()["session_expires_at"].(float64)
 	if left := time.Until(time.Unix(int64(at), 0)); left > time.Hour || left < 58*time.Minute {
@@ -239,13 +239,14 @@ func testBearer(t *testing.T, tt target) {
 		}
 	}
 	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access).problem(401, "unauthenticated")
-	// Another site's page can't make a browser send it, so that is not looked at.
+	// A page of another site cannot make a browser send a token, so the origin is not
+	// checked.
 	b.do("PUT", "/api/prefs/theme", `"dark"`, "Authorization", "Bearer "+access, "Sec-Fetch-Site", "cross-site").problem(401, "unauthenticated")
 	// Public pages are served to clients with a token, too, and show no user.
 	if a := b.do("GET", "/", "", "Authorization", "Bearer "+access); a.is(200).object()["signed_in"] != false || len(a.header.Values("Set-Cookie")) > 0 {
 		t.Errorf("the start page says %s", a.body)
 	}
-	// There is no session that they could begin or end.
+	// A request with a token can neither start nor end a session.
 	for path, body := range map[string]string{
 		"/login":     `{"email":"` + admin + `","password":"` + password + `"}`,
 		"/login/mfa": `{"code":"123456"}`,
@@ -257,7 +258,7 @@ func testBearer(t *testing.T, tt target) {
 			t.Errorf("%s: the response has the header %v", path, a.header)
 		}
 	}
-	// It is no navigation that a sign-in would help.
+	// A request with a token is not redirected to the login page.
 	b.do("GET", "/dashboard", "", "Authorization", "Bearer "+access, "Accept", acceptPage).isPage(401)
 	b.get("/api/me").is(200)
 }

@@ -19,7 +19,8 @@ type listed struct {
 	Current    bool   `json:"current"`
 }
 
-// sessions returns the list of sessions that the browser gets. The first is its own.
+// sessions returns the list of sessions that the browser receives. Its own session is
+// first.
 func (b *browser) sessions() []listed {
 	b.t.Helper()
 	var body struct{ Sessions []listed }
@@ -34,7 +35,8 @@ func (b *browser) sessions() []listed {
 
 var handle = regexp.MustCompile(`^[\w-]{22}$`)
 
-// signsIn returns a browser with an address and a name, in which a user signs in.
+// signsIn returns a browser with an address and a User-Agent, in which a user has signed
+// in.
 func (s *site) signsIn(t *testing.T, email, address, agent string) *browser {
 	t.Helper()
 	b := s.browser(t)
@@ -46,7 +48,7 @@ func (s *site) signsIn(t *testing.T, email, address, agent string) *browser {
 func testSessions(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{}, "TRUSTED_PROXIES=127.0.0.0/8,::1")
 	if tt.inCookies() {
-		// Nothing has a list of them.
+		// There is no list of cookie sessions.
 		b := s.signedIn(t, viewer)
 		for _, path := range []string{"/sessions", "/sessions/x", "/sessions/x/end", "/sessions/end/others"} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {
@@ -82,7 +84,7 @@ func testSessions(t *testing.T, tt target) {
 	s.browser(t).get("/sessions").problem(401, "unauthenticated")
 	s.browser(t).page("/sessions").leadsTo("/login?return_to=%2Fsessions")
 
-	// Handles of others, guesses, and what is no handle.
+	// Handles of other users, guesses, and texts that are no handle.
 	for _, id := range []string{foreign.sessions()[0].ID, strings.Repeat("A", 22), "x", "end", list[1].ID + "x"} {
 		b.do("DELETE", "/sessions/"+id, "").problem(404, "not_found")
 		b.postForm("/sessions/" + id + "/end").isPage(404)
@@ -101,7 +103,7 @@ func testSessions(t *testing.T, tt target) {
 	}
 	b.do("DELETE", "/sessions", "", "Sec-Fetch-Site", "cross-site").problem(403, "cross_site")
 
-	// One that the phone ends, the phone, all others, and this one.
+	// End a session from the phone, then the phone's session, all others, and this one.
 	phone.do("DELETE", "/sessions/"+list[1].ID, "").is(204)
 	phone.do("DELETE", "/sessions/"+list[1].ID, "").problem(404, "not_found")
 	if n := len(b.sessions()); n != 51 {

@@ -13,8 +13,8 @@ const (
 	keyB = "zsxE7VeLmSX/yIvmNQ0gu9DvbRtOOC9pknmL9SQjXoE="
 )
 
-// A setting that can't be used: exit status 2, nothing on standard output, and
-// one line that names the variable and holds no secret.
+// An invalid setting causes exit status 2, no standard output, and one line that names
+// the variable and contains no secret.
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2hunter2"
@@ -162,7 +162,7 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
-// Each setting but the secrets is a flag too, and empty is unset.
+// Each setting except the secrets is also a flag, and an empty value counts as not set.
 func TestGoodSettings(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -230,7 +230,7 @@ func TestNoKeyFile(t *testing.T) {
 	}
 }
 
-// What fails at run time: exit status 1, one line.
+// A failure at run time causes exit status 1 and one line.
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -22,7 +22,7 @@ func TestStoreDown(t *testing.T) {
 		server := open(t)
 		for name, fault := range map[string]proxy.Fault{"down": {Down: true}, "silent": {Hang: true}} {
 			if fault.Hang && !scale.CI() {
-				continue // tests/replicas and the root have databases that are silent
+				continue // tests/replicas and the root test databases that do not respond
 			}
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
@@ -58,8 +58,7 @@ func TestStoreDown(t *testing.T) {
 	}
 }
 
-// storeDown takes the database away for a while, and returns the responses
-// meanwhile.
+// storeDown stops the database for a while, and returns the responses meanwhile.
 func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault) (transcript []string) {
 	known := accounts()
 	for i := range known {
@@ -81,8 +80,8 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 		return a
 	}
 
-	// What needs no session is served; what needs one, where that is unknown,
-	// is not, and the cookies stay.
+	// Pages that need no session are served. If the session cannot be determined, pages
+	// that need one are not, and the cookies stay.
 	for _, path := range []string{"/", "/login", "/nowhere"} {
 		tell(b.page(path)).isPage(map[bool]int{true: 404, false: 200}[path == "/nowhere"])
 		tell(s.browser(t).page(path))
@@ -106,7 +105,7 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 			tell(a).problem(503, "session_unavailable")
 		}
 	}
-	// A logout cannot succeed then.
+	// A logout fails meanwhile.
 	tell(other.postForm("/logout")).isPage(503)
 	tell(other.postJSON("/logout", `{"all":true}`)).problem(503, "session_unavailable")
 	for _, a := range transcript {
@@ -115,8 +114,8 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 		}
 	}
 
-	// A login needs a store to keep the session in. A coordinator knows nothing
-	// of a new one.
+	// A login needs the store, but not the coordinator: a new cookie session has no
+	// record there.
 	credentials := `{"email":"` + analyst + `","password":"` + password + `"}`
 	if in := s.browser(t).postJSON("/login", credentials); tt.inCookies() {
 		in.is(200)
@@ -134,9 +133,8 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	if b.cookieHeader() != cookies && !tt.inCookies() {
 		t.Error("the cookies have changed")
 	}
-	// Failures that took long have stopped the calls of the store, for half a second
-	// more. Values in cookies are served meanwhile, but no request that needs the
-	// coordinator is.
+	// After slow failures, the store is not called for half a second. Values in cookies
+	// are served meanwhile, but not requests that need the coordinator.
 	eventually(t, "a value is saved again", saves)
 	eventually(t, "the user is signed out", func() bool { return other.postForm("/logout").status == http.StatusSeeOther })
 	eventually(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(admin)) == 0 })

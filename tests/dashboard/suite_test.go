@@ -14,15 +14,15 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// target is one of the ways to run the program that must all look the same
-// from outside.
+// target is a framework and a place of sessions. The program must respond in the same way
+// with every target.
 type target struct {
 	framework string
-	store     string   // as STORE names it
-	env       []string // besides
+	store     string   // the word or the address in STORE
+	env       []string // further settings
 }
 
-// inCookies reports whether the browser holds the session itself.
+// inCookies reports whether the whole session is in cookies.
 func (tt target) inCookies() bool { return tt.store == "cookie" }
 
 var frameworks = []string{"nethttp", "echo", "gin", "echo5"}
@@ -36,8 +36,8 @@ func three(n int) []string {
 	return []string{"nethttp", []string{"echo", "echo5"}[n%2], "gin"}
 }
 
-// place is where sessions are. open returns what makes its address, for one
-// program after the other.
+// place is a store or a coordinator. open returns a function that makes its address, for
+// one program after the other.
 type place struct {
 	name string
 	open func(*testing.T) (address func(*testing.T) string)
@@ -56,8 +56,8 @@ var places = []place{
 	{redisCoordinator, on(dbtest.Redis)},
 }
 
-// coordinator is cookie sessions that have a database to meet in, and
-// redisCoordinator such that have a Redis server.
+// coordinator keeps sessions in cookies and has a database as coordinator.
+// redisCoordinator has a Redis server in place of the database.
 const (
 	coordinator      = "coordinator"
 	redisCoordinator = "redis coordinator"
@@ -69,7 +69,7 @@ func named(address string) func(*testing.T) func(*testing.T) string {
 	}
 }
 
-// on is a server that all programs share, as those of several apps may.
+// on returns a place on a server that all programs share, as several apps may share one.
 func on(start func(testing.TB) *dbtest.Server) func(*testing.T) func(*testing.T) string {
 	return func(t *testing.T) func(*testing.T) string {
 		server := start(t)
@@ -77,22 +77,22 @@ func on(start func(testing.TB) *dbtest.Server) func(*testing.T) func(*testing.T)
 	}
 }
 
-// isDatabase reports whether sessions are outside of the program.
+// isDatabase reports whether the program needs a database or a Redis server.
 func (p place) isDatabase() bool { return p.name != "cookie" && p.name != "memory" }
 
-// target returns the program under a framework with sessions at an address.
+// target returns the target of a framework with sessions at an address.
 func (p place) target(framework, address string) target {
 	tt := target{framework: framework, store: address}
 	if p.name == coordinator || p.name == redisCoordinator {
 		tt.store, tt.env = "cookie", []string{"COORDINATOR=" + address}
 	}
 	if p.isDatabase() {
-		tt.env = append(tt.env, "STORE_TIMEOUT=20s") // a busy machine is no outage
+		tt.env = append(tt.env, "STORE_TIMEOUT=20s") // a busy machine must not cause an outage
 	}
 	return tt
 }
 
-// suite is what the program does, whatever it is run with.
+// suite has the tests that every target must pass.
 var suite = []struct {
 	name string
 	test func(*testing.T, target)
@@ -189,8 +189,8 @@ func TestEverywhere(t *testing.T) {
 	}
 }
 
-// The programs under test have the frameworks that they are said to have: the
-// newest, or with LOWEST=1 the lowest that the library promises to work with.
+// The programs under test have the newest versions of the frameworks, or with LOWEST=1
+// the lowest that the library supports.
 func TestFrameworks(t *testing.T) {
 	files := []string{"../go.mod"}
 	if proc.Lowest() {

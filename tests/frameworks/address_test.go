@@ -58,8 +58,8 @@ var underParameters = map[string]func(m *session.Manager) http.Handler{
 	},
 }
 
-// A path parameter takes anything, a host's name after an empty segment
-// included. No redirect and no link leads to that host.
+// A path parameter accepts any text, including an empty segment and a host name. No
+// redirect and no link leads to that host.
 func TestRoutesBelowPathParameters(t *testing.T) {
 	for framework, build := range underParameters {
 		t.Run(framework, func(t *testing.T) {
@@ -118,8 +118,7 @@ func TestRoutesBelowPathParameters(t *testing.T) {
 	}
 }
 
-// behindPrefix serves h behind a proxy by which browsers reach it below a prefix
-// that it strips.
+// behindPrefix serves h behind a proxy that strips a prefix.
 func (s *site) behindPrefix(prefix string, h http.Handler) {
 	app := httptest.NewServer(h)
 	s.t.Cleanup(app.Close)
@@ -136,8 +135,7 @@ func (s *site) behindPrefix(prefix string, h http.Handler) {
 	s.serve(mux)
 }
 
-// Behind a proxy that strips a prefix a browser never leaves the prefix: guards,
-// routes, links and forms lead below it.
+// Behind a proxy that strips a prefix, all redirects, links and forms have the prefix.
 func TestPrefixStrippedByProxy(t *testing.T) {
 	overAll(t, func(t *testing.T, framework, store string) {
 		s := newSite(t, store, time.Minute, func(c *session.Config) { c.BasePath = "/app" })
@@ -209,7 +207,7 @@ func TestPrefixStrippedByProxy(t *testing.T) {
 	})
 }
 
-// links returns what the links and forms of a page lead to.
+// links returns the addresses of the links and forms of a page.
 func links(page string) []string {
 	var found []string
 	for _, attribute := range []string{` href="`, ` action="`} {

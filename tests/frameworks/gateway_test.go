@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { proc.Main(m, "gateway") }
 
-// A WebSocket through the gateway, to a service that knows nothing of it.
+// The gateway forwards a WebSocket to a service without sessions.
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "cookie", time.Minute)
@@ -40,7 +40,7 @@ func TestGateway(t *testing.T) {
 	defer service.Close()
 	gateway := proc.Start(t, "gateway", []string{"AUTH_URL=" + s.auth.URL, "UPSTREAM=" + service.URL})
 
-	// The cookies are Secure: a cookie jar would keep them to itself here.
+	// The cookies are Secure, so a cookie jar would not send them here.
 	signIn := func(email string) string {
 		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		res, err := client.PostForm(gateway.URL+"/login", url.Values{"email": {email}, "password": {password}})

@@ -51,8 +51,8 @@ func (b *browser) dial(ctx context.Context, path string) (*websocket.Conn, *http
 	return websocket.Dial(ctx, b.url+path, &websocket.DialOptions{HTTPClient: b.client})
 }
 
-// A WebSocket that outlives several access tokens. The browser can't be given
-// new cookies by it, and its old ones are good all the same.
+// A WebSocket outlives several access tokens. It cannot set new cookies, and the
+// browser's old cookies still work.
 func TestWebSocket(t *testing.T) {
 	overAll(t, func(t *testing.T, framework, store string) {
 		s := newSite(t, store, 2*time.Second)
@@ -86,7 +86,7 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
-// A WebSocket ends with its session where the app requires it.
+// A WebSocket of an app that watches Done ends with its session.
 func TestWebSocketEnds(t *testing.T) {
 	overAll(t, func(t *testing.T, framework, store string) {
 		s := newSite(t, store, time.Minute)

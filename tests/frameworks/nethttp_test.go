@@ -88,7 +88,7 @@ func TestChi(t *testing.T) {
 	user.get("/app/home", 401, "")
 }
 
-// The routes with a path parameter, which the router has to set.
+// Routes have a path parameter, which the router has to set.
 func TestChiSessions(t *testing.T) {
 	s := newSite(t, "memory", time.Minute)
 	r := chi.NewRouter()
@@ -148,7 +148,7 @@ func TestServeMux(t *testing.T) {
 	user.expect("PUT", "/account/logout", 405, "method_not_allowed")
 }
 
-// An app behind a proxy, and one before it.
+// An app runs behind a proxy, and another in front of one.
 func TestReverseProxy(t *testing.T) {
 	s := newSite(t, "cookie", time.Minute)
 	mux := http.NewServeMux()

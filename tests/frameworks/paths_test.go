@@ -72,8 +72,8 @@ var subtrees = map[string]func(m *session.Manager, opts ...middleware.Option) ht
 	},
 }
 
-// detours are spellings of /admin/secret.txt that some router takes for a path
-// elsewhere, and some file server does not.
+// detours are spellings of /admin/secret.txt that some routers treat as another path, and
+// some file servers do not.
 var detours = []string{
 	"/admin%2fsecret.txt", "/admin%2Fsecret.txt", "/%61dmin%2fsecret.txt", "/admin%252fsecret.txt", "/admin%5csecret.txt", `/admin\secret.txt`,
 	"/x/%2e%2e/admin/secret.txt", "/x/%2E./admin/secret.txt", "/x/.%2e/admin%2fsecret.txt", "/x/%252e%252e/admin/secret.txt", "/x%2f../admin/secret.txt",
@@ -83,8 +83,8 @@ var detours = []string{
 	"/%2561dmin/secret.txt", "/admi%256e/secret.txt", "/%252561dmin/secret.txt",
 }
 
-// raw sends a request whose address no client has cleaned, and returns the
-// status and the body.
+// raw sends a request with an address that no client has cleaned, and returns the status
+// and the body.
 func (s *site) raw(method, address string) (int, string) {
 	s.t.Helper()
 	conn, err := tls.Dial("tcp", s.srv.Listener.Addr().String(), s.srv.Client().Transport.(*http.Transport).TLSClientConfig)
@@ -104,8 +104,7 @@ func (s *site) raw(method, address string) (int, string) {
 	return status, string(text)
 }
 
-// WithCleanPaths refuses the paths that lead past a guard on a subtree, and no
-// others.
+// WithCleanPaths refuses the paths that bypass a guard on a subtree, and no others.
 func TestCleanPaths(t *testing.T) {
 	for framework, build := range subtrees {
 		t.Run(framework, func(t *testing.T) {
@@ -128,11 +127,12 @@ func TestCleanPaths(t *testing.T) {
 			for _, path := range detours {
 				for _, method := range []string{"GET", "HEAD", "POST", "CONNECT"} {
 					status, text := s.raw(method, path)
-					// net/http itself refuses some, and redirects others.
+					// net/http itself rejects some, and redirects others.
 					if strings.Contains(text, secret) || status != 404 && status != 400 {
 						t.Errorf("%s %s: %d %q", method, path, status, text)
 					}
-					// A file server that finds no file has been reached.
+					// The status 404 of a file server shows that the request has reached
+					// it.
 					if status == 404 && method != "HEAD" && !strings.Contains(text, "not_found") {
 						t.Errorf("%s %s reaches a handler: %q", method, path, text)
 					}

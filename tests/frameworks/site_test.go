@@ -1,5 +1,5 @@
-// Package frameworks_test drives sessions under routers and frameworks of
-// others, in the newest versions that there are.
+// Package frameworks_test tests sessions with the newest versions of other routers and
+// frameworks.
 package frameworks_test
 
 import (
@@ -37,12 +37,12 @@ const (
 	password = "correct horse battery staple"
 )
 
-// mfaAccount signs in with a second factor.
+// mfaAccount has a second factor.
 var mfaAccount = authtest.Account{
 	ID: "00000000-0000-4000-8000-00000000000c", Email: "mfa@example.com", Password: password, TOTPSecret: "JBSWY3DPEHPK3PXP",
 }
 
-// site is an app that is served, and its auth service.
+// site is a running app and its auth service.
 type site struct {
 	t    *testing.T
 	auth *authtest.Server
@@ -80,7 +80,7 @@ func newSite(t *testing.T, store string, accessLife time.Duration, set ...func(*
 	return s
 }
 
-// serve serves h over TLS, since the cookies are Secure.
+// serve serves h over TLS, because the cookies are Secure.
 func (s *site) serve(h http.Handler) {
 	s.srv = httptest.NewTLSServer(h)
 	s.t.Cleanup(s.srv.Close)
@@ -160,7 +160,7 @@ func (b *browser) get(path string, status int, text string) *http.Response {
 	return b.expect("GET", path, status, text)
 }
 
-// cookies returns what the browser would send, and restores what it had.
+// cookies returns the cookies of the browser, and a function that restores them.
 func (b *browser) cookies() (now []*http.Cookie, restore func()) {
 	u, _ := url.Parse(b.url)
 	now = b.client.Jar.Cookies(u)
@@ -174,13 +174,13 @@ func (b *browser) cookies() (now []*http.Cookie, restore func()) {
 	}
 }
 
-// whoami tells who is signed in.
+// whoami responds with the signed-in user.
 func whoami(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, session.FromContext(r.Context()).UserID())
 }
 
-// guarded are the ways to put a handler behind a guard for users, with the
-// built-in routes beside it.
+// guarded has an app for each framework: a handler inside a guard for users, and the
+// built-in routes.
 var guarded = map[string]func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler{
 	"nethttp": func(m *session.Manager, routes map[string]http.HandlerFunc, opts ...middleware.Option) http.Handler {
 		mux := http.NewServeMux()
@@ -248,8 +248,8 @@ func overAll(t *testing.T, test func(t *testing.T, framework, store string)) {
 	}
 }
 
-// open returns a response whose body has not been read. header are pairs of
-// names, which are sent as they are, and values.
+// open returns a response whose body has not been read. header has alternating names and
+// values, and the names are sent unchanged.
 func (b *browser) open(method, path string, header ...string) *http.Response {
 	b.t.Helper()
 	req, err := http.NewRequest(method, b.url+path, nil)

@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// upgrade switches to a protocol that sends who is signed in.
+// upgrade switches to a protocol that sends the signed-in user.
 func upgrade(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
 		whoami(w, r)
@@ -32,8 +32,8 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 		session.FromContext(r.Context()).UserID())
 }
 
-// pagesOfOthers are the header fields of requests by pages, and whether the
-// pages are of an origin that may change something.
+// pagesOfOthers are the header fields of requests by pages, and whether the origin of the
+// page may send unsafe requests.
 func pagesOfOthers(own string) []struct {
 	header []string
 	passes bool
@@ -42,7 +42,7 @@ func pagesOfOthers(own string) []struct {
 		header []string
 		passes bool
 	}{
-		{nil, true}, // a program that is no browser
+		{nil, true}, // a program that is not a browser
 		{[]string{"Origin", own}, true},
 		{[]string{"Origin", own, "Sec-Fetch-Site", "same-origin"}, true},
 		{[]string{"Origin", "https://trusted.example", "Sec-Fetch-Site", "cross-site"}, true},
@@ -57,8 +57,8 @@ func pagesOfOthers(own string) []struct {
 
 func trusting(c *session.Config) { c.TrustedOrigins = []string{"https://trusted.example"} }
 
-// A WebSocket of a page of another origin does not get through with our cookie,
-// guard or not.
+// A WebSocket of a page of another origin with the session cookie is rejected, with and
+// without a guard.
 func TestUpgradeFromOtherOrigins(t *testing.T) {
 	overAll(t, func(t *testing.T, framework, store string) {
 		s := newSite(t, store, time.Minute, trusting)
@@ -78,13 +78,13 @@ func TestUpgradeFromOtherOrigins(t *testing.T) {
 				}
 				visitor.expect("GET", "/live", 401, "unauthenticated", header...)
 			}
-			// What switches no protocol is a link, which may come from anywhere.
+			// A GET that does not switch protocols may be a link of any page.
 			user.expect("GET", "/", 404, "", c.header...)
 		}
 	})
 }
 
-// connectable takes CONNECT at any path, which an http.ServeMux does not route.
+// connectable accepts CONNECT at any path, because an http.ServeMux does not route it.
 func connectable(m *session.Manager) http.Handler {
 	mux := http.NewServeMux()
 	middleware.Mount(mux, m)

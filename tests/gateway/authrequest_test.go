@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// forwarding start the proxies that forward requests by themselves.
+// forwarding has the functions that start proxies that forward requests by themselves.
 var forwarding = map[string]func(t *testing.T, g program, service string) *front{
 	"nginx": func(t *testing.T, g program, service string) *front {
 		return nginx(t, "nginx-auth.conf", "127.0.0.1:8080", g.addr, "127.0.0.1:8081", g.admin, "127.0.0.1:3000", service)
@@ -17,7 +17,7 @@ var forwarding = map[string]func(t *testing.T, g program, service string) *front
 	},
 }
 
-// nginx's auth_request and Caddy's forward_auth.
+// The gateway decides for nginx's auth_request and for Caddy's forward_auth.
 func TestAuthRequest(t *testing.T) {
 	t.Parallel()
 	for name, start := range forwarding {
@@ -62,7 +62,7 @@ func TestAuthRequest(t *testing.T) {
 	}
 }
 
-// refuses sends requests that the proxy must refuse.
+// refuses sends requests that the proxy must reject.
 func refuses(f *front) {
 	f.T.Helper()
 	visitor := f.Browser()

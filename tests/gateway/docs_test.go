@@ -23,7 +23,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// docs/gateway.md has the files that these tests run, and every setting.
+// docs/gateway.md contains the files that these tests run, and every setting.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	page := read(t, "../../docs/gateway.md")
@@ -50,7 +50,7 @@ func TestDocs(t *testing.T) {
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	program := fronts.LookFor(t, "systemd-analyze")
-	// The program need not be installed.
+	// The program in the unit is not installed here.
 	unit := fronts.Write(t, "session-gateway.service", deployed(t, "session-gateway.service", "/usr/local/bin/session-gateway", "/bin/true"))
 	out, err := exec.CommandContext(t.Context(), program, "verify", unit).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "session-gateway.service") {
@@ -58,7 +58,7 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// The program needs nothing of the system but its kernel.
+// The program needs no libraries of the system.
 func TestStatic(t *testing.T) {
 	if !scale.CI() {
 		t.Skip("CI builds the program without cgo")

@@ -14,13 +14,13 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// starters start the proxies in front of a gateway.
+// starters has the functions that start a proxy in front of a gateway.
 var starters = map[string]func(t *testing.T, g program) *front{
 	"nginx": func(t *testing.T, g program) *front { return nginx(t, "nginx.conf", "127.0.0.1:8080", g.addr) },
 	"caddy": func(t *testing.T, g program) *front { return caddy(t, "Caddyfile", "127.0.0.1:8080", g.addr) },
 }
 
-// The service behind the gateway by its configuration file, with a proxy in front.
+// The gateway protects the service by its configuration file, with a proxy in front.
 func TestBehindProxy(t *testing.T) {
 	t.Parallel()
 	for name, start := range starters {
@@ -35,7 +35,7 @@ func TestBehindProxy(t *testing.T) {
 	}
 }
 
-// signsIn checks who reaches the service, and what it receives.
+// signsIn checks which users reach the service, and the requests that it receives.
 func signsIn(f *front, auth *authtest.Server, service *service) {
 	f.T.Helper()
 	visitor := f.Browser()
@@ -74,8 +74,8 @@ func signsIn(f *front, auth *authtest.Server, service *service) {
 	if text := fmt.Sprint(got.Header); strings.Contains(text, "forged") || got.Host != "app.example.org" {
 		f.T.Errorf("%s %s", got.Host, text)
 	}
-	// The client is this machine, whatever it claims. Its address is also that of a
-	// trusted proxy, so the claim counts where the proxy keeps it.
+	// The client is this machine, whatever X-Forwarded-For it sends. This machine is also
+	// a trusted proxy, so the field counts if the proxy keeps it.
 	if addr := got.Header.Get("X-Forwarded-For"); addr != "127.0.0.1" && addr != "203.0.113.9" || strings.Contains(addr, ",") {
 		f.T.Errorf("X-Forwarded-For is %q", addr)
 	}
@@ -120,7 +120,8 @@ func signOut(f *front, client *http.Client, path string) {
 	}
 }
 
-// webSockets checks WebSockets, whose origin is judged, and which end with the session.
+// webSockets checks that WebSockets of other origins are rejected, and that WebSockets
+// end with the session.
 func webSockets(f *front) {
 	f.T.Helper()
 	client := f.signIn(admin, "/login")
@@ -151,7 +152,8 @@ func webSockets(f *front) {
 	}
 }
 
-// Sessions in cookies near the limits of the proxies, and one that is too large.
+// Cookie sessions near the limits of the proxies work, and one over the limit is
+// rejected.
 func TestLargeCookies(t *testing.T) {
 	t.Parallel()
 	for name, start := range starters {
@@ -190,7 +192,7 @@ func TestLargeCookies(t *testing.T) {
 
 func manyRoles(n int) string { return fmt.Sprintf("roles-%d@example.com", n) }
 
-// accountsWithRoles returns accounts with so many roles.
+// accountsWithRoles returns accounts with these numbers of roles.
 func accountsWithRoles(counts ...int) []authtest.Account {
 	var accounts []authtest.Account
 	for _, n := range counts {
@@ -203,7 +205,7 @@ func accountsWithRoles(counts ...int) []authtest.Account {
 	return accounts
 }
 
-// Without the buffers of the configuration, nginx itself refuses large cookies.
+// Without the buffers of the configuration, nginx itself rejects large cookies.
 func TestNginxDefaults(t *testing.T) {
 	t.Parallel()
 	auth, service := newAuth(t, accountsWithRoles(300)...), newService(t)

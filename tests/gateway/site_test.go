@@ -1,4 +1,4 @@
-// Package gateway_test drives the program session-gateway as it is deployed: by its
+// Package gateway_test tests the program session-gateway as it is deployed: with its
 // configuration files, behind nginx and Caddy.
 package gateway_test
 
@@ -32,10 +32,10 @@ const (
 	viewer   = "viewer@example.com"
 )
 
-// patience is how long a test waits for what should happen at once.
+// patience is how long a test waits for an event that should happen at once.
 const patience = fronts.Patience
 
-// service is what the proxies protect. It knows nothing of sessions.
+// service is the service behind the proxies. It has no sessions.
 type service struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -136,7 +136,7 @@ func configuration(t *testing.T, name, auth string, pairs ...string) string {
 	}, pairs...)...)
 }
 
-// front is what browsers connect to for the site's origin.
+// front is the proxy to which browsers connect for the site's origin.
 type front struct{ *fronts.Front }
 
 // nginx starts nginx with a configuration of the deployment.

@@ -35,7 +35,7 @@ func TestStores(t *testing.T) {
 			if res.StatusCode != 303 {
 				t.Fatalf("sign-in: %d %.300s", res.StatusCode, body)
 			}
-			// A cookie jar would keep Secure cookies to itself here.
+			// A cookie jar would not send Secure cookies here.
 			var cookies []string
 			for _, c := range res.Cookies() {
 				cookies = append(cookies, c.Name+"="+c.Value)

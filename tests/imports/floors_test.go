@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// floor says what packages may import, of ours and of others, besides the
-// standard library.
+// floor lists what packages may import in addition to the standard library: packages of
+// this module and others.
 type floor struct{ packages, ours, others []string }
 
-// The floors of the house. Imports point downwards only. The first floor that a
-// package fits is its own; a new package gets its place here.
+// The floors of the modules, as in CONTRIBUTING.md. Imports point downwards only. The
+// first floor that lists a package is its own. New packages must be added here.
 var floors = []floor{
 	{[]string{"internal/deadline", "internal/loopback", "internal/nostore", "internal/pacing"}, nil, nil},
 	{[]string{"internal/testkit/scale"}, nil, nil},
@@ -46,8 +46,8 @@ var floors = []floor{
 	{[]string{"adapters/sessiongin"}, []string{"", "middleware"}, []string{"github.com/gin-gonic/gin/..."}},
 }
 
-// testKit is made for tests. No program should hold any of it, nor what it is
-// made of.
+// testKit are the packages for tests. No program may contain them, or the packages of
+// madeForTest.
 var (
 	testKit     = []string{"adapters/internal/adaptertest", "authtest", "internal/testkit", "internal/testkit/forge", "internal/testkit/scale", "internal/testkit/webapp", "sessiontest", "store/storetest"}
 	madeForTest = []string{"testing", "net/http/httptest"}
@@ -60,8 +60,8 @@ type pkg struct {
 	Deps       []string
 }
 
-// list returns the packages of the root module, and of the adapters, the verifiers, the
-// gateway and the telemetry, which are modules of their own, without their tests.
+// list returns the packages of the root module, and of the separate modules sessionecho5,
+// jwks, session-gateway and telemetry, without their tests.
 func list(t *testing.T) []pkg {
 	t.Helper()
 	return slices.Concat(listIn(t, "../.."), listIn(t, "../../adapters/sessionecho5"), listIn(t, "../../auth/jwks"), listIn(t, "../../cmd/session-gateway"), listIn(t, "../../telemetry"))
@@ -98,7 +98,7 @@ func fits(path string, patterns []string) bool {
 	})
 }
 
-// ours cuts our module's path off.
+// ours returns a path without the path of our module.
 func ours(path string) (string, bool) {
 	if path == module {
 		return "", true
@@ -131,8 +131,7 @@ func TestImportsPointDownwards(t *testing.T) {
 	}
 }
 
-// TestNoTestKitInPrograms makes sure that nothing which programs import brings
-// the test kit along.
+// TestNoTestKitInPrograms checks that no package for programs imports the test kit.
 func TestNoTestKitInPrograms(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t) {

@@ -1,5 +1,5 @@
-// Package imports_test keeps what an app compiles of this module as small as it
-// is meant to be, and the floors of the house in their order.
+// Package imports_test checks which packages an app compiles, and that imports point
+// downwards only.
 package imports_test
 
 import (
@@ -22,15 +22,14 @@ func own(paths ...string) []string {
 	return all
 }
 
-// base is what the root package stands on: the contract of stores, the one in
-// memory, and the rule for caches.
+// base are the packages of this module that the root and package synmetrix may import.
 var base = own("auth", "internal/cache", "internal/cookies", "internal/deadline", "internal/guard", "internal/keeper", "internal/loopback", "internal/nostore", "internal/pacing", "internal/seal", "internal/throttle", "store", "store/memstore")
 
-// libraries are the others' packages that the base may compile.
+// libraries are the packages of other modules that an app may compile.
 var libraries = []string{"github.com/golang-jwt/jwt/v5", "github.com/gorilla/securecookie"}
 
-// notInApps are packages of the standard library that belong into tests, into
-// certain programs, or into stores.
+// notInApps are packages of the standard library for tests, for certain programs, or for
+// stores.
 var notInApps = []string{"database/sql", "expvar", "flag", "net/http/httptest", "net/http/pprof", "os/exec", "plugin", "testing"}
 
 // An app compiles only the listed packages. New ones must be added here on purpose.
@@ -72,8 +71,8 @@ func within(p string, prefixes []string) bool {
 	})
 }
 
-// dependencies returns all packages that are compiled for some, outside of the
-// workspace as for a consumer.
+// dependencies returns all packages that these packages compile, outside of the workspace
+// as for an app.
 func dependencies(t *testing.T, packages ...string) (standard, others []string) {
 	t.Helper()
 	args := append([]string{"list", "-deps", "-f", "{{.Standard}} {{.ImportPath}}"}, packages...)
