@@ -1,5 +1,5 @@
-// Package dbtest runs real database servers for tests: PostgreSQL, MariaDB and
-// Redis as Debian packages them, with data of their own that is thrown away.
+// Package dbtest runs real database servers for tests: PostgreSQL, MariaDB and Redis as
+// Debian packages them, with temporary data.
 //
 // A server listens on a Unix socket in its own directory only. Tests reach it
 // through a proxy, whose port stays the same while the server is stopped and
@@ -34,18 +34,18 @@ import (
 // The driver logs each broken connection, of which tests make thousands.
 func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
-// Server is a database server in a process of its own.
+// Server is a database server in a separate process.
 type Server struct {
 	// Driver is the name of its driver to sql.Open, or "redis".
 	Driver string
 
-	// DSN names an empty database on it, by way of Proxy, for Driver.
+	// DSN is the address of an empty database for Driver, through Proxy.
 	DSN string
 
-	// URL is the same as an address, as in the settings of apps.
+	// URL is the same address in the form of the settings of apps.
 	URL string
 
-	// Proxy is between the tests and the server.
+	// Proxy forwards the connections of the tests to the server.
 	Proxy *proxy.Proxy
 
 	t       testing.TB
@@ -57,8 +57,7 @@ type Server struct {
 	log     *os.File
 }
 
-// needs skips the test, or fails it where all must run, if a program is not
-// installed.
+// needs skips the test if a program is not installed, or fails it if all tests must run.
 func needs(t testing.TB, pkg, program string, err error) {
 	t.Helper()
 	if err == nil {
@@ -161,12 +160,12 @@ func (s *Server) Open(t testing.TB) *sql.DB {
 	return db
 }
 
-// Start starts the server, again after Stop or Kill, and waits until it
-// accepts connections.
+// Start starts the server, also after Stop or Kill, and waits until it accepts
+// connections.
 func (s *Server) Start() {
 	s.t.Helper()
-	// After a Kill, what is left of the server before may be in the way of the
-	// new one for a moment.
+	// After a Kill, files and processes of the previous server may prevent the start for
+	// a moment.
 	deadline := time.Now().Add(time.Minute)
 	for {
 		s.launch()
@@ -189,8 +188,9 @@ func (s *Server) launch() {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
-	// It goes with the test's process, however that ends. The signal is sent
-	// when the thread ends that started it, so that is one which stays.
+	// The server ends with the test's process, however that ends. The kernel sends the
+	// signal when the thread that started the server ends, so that thread must not end
+	// before.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
@@ -208,7 +208,7 @@ func (s *Server) launch() {
 	s.cmd, s.exited = cmd, exited
 }
 
-// Await waits until the server accepts new connections, by way of Proxy.
+// Await waits until the server accepts new connections through Proxy.
 func (s *Server) Await() {
 	s.t.Helper()
 	if err := s.await(time.Now().Add(time.Minute)); err != nil {
@@ -248,8 +248,8 @@ func (s *Server) await(deadline time.Time) error {
 // Stop ends the server as an operator would, without waiting for its clients.
 func (s *Server) Stop() { s.end(s.stop) }
 
-// Kill ends the server as a power failure would end the machine, except for
-// what it handed to the operating system.
+// Kill ends the server like a power failure, except that the operating system still
+// writes the data that it has received.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 func (s *Server) end(sig syscall.Signal) {
@@ -283,8 +283,8 @@ func (s *Server) begin(dir string) {
 	s.Proxy = proxy.New(s.t, "unix", s.socket)
 }
 
-// directory returns one of its own for a server. The names of sockets must be
-// short, which those of t.TempDir are not.
+// directory returns a new directory for a server. The names of sockets must be short, and
+// those in t.TempDir are not.
 func directory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "db")
@@ -302,9 +302,9 @@ func run(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// unprivileged returns what makes commands for PostgreSQL, which refuses to
-// run as root: it becomes the user that its package has made, to whom dir is
-// given.
+// unprivileged returns a function that makes commands for PostgreSQL, which does not run
+// as root. The commands run as the user of the Debian package, who also becomes the owner
+// of dir.
 func unprivileged(t testing.TB, dir string) func(name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -324,7 +324,8 @@ func unprivileged(t testing.TB, dir string) func(name string, args ...string) *e
 	return func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = dir
-		// Root's group stays: the directory may be in one that only it enters.
+		// The group stays that of root, because a parent directory may be closed to
+		// others.
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Credential: &syscall.Credential{Uid: uint32(uid), Gid: 0},
 		}

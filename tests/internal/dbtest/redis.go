@@ -21,7 +21,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// redis is the Driver of a Redis server, which sql.Open does not know.
+// redis is the Driver of a Redis server. sql.Open does not accept it.
 const redis = "redis"
 
 // Redis starts a Redis server that ends with the test. Without the program the
@@ -47,8 +47,8 @@ func Redis(t testing.TB) *Server {
 	return s
 }
 
-// RedisCluster starts a cluster of three Redis servers and returns their addresses. Tests
-// reach the servers without a proxy, since each tells clients the addresses of all.
+// RedisCluster starts a cluster of three Redis servers and returns their addresses. There
+// is no proxy, because each server sends clients the addresses of all.
 func RedisCluster(t testing.TB) []string {
 	t.Helper()
 	bin, err := exec.LookPath("redis-server")
@@ -63,7 +63,7 @@ func RedisCluster(t testing.TB) []string {
 		nodes = append(nodes, node)
 	}
 	run(t, exec.Command(cli, append(create, "--cluster-yes")...))
-	for _, node := range nodes { // a node learns of the others after some time
+	for _, node := range nodes { // a node receives the addresses of the others after some time
 		client := node.Client(t)
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			info, err := client.Do(context.Background(), client.B().ClusterInfo().Build()).ToString()
@@ -106,7 +106,7 @@ func RedisTLS(t testing.TB, password string) (url, certificate string) {
 	port := freePort(t)
 	_, s := redisNode(t, bin, nil, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
 		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
-	client := s.Client(t) // which needs no password yet
+	client := s.Client(t) // the server requires no password yet
 	for _, setting := range [][2]string{{"requirepass", password}, {"port", "0"}} {
 		cmd := client.B().ConfigSet().ParameterValue().ParameterValue(setting[0], setting[1]).Build()
 		if err := client.Do(context.Background(), cmd).Error(); err != nil {
@@ -161,7 +161,7 @@ func redisNode(t testing.TB, bin string, config []string, args ...string) (addr 
 	return "127.0.0.1:" + port, s
 }
 
-// freePort returns a port that no program listens on at the moment.
+// freePort returns a port that was free at the time of the call.
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -178,7 +178,7 @@ func (s *Server) Client(t testing.TB, change ...func(*rueidis.ClientOption)) rue
 	t.Helper()
 	return RedisClient(t, append([]func(*rueidis.ClientOption){func(o *rueidis.ClientOption) {
 		o.InitAddress = []string{s.Proxy.Addr()}
-		o.ForceSingleClient = true // a client whose server is down is one that connects later
+		o.ForceSingleClient = true // if the server is down, the client connects later
 	}}, change...)...)
 }
 
@@ -208,8 +208,8 @@ func RedisClient(t testing.TB, change ...func(*rueidis.ClientOption)) rueidis.Cl
 	return client
 }
 
-// pingRedis returns an error unless the server answers, which it does not while
-// it loads its data.
+// pingRedis returns an error unless the server responds. While it loads its data, the
+// server returns an error.
 func (s *Server) pingRedis(ctx context.Context) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Proxy.Addr())
 	if err != nil {

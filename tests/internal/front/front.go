@@ -1,5 +1,5 @@
-// Package front starts nginx and Caddy with configuration files of the project, with a
-// throw-away certificate for https://app.example.org.
+// Package front starts nginx and Caddy with configuration files of the project, and with
+// a temporary certificate for https://app.example.org.
 package front
 
 import (
@@ -28,10 +28,10 @@ const (
 	Origin = "https://" + Host
 )
 
-// Patience is how long a test waits for what should happen at once.
+// Patience is how long a test waits for an event that should happen at once.
 const Patience = 2 * time.Minute
 
-// Front is a proxy, which clients reach for Origin.
+// Front is a proxy that serves Origin.
 type Front struct {
 	T    *testing.T
 	Addr string // host:port
@@ -87,8 +87,8 @@ func (f *Front) Do(client *http.Client, method, path, body string, fields ...str
 	return res, string(text)
 }
 
-// Edited returns the text of a file with changes. pairs are alternating texts of the file
-// and what replaces them.
+// Edited returns the text of a file with changes. pairs has alternating texts of the file
+// and their replacements.
 func Edited(t *testing.T, file string, pairs ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -113,7 +113,7 @@ func Write(t *testing.T, name, text string) string {
 	return name
 }
 
-// certificate makes a throw-away certificate for Host.
+// certificate makes a temporary certificate for Host.
 func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

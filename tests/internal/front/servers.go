@@ -24,7 +24,7 @@ func LookFor(t *testing.T, program string) string {
 	return path
 }
 
-// freePort returns the address of a port that was free.
+// freePort returns the address of a port that was free at the time of the call.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,7 +35,7 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// syncBuffer is a buffer that is written to and read at once.
+// syncBuffer is a buffer for concurrent reads and writes.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -67,7 +67,7 @@ func startServer(t *testing.T, f *Front, command func(addr string) *exec.Cmd) {
 		}
 		exited := make(chan struct{})
 		go func() {
-			_ = cmd.Wait() // the output says why
+			_ = cmd.Wait() // the output has the error
 			close(exited)
 		}()
 		if serves(f, exited) {

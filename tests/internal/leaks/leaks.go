@@ -1,5 +1,5 @@
-// Package leaks searches texts for secrets and for pieces of them, in the forms
-// that they take on their way into a log.
+// Package leaks searches texts for secrets and for pieces of them, in all forms that a
+// log may contain.
 package leaks
 
 import (
@@ -14,20 +14,19 @@ import (
 	"sync"
 )
 
-// piece is the length of the pieces of secrets that are searched for. Less than
-// that other texts may have in common with a secret: a time, for example, is in
-// every token.
+// piece is the length of the pieces of secrets that are searched for. Other texts may
+// share shorter pieces with a secret: every token contains a time, for example.
 const piece = 16
 
-// Secrets are what must not be found. The zero value has none. It is safe for
+// Secrets are the texts that must not be found. The zero value has none. It is safe for
 // concurrent use.
 type Secrets struct {
 	mu    sync.Mutex
-	whats map[string]string // what a secret is
+	whats map[string]string // the kinds of the secrets
 }
 
-// Add adds a secret. One that is shorter than 8 bytes, as a one-time code is, is
-// left out: any text may have it by chance.
+// Add adds a secret. Secrets of less than 8 bytes, such as one-time codes, are left out,
+// because any text may contain them by chance.
 func (s *Secrets) Add(what, secret string) {
 	if len(secret) < 8 {
 		return
@@ -40,8 +39,8 @@ func (s *Secrets) Add(what, secret string) {
 	s.whats[secret] = what
 }
 
-// AddJWT adds a JSON Web Token, except its header, which is no secret: all
-// tokens of a service have the same.
+// AddJWT adds a JSON Web Token without its header. The header is not secret, because all
+// tokens of a service have the same one.
 func (s *Secrets) AddJWT(what, token string) {
 	_, rest, ok := strings.Cut(token, ".")
 	if ok {
@@ -49,14 +48,14 @@ func (s *Secrets) AddJWT(what, token string) {
 	}
 }
 
-// AddSealed adds a value that gorilla/securecookie has made, except what it
-// begins with: the time, in the clear.
+// AddSealed adds a value that gorilla/securecookie has made, without its start, which is
+// the time in plain text.
 func (s *Secrets) AddSealed(what, value string) {
 	const clear = len("MTc5NTQ2NDEzM3wx") // "1795464133|", and a bit of the rest
 	s.Add(what, value[min(clear, len(value)):])
 }
 
-// Len returns how many different secrets have been added, by what they are.
+// Len returns the number of different secrets of each kind.
 func (s *Secrets) Len() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,11 +66,11 @@ func (s *Secrets) Len() map[string]int {
 	return n
 }
 
-// Search returns, for each secret that is in the text, whole or in part, what
-// it is and the place where it was found.
+// Search returns the kind and the place of each secret that is in the text, in whole or
+// in part.
 func (s *Secrets) Search(text string) []string {
-	// How letters are written matters in none of the forms that are searched
-	// for, or else makes the search too careful.
+	// The search ignores the case of letters. No form depends on it, or else the search
+	// only finds more than it should.
 	text = lower(text)
 	at := make(map[string]int, len(text))
 	for i := len(text) - piece; i >= 0; i-- {
@@ -89,8 +88,8 @@ func (s *Secrets) Search(text string) []string {
 	return found
 }
 
-// search returns where a form of the secret, or a piece of one, is in the text,
-// or -1.
+// search returns the place of a form of the secret, or of a piece of one, in the text, or
+// -1.
 func search(text string, at map[string]int, secret string) int {
 	for _, form := range forms(secret) {
 		form = lower(form)
@@ -109,7 +108,7 @@ func search(text string, at map[string]int, secret string) int {
 	return -1
 }
 
-// lower is strings.ToLower for ASCII; it leaves bytes alone that are no text.
+// lower is strings.ToLower for ASCII. It does not change other bytes.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -120,8 +119,7 @@ func lower(s string) string {
 	return string(b)
 }
 
-// forms returns a secret as it is and as it is after what is usually done to
-// texts and bytes.
+// forms returns a secret, unchanged and in the usual encodings of texts and bytes.
 func forms(secret string) []string {
 	quoted := strconv.Quote(secret)
 	ascii := strconv.QuoteToASCII(secret)
@@ -137,7 +135,7 @@ func forms(secret string) []string {
 		decimal(secret, " "),
 		decimal(secret, ","),
 	}
-	// Where a secret begins in what is encoded decides how it looks.
+	// The base64 of a secret depends on its position in the encoded data.
 	for skip := range 3 {
 		rest := secret[skip:]
 		rest = rest[:len(rest)-len(rest)%3]
@@ -147,7 +145,7 @@ func forms(secret string) []string {
 	return slices.Compact(list)
 }
 
-// decimal is how fmt writes bytes, and others do with commas.
+// decimal returns bytes as fmt prints them, or with commas as other programs do.
 func decimal(secret, separator string) string {
 	var b strings.Builder
 	for i := range len(secret) {

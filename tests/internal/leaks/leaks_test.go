@@ -21,7 +21,7 @@ func logged(args ...any) string {
 	return b.String()
 }
 
-// Whatever is done to a secret on its way into a log, it is found there.
+// A secret is found in every encoding.
 func TestSearchFinds(t *testing.T) {
 	id := make([]byte, 32)
 	_, _ = rand.Read(id)
@@ -54,7 +54,7 @@ func TestSearchFinds(t *testing.T) {
 			"its beginning":     secret[:16] + "...",
 			"its end":           "..." + secret[len(secret)-16:],
 		} {
-			// Its random bytes are not cut where the others are.
+			// Its random bytes are at another position.
 			if found := s.Search("line one\n" + text + "\nline three"); len(found) != 1 || !strings.HasPrefix(found[0], "the secret: ") {
 				t.Errorf("%q %s is not found in %q: %q", secret, name, text, found)
 			}

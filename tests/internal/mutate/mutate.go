@@ -1,8 +1,8 @@
-// Package mutate plants faults in a copy of a package and makes sure that the
-// package's tests find each of them: a test that can't fail proves nothing.
+// Package mutate plants faults in a copy of a package and checks that the package's tests
+// find each of them: a test that cannot fail proves nothing.
 //
-// Nothing in the work tree is touched. The changed file reaches the compiler
-// through the overlay of the go command.
+// The work tree does not change. The changed file reaches the compiler through the
+// overlay of the go command.
 package mutate
 
 import (
@@ -22,22 +22,22 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// Package is the code that gets the faults, and the tests that must find them.
+// Package is the code in which faults are planted, and the tests that must find them.
 type Package struct {
-	// Dir is the directory of the package whose tests are built and run, in
-	// the work tree. Relative to that of the running test.
+	// Dir is the directory of the package whose tests are built and run, relative to that
+	// of the running test.
 	Dir string
 
-	// Run selects the tests, as go test's -run does. Empty: all.
+	// Run selects the tests, like the flag -run of go test. Empty: all.
 	Run string
 
-	// Env is what the tests find in their environment besides ours, as
-	// "name=value".
+	// Env are variables "name=value" that are added to the environment of the tests.
 	Env []string
 
 	// Timeout bounds one run of the tests. If it is zero, Run measures a run without a
 	// fault with LONG=1 and allows ten times as long, and a minute at least. The same
-	// machine runs both, so a busy machine exceeds no limit. In CI it is ten minutes.
+	// machine runs both, so a busy machine does not exceed the limit. In CI it is ten
+	// minutes.
 	Timeout time.Duration
 }
 
@@ -46,7 +46,7 @@ const withoutFault = 10 * time.Minute
 
 // Mutant is one fault.
 type Mutant struct {
-	// Name says what is wrong, in a few words. It names the subtest.
+	// Name describes the fault in a few words. It is the name of the subtest.
 	Name string
 
 	// File holds the code, relative to the directory of the package. It may
@@ -57,12 +57,12 @@ type Mutant struct {
 	// the file.
 	Old, New string
 
-	// And holds further changes of the same fault, where one place does not
-	// make it.
+	// And has further changes of the same fault.
 	And []Edit
 
-	// Hangs says that the tests hang with this fault, so that a time-out finds
-	// it. A time-out with any other fault is an error: it shows nothing.
+	// Hangs is true if the tests hang with this fault, so that a time-out finds it. A
+	// time-out with any other fault is an error, because it does not show that a test has
+	// found the fault.
 	Hangs bool
 }
 
@@ -76,15 +76,15 @@ func (m Mutant) edits() []Edit {
 	return append([]Edit{{m.File, m.Old, m.New}}, m.And...)
 }
 
-// parallel is how many mutants are built and run at once, in the process.
+// parallel limits how many mutants the process builds and runs at the same time.
 var parallel = make(chan struct{}, 2)
 
-// Run makes sure that the tests of p fail for each of mutants, and with LONG=1 that they
-// pass without, which CI sees in their own package. It is an error, too, if a mutant can't be planted or does not
-// compile, or if there is no test to run.
+// Run checks that the tests of p fail for each of mutants. With LONG=1 it also checks
+// that they pass without a fault, which CI checks in their own package. It fails if a
+// mutant cannot be planted or does not compile, or if there is no test to run.
 //
-// The mutants are subtests of t, run two at a time. All of them are planted, and with
-// LONG=1 all are built and run. That takes minutes, so CI runs a twelfth of them, and by
+// The mutants are subtests of t, and two run at a time. Run plants all of them, and with
+// LONG=1 builds and runs all. That takes minutes, so CI runs a twelfth of them, and by
 // default none is run.
 func Run(t *testing.T, p Package, mutants []Mutant) {
 	t.Helper()
@@ -127,25 +127,23 @@ func Run(t *testing.T, p Package, mutants []Mutant) {
 	}
 }
 
-// FailedError says that tests were built and run, and failed.
+// FailedError reports that tests were built and run, and failed.
 type FailedError struct {
-	// By is the first test that failed, or "a panic" outside of any, or "a
-	// time-out".
+	// By is the first test that failed, "a panic" outside of any test, or "a time-out".
 	By string
 }
 
 func (e *FailedError) Error() string { return "tests failed: " + e.By }
 
-// Try builds and runs the tests of p with m planted; a zero Mutant plants
-// nothing. It returns nil if they pass and a [*FailedError] if they fail. Any
-// other error means that nothing is known of the fault. The output is that of
-// the command that failed.
+// Try builds and runs the tests of p with m planted; a zero Mutant plants nothing. It
+// returns nil if they pass and a [*FailedError] if they fail. Any other error means that
+// the fault was not tested. The output is that of the command that failed.
 func Try(t testing.TB, p Package, m Mutant) (output string, err error) {
 	output, _, err = p.try(t, m)
 	return output, err
 }
 
-// try is Try, and returns how long the run of the tests took.
+// try is Try, and also returns how long the run of the tests took.
 func (p Package) try(t testing.TB, m Mutant) (output string, took time.Duration, err error) {
 	dir, err := filepath.Abs(p.Dir)
 	if err != nil {
@@ -199,8 +197,8 @@ func (p Package) check(tmp string, m Mutant) error {
 	return err
 }
 
-// plant writes the changed files and returns the name of the overlay that puts
-// them in the place of the real ones.
+// plant writes the changed files and returns the name of the overlay that replaces the
+// real files by them.
 func plant(tmp, dir string, edits []Edit) (string, error) {
 	changed := make(map[string][]byte)
 	for _, e := range edits {
@@ -244,16 +242,15 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	if timeout == 0 {
 		timeout = withoutFault
 	}
-	// The binary ends itself by its own time-out; the context's is for one
-	// that does not get that far.
+	// The binary ends itself after its own time-out. The context ends a binary that does
+	// not.
 	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.failfast", "-test.run="+p.Run, "-test.timeout="+timeout.String())
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), p.Env...)
-	// The first failure says it all: what runs beside it need not come to its
-	// end. (In the form for test2json, with its mark before each line of a kind,
-	// a subtest reports before its parent is done.)
+	// The first failure is enough, so the other tests are aborted. (In the format of
+	// test2json, which marks these lines, a subtest reports before its parent ends.)
 	out := &watched{end: cancel}
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
@@ -277,17 +274,17 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	return text, &FailedError{By: "a panic"}
 }
 
-// watched is the output of tests up to the first that fails.
+// watched is the output of tests up to the first failure.
 type watched struct {
 	text   bytes.Buffer
 	failed string // the test's name
-	end    func() // called then
+	end    func() // called at the first failure
 }
 
 var failLine = regexp.MustCompile(`(?m)^\x16? *--- FAIL: (\S+).*\n`)
 
 func (w *watched) Write(p []byte) (int, error) {
-	n := bytes.LastIndexByte(w.text.Bytes(), '\n') + 1 // a line may come in pieces
+	n := bytes.LastIndexByte(w.text.Bytes(), '\n') + 1 // a line may arrive in parts
 	w.text.Write(p)
 	if w.failed == "" {
 		if m := failLine.FindSubmatch(w.text.Bytes()[n:]); m != nil {

@@ -19,8 +19,8 @@ func TestTry(t *testing.T) {
 		name    string
 		pkg     mutate.Package
 		mutant  mutate.Mutant
-		foundBy string // the mutant is found by
-		invalid string // nothing is known; part of the error
+		foundBy string // the test that finds the mutant
+		invalid string // the mutant was not tested; part of the error
 	}{
 		{name: "no fault", pkg: victim},
 		{

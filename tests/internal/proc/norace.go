@@ -2,6 +2,6 @@
 
 package proc
 
-// Race tells whether the race detector is in the programs that Main builds: it
-// makes them slow.
+// Race reports whether Main builds the programs with the race detector, which makes them
+// slow.
 const Race = false

@@ -20,21 +20,20 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// dir holds the programs that Main has built.
+// dir is the directory of the programs that Main has built.
 var dir string
 
 // Lowest reports whether the programs are built with the lowest versions of their
-// frameworks that the library promises to work with. In the workspace they have
-// the newest.
+// frameworks that the library supports. In the workspace they have the newest versions.
 func Lowest() bool { return os.Getenv("LOWEST") != "" }
 
-// Main builds the named programs of the examples, or others by their path in the
-// repository such as "cmd/session-gateway", with the race detector if
-// the test has it, runs the tests and removes the programs. It is all that a
-// TestMain does.
+// Main builds the named programs of the examples, or other programs by their path in the
+// repository, such as "cmd/session-gateway". It builds them with the race detector if the
+// test has it. Then it runs the tests and removes the programs. A TestMain calls only
+// Main.
 func Main(m *testing.M, programs ...string) { os.Exit(RunTests(m, programs...)) }
 
-// RunTests is like Main for a TestMain that has more to do. It returns the exit status.
+// RunTests is Main for a TestMain that does more. It returns the exit status.
 func RunTests(m *testing.M, programs ...string) int {
 	if AtOnce == 0 {
 		AtOnce = 16
@@ -46,17 +45,16 @@ func RunTests(m *testing.M, programs ...string) int {
 	return build(m, programs)
 }
 
-// AtOnce is how many tests run at the same time, unless the command line says
-// it: they do little but wait for processes. Zero means a number that goes with
-// the race detector, under which a program does not only wait.
+// AtOnce is how many tests run at the same time, unless a flag sets the number. Most
+// tests only wait for processes. Zero means a number that depends on the race detector,
+// with which programs need more processor time.
 var AtOnce int
 
 // noDebugger halves the time that linking takes.
 const noDebugger = "-ldflags=-s -w"
 
-// notSQLite keeps the race detector out of SQLite, which is translated C and would
-// be twenty times slower: what the programs are watched for is their own code.
-// What we hand to SQLite is watched in the tests of the stores.
+// notSQLite excludes SQLite from the race detector. SQLite is translated C, and would be
+// twenty times slower. The tests of the stores check the data that is passed to SQLite.
 const notSQLite = "-gcflags=modernc.org/...=-race=false"
 
 func build(m *testing.M, programs []string) int {
@@ -79,9 +77,9 @@ func build(m *testing.M, programs []string) int {
 	return m.Run()
 }
 
-// Build builds a program, named as for [Main], to a directory. It uses go run,
-// because go run keeps linked programs in the build cache, and go build does not. The
-// program is not run: cp copies it.
+// Build builds a program, named as for [Main], into a directory. It uses go run, which
+// keeps linked programs in the build cache, unlike go build. The program does not run: cp
+// copies it.
 func Build(name, to string) error {
 	if !strings.Contains(name, "/") {
 		name = "examples/" + name
@@ -92,7 +90,8 @@ func Build(name, to string) error {
 	}
 	cmd := exec.Command("go", append(args, "github.com/synmetrix/session/"+name, to)...)
 	if Lowest() {
-		// Outside of the workspace only what the module itself requires counts.
+		// Outside of the workspace, the versions are those that the module itself
+		// requires.
 		cmd.Dir = filepath.Join("..", "..", "examples")
 		cmd.Env = append(os.Environ(), "GOWORK=off")
 	}
@@ -102,9 +101,9 @@ func Build(name, to string) error {
 	return nil
 }
 
-// Process is a program that runs.
+// Process is a running program.
 type Process struct {
-	// URL is where it listens: http://127.0.0.1:port.
+	// URL is the address on which the program listens: http://127.0.0.1:port.
 	URL string
 
 	t      testing.TB
@@ -114,18 +113,18 @@ type Process struct {
 
 	mu     sync.Mutex
 	stdout []string
-	taken  bool // Wait was called: the test has looked at the exit status itself
+	taken  bool // Wait was called, and the test checks the exit status itself
 }
 
-// Patient is a setting for programs that check passwords as slowly as a real
-// auth service does, on a machine that may be busy.
+// Patient is a setting for programs that check passwords as slowly as a real auth
+// service, on a busy machine.
 const Patient = "AUTH_TIMEOUT=1m"
 
-// Command returns a program that has not been started, with nothing in its
-// environment but what is given.
+// Command returns a program that has not been started. Its environment is env and nothing
+// else.
 func Command(program string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(dir, program), args...)
-	// With its default the race detector would wait for a second at the end.
+	// By default the race detector waits for a second at the end.
 	cmd.Env = append([]string{"GORACE=halt_on_error=1 atexit_sleep_ms=50"}, env...)
 	return cmd
 }
@@ -145,12 +144,12 @@ func Run(t testing.TB, program string, env []string, args ...string) (status int
 	return exitStatus(cmd.Wait()), out.String(), err.String()
 }
 
-// patience is how long a program may take for what should be over at once.
+// patience is how long a test waits for an event that should happen at once.
 const patience = 2 * time.Minute
 
-// Start starts a program that listens, on a free port unless the environment
-// says where, and waits until it does. When the test is over it is signaled to
-// stop, and must do so with status 0.
+// Start starts a program and waits until it listens, on a free port unless env has an
+// address. At the end of the test the program receives a signal to stop, and must end
+// with status 0.
 func Start(t testing.TB, program string, env []string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, exited: make(chan struct{})}
@@ -201,8 +200,8 @@ func (p *Process) Signal(s syscall.Signal) {
 	}
 }
 
-// Pause has the program stand still until Resume, as that of a machine which
-// is suspended. It returns when all of its threads do.
+// Pause stops the program until Resume, like a machine that is suspended. It returns when
+// all of its threads have stopped.
 func (p *Process) Pause() {
 	p.t.Helper()
 	p.Signal(syscall.SIGSTOP)
@@ -214,8 +213,7 @@ func (p *Process) Pause() {
 	}
 }
 
-// standStill reports whether the threads that have an entry in tasks are all
-// stopped (proc(5)).
+// standStill reports whether all threads with an entry in tasks are stopped (proc(5)).
 func standStill(tasks string) bool {
 	stats, err := filepath.Glob(filepath.Join(tasks, "*", "stat"))
 	if err != nil || len(stats) == 0 {
@@ -231,7 +229,7 @@ func standStill(tasks string) bool {
 	return true
 }
 
-// Resume lets the program go on.
+// Resume continues the program.
 func (p *Process) Resume() {
 	p.t.Helper()
 	p.Signal(syscall.SIGCONT)
@@ -293,7 +291,7 @@ func exitStatus(err error) int {
 	return -1
 }
 
-// output is a buffer that is written to and read at once.
+// output is a buffer for concurrent reads and writes.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer

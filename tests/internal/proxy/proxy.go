@@ -10,38 +10,35 @@ import (
 	"time"
 )
 
-// Fault is what a [Proxy] does to connections. The zero Fault is a good
-// network.
+// Fault is a network fault. The zero Fault is a network that works.
 type Fault struct {
 	// Down closes every connection, and each new one as soon as it is
 	// accepted.
 	Down bool
 
-	// Hang keeps connections open and passes nothing on, in both directions,
-	// until the fault is over.
+	// Hang keeps connections open and forwards nothing, in both directions, until the
+	// fault ends.
 	Hang bool
 
 	// HangRequests and HangResponses do the same in one direction.
 	HangRequests, HangResponses bool
 
-	// Delay holds up each piece of data, in both directions.
+	// Delay delays each piece of data, in both directions.
 	Delay time.Duration
 
-	// Connect holds up each new connection.
+	// Connect delays each new connection.
 	Connect time.Duration
 
-	// CutAfter closes a connection when it has passed on as many bytes from
-	// the server since the fault began, in the middle of a response where it
-	// so happens. Zero never does.
+	// CutAfter closes a connection after this number of bytes from the server since the
+	// fault began, possibly in the middle of a response. Zero means never.
 	CutAfter int
 
-	// Corrupt is how likely a byte from the server is to be replaced by
-	// another one, from 0 to 1.
+	// Corrupt is the probability that a byte from the server is replaced by another.
 	Corrupt float64
 }
 
-// Proxy passes connections on to a server. It listens on a port of its own,
-// which stays the same while the server comes and goes.
+// Proxy forwards connections to a server. Its port does not change while the server stops
+// and starts.
 type Proxy struct {
 	listener      net.Listener
 	network, addr string
@@ -63,8 +60,8 @@ type pair struct {
 	frozen         atomic.Bool
 }
 
-// New returns a proxy to the server at addr, which need not be there yet. It
-// is closed when the test ends.
+// New returns a proxy to the server at addr, which need not be running yet. The proxy is
+// closed at the end of the test.
 func New(t testing.TB, network, addr string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +81,7 @@ func New(t testing.TB, network, addr string) *Proxy {
 // Addr returns the host and port that clients connect to.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Set begins a fault, and ends the one before.
+// Set begins a fault, and ends the previous one.
 func (p *Proxy) Set(f Fault) {
 	p.mu.Lock()
 	p.fault = f
@@ -108,8 +105,8 @@ func (p *Proxy) Cut() {
 // Accepted returns how many connections clients have opened.
 func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
 
-// Freeze loses what is sent over the connections of this moment, and keeps them open,
-// as a firewall does that has forgotten them. New ones are good.
+// Freeze keeps the current connections open and drops their data, like a firewall that
+// has forgotten them. New connections work.
 func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +183,7 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// close ends both directions. What was under way is lost, as by a reset.
+// close ends both directions. Data under way is lost, as after a reset.
 func (pr *pair) close() {
 	for _, c := range []net.Conn{pr.client, pr.server} {
 		if tcp, ok := c.(*net.TCPConn); ok {
@@ -196,8 +193,7 @@ func (pr *pair) close() {
 	}
 }
 
-// pass copies from src to dst and does to it what the fault of the moment
-// says.
+// pass copies from src to dst, and applies the current fault.
 func (pr *pair) pass(dst, src net.Conn, responses bool) {
 	defer pr.close()
 	buf := make([]byte, 16<<10)

@@ -12,8 +12,7 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// echo starts a server that sends back what it gets, and returns a proxy to
-// it.
+// echo starts a server that returns the data that it receives, and returns a proxy to it.
 func echo(t *testing.T) *proxy.Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +45,7 @@ func dial(t *testing.T, p *proxy.Proxy) net.Conn {
 	return c
 }
 
-// exchange sends data and returns what comes back within some time.
+// exchange sends data and returns the data that arrives within a time.
 func exchange(t *testing.T, c net.Conn, data []byte, within time.Duration) ([]byte, error) {
 	t.Helper()
 	if _, err := c.Write(data); err != nil {

@@ -1,4 +1,4 @@
-// Package victim is what the tests of mutate break.
+// Package victim is the package in which the tests of mutate plant faults.
 package victim
 
 // Sum adds two numbers.
