@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { proc.Main(m, "dashboard", "authserver") }
 
-// Whom the auth service knows.
+// The accounts of the auth service.
 const (
 	admin  = "admin@example.com"
 	viewer = "viewer@example.com"
@@ -30,10 +30,10 @@ const (
 	accessLife = 2 * time.Second
 )
 
-// target is a way to keep sessions, and to log.
+// target is a store, a framework and a log format.
 type target struct {
 	name, format string
-	env          []string // DIR stands for a directory of the test's own
+	env          []string // DIR is replaced by a directory of the test
 }
 
 var targets = []target{
@@ -46,7 +46,7 @@ var targets = []target{
 	{"echo5", "text", []string{"FRAMEWORK=echo5"}},
 }
 
-// TestEverydayUse is what users do, and what visitors do who are none.
+// TestEverydayUse sends the requests of users and of visitors who are not signed in.
 func TestEverydayUse(t *testing.T) {
 	t.Parallel()
 	for i, tt := range targets {
@@ -61,8 +61,8 @@ func TestEverydayUse(t *testing.T) {
 			s.strangeRequests(t)
 			s.strangeCookies(t)
 			s.upstream(t)
-			// What the auth service announces on standard output is meant for
-			// the operator: accounts and e-mails.
+			// The auth service prints accounts and e-mails to standard output, for its
+			// operator.
 			auth.Signal(syscall.SIGTERM)
 			auth.Wait()
 			s.search(t, "standard error of the auth service", auth.Stderr())
@@ -71,14 +71,13 @@ func TestEverydayUse(t *testing.T) {
 	}
 }
 
-// TestFaults has the auth service respond to every call in every way that it
-// should not.
+// TestFaults makes the auth service respond to every call with each fault.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for i, c := range []struct {
 		name  string
 		test  func(*site, *testing.T)
-		kinds []string // of secrets that come by, besides those that always do
+		kinds []string // kinds of secrets that only this case has
 	}{
 		{"logout", (*site).faultsAtLogout, nil},
 		{"refresh", (*site).faultsAtRefresh, nil},
@@ -103,7 +102,7 @@ func TestFaults(t *testing.T) {
 				})
 				s := start(t, tt, auth.URL, "AUTH_TIMEOUT=5s")
 				s.signedIn(t, admin).form("/logout").is(t, 303)
-				s.signedIn(t, admin) // whose tokens are those of another user
+				s.signedIn(t, admin) // a fault returns the tokens of this user
 				c.test(s, t)
 				s.finish(t, append(c.kinds, "access token", "refresh token", "password", "key", "cookie", "session ID")...)
 			})
@@ -141,7 +140,7 @@ func (s *site) everydayUse(t *testing.T) {
 	other.page("/api/me")
 }
 
-// strangeRequests have something secret where it does not belong.
+// strangeRequests have secrets in unusual places.
 func (s *site) strangeRequests(t *testing.T) {
 	g := s.signedIn(t, viewer)
 	secret := func() string { return s.visitorSecret() }
@@ -172,7 +171,7 @@ func (s *site) strangeRequests(t *testing.T) {
 	g.send("PUT", "/api/prefs/"+secret(), secret(), "Content-Type", "application/json")
 }
 
-// strangeCookies are ours, bent.
+// strangeCookies are changed cookies of the app.
 func (s *site) strangeCookies(t *testing.T) {
 	good := s.signedIn(t, viewer).cookies()
 	for i := range good {
@@ -194,7 +193,7 @@ func (s *site) strangeCookies(t *testing.T) {
 	}
 }
 
-// upstream calls an API that does not handle the token well.
+// upstream calls an API that fails or returns the token in unusual places.
 func (s *site) upstream(t *testing.T) {
 	g := s.signedIn(t, viewer)
 	for _, way := range []string{"good", "401", "500", "no HTTP", "no header", "redirect", "switch", "reset"} {
@@ -203,8 +202,8 @@ func (s *site) upstream(t *testing.T) {
 	}
 }
 
-// each runs do with every fault of the calls of a path, until the fault has met
-// one: an access token that has just expired is not sent any more.
+// each runs do with every fault of the calls of a path, until a call has the fault: there
+// may be no call, because an access token that has just expired is not sent.
 func (s *site) each(t *testing.T, path string, do func(t *testing.T, f *fault)) {
 	for i := range faults {
 		f := &faults[i]
@@ -259,7 +258,7 @@ func (s *site) faultsAtRefresh(t *testing.T) {
 		}
 		send(f)
 	})
-	// Afterwards each of them comes back, where that is possible, and goes.
+	// Afterwards each browser whose session continues is served, and signs out.
 	for _, g := range guests {
 		g.page("/api/me")
 		g.form("/logout")
@@ -285,7 +284,7 @@ func (s *site) faultsAtLogout(t *testing.T) {
 				g.form("/logout").is(t, 303)
 				return
 			}
-			// Cookie sessions elsewhere may live on where the service fails.
+			// If the service fails, cookie sessions in other browsers may continue.
 			if a := g.form("/logout", "all", "true"); a.status != 303 {
 				a.is(t, 503)
 			}
@@ -293,8 +292,8 @@ func (s *site) faultsAtLogout(t *testing.T) {
 	}
 }
 
-// finish ends the program and searches all that it has left. The secrets named
-// are those that must have come by, or the search shows nothing.
+// finish ends the program and searches all of its output and files. Secrets of each of
+// these kinds must have occurred: otherwise the search proves nothing.
 func (s *site) finish(t *testing.T, kinds ...string) {
 	s.Signal(syscall.SIGTERM)
 	if status := s.Wait(); status != 0 {
@@ -337,8 +336,8 @@ func (s *site) search(t *testing.T, where, text string) {
 	}
 }
 
-// searchShown searches what browsers got, except the cookies that they are
-// to keep and for what they had sent themselves.
+// searchShown searches the responses to browsers, except for the cookies, and for the
+// secrets that the same browser had sent.
 func (s *site) searchShown(t *testing.T) {
 	t.Helper()
 	found := slices.DeleteFunc(s.secrets.Search(s.shown.String()), func(what string) bool {

@@ -16,8 +16,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/leaks"
 )
 
-// wire stands between the app and the auth service. It learns every secret
-// that passes, and can do to a call what makes programs complain most loudly.
+// wire is a proxy between the app and the auth service. It records every secret, and can
+// make calls fail in ways about which programs log the most.
 type wire struct {
 	*httptest.Server
 	service string // its address
@@ -31,14 +31,14 @@ type wire struct {
 	last  map[string][]byte // response of the last login of a user
 }
 
-// fault is what becomes of a call. carryOut says that the service gets it.
+// fault replaces the response to a call. With carryOut, the service executes the call.
 type fault struct {
 	name     string
 	carryOut bool
 	response func(w http.ResponseWriter, c *call)
 }
 
-// call is what went to the service, and what came back.
+// call is a request to the service, and its response.
 type call struct {
 	*http.Request
 	body     []byte
@@ -48,7 +48,7 @@ type call struct {
 	others   []byte // the responses to another user
 }
 
-// text is all that is secret in a call.
+// text returns the parts of a call that may have secrets.
 func (c *call) text() string {
 	return c.URL.RequestURI() + " " + c.Header.Get("Authorization") + " " + string(c.body) + " " + string(c.response)
 }
@@ -75,7 +75,7 @@ func (w *wire) set(path string, f *fault) {
 	w.path, w.fault, w.hits = path, f, 0
 }
 
-// struck returns how many calls the fault has met.
+// struck returns how many calls had the fault.
 func (w *wire) struck() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -197,8 +197,8 @@ func quote(text string) string {
 	return string(b)
 }
 
-// faults are responses that quote what is secret in the call, wherever an error
-// could take it from, and calls that come to no end.
+// faults are responses that quote the secrets of the call in every place that an error
+// may quote, and calls without an end.
 var faults = []fault{
 	{"reset", false, func(http.ResponseWriter, *call) { panic(http.ErrAbortHandler) }},
 	{"response lost", true, func(http.ResponseWriter, *call) { panic(http.ErrAbortHandler) }},

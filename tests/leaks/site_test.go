@@ -26,18 +26,18 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// site is the dashboard as it runs, with everything that is known of it.
+// site is the running dashboard, with its secrets and its responses.
 type site struct {
 	*proc.Process
 	target  target
 	dir     string // for the store's files
 	wire    *wire
-	api     *atomic.Value // in which way the API behaves
+	api     *atomic.Value // the behavior of the API
 	secrets *leaks.Secrets
 	keys    []string
 
 	mu    sync.Mutex
-	shown strings.Builder // what browsers got
+	shown strings.Builder // the responses to browsers
 }
 
 // start runs the dashboard against an auth service.
@@ -68,7 +68,7 @@ func start(t *testing.T, tt target, service string, more ...string) *site {
 	return s
 }
 
-// newAPI starts an API that has its own ways with the token that it gets.
+// newAPI starts an API that handles the access token as the test selects.
 func (s *site) newAPI(t *testing.T) (address string) {
 	s.api = &atomic.Value{}
 	s.api.Store("good")
@@ -101,15 +101,14 @@ func (s *site) newAPI(t *testing.T) (address string) {
 	return api.URL
 }
 
-// visitorSecret returns something that a visitor sends where it does not
-// belong.
+// visitorSecret returns a secret that a visitor sends in an unusual place.
 func (s *site) visitorSecret() string {
 	secret := "secret-" + rand.Text()
 	s.secrets.Add("secret of a visitor", secret)
 	return secret
 }
 
-// guest is somebody with a browser. It follows no redirect.
+// guest is a user or visitor with a browser that follows no redirects.
 type guest struct {
 	t      *testing.T
 	site   *site
@@ -130,7 +129,7 @@ func (s *site) guest(t *testing.T) *guest {
 	}}
 }
 
-// signedIn returns a guest who is.
+// signedIn returns a guest who is signed in.
 func (s *site) signedIn(t *testing.T, email string) *guest {
 	t.Helper()
 	g := s.guest(t)
@@ -143,7 +142,7 @@ func (g *guest) cookies() []*http.Cookie {
 	return g.client.Jar.Cookies(u)
 }
 
-// response is what is left of a response.
+// response is a response that has been read.
 type response struct {
 	what   string
 	status int
@@ -162,7 +161,7 @@ func (g *guest) page(path string) response {
 	return g.send("GET", path, "", "Accept", "text/html,*/*;q=0.8")
 }
 
-// form sends a form; fields are names and values in turn.
+// form sends a form. fields has alternating names and values.
 func (g *guest) form(path string, fields ...string) response {
 	g.t.Helper()
 	form := url.Values{}
@@ -177,7 +176,7 @@ func (g *guest) json(path, body string) response {
 	return g.send("POST", path, body, "Content-Type", "application/json", "Accept", "application/json")
 }
 
-// send sends a request; header is names and values in turn.
+// send sends a request. header has alternating names and values.
 func (g *guest) send(method, path, body string, header ...string) response {
 	g.t.Helper()
 	req, err := http.NewRequest(method, g.site.URL+path, strings.NewReader(body))
@@ -207,8 +206,7 @@ func (g *guest) send(method, path, body string, header ...string) response {
 	return response{method + " " + path, res.StatusCode}
 }
 
-// learn notes the values of cookies that a browser got, and the ID of a session
-// that is in them.
+// learn records the values of a browser's cookies, and the session ID in them.
 func (s *site) learn(t *testing.T, cookies []*http.Cookie) {
 	t.Helper()
 	for _, c := range cookies {
@@ -222,8 +220,8 @@ func (s *site) learn(t *testing.T, cookies []*http.Cookie) {
 	}
 }
 
-// sessionID opens a cookie as somebody could who has the key. It is the one
-// test that knows how a cookie is sealed.
+// sessionID opens a cookie like an attacker who has the key. Only this test depends on
+// the format of a sealed cookie.
 func (s *site) sessionID(t *testing.T, value string) string {
 	t.Helper()
 	const idSize = 32
@@ -254,7 +252,7 @@ func unbase64(t *testing.T, text string) []byte {
 	return b
 }
 
-// code is the one-time code of the account that has a second factor.
+// code returns the one-time code of the account with a second factor.
 func code(t *testing.T, at time.Time) string {
 	t.Helper()
 	c, err := totp.GenerateCode(totpSecret, at)

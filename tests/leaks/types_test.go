@@ -31,7 +31,7 @@ import (
 	"github.com/synmetrix/session/tests/internal/leaks"
 )
 
-// harmless are the exported types that hold nothing secret.
+// harmless are the exported types that hold no secret.
 var harmless = []string{
 	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Call", "session.Cookie", "session.Event", "session.Key", "session.Limits", "session.SessionInfo",
 	"session.TooManyAttemptsError", "session.UnavailableError",
@@ -41,7 +41,7 @@ var harmless = []string{
 	"verify.Key", // one made by NewKey is public
 }
 
-// The auth service for tests is left out: it has no secrets but those of tests.
+// Package authtest is left out, because it has only the secrets of tests.
 const exempt = "authtest"
 
 // Every exported type is listed as harmless or redacts its secrets in fmt, slog and

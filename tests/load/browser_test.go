@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// browser is a client with cookies and a connection of its own.
+// browser is a client with its own cookies and its own connection.
 type browser struct {
 	client  *http.Client
 	base    string
@@ -51,7 +51,7 @@ func signedIn(t *testing.T, base string, n int) []*browser {
 	return all
 }
 
-// inTurns calls f for all browsers, some at a time.
+// inTurns calls f for all browsers, several at a time.
 func inTurns(all []*browser, atOnce int, f func(*browser) error) (errs []error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -83,7 +83,8 @@ func (b *browser) signIn() error {
 	return err
 }
 
-// send sends a request, and reads the body of the response, which must have the status.
+// send sends a request, and reads the body of the response. It fails the test unless the
+// response has the status.
 func (b *browser) send(method, path string, body []byte, want int) error {
 	req, err := http.NewRequest(method, b.base+path, bytes.NewReader(body))
 	if err != nil {

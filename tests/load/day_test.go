@@ -18,9 +18,9 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// TestDay runs an app for 24 hours of a clock that the test moves. Users sign in, read,
-// sign out or stay away, and others send forged cookies. When sessions have begun to
-// expire, neither memory nor the number of goroutines grows.
+// TestDay runs an app for 24 hours of a simulated clock. Users sign in, read pages, and
+// sign out or close the browser. Other clients send forged cookies. After the first
+// sessions have expired, neither memory nor the number of goroutines may grow.
 func TestDay(t *testing.T) {
 	t.Run("cookies", func(t *testing.T) { testDay(t, false) })
 	t.Run("memory", func(t *testing.T) { testDay(t, true) })
@@ -102,8 +102,8 @@ func (d *day) start(stored bool) {
 	d.t.Cleanup(d.site.Close)
 }
 
-// step is what happens within dayStep: some sign in, all signed-in users read a page, some
-// sign out, and some do not come back.
+// step runs the app for dayStep: some users sign in, all signed-in users read a page,
+// some sign out, and some close the browser.
 func (d *day) step(n int) {
 	d.moved.Add(int64(dayStep))
 	arrivals := scale.Of(2, 4, 20)
@@ -119,7 +119,8 @@ func (d *day) step(n int) {
 			d.t.Fatalf("step %d: %v", n, err)
 		}
 	}
-	// Each stays for an hour. One of two signs out, and the others close the browser.
+	// Each user stays for an hour. Every second user signs out, and the others close the
+	// browser.
 	if stay := arrivals * int(time.Hour/dayStep); len(d.active) > stay {
 		for i, b := range d.active[:arrivals] {
 			if i%2 == 0 {
@@ -153,13 +154,13 @@ func (d *day) forge(n int) {
 	}
 }
 
-// size is what the process takes.
+// size is the memory and the number of goroutines of the process.
 type size struct {
 	heap       float64 // bytes of live objects
 	goroutines int
 }
 
-// size measures without the connections of browsers, whose number changes.
+// size measures the process without the connections of browsers, whose number varies.
 func (d *day) size() size {
 	for _, b := range d.active {
 		b.client.CloseIdleConnections()

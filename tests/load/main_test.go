@@ -45,7 +45,7 @@ func startDashboard(t *testing.T, service *authtest.Server, env ...string) *proc
 	}, env...))
 }
 
-// memory returns the resident memory of a process in MiB, now and at most.
+// memory returns the current and the highest resident memory of a process, in MiB.
 func memory(t *testing.T, p *proc.Process) (now, most float64) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
@@ -85,7 +85,8 @@ func cpuTime(t *testing.T, p *proc.Process) time.Duration {
 	return sum
 }
 
-// percentile returns the value below which the part p of durations is. It sorts them.
+// percentile returns the value that the share p of durations does not exceed. It sorts
+// durations.
 func percentile(durations []time.Duration, p float64) time.Duration {
 	if len(durations) == 0 {
 		return 0

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The model of docs/performance.md: what many sessions demand of one server.
+// This file has the model of docs/performance.md: the load of many sessions on one
+// server.
 
 // usage is how sessions are used.
 type usage struct {
@@ -28,18 +29,18 @@ var (
 	atSignIn  = calls{1, 7}
 )
 
-// perRequest is how many records a request needs whose user has sent none for 2 seconds: that
-// of the session, and the mark of the user.
+// perRequest is the number of records that a request needs if its user has sent no other
+// for 2 seconds: the session's record and the mark of the user.
 const perRequest = 2
 
 // cacheTTL is how long a client of Redis keeps a record that does not change.
 const cacheTTL = time.Minute
 
-// processesOf returns in how many of p processes a session is used, whose k requests are sent
-// to processes at random.
+// processesOf returns how many of p processes receive at least one of a session's k
+// requests, if each request is sent to a random process.
 func processesOf(p, k float64) float64 { return p * (1 - math.Pow(1-1/p, k)) }
 
-// demand returns the requests per second of sessions, and the reads and writes per second.
+// demand returns the requests, reads and writes per second of sessions.
 func (u usage) demand(sessions, processes float64, inRedis bool) (requests float64, c calls) {
 	active := sessions * u.inUse
 	requests = active / u.every.Seconds()
@@ -55,9 +56,9 @@ func (u usage) demand(sessions, processes float64, inRedis bool) (requests float
 	}
 }
 
-// prediction is what a server must do by the model, if a session takes size bytes. A read takes
-// from least to most microseconds of CPU time, depending on how many the server receives
-// together, and a write takes write microseconds.
+// prediction is the load of a server by the model, if a session takes size bytes. A read
+// takes from least to most microseconds of CPU time, depending on how many the server
+// receives together, and a write takes write microseconds.
 func prediction(name string, size, least, most, write float64) [][]string {
 	var rows [][]string
 	for _, sessions := range []float64{1e5, 1e6, 1e7} {

@@ -24,7 +24,7 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// shared is a server with sessions that several processes share.
+// shared is a server whose sessions several processes share.
 type shared struct {
 	name string
 
@@ -58,7 +58,8 @@ func shareRedis(t *testing.T) shared {
 	}
 }
 
-// commandCalls adds up the commands that stores send: those of clients alone are left out.
+// commandCalls returns the number of commands that stores send. It leaves out those that
+// clients send by themselves.
 func commandCalls(info string) (sum int) {
 	for line := range strings.Lines(info) {
 		rest, ok := strings.CutPrefix(line, "cmdstat_")
@@ -122,8 +123,8 @@ func (c *counted) Delete(ctx context.Context, key string) error {
 	return c.Store.Delete(ctx, key)
 }
 
-// fleet is an app in several processes that share a store. The test keeps their Managers in
-// its own process, because only what they send to the store counts.
+// fleet is an app in several processes that share a store. Their Managers are in the
+// process of the test, because only their calls of the store count.
 type fleet struct {
 	t     *testing.T
 	moved atomic.Int64
@@ -217,11 +218,12 @@ func TestStoreCalls(t *testing.T) {
 	table(t, rows)
 }
 
-// TestProcesses sends requests of many sessions to processes at random, as a load balancer
-// does. The number of reads must be that of the model in docs/performance.md: PostgreSQL is
-// read for each request. Redis is read for the first request in each process, as long as the
-// client's cache keeps the record. Each such read may come with one of the user's mark, which
-// a process reads at most every 2 seconds: the test does not wait for that.
+// TestProcesses sends requests of many sessions to processes at random, as a load
+// balancer does. The number of reads must be that of the model in docs/performance.md:
+// PostgreSQL is read for each request. Redis is read for the first request in each
+// process, as long as the client's cache keeps the record. Each such read may be followed
+// by a read of the user's mark. A process reads the mark at most every 2 seconds, and the
+// test does not wait that long.
 func TestProcesses(t *testing.T) {
 	rows := [][]string{{"store", "processes", "requests of a session", "reads for a request", "by the model", "with marks"}}
 	sessions := scale.Of(30, 50, 300)
@@ -242,7 +244,8 @@ func TestProcesses(t *testing.T) {
 	table(t, rows)
 }
 
-// reads returns how many reads the requests of the sessions are, and how many they should be.
+// reads returns the number of reads for the requests of the sessions, and the number by
+// the model.
 func (f *fleet) reads(at shared, sessions, requests int) (got int, want float64) {
 	f.t.Helper()
 	random := rand.New(rand.NewPCG(1, uint64(len(f.apps))))

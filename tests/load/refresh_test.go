@@ -17,10 +17,10 @@ const tokenLife = 2 * time.Second
 // their life by default.
 const earliest = tokenLife * 9 / 10
 
-// TestTokensOfTwoSeconds has browsers whose access tokens live for two seconds. No request
-// fails, no browser is served with a token that has expired, and the service receives as
-// many refreshes as were due. The table compares the time of requests with that of tokens
-// that are not refreshed.
+// TestTokensOfTwoSeconds sends requests of browsers whose access tokens live for two
+// seconds. No request fails, no browser is served with a token that has expired, and the
+// service receives as many refreshes as were due. The table compares the time of requests
+// with that of tokens that are not refreshed.
 func TestTokensOfTwoSeconds(t *testing.T) {
 	rows := [][]string{{"store", "tokens live", "requests", "refreshes", "failures", "p50, ms", "p99, ms", "longest, ms"}}
 	for i, s := range stores {
@@ -50,8 +50,8 @@ func testTokens(t *testing.T, env string, life time.Duration) []string {
 		wg.Go(func() { visitors[i].visit(end) })
 	}
 	wg.Wait()
-	// A refresh that takes longer than a second in the background, on a busy machine, is
-	// seen by the next request.
+	// If a refresh takes longer than a second on a busy machine, the next request has the
+	// new token.
 	var generations, requests, failures int
 	var took []time.Duration
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -94,7 +94,7 @@ func testTokens(t *testing.T, env string, life time.Duration) []string {
 	}
 }
 
-// visitor is a user with a browser, who reads and clicks.
+// visitor is a user with a browser who sends requests.
 type visitor struct {
 	*browser
 	expires int64 // of the last access token

@@ -28,9 +28,9 @@ type filled struct {
 	cpu   func() time.Duration // of the server, for all calls so far
 }
 
-// TestSizes fills databases with sessions, and measures what a session takes, and what a read
-// and a write cost the server. The second table is what the model of docs/performance.md makes
-// of these costs.
+// TestSizes fills databases with sessions, and measures the size of a session and the
+// cost of a read and a write on the server. The second table has the results of the model
+// of docs/performance.md for these costs.
 func TestSizes(t *testing.T) {
 	rows := [][]string{{"store", "sessions", "bytes of a session", "read: server's CPU, µs", "64 reads at a time", "read, ms", "write: server's CPU, µs", "write, ms"}}
 	predicted := map[string][][]string{} // by the costs at the largest size
@@ -95,8 +95,9 @@ func numbered(rec store.Record, n int) store.Record {
 	return rec
 }
 
-// cost calls do for records in all parts of the database, some at a time. It returns the CPU
-// time of the server for each call in microseconds, and the median of the time that passes.
+// cost calls do for records in all parts of the database, several at a time. It returns
+// the CPU time of the server for each call in microseconds, and the median of the time
+// that passes.
 func (at filled) cost(t *testing.T, n, atOnce int, do func(context.Context, store.Record) error) (cpu float64, took time.Duration) {
 	t.Helper()
 	calls := scale.Of(128, 512, 6400)

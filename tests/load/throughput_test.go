@@ -34,8 +34,9 @@ var stores = []struct {
 }
 
 // TestThroughput gets a page for one role with many browsers, each over a connection that
-// stays open, under each framework and with each store. Every response must be that page. CPU is
-// what the program uses for a request, which other programs disturb little.
+// stays open, under each framework and with each store. Every response must be that page.
+// CPU is the processor time of the program for a request, which other programs disturb
+// little.
 func TestThroughput(t *testing.T) {
 	rows := [][]string{{"store", "framework", "requests/s", "CPU, µs", "p50, ms", "p99, ms", "RSS, MiB"}}
 	for i, s := range stores {
@@ -80,7 +81,7 @@ func testThroughput(t *testing.T, env, framework string) []string {
 		}
 		return time.Since(start)
 	}
-	run(each/5 + 1) // connections, caches and the heap have grown afterwards
+	run(each/5 + 1) // a warm-up of connections, caches and the heap
 	before := cpuTime(t, program)
 	total := run(each)
 	cpu := cpuTime(t, program) - before
@@ -98,8 +99,8 @@ func testThroughput(t *testing.T, env, framework string) []string {
 	}
 }
 
-// rawClient sends one request again and again. It takes less time than an http.Client, which
-// shares the cores with the program.
+// rawClient sends one request repeatedly. It uses less of the cores, which it shares with
+// the program, than an http.Client.
 type rawClient struct {
 	conn    net.Conn
 	reader  *bufio.Reader

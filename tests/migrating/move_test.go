@@ -15,7 +15,7 @@ const (
 	nothing = `user false, theme ""`
 )
 
-// each runs a test for each library, in cookies and in a store.
+// each runs a test for each library, with sessions in cookies and in a store.
 func each(t *testing.T, tokens bool, test func(t *testing.T, s *site, stored bool)) {
 	for _, l := range libraries {
 		if tokens && !l.tokens {
@@ -49,7 +49,7 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// A session with a refresh token of the auth service goes on.
+// A session with a refresh token of the auth service continues.
 func TestMoveUser(t *testing.T) {
 	each(t, true, func(t *testing.T, s *site, stored bool) {
 		s.begin(true)
@@ -77,7 +77,7 @@ func TestMoveUser(t *testing.T) {
 
 func asked(r *http.Request) { r.Header.Set("Accept", "application/json") }
 
-func expires(a answer, name string) bool {
+func expires(a siteResponse, name string) bool {
 	for _, line := range a.header["Set-Cookie"] {
 		if strings.HasPrefix(line, name+"=;") && strings.Contains(line, "Max-Age=0") {
 			return true
@@ -118,7 +118,7 @@ func TestMoveOutage(t *testing.T) {
 	})
 }
 
-// If the response of the auth service is lost, the token is tried again. The service
+// If the response of the auth service is lost, the token is sent again. The service
 // rejects it, and the user signs in again.
 func TestMoveLostResponse(t *testing.T) {
 	each(t, true, func(t *testing.T, s *site, stored bool) {
@@ -135,14 +135,14 @@ func TestMoveLostResponse(t *testing.T) {
 	})
 }
 
-// Of requests at the same time, one moves the session. The others can be repeated.
+// One of several requests at the same time moves the session. The others can be repeated.
 func TestMoveTogether(t *testing.T) {
 	each(t, true, func(t *testing.T, s *site, stored bool) {
 		s.begin(true)
 		var gate authtest.Gate
 		s.auth.Inject(authtest.Refresh, authtest.Fault{Before: &gate, Times: 1})
 		s.deploy(stored)
-		first := make(chan answer)
+		first := make(chan siteResponse)
 		go func() { first <- s.send("GET", "/") }()
 		<-gate.Arrived(1)
 		if a := s.send("GET", "/"); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || expires(a, s.old.cookie.Name) {
@@ -187,7 +187,7 @@ func TestMoveBearer(t *testing.T) {
 	})
 }
 
-// A forged cookie leads to nothing, and is deleted.
+// A forged cookie starts no session, and is deleted.
 func TestMoveForged(t *testing.T) {
 	each(t, false, func(t *testing.T, s *site, stored bool) {
 		s.deploy(stored)

@@ -77,7 +77,7 @@ func TestPageBlocks(t *testing.T) {
 	}
 }
 
-// The tables have all that the other libraries export for an app's sessions.
+// The tables have all exported names of the other libraries that apps use for sessions.
 func TestTables(t *testing.T) {
 	for heading, types := range map[string][]reflect.Type{
 		"## scs": {
@@ -126,8 +126,8 @@ func exported(types []reflect.Type) []string {
 	return names
 }
 
-// The table about the example of scs has every statement of its program, in its order, and
-// beside each what replaces it in ours.
+// The table about the example of scs has every statement of that program, in the same
+// order, and the replacement of each in our program.
 func TestExampleLineByLine(t *testing.T) {
 	theirs, ours := program(t, scsREADME(t)), program(t, page(t))
 	_, section, _ := strings.Cut(page(t), "### The example of scs")
@@ -158,7 +158,7 @@ func TestExampleLineByLine(t *testing.T) {
 // spaces are those with which gofmt aligns lines.
 var spaces = regexp.MustCompile(` +`)
 
-// The example of scs and ours respond alike.
+// The example of scs and our program respond in the same way.
 func TestExampleResponses(t *testing.T) {
 	theirs := visit(t, program(t, scsREADME(t)))
 	ours := visit(t, program(t, page(t)))
@@ -175,7 +175,7 @@ func TestExampleResponses(t *testing.T) {
 	}
 }
 
-// response is what a client notices of a response.
+// response has the parts of a response that a client notices.
 type response struct {
 	status     int
 	body, kind string

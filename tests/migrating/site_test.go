@@ -31,18 +31,18 @@ const (
 	password = "correct horse battery staple"
 )
 
-// library is one that an app moves away from.
+// library is a session library that an app replaces.
 type library struct {
 	name string
 	old  func(t *testing.T) oldApp
 
-	// tokens means that its sessions may hold a refresh token, without showing it to
-	// the browser.
+	// tokens is true if its sessions may hold a refresh token that the browser cannot
+	// read.
 	tokens bool
 }
 
-// oldApp is an app with the old library. GET /begin begins a session that holds the theme
-// and the refresh token in the query, if they are there.
+// oldApp is an app with the old library. GET /begin starts a session with the theme and
+// the refresh token of the query, if the query has them.
 type oldApp struct {
 	handler http.Handler
 	cookie  http.Cookie
@@ -189,15 +189,15 @@ func (s *site) deploy(stored bool) {
 	s.app.Store(&app)
 }
 
-// answer is the response to a request.
-type answer struct {
+// siteResponse is the response to a request.
+type siteResponse struct {
 	status int
 	body   string
 	header http.Header
 }
 
 // send sends a request of the browser.
-func (s *site) send(method, path string, set ...func(*http.Request)) answer {
+func (s *site) send(method, path string, set ...func(*http.Request)) siteResponse {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.server.URL+path, nil)
 	if err != nil {
@@ -215,10 +215,11 @@ func (s *site) send(method, path string, set ...func(*http.Request)) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{res.StatusCode, string(body), res.Header}
+	return siteResponse{res.StatusCode, string(body), res.Header}
 }
 
-// begin begins a session of the old app, with a refresh token of the user if token is true.
+// begin starts a session of the old app, with a refresh token of the user if token is
+// true.
 func (s *site) begin(token bool) {
 	s.t.Helper()
 	q := url.Values{"theme": {"dark"}}
@@ -269,7 +270,7 @@ func (s *site) oldCookies() func(*http.Request) {
 }
 
 // want fails the test unless the response is this page.
-func (s *site) want(a answer, page string) {
+func (s *site) want(a siteResponse, page string) {
 	s.t.Helper()
 	if a.status != http.StatusOK || a.body != page {
 		s.t.Errorf("status %d, %q; want %q", a.status, a.body, page)

@@ -22,8 +22,8 @@ func expiredSession(t *testing.T, kind string, f authtest.Fault) (*site, *browse
 	return s, b
 }
 
-// tries sends requests as fast as it can while the clock goes on in steps, until the
-// service was called once more. It returns how long that took by the clock.
+// tries sends requests without a pause while the clock advances in steps, until the
+// service is called once more. It returns how long that took by the clock.
 func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 	s.t.Helper()
 	before := s.auth.Requests(authtest.Refresh)
@@ -41,8 +41,8 @@ func (s *site) tries(b *browser, step, limit time.Duration) time.Duration {
 	return 0
 }
 
-// While a service is down it is called after 0.25 s, 0.5 s and so on up to 10 s,
-// a quarter more or less, however many requests the user sends.
+// While a service is down it is called after 0.25 s, 0.5 s and so on up to 10 s, each
+// varied by a quarter, however many requests the user sends.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -61,7 +61,7 @@ func TestBackoff(t *testing.T) {
 				want = min(2*want, 10*time.Second)
 			}
 			s.refreshed(11)
-			// It is over with the first success.
+			// The first success ends the pauses.
 			s.auth.Clear()
 			s.clock.advance(13 * time.Second)
 			b.get("/me").is(http.StatusOK, "")
@@ -75,7 +75,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// Sessions that fail together do not come back together.
+// Sessions that fail together do not retry together.
 func TestBackoffIsJittered(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "memory")
@@ -100,7 +100,7 @@ func TestBackoffIsJittered(t *testing.T) {
 	}
 }
 
-// Any number of requests at once is one try.
+// Any number of requests at the same time cause one attempt.
 func TestOneTryForAll(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -123,7 +123,7 @@ func TestOneTryForAll(t *testing.T) {
 	}
 }
 
-// What the service says about when to come back is obeyed, up to a minute.
+// The service's Retry-After is obeyed, up to a minute.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -162,9 +162,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// rateLimited is the service's response over its limit, with a reset that is
-// after the time now. Its Retry-After names the whole window, whatever is left
-// of it.
+// rateLimited is the service's response over its limit, with a reset at the time after
+// now. Its Retry-After is the whole window, however much of it is left.
 func (s *site) rateLimited(reset time.Duration) authtest.Fault {
 	f := own(http.StatusTooManyRequests, "You are being rate limited.")
 	now := s.clock.now()
@@ -178,8 +177,8 @@ func (s *site) rateLimited(reset time.Duration) authtest.Fault {
 	return f
 }
 
-// A rate limit counts for all sessions at once, until the service's reset or 15
-// minutes at most; then one call is made, and its response counts for all.
+// A rate limit stops all sessions at once, until the service's reset or for 15 minutes at
+// most. Then one call is made, and its response applies to all.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ reset, want time.Duration }{
@@ -213,7 +212,7 @@ func TestRateLimit(t *testing.T) {
 						t.Errorf("Retry-After: %v, want %v", got, tt.want)
 					}
 				}
-				// Who needs no refresh is served.
+				// Sessions that need no refresh are served.
 				young.get("/me").is(http.StatusOK, "").leavesCookies()
 				s.clock.advance(tt.want - 10*time.Millisecond)
 				for _, b := range append(browsers, first) {
@@ -221,7 +220,7 @@ func TestRateLimit(t *testing.T) {
 				}
 				s.refreshed(1)
 
-				// One call is made for all, and meets the same limit again.
+				// One call is made for all, and exceeds the limit again.
 				s.clock.advance(10 * time.Millisecond)
 				s.auth.Clear()
 				s.auth.Inject(authtest.Refresh, s.rateLimited(tt.reset))
@@ -230,7 +229,7 @@ func TestRateLimit(t *testing.T) {
 				}
 				s.refreshed(2)
 
-				// And once more, while the others wait for its response.
+				// Then one more call is made, while the others wait for its response.
 				s.clock.advance(tt.want)
 				s.auth.Clear()
 				var gate authtest.Gate
@@ -256,7 +255,7 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// The service's own limit, as it counts, is kept to.
+// The rate limit of the service itself is obeyed.
 func TestRateLimitOfTheService(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
@@ -275,7 +274,7 @@ func TestRateLimitOfTheService(t *testing.T) {
 				}
 				s.browser().login(user).is(http.StatusServiceUnavailable, "auth_unavailable").leavesCookies()
 
-				// A new window, in which another program uses the limit up.
+				// In a new window, another program uses the limit up.
 				s.clock.advance(expired)
 				for range limit {
 					resp, err := s.server.Client().Get(s.auth.URL + "/auth/jwks")
@@ -303,8 +302,8 @@ func TestRateLimitOfTheService(t *testing.T) {
 	}
 }
 
-// The limit counts every call: one that is met at a login holds refreshes back.
-// Who wants to sign in may try.
+// The limit counts every call: after a login over the limit, refreshes pause. Other
+// logins are still sent.
 func TestRateLimitAtLogin(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {

@@ -9,8 +9,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// A service whose clock is an hour off, from the start or from one day on, is
-// like any other: what counts of an access token is its life from when it came.
+// The clock of the service may be wrong by an hour, from the start or later: the life of
+// an access token counts from its receipt.
 func TestServiceClockOff(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -34,7 +34,8 @@ func TestServiceClockOff(t *testing.T) {
 				}
 				ends := s.wholeLife(b.get("/me"))
 				for cycle := range 4 {
-					// Until a minute before its end, at most, it is served and not renewed.
+					// Until at most a minute before its expiry, the token is used and not
+					// refreshed.
 					for range 13 {
 						s.clock.advance(time.Minute)
 						if got := b.get("/me").is(http.StatusOK, "").leavesCookies().tokenEnds(); !got.Equal(ends) {
@@ -52,7 +53,7 @@ func TestServiceClockOff(t *testing.T) {
 				if n := s.auth.Reuses(); n != 0 {
 					t.Errorf("%d tokens were used twice", n)
 				}
-				// All sessions can be ended, however old the service takes their tokens for.
+				// All sessions can be ended, whatever the clock of the service is.
 				other := s.signedIn(user)
 				b.post("/logout", `{"all":true}`).is(http.StatusNoContent, "")
 				until(t, "every token is revoked", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
@@ -75,8 +76,8 @@ func (s *site) wholeLife(a response) time.Time {
 	return ends
 }
 
-// Our own clock may be set, too: an hour forth is an expiry like any other, and
-// an hour back is none.
+// The app's clock may be set, too: an hour forward is an expiry like any other, and an
+// hour back is none.
 func TestOwnClockSet(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -86,7 +87,7 @@ func TestOwnClockSet(t *testing.T) {
 				s := newSite(t, kind)
 				b := s.signedIn(user)
 				s.clock.advance(jump)
-				s.auth.Advance(-jump) // which has no part in it
+				s.auth.Advance(-jump) // the clock of the service does not change
 				for range 5 {
 					b.get("/me").is(http.StatusOK, "")
 				}
@@ -95,7 +96,8 @@ func TestOwnClockSet(t *testing.T) {
 					want = 1
 				}
 				s.refreshed(want)
-				// After a failure no session is held off for as long as the clock was set back.
+				// If the clock was set back after a failure, the pause does not become
+				// longer by that time.
 				s.clock.advance(expired + max(-jump, 0))
 				s.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"60"}}})
 				b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")

@@ -11,19 +11,19 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// fate is what a fault means for a refresh token that was sent.
+// fate is the effect of a fault on the refresh token of the call.
 type fate int
 
 const (
-	renewed  fate = iota // no fault at all
-	outage               // it is as good as before
-	halfway              // it was rotated, and its successor is known
-	lost                 // it was rotated, and its successor is not known
-	refusal              // the service itself says that it is revoked
-	stranger             // the service gave another user's tokens for it
+	renewed  fate = iota // no fault
+	outage               // it is still valid
+	halfway              // it was rotated, and the app has its successor
+	lost                 // it was rotated, and its successor is lost
+	refusal              // the service reports that it is revoked
+	stranger             // the service returned another user's tokens
 )
 
-// refused is the response to a request: a status, and the code of a problem.
+// refused is a refusal: a status, and the code of a problem.
 type refused struct {
 	status int
 	code   string
@@ -36,20 +36,20 @@ var (
 	nonsense = refused{http.StatusBadGateway, "auth_invalid_answer"}
 )
 
-// fault is a way for the auth service to fail, and what it means.
+// fault is a fault of the auth service, and its effects.
 type fault struct {
 	name string
 	authtest.Fault
 	refresh fate
 	login   refused
-	totp    refused       // where the zero value is as login
+	totp    refused       // the zero value means the same as login
 	slow    bool          // it runs into the timeout
 	hold    time.Duration // the service says when to retry
 }
 
 const html = "<!doctype html><title>Proxy</title><h1>Something is wrong</h1>"
 
-// own is an error of the service's own making.
+// own is an error in the service's own format.
 func own(status int, message string) authtest.Fault {
 	body := fmt.Sprintf(`{"statusCode":%d,"error":%q,"message":%q}`, status, http.StatusText(status), message)
 	if message == "" {
@@ -83,7 +83,7 @@ func jwtOf(payload string) string {
 }
 
 var faults = []fault{
-	// Responses that say no.
+	// Responses that reject the request.
 	{name: "400 bare", Fault: own(400, ""), refresh: outage, login: wrong, totp: down},
 	{name: "400 with a message", Fault: own(400, "some internals"), refresh: outage, login: wrong, totp: down},
 	{name: "400 HTML", Fault: respond(400, html), refresh: outage, login: nonsense},
@@ -113,7 +113,7 @@ var faults = []fault{
 	{name: "503", Fault: respond(503, html, "Retry-After", "7"), refresh: outage, login: down, hold: 7 * time.Second},
 	{name: "504", Fault: respond(504, ""), refresh: outage, login: down},
 
-	// Responses that are none.
+	// Responses that are not from the service.
 	{name: "301", Fault: respond(301, "", "Location", "/auth/token/refresh"), refresh: outage, login: nonsense},
 	{name: "302", Fault: respond(302, html, "Location", "http://127.0.0.1:1/elsewhere"), refresh: outage, login: nonsense},
 	{name: "307", Fault: respond(307, "", "Location", "/auth/login"), refresh: outage, login: nonsense},
@@ -131,12 +131,12 @@ var faults = []fault{
 	{name: "200 second factor without a ticket", Fault: respond(200, `{"mfa":true}`), refresh: outage, login: nonsense},
 	{name: "200 cut short of its length", Fault: authtest.Fault{Status: 200, Body: `{"jwt_token":"a.b.c"}`, Deliver: authtest.HalfThenClose}, refresh: outage, login: nonsense},
 
-	// No response, and nothing done.
+	// There is no response, and the request was not executed.
 	{name: "reset", Fault: authtest.Fault{Deliver: authtest.Reset}, refresh: outage, login: down},
 	{name: "closed", Fault: authtest.Fault{Deliver: authtest.Close}, refresh: outage, login: down},
 	{name: "hanging", Fault: authtest.Fault{Deliver: authtest.Hang}, refresh: outage, login: down, slow: true},
 
-	// Done, and no response, or half of one.
+	// The request was executed, and there is no response, or half of one.
 	{name: "carried out, then reset", Fault: authtest.Fault{Deliver: authtest.Reset, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then closed", Fault: authtest.Fault{Deliver: authtest.Close, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then hanging", Fault: authtest.Fault{Deliver: authtest.Hang, CarryOut: true}, refresh: lost, login: down, slow: true},
@@ -150,19 +150,20 @@ var faults = []fault{
 	{name: "carried out, then 502", Fault: authtest.Fault{Status: 502, Body: html, CarryOut: true}, refresh: lost, login: down},
 	{name: "carried out, then a redirect", Fault: authtest.Fault{Status: 302, Header: http.Header{"Location": {"/"}}, CarryOut: true}, refresh: lost, login: nonsense},
 
-	// Carried out; the response has a refresh token and no valid access token.
+	// The request was executed, and the response has a refresh token and no valid access
+	// token.
 	{name: "no JWT", Fault: authtest.Fault{Edit: authtest.SpoilAccessToken}, refresh: halfway, login: nonsense},
 	{name: "a JWT of nothing", Fault: withAccessToken("e30.e30.e30"), refresh: halfway, login: nonsense},
 	{name: "a JWT without a user", Fault: withAccessToken(jwtOf(`{"iat":1,"exp":2,"hasura":{}}`)), refresh: halfway, login: nonsense},
 	{name: "a JWT that expires at issue", Fault: withAccessToken(jwtOf(`{"iat":2,"exp":2,"hasura":{"x-hasura-user-id":"u"}}`)), refresh: halfway, login: nonsense},
 	{name: "a JWT over 64 KiB", Fault: withAccessToken(jwtOf(`{"pad":"` + strings.Repeat("x", 65<<10) + `"}`)), refresh: halfway, login: nonsense},
 
-	// Slow, and good.
+	// The response is late and valid.
 	{name: "delayed", Fault: authtest.Fault{Delay: 200 * time.Millisecond}, refresh: renewed, login: fine},
 	{name: "slowly dripping", Fault: authtest.Fault{Drip: 200 * time.Millisecond}, refresh: renewed, login: fine},
 }
 
-// anothersTokens is a fault that only a refresh can have.
+// anothersTokens is a fault of refreshes only.
 var anothersTokens = fault{
 	name:    "another user's tokens",
 	Fault:   withAccessToken(jwtOf(`{"iat":1,"exp":900,"hasura":{"x-hasura-user-id":"somebody-else","x-hasura-allowed-roles":["admin"]}}`)),

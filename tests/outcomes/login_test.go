@@ -13,9 +13,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// TestLoginFaults goes through every fault at a login, of a browser that has a
-// session and of one that has none: no user is signed in or signed out,
-// and once the fault is gone the login works.
+// TestLoginFaults injects every fault at a login, of a browser with a session and of one
+// without: no user is signed in or signed out, and after the fault the login works.
 func TestLoginFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -72,7 +71,7 @@ func loginFault(t *testing.T, f fault, kind string) {
 		t.Errorf("%d events %s, want 4", n, want)
 	}
 	if f.refresh == halfway {
-		// What came is of no use, and is revoked.
+		// The tokens in the response cannot be used, and are revoked.
 		until(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(user)) == 0 })
 	}
 
@@ -85,8 +84,8 @@ func loginFault(t *testing.T, f fault, kind string) {
 	}
 }
 
-// TestCodeFaults goes through every fault at the second step of a login: the
-// first step keeps, and the second can be tried again.
+// TestCodeFaults injects every fault at the second step of a login: the login still waits
+// for its code, and the second step can be repeated.
 func TestCodeFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -132,7 +131,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 	b.get("/me").is(http.StatusUnauthorized, "unauthenticated").leavesCookies()
 	s.auth.Clear()
 	if f.refresh == lost || f.refresh == halfway {
-		// The ticket was used up, and the response is that of any used ticket.
+		// The ticket is used up, and the response is the same as for any used ticket.
 		until(t, "the code is taken", func() bool { return len(s.auth.LiveTokens(totpUser)) > 0 || f.refresh == halfway })
 		if a := code().is(http.StatusUnauthorized, "unauthenticated"); len(a.expired) != len(held) {
 			t.Errorf("cookies expired: %q, want the pending login", a.expired)
@@ -143,7 +142,7 @@ func codeFault(t *testing.T, f fault, kind string) {
 	b.get("/me").is(http.StatusOK, "").leavesCookies()
 }
 
-// A service that is not there at all is the same as one that does not respond.
+// A service that cannot be reached has the same effect as one that does not respond.
 func TestServiceGone(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -162,7 +161,7 @@ func TestServiceGone(t *testing.T) {
 			if n := len(s.journal.of(session.EventRefreshUnknown)); n != 0 {
 				t.Errorf("%d outcomes are unknown of requests that never left", n)
 			}
-			// The session can be ended all the same.
+			// The session can still be ended.
 			if a := b.post("/logout", `{}`).is(http.StatusNoContent, ""); len(a.expired) == 0 || len(b.cookies) != 0 {
 				t.Errorf("cookies left: %v", len(b.cookies))
 			}

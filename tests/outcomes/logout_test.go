@@ -42,8 +42,7 @@ func TestLogoutEverywhere(t *testing.T) {
 	}
 }
 
-// With the service in order all sessions end, also where the access token has
-// expired.
+// If the service works, all sessions end, even if the access token has expired.
 func TestLogoutEverywhereWithAnExpiredToken(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {

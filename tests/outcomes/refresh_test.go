@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// TestRefreshFaults goes through every fault at a refresh, with an access token
-// that is still good and one that has expired, in both kinds of sessions.
+// TestRefreshFaults injects every fault at a refresh, with an access token that is still
+// valid and one that has expired, in both kinds of sessions.
 func TestRefreshFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range append(slices.Clone(faults), anothersTokens) {
@@ -35,7 +35,7 @@ func TestRefreshFaults(t *testing.T) {
 func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	timeout := tooLong
 	if f.slow || f.refresh == lost {
-		timeout = shortTimeout // a second refusal is believed after that time
+		timeout = shortTimeout // a second rejection takes effect after that time
 	}
 	s := newSite(t, kind, withTimeout(timeout))
 	b := s.signedIn(user)
@@ -48,7 +48,7 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		s.clock.advance(expired)
 	}
 
-	// gone is the first response that does not serve the session.
+	// gone is the first response without the session.
 	gone := func() (a response) {
 		until(t, "the session is over", func() bool {
 			a = b.get("/me")
@@ -58,7 +58,7 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	}
 	switch f.refresh {
 	case renewed:
-		// A good token is served rather than waited for longer than a second.
+		// With a valid token, a request waits for a refresh for a second at most.
 		var a response
 		until(t, "the token is renewed", func() bool {
 			a = b.get("/me").is(http.StatusOK, "")
@@ -74,12 +74,12 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	case stranger:
 		b.isGone(held, gone(), "refresh_other_user")
 		s.refreshed(1)
-		// The tokens are revoked, except those of the new login.
+		// All tokens are revoked, except those of the new login.
 		until(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(user)) == 1 })
 		return
 	}
 
-	// While the fault lasts.
+	// The fault continues.
 	if good {
 		b.get("/me").is(http.StatusOK, "")
 	} else {
@@ -87,7 +87,7 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	}
 	s.journal.wait(t, 1, failures...) // the refresh goes on for longer than the request
 	if f.refresh == halfway && !s.stored {
-		// The new refresh token goes to the browser with the next good response.
+		// The next successful response delivers the new refresh token to the browser.
 		if a := b.get("/static"); !good && !slices.Equal(a.renewed, []string{"__Host-session"}) || len(a.expired) != 0 {
 			t.Errorf("cookies set: %q, expired: %q", a.renewed, a.expired)
 		}
@@ -98,14 +98,14 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		t.Errorf("the events are %+v", failed)
 	}
 
-	// When it is over.
+	// The fault has ended.
 	if f.refresh == lost {
 		until(t, "the token is rotated", func() bool { return s.auth.Refreshes() == 1 })
 	}
 	s.auth.Clear()
 	s.clock.advance(max(f.hold, 313*time.Millisecond))
-	// A flight lands a moment after its event; until then a
-	// good token is served without another try.
+	// A flight lands a moment after its event. Until then a request with a valid token
+	// starts no other refresh.
 	var a response
 	until(t, "the service is called once more", func() bool {
 		a = b.get("/me")
@@ -167,7 +167,7 @@ func (s *site) outage(b *browser, good bool, ends time.Time) {
 	}
 }
 
-// isRenewed checks a response with a new token, and the next ones.
+// isRenewed checks a response with a new token, and the following responses.
 func (s *site) isRenewed(b *browser, a response, before time.Time) {
 	s.t.Helper()
 	if got := a.is(http.StatusOK, "").tokenEnds(); got.Sub(s.clock.now().Add(accessLife)).Abs() > time.Second || !got.After(before) {
@@ -189,15 +189,15 @@ func (s *site) isRenewed(b *browser, a response, before time.Time) {
 	}
 }
 
-// isGone checks that a response says that no user is signed in and takes the
-// cookies away that the browser held, and that an event says why.
+// isGone checks that no user is signed in, that the response deletes the browser's
+// cookies, and that an event has the reason.
 func (b *browser) isGone(held map[string]string, a response, reason string) {
 	b.t.Helper()
 	if a.is(http.StatusUnauthorized, "unauthenticated"); len(a.expired) != len(held) || len(a.renewed) != 0 {
 		b.t.Errorf("cookies set: %q, expired: %q, want %d expired", a.renewed, a.expired, len(held))
 	}
 	b.get("/me").is(http.StatusUnauthorized, "unauthenticated").leavesCookies()
-	// What was sent before that arrives late.
+	// Requests that were sent before arrive late.
 	late := &browser{b.site, maps.Clone(held)}
 	if a := late.open("/me").is(http.StatusSeeOther, ""); len(a.expired) != len(held) || a.header.Get("Location") != "/login?return_to=%2Fme" {
 		b.t.Errorf("a navigation: expired: %q, Location: %s", a.expired, a.header.Get("Location"))
@@ -207,19 +207,19 @@ func (b *browser) isGone(held map[string]string, a response, reason string) {
 	if len(ended) != 1 || ended[0].Reason != reason || ended[0].Session == "" {
 		b.t.Errorf("ended: %+v, want once, by %s", ended, reason)
 	}
-	// And signing in again works.
+	// A new sign-in works.
 	b.auth.Clear()
 	b.login(user).is(http.StatusOK, "")
 	b.get("/me").is(http.StatusOK, "").leavesCookies()
 }
 
-// isLost checks that a token whose response was lost is tried once more, with the
-// response a, and that the session then ends.
+// isLost checks that a token whose response was lost is sent once more, with the response
+// a, and that the session then ends.
 func (s *site) isLost(b *browser, held map[string]string, a response) {
 	s.t.Helper()
 	s.journal.wait(s.t, 1, session.EventSessionEnded)
 	if len(a.expired) == 0 {
-		// The token was good for a while yet when this request came.
+		// The token was still valid when this request arrived.
 		a = b.get("/me")
 	}
 	b.isGone(held, a, "refresh_outcome_unknown")
@@ -229,7 +229,7 @@ func (s *site) isLost(b *browser, held map[string]string, a response) {
 	}
 }
 
-// until waits for what happens by itself.
+// until waits for an event in the background.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(tooLong); !done(); time.Sleep(time.Millisecond) {

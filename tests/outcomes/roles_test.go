@@ -11,7 +11,7 @@ import (
 	"github.com/synmetrix/session/authtest"
 )
 
-// withRoles gives the user so many roles.
+// withRoles gives the user n roles.
 func (s *site) withRoles(n int) {
 	s.auth.UpdateAccount(user, func(a *authtest.Account) {
 		a.Roles = []string{"user"}
@@ -22,8 +22,8 @@ func (s *site) withRoles(n int) {
 	})
 }
 
-// A token with 300 roles works, over several cookies; with fewer roles at the
-// next refresh the cookies that are left over go away.
+// A token with 300 roles works, over several cookies. If the next refresh returns fewer
+// roles, the cookies that are no longer needed are deleted.
 func TestManyRoles(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kindsFor(t.Name(), 2) {
@@ -68,8 +68,8 @@ func TestManyRoles(t *testing.T) {
 	}
 }
 
-// Tokens that fit no cookie sign no user in, say what to do about it, and are
-// revoked; a store has room for them.
+// If the tokens do not fit the cookies, the login fails with an error that names the
+// solution, and the tokens are revoked. A store has room for them.
 func TestTooManyRoles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "cookie")
@@ -92,7 +92,7 @@ func TestTooManyRoles(t *testing.T) {
 	stored.signedIn(user).get("/analysts").is(http.StatusOK, "")
 }
 
-// Roles that become too many while a session lives do not end it.
+// A refresh that returns too many roles does not end the session.
 func TestTooManyRolesAtRefresh(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "cookie")
@@ -118,8 +118,7 @@ func TestTooManyRolesAtRefresh(t *testing.T) {
 	}
 }
 
-// The error of a login that fits no cookie names the way out, for those who
-// call the Manager themselves.
+// If the tokens do not fit the cookies, the error of Manager.Login names the solution.
 func TestTooManyRolesInTheLog(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "cookie")

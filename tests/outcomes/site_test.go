@@ -1,6 +1,6 @@
-// Package outcomes_test injects every fault of the auth service and checks the
-// response, the cookies, the session, the time of the next try, and the recovery.
-// It uses real HTTP over sockets. The clocks are the tests' own and stand still.
+// Package outcomes_test injects every fault of the auth service and checks the response,
+// the cookies, the session, the time of the next attempt, and the recovery. It uses real
+// HTTP over sockets. Only the tests move the clocks.
 package outcomes_test
 
 import (
@@ -43,17 +43,17 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// tooLong is what nothing takes on a busy machine unless it hangs.
+	// tooLong is longer than any step takes on a busy machine, unless it hangs.
 	tooLong = 30 * time.Second
 
-	// shortTimeout is that of the auth service where a test runs into it.
+	// shortTimeout is Config.AuthTimeout of tests that reach it.
 	shortTimeout = 2 * time.Second
 
-	// flightTime is how long a refresh goes on then.
+	// flightTime is how long a refresh continues with shortTimeout.
 	flightTime = 3 * shortTimeout
 
 	accessLife = 15 * time.Minute
-	inWindow   = accessLife - 30*time.Second // due, and good for another half a minute
+	inWindow   = accessLife - 30*time.Second // due, and valid for another half a minute
 	expired    = accessLife + time.Second
 
 	user       = "user@example.com"
@@ -62,8 +62,7 @@ const (
 	totpSecret = "JBSWY3DPEHPK3PXP"
 )
 
-// clock stands still unless a test moves it. The app and the auth service
-// share it.
+// clock is a clock that only the test moves. The app and the auth service share it.
 type clock struct {
 	start time.Time
 	moved atomic.Int64
@@ -72,11 +71,11 @@ type clock struct {
 func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.moved.Load())) }
 func (c *clock) advance(d time.Duration) { c.moved.Add(int64(d)) }
 
-// kinds are where sessions are kept, and what serves the app.
+// kinds are the combinations of a place of sessions and a framework.
 var kinds = slices.Concat(stores["cookie"], stores["memory"])
 
-// kindsFor returns the kinds that a case runs with: all in CI, otherwise n of
-// them, which its name selects. The first two are in cookies and in a store.
+// kindsFor returns the kinds for a case: all in CI, and otherwise n of them, which its
+// name selects. The first two are in cookies and in a store.
 func kindsFor(name string, n int) []string {
 	if scale.CI() {
 		return kinds
@@ -106,7 +105,7 @@ type site struct {
 	journal *journal
 
 	mu      sync.Mutex
-	secrets map[string]bool // that must be in no log
+	secrets map[string]bool // they must not be in a log
 }
 
 type option func(*session.Config, *authtest.Options)
@@ -165,7 +164,7 @@ func newSite(t *testing.T, kind string, opts ...option) *site {
 	return s
 }
 
-// app is the app under a framework.
+// app returns the app under a framework.
 func (s *site) app(framework string) http.Handler {
 	public := func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "public, signed in: %v", session.FromContext(r.Context()).SignedIn())
@@ -205,8 +204,7 @@ func (s *site) app(framework string) http.Handler {
 	return middleware.Sessions(s.manager)(mux)
 }
 
-// me responds as middleware.Me does, and calls no service: what it learns is not for
-// the client.
+// me responds like middleware.Me, and records the access token as a secret.
 func (s *site) me(w http.ResponseWriter, r *http.Request) {
 	token, err := session.FromContext(r.Context()).AccessToken(r.Context())
 	if err != nil {
@@ -290,10 +288,10 @@ func (j *journal) wait(t *testing.T, n int, names ...string) []session.Event {
 	}
 }
 
-// failures are the events of a refresh that did not renew.
+// failures are the events of a refresh that failed.
 var failures = []string{session.EventRefreshUnavailable, session.EventRefreshUnknown}
 
-// browser keeps cookies, and follows nothing.
+// browser keeps cookies, and follows no redirects.
 type browser struct {
 	*site
 	cookies map[string]string
@@ -308,8 +306,8 @@ type response struct {
 	status  int
 	header  http.Header
 	body    string
-	renewed []string // names of cookies that it sets
-	expired []string // names of cookies that it deletes
+	renewed []string // the names of the cookies that it sets
+	expired []string // the names of the cookies that it deletes
 }
 
 func (b *browser) send(method, path, body string, header ...string) response {
@@ -382,7 +380,7 @@ func (b *browser) try(method, path, body string, header ...string) (response, er
 		}
 		b.secret(c.Value)
 		if strings.HasSuffix(c.Name, "-device") {
-			continue // outlives sessions, and is only for the limits of guesses
+			continue // the device cookie outlives sessions
 		}
 		a.renewed = append(a.renewed, c.Name)
 		b.cookies[c.Name] = c.Value
@@ -408,7 +406,7 @@ func (b *browser) post(path, body string) response {
 	return b.send("POST", path, body, "Content-Type", "application/json")
 }
 
-// submit sends a form, of pairs of names and values.
+// submit sends a form. fields has alternating names and values.
 func (b *browser) submit(path string, fields ...string) response {
 	b.t.Helper()
 	form := url.Values{}
@@ -424,7 +422,7 @@ func (b *browser) login(email string) response {
 	return b.post("/login", `{"email":"`+email+`","password":"`+password+`"}`)
 }
 
-// signedIn is a browser whose user has just signed in.
+// signedIn returns a browser whose user has just signed in.
 func (s *site) signedIn(email string) *browser {
 	s.t.Helper()
 	b := s.browser()
@@ -463,7 +461,7 @@ func (a response) leavesCookies() response {
 	return a
 }
 
-// retryAfter returns what the response says in whole seconds, one or more.
+// retryAfter returns the Retry-After of the response, which must be one second or more.
 func (a response) retryAfter() int {
 	a.t.Helper()
 	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))

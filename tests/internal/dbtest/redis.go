@@ -223,7 +223,7 @@ func (s *Server) pingRedis(ctx context.Context) error {
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err == nil && !strings.HasPrefix(line, "+PONG") {
-		err = fmt.Errorf("it answers %q", line)
+		err = fmt.Errorf("its response is %q", line)
 	}
 	return err
 }

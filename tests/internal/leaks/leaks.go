@@ -69,8 +69,7 @@ func (s *Secrets) Len() map[string]int {
 // Search returns the kind and the place of each secret that is in the text, in whole or
 // in part.
 func (s *Secrets) Search(text string) []string {
-	// The search ignores the case of letters. No form depends on it, or else the search
-	// only finds more than it should.
+	// The search ignores the case of letters, so it finds all secrets and possibly more.
 	text = lower(text)
 	at := make(map[string]int, len(text))
 	for i := len(text) - piece; i >= 0; i-- {
