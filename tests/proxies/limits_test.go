@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/front"
 )
 
-// A user with many roles fills the cookies up to the limit of the app. All of it passes
-// the proxies, and what is beyond has the app's own error.
+// The cookies of a user with many roles reach the limit of the app. They pass the
+// proxies, and a session over the limit gets the app's own error.
 func TestUpToTheLimit(t *testing.T) {
 	t.Parallel()
 	for name, start := range starters {
@@ -44,8 +44,8 @@ func TestUpToTheLimit(t *testing.T) {
 	}
 }
 
-// With its defaults, nginx refuses large cookies itself, with an error of its own. Cookies
-// of a stored session are small, whatever the session has.
+// With its default settings, nginx itself rejects large cookies, with its own error.
+// Cookies of a stored session are small, however large the session is.
 func TestDefaultsOfNginx(t *testing.T) {
 	t.Parallel()
 	responses := []string{"    proxy_buffer_size 40k;\n    proxy_buffers 8 40k;\n", ""}

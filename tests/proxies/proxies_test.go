@@ -16,7 +16,7 @@ import (
 )
 
 // A user signs in through each proxy, at the root of the site and below a prefix that the
-// proxy strips, and has event streams.
+// proxy strips, and event streams work.
 func TestBehindProxy(t *testing.T) {
 	t.Parallel()
 	for name, start := range starters {
@@ -68,7 +68,7 @@ func testSignIn(f *front.Front, prefix string) {
 	}
 }
 
-// The app knows the address of the client, which the client cannot forge.
+// The app determines the address of the client, and the client cannot forge it.
 func testClientAddress(f *front.Front, prefix string) {
 	f.T.Helper()
 	client := f.Browser()
@@ -87,7 +87,8 @@ func testClientAddress(f *front.Front, prefix string) {
 	}
 }
 
-// An event arrives although the next one is a minute away, and a sign-out ends the stream.
+// An event arrives at once, although the next one follows a minute later, and a sign-out
+// ends the stream.
 func testEvents(f *front.Front, prefix string) {
 	f.T.Helper()
 	client, _ := signIn(f, prefix, withRoles(1))
@@ -115,7 +116,7 @@ func testEvents(f *front.Front, prefix string) {
 	}
 }
 
-// The dashboard has no WebSocket, so another program is behind the proxies here.
+// The dashboard has no WebSocket, so this test has another program behind the proxies.
 func TestWebSocket(t *testing.T) {
 	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

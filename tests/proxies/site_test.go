@@ -1,4 +1,4 @@
-// Package proxies_test drives the dashboard behind nginx and Caddy, by the configuration
+// Package proxies_test tests the dashboard behind nginx and Caddy, with the configuration
 // files in examples/proxies.
 package proxies_test
 
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
 
 const password = "correct horse battery staple"
 
-// withRoles is the address of the account with so many roles. Their names are as long as
+// withRoles returns the address of the account with n roles. Their names are as long as
 // team-001-analyst.
 func withRoles(n int) string { return fmt.Sprintf("roles-%d@example.com", n) }
 
@@ -46,7 +46,8 @@ func dashboard(t *testing.T, env ...string) string {
 	return strings.TrimPrefix(p.URL, "http://")
 }
 
-// starters start the proxies with a configuration file in front of a program.
+// starters has the functions that start a proxy with a configuration file in front of a
+// program.
 var starters = map[string]func(t *testing.T, addr, suffix string, pairs ...string) *front.Front{
 	"nginx": func(t *testing.T, addr, suffix string, pairs ...string) *front.Front {
 		return front.Nginx(t, file("nginx"+suffix+".conf"), append([]string{"127.0.0.1:8080", addr}, pairs...)...)
@@ -78,7 +79,7 @@ func signIn(f *front.Front, prefix, email string) (*http.Client, *http.Response)
 	return client, res
 }
 
-// setCookieBytes is the size of a response's Set-Cookie fields, with their names.
+// setCookieBytes returns the size of a response's Set-Cookie fields, with their names.
 func setCookieBytes(h http.Header) (n int) {
 	for _, line := range h.Values("Set-Cookie") {
 		n += len("Set-Cookie: \r\n") + len(line)
@@ -86,7 +87,7 @@ func setCookieBytes(h http.Header) (n int) {
 	return n
 }
 
-// cookieBytes is the size of the line in which a browser sends its cookies.
+// cookieBytes returns the size of the line in which a browser sends its cookies.
 func cookieBytes(client *http.Client) int {
 	origin, _ := url.Parse(front.Origin)
 	var pairs []string

@@ -190,8 +190,8 @@ func commands(text string) []string {
 	return all
 }
 
-// The commands of the README and of docs exist: "go run" runs a program, and
-// .ci/run runs the test command.
+// The commands of the README and of docs are valid: "go run" names a program, and .ci/run
+// runs the test command.
 func TestCommands(t *testing.T) {
 	var all []string
 	for _, file := range files(t, "README.md", "docs/*.md") {
@@ -364,7 +364,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The run book has every event and every reason of docs/events.md.
+// The runbook has every event and every reason of docs/events.md.
 func TestRunBook(t *testing.T) {
 	book := page(t, filepath.Join(root, "docs", "operations.md"))
 	book, _, _ = strings.Cut(book, "\n## Logs")

@@ -13,8 +13,8 @@ import (
 	"github.com/synmetrix/session/middleware"
 )
 
-// The tokens of many users have expired together, and each user sends many
-// requests: one refresh for each user, and no response is another user's.
+// The tokens of many users have expired together, and each user sends many requests.
+// There is one refresh for each user, and no response is for another user.
 func TestCrowdAtExpiry(t *testing.T) {
 	users, requests := scale.Of(40, 200, 200), scale.Of(25, 50, 50)
 	for _, k := range kinds {
@@ -40,7 +40,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 					jars[n], tokens[n] = s.signIn(id)
 				}
 
-				// The service is slow enough for requests to pile up before it.
+				// The service is so slow that requests wait for it.
 				s.auth.Inject(authtest.Refresh, authtest.Fault{Delay: 50 * time.Millisecond})
 				s.clock.advance(intoExpiry)
 				responses := make([][]response, users)

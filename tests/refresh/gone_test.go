@@ -17,18 +17,18 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// departure is when a client leaves in the middle of a refresh.
+// departure is the step of a refresh at which the client disconnects.
 type departure int
 
 const (
-	beforeRotation departure = iota // the service has the request and has done nothing yet
+	beforeRotation departure = iota // the service has received the request and not executed it
 	afterRotation                   // the service has rotated the token, and has not responded
-	beforeResponse                  // the tokens are here, the handler is at work
+	beforeResponse                  // the app has the tokens, and the handler is running
 	withResponse                    // the response is on the wire and is not read
 	departures
 )
 
-// A client that disconnects during a refresh loses nothing: later its old cookies are
+// A client that disconnects during a refresh keeps its session: its old cookies are
 // served with the new tokens, however often it disconnects.
 func TestClientGoneMidRefresh(t *testing.T) {
 	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
@@ -67,7 +67,7 @@ func TestClientGoneMidRefresh(t *testing.T) {
 		}
 		s.refreshed(times)
 
-		// With the new cookies the session goes on as any other.
+		// With the new cookies the session continues.
 		s.clock.advance(intoExpiry)
 		s.served(s.get("/upstream", arrived), user)
 		s.refreshed(times + 1)
@@ -124,7 +124,7 @@ func TestSlowResponseRestoresNoOldTokens(t *testing.T) {
 
 // desk is a handler that a test can stop.
 type desk struct {
-	arrived chan struct{} // the session has been read for its token
+	arrived chan struct{} // the handler has read the session's token
 	proceed chan struct{}
 	done    chan struct{}
 	closed  chan struct{} // the test is over
@@ -171,14 +171,14 @@ func (s *site) leave(d *desk, j jar, when departure, reset bool) {
 		d.proceed <- struct{}{}
 		s.await("the handler has returned", d.done)
 		if isClosed(gate.Arrived(1)) {
-			// The machine is so slow that the handler went on with the token
-			// that is still good.
+			// On a slow machine, the handler has continued with the token that is still
+			// valid.
 			gate.Open()
 			s.await("the refresh has ended", renewed)
 			return
 		}
-		// The refresh before had ended, but the clock was moved before its
-		// flight was over, so that this request was still part of that.
+		// The previous refresh had ended, but the clock was moved before its flight had
+		// ended, so this request still joined that flight.
 		conn.Close()
 		conn = s.visit(j)
 	}
@@ -218,7 +218,7 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// visit sends a request to the desk and leaves its response where it is.
+// visit sends a request to the desk, and does not read the response.
 func (s *site) visit(j jar) *net.TCPConn {
 	s.t.Helper()
 	conn := s.dial()

@@ -11,7 +11,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// A logout races each of its rivals, in every order at the server, and the
+// A logout races each of its rivals, in every order of their steps at the server, and the
 // responses arrive in every order.
 func TestLogoutRaces(t *testing.T) {
 	for _, rival := range rivals {
@@ -19,27 +19,27 @@ func TestLogoutRaces(t *testing.T) {
 	}
 }
 
-// Somebody else's login races each of the same, and a logout.
+// Another user's login races each rival, and a logout.
 func TestLoginRaces(t *testing.T) {
 	for _, rival := range append([]act{logout}, rivals...) {
 		t.Run(rival.name, func(t *testing.T) { inEveryOrder(t, 50, 1000, login, rival) })
 	}
 }
 
-// A logout and somebody else's login race a rival, and one another.
+// A logout and another user's login race a rival, and each other.
 func TestLogoutAndLoginRaces(t *testing.T) {
 	for _, rival := range rivals {
 		t.Run(rival.name, func(t *testing.T) { inSomeOrder(t, 30, 1000, logout, login, rival) })
 	}
 }
 
-// Everything races everything.
+// A logout, another user's login and several rivals race.
 func TestEverythingRaces(t *testing.T) {
 	inSomeOrder(t, 50, 1000, append([]act{logout, login}, rivals...)...)
 }
 
-// inEveryOrder lets acts race in all orders of their steps, for sessions of
-// both kinds, and as often as it takes to have so many races.
+// inEveryOrder lets acts race in all orders of their steps, for sessions of both kinds,
+// and repeats this until there were the given number of races.
 func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 	orders := interleavings(acts)
 	testkit.Severally(t, max(len(kinds)*len(orders), scale.Of(usual/3, usual, long)), 12, func(t *testing.T, i int) {
@@ -48,7 +48,7 @@ func inEveryOrder(t *testing.T, usual, long int, acts ...act) {
 	})
 }
 
-// inSomeOrder lets acts race in orders left to chance.
+// inSomeOrder lets acts race in random orders.
 func inSomeOrder(t *testing.T, usual, long int, acts ...act) {
 	testkit.Severally(t, scale.Of(usual/3, usual, long), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 5))
@@ -63,8 +63,8 @@ func inSomeOrder(t *testing.T, usual, long int, acts ...act) {
 	})
 }
 
-// interleavings returns all orders in which the steps of acts can follow each
-// other, as the names of the acts.
+// interleavings returns all orders of the steps of acts, as lists of the names of the
+// acts.
 func interleavings(acts []act) [][]string {
 	left := make([]int, len(acts))
 	for i, a := range acts {
@@ -90,7 +90,7 @@ func interleavings(acts []act) [][]string {
 	return all
 }
 
-// race lets acts race in an order of their steps and checks what comes of it.
+// race lets acts race in an order of their steps, and checks the result.
 //
 // When the logout or the login has completed, the first user's session has ended and
 // stays ended. Responses decided earlier may arrive later and remove the login's
@@ -131,7 +131,7 @@ func race(t *testing.T, k kind, rng *rand.Rand, acts []act, order []string) {
 	if again := st.auth.Reuses(); again > 0 {
 		st.fail("%d refresh tokens were used again", again)
 	}
-	// What is still on its way must not be overtaken by the clock.
+	// The clock must not move while requests are under way.
 	st.restart()
 	st.clock.advance(3 * lateBy)
 	look("a little later")
@@ -178,8 +178,8 @@ func TestLateAfterLogout(t *testing.T) {
 	}
 }
 
-// The auth service does not revoke the tokens at logout. The session's cookies are
-// rejected all the same.
+// The auth service does not revoke the tokens at logout. The session's cookies are still
+// rejected.
 func TestLogoutWithoutService(t *testing.T) {
 	for i, k := range slices.Concat(kinds, kinds) {
 		t.Run(string(k)+"/"+strconv.Itoa(i/2), func(t *testing.T) {

@@ -1,7 +1,7 @@
-// Package refresh_test drives sessions over the end of their access tokens,
-// and races the responses that can sign a user in and out: many requests at
-// once, clients that leave, logouts and other logins in every order. All of it
-// is real HTTP over sockets; only the clock is the tests' own.
+// Package refresh_test tests sessions whose access tokens expire, and races between
+// responses that sign a user in or out: many requests at once, clients that disconnect,
+// and logouts and other logins in every order. It uses real HTTP over sockets. Only the
+// tests move the clock.
 package refresh_test
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/synmetrix/session/synmetrix"
 )
 
-// kind is where sessions are kept.
+// kind is a place of sessions: cookies or a store.
 type kind string
 
 const (
@@ -40,14 +40,14 @@ const (
 
 var kinds = []kind{inCookies, inMemory}
 
-// clock is shared by all parts of a run and moved by the test.
+// clock is shared by all parts of a run. Only the test moves it.
 type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// accessLife is how long an access token lives. It is renewed within the last
-// minute, a little less for some sessions, unless a test sets something else.
+// accessLife is the life of access tokens. By default they are refreshed in the last
+// minute of their life, or slightly less in some sessions.
 const (
 	accessLife = time.Hour
 	intoWindow = accessLife - 30*time.Second
@@ -62,7 +62,7 @@ const (
 
 const password = "correct horse battery staple"
 
-// site is an app with its users, and the auth service that it uses.
+// site is an app with its users and its auth service.
 type site struct {
 	t       *testing.T
 	kind    kind
@@ -70,19 +70,19 @@ type site struct {
 	journal *journal
 	auth    *authtest.Server
 	config  session.Config
-	mux     *http.ServeMux // of the manager that runs
-	serve   atomic.Value   // the http.HandlerFunc that responds
+	mux     *http.ServeMux // of the current Manager
+	serve   atomic.Value   // the current http.HandlerFunc
 	url     string
 	client  *http.Client
-	stop    func() // shuts the manager down
+	stop    func() // shuts the Manager down
 }
 
-// setup is what an option of newSite may change.
+// setup has the settings that an option of newSite may change.
 type setup struct {
 	session.Config
-	store   func(store.Store) store.Store   // goes around what keeps sessions
-	inside  func(http.Handler) http.Handler // goes around the app's handlers
-	outside func(http.Handler) http.Handler // goes around all
+	store   func(store.Store) store.Store   // wraps the store of sessions
+	inside  func(http.Handler) http.Handler // wraps the app's handlers
+	outside func(http.Handler) http.Handler // wraps the whole app
 }
 
 // newSite starts a site for the given users, whose names are IDs and the local
@@ -102,7 +102,7 @@ func newSite(t *testing.T, k kind, users []string, opts ...func(*setup)) *site {
 		Auth: synmetrix.NewClient(s.auth.URL, synmetrix.WithTransport(transport), synmetrix.WithTimeout(tooLong)),
 		Keys: []session.SecretKey{session.GenerateKey()},
 		Now:  s.clock.now, Logger: slog.New(slog.DiscardHandler), OnEvent: s.journal.note, Grace: grace,
-		// A busy machine is no outage.
+		// A busy machine must not cause an outage.
 		AuthTimeout: tooLong, StoreTimeout: tooLong,
 	}}
 	for _, o := range opts {
@@ -131,7 +131,7 @@ func newSite(t *testing.T, k kind, users []string, opts ...func(*setup)) *site {
 	return s
 }
 
-// start begins to respond, with a manager of its own.
+// start serves the app with a new Manager.
 func (s *site) start(inside func(http.Handler) http.Handler) {
 	s.t.Helper()
 	m, err := session.New(s.config)
@@ -152,9 +152,8 @@ func (s *site) start(inside func(http.Handler) http.Handler) {
 	})
 }
 
-// restart waits until nothing goes on any more, of what the requests so far
-// have begun, and has another manager respond with the same keys over the same
-// store or coordinator.
+// restart waits until all work of earlier requests has ended, and then serves the app
+// with another Manager with the same keys and the same store or coordinator.
 func (s *site) restart() {
 	s.t.Helper()
 	s.stop()
@@ -163,21 +162,21 @@ func (s *site) restart() {
 
 func address(user string) string { return "user-" + user + "@example.com" }
 
-// userID makes the ID of the n-th user.
+// userID returns the ID of the n-th user.
 func userID(n int) string {
 	id := strconv.Itoa(n)
 	return "00000000-0000-4000-8000-" + strings.Repeat("0", 12-len(id)) + id
 }
 
-// seen is what a response says about the session that it was given to.
+// seen has the session's data in a response.
 type seen struct{ User, Token string }
 
-// who tells the user, none for a visitor.
+// who returns the user in a response, "" for a visitor.
 func who(w http.ResponseWriter, r *http.Request) {
 	tell(w, seen{User: session.FromContext(r.Context()).UserID()})
 }
 
-// callUpstream calls an API as the user, and tells whom the API has seen.
+// callUpstream calls an API as the user, and returns the user that the API has seen.
 func callUpstream(w http.ResponseWriter, r *http.Request) {
 	token, err := session.FromContext(r.Context()).AccessToken(r.Context())
 	if err != nil {
@@ -238,10 +237,10 @@ func subject(t *testing.T, token string) string {
 	return claims.Hasura.User
 }
 
-// jar is the cookies of a browser.
+// jar has the cookies of a browser.
 type jar = testkit.Jar
 
-// The cookies of a session: the tokens or the ID, and the state.
+// The cookies of a session have the tokens or the ID, and the state.
 const (
 	mainCookie  = "__Host-session"
 	stateCookie = "__Host-session-state"
@@ -255,12 +254,12 @@ type response struct {
 	cookies []*http.Cookie
 }
 
-// sets reports whether the response gives the browser a cookie of this name.
+// sets reports whether the response sets a cookie with this name.
 func (a response) sets(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge >= 0 })
 }
 
-// names are the cookies that the response sets or deletes, for messages.
+// names returns the names of the cookies that the response sets or deletes, for messages.
 func (a response) names() []string {
 	var names []string
 	for _, c := range a.cookies {
@@ -277,7 +276,7 @@ func (a response) names() []string {
 // session.
 func isDevice(c *http.Cookie) bool { return strings.HasSuffix(c.Name, "-device") }
 
-// send makes a request with the cookies of a jar.
+// send sends a request with the cookies of a jar.
 func (s *site) send(ctx context.Context, method, path, body string, j jar, header ...string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -338,8 +337,8 @@ func (s *site) signIn(user string) (jar, string) {
 	return j, a.seen.Token
 }
 
-// served fails the test unless the response is a user's own, and returns the
-// token that was sent upstream for it.
+// served fails the test unless the response is for the user, and returns the token that
+// was sent upstream for it.
 func (s *site) served(a response, user string) (token string) {
 	s.t.Helper()
 	if a.status != http.StatusOK {
@@ -351,8 +350,8 @@ func (s *site) served(a response, user string) (token string) {
 	return a.seen.Token
 }
 
-// refreshed fails the test unless the auth service has seen so many refreshes,
-// each of them with a refresh token of its own.
+// refreshed fails the test unless the auth service has received n refreshes, each with
+// another refresh token.
 func (s *site) refreshed(want int) {
 	s.t.Helper()
 	if arrived, done, again := s.auth.Requests(authtest.Refresh), s.auth.Refreshes(), s.auth.Reuses(); arrived != want || done != want || again != 0 {
@@ -360,7 +359,7 @@ func (s *site) refreshed(want int) {
 	}
 }
 
-// tooLong is what no machine is too slow for.
+// tooLong is a time that is enough on every machine.
 const tooLong = 40 * time.Second
 
 // await waits for the first of several events, and returns its index.

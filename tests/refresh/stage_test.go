@@ -19,21 +19,21 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Two people share a browser. Requests of the first one's session race each
-// other, a logout, and the second one's login.
+// Two users share a browser. Requests of the first user's session race with each other,
+// with a logout, and with the second user's login.
 var first, second = userID(1), userID(2)
 
-// act is one of the requests that race. It is taken apart into steps, which
-// the stage carries out in an order of the test's choice:
+// act is one of the requests that race. It is divided into steps, which the stage
+// executes in the order that the test selects:
 //
 //   - enter sends it. It ends when the handler is reached, or when the request
 //     waits for the refresh.
 //   - response lets the auth service respond to the refresh.
-//   - read lets the handler go on until the session's record has been read for the
-//     response, and stops it there: before a write to the record, or before the
-//     response is sent.
-//   - mark lets a logout go on until the session is marked as ended.
-//   - finish lets it go on to its end, and waits for the response.
+//   - read lets the handler continue until it has read the session's record for the
+//     response, and stops it there: before a write to the record, or before the response
+//     is sent.
+//   - mark lets a logout continue until the session is marked as ended.
+//   - finish lets it continue to its end, and waits for the response.
 type act struct {
 	name, path string
 	steps      []string
@@ -49,63 +49,63 @@ var (
 	login      = act{"login", "/login", []string{"enter", "finish"}} // of the second
 )
 
-// rivals are the acts that must not bring back what a logout or a login ended.
+// rivals are the acts that must not revive a session that a logout or a login has ended.
 var rivals = []act{refresh, slowToken, valueWrite, lateWrite, slide}
 
-// stage is a site with one race.
+// stage is a site for one race.
 type stage struct {
 	*site
 	rng    *rand.Rand
 	actors map[string]*actor
 	gate   authtest.Gate // where the refresh is held
 	store  *pausingStore
-	start  jar // of the browser in which the first is signed in
+	start  jar // of the browser in which the first user is signed in
 	ticks  atomic.Int64
 
-	expires time.Time // the first's access token
-	expired bool      // the refresh begins when it has, not before
-	rotated bool      // it is held when the service has rotated the token, not before
+	expires time.Time // the first user's access token
+	expired bool      // the refresh begins after the expiry, and not before
+	rotated bool      // the refresh is held after the service has rotated the token, and not before
 	held    bool
-	delayed []func() // waits for what needs the refresh
+	delayed []func() // waits for the acts that need the refresh
 
 	trace []string
 }
 
-// actor plays an act.
+// actor runs an act.
 type actor struct {
 	act
 	checks   bool          // reads the user before it waits, as a guard does
-	all      bool          // the logout is one of all sessions
-	after    *actor        // whose response the browser had when it sent this
-	reached  chan struct{} // the handler
-	release  chan struct{} // from the test: go on
-	pause    *pause        // where it is stopped at the store
-	ended    chan struct{} // the response is here
+	all      bool          // the logout ends all sessions
+	after    *actor        // the browser had the response of this one when it sent the request
+	reached chan struct{} // closed when the handler is reached
+	release  chan struct{} // the test lets the handler continue
+	pause    *pause        // the place at the store where it is stopped
+	ended    chan struct{} // closed when the response has arrived
 	response response
 	err      error
 
 	incomplete bool // a logout of all sessions may report that others have not ended
 
-	decided atomic.Int64 // the tick at which it went on to what its response says
-	over    atomic.Int64 // the tick at which the server was done
+	decided atomic.Int64 // the tick at which it determined its response
+	over    atomic.Int64 // the tick at which the server had finished
 }
 
 const (
 	actHeader = "Act"
 
-	// The acts begin when the access token is good for so long. It is not due
-	// before the refresh makes it so, by moving the clock.
+	// The acts begin when the access token is valid for this time. It becomes due when
+	// the refresh moves the clock.
 	goodAtStart = 3 * time.Minute
 
-	// lateBy is how late a request may be, and still be known to belong to a
-	// session that has ended; the clock is moved by less.
+	// lateBy is how late a request may be for a session that has ended, and still be
+	// recognized. The clock is moved by less.
 	lateBy = 5 * time.Minute
 )
 
 var note = session.NewKey[string]("note")
 
-// newStage signs the first user in and makes ready for acts, which begin with
-// run. Everything that is left to chance comes from rng.
+// newStage signs the first user in and prepares the acts, which begin with run. All
+// random choices come from rng.
 func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
 	t.Helper()
 	st := &stage{
@@ -127,7 +127,7 @@ func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
 			s.IdleTimeout = 5 * time.Hour
 		}
 	})
-	// What has failed must not wait for what is stopped.
+	// After a failure, acts that are stopped must not block the end of the test.
 	t.Cleanup(func() {
 		st.gate.Open()
 		for _, a := range st.actors {
@@ -139,7 +139,7 @@ func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
 	})
 	st.mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
-		token, _ := s.AccessToken(r.Context()) // there is none if the session has ended
+		token, _ := s.AccessToken(r.Context()) // empty if the session has ended
 		tell(w, seen{User: s.UserID(), Token: token})
 	})
 	st.mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
@@ -158,7 +158,7 @@ func (st *stage) advanceTo(after time.Duration) {
 	st.clock.advance(st.expires.Add(after).Sub(st.clock.now()))
 }
 
-// watches goes around the sessions and notes when the server is done.
+// watches wraps Sessions, and records when the server has finished.
 func (st *stage) watches(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a := st.actors[r.Header.Get(actHeader)]; a != nil {
@@ -169,7 +169,7 @@ func (st *stage) watches(next http.Handler) http.Handler {
 	})
 }
 
-// stops goes around the handlers and stops them until the test lets them go.
+// stops wraps the handlers, and stops them until the test lets them continue.
 func (st *stage) stops(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := st.actors[r.Header.Get(actHeader)]
@@ -198,7 +198,7 @@ func (a *actor) goOn() {
 	}
 }
 
-// run carries out the steps of the acts, in the order in which they are named.
+// run executes the steps of the acts in the given order.
 func (st *stage) run(order []string) {
 	st.t.Helper()
 	taken := map[string]int{}
@@ -252,10 +252,10 @@ func (st *stage) step(a *actor, step string) {
 		a.pause = st.store.next(a.name)
 		a.goOn()
 		if st.await(a.name+" has read the record", a.ended, a.pause.reached) == 0 {
-			a.pause.end() // it had nothing to look for
+			a.pause.end() // it has read no record
 		}
 	case "mark":
-		// If a login has ended a stored session, no record says whose it was.
+		// If a login has ended a stored session, no record has its user.
 		in := st.actors[login.name]
 		a.incomplete = a.all && in != nil && isClosed(in.ended)
 		marked := st.journal.next(session.EventSessionEnded)
@@ -270,7 +270,7 @@ func (st *stage) step(a *actor, step string) {
 	}
 }
 
-// waits reports whether an act may be waiting for the refresh that is held.
+// waits reports whether an act may wait for the refresh that is held.
 func (st *stage) waits(a *actor) bool {
 	return st.held && st.expired && a.name != logout.name && a.name != login.name
 }
@@ -284,9 +284,8 @@ func (st *stage) whenItCan(a *actor, wait func()) {
 	}
 }
 
-// enter sends the request, with the cookies of the start: it may have been
-// under way for a while. A login may also be what somebody does who has seen
-// the response to the logout.
+// enter sends the request, with the cookies of the start, because it may have been under
+// way for a while. A login may also follow the response to the logout.
 func (st *stage) enter(a *actor) {
 	st.t.Helper()
 	cookies, method, body := st.start, http.MethodGet, ""
@@ -323,8 +322,8 @@ func (st *stage) enter(a *actor) {
 	st.whenItCan(a, func() { st.await(a.name+" is at work", a.reached, a.ended) })
 }
 
-// arrivals returns what the browser's cookies can be when all responses have
-// arrived, in whatever order they do.
+// arrivals returns the possible cookies of the browser after all responses have arrived,
+// in any order.
 func (st *stage) arrivals() []jar {
 	found := map[string]jar{}
 	var arrive func(jar, []*actor)
@@ -349,15 +348,15 @@ func (st *stage) arrivals() []jar {
 	return slices.Collect(maps.Values(found))
 }
 
-// pausingStore stops a request that has read the record, where a test wants that. Reads
-// themselves are not stopped: requests share them, so all others would wait.
+// pausingStore stops a request after it has read the record, if the test requires this.
+// It does not stop the read, because all requests that share the read would wait.
 type pausingStore struct {
 	store.Store
 	mu      sync.Mutex
 	waiting *pause
 }
 
-// pause is a request that is stopped with what it has read.
+// pause is a request that is stopped after its read.
 type pause struct {
 	store   *pausingStore
 	owner   string // the act
@@ -365,7 +364,7 @@ type pause struct {
 	resume  chan struct{}
 }
 
-// next stops an act when it gets there.
+// next stops an act when it reaches the store.
 func (s *pausingStore) next(owner string) *pause {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -373,7 +372,7 @@ func (s *pausingStore) next(owner string) *pause {
 	return s.waiting
 }
 
-// end lets it go on, or does not wait for it any longer.
+// end lets the act continue, or stops waiting for it.
 func (p *pause) end() {
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
@@ -385,8 +384,8 @@ func (p *pause) end() {
 	}
 }
 
-// stop waits for the end of the pause that next has returned last. If the caller knows
-// its act, the pause must be of that act.
+// stop waits for the end of the last pause that next has returned. If the caller knows
+// its act, the pause must be for that act.
 func (s *pausingStore) stop(owner string) {
 	s.mu.Lock()
 	p := s.waiting
@@ -436,7 +435,7 @@ func (w *pausingWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *pausingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// committing reports whether it is called on behalf of a response.
+// committing reports whether it is called for a response.
 func committing() bool {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])

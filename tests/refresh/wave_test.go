@@ -14,11 +14,11 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// A hundred requests of one browser with one token, which has expired or is
-// about to: together, or spread over two seconds around the refresh. It is one
-// refresh and a hundred responses, each from an API that was called with a token
-// that is good. A second wave with the old cookies is served in the same way,
-// and every response of it brings the new ones.
+// A browser sends a hundred requests with a token that has expired or expires soon:
+// together, or spread over two seconds around the refresh. There are one refresh and a
+// hundred responses, each of an API that was called with a valid token. A second wave
+// with the old cookies is served in the same way, and each of its responses has the new
+// cookies.
 func TestManyRequestsOneRefresh(t *testing.T) {
 	const requests = 100
 	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
@@ -32,8 +32,8 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 		})
 		old, oldToken := s.signIn(user)
 
-		// The refresh is held until the requests that the run is about have
-		// come, or for a part of the time over which they are spread.
+		// The refresh is held until the requests of the run have arrived, or for a part
+		// of the time over which they are spread.
 		var gate authtest.Gate
 		s.auth.Inject(authtest.Refresh, authtest.Fault{After: &gate})
 		var atDoor, responded sync.WaitGroup
@@ -45,7 +45,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 			case expired:
 				atDoor.Wait()
 			case rng.IntN(2) == 0:
-				responded.Wait() // all but the one that waits for the refresh
+				responded.Wait() // all except the request that waits for the refresh
 			}
 			gate.Open()
 		}
@@ -91,14 +91,15 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 			default:
 				t.Fatal("the API was called with a token that is neither the old nor the new one")
 			}
-			// Exactly the requests that were served with new tokens carry them.
+			// A response has the new cookies exactly if its request was served with the
+			// new tokens.
 			if gives := a.sets(mainCookie); gives != (k == inCookies && a.seen.Token == newToken) {
 				t.Fatalf("a response with the new token (%v): %v", a.seen.Token == newToken, a.names())
 			}
 		}
 
-		// The second wave begins while the browser has not shown its new
-		// cookies yet, or after that.
+		// The second wave begins before the browser has sent its new cookies, or after
+		// that.
 		if rng.IntN(2) == 0 {
 			s.served(s.get("/upstream", old.After(s.get("/upstream", old).cookies)), user)
 		}
@@ -122,7 +123,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 	})
 }
 
-// wave sends requests, each after its delay, and returns what waits for their
+// wave sends requests, each after its delay, and returns a function that waits for their
 // responses. sent and done are called around each request, unless nil.
 func (s *site) wave(j jar, delays []time.Duration, sent, done func()) (responses func() []response) {
 	result := make([]response, len(delays))

@@ -71,19 +71,19 @@ func read(t *testing.T, file string) string {
 	return string(b)
 }
 
-// consumer is an app of somebody else, in a directory of its own.
+// consumer is an app of a user of the module, in its own directory.
 type consumer struct {
 	t   *testing.T
 	dir string
 	env []string
 }
 
-// newConsumer starts a module that knows nothing of this work tree, with an
-// empty module cache. Our module comes from proxy, those of others from what
-// is on this machine already, or from where the environment says.
+// newConsumer creates a module outside of this work tree, with an empty module cache. Our
+// module comes from proxy. Other modules come from this machine's cache or from the proxy
+// of the environment.
 //
-// The checksum database is not used: it does not know our version, and the
-// sums of all others are compared with ours.
+// The checksum database is not used, because it does not have our version. The sums of
+// all other modules are compared with ours.
 func newConsumer(t *testing.T, proxy string, files ...string) *consumer {
 	t.Helper()
 	c := &consumer{t: t, dir: t.TempDir(), env: os.Environ()}
@@ -92,7 +92,7 @@ func newConsumer(t *testing.T, proxy string, files ...string) *consumer {
 		t.Fatal(err)
 	}
 	flags := "-mod=mod -modcacherw -buildvcs=false"
-	if !scale.CI() { // where the build cache may be empty
+	if !scale.CI() { // the build cache may be empty
 		flags += " -trimpath" // so that what was compiled in another directory is used again
 	}
 	c.env = append(c.env,
@@ -114,7 +114,7 @@ func newConsumer(t *testing.T, proxy string, files ...string) *consumer {
 	return c
 }
 
-// run runs a command in the app's directory and returns what it prints.
+// run runs a command in the app's directory and returns its output.
 func (c *consumer) run(name string, args ...string) string {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), name, args...)
@@ -137,7 +137,7 @@ func parseMod(t *testing.T, file string) *modfile.File {
 	return mod
 }
 
-// versions returns what a go.mod requires.
+// versions returns the requirements of a go.mod.
 func versions(mod *modfile.File) map[string]string {
 	v := map[string]string{}
 	for _, r := range mod.Require {
@@ -146,15 +146,15 @@ func versions(mod *modfile.File) map[string]string {
 	return v
 }
 
-// What an app compiles that uses the root, middleware and synmetrix, besides
-// the standard library.
+// The modules that an app with the root, middleware and synmetrix compiles, besides the
+// standard library.
 var compiled = []string{
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/gorilla/securecookie",
 	rootPath,
 }
 
-// TestConsumer builds an app as its author would.
+// TestConsumer builds an app like its author.
 func TestConsumer(t *testing.T) {
 	t.Parallel()
 	proxy, _ := publish(t)
@@ -183,7 +183,7 @@ func TestConsumer(t *testing.T) {
 		t.Error("the root's go.mod has replacements or exclusions: the builds of other modules would ignore them")
 	}
 
-	// No sum of a module that our own go.sum does not have.
+	// The app's go.sum has no sum that our own go.sum does not have.
 	sums := strings.Split(read(t, filepath.Join(rootDir, "go.sum")), "\n")
 	for line := range strings.Lines(read(t, filepath.Join(app.dir, "go.sum"))) {
 		line = strings.TrimSpace(line)
@@ -198,8 +198,8 @@ func TestConsumer(t *testing.T) {
 		t.Errorf("the app compiles %q, want %q", modules, compiled)
 	}
 
-	// An app that has a framework of its own must not be moved to a newer
-	// one by us: it requires no more than the root needs itself.
+	// Our module must not raise the version of an app's framework: it requires no more
+	// than the root needs itself.
 	seen := 0
 	for line := range strings.Lines(app.run("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "all")) {
 		path, v, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -215,8 +215,8 @@ func TestConsumer(t *testing.T) {
 	}
 }
 
-// TestTidy makes sure that our own go.mod and go.sum are what the code requires:
-// what is too much there is passed on to every consumer.
+// TestTidy checks that our own go.mod and go.sum contain only what the code requires,
+// because every app gets the rest, too.
 func TestTidy(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []string{rootDir, filepath.Join(rootDir, "adapters", "sessionecho5"), filepath.Join(rootDir, "auth", "jwks"), filepath.Join(rootDir, "telemetry")} {
@@ -240,7 +240,7 @@ func TestConsumerTests(t *testing.T) {
 	}
 }
 
-// TestZip looks at what everybody downloads.
+// TestZip checks the archive that users download.
 func TestZip(t *testing.T) {
 	t.Parallel()
 	_, file := publish(t)

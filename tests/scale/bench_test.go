@@ -6,8 +6,8 @@ import (
 	"github.com/synmetrix/session"
 )
 
-// BenchmarkForgotten sends requests of sessions that the process does not remember any
-// more, because they are many more than its cache has room for.
+// BenchmarkForgotten sends requests of sessions that are not in the cache of the process,
+// because there are many more than the cache has room for.
 func BenchmarkForgotten(b *testing.B) {
 	for name, stored := range map[string]bool{"stored": true, "cookie": false} {
 		b.Run(name, func(b *testing.B) {

@@ -12,8 +12,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// A request of a session in Redis that has not changed since it was read allocates
-// little, and sends nothing to the server. The race detector allocates, too, so this test runs
+// A request of a session in Redis that is unchanged since its last read allocates little,
+// and sends nothing to the server. The race detector allocates, too, so this test runs
 // without it.
 func TestAllocsOfRedis(t *testing.T) {
 	server := dbtest.Redis(t)

@@ -1,5 +1,5 @@
-// Package scale_test measures what many sessions cost. It judges memory and allocations.
-// LONG=1 prints times, too, which depend on the machine.
+// Package scale_test measures the cost of many sessions. It checks memory and
+// allocations. LONG=1 also prints times, which depend on the machine.
 package scale_test
 
 import (
@@ -28,7 +28,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// service is an auth service. Each user has a token of their own, of 417 bytes.
+// service is an auth service. Each user has a separate token of 417 bytes.
 type service struct{ users atomic.Int64 }
 
 func (s *service) Login(context.Context, string, string) (auth.Grant, error) {
@@ -98,8 +98,8 @@ func newSite(t testing.TB, stored bool, change ...func(*session.Config)) *site {
 	return s
 }
 
-// signIn signs in users, each with a session of their own, and returns the bytes of
-// memory that a session takes.
+// signIn signs in users, each with one session, and returns the bytes of memory that a
+// session takes.
 func (s *site) signIn(t testing.TB, users int) float64 {
 	t.Helper()
 	s.cookies = make([]string, users)
@@ -138,7 +138,7 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// response is a ResponseWriter that is used again.
+// response is a ResponseWriter that is reused.
 type response struct {
 	header http.Header
 	status int
@@ -153,7 +153,7 @@ func (w *response) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// get returns what sends a request of a random user.
+// get returns a function that sends a request of a random user.
 func (s *site) get(t testing.TB) func() {
 	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/admin"}, Header: http.Header{}, Host: "example.com", RemoteAddr: "192.0.2.1:1234"}
 	r = r.WithContext(t.Context())
@@ -212,8 +212,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// Prints how much processor time a request takes of one of few sessions, and of many more than
-// the cache has room for.
+// Prints the processor time of a request of one of few sessions, and of one of many more
+// sessions than the cache has room for.
 func TestManySessions(t *testing.T) {
 	if !scale.Long() {
 		t.Log("not measured: LONG=1 does")
@@ -233,8 +233,8 @@ func TestManySessions(t *testing.T) {
 	}
 }
 
-// Prints by how much the throughput grows from one core to two. It is computed from processor
-// time, which other programs on the machine do not use up.
+// Prints by how much the throughput grows from one core to two. It is computed from
+// processor time, on which other programs have little effect.
 func TestCores(t *testing.T) {
 	if !scale.Long() {
 		t.Log("not measured: LONG=1 does")

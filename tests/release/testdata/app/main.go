@@ -1,4 +1,4 @@
-// Command app is what somebody writes who has never seen our repository.
+// Command app is an app of a user of the module.
 package main
 
 import (
