@@ -391,3 +391,31 @@ func TestLimitsCanBeChanged(t *testing.T) {
 		}
 	})
 }
+
+// Attempts that were counted by a wrong clock do not count after it was set back.
+func TestGuessesWithAWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		ahead.Store(int64(24 * time.Hour))
+		service := &guessService{Service: &testkit.Service{T: t}}
+		m, err := session.New(session.Config{
+			Auth: service, Keys: []session.SecretKey{session.GenerateKey()}, Logger: slog.New(slog.DiscardHandler),
+			Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer shutdown(t, m)
+		c := &client{m, "192.0.2.1", http.Header{}}
+		for range 11 {
+			err = c.login(t, "ada@example.com", "wrong")
+		}
+		if !errors.Is(err, session.ErrTooManyAttempts) {
+			t.Errorf("guess 11: %v", err)
+		}
+		ahead.Store(0)
+		if err := c.login(t, "ada@example.com", "right"); err != nil {
+			t.Errorf("after the clock was set back: %v", err)
+		}
+	})
+}

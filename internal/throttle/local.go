@@ -54,7 +54,7 @@ func (l *local) roomLocked(now time.Time) bool {
 		if looks--; looks < 0 {
 			break
 		}
-		if now.Sub(e[len(e)-1].at) >= l.window {
+		if now.Sub(e[len(e)-1].at).Abs() >= l.window {
 			delete(l.counters, key)
 		}
 	}

@@ -331,7 +331,8 @@ func decode(data []byte) []entry {
 func (c *Counters) inWindow(entries []entry, now time.Time) []entry {
 	entries = slices.DeleteFunc(entries, func(x entry) bool {
 		age := now.Sub(x.at)
-		return age >= c.cfg.Window || x.pending && age >= 4*c.cfg.Patience
+		// An event of the future was counted while the clock was wrong.
+		return age >= c.cfg.Window || age <= -c.cfg.Window || x.pending && age >= 4*c.cfg.Patience
 	})
 	slices.SortFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
 	return entries
