@@ -38,10 +38,18 @@ func (k *Keeper) Due(r *Record, now time.Time) (due, valid bool) {
 // holdOff returns how long the session's next refresh has to wait until the pause in the
 // record has ended and the gate is open.
 func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
-	// Another process has written retryAt, and its clock may be wrong. No pause
-	// is longer than pacing.MaxRetryAfter.
-	wait := min(r.retryAt.Sub(now), pacing.MaxRetryAfter)
-	return max(wait, k.gate.closedFor(now), 0)
+	return max(pauseLeft(r.retryAt, now, pacing.MaxRetryAfter), k.gate.closedFor(now))
+}
+
+// pauseLeft returns how long a pause lasts that ends at end and lasts for longest at most.
+func pauseLeft(end, now time.Time, longest time.Duration) time.Duration {
+	left := end.Sub(now)
+	if left > longest+clockSlack {
+		// The clock that set the end was wrong: that of another process, or this process's
+		// before it was set back. It is unknown when the pause ends, so it has ended.
+		return 0
+	}
+	return max(min(left, longest), 0)
 }
 
 // backoff returns the pause after a number of failures in a row, the last of

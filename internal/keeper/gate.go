@@ -51,8 +51,7 @@ func (g *gate) closedForLocked(now time.Time) time.Duration {
 	if !g.limited {
 		return 0
 	}
-	// If the clock was set back, until is too far away.
-	return max(min(g.until.Sub(now), rateLimitMax), 0)
+	return pauseLeft(g.until, now, rateLimitMax)
 }
 
 // enter waits up to patience for a slot. The caller may then make its call, and
