@@ -15,6 +15,15 @@ const (
 	maxContentType = 256  // bytes
 )
 
+// first returns the first value of a field, as http.Header.Get does. name must be in the
+// canonical form, which Get makes of it each time.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // prefersHTML reports whether the Accept fields of a request rank text/html
 // above JSON (RFC 9110, section 12.5.1). It returns false if both rank equally,
 // as with "*/*" or without the field: programs send these, and browsers
@@ -166,8 +175,8 @@ func cutAt(s string, separator byte) (before, after string) {
 // contentType returns the media type of a request's body, in lower case, and its
 // parameters. The type is empty if the field is missing, too long or malformed.
 func contentType(h http.Header) (name string, params map[string]string) {
-	value := h.Get("Content-Type")
-	if len(value) > maxContentType {
+	value := first(h, "Content-Type")
+	if value == "" || len(value) > maxContentType {
 		return "", nil
 	}
 	name, params, err := mime.ParseMediaType(value)

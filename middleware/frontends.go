@@ -14,7 +14,7 @@ import (
 // isHTMX reports whether htmx has sent the request. htmx expects HTML, although versions 1
 // and 2 send "Accept: */*". A browser that navigates sends no such field.
 func isHTMX(h http.Header) bool {
-	return h.Get("Hx-Request") == "true" && h.Get("Sec-Fetch-Mode") != "navigate"
+	return first(h, "Hx-Request") == "true" && first(h, "Sec-Fetch-Mode") != "navigate"
 }
 
 // isBoosted reports whether htmx has sent the request for a link or a form with
@@ -24,7 +24,7 @@ func isBoosted(h http.Header) bool { return isHTMX(h) && h.Get("Hx-Boosted") == 
 // isTurbo reports whether Turbo has sent the request, as a visit, for a form or for a
 // frame.
 func isTurbo(h http.Header) bool {
-	return h.Get("X-Turbo-Request-Id") != "" || h.Get("Turbo-Frame") != ""
+	return first(h, "X-Turbo-Request-Id") != "" || first(h, "Turbo-Frame") != ""
 }
 
 // maxFrame bounds the ID of a Turbo frame, in bytes.

@@ -288,7 +288,7 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 		Refuse(w, r, err)
 		return
 	}
-	if problemOf(err).Code == codeUnauthenticated {
+	if p, _ := problemOf(err); p.Code == codeUnauthenticated {
 		redirect(w, r, restartURL(r, page.ReturnTo, err))
 		return
 	}
@@ -298,7 +298,7 @@ func (h *handlers) retry(w http.ResponseWriter, r *http.Request, page Page, err 
 // retryForm is retry for forms of other routes, which users can repeat only while they
 // are signed in.
 func (h *handlers) retryForm(w http.ResponseWriter, r *http.Request, page Page, err error) {
-	p := problemOf(err)
+	p, _ := problemOf(err)
 	if !WantsPage(r) || !mayRetry(p.Code) {
 		Refuse(w, r, err)
 		return

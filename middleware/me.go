@@ -100,10 +100,15 @@ func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 // json.Marshal escapes "<", ">" and "&", so even a browser that interprets the response
 // as HTML finds no element in it.
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	writeBody(w, status, encodeJSON(v))
+}
+
+// encodeJSON returns v as JSON.
+func encodeJSON(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {
-		body = []byte("null")
+		return []byte("null")
 	}
-	w.Header().Set("Content-Type", contentType)
-	writeBody(w, status, body)
+	return body
 }

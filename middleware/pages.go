@@ -156,10 +156,15 @@ func varyByLanguage(h http.Header) {
 // user, and that browsers must not interpret as another type than its
 // Content-Type.
 func writeBody(w http.ResponseWriter, status int, body []byte) {
+	writePrepared(w, status, []string{strconv.Itoa(len(body))}, body)
+}
+
+// writePrepared is writeBody with the value of Content-Length. With that field, clients
+// notice a response that was cut off.
+func writePrepared(w http.ResponseWriter, status int, length []string, body []byte) {
 	h := w.Header()
 	nostore.Set(h)
-	// With a Content-Length, clients notice a response that was cut off.
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Length"] = length
 	h["X-Content-Type-Options"] = nosniff
 	w.WriteHeader(status)
 	// An error means that the client has disconnected.

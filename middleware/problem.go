@@ -135,14 +135,15 @@ var codeOf = map[int]string{
 // ProblemOf returns the Problem that [Refuse] writes for err, with all defaults
 // set. It is for apps that write refusals in another form.
 func ProblemOf(err error) *Problem {
-	p := problemOf(err)
+	p, _ := problemOf(err)
 	return &p
 }
 
-// problemOf is ProblemOf without an allocation. The defaults depend on each other: the
-// code on the status, and the text on the code.
-func problemOf(err error) Problem {
-	p := classify(err)
+// problemOf is ProblemOf without an allocation. It also returns the index in kinds, or
+// noKind. The defaults depend on each other: the code on the status, and the text on the
+// code.
+func problemOf(err error) (Problem, int) {
+	p, kind := classify(err)
 	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
 	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
 	p.Detail = cmp.Or(p.Detail, english["error."+p.Code], http.StatusText(p.Status))
@@ -150,14 +151,14 @@ func problemOf(err error) Problem {
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		p.RetryAfter = max(p.RetryAfter, time.Second)
 	}
-	return p
+	return p, kind
 }
 
 // kinds are the Problems for errors. The first entry that matches an error applies, and
 // an error may match several, so the order matters: an outage comes before the refusals,
 // because a session that could not be loaded proves neither that the user is signed out
 // nor that a role is missing.
-var kinds = []struct {
+var kinds = [...]struct {
 	err    error
 	status int
 	code   string
@@ -186,20 +187,40 @@ var kinds = []struct {
 	{auth.ErrUnavailable, http.StatusServiceUnavailable, codeAuthUnavailable, ""},
 }
 
-// classify returns the Problem for an error, without defaults. An unknown error is a
-// failure of the app, and becomes a 500 that reveals nothing of it.
-func classify(err error) Problem {
+// noKind is the index of a Problem that is not in kinds.
+const noKind = -1
+
+// classify returns the Problem for an error, without defaults, and its index in kinds or
+// noKind. An unknown error is a failure of the app, and becomes a 500 that reveals nothing
+// of it.
+func classify(err error) (Problem, int) {
 	// A Problem has priority over the cause that it wraps.
-	var given *Problem
-	if errors.As(err, &given) {
-		return *given
+	if given := givenProblem(err); given != nil {
+		return *given, noKind
 	}
-	for _, k := range kinds {
-		if errors.Is(err, k.err) {
-			return Problem{Status: k.status, Code: k.code, Detail: k.detail, RetryAfter: retryAfterOf(k.code, err), Err: err}
+	for i := range kinds {
+		if k := &kinds[i]; errors.Is(err, k.err) {
+			return Problem{Status: k.status, Code: k.code, Detail: k.detail, RetryAfter: retryAfterOf(k.code, err), Err: err}, i
 		}
 	}
-	return Problem{Err: err}
+	return Problem{Err: err}, noKind
+}
+
+// givenProblem returns the Problem that errors.As finds in err, or nil. Most errors are
+// chains without a Problem, for which errors.As allocates.
+func givenProblem(err error) *Problem {
+	for err != nil {
+		switch e := err.(type) {
+		case *Problem:
+			return e
+		case interface{ As(any) bool }, interface{ Unwrap() []error }:
+			var given *Problem
+			errors.As(err, &given)
+			return given
+		}
+		err = errors.Unwrap(err)
+	}
+	return nil
 }
 
 // retryAfterOf returns the pause in an error with the code, 0 if there is none. An error of
@@ -259,11 +280,11 @@ func (p *Problem) header(h http.Header) {
 // 9110, section 10.2.3). It is rounded up: a client that retries too early would fail again.
 func (p *Problem) retryAfter() int64 { return seconds(p.RetryAfter + time.Second - 1) }
 
-// writeJSON writes the refusal as problem details. The type "about:blank" means
+// encode returns the refusal as problem details. The type "about:blank" means
 // that the title is the text of the status (RFC 9457, section 4.2.1). Clients
 // distinguish problems by the code. loginURL may be empty.
-func (p *Problem) writeJSON(w http.ResponseWriter, loginURL string) {
-	writeJSON(w, p.Status, "application/problem+json", struct {
+func (p *Problem) encode(loginURL string) []byte {
+	return encodeJSON(struct {
 		Type       string `json:"type"`
 		Title      string `json:"title"`
 		Status     int    `json:"status"`

@@ -62,6 +62,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 // page, a page, or JSON.
 type refusal struct {
 	problem    Problem
+	kind       int // of problem, in kinds, or noKind
 	redirects  bool
 	leaves     bool // htmx loads the login page
 	wantsPage  bool
@@ -71,7 +72,8 @@ type refusal struct {
 
 // refusalOf decides how to refuse a request. It has no side effects.
 func (s *settings) refusalOf(r *http.Request, err error) refusal {
-	ref := refusal{problem: problemOf(err), wantsPage: WantsPage(r)}
+	ref := refusal{wantsPage: WantsPage(r)}
+	ref.problem, ref.kind = problemOf(err)
 	again := ref.problem.Code == codeReauthenticate
 	unauthenticated := needsSignIn(ref.problem.Code)
 	forbidden := ref.problem.Code == codeForbidden
@@ -101,14 +103,14 @@ func (s *settings) refusalOf(r *http.Request, err error) refusal {
 // writeJSON writes the refusal as problem details. Programs with a bearer token cannot
 // use the login page.
 func (ref *refusal) writeJSON(w http.ResponseWriter, r *http.Request) {
-	p, loginURL := &ref.problem, ""
+	s, p, loginURL := settingsOf(r.Context()), &ref.problem, ""
 	if (needsSignIn(p.Code) || p.Code == codeSignInAgain) && !errors.Is(p.Err, session.ErrBearer) {
-		loginURL = settingsOf(r.Context()).knownLoginURL()
+		loginURL = s.knownLoginURL()
 	}
 	if loginURL != "" && p.Code == codeReauthenticate {
 		loginURL = withParameter(loginURL, "again", "1")
 	}
-	p.writeJSON(w, loginURL)
+	s.prepared.body(ref, loginURL).write(w, p.Status)
 }
 
 // needsSignIn reports whether the user has to sign in because of a problem.
@@ -209,7 +211,7 @@ func isNavigation(r *http.Request) bool {
 	}
 	// See https://www.w3.org/TR/fetch-metadata/. Scripts cannot set these fields.
 	// Browsers omit them over plain HTTP, and Safari does before version 16.4.
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	mode, dest := first(r.Header, "Sec-Fetch-Mode"), first(r.Header, "Sec-Fetch-Dest")
 	if mode != "" || dest != "" {
 		frame := dest == "iframe" || dest == "frame"
 		return mode == "navigate" && (dest == "document" || frame && settingsOf(r.Context()).inFrames())
@@ -246,7 +248,7 @@ func isScript(h http.Header) bool {
 			return true
 		}
 	}
-	by := h.Get("X-Requested-With")
+	by := first(h, "X-Requested-With")
 	// A browser view inside an Android app sends the app's name, such as
 	// "com.example.app", even when the user follows a link. Names of script
 	// libraries, such as "XMLHttpRequest", have no dot.

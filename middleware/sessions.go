@@ -162,6 +162,7 @@ type settings struct {
 	chooseLanguage func(*http.Request) string
 	log            *slog.Logger
 	noLoginOnce    sync.Once // for logNoLogin
+	prepared       preparedBodies
 }
 
 // settingsKey is the key of the settings in a context. Other packages cannot make one.
