@@ -77,7 +77,7 @@ type actor struct {
 	checks   bool          // reads the user before it waits, as a guard does
 	all      bool          // the logout ends all sessions
 	after    *actor        // the browser had the response of this one when it sent the request
-	reached chan struct{} // closed when the handler is reached
+	reached  chan struct{} // closed when the handler is reached
 	release  chan struct{} // the test lets the handler continue
 	pause    *pause        // the place at the store where it is stopped
 	ended    chan struct{} // closed when the response has arrived

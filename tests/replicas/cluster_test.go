@@ -16,14 +16,15 @@ import (
 	"github.com/synmetrix/session/tests/internal/proc"
 )
 
-// tooLong is what no machine is too slow for.
+// tooLong is a time that is enough on every machine.
 const tooLong = time.Minute
 
-// leaseTime is how long a process that refreshes a session may be silent
-// before another one takes over.
+// leaseTime is how long the lease of a process must be unchanged before another process
+// takes it over.
 const leaseTime = 3 * time.Second
 
-// claimTime is how long the other one's claim stands before it calls.
+// claimTime is how long the other process's claim must stand before that process calls
+// the service.
 const claimTime = 2 * time.Second
 
 // secretKeys are SESSION_KEYS, the newest first.
@@ -39,21 +40,21 @@ func (k secretKeys) String() string {
 	return strings.Join(texts, ",")
 }
 
-// cluster is some processes of the dashboard that share a database and the
-// auth service.
+// cluster has several processes of the dashboard that share a database and an auth
+// service.
 type cluster struct {
 	t       *testing.T
 	db      *database
 	mode    mode
 	keys    secretKeys
 	service *service
-	all     []*process // processes that take every test's requests
+	all     []*process // the processes that all tests use
 
 	mu     sync.Mutex
 	logins []login // of all browsers
 }
 
-// process is one of them.
+// process is one process of a cluster.
 type process struct {
 	*proc.Process
 	client *http.Client
@@ -118,10 +119,10 @@ func complaints(log string) string {
 	return strings.Join(lines[max(0, len(lines)-30):], "")
 }
 
-// jar is the cookies of a browser.
+// jar has the cookies of a browser.
 type jar = testkit.Jar
 
-// mainCookie holds the tokens of a cookie session, and the ID of a stored one.
+// mainCookie has the tokens of a cookie session, or the ID of a stored session.
 const mainCookie = "__Host-session"
 
 // response is a response that has been read.
@@ -133,8 +134,8 @@ type response struct {
 	took    time.Duration
 }
 
-// sets reports whether the response gives the browser a cookie of this name,
-// deletes whether it takes one away.
+// sets reports whether the response sets a cookie with this name, and deletes whether it
+// deletes one.
 func (a response) sets(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge >= 0 })
 }
@@ -143,7 +144,7 @@ func (a response) deletes(name string) bool {
 	return slices.ContainsFunc(a.cookies, func(c *http.Cookie) bool { return c.Name == name && c.MaxAge < 0 })
 }
 
-// send makes a request with the cookies of a jar.
+// send sends a request with the cookies of a jar.
 func (p *process) send(ctx context.Context, method, path string, body io.Reader, j jar) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, p.URL+path, body)
 	if err != nil {
@@ -184,7 +185,7 @@ func (p *process) post(t *testing.T, path string, body io.Reader, j jar) respons
 	return a
 }
 
-// later sends a request and returns what waits for its response.
+// later sends a request and returns a function that waits for its response.
 func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar) (wait func() response) {
 	t.Helper()
 	type result struct {
@@ -210,10 +211,10 @@ func (p *process) later(t *testing.T, method, path string, body io.Reader, j jar
 type login struct {
 	user *user
 	jar  jar
-	at   time.Time // when the response came
+	at   time.Time // when the response arrived
 }
 
-// signIn signs a new user in whose first access token lives so long.
+// signIn signs a new user in whose first access token lives for life.
 func (c *cluster) signIn(t *testing.T, p *process, firstLife time.Duration) login {
 	t.Helper()
 	return c.signInAs(t, p, c.service.newUser(firstLife))
@@ -236,11 +237,11 @@ func (c *cluster) signInAs(t *testing.T, p *process, u *user) login {
 	return l
 }
 
-// briefly is how long a first access token lives that a test lets expire.
+// briefly is the life of a first access token that a test lets expire.
 const briefly = time.Second
 
-// expire waits until the first access token has expired. Its life was counted
-// from when the process received it, which was before the browser's response.
+// expire waits until the first access token has expired. Its life counts from its receipt
+// by the process, which was before the browser's response.
 func (l login) expire() {
 	l.user.mu.Lock()
 	life := l.user.firstLife
@@ -261,8 +262,8 @@ func (c *cluster) served(t *testing.T, a response, u *user) (token string) {
 	return a.body
 }
 
-// lives fails the test unless the user can go on with one refresh token, and
-// the one of the login has been used so often.
+// lives fails the test unless the user has one valid refresh token, and the refresh token
+// of the login was used the given number of times.
 func (c *cluster) lives(t *testing.T, u *user, uses int) {
 	t.Helper()
 	if n := c.service.uses(u); n != uses {
@@ -273,7 +274,7 @@ func (c *cluster) lives(t *testing.T, u *user, uses int) {
 	}
 }
 
-// signedOut fails the test unless the session is over in every process.
+// signedOut fails the test unless the session has ended in every process.
 func (c *cluster) signedOut(t *testing.T, j jar, among ...*process) {
 	t.Helper()
 	for i, p := range among {

@@ -14,15 +14,15 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// A process dies or is paused during a refresh. The others respond within two leases
-// and a claim. Only a second use shows whether the token was used; then this session
-// ends, with that reason. The service tolerates a second use, as the real one does, so
-// only the processes end the session.
+// A process dies or is paused during a refresh. The others respond within two leases and
+// a claim. Only a second use of the token shows whether the service had used it. If it
+// had, the session ends with that reason. Like the real service, this one tolerates a
+// second use, so only the processes end the session.
 func (c *cluster) testDeaths(t *testing.T) {
 	c = &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{Lax: true})}
 	for range 2 {
-		// After a refusal, a process waits AUTH_TIMEOUT for tokens of the process
-		// before it. With a longer time, the requests of takenOver end first.
+		// After a rejection, a process waits AUTH_TIMEOUT for tokens of the previous
+		// process. With a longer time, the requests of takenOver would end first.
 		c.all = append(c.all, c.start(t, "AUTH_TIMEOUT=1s"))
 	}
 	for range scale.Of(1, 1, 10) {
@@ -139,8 +139,8 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	c.lives(t, l.user, 1)
 }
 
-// pause stops a process, though not in the middle of a write to an SQLite file:
-// it would keep the file locked for all, as long as it stands still.
+// pause stops a process, but not during a write to an SQLite file: the file would stay
+// locked for all processes.
 func (c *cluster) pause(t *testing.T, p *process) {
 	t.Helper()
 	p.Pause()
@@ -161,7 +161,8 @@ func (c *cluster) pause(t *testing.T, p *process) {
 	})
 }
 
-// abandon sends a request that will have no response.
+// abandon sends a request in the background to a process that is killed before its
+// response.
 func (c *cluster) abandon(t *testing.T, p *process, l login) {
 	t.Helper()
 	go func() {
@@ -171,14 +172,14 @@ func (c *cluster) abandon(t *testing.T, p *process, l login) {
 	}()
 }
 
-// takenOver fails the test unless the other processes response all requests of
-// the session within two leases and a claim, in the same way, and others meanwhile at
-// once. It returns the token that the API was called with.
+// takenOver fails the test unless the other processes respond to all requests of the
+// session within two leases and a claim, in the same way, and to requests of other
+// sessions at once. It returns the token with which the API was called.
 func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 	t.Helper()
 	const requests = 20
-	// The bound of two leases and a claim is that of the protocol, whose tests
-	// run in virtual time. A busy machine needs longer.
+	// The tests in virtual time check the exact bound of two leases and a claim. A busy
+	// machine needs longer.
 	limit := 2*leaseTime + claimTime + tooLong/2
 	bystander := c.signIn(t, c.all[1], 0)
 	var wg sync.WaitGroup
@@ -191,7 +192,8 @@ func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 		}
 	})
 	responses := wave(t, c.all, requests, 0, func(p *process, _ int) (response, error) {
-		// On a busy machine the wait for the service may end first. The client then retries.
+		// On a busy machine the wait for the service may end first. The client then
+		// retries.
 		for try := 0; ; try++ {
 			a, err := p.send(t.Context(), "GET", "/api/upstream", nil, l.jar)
 			if err != nil || a.status != http.StatusServiceUnavailable || try == 3 {
@@ -219,8 +221,8 @@ func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 	return token
 }
 
-// endedForUnknown fails the test unless the session is over, and one process
-// has logged it and why.
+// endedForUnknown fails the test unless the session has ended, and one process has logged
+// the end with its reason.
 func (c *cluster) endedForUnknown(t *testing.T, l login) {
 	t.Helper()
 	c.signedOut(t, l.jar, c.all...)
@@ -239,10 +241,10 @@ func (c *cluster) endedForUnknown(t *testing.T, l login) {
 	}
 }
 
-// dam is in the place of an auth service, and lets nothing through to it.
+// dam is a server in place of the auth service that never responds.
 type dam struct {
 	url     string
-	arrived chan struct{} // a refresh has come
+	arrived chan struct{} // a refresh has arrived
 }
 
 func newDam(t *testing.T) *dam {
@@ -268,7 +270,7 @@ func newDam(t *testing.T) *dam {
 				if req.URL.Path == "/auth/token/refresh" {
 					close(d.arrived)
 				}
-				_, _ = conn.Read(make([]byte, 1)) // until the client is gone
+				_, _ = conn.Read(make([]byte, 1)) // until the client disconnects
 			})
 		}
 	})

@@ -39,7 +39,7 @@ func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster)
 				c.service.search(t, "the file of the database", raw)
 			}
 		}
-		// With a browser's cookie a record opens: the secrets are in there.
+		// With a browser's cookie its record opens, and has the secrets.
 		for _, l := range c.logins {
 			id := c.sessionID(t, l.jar)
 			for _, secret := range keys.secrets() {
@@ -56,11 +56,11 @@ func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster)
 	if opened < 10 {
 		t.Errorf("%d records are of the test's own browsers: too few to show anything", opened)
 	}
-	// Without one it does not, whatever of the row itself is taken for it.
+	// Without a cookie no record opens, with any part of the row in place of the ID.
 	tried := 0
 	for _, r := range rows {
 		if tried++; tried > 50 {
-			break // they are all made in the same way
+			break // all rows have the same form
 		}
 		for _, secret := range keys.secrets() {
 			seals := []*securecookie.SecureCookie{cookieSeal(secret)}
@@ -83,13 +83,13 @@ func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster)
 	t.Logf("%d rows, %d of them opened with the cookies of their browsers", len(rows), opened)
 }
 
-// row is one of the table of sessions.
+// row is a row of the table of sessions.
 type row struct {
 	key     string
 	columns [][]byte
 }
 
-// open returns what one of the columns holds, nil if none opens with s.
+// open returns the contents of the first column that opens with s, nil if none does.
 func (r row) open(s *securecookie.SecureCookie) []byte {
 	for _, column := range r.columns {
 		if len(column) < 100 {
@@ -105,7 +105,7 @@ func (r row) open(s *securecookie.SecureCookie) []byte {
 	return nil
 }
 
-// dump returns the rows of the table by their keys. There must be no other
+// dump returns the rows of the table by their keys. It fails the test if there is another
 // table.
 func (db *database) dump(t *testing.T) map[string]row {
 	t.Helper()
@@ -166,8 +166,8 @@ func (db *database) open(t *testing.T) *sql.DB {
 	return conn
 }
 
-// What follows is what somebody would write who has stolen SESSION_KEYS and
-// read this module's source.
+// The rest of this file is the code of an attacker who has SESSION_KEYS and this module's
+// source.
 
 func (k secretKeys) secrets() [][]byte {
 	var secrets [][]byte
@@ -199,7 +199,7 @@ func recordKey(id []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sessionID returns the ID that a browser's cookie holds.
+// sessionID returns the ID in a browser's cookie.
 func (c *cluster) sessionID(t *testing.T, j jar) []byte {
 	t.Helper()
 	purpose := map[mode]string{stored: "id", cookies: "tokens"}[c.mode]
@@ -213,7 +213,7 @@ func (c *cluster) sessionID(t *testing.T, j jar) []byte {
 	return nil
 }
 
-// keep adds to what must not be found.
+// keep adds secrets that must not be found.
 func (s *service) keep(what string, forms ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,11 +227,11 @@ func uuidBytes(text string) []byte {
 	return b
 }
 
-// grain is how many bytes of a form are looked up at once. All are longer.
+// grain is the number of bytes of a form that are looked up together. All forms are
+// longer.
 const grain = 12
 
-// search fails the test if data contains anything that must not be found, in
-// whatever form it may be written.
+// search fails the test if data contains a secret in any form.
 func (s *service) search(t *testing.T, where string, data []byte) {
 	t.Helper()
 	s.mu.Lock()
@@ -255,7 +255,7 @@ func (s *service) makeIndex() {
 	for secret, what := range s.secrets {
 		forms := []string{secret}
 		if parts := strings.Split(secret, "."); what == "an access token" {
-			// The first part is the same in all tokens, and no secret.
+			// The first part is the same in all tokens, and not secret.
 			for _, part := range parts[1:] {
 				raw, _ := base64.RawURLEncoding.DecodeString(part)
 				forms = append(forms, part, string(raw))

@@ -10,7 +10,8 @@ import (
 )
 
 // While the auth service is down, signing out everywhere in one browser ends the user's
-// sessions in other browsers: at once in the same process, and soon in the others.
+// sessions in other browsers: at once in the same process, and within seconds in the
+// others.
 func (c *cluster) testEverywhere(t *testing.T) {
 	own := &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{})}
 	for range 3 {

@@ -15,17 +15,17 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// rival is a request that must not bring back what a logout in another process
-// has ended. It is stopped on its way, and returns what lets it go on and what
-// waits for its response.
+// rival is a request that must not revive a session that a logout in another process has
+// ended. It is stopped during its work, and returns a function that lets it continue and
+// one that waits for its response.
 type rival struct {
 	name  string
 	begin func(c *cluster, t *testing.T, p *process, l login, rng *rand.Rand) (goOn func(), wait func() response)
 }
 
 const (
-	// idleTimeout is such that after a tenth of it a response notes that the
-	// session is in use.
+	// idleTimeout is so short that responses record the use of the session during the
+	// test.
 	idleTimeout = 20 * time.Second
 	sliding     = idleTimeout / 10
 )
@@ -104,7 +104,7 @@ func (c *cluster) testLogout(t *testing.T) {
 	})
 }
 
-// writeSlowly sends a value whose bytes come late: the handler waits for them.
+// writeSlowly sends a value whose bytes arrive late, so that the handler waits for them.
 func writeSlowly(t *testing.T, p *process, l login) (goOn func(), wait func() response) {
 	t.Helper()
 	reading := make(chan struct{})

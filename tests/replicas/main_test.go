@@ -1,7 +1,6 @@
-// Package replicas_test runs several processes of the dashboard, as one app
-// behind a load balancer, over each database, and looks at what their users
-// see while processes die and stand still, databases are gone, and people sign
-// out.
+// Package replicas_test runs several processes of the dashboard with each database, as
+// one app behind a load balancer. It checks the responses while processes die or are
+// paused, databases are down, and users sign out.
 package replicas_test
 
 import (
@@ -17,13 +16,13 @@ import (
 
 func TestMain(m *testing.M) { proc.Main(m, "dashboard") }
 
-// database is where the processes of an app meet.
+// database is a database that the processes of an app share.
 type database struct {
-	driver  string // as sql.Open names it, or redis
+	driver  string // of sql.Open, or redis
 	dsn     string
 	address string         // as in the settings of the dashboard
 	file    string         // of SQLite
-	server  *dbtest.Server // of the others
+	server  *dbtest.Server // of the other databases
 }
 
 func newSQLite(t *testing.T) *database {
@@ -40,7 +39,7 @@ func TestPostgreSQL(t *testing.T) { t.Parallel(); newDatabase(dbtest.Postgres(t)
 func TestMariaDB(t *testing.T)    { t.Parallel(); newDatabase(dbtest.MariaDB(t)).test(t, cookies) }
 func TestRedis(t *testing.T)      { t.Parallel(); newDatabase(dbtest.Redis(t)).test(t, stored) }
 
-// mode is what the processes have in the database.
+// mode is store or coordinator: the use of the database.
 type mode string
 
 const (
@@ -50,8 +49,8 @@ const (
 
 var modes = []mode{stored, cookies}
 
-// test does everything with one database, and looks for secrets in it when all
-// is over. It does so in the usual mode only. LONG=1 uses both modes.
+// test runs all tests with one database, and searches it for secrets at the end. By
+// default it uses the usual mode only, and with LONG=1 both.
 func (db *database) test(t *testing.T, usual mode) {
 	both := scale.Long()
 	t.Run("start", db.testStart)

@@ -14,9 +14,9 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// The database is stopped for a while, under the load of many users whose
-// tokens expire all the time. No user is signed out, pages that need no session
-// are served throughout, and the app is back soon.
+// The database is stopped for a while, under the load of many users whose tokens expire
+// all the time. No user is signed out, pages that need no session are always served, and
+// the app soon serves all requests again.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for i, open := range []func(testing.TB) *dbtest.Server{dbtest.Postgres, dbtest.Redis} {
@@ -35,21 +35,21 @@ func TestOutage(t *testing.T) {
 
 const outageLife = 4 * time.Second // of access tokens
 
-// pause is between two requests of a visitor.
+// pause is the time between two requests of a user.
 var pause = scale.Of(40*time.Millisecond, 20*time.Millisecond, 10*time.Millisecond)
 
-// crowd is the users, with what their browsers hold.
+// crowd has the users and the cookies of their browsers.
 type crowd struct {
 	*cluster
 	users []*crowdUser
 
 	served, refused atomic.Int64 // requests to a guarded page: 200, 503
 	looked          atomic.Int64 // requests to public pages
-	mayRefuse       atomic.Bool  // the database is, or may be, down
+	mayRefuse       atomic.Bool  // the database may be down
 }
 
 type crowdUser struct {
-	mu  sync.Mutex // a browser that has one request under way
+	mu  sync.Mutex // held during a request: the browser sends one at a time
 	jar jar
 }
 
@@ -135,7 +135,7 @@ func (c *crowd) send(t *testing.T, p *process, u *crowdUser) (response, error) {
 	return a, err
 }
 
-// visit has users come one after the other, until over is closed.
+// visit sends a request of each user in turn, until over is closed.
 func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
 	for !isClosed(over) && !t.Failed() {
 		lenient := c.mayRefuse.Load()
@@ -160,8 +160,7 @@ func (c *crowd) visit(t *testing.T, rng *rand.Rand, over <-chan struct{}) {
 	}
 }
 
-// look has somebody look at a page that needs no session, with a session's
-// cookies and without.
+// look requests a page that needs no session, with a session's cookies and without.
 func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
 	for i := 0; !isClosed(over) && !t.Failed(); i++ {
 		var j jar
@@ -180,22 +179,22 @@ func (c *crowd) look(t *testing.T, path string, over <-chan struct{}) {
 	}
 }
 
-// takes waits until so many more requests have been served.
+// takes waits until n more requests have been served.
 func (c *crowd) takes(t *testing.T, n int64) {
 	t.Helper()
 	before := c.served.Load()
 	eventually(t, "requests are served", func() bool { return c.served.Load() >= before+n || t.Failed() })
 }
 
-// firstResponses waits until each process has served a user. How soon that must be
-// is tested in virtual time, beside the keeper.
+// firstResponses waits until each process has served a user. The keeper's tests check the
+// time that this may take, in virtual time.
 func (c *crowd) firstResponses(t *testing.T, back time.Time) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for i, p := range c.all {
 		wg.Go(func() {
-			// Not one whose token a process may have renewed meanwhile, and who
-			// waits for that.
+			// Not a user whose token a process may be refreshing, because that request
+			// may wait.
 			for n := i; ; n += len(c.all) {
 				a, err := c.send(t, p, c.users[n%len(c.users)])
 				took := time.Since(back)
@@ -213,8 +212,8 @@ func (c *crowd) firstResponses(t *testing.T, back time.Time) {
 	wg.Wait()
 }
 
-// allSignedIn fails the test unless every user is, at every process, and the
-// auth service has seen no refresh token twice.
+// allSignedIn fails the test unless every user is signed in at every process, and the
+// auth service has received no refresh token twice.
 func (c *crowd) allSignedIn(t *testing.T) {
 	t.Helper()
 	work := make(chan *crowdUser)

@@ -21,9 +21,9 @@ import (
 
 const password = "correct horse battery staple"
 
-// service is the auth service of a cluster, and an API that is called with its
-// tokens. Users can be treated differently: how long the token of their login
-// lives, and where their requests are held.
+// service is the auth service of a cluster, and an API that is called with its tokens.
+// Each user has a separate life of the first token, and a separate point at which
+// requests are held.
 type service struct {
 	*authtest.Server
 	url      string
@@ -33,27 +33,27 @@ type service struct {
 	users   map[string]*user // by e-mail address
 	byToken map[string]*user // by refresh token
 	byID    map[string]*user
-	secrets map[string]string      // everything that must not be found anywhere, and what it is
+	secrets map[string]string      // the secrets that must not be found, and their kinds
 	index   map[[grain]byte][]form // of the secrets; see search
 	indexed int
 }
 
-// user is one who is known to the service.
+// user is a user of the service.
 type user struct {
 	id, email string
 
 	mu        sync.Mutex
-	firstLife time.Duration // of the access token that a login brings, 0: as long as any
-	refresh   *stop         // where the refresh is held
-	upstream  *stop         // where the API is held
+	firstLife time.Duration // of the access token of a login; 0: as for all others
+	refresh   *stop         // holds the refresh
+	upstream  *stop         // holds the call of the API
 	first     string        // the refresh token of the login
 }
 
 // stop holds a request until a test lets it pass, or for a while.
 type stop struct {
-	before bool          // before it is carried out, not after
-	lasts  time.Duration // if it is not the test that lets it pass
-	drop   bool          // it is not carried out and has no response
+	before bool          // before the request is executed, and not after
+	lasts  time.Duration // 0: until the test lets it pass
+	drop   bool          // the request is not executed and has no response
 
 	arrived, release chan struct{}
 	once             *sync.Once
@@ -110,7 +110,7 @@ func (s *service) newUser(firstLife time.Duration) *user {
 	return u
 }
 
-// credentials is the body of the user's login.
+// credentials returns the body of the user's login.
 func (u *user) credentials() io.Reader {
 	return strings.NewReader(`{"email":"` + u.email + `","password":"` + password + `"}`)
 }
@@ -121,7 +121,7 @@ func randomUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// holdRefresh and holdUpstream hold the coming requests of a user.
+// holdRefresh and holdUpstream hold the next requests of a user.
 func (u *user) holdRefresh(h stop) *stop {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -136,7 +136,7 @@ func (u *user) holdUpstream() *stop {
 	return u.upstream
 }
 
-// letGo lets pass what is held, and all that comes.
+// letGo lets the held requests and all later ones pass.
 func (u *user) letGo() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -148,7 +148,7 @@ func (u *user) letGo() {
 	u.refresh, u.upstream = nil, nil
 }
 
-// uses is how often the refresh token of the user's login was used.
+// uses returns how often the refresh token of the user's login was used.
 func (s *service) uses(u *user) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -156,7 +156,7 @@ func (s *service) uses(u *user) int {
 	return info.Uses
 }
 
-// ServeHTTP passes requests on to the service in authtest.
+// ServeHTTP forwards requests to the service of package authtest.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var u *user
 	var held *stop
@@ -206,8 +206,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// note remembers the tokens of a response, and shortens the life of the access
-// token if the user's first one is to be short.
+// note records the tokens of a response. It shortens the life of the user's first access
+// token if firstLife is set.
 func (s *service) note(u *user, login bool, body []byte) []byte {
 	var tokens map[string]any
 	if json.Unmarshal(body, &tokens) != nil {
@@ -233,7 +233,7 @@ func (s *service) note(u *user, login bool, body []byte) []byte {
 	return body
 }
 
-// shorten signs an access token anew that expires earlier.
+// shorten returns a copy of an access token that expires earlier.
 func (s *service) shorten(token string, life time.Duration) string {
 	parts := strings.Split(token, ".")
 	claims := claimsOf(token)
@@ -256,11 +256,11 @@ func claimsOf(token string) map[string]any {
 		return nil
 	}
 	var claims map[string]any
-	_ = json.Unmarshal(payload, &claims) // what is not an object has no claims
+	_ = json.Unmarshal(payload, &claims) // a payload that is not an object has no claims
 	return claims
 }
 
-// userOf returns the user whose access token it is.
+// userOf returns the user of an access token.
 func (s *service) userOf(token string) *user {
 	hasura, _ := claimsOf(token)["hasura"].(map[string]any)
 	id, _ := hasura["x-hasura-user-id"].(string)

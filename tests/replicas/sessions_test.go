@@ -17,7 +17,7 @@ type listed struct {
 	Current bool   `json:"current"`
 }
 
-// sessions returns the list that a browser gets from a process.
+// sessions returns the list that a browser receives from a process.
 func (p *process) sessions(t *testing.T, j jar) []listed {
 	t.Helper()
 	a := p.get(t, "/sessions", j)
@@ -28,8 +28,8 @@ func (p *process) sessions(t *testing.T, j jar) []listed {
 	return body.Sessions
 }
 
-// testSessions ends sessions by their handles, through another process than the one
-// that the session is used at.
+// testSessions ends sessions by their handles, through another process than the one that
+// uses the session.
 func (c *cluster) testSessions(t *testing.T) {
 	foreign := c.signIn(t, c.all[0], 0)
 	foreignID := c.all[1].sessions(t, foreign.jar)[0].ID
@@ -81,8 +81,8 @@ func (c *cluster) testSessions(t *testing.T) {
 	c.served(t, c.all[0].get(t, "/api/upstream", foreign.jar), foreign.user)
 }
 
-// over fails the test unless a session is over in every process: at once, or with Redis
-// as soon as its clients have heard of it.
+// over fails the test unless a session has ended in every process: at once, or with Redis
+// as soon as its message has arrived.
 func (c *cluster) over(t *testing.T, j jar) {
 	t.Helper()
 	if strings.HasPrefix(c.db.address, "redis") {

@@ -13,11 +13,11 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// TestStalledWrites has the database hold up writes, again and again for 1 to 8
-// seconds, while reads go on and the auth service takes 8 seconds. No refresh
-// token is used twice, because stalled renewals do not prove that the holder has died.
+// TestStalledWrites makes writes of the database stall repeatedly, for 1 to 8 seconds,
+// while reads work and the auth service needs 8 seconds. No refresh token is used twice,
+// because stalled renewals do not prove that the holder has died.
 //
-// It locks the table, so each database is one of its own.
+// It locks the table, so each case has a separate database.
 func TestStalledWrites(t *testing.T) {
 	t.Parallel()
 	stalled := func(name string, db *database, m mode) {
@@ -41,7 +41,7 @@ func TestStalledWrites(t *testing.T) {
 }
 
 func (c *cluster) testStalledWrites(t *testing.T) {
-	const sessions = 10 // each is a round of its own
+	const sessions = 10 // each is a separate round
 	for i := range scale.Of(1, 1, 20) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			var logins []login
@@ -77,7 +77,7 @@ func (c *cluster) testStalledWrites(t *testing.T) {
 	}
 }
 
-// stallWrites holds up writes to the table, now and then, until end is called.
+// stallWrites makes writes to the table stall now and then, until end is called.
 func (c *cluster) stallWrites(t *testing.T, rng *rand.Rand) (end func()) {
 	t.Helper()
 	if c.db.driver == redis {
@@ -119,8 +119,8 @@ func (c *cluster) stallWrites(t *testing.T, rng *rand.Rand) (end func()) {
 	}
 }
 
-// pauseWrites is stallWrites for Redis, where a write that is held up holds up what
-// follows on its connection, reads too. So it lasts 4 seconds at most.
+// pauseWrites is stallWrites for Redis. A stalled write also delays later reads and
+// writes on its connection, so a stall lasts 4 seconds at most.
 func (c *cluster) pauseWrites(t *testing.T, rng *rand.Rand) (end func()) {
 	client := c.db.server.Client(t)
 	ctx, cancel := context.WithCancel(t.Context())

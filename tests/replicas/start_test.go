@@ -14,8 +14,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// testStart starts processes over a database that is not there, that is not as
-// it must be, and that has the sessions of those before.
+// testStart starts processes with a database that is down, with one that has a wrong
+// table, and with one that has the sessions of earlier processes.
 func (db *database) testStart(t *testing.T) {
 	for _, m := range modes {
 		c := &cluster{t: t, db: db, mode: m, keys: newKeys(), service: newService(t, authtest.Options{})}
@@ -31,7 +31,7 @@ func (db *database) testStart(t *testing.T) {
 	}
 }
 
-// at returns the cluster, which keeps what it has to keep, at another address.
+// at returns the cluster with another address of its database.
 func (c *cluster) at(address string) *cluster {
 	db := *c.db
 	db.address = address
@@ -86,8 +86,7 @@ func (c *cluster) testStartWhileDown(t *testing.T) {
 	}
 }
 
-// A table that is wrong stops the program, with a line that says how it must
-// be made.
+// A wrong table stops the program, with a line that has the statement for the right one.
 func (c *cluster) testWrongTable(t *testing.T) {
 	name := "wrong_" + string(c.mode)
 	address := c.db.address
@@ -112,7 +111,7 @@ func (c *cluster) testWrongTable(t *testing.T) {
 	c.at(address).refusesToStart(t, "CREATE TABLE", "session_key is missing")
 }
 
-// So does a file that cannot be used. It is left as it is.
+// A file that cannot be used stops the program, too. The file does not change.
 func (c *cluster) testUnusableFile(t *testing.T) {
 	dir := t.TempDir()
 	foreign := filepath.Join(dir, "novel.txt")
@@ -133,8 +132,8 @@ func (c *cluster) testUnusableFile(t *testing.T) {
 	}
 }
 
-// refusesToStart fails the test unless the program ends with status 1 and one
-// line that holds the words.
+// refusesToStart fails the test unless the program ends with status 1 and one line that
+// contains the words.
 func (c *cluster) refusesToStart(t *testing.T, words ...string) {
 	t.Helper()
 	place := map[mode]string{stored: "STORE=", cookies: "COORDINATOR="}[c.mode]
@@ -149,9 +148,8 @@ func (c *cluster) refusesToStart(t *testing.T, words ...string) {
 	}
 }
 
-// Keys are rolled over the processes, one after the other, as docs/keys.md
-// says: first all learn to open with the new one, then all seal with it. No user
-// is signed out on the way.
+// Keys are rotated as docs/keys.md describes, in one process after the other: first all
+// can open with the new key, and then all seal with it. No user is signed out.
 func (c *cluster) testNewKeys(t *testing.T) {
 	older, newer := c.keys[0], c.keys[1]
 	both, turned := secretKeys{older, newer}, secretKeys{newer, older}
@@ -187,7 +185,7 @@ func (c *cluster) testNewKeys(t *testing.T) {
 	for _, l := range all {
 		c.lives(t, l.user, 1)
 	}
-	// Signing out everywhere finds what was listed under either key.
+	// Signing out everywhere ends sessions that were listed under either key.
 	if c.mode == stored {
 		u := all[0].user
 		again := among[1].post(t, "/login", u.credentials(), nil)
@@ -198,13 +196,13 @@ func (c *cluster) testNewKeys(t *testing.T) {
 	}
 }
 
-// withKeys returns the cluster as one whose processes are started with other
-// keys. Logins are kept where they were.
+// withKeys returns the cluster with other keys for new processes, and with the same
+// logins.
 func (c *cluster) withKeys(keys secretKeys) *cluster {
 	return &cluster{t: c.t, db: c.db, mode: c.mode, keys: keys, service: c.service}
 }
 
-// stop ends a process as an operator does.
+// stop ends a process like an operator.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	p.Signal(syscall.SIGTERM)

@@ -13,9 +13,9 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// Fifty requests write as many values of one session over two processes, while
-// its token is renewed: because it has expired, or is about to. All values are
-// kept, and so are the new tokens.
+// Fifty requests write fifty values of one session through two processes, while its token
+// is refreshed: because it has expired, or expires soon. All values and the new tokens
+// are kept.
 func (c *cluster) testValues(t *testing.T) {
 	const writes = 50
 	window := c.start(t, "REFRESH_BEFORE=1s") // renews a token of 2 s from its half on
@@ -54,7 +54,7 @@ func (c *cluster) testValues(t *testing.T) {
 			}
 		}
 		c.lives(t, l.user, 1)
-		// It is the refresh token that lives which is kept: it can be revoked.
+		// The session has the valid refresh token, so it can be revoked.
 		if a := also.post(t, "/logout", strings.NewReader("{}"), l.jar); a.status != http.StatusNoContent {
 			t.Errorf("logout: %d %s", a.status, a.body)
 		}
@@ -64,5 +64,5 @@ func (c *cluster) testValues(t *testing.T) {
 	})
 }
 
-// key makes the name of a value.
+// key returns the name of a value.
 func key(i int) string { return fmt.Sprintf("key-%d", i) }

@@ -9,15 +9,14 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// Three hundred requests with a token that has expired, over all processes,
-// are one refresh and three hundred responses, each from an API that was called
-// with the new token.
+// Three hundred requests with an expired token, to all processes, cause one refresh and
+// three hundred responses, each of an API that was called with the new token.
 func (c *cluster) testWave(t *testing.T) {
 	for i := range scale.Of(2, 3, 200) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			l := c.signIn(t, c.all[i%len(c.all)], briefly)
-			// The service takes its time, so that requests pile up meanwhile.
+			// The service is slow, so that requests wait for it.
 			l.user.holdRefresh(stop{before: i%2 == 0, lasts: time.Millisecond + time.Duration(rng.Int64N(int64(time.Second)))})
 			l.expire()
 			c.oneRefresh(t, l, 300, []time.Duration{0, 2 * time.Second}[i/2%2])
@@ -25,7 +24,7 @@ func (c *cluster) testWave(t *testing.T) {
 	}
 }
 
-// A service that is slower than a lease lasts is waited for.
+// The processes also wait for a service that is slower than a lease.
 func (c *cluster) testSlowService(t *testing.T) {
 	l := c.signIn(t, c.all[0], briefly)
 	l.user.holdRefresh(stop{lasts: 8 * time.Second})

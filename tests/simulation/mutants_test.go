@@ -1,4 +1,4 @@
-// Package simulation_test proves the simulation of the refresh protocol.
+// Package simulation_test tests the simulation of the refresh protocol.
 package simulation_test
 
 import (

@@ -24,8 +24,8 @@ func TestRedisCluster(t *testing.T) {
 	contractOrEssence(t, func(t testing.TB) store.Store { return openRedis(t, client, dbtest.Table(), 0) })
 }
 
-// After a fail-over the store works with the new primary. No failure on the way is taken
-// for the end of a session.
+// After a fail-over the store works with the new primary. No failure meanwhile looks like
+// the end of a session.
 func TestRedisSentinel(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

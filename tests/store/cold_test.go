@@ -30,8 +30,8 @@ func (s *countedReads) Get(ctx context.Context, key string) (store.Record, error
 	return s.Store.Get(ctx, key)
 }
 
-// A page that loads sends many requests at once. Three processes whose connections to
-// the database are slow to open serve all of them with two reads each.
+// Loading a page sends many requests at once. Three processes whose connections to the
+// database open slowly serve all of them with two reads each.
 func TestColdStartSharesReads(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Postgres(t)
@@ -61,7 +61,7 @@ func TestColdStartSharesReads(t *testing.T) {
 	first, _, _ := process()
 	c := &testkit.Visitor{T: t, M: first, Jar: map[string]string{}}
 	c.Login("ada")
-	// All requests must come while the first connection opens, on a busy machine, too.
+	// All requests must arrive while the first connection opens, even on a busy machine.
 	connect := time.Duration(scale.Of(2000, 2000, 500)) * time.Millisecond
 	for range scale.Of(1, 3, 20) {
 		var wg sync.WaitGroup

@@ -21,14 +21,14 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// database is one that the SQL store can use.
+// database is a database for the SQL store.
 type database struct {
 	dialect sqlstore.Dialect
 	server  *dbtest.Server // nil: SQLite
 }
 
-// TestSQLite, TestPostgreSQL and TestMariaDB hold the SQL store to the same
-// rules on each database.
+// TestSQLite, TestPostgreSQL and TestMariaDB run the same tests of the SQL store with
+// each database.
 func TestSQLite(t *testing.T) {
 	t.Parallel()
 	database{dialect: sqlstore.SQLite}.test(t)
@@ -59,8 +59,8 @@ func (d database) test(t *testing.T) {
 	}
 }
 
-// open opens a database of the test's own, closed with it. Settings are added
-// to its address.
+// open opens a separate database for the test, which is closed with it. Settings are
+// added to its address.
 func (d database) open(t testing.TB, settings ...string) *sql.DB {
 	t.Helper()
 	if d.server == nil {
@@ -99,7 +99,7 @@ func (d database) openAgain(t testing.TB, settings ...string) *sql.DB {
 	return db
 }
 
-// store returns one in a table of its own, which lets slow machines be slow.
+// store returns a store in a separate table, with a timeout for slow machines.
 func (d database) store(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {
 	t.Helper()
 	c.Dialect = d.dialect
@@ -123,8 +123,7 @@ func record(key string) store.Record {
 	}
 }
 
-// settings are such as apps use, and that change how drivers and databases
-// response.
+// settings are settings of apps that change the behavior of drivers and databases.
 var settings = map[sqlstore.Dialect][]string{
 	sqlstore.PostgreSQL: {
 		"default_transaction_isolation=serializable&default_query_exec_mode=simple_protocol",
@@ -136,8 +135,8 @@ var settings = map[sqlstore.Dialect][]string{
 	},
 }
 
-// testContract runs the suite of all stores with the default settings. With
-// other settings it runs the suite in CI, and the essence of it otherwise.
+// testContract runs the suite of all stores with the default settings. With other
+// settings it runs the whole suite in CI, and a small part of it otherwise.
 func (d database) testContract(t *testing.T) {
 	if d.server == nil {
 		t.Run("default", func(t *testing.T) {
@@ -206,8 +205,8 @@ func contractOrEssence(t *testing.T, open func(testing.TB) store.Store) {
 	}
 }
 
-// testSetupRace has many stores make the table at once, each over its own
-// connections, as processes do that are started together.
+// testSetupRace creates the table by many stores at once, each over its own connections,
+// like processes that start together.
 func (d database) testSetupRace(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	table := dbtest.Table()
@@ -232,7 +231,7 @@ func (d database) testSetupRace(t *testing.T) {
 	wg.Wait()
 }
 
-// testManyStores counts by swaps of stores that share nothing but the table.
+// testManyStores counts by swaps of stores that share only the table.
 func (d database) testManyStores(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "sessions.db")
@@ -309,8 +308,8 @@ func (d database) testPurge(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// What one has locked the others leave to it, so that all are gone only
-	// after another round.
+	// A purge skips rows that another one has locked, so all rows are removed only after
+	// another round.
 	n, err := s.Purge(ctx)
 	if removed += n; err != nil || removed != expired || rowCount(t, db, table) != alive {
 		t.Errorf("removed %d, %d rows left, error %v; want %d and %d", removed, rowCount(t, db, table), err, expired, alive)
@@ -320,7 +319,7 @@ func (d database) testPurge(t *testing.T) {
 		t.Errorf("%d alive, error %v, want %d", len(recs), err, alive)
 	}
 
-	// And without a call.
+	// Rows are also removed without a call of Purge.
 	self := d.store(t, db, sqlstore.Config{Table: table, PurgeEvery: 50 * time.Millisecond})
 	old := record("old")
 	old.ExpiresAt = time.Now().Add(-time.Minute)

@@ -9,7 +9,7 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// counted returns a record that stands for a number.
+// counted returns a record that contains a number.
 func counted(key string, n int) store.Record {
 	rec := record(key)
 	rec.Version = rand.Uint64() | 1
@@ -17,7 +17,7 @@ func counted(key string, n int) store.Record {
 	return rec
 }
 
-// count returns the number that rec stands for, -1 if it stands for none.
+// count returns the number in rec, -1 if there is none.
 func count(rec store.Record) int {
 	n, err := strconv.Atoi(string(rec.Data))
 	if err != nil {

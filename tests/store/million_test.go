@@ -15,8 +15,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// fill adds n rows of the size of real sessions to the table, all of them
-// expired but the first alive.
+// fill adds n rows of the size of real sessions to the table. All of them have expired,
+// except the first alive rows.
 var fill = map[sqlstore.Dialect]string{
 	sqlstore.SQLite: `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < %[2]d)
 		INSERT INTO %[1]s SELECT 'k' || i || hex(randomblob(28)), 'o' || (i / 3), i + 1, randomblob(1024), randomblob(128),
@@ -26,8 +26,8 @@ var fill = map[sqlstore.Dialect]string{
 			CASE WHEN i < %[3]d THEN %[4]d ELSE 1 + i END FROM generate_series(0, %[2]d - 1) AS i`,
 }
 
-// TestMillion makes a table of which half of the rows have expired. Each statement must
-// use an index. With LONG the table has a million rows, and calls must be quick.
+// TestMillion makes a table in which half of the rows have expired. Each statement must
+// use an index. With LONG=1 the table has a million rows, and calls must be quick.
 func TestMillion(t *testing.T) {
 	rows := scale.Of(5_000, 5_000, 1_000_000)
 	t.Run("SQLite", func(t *testing.T) { sqlite.testMillion(t, rows) })
@@ -84,7 +84,7 @@ func (d database) testMillion(t *testing.T, rows int) {
 	})
 	measure("list", func(rec store.Record) error { _, err := s.List(ctx, rec.Owner); return err })
 
-	// All that has expired goes, while others read.
+	// All expired rows are removed during other reads.
 	done := make(chan struct{})
 	var worst time.Duration
 	reads := 0
@@ -114,8 +114,7 @@ func (d database) testMillion(t *testing.T, rows int) {
 	t.Logf("%d reads beside it, the longest %v", reads, worst.Round(time.Microsecond))
 }
 
-// usesIndexes checks that the database reads no whole table for the conditions of the
-// store's statements.
+// usesIndexes checks that the store's statements read no whole table.
 func (d database) usesIndexes(t *testing.T, db *sql.DB, table string) {
 	t.Helper()
 	if _, err := db.Exec("ANALYZE " + table); err != nil {
@@ -158,7 +157,7 @@ func (d database) usesIndexes(t *testing.T, db *sql.DB, table string) {
 	}
 }
 
-// someKeys returns keys of rows that are alive.
+// someKeys returns keys of rows that have not expired.
 func someKeys(t *testing.T, db *sql.DB, table string, alive int) []string {
 	t.Helper()
 	var keys []string

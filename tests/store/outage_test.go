@@ -18,8 +18,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/proxy"
 )
 
-// A row that somebody else has locked is waited for, beyond the patience of
-// the database, and within that of the call.
+// A call waits for a row that another client has locked, for longer than the database
+// waits, and within its own timeout.
 func (d database) testLock(t *testing.T) {
 	ctx := context.Background()
 	patience := "lock_timeout=300"
@@ -65,8 +65,8 @@ func (d database) testLock(t *testing.T) {
 	}
 }
 
-// The app may start before its database: calls fail until it is there, and
-// then succeed, with the table made.
+// The app may start before its database: calls fail until it is up. Then the table is
+// created and calls succeed.
 func (d database) testStartsBefore(t *testing.T) {
 	ctx := context.Background()
 	d.server.Stop()
@@ -86,12 +86,12 @@ func (d database) testStartsBefore(t *testing.T) {
 	}
 }
 
-// outages has what the tests of outages need, for any kind of server.
+// outages has the functions that the tests of outages need, for any kind of server.
 type outages struct {
 	server *dbtest.Server
 
-	// open returns a store over connections of its own. Stores with the same name have
-	// the same records.
+	// open returns a store with its own connections. Stores with the same name have the
+	// same records.
 	open func(t testing.TB, name string, timeout time.Duration) store.Store
 }
 
@@ -101,9 +101,9 @@ func (d database) outages() outages {
 	}}
 }
 
-// recovered waits until s works again. From when the database accepts connections,
-// the store needs two seconds at most. A busy machine may need longer, so only the
-// full tests insist on it.
+// recovered waits until s works again. The store needs two seconds at most after the
+// database accepts connections. A busy machine may need longer, so only the full tests
+// check this limit.
 func (o outages) recovered(t *testing.T, s store.Store) {
 	t.Helper()
 	o.server.Await()
@@ -125,12 +125,11 @@ func (o outages) recovered(t *testing.T, s store.Store) {
 	}
 }
 
-// busy is what a busy machine may add to a limit.
+// busy is the time by which a busy machine may exceed a limit.
 const busy = 3 * time.Second
 
-// testRestart stops the server under load, and kills it: nothing that was
-// acknowledged is lost, no failure is taken for a response, and the store
-// recovers by itself.
+// testRestart stops the server under load, and kills it: no acknowledged write is lost,
+// no failure looks like a response, and the store recovers by itself.
 func (o outages) testRestart(t *testing.T) {
 	ctx := context.Background()
 	s := o.open(t, dbtest.Table(), 5*time.Second)
@@ -198,15 +197,15 @@ func (o outages) testRestart(t *testing.T) {
 	}
 }
 
-// testNetwork reads and writes over a network that is broken in many ways.
-// Every call ends in time; its response is true; and the store recovers.
+// testNetwork reads and writes over a network with many faults. Every call ends in time,
+// its result is correct, and the store recovers.
 func (o outages) testNetwork(t *testing.T) {
 	const timeout = 500 * time.Millisecond
 	faults := []struct {
 		name  string
 		fault proxy.Fault
-		cut   bool // connections are cut now and then, besides
-		lies  bool // bytes change: a response may be wrong, but not of another owner
+		cut   bool // connections are also cut now and then
+		lies  bool // bytes change: a response may be wrong, but not have another owner's record
 	}{
 		{name: "slow", fault: proxy.Fault{Delay: 20 * time.Millisecond}},
 		{name: "too slow", fault: proxy.Fault{Delay: 400 * time.Millisecond}},
@@ -232,7 +231,7 @@ func (o outages) testNetwork(t *testing.T) {
 	lasts := scale.Of(200*time.Millisecond, 500*time.Millisecond, 5*time.Second)
 	for _, f := range faults {
 		if f.lies && o.server.Driver == "redis" {
-			continue // its client panics: the protocol needs TCP or TLS to detect errors
+			continue // its client panics: the protocol relies on TCP or TLS to detect errors
 		}
 		t.Run(f.name, func(t *testing.T) {
 			var responses, failures atomic.Int64
@@ -276,7 +275,7 @@ func (o outages) testNetwork(t *testing.T) {
 	}
 }
 
-// errUntrue is a wrong response, which is worse than none.
+// errUntrue is a wrong result, which is worse than an error.
 var errUntrue = errors.New("untrue")
 
 func owned(i, n int) store.Record {
@@ -312,7 +311,7 @@ func step(ctx context.Context, s store.Store, i int, last *atomic.Int64, lies bo
 		return fmt.Errorf("%w: %q has %d records", errUntrue, want.Owner, len(recs))
 	}
 	if lies {
-		return nil // what was read may be wrong, and must not be written
+		return nil // the data may be wrong, and must not be written
 	}
 	n := count(rec) + 1
 	err = s.Put(ctx, owned(i, n), rec.Version)

@@ -17,8 +17,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// TestRedis holds the Redis store to the rules of the SQL stores, and to those of a
-// store that caches. The tests of package redisstore hold it to the contract.
+// TestRedis runs the tests of the SQL stores with the Redis store, and those for its
+// cache. The tests of package redisstore run the suite of all stores.
 func TestRedis(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Redis(t)
@@ -32,7 +32,7 @@ func TestRedis(t *testing.T) {
 	t.Run("Stale", o.testStale)
 }
 
-// openRedis returns a store with keys of its own, which lets slow machines be slow.
+// openRedis returns a store with its own keys, and with a timeout for slow machines.
 func openRedis(t testing.TB, client rueidis.Client, name string, timeout time.Duration) store.Store {
 	t.Helper()
 	if timeout == 0 {
@@ -45,7 +45,7 @@ func openRedis(t testing.TB, client rueidis.Client, name string, timeout time.Du
 	return s
 }
 
-// testManyRedisStores counts by swaps of stores that share nothing but the server.
+// testManyRedisStores counts by swaps of stores that share only the server.
 func (o outages) testManyRedisStores(t *testing.T) {
 	ctx := context.Background()
 	const stores, each = 4, 25
@@ -72,8 +72,7 @@ func (o outages) testManyRedisStores(t *testing.T) {
 	}
 }
 
-// The app may start before its server: calls fail until it is there, and then
-// succeed.
+// The app may start before its server: calls fail until it is up, and then succeed.
 func (o outages) testRedisStartsBefore(t *testing.T) {
 	ctx := context.Background()
 	o.server.Stop()
@@ -88,12 +87,12 @@ func (o outages) testRedisStartsBefore(t *testing.T) {
 	}
 }
 
-// stated is for how long a record may be stale when the connection is only half
-// there: package redisstore says so of the client that dbtest makes.
+// stated is how long a record may be stale if the connection hangs, as package redisstore
+// states for a client with the settings of dbtest.
 const stated = 2 * time.Second
 
-// testStale breaks the connection that carries the messages about changes, has another
-// process change a record, and watches for how long the state before is read.
+// testStale breaks the connection for the messages about changes, changes a record by
+// another process, and measures how long reads return the previous state.
 func (o outages) testStale(t *testing.T) {
 	between := func(f proxy.Fault) func(*proxy.Proxy) { return func(p *proxy.Proxy) { p.Set(f) } }
 	for i, fault := range []struct {

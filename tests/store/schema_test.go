@@ -11,8 +11,8 @@ import (
 	"github.com/synmetrix/session/tests/internal/dbtest"
 )
 
-// wrongTables are tables that are not the store's, though they may look much
-// like it. "$" stands for the name.
+// wrongTables are tables that differ from the store's, some of them only slightly. "$" is
+// replaced by the name.
 var wrongTables = map[sqlstore.Dialect][]struct{ name, create, problem string }{
 	sqlstore.SQLite: {
 		{"another library's", "CREATE TABLE $ (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)", "session_key is missing"},
@@ -44,8 +44,8 @@ var wrongTables = map[sqlstore.Dialect][]struct{ name, create, problem string }{
 	},
 }
 
-// A table that is not right is an error that says what is wrong, what makes
-// the right one, and goes away when somebody has put it right.
+// A wrong table is an error that names the difference and has the statement for the right
+// table. After the table has been corrected, the store works.
 func (d database) testWrongSchema(t *testing.T) {
 	ctx := context.Background()
 	for _, tt := range wrongTables[d.dialect] {
@@ -86,8 +86,8 @@ func (d database) testWrongSchema(t *testing.T) {
 	}
 }
 
-// Who may not make tables makes it by the statements that the store shows,
-// and may add to it.
+// If the store has no permission to create the table, an operator creates it by the
+// statements of Schema, and may add columns.
 func (d database) testSchemaByHand(t *testing.T) {
 	ctx := context.Background()
 	db := d.open(t)

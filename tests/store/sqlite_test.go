@@ -21,8 +21,7 @@ import (
 
 var sqlite = database{dialect: sqlstore.SQLite}
 
-// Programs that the tests below run in processes of their own, which are this
-// test's binary.
+// The tests below run these programs in separate processes, by the binary of the test.
 const (
 	programEnv = "STORE_TEST_PROGRAM"
 	fileEnv    = "STORE_TEST_FILE"
@@ -42,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program returns a command that runs a program on a file.
+// program returns a command that runs a program with a file.
 func program(t *testing.T, program, file, name string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -63,8 +62,8 @@ func programStore() (store.Store, error) {
 	return sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: 30 * time.Second})
 }
 
-// writeForever creates and updates records, and prints each that was
-// acknowledged, until somebody kills it.
+// writeForever creates and updates records, and prints each acknowledged record, until
+// the process is killed.
 func writeForever() error {
 	s, err := programStore()
 	if err != nil {
@@ -86,7 +85,7 @@ func writeForever() error {
 	}
 }
 
-// countUp adds to a number that others add to as well.
+// countUp increments a number that other processes increment, too.
 func countUp() error {
 	s, err := programStore()
 	if err != nil {
@@ -102,7 +101,7 @@ func countUp() error {
 
 const countEach = 40
 
-// Processes that share a file lose none of each other's writes.
+// Processes that share a file lose no writes.
 func TestSQLiteProcesses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	s := sqlite.store(t, openSQLite(t, file), sqlstore.Config{})
@@ -151,7 +150,7 @@ func TestSQLiteKilled(t *testing.T) {
 			var key string
 			var n int
 			if _, err := fmt.Sscan(lines.Text(), &key, &n); err != nil {
-				break // a line that the kill has cut
+				break // a line that is incomplete because of the kill
 			}
 			acknowledged[key] = n
 			if killer == nil {
@@ -176,7 +175,7 @@ func TestSQLiteKilled(t *testing.T) {
 	t.Logf("killed %d times, %d records acknowledged", times, writes)
 }
 
-// intact makes sure that the file is whole.
+// intact checks that the file is not damaged.
 func intact(t *testing.T, db *sql.DB) {
 	t.Helper()
 	var verdict string
@@ -185,8 +184,8 @@ func intact(t *testing.T, db *sql.DB) {
 	}
 }
 
-// A full disk refuses writes, clearly, and harms neither the file nor the
-// records; when there is room again, so is the store.
+// Writes to a full disk fail with a clear error, and damage neither the file nor the
+// records. When there is room again, the store works.
 func TestSQLiteFull(t *testing.T) {
 	ctx := context.Background()
 	db := openSQLite(t, filepath.Join(t.TempDir(), "sessions.db"))
@@ -234,7 +233,7 @@ func TestSQLiteFull(t *testing.T) {
 	all()
 }
 
-// A file that is something else is left as it is.
+// A file that is not a database is not changed.
 func TestSQLiteForeignFile(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "sessions.db")
@@ -254,7 +253,7 @@ func TestSQLiteForeignFile(t *testing.T) {
 	}
 }
 
-// A file that may only be read can be read, and says so to writers.
+// A read-only file can be read, and writes fail with a clear error.
 func TestSQLiteReadOnly(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "sessions.db")
@@ -282,8 +281,8 @@ func TestSQLiteReadOnly(t *testing.T) {
 	}
 }
 
-// Another process that holds the file is waited for, within the time of the
-// call, without any setting of the driver.
+// A call waits for another process that has locked the file, within its timeout, without
+// any setting of the driver.
 func TestSQLiteLocked(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "sessions.db")
@@ -315,7 +314,7 @@ func TestSQLiteLocked(t *testing.T) {
 	if _, err := hasty.Get(ctx, "key"); err != nil { // it has seen its table
 		t.Fatal(err)
 	}
-	// The error names the cause, unless a busy machine lets the time end first.
+	// The error has the cause, unless the timeout ends first on a busy machine.
 	for try := 1; ; try++ {
 		start := time.Now()
 		err := hasty.Put(ctx, record("newer"), 0)
@@ -332,7 +331,7 @@ func TestSQLiteLocked(t *testing.T) {
 	}
 }
 
-// The file is in WAL mode after the store has seen it, whichever program made it.
+// The file is in WAL mode after the store has opened it, whichever program created it.
 func TestSQLiteWAL(t *testing.T) {
 	db := openSQLite(t, filepath.Join(t.TempDir(), "sessions.db"))
 	if _, err := db.Exec("CREATE TABLE other (n INTEGER)"); err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// TestCardinality compares the time series after a few users and requests with those after
-// many: not one may be added.
+// TestCardinality compares the time series after a few users and requests with those
+// after many. There must be no new one.
 func TestCardinality(t *testing.T) {
 	t.Parallel()
 	users, requests := scale.Of(300, 1000, 10_000), scale.Of(3000, 10_000, 100_000)
@@ -60,7 +60,7 @@ func TestCardinality(t *testing.T) {
 	}
 }
 
-// crowd are users who all differ: in their names, addresses, browsers, paths and cookies.
+// crowd are users with different names, addresses, browsers, paths and cookies.
 type crowd struct {
 	t    *testing.T
 	m    *session.Manager
@@ -68,7 +68,7 @@ type crowd struct {
 	next int // numbers users and requests
 }
 
-// serve does what the path's first letter says.
+// serve responds as the first letter of the path selects.
 func (a *crowd) serve(w http.ResponseWriter, r *http.Request) {
 	s := session.FromContext(r.Context())
 	var err error

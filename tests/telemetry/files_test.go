@@ -17,7 +17,7 @@ import (
 	"github.com/synmetrix/session/internal/testkit/scale"
 )
 
-// needs skips the test, or fails it where all must run, if a program is not installed.
+// needs skips the test if a program is not installed, or fails it if all tests must run.
 func needs(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {
@@ -38,8 +38,8 @@ func promtool(t testing.TB, input string, args ...string) {
 	}
 }
 
-// TestPromtool has promtool check the alert rules, run their tests, and check the names
-// of the metrics.
+// TestPromtool checks the alert rules with promtool, runs their tests, and checks the
+// names of the metrics.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
 	needs(t, "promtool")
@@ -149,7 +149,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestQueries has promtool parse the queries of the dashboard.
+// TestQueries parses the queries of the dashboard with promtool.
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	needs(t, "promtool")

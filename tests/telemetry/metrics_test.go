@@ -147,8 +147,7 @@ func families(t testing.TB) []string {
 	return names
 }
 
-// TestLabels feeds the hooks with everything that docs/events.md lists, and with what it
-// does not.
+// TestLabels calls the hooks with all names in docs/events.md, and with unknown names.
 func TestLabels(t *testing.T) {
 	t.Parallel()
 	reg, tel := exposed(t)
@@ -283,7 +282,8 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// TestRegister checks that a second Telemetry is refused, and that none needs a registry.
+// TestRegister checks that a second Telemetry is an error, and that a registry is
+// optional.
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	reg, _ := exposed(t)
@@ -316,8 +316,8 @@ type sliceStore struct {
 
 func (sliceStore) CountSessions(context.Context) (int, error) { return 1, nil }
 
-// TestLive checks the number of live sessions: of several stores together, each once, and
-// absent while one is down.
+// TestLive checks the number of live sessions: the sum of several stores, each counted
+// once, and absent while one of them is down.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	reg, tel := exposed(t)

@@ -22,8 +22,8 @@ import (
 	"github.com/synmetrix/session/telemetry"
 )
 
-// TestSpans checks that calls have spans below that of their request, with a result and
-// without the text of errors.
+// TestSpans checks that the spans of calls are children of the request's span, and have a
+// result and no error texts.
 func TestSpans(t *testing.T) {
 	t.Parallel()
 	recorder := tracetest.NewSpanRecorder()
@@ -93,8 +93,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// TestMeter checks the durations that OpenTelemetry receives. Without the options it gets
-// nothing.
+// TestMeter checks the durations that OpenTelemetry receives. Without the options it
+// receives none.
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	reader := sdkmetric.NewManualReader()

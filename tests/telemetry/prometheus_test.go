@@ -22,7 +22,7 @@ import (
 // patience is how long the test waits for Prometheus, on a machine that may be busy.
 const patience = 3 * time.Minute
 
-// prometheusServer is a Prometheus server in a process of its own.
+// prometheusServer is a Prometheus server in a separate process.
 type prometheusServer struct {
 	t      *testing.T
 	url    string
@@ -133,12 +133,12 @@ func (p *prometheusServer) firing() map[string]bool {
 	return names
 }
 
-// TestPrometheus has a real Prometheus scrape an app. An alert of alerts.yml fires after
-// the store has gone down, and others after the auth service has.
+// TestPrometheus scrapes an app with a real Prometheus. An alert of alerts.yml fires
+// after the store goes down, and others after the auth service goes down.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	// The windows and waits of the rules are for machines that run for days.
+	// The windows and waits of the rules are too long for a test.
 	rules := regexp.MustCompile(`\[\d+[mh]\]`).ReplaceAllString(read(t, "telemetry/alerts.yml"), "[20s]")
 	rules = regexp.MustCompile(`for: \d+[mh]`).ReplaceAllString(rules, "for: 1s")
 	p := startPrometheus(t, strings.TrimPrefix(s.metrics.URL, "http://"), rules)

@@ -1,5 +1,4 @@
-// Package telemetry_test tests package telemetry with whole apps, and with Prometheus
-// itself.
+// Package telemetry_test tests package telemetry with whole apps and with Prometheus.
 package telemetry_test
 
 import (
@@ -147,7 +146,7 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
-// browser returns a client with cookies of its own that follows no redirect.
+// browser returns a client with its own cookies that follows no redirects.
 func (s *site) browser() *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -159,8 +158,8 @@ func (s *site) browser() *http.Client {
 	}
 }
 
-// send sends a request with a form and header fields, names and values in turn, and
-// checks the status of the response.
+// send sends a request with a form and header fields, which have alternating names and
+// values. It checks the status of the response.
 func (s *site) send(b *http.Client, want int, method, path string, form url.Values, header ...string) {
 	s.t.Helper()
 	r, err := http.NewRequest(method, s.app.URL+path, strings.NewReader(form.Encode()))

@@ -1,4 +1,4 @@
-// Package mutants_test proves the suite that proves the stores.
+// Package mutants_test tests the test suite of the stores.
 package mutants_test
 
 import (
@@ -7,12 +7,12 @@ import (
 	"github.com/synmetrix/session/tests/internal/mutate"
 )
 
-// yield lets others at the shard in the middle of a Put, as a store does that
-// reads and writes in two steps.
+// yield releases the shard in the middle of a Put, like a store that reads and writes in
+// two steps.
 const yield = "sh.mu.Unlock()\n\ttime.Sleep(time.Microsecond)\n\tsh.mu.Lock()\n"
 
-// TestStoretestFindsFaults plants faults in the memory store. For each of
-// them storetest must have a check that fails.
+// TestStoretestFindsFaults plants faults in the memory store. A check of storetest must
+// fail for each of them.
 func TestStoretestFindsFaults(t *testing.T) {
 	p := mutate.Package{Dir: "../../../store/memstore", Run: "^TestStore$"}
 	mutate.Run(t, p, []mutate.Mutant{
@@ -258,8 +258,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 	})
 }
 
-// TestFaultsInSQLAreFound does the same with the statements of the SQL store.
-// The suite runs on SQLite; the other databases' tests run the same suite.
+// TestFaultsInSQLAreFound plants faults in the statements of the SQL store. The suite
+// runs with SQLite. The tests of the other databases run the same suite.
 func TestFaultsInSQLAreFound(t *testing.T) {
 	const dialect, store = "../../store/sqlstore/dialect.go", "../../store/sqlstore/sqlstore.go"
 	p := mutate.Package{Dir: "..", Run: "^TestSQLite$/^Contract$/^default$"}

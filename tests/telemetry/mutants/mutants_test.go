@@ -1,4 +1,4 @@
-// Package mutants_test proves the tests of package telemetry.
+// Package mutants_test tests the tests of package telemetry.
 package mutants_test
 
 import (
