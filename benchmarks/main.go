@@ -3,7 +3,7 @@
 //	go run ./benchmarks          # about five minutes; prints the figures
 //	go run ./benchmarks -write   # also writes them to benchmarks/results, README.md and docs
 //	go run ./benchmarks -quick   # seconds; checks that each contender does the work
-//	go run ./benchmarks -profile DIR  # writes a CPU profile for each target, in about 12 minutes
+//	go run ./benchmarks -profile DIR  # writes a CPU profile for each target, in about 15 minutes
 //
 // README.md explains the figures.
 package main

@@ -23,8 +23,8 @@ const (
 // prepares them, of the clients of a server, and of the garbage collector.
 var measured = pprof.Labels("part", "work")
 
-// profileTime is how long a profile takes, without the preparations, and maxProfileTime
-// with them. A CPU profile has 100 samples for each second that a core is busy.
+// profileTime is the CPU time of a profile, without the preparations. A CPU profile has 100
+// samples for each second of it. maxProfileTime bounds the time that passes.
 const (
 	profileTime    = 25 * time.Second
 	maxProfileTime = 75 * time.Second
@@ -158,9 +158,11 @@ func (p *profiled) write(path string) (err error) {
 	defer pprof.StopCPUProfile()
 	began, took := time.Now(), time.Duration(0)
 	for {
-		start := time.Now()
-		pprof.Do(context.Background(), measured, func(context.Context) { err = run() })
-		if took += time.Since(start); err != nil || took >= p.took || time.Since(began) > maxProfileTime {
+		used, err := processTime(func() (err error) {
+			pprof.Do(context.Background(), measured, func(context.Context) { err = run() })
+			return err
+		})
+		if took += used; err != nil || took >= p.took || time.Since(began) > maxProfileTime {
 			return err
 		}
 		if run, err = p.prepare(); err != nil {
