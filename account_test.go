@@ -234,7 +234,7 @@ func follow(c *testkit.Visitor, token string) (sealed string, err error) {
 // account.
 func TestFollowLink(t *testing.T) {
 	overMembers(t, func(t *testing.T, s *members, c *testkit.Visitor) {
-		ask := func() {
+		requestLink := func() {
 			t.Helper()
 			_, err := timed(c, func(ctx context.Context) error {
 				return c.M.SendMagicLink(ctx, "ADA@example.com", session.WithReturnTo("/reports"))
@@ -254,7 +254,7 @@ func TestFollowLink(t *testing.T) {
 		if _, err := follow(c, "ada@example.com"); !errors.Is(err, session.ErrNoPendingLogin) || c.Get().SignedIn() {
 			t.Errorf("a browser that has not requested a link: %v", err)
 		}
-		ask()
+		requestLink()
 		sealed, err := follow(c, "eve@example.com")
 		if !errors.Is(err, session.ErrOtherAccount) || c.Get().SignedIn() || !waits() {
 			t.Fatalf("another account's link: %v, signed in %v", err, c.Get().SignedIn())
@@ -279,7 +279,7 @@ func TestFollowLink(t *testing.T) {
 			t.Errorf("a confirmed link: %v", err)
 		}
 
-		ask()
+		requestLink()
 		time.Sleep(15*time.Minute + time.Second)
 		if waits() {
 			t.Error("the browser waits for more than 15 minutes")

@@ -370,7 +370,7 @@ func TestCookiesOfOtherNames(t *testing.T) {
 	} {
 		h := a.visit(name+"="+b.values["__Host-session"], signedOut(t))
 		if lines := h.Values("Set-Cookie"); len(lines) != 0 {
-			t.Errorf("%q was taken for ours: %q", name, lines)
+			t.Errorf("%q was read as our cookie: %q", name, lines)
 		}
 	}
 	// The cookies are found among others with any separators.

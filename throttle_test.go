@@ -303,17 +303,17 @@ func TestGuessedCodes(t *testing.T) {
 // 5 e-mails may be requested for an account, and 20 from an address.
 func TestMailLimits(t *testing.T) {
 	overGuesses(t, func(t *testing.T, g *guessing) {
-		ask := func(i int, addr, email string) error {
+		requestMail := func(i int, addr, email string) error {
 			c := g.client(i, addr)
 			return c.send(t, func(ctx context.Context) error { return c.m.SendMagicLink(ctx, email) })
 		}
 		for i := range 10 {
-			if err := ask(i, fmt.Sprintf("203.0.113.%d", i), "ada@example.com"); (err == nil) != (i < 5) {
+			if err := requestMail(i, fmt.Sprintf("203.0.113.%d", i), "ada@example.com"); (err == nil) != (i < 5) {
 				t.Errorf("e-mail %d: %v", i+1, err)
 			}
 		}
 		for i := range 30 {
-			if err := ask(i, fmt.Sprintf("2001:db8::%d", i+1), fmt.Sprintf("user%d@example.com", i)); (err == nil) != (i < 20) {
+			if err := requestMail(i, fmt.Sprintf("2001:db8::%d", i+1), fmt.Sprintf("user%d@example.com", i)); (err == nil) != (i < 20) {
 				t.Errorf("e-mail %d from a network: %v", i+1, err)
 			}
 		}
@@ -321,7 +321,7 @@ func TestMailLimits(t *testing.T) {
 			t.Errorf("%d e-mails, want 25", n)
 		}
 		time.Sleep(15*time.Minute + time.Second)
-		if err := ask(0, "203.0.113.1", "ada@example.com"); err != nil {
+		if err := requestMail(0, "203.0.113.1", "ada@example.com"); err != nil {
 			t.Errorf("after the window: %v", err)
 		}
 	})

@@ -147,14 +147,14 @@ func TestDirectRegistration(t *testing.T) {
 func TestMagicLink(t *testing.T) {
 	t.Parallel()
 	a := newAccountApp(t, authtest.Options{}, middleware.MagicLink)
-	ask := func(email string) (*browser, string) {
+	requestLink := func(email string) (*browser, string) {
 		t.Helper()
 		b := a.browser()
 		b.submit("/magic-link", "email", email, "return_to", "/reports").isPage(t, 200, "Check your mail")
 		b.signedIn("")
 		return b, a.callbackOf(a.lastMail())
 	}
-	b, link := ask("viewer@example.com")
+	b, link := requestLink("viewer@example.com")
 	b.open(link).isRedirect(t, "/reports")
 	b.signedIn("viewer@example.com")
 
@@ -165,7 +165,7 @@ func TestMagicLink(t *testing.T) {
 	}
 
 	// Another browser gets a page with a button, as often as it opens the link.
-	_, link = ask("viewer@example.com")
+	_, link = requestLink("viewer@example.com")
 	stranger := a.browser()
 	refreshes := a.auth.Refreshes()
 	var page response

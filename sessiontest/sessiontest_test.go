@@ -290,7 +290,7 @@ func TestTokens(t *testing.T) {
 	srv := httptest.NewTLSServer(app(m))
 	defer srv.Close()
 	access, refresh := service.SignIn("ada@example.com")
-	ada := sessiontest.User{ID: "somebody else", Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}}
+	ada := sessiontest.User{ID: "another user", Tokens: auth.Tokens{AccessToken: access, RefreshToken: refresh}}
 	client := ada.Client(m, srv)
 	for refreshes := range 3 {
 		status, body := get(t, client, srv.URL+"/admin")

@@ -148,10 +148,10 @@ func testAccessible(t *testing.T, language string) {
 	b.enter("password", password)
 	b.lead(chromedp.KeyEvent(kb.Enter))
 	b.is("/login/mfa", texts["mfa.title"])
-	check("the page that asks for a code")
+	check("the page for a code")
 	b.enter("code", "000000")
 	b.lead(chromedp.KeyEvent(kb.Enter))
-	check("the page that asks for a code, with an error")
+	check("the page for a code, with an error")
 	for _, user := range []string{"viewer@example.com", "admin@example.com"} {
 		b.visit("/login")
 		b.signIn(user, password)

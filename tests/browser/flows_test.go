@@ -164,7 +164,7 @@ func (w *walk) dashboardTitle() string {
 func walkMagicLink(w, other *walk) {
 	w.t.Helper()
 	const email = "analyst@example.com"
-	ask := func() string {
+	requestLink := func() string {
 		w.t.Helper()
 		before := len(w.dashboard.Stdout())
 		w.visit("/login")
@@ -177,7 +177,7 @@ func walkMagicLink(w, other *walk) {
 		}
 		return w.mail(email, anyLink)
 	}
-	other.click(ask())
+	other.click(requestLink())
 	other.is(other.at(), w.texts["callback.title"])
 	for _, fault := range other.faults(w.language) {
 		w.t.Errorf("/callback: %s", fault)
@@ -187,7 +187,7 @@ func walkMagicLink(w, other *walk) {
 	other.visit("/dashboard")
 	other.is("/dashboard", w.dashboardTitle())
 
-	link := ask()
+	link := requestLink()
 	w.click(link)
 	w.visit("/dashboard")
 	w.is("/dashboard", w.dashboardTitle())

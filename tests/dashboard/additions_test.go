@@ -53,7 +53,7 @@ func testThemeAndMessages(t *testing.T, tt target) {
 	b.postForm("/theme", "color", "dark").isPage(422)
 	b.do("POST", "/theme", `{"theme":"dark"}`, "Content-Type", typeJSON).problem(415, "invalid_request")
 	b.postForm("/theme", "theme", strings.Repeat("x", 65<<10)).isPage(413).setsNothing()
-	b.postForm("/goodbye").leadsTo("/").setsNothing() // nobody was signed in
+	b.postForm("/goodbye").leadsTo("/").setsNothing() // no user was signed in
 
 	b.postForm("/theme", "theme", "dark").leadsTo("/theme")
 	b.get("/theme").is(200)                                  // shows no message

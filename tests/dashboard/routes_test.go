@@ -139,7 +139,7 @@ func testMethods(t *testing.T, tt target) {
 	for _, path := range []string{"/login", "/login/mfa", "/logout"} {
 		b.do("PURGE", path, "", "Sec-Fetch-Site", "cross-site").problem(403, "cross_site")
 	}
-	in.get("/api/me").is(200) // GET /logout has not signed anybody out
+	in.get("/api/me").is(200) // GET /logout has signed no user out
 }
 
 // Every response has its caching fields, and every page its security fields.
@@ -234,7 +234,7 @@ func testBearer(t *testing.T, tt target) {
 				t.Errorf("%s: WWW-Authenticate is %q", path, a.header.Get("WWW-Authenticate"))
 			}
 			if cookies := a.header.Values("Set-Cookie"); len(cookies) > 0 {
-				t.Errorf("%s: the response to a bearer's request set a cookie", path)
+				t.Errorf("%s: the response to a request with a bearer token set a cookie", path)
 			}
 		}
 	}

@@ -74,7 +74,7 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	eventually(t, "a value is saved", saves)
 	cookies := b.cookieHeader()
 	between.Set(fault)
-	tell := func(a *response) *response {
+	record := func(a *response) *response {
 		t.Helper()
 		transcript = append(transcript, a.transcript())
 		return a
@@ -83,31 +83,31 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	// Pages that need no session are served. If the session cannot be determined, pages
 	// that need one are not, and the cookies stay.
 	for _, path := range []string{"/", "/login", "/nowhere"} {
-		tell(b.page(path)).isPage(map[bool]int{true: 404, false: 200}[path == "/nowhere"])
-		tell(s.browser(t).page(path))
+		record(b.page(path)).isPage(map[bool]int{true: 404, false: 200}[path == "/nowhere"])
+		record(s.browser(t).page(path))
 	}
-	tell(s.browser(t).page("/dashboard")).is(303)
+	record(s.browser(t).page("/dashboard")).is(303)
 	b.get("/healthz").is(200)
 	eventually(t, "the database is seen to be down", func() bool {
 		a := b.get("/readyz")
 		return a.status == 503 && a.body == `{"store":"down","auth":"ok"}`
 	})
 	if tt.inCookies() {
-		tell(b.page("/dashboard")).isPage(200)
+		record(b.page("/dashboard")).isPage(200)
 		b.get("/api/me").is(200)
-		tell(b.get("/api/prefs")).is(200)
-		tell(b.put("theme", `"light"`)).problem(503, "session_unavailable")
+		record(b.get("/api/prefs")).is(200)
+		record(b.put("theme", `"light"`)).problem(503, "session_unavailable")
 	} else {
-		if a := tell(b.page("/dashboard")).isPage(503); a.header.Get("Retry-After") == "" {
+		if a := record(b.page("/dashboard")).isPage(503); a.header.Get("Retry-After") == "" {
 			t.Error("there is no Retry-After")
 		}
 		for _, a := range []*response{b.get("/dashboard"), b.get("/api/me"), b.get("/api/upstream"), b.get("/api/events"), b.put("theme", `"light"`)} {
-			tell(a).problem(503, "session_unavailable")
+			record(a).problem(503, "session_unavailable")
 		}
 	}
 	// A logout fails meanwhile.
-	tell(other.postForm("/logout")).isPage(503)
-	tell(other.postJSON("/logout", `{"all":true}`)).problem(503, "session_unavailable")
+	record(other.postForm("/logout")).isPage(503)
+	record(other.postJSON("/logout", `{"all":true}`)).problem(503, "session_unavailable")
 	for _, a := range transcript {
 		if strings.Contains(a, "Set-Cookie") {
 			t.Errorf("a cookie was set\n%s", a)
@@ -120,8 +120,8 @@ func storeDown(t *testing.T, tt target, between *proxy.Proxy, fault proxy.Fault)
 	if in := s.browser(t).postJSON("/login", credentials); tt.inCookies() {
 		in.is(200)
 	} else {
-		tell(in).problem(503, "session_unavailable")
-		tell(s.browser(t).postForm("/login", "email", analyst, "password", password)).isPage(503)
+		record(in).problem(503, "session_unavailable")
+		record(s.browser(t).postForm("/login", "email", analyst, "password", password)).isPage(503)
 		eventually(t, "the tokens are revoked", func() bool { return len(s.auth.LiveTokens(analyst)) == 0 })
 	}
 

@@ -60,7 +60,7 @@ func TestMoveUser(t *testing.T) {
 		if s.has(s.old.cookie.Name) {
 			t.Error("the old cookie is still there")
 		}
-		if a := s.send("GET", "/fresh", asked); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "reauthentication_required") {
+		if a := s.send("GET", "/fresh", asProgram); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "reauthentication_required") {
 			t.Errorf("RequireFresh: status %d, %s", a.status, a.body)
 		}
 
@@ -75,7 +75,7 @@ func TestMoveUser(t *testing.T) {
 	})
 }
 
-func asked(r *http.Request) { r.Header.Set("Accept", "application/json") }
+func asProgram(r *http.Request) { r.Header.Set("Accept", "application/json") }
 
 func expires(a siteResponse, name string) bool {
 	for _, line := range a.header["Set-Cookie"] {

@@ -69,7 +69,7 @@ func TestBackoff(t *testing.T) {
 			s.clock.advance(expired)
 			b.get("/me").is(http.StatusServiceUnavailable, "session_unavailable")
 			if got := s.tries(b, 5*time.Millisecond, time.Second); got > 320*time.Millisecond {
-				t.Errorf("the pauses have not begun anew: %v", got)
+				t.Errorf("the pauses have not started again: %v", got)
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func TestRetryAfter(t *testing.T) {
 		{503, "7", 7 * time.Second},
 		{503, "60", time.Minute},
 		{503, "600", time.Minute},
-		{503, "99999999999", 250 * time.Millisecond}, // not a number of seconds that anybody means
+		{503, "99999999999", 250 * time.Millisecond}, // too many seconds to be meant
 		{503, "0", time.Second},
 		{503, "-5", 250 * time.Millisecond},
 		{503, "soon", 250 * time.Millisecond},

@@ -92,7 +92,7 @@ var faults = []fault{
 	{name: "401 bare", Fault: own(401, ""), refresh: refusal, login: wrong},
 	{name: "401 HTML", Fault: respond(401, html), refresh: outage, login: nonsense},
 	{name: "401 empty", Fault: respond(401, ""), refresh: outage, login: nonsense},
-	{name: "401 JSON of somebody else", Fault: respond(401, `{"error":"Unauthorized","message":"no"}`), refresh: outage, login: nonsense},
+	{name: "401 JSON in another format", Fault: respond(401, `{"error":"Unauthorized","message":"no"}`), refresh: outage, login: nonsense},
 	{name: "401 with another status in it", Fault: respond(401, `{"statusCode":403,"error":"Forbidden"}`), refresh: outage, login: nonsense},
 	{name: "401 JSON that calls itself HTML", Fault: respond(401, `{"statusCode":401,"error":"Unauthorized"}`, "Content-Type", "text/html"), refresh: outage, login: nonsense},
 	{name: "401 cut", Fault: authtest.Fault{Status: 401, Body: own(401, "no").Body, Deliver: authtest.HalfThenReset}, refresh: outage, login: nonsense},

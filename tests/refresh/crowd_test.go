@@ -33,7 +33,7 @@ func TestCrowdAtExpiry(t *testing.T) {
 						middleware.Refuse(w, r, err)
 						return
 					}
-					tell(w, seen{User: v.UserID(), Token: token})
+					respondWith(w, seen{User: v.UserID(), Token: token})
 				})))
 				jars, tokens := make([]jar, users), make([]string, users)
 				for n, id := range ids {

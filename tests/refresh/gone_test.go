@@ -144,7 +144,7 @@ func (s *site) withDesk() *desk {
 			case <-d.closed:
 			}
 		}
-		tell(w, seen{User: session.FromContext(r.Context()).UserID(), Token: token})
+		respondWith(w, seen{User: session.FromContext(r.Context()).UserID(), Token: token})
 		select {
 		case d.done <- struct{}{}:
 		case <-d.closed:

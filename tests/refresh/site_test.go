@@ -173,7 +173,7 @@ type seen struct{ User, Token string }
 
 // who returns the user in a response, "" for a visitor.
 func who(w http.ResponseWriter, r *http.Request) {
-	tell(w, seen{User: session.FromContext(r.Context()).UserID()})
+	respondWith(w, seen{User: session.FromContext(r.Context()).UserID()})
 }
 
 // callUpstream calls an API as the user, and returns the user that the API has seen.
@@ -200,10 +200,10 @@ func callUpstream(w http.ResponseWriter, r *http.Request) {
 		middleware.Refuse(w, r, &middleware.Problem{Status: http.StatusBadGateway, Err: err})
 		return
 	}
-	tell(w, seen{User: session.FromContext(r.Context()).UserID(), Token: string(bearer)})
+	respondWith(w, seen{User: session.FromContext(r.Context()).UserID(), Token: string(bearer)})
 }
 
-func tell(w http.ResponseWriter, v seen) {
+func respondWith(w http.ResponseWriter, v seen) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		panic(err)

@@ -140,12 +140,12 @@ func newStage(t *testing.T, k kind, rng *rand.Rand, acts []act) *stage {
 	st.mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		token, _ := s.AccessToken(r.Context()) // empty if the session has ended
-		tell(w, seen{User: s.UserID(), Token: token})
+		respondWith(w, seen{User: s.UserID(), Token: token})
 	})
 	st.mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
 		s := session.FromContext(r.Context())
 		_ = note.Set(s, "changed") // an ended session takes none
-		tell(w, seen{User: s.UserID()})
+		respondWith(w, seen{User: s.UserID()})
 	})
 	st.start, _ = st.signIn(first)
 	st.expires = st.clock.now().Add(accessLife)

@@ -130,7 +130,7 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	}
 	victim.Resume()
 	if a := wait(); c.served(t, a, l.user) != token {
-		t.Error("the process that stood still has tokens of its own")
+		t.Error("the paused process has other tokens")
 	}
 	for i, wait := range waiting {
 		c.served(t, wait(), others[i].user)
@@ -187,7 +187,7 @@ func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 		for i := range 10 {
 			a, err := c.all[i%2].send(t.Context(), "GET", "/api/me", nil, bystander.jar)
 			if err != nil || a.status != http.StatusOK || a.took > limit-leaseTime {
-				t.Errorf("somebody else: %d %s after %v, error %v", a.status, a.body, a.took, err)
+				t.Errorf("another session: %d %s after %v, error %v", a.status, a.body, a.took, err)
 			}
 		}
 	})

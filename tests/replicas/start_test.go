@@ -115,7 +115,7 @@ func (c *cluster) testWrongTable(t *testing.T) {
 func (c *cluster) testUnusableFile(t *testing.T) {
 	dir := t.TempDir()
 	foreign := filepath.Join(dir, "novel.txt")
-	text := strings.Repeat("This is somebody's novel, and no data base.\n", 1000)
+	text := strings.Repeat("This is a text file, and not a database.\n", 1000)
 	if err := os.WriteFile(foreign, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

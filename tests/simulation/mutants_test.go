@@ -117,7 +117,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			New:  "if false {",
 		},
 		{
-			Name: "a conflict is taken for a success",
+			Name: "a conflict counts as a success",
 			File: "ledger.go",
 			Old:  "if conflicts++; conflicts > maxConflicts || ctx.Err() != nil {\n\t\t\t\treturn nil, err\n\t\t\t}",
 			New:  "return next, nil",

@@ -80,7 +80,7 @@ func (d database) testWrongSchema(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := s.Put(ctx, record("key"), 0); err != nil {
-				t.Errorf("Put after the table was put right: %v", err)
+				t.Errorf("Put after the table was corrected: %v", err)
 			}
 		})
 	}

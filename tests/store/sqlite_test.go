@@ -237,7 +237,7 @@ func TestSQLiteFull(t *testing.T) {
 func TestSQLiteForeignFile(t *testing.T) {
 	ctx := context.Background()
 	file := filepath.Join(t.TempDir(), "sessions.db")
-	text := []byte(strings.Repeat("This is somebody's novel, and no data base.\n", 1000))
+	text := []byte(strings.Repeat("This is a text file, and not a database.\n", 1000))
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

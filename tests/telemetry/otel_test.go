@@ -101,7 +101,7 @@ func TestMeter(t *testing.T) {
 	_, tel := exposed(t, telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
 	cfg := tel.Instrument(session.Config{})
 	if cfg.BeforeCall != nil {
-		t.Error("spans are made without being asked for")
+		t.Error("spans are created without the option")
 	}
 	cfg.OnCall(t.Context(), session.Call{Name: "auth.refresh", Duration: 2 * time.Second, Err: auth.ErrRefused})
 	cfg.OnCall(t.Context(), session.Call{Name: "store.get", Duration: time.Second})

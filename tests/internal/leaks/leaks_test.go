@@ -75,7 +75,7 @@ func TestJWT(t *testing.T) {
 	s.AddJWT("none", "opaque")
 	parts := strings.Split(token, ".")
 	if found := s.Search(parts[0]); found != nil {
-		t.Errorf("the header is taken for a secret: %q", found)
+		t.Errorf("the header counts as a secret: %q", found)
 	}
 	for _, part := range parts[1:] {
 		if found := s.Search("x" + part); len(found) != 1 {

@@ -42,7 +42,7 @@ func TestStoretestFindsFaults(t *testing.T) {
 			New:  "if float64(n.rec.Version) != float64(prev) {",
 		},
 		{
-			Name: "versions are taken for an order",
+			Name: "versions are compared by size",
 			File: "memstore.go",
 			Old:  "if n.rec.Version != prev {",
 			New:  "if n.rec.Version != prev || rec.Version < prev {",
@@ -250,7 +250,7 @@ func TestStoretestFindsFaults(t *testing.T) {
 			New:  "\tif err := ctx.Err(); err != nil && false {\n\t\treturn store.Record{}, failed(\"get\", err)",
 		},
 		{
-			Name: "a canceled Get is taken for a missing record",
+			Name: "a canceled Get reports a missing record",
 			File: "memstore.go",
 			Old:  "return store.Record{}, failed(\"get\", err)",
 			New:  "return store.Record{}, store.ErrNotFound",

@@ -27,7 +27,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{Name: "responses without cookies count", File: metrics, Old: "if c.CookieBytes > 0 {", New: "if c.CookieBytes >= 0 {"},
 		{Name: "a store that is down counts as empty", File: live, Old: "\t\treturn 0, false\n", New: "\t\treturn 0, true\n"},
 		{Name: "a shared store counts twice", File: live, Old: "s.store == c", New: "s.store == nil"},
-		{Name: "each scrape counts anew", File: live, Old: "time.Since(c.at) < countEvery", New: "time.Since(c.at) < 0"},
+		{Name: "each scrape calls the store", File: live, Old: "time.Since(c.at) < countEvery", New: "time.Since(c.at) < 0"},
 		{Name: "hooks of the app are dropped", File: hooks, Old: "\t\t\tonCall(ctx, c)\n", New: "\t\t\t_ = onCall\n"},
 		{Name: "spans do not end", File: spans, Old: "\tspan.End()\n", New: ""},
 		{Name: "spans have the text of errors", File: spans, Old: "\tspan.End()\n", New: "\tspan.RecordError(c.Err)\n\tspan.End()\n"},
