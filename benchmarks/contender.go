@@ -21,7 +21,7 @@ type contender struct {
 	session string // where the session is, for the tables
 	ours    bool   // this library
 
-	// less is what the library does less than this one, for the tables.
+	// less lists the features of this library that the contender lacks, for the tables.
 	less string
 
 	// open returns a new app. It accepts the cookies of earlier apps, unless they
@@ -38,7 +38,7 @@ type contender struct {
 	// waits means that requests wait for a server or a database.
 	waits bool
 
-	// apart means that each app has a store of its own, in its memory.
+	// apart means that each app has a separate store in memory.
 	apart bool
 }
 

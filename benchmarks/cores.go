@@ -42,8 +42,8 @@ func measureCores(e *env, c contender, rounds int, turn time.Duration) (float64,
 	return median(ratios), nil
 }
 
-// throughput sends requests for a while, each from a goroutine on a core of its own, and
-// returns how many per second.
+// throughput sends requests for a while, from one goroutine for each core, and returns
+// their number per second.
 func throughput(h http.Handler, requests []*http.Request, d time.Duration) (float64, error) {
 	runtime.GOMAXPROCS(len(requests))
 	counts := make([]int, len(requests))

@@ -45,8 +45,8 @@ func (s *slowService) Refresh(ctx context.Context, _ auth.Tokens) (auth.Grant, e
 }
 
 // measureCrowd lets the tokens of a session expire, and then sends its requests at the
-// same time to processes that share a store. It returns the 99th percentile of what the
-// requests took beyond the time of the auth service, in milliseconds.
+// same time to processes that share a store. It returns the 99th percentile of the time
+// of the requests minus that of the auth service, in milliseconds.
 func measureCrowd(e *env, processes, sessions int) (float64, error) {
 	var moved atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }

@@ -16,7 +16,7 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// Works of this library alone.
+// Tasks of this library alone.
 const (
 	role    = "RequireRole" // a guard by itself
 	garbage = "garbage"     // a request with cookies that do not open
@@ -29,7 +29,7 @@ const noGuard = "none"
 // garbageSize is the size of the Cookie field that does not open.
 const garbageSize = 16 << 10
 
-// detailWorks returns the works of this library alone.
+// detailWorks returns the tasks of this library alone.
 func detailWorks(e *env) []*work {
 	works := []*work{
 		noGuardWork(), roleWork(e, 1), roleWork(e, 300),
@@ -73,7 +73,7 @@ func roleWork(e *env, n int) *work {
 	return &work{name: role, contender: strconv.Itoa(n), prepare: times(open)}
 }
 
-// noGuardWork calls the page that the guard is around.
+// noGuardWork calls the page inside the guard.
 func noGuardWork() *work {
 	open := func() (func(n int) error, error) {
 		r := newRequest("GET", "/admin")
@@ -172,7 +172,7 @@ func cookieField(e *env) (int, error) {
 		return 0, err
 	}
 	field, err := signIn(h, admin)
-	// The cookie of a known device goes to the same path, and is not a session.
+	// The device cookie has the same path, and does not belong to the session.
 	var size int
 	for pair := range strings.SplitSeq(field, "; ") {
 		if !strings.Contains(pair, "-device=") {

@@ -13,7 +13,7 @@ var (
 	blockKey = []byte("another secret, 32 bytes of it..")
 )
 
-// notInGorilla is what gorilla/sessions with cookies does less.
+// notInGorilla lists the features that gorilla/sessions with cookies lacks.
 const notInGorilla = "no refresh of tokens, no revocation, no idle timeout, no origin check"
 
 func init() {

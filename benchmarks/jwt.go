@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What the contenders with a JWT in a cookie share.
+// This file has the code of all contenders with a JWT in a cookie.
 
 const (
 	tokenName = "jwt" // of the cookie; jwtauth requires this name

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// The least code that does the checks of a session: it is found by its cookie, it has
-// not expired, it was used within the idle timeout, and its access token is not due.
-// The checks are not configurable, there is no refresh, and nothing survives an error.
+// The least code that does the checks of a session: it is found by its cookie, it has not
+// expired, it was used within the idle timeout, and its access token is not due. The
+// checks are not configurable, and there is no refresh and no handling of outages.
 
 const (
 	leastName = "__Host-least"

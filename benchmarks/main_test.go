@@ -21,7 +21,7 @@ func newTestEnv(t *testing.T) *env {
 	return e
 }
 
-// The programs that the tests of all modules need are installed where no test may skip.
+// If no test may skip, the programs that the tests of all modules need are installed.
 func open(t *testing.T, e *env, c contender) http.Handler {
 	t.Helper()
 	h, err := c.open(e)
@@ -124,7 +124,7 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
-// The command does every work and writes the tables and the charts.
+// The command does every task and writes the tables and the charts.
 func TestQuickRun(t *testing.T) {
 	r, err := runAll(quick, io.Discard)
 	if err != nil {

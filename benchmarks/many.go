@@ -17,7 +17,7 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
-// growth is what many sessions in memory cost.
+// growth is the cost of many sessions in memory.
 type growth struct {
 	few, many    int     // sessions
 	bytes        float64 // of memory, for each of many sessions
@@ -63,7 +63,7 @@ func measureGrowth(e *env, few, many, rounds, requests int, expire bool) (growth
 type population struct {
 	h      http.Handler
 	store  *memstore.Store
-	moved  *atomic.Int64 // what the clock is ahead
+	moved  *atomic.Int64 // the advance of the clock
 	bytes  float64       // of memory of all sessions
 	fields []string      // the Cookie fields of the users
 }
@@ -110,7 +110,7 @@ func idOnly(field string) string {
 	return field
 }
 
-// cap16 is the memory of a string with n bytes, about.
+// cap16 estimates the memory of a string with n bytes.
 func cap16(n int) int { return (n + 15) / 16 * 16 }
 
 // heap returns the bytes of live objects.

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// work is one thing to measure.
+// work is one task to measure.
 type work struct {
 	name      string // such as "page"
 	contender string
 
-	// waits means that other threads or processes do a part of the work. Then the time
+	// waits means that other threads or processes do a part of the task. Then the time
 	// that passes is measured, and CPU time otherwise.
 	waits bool
 
 	// most bounds the operations of one round. 0: no bound.
 	most int
 
-	// prepare makes what n operations need, and returns what does them. It is called
+	// prepare prepares n operations, and returns a function that does them. It is called
 	// for each round, and its time does not count.
 	prepare func(n int) (run func() error, err error)
 
@@ -43,7 +43,7 @@ func (w *work) key() key { return key{w.name, w.contender} }
 // effort is how long a run takes.
 type effort struct {
 	rounds int
-	round  time.Duration // of one work
+	round  time.Duration // of one task
 }
 
 var (
@@ -54,8 +54,8 @@ var (
 // isQuick reports whether a run only checks that the work is done.
 func (e effort) isQuick() bool { return e.round == 0 }
 
-// measure does all works in rounds, in another order each time, and returns the medians.
-// So a noisy moment hurts none of them alone.
+// measure does all tasks in rounds, in another order each time, and returns the medians.
+// So a disturbance does not affect only one of them.
 func measure(works []*work, e effort) (map[key]figure, error) {
 	for _, w := range works {
 		if err := w.calibrate(e); err != nil {
@@ -121,13 +121,13 @@ func (w *work) calibrate(e effort) error {
 	}
 }
 
-// round does the work n times and returns the cost of once.
+// round does the task n times and returns the cost of one operation.
 func (w *work) round() (figure, error) {
 	run, err := w.prepare(w.n)
 	if err != nil {
 		return figure{}, fmt.Errorf("%s, %s: %w", w.contender, w.name, err)
 	}
-	runtime.GC() // what prepare has left is not part of the work
+	runtime.GC() // garbage of prepare is not part of the task
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	clock := cpuTime

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Works that only a profile has. A run measures them in other ways.
+// Tasks that only profiles have. A run measures them in other ways.
 const (
 	onServer  = "server"  // the page for admins over the loopback interface
 	ofMillion = "million" // the page for admins by random users of a million
@@ -30,7 +30,7 @@ const (
 	maxProfileTime = 75 * time.Second
 )
 
-// profiled is a work to make a profile of.
+// profiled is a task for a profile.
 type profiled struct {
 	key     key
 	prepare func() (run func() error, err error)
@@ -57,7 +57,7 @@ func profile(e *env, effort effort, dir string, progress io.Writer) error {
 	return nil
 }
 
-// targetsOf returns the targets that bound the time of a work.
+// targetsOf returns the targets that bound the time of a task.
 func targetsOf(k key) (all []string) {
 	for _, t := range targets {
 		if slices.ContainsFunc(t.limits, func(l limit) bool { return l.work == k }) {
@@ -67,8 +67,8 @@ func targetsOf(k key) (all []string) {
 	return all
 }
 
-// profiles returns the works that targets are about, and for the servers the bare router,
-// whose throughput they are compared with.
+// profiles returns the tasks of targets, and for the servers the bare router, with whose
+// throughput they are compared.
 func profiles(e *env, effort effort) ([]profiled, error) {
 	took := profileTime
 	if effort.isQuick() {

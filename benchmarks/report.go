@@ -38,7 +38,7 @@ func (r *results) report() string {
 	return b.String()
 }
 
-// costs writes the table of a work, the cheapest contender first.
+// costs writes the table of a task, the cheapest contender first.
 func (r *results) costs(b *strings.Builder, work string) {
 	type cost struct {
 		contender
@@ -75,7 +75,7 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// less writes what the contenders do less than this library.
+// less writes the features that the contenders lack.
 func (r *results) less(b *strings.Builder) {
 	b.WriteString("\n## What the others do less\n\n")
 	rows := [][]string{{"contender", "does less than this library"}}

@@ -12,7 +12,7 @@ import (
 // gob encodes the values of scs and gorilla/sessions.
 func init() { gob.Register([]string(nil)) }
 
-// notInScs is what scs does less in memory.
+// notInScs lists the features that scs in memory lacks.
 const notInScs = "no refresh of tokens, no origin check; records are not encrypted"
 
 func init() {
@@ -26,8 +26,8 @@ func init() {
 	})
 }
 
-// openScs returns what opens the app with scs in memory. set changes its settings, unless
-// it is nil.
+// openScs returns a function that opens the app with scs in memory. set changes its
+// settings, unless it is nil.
 func openScs(set func(*scs.SessionManager)) func(*env) (http.Handler, error) {
 	return func(*env) (http.Handler, error) {
 		m := scs.New()

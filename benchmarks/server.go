@@ -22,8 +22,9 @@ type served struct {
 	share     float64 // of the bare router's; median of the shares of the rounds
 }
 
-// connections is how many clients send requests at the same time, each over a connection
-// of its own. They are in the process of the server, and their work is the same for all.
+// connections is how many clients send requests at the same time, each over a separate
+// connection. They are in the process of the server, and need the same time for all
+// contenders.
 const connections = 16
 
 // measureServers gets the page for admins over the loopback interface. In each round all

@@ -75,7 +75,7 @@ func newManager(e *env, set func(*env, *session.Config) error) (*session.Manager
 	return session.New(c)
 }
 
-// openSession returns what opens the app of this library on net/http.
+// openSession returns a function that opens the app of this library on net/http.
 func openSession(set func(*env, *session.Config) error) func(*env) (http.Handler, error) {
 	return func(e *env) (http.Handler, error) {
 		m, err := newManager(e, set)

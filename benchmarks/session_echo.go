@@ -25,7 +25,7 @@ func init() {
 	})
 }
 
-// openSessionEcho returns what opens the app of this library on Echo.
+// openSessionEcho returns a function that opens the app of this library on Echo.
 func openSessionEcho(set func(*env, *session.Config) error) func(*env) (http.Handler, error) {
 	return func(env *env) (http.Handler, error) {
 		m, err := newManager(env, set)

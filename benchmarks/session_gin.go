@@ -25,7 +25,7 @@ func init() {
 	})
 }
 
-// openSessionGin returns what opens the app of this library on Gin.
+// openSessionGin returns a function that opens the app of this library on Gin.
 func openSessionGin(set func(*env, *session.Config) error) func(*env) (http.Handler, error) {
 	return func(env *env) (http.Handler, error) {
 		m, err := newManager(env, set)

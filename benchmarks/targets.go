@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// target is what a figure should be.
+// target is the goal for a figure.
 type target struct {
 	what   string
 	limits []limit
@@ -16,7 +16,7 @@ type target struct {
 type limit struct {
 	text  string // of the bound
 	value func(*results) (measured string, ok, known bool)
-	work  key // whose CPU profile shows where the time goes; the zero key if the bound is no time
+	work  key // the task whose CPU profile shows where the time goes; the zero key if the bound is no time
 }
 
 // stallTarget is measured by a full run only, because the sweep begins after seconds.
@@ -69,8 +69,8 @@ var targets = []target{
 	{"refused cookies of 16 KB, chunks", []limit{micros(garbage, "chunks", 50), kilobytes("chunks", 32)}},
 }
 
-// figureOf returns the figure of a work without that of the bare router. Works of this
-// library alone have none.
+// figureOf returns the figure of a task without that of the bare router. Tasks of this
+// library alone have no bare router.
 func (r *results) figureOf(work, contender string) (figure, bool) {
 	if work == garbage || work == role || work == read {
 		f, ok := r.figures[key{work, contender}]
@@ -86,7 +86,7 @@ func micros(work, contender string, most float64) limit {
 	}, key{work, contender}}
 }
 
-// almost is what background work adds to counts of allocations.
+// almost allows for allocations of background work.
 const almost = 0.05
 
 func allocs(work, contender string, most float64) limit {
@@ -180,8 +180,8 @@ func waits(processes int, most float64) limit {
 
 func microseconds(ns float64) string { return fmt.Sprintf("%.2f µs", ns/1000) }
 
-// row returns the cells of a target: what it is, the bounds, the figures, and whether
-// they are within the bounds.
+// row returns the cells of a target: its name, the bounds, the figures, and whether they
+// are within the bounds.
 func (t target) row(r *results) []string {
 	var bounds, figures []string
 	verdict := "yes"

@@ -49,8 +49,8 @@ func newAccount(userID string, expires time.Time, roles ...string) account {
 	return account{userID, roles, auth.Tokens{AccessToken: access, RefreshToken: "b7e1c0de-3c5c-4b8e-8f0a-7f4b0d0b9d3c"}}
 }
 
-// lookUp compares the password without hashing, because hashing takes much
-// longer than all other work.
+// lookUp compares the password without hashing, because hashing takes much longer than
+// everything else.
 func lookUp(email, pass string) (account, bool) {
 	a, ok := accounts[email]
 	return a, ok && pass == password

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Names of works.
+// Names of tasks.
 const (
 	page    = "page"    // GET of a page for one role, by a user with the role
 	login   = "login"   // POST of an e-mail address and a password
@@ -14,10 +14,10 @@ const (
 	public  = "public"  // GET of a page that does not use the session, without a cookie
 )
 
-// worksOf returns the works that all contenders do.
+// worksOf returns the tasks that all contenders do.
 func worksOf(e *env, c contender) []*work {
 	works := []*work{pageWork(e, c)}
-	if c.first { // the others have no cookie, and are the same as without first
+	if c.first { // the other tasks have no cookie, and are the same as without first
 		return works
 	}
 	works = append(works, c.getWork(e, public, newRequest("GET", "/public"), func(v *reader) bool { return v.got(publicPage) }))
@@ -59,7 +59,7 @@ func (c contender) getWork(e *env, name string, r *http.Request, want func(*read
 	return &work{name: name, contender: c.name, waits: c.waits, prepare: times(open)}
 }
 
-// times makes the work of one call of open for each round.
+// times makes a task whose rounds repeat the result of one call of open.
 func times(open func() (func(n int) error, error)) func(n int) (func() error, error) {
 	return func(n int) (func() error, error) {
 		run, err := open()
@@ -136,8 +136,8 @@ func loginWork(e *env, c contender, want func(*reader) bool) *work {
 	}}
 }
 
-// present returns the contenders whose programs are installed, and a line for each other
-// one.
+// present returns the contenders whose programs are installed, and a line for each of the
+// others.
 func present(e *env, all []contender) (found []contender, skipped []string, err error) {
 	for _, c := range all {
 		_, err := c.open(e)

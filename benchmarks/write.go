@@ -101,7 +101,7 @@ func repository() (string, error) {
 	}
 }
 
-// comparison is the chart, with its figures in words for those who do not see it.
+// comparison is the chart, with its figures in the alternative text.
 func (r *results) comparison() string {
 	var figures []string
 	for _, x := range r.bars() {
@@ -116,7 +116,7 @@ func (r *results) comparison() string {
 `, strings.Join(figures, "; "), machine())
 }
 
-// cell returns the time and the allocations of a work.
+// cell returns the time and the allocations of a task.
 func (r *results) cell(work, name string) string {
 	f, ok := r.over(work, name)
 	if !ok {
@@ -125,7 +125,7 @@ func (r *results) cell(work, name string) string {
 	return fmt.Sprintf("%.2f (%.0f)", max(f.ns, 0)/1000, max(f.allocs, 0))
 }
 
-// ownCosts is what requests cost with this library.
+// ownCosts has the costs of requests with this library.
 func (r *results) ownCosts() string {
 	var b strings.Builder
 	rows := [][]string{{"microseconds (allocations)", "page for one role", "login", "visitor, 401 as JSON", "public page"}}
@@ -138,7 +138,7 @@ func (r *results) ownCosts() string {
 	return b.String()
 }
 
-// ownLoad is what a server and many sessions take.
+// ownLoad has the throughput of a server and the costs of many sessions.
 func (r *results) ownLoad() string {
 	var b strings.Builder
 	r.servers(&b)

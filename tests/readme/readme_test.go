@@ -365,7 +365,7 @@ func TestNames(t *testing.T) {
 }
 
 // The runbook has every event and every reason of docs/events.md.
-func TestRunBook(t *testing.T) {
+func TestRunbook(t *testing.T) {
 	book := page(t, filepath.Join(root, "docs", "operations.md"))
 	book, _, _ = strings.Cut(book, "\n## Logs")
 	events, _, _ := strings.Cut(page(t, filepath.Join(root, "docs", "events.md")), "\n## Attributes")
