@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/store"
@@ -191,6 +193,67 @@ func TestMemoryAfterEnd(t *testing.T) {
 			t.Errorf("%d of %d bytes are left after the ends of all sessions", after, lived)
 		}
 	})
+}
+
+// A session takes no memory in the caches a minute after its expiry, without a request.
+func TestMemoryAfterExpiry(t *testing.T) {
+	overKinds(t, func(t *testing.T, _ func(*session.Config), stored bool) {
+		synctest.Test(t, func(t *testing.T) {
+			st := &keyedStore{Store: memstore.New()}
+			a := newApp(t, func(c *session.Config) {
+				c.Now = time.Now
+				if stored {
+					c.Store = st
+				}
+			})
+			a.auth.roles = []string{"user", strings.Repeat("r", 2<<10)}
+			before := heap()
+			for i := range 200 {
+				b := a.browser().visit(func(ctx context.Context, _ *session.Session) {
+					option := session.WithLifetime(5 * time.Minute)
+					if i%2 == 0 {
+						option = session.WithRemember(true) // the idle timeout ends it
+					}
+					if err := a.Login(ctx, "user@example.com", "password", option); err != nil {
+						t.Fatal(err)
+					}
+				})
+				if time.Sleep(time.Second); i%2 == 0 {
+					b.visit(nil).is(true)
+				}
+				b.is(true)
+			}
+			lived := heap() - before
+			time.Sleep(7 * time.Minute)
+			half := heap() - before
+			time.Sleep(24 * time.Hour)
+			for _, key := range st.keys { // the memory of the store does not count
+				if err := st.Delete(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.log.mu.Lock()
+			a.log.lines = nil
+			a.log.mu.Unlock()
+			after := heap() - before
+			runtime.KeepAlive(a)
+			t.Logf("%d bytes, %d after the end of half of them, %d after the end of all", lived, half, after)
+			if !stored && half > lived*2/3 || after > lived/8 {
+				t.Error("sessions are left after their expiry")
+			}
+		})
+	})
+}
+
+// keyedStore is a store with the keys of its records.
+type keyedStore struct {
+	store.Store
+	keys []string
+}
+
+func (s *keyedStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
+	s.keys = append(s.keys, rec.Key)
+	return s.Store.Put(ctx, rec, prev)
 }
 
 // A record that does not fit into the cache can still be read and changed.

@@ -50,7 +50,8 @@ type Config struct {
 	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
 	// session that is not in the cache is decrypted for each request. Sessions
 	// larger than 1/64 of CacheBytes are not cached. A session leaves the cache when it
-	// ends in this process, and within a minute after its expiry. Default (0): 64 MiB.
+	// ends in this process, and within a minute after its expiry. An old cookie of a session
+	// that is in use leaves the cache after IdleTimeout. Default (0): 64 MiB.
 	CacheBytes int
 
 	// Claims names the claims of an access token that hold the user's ID and
@@ -123,8 +124,8 @@ type Config struct {
 	// Cookie.MaxChunks bounds values in cookies. Default (0): 1 MiB.
 	MaxValueBytes int
 
-	// Now returns the current time. Tests set it to control time. Default (nil):
-	// time.Now.
+	// Now returns the current time. Tests set it to control time. It must be safe for
+	// concurrent use, and must not use the Manager. Default (nil): time.Now.
 	Now func() time.Time
 
 	// OnCall is called for every [Call], for example to measure durations. The context is

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/synmetrix/session/internal/cookies"
 	"github.com/synmetrix/session/internal/keeper"
@@ -310,7 +311,7 @@ func open[C cookieContent](x *Exchange, names []string, purpose string, decode f
 				continue
 			}
 			sealed = strings.Clone(sealed) // it may be part of a large header
-			x.m.opened.Put(sealed, opened, opened.content.memory()+2*len(sealed), x.m.now().Add(x.m.cfg.IdleTimeout))
+			x.m.opened.Put(sealed, opened, opened.content.memory()+2*len(sealed), x.m.forgetAt(opened.content))
 		}
 		if c := opened.content.(C); accept == nil || accept(c) {
 			x.reseal = x.reseal || opened.old
@@ -318,6 +319,16 @@ func open[C cookieContent](x *Exchange, names []string, purpose string, decode f
 		}
 	}
 	return content
+}
+
+// forgetAt returns the time after which content is not needed if the browser sends no
+// further request.
+func (m *Manager) forgetAt(content cookieContent) time.Time {
+	idle := m.now().Add(m.cfg.IdleTimeout)
+	if end := content.end(m); !end.IsZero() && end.Before(idle) {
+		return end
+	}
+	return idle
 }
 
 // forget drops what is remembered of the session's presented cookies, because the session

@@ -19,6 +19,10 @@ type cookieContent interface {
 	// memory estimates how many bytes the content takes, without the bytes that it
 	// was decoded from.
 	memory() int
+
+	// end returns a time after which the content belongs to no valid session, zero if it is
+	// unknown.
+	end(m *Manager) time.Time
 }
 
 // tokensCookie is the content of the tokens cookie: the session's ID, its start and
@@ -82,6 +86,8 @@ func (c *tokensCookie) memory() int {
 	return c.record.Memory() + (&keeper.Record{}).Memory() + maxJoined
 }
 
+func (c *tokensCookie) end(m *Manager) time.Time { return m.keeper.LifetimeEnd(&c.record) }
+
 // stateCookie is the content of the state cookie: the values and the time of the
 // last use. The tag binds the cookie to the tokens cookie of the same session.
 type stateCookie struct {
@@ -98,6 +104,8 @@ type sessionTag [len(keeper.ID{}) / 2]byte
 func tagOf(id keeper.ID) sessionTag { return sessionTag(id[:len(sessionTag{})]) }
 
 func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
+
+func (c *stateCookie) end(m *Manager) time.Time { return c.lastSeen.Add(m.cfg.IdleTimeout) }
 
 func encodeState(e *seal.Encoder, r *keeper.Record) {
 	tag := tagOf(r.ID)
@@ -129,6 +137,8 @@ type visitorCookie struct{ record keeper.Record }
 
 func (c *visitorCookie) memory() int { return c.record.Memory() }
 
+func (c *visitorCookie) end(m *Manager) time.Time { return m.keeper.EndOf(&c.record) }
+
 func encodeVisitor(r *keeper.Record) []byte {
 	e := seal.Encoder{B: make([]byte, 0, 256)}
 	e.Raw(r.ID[:])
@@ -155,6 +165,8 @@ func decodeVisitor(b []byte) (*visitorCookie, bool) {
 type idCookie struct{ record keeper.Record }
 
 func (c *idCookie) memory() int { return c.record.Memory() }
+
+func (c *idCookie) end(*Manager) time.Time { return time.Time{} }
 
 func decodeID(b []byte) (*idCookie, bool) {
 	c := &idCookie{}

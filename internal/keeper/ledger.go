@@ -139,9 +139,18 @@ func (l *ledger) open(rec store.Record) (*Record, error) {
 		l.k.ReadClaims(r)
 	}
 	if l.id != (ID{}) && r.ended == "" { // see openHere
-		l.k.records.Put(l.key, r, r.Memory()+size, rec.ExpiresAt)
+		l.k.records.Put(l.key, r, r.Memory()+size, l.cachedUntil(r, rec.ExpiresAt))
 	}
 	return r, nil
+}
+
+// cachedUntil returns when r is no longer needed. expires is when the store may remove it: later,
+// because clocks differ and an outage may extend the idle timeout.
+func (l *ledger) cachedUntil(r *Record, expires time.Time) time.Time {
+	if l.base != nil { // r does not have the time of the last use
+		return expires
+	}
+	return earlier(expires, l.k.EndOf(r))
 }
 
 // decode returns the state in rec, and the size of the bytes that the state shares.
