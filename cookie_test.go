@@ -131,7 +131,7 @@ func TestMaxAgeIsTheRemainingLifetime(t *testing.T) {
 		}
 	}
 	if n := len(b.last.Values("Set-Cookie")); n != 2 {
-		t.Errorf("%d cookies were set, want the renewed tokens and the state", n)
+		t.Errorf("%d cookies were set, want the refreshed tokens and the state", n)
 	}
 }
 

@@ -268,7 +268,7 @@ func TestTransportRefreshesARejectedToken(t *testing.T) {
 	}
 	// The new token was saved: the next call begins with it.
 	if c.call(t); len(srv.requests()) != 4 || srv.requests()[3] != seen[2] || c.auth.Refreshes() != 1 {
-		t.Error("the renewed token was not kept")
+		t.Error("the refreshed token was not kept")
 	}
 	if c.auth.Reuses() != 0 {
 		t.Error("a refresh token was used twice")

@@ -8,8 +8,8 @@ import (
 // redacted replaces a secret in text output.
 const redacted = "[redacted]"
 
-// Tokens are the tokens of one signed-in user: an access token that carries the
-// user's roles, and the refresh token that renews it.
+// Tokens are the tokens of one signed-in user: an access token that carries the user's
+// roles, and a refresh token, which can be exchanged for new tokens.
 //
 // Both are secrets. A Tokens prints, logs and marshals without them, with one
 // exception: fmt prints the unexported fields of a struct without calling their

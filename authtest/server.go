@@ -384,8 +384,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	c := &call{server: s, req: r, header: make(http.Header)}
-	// Only after the whole body is read does net/http notice that a client hangs
-	// up while a fault holds its request.
+	// Only after the whole body is read does net/http notice that a client
+	// disconnects while a fault holds its request.
 	c.readBody()
 	endpoint, handle := route(r)
 	c.endpoint = endpoint

@@ -227,7 +227,7 @@ func TestLinkOfAnotherAccount(t *testing.T) {
 	victim.submit("/magic-link", "email", "viewer@example.com")
 	page := victim.open(link).isPage(t, 200, "different account")
 	victim.signedIn("")
-	// The page has the renewed token, because the user may want to sign in to that
+	// The page has the new token, because the user may want to sign in to that
 	// account.
 	victim.pressButton(page).isRedirect(t, "/")
 	victim.signedIn("admin@example.com")

@@ -113,7 +113,7 @@ func TestCaching(t *testing.T) {
 	}
 }
 
-// Caches must not store a response that renews a cookie, even if the handler has
+// Caches must not store a response that sets a cookie again, even if the handler has
 // not used the session.
 func TestCachingWhenACookieIsRenewed(t *testing.T) {
 	var later atomic.Int64
@@ -124,7 +124,7 @@ func TestCachingWhenACookieIsRenewed(t *testing.T) {
 	b := a.browser()
 	b.signIn("viewer@example.com")
 	b.get("/file").isCacheable(t, true)
-	later.Store(int64(12 * time.Hour)) // the response renews the idle timeout in the cookie
+	later.Store(int64(12 * time.Hour)) // the response records the use in the cookie
 	if got := b.get("/file"); !setsCookie(got) {
 		t.Error("no cookie is set")
 	} else {
@@ -165,7 +165,7 @@ func TestCachingOfFiles(t *testing.T) {
 	b.get("/files/style.css", "If-Modified-Since", first.Header.Get("Last-Modified")).is(t, 304, "").has(t, "Cache-Control", "")
 }
 
-// A goroutine that outlives its request still gets a renewed token. Setting a
+// A goroutine that outlives its request still gets a refreshed token. Setting a
 // value there returns an error, because the value would be lost.
 func TestGoroutineAfterTheResponse(t *testing.T) {
 	for _, stored := range []bool{false, true} {

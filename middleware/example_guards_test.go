@@ -54,7 +54,7 @@ func ExampleRequireRole() {
 }
 
 // A policy that uses another claim of the access token. The claims do not change
-// until the token is renewed. A policy that needs current data must read the app's
+// until the token is refreshed. A policy that needs current data must read the app's
 // own.
 func ExampleRequire() {
 	staff := middleware.Require(func(s *session.Session) bool {

@@ -76,8 +76,8 @@ func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 // state older than the process's last successful Put, or than the state that
 // caused its last ErrConflict.
 type Store interface {
-	// Get returns the record stored under key. It returns ErrNotFound if there
-	// is none or if it has expired, and for a key that is no [ValidName].
+	// Get returns the record stored under key. It returns ErrNotFound if there is none or
+	// if it has expired, and for a key that is not a [ValidName].
 	Get(ctx context.Context, key string) (Record, error)
 
 	// Put stores rec if the version stored under rec.Key is prev, and returns ErrConflict
@@ -85,8 +85,7 @@ type Store interface {
 	// counts as absent for every prev. Put compares and writes in one atomic step.
 	//
 	// If a field of rec is invalid, Put returns the error of [Record.Validate] and does
-	// not store rec.
-	// After any other error it is unknown whether rec was stored.
+	// not store rec. After any other error it is unknown whether rec was stored.
 	Put(ctx context.Context, rec Record, prev uint64) error
 
 	// Delete removes the record stored under key. It returns no error if there is

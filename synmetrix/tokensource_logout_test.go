@@ -27,7 +27,7 @@ func TestTokenSourceLogout(t *testing.T) {
 		var renewing sync.WaitGroup
 		renewing.Go(func() {
 			if _, err := s.Token(t.Context()); !errors.Is(err, auth.ErrRefused) {
-				t.Errorf("a renewal during the logout: error %v, want ErrRefused", err)
+				t.Errorf("a refresh during the logout: error %v, want ErrRefused", err)
 			}
 		})
 		synctest.Wait()

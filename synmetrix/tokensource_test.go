@@ -98,11 +98,11 @@ func TestTokenSourceRenewsWhenDue(t *testing.T) {
 					token := mustToken(t, s)
 					time.Sleep(time.Hour - test.due - time.Second)
 					if before := service.refreshes(); mustToken(t, s) != token || service.refreshes() != before {
-						t.Fatal("renewed before it was due")
+						t.Fatal("refreshed before it was due")
 					}
 					time.Sleep(time.Second)
 					if mustToken(t, s) == token {
-						t.Fatal("not renewed when it was due")
+						t.Fatal("not refreshed when it was due")
 					}
 				}
 				if want := []string{"refresh-0", "refresh-1", "refresh-2"}; !slices.Equal(service.refreshed, want) {
@@ -282,7 +282,7 @@ func TestTokenSourceDuringAnOutage(t *testing.T) {
 		down = false
 		time.Sleep(10 * time.Second)
 		if mustToken(t, s) == first.AccessToken {
-			t.Error("not renewed after the outage")
+			t.Error("not refreshed after the outage")
 		}
 	})
 }
@@ -567,7 +567,7 @@ func TestTokenSourceRenew(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 200 * time.Millisecond)
 				if token, err := s.Renew(t.Context(), first.AccessToken); err != nil || token == first.AccessToken {
-					t.Errorf("not renewed: %v", err)
+					t.Errorf("not refreshed: %v", err)
 				}
 			})
 		}

@@ -104,7 +104,7 @@ func readPref(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 }
 
 // serveEvents sends server-sent events with the remaining life of the access
-// token. A token that is due for refresh is renewed while the response is being
+// token. A token that is due for refresh is refreshed while the response is being
 // written. The stream does not count as use of the session.
 func serveEvents(w http.ResponseWriter, r *http.Request) {
 	if len(r.URL.RawQuery) > maxQuery {

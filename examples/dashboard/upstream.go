@@ -29,7 +29,7 @@ func newUpstream(address string, log *slog.Logger) *upstream {
 }
 
 // serve calls the API with the user's access token and forwards the response. If
-// the token is due for refresh, it is renewed first.
+// the token is due for refresh, it is refreshed first.
 func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 	if u.address == "" {
 		notFound(w, r)

@@ -307,7 +307,7 @@ func testEvents(t *testing.T, tt target) {
 		t.Errorf("after the last event there is %q (%v)", text, err)
 	}
 	if n := s.auth.Refreshes() - refreshes; n < 2 {
-		t.Errorf("the token was renewed %d times in 6 s", n)
+		t.Errorf("the token was refreshed %d times in 6 s", n)
 	}
 	// The browser has not received the new tokens, and is still served.
 	before.get("/api/me").is(200)

@@ -116,12 +116,12 @@ func testRefreshBefore(t *testing.T, tt target) {
 	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
 	b := s.signedIn(t, viewer)
 	at := time.Now()
-	eventually(t, "the token is renewed", func() bool {
+	eventually(t, "the token is refreshed", func() bool {
 		b.get("/api/me").is(200)
 		return s.auth.Refreshes() > 0
 	})
 	// Without the setting it would be refreshed in the last tenth of its life.
 	if age := time.Since(at); age < life-before-time.Second || age > life*8/10 {
-		t.Errorf("the token was renewed after %v", age)
+		t.Errorf("the token was refreshed after %v", age)
 	}
 }

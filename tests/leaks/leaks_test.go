@@ -130,7 +130,7 @@ func (s *site) everydayUse(t *testing.T) {
 	other := s.guest(t)
 	other.json("/login", `{"email":"`+admin+`","password":"`+password+`"}`).is(t, 200)
 	one.send("PUT", "/api/prefs/theme", `"dark"`, "Content-Type", "application/json").is(t, 204)
-	one.page("/api/events?n=4&every=700ms").is(t, 200) // with a renewal on the way
+	one.page("/api/events?n=4&every=700ms").is(t, 200) // with a refresh meanwhile
 	for _, path := range []string{"/", "/dashboard", "/reports", "/admin", "/login", "/api/me", "/api/prefs"} {
 		one.page(path).is(t, 200)
 	}

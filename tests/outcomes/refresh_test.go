@@ -60,7 +60,7 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 	case renewed:
 		// With a valid token, a request waits for a refresh for a second at most.
 		var a response
-		until(t, "the token is renewed", func() bool {
+		until(t, "the token is refreshed", func() bool {
 			a = b.get("/me").is(http.StatusOK, "")
 			return a.tokenEnds().After(ends)
 		})

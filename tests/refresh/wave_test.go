@@ -80,7 +80,7 @@ func TestManyRequestsOneRefresh(t *testing.T) {
 
 		newToken := s.served(s.get("/upstream", old), user)
 		if newToken == oldToken {
-			t.Fatal("the token was not renewed")
+			t.Fatal("the token was not refreshed")
 		}
 		for _, a := range first {
 			switch token := s.served(a, user); {

@@ -18,7 +18,7 @@ import (
 // are kept.
 func (c *cluster) testValues(t *testing.T) {
 	const writes = 50
-	window := c.start(t, "REFRESH_BEFORE=1s") // renews a token of 2 s from its half on
+	window := c.start(t, "REFRESH_BEFORE=1s") // refreshes a token of 2 s after half of its life
 	also := c.start(t, "REFRESH_BEFORE=1s")
 	among := []*process{window, also}
 	testkit.Severally(t, scale.Of(2, 4, 200), 4, func(t *testing.T, i int) {

@@ -17,7 +17,7 @@ import (
 )
 
 // events tests a stream of server-sent events. Each event must arrive before the
-// handler writes the next one, while tokens expire and are renewed.
+// handler writes the next one, while tokens expire and are refreshed.
 func events(a *trial) {
 	t := a.T
 	next := make(chan struct{})
