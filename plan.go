@@ -97,10 +97,9 @@ func (x *Exchange) navigates() bool { return x.header.Get("Sec-Fetch-Mode") == "
 // Without this step a late response could revive a session that has ended in the meantime,
 // or replace newer tokens that another response has delivered. revise has no side effects.
 func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due bool) (cookiePlan, error) {
-	var why *keeper.Error
 	isNew := o.fate == signsIn
 	switch {
-	case errors.As(err, &why) && why.Ended != "":
+	case err != nil && endReason(err) != "":
 		p.tokens, p.state = false, false
 	case err != nil && isNew:
 		// The coordinator cannot have newer tokens, or the end, of a session that
@@ -122,4 +121,14 @@ func (p cookiePlan) revise(o *outcome, newest *keeper.Record, err error, due boo
 		p.tokens = !due
 	}
 	return p, nil
+}
+
+// endReason returns why the session has ended if err says so, and "" otherwise. Most
+// responses have no error, and errors.As allocates.
+func endReason(err error) keeper.Reason {
+	var why *keeper.Error
+	if errors.As(err, &why) {
+		return why.Ended
+	}
+	return ""
 }

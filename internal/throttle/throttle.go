@@ -107,12 +107,12 @@ type counter struct {
 func (c *Counters) Take(ctx context.Context, limits ...Limit) (a *Attempt, wait time.Duration) {
 	a = &Attempt{c: c}
 	a.taken = a.room[:0]
-	detached := c.detached(ctx)
+	detached, now := c.detached(ctx), c.cfg.Now()
 	for _, l := range limits {
 		if l.Max <= 0 {
 			continue
 		}
-		t, wait := c.take(ctx, detached, l)
+		t, wait := c.take(ctx, detached, now, l)
 		if wait > 0 {
 			a.Done(ctx, Undone)
 			return nil, wait
@@ -128,12 +128,13 @@ func (a *Attempt) Done(ctx context.Context, o Outcome) {
 		return
 	}
 	ctx = a.c.detached(ctx)
+	now := a.c.cfg.Now()
 	for _, t := range a.taken {
 		outcome := o
 		if o == Clears && !t.limit.Clear {
 			outcome = Undone
 		}
-		a.c.done(ctx, t, outcome)
+		a.c.done(ctx, now, t, outcome)
 	}
 }
 
@@ -148,14 +149,14 @@ func (c *Counters) detached(ctx context.Context) context.Context {
 // take counts an attempt under one limit. An attempt counts even if its client has
 // disconnected, because the service is still called. The calls of the store therefore have
 // the context detached, which does not end with ctx.
-func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait time.Duration) {
+func (c *Counters) take(ctx, detached context.Context, now time.Time, l Limit) (t taken, wait time.Duration) {
 	t = taken{limit: l, nonce: rand.Uint64()}
 	var waits time.Time // since when take waits for other attempts
 	// Few accounts and addresses have a counter, so a read is rarely worth a round trip.
 	known := counter{known: c.cfg.Shared != nil}
 	for {
 		var pending bool
-		t.counter = c.update(detached, l.Key, known, func(e []entry, now time.Time) []entry {
+		t.counter = c.update(detached, now, l.Key, known, func(e []entry, now time.Time) []entry {
 			pending, wait = false, 0
 			var settled []time.Time
 			for _, x := range e {
@@ -179,13 +180,13 @@ func (c *Counters) take(ctx, detached context.Context, l Limit) (t taken, wait t
 		if !pending || time.Since(waits) > c.cfg.Patience || pause(ctx) != nil {
 			return t, wait
 		}
-		known = counter{}
+		known, now = counter{}, c.cfg.Now()
 	}
 }
 
 // done records the outcome of an attempt under one limit.
-func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
-	c.update(ctx, t.limit.Key, t.counter, func(e []entry, now time.Time) []entry {
+func (c *Counters) done(ctx context.Context, now time.Time, t taken, o Outcome) {
+	c.update(ctx, now, t.limit.Key, t.counter, func(e []entry, now time.Time) []entry {
 		kept := e[:0]
 		for _, x := range e {
 			switch {
@@ -204,8 +205,9 @@ func (c *Counters) done(ctx context.Context, t taken, o Outcome) {
 // update changes the counter of a key, in the shared store or in the memory of the process.
 // It returns the counter as written to the store. If the counter there differs from known,
 // update reads it. change may append to its entries, and returns nil to leave the counter as
-// it is. ctx must not end with the request.
-func (c *Counters) update(ctx context.Context, key string, known counter, change func([]entry, time.Time) []entry) counter {
+// it is. ctx must not end with the request. now is the time for a counter in memory. Calls
+// of the store may wait, so each has its own time.
+func (c *Counters) update(ctx context.Context, now time.Time, key string, known counter, change func([]entry, time.Time) []entry) counter {
 	if c.cfg.Shared != nil && !c.isDown() {
 		written, err := c.updateShared(ctx, key, known, change)
 		if err == nil {
@@ -215,7 +217,6 @@ func (c *Counters) update(ctx context.Context, key string, known counter, change
 			c.noteDown()
 		}
 	}
-	now := c.cfg.Now()
 	c.local.update(key, now, func(e []entry) []entry { return change(c.inWindow(e, now), now) })
 	return counter{}
 }
