@@ -180,10 +180,10 @@ func TestStaysSignedIn(t *testing.T) {
 
 // After a sign-out the browser does not show a page that it has kept, neither the first
 // page after the sign-in nor a later one. Chromium also keeps pages with no-store, and
-// drops them when cookies have changed.
+// drops them when cookies have changed. It keeps pages only in a window.
 func TestBackAfterSignOut(t *testing.T) {
 	overSites(t, 1, func(t *testing.T, site string) {
-		b := open(t, site)
+		b := openWindow(t, site)
 		for _, user := range scale.Of(users[3:], users[3:], users) {
 			b.visit("/dashboard")
 			b.signIn(user.email, password)

@@ -118,7 +118,7 @@ func TestFrames(t *testing.T) {
 		t.Errorf("an unnecessary warning: %s", log)
 	}
 	for _, f := range []*framed{none, parts} {
-		window := newTab(t, b.ctx, f.url)
+		window := b.another(f.url)
 		window.visit("/page")
 		f.expects("/page false", "/page?again true", "/resource true")
 		window.checkPrefixes()

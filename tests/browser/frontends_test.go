@@ -366,7 +366,7 @@ func TestOtherOrigin(t *testing.T) {
 	if got := signIn(b, serve(t, withCORS(origin, sameOrigin(strict.m, http.NotFoundHandler())))); got != "cross_site" {
 		t.Errorf("without TrustedOrigins: %s", got)
 	}
-	other := newTab(t, b.ctx, serve(t, shop(code)))
+	other := b.another(serve(t, shop(code)))
 	if got := signIn(other, api); got != "not readable" {
 		t.Errorf("from another origin: %s", got)
 	}

@@ -92,7 +92,7 @@ func TestGateway(t *testing.T) {
 	b.shows("admin")
 
 	// Another window keeps its WebSocket until the user signs out in the first window.
-	other := b.another()
+	other := b.another(b.site)
 	other.visit("/other")
 	other.reach(`out.textContent.includes("socket: echo hello")`)
 	b.visit("/start")

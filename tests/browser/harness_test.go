@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"github.com/synmetrix/session/internal/testkit/scale"
@@ -47,11 +48,13 @@ var findChromium = sync.OnceValues(func() (string, error) {
 	return "", errors.New("Chromium is not installed")
 })
 
-// tab is a window of a browser.
+// tab is a tab of a browser.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context
-	site string
+	t      *testing.T
+	ctx    context.Context
+	user   cdp.BrowserContextID // has the cookies and the cache
+	hidden bool                 // is in no window
+	site   string
 
 	mu         sync.Mutex
 	complaints []string
@@ -71,6 +74,8 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, context.Canc
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-domain-reliability", true),
 		chromedp.Flag("no-pings", true),
+		// A page accepts input before it is painted. A page in a hidden tab is never painted.
+		chromedp.Flag("allow-pre-commit-input", true),
 		// The browser starts no process for a page that may never be opened.
 		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,SpareRendererForSitePerProcess"),
 		// The browser can reach only this machine, under its own names and one name that
@@ -91,9 +96,20 @@ var (
 	})
 )
 
-// open opens a window for the site at an address. It shares no cookies and no cache with
-// the windows of other calls. With options, open starts a separate browser.
+// open opens a tab for the site at an address. It shares no cookies and no cache with
+// the tabs of other calls. With options, open starts a separate browser.
+//
+// The tab is hidden: Chromium neither paints the page nor draws a window around it, which
+// takes more processor time than the tests. Screenshots need a window.
 func open(t *testing.T, site string, options ...chromedp.ExecAllocatorOption) *tab {
+	t.Helper()
+	return openTab(t, os.Getenv("SCREENSHOTS") == "", site, options...)
+}
+
+// openWindow is like open for a page that has to be painted.
+func openWindow(t *testing.T, site string) *tab { t.Helper(); return openTab(t, false, site) }
+
+func openTab(t *testing.T, hidden bool, site string, options ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	if _, err := findChromium(); err != nil {
 		if scale.CI() {
@@ -107,35 +123,48 @@ func open(t *testing.T, site string, options ...chromedp.ExecAllocatorOption) *t
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newTab(t, ctx, site)
+		return (&tab{t: t, ctx: ctx, hidden: hidden}).another(site)
 	}
 	ctx, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newTab(t, ctx, site, chromedp.WithNewBrowserContext())
+	browser := chromedp.FromContext(ctx).Browser
+	user, err := cdp.Call(ctx, browser, target.CreateBrowserContext, target.CreateBrowserContextParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = cdp.Call(ctx, browser, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: user.BrowserContextID})
+	})
+	return (&tab{t: t, ctx: ctx, user: user.BrowserContextID, hidden: hidden}).another(site)
 }
 
-// another opens one more window, which shares cookies and cache with the first.
-func (b *tab) another() *tab {
-	b.t.Helper()
-	return newTab(b.t, b.ctx, b.site)
-}
-
-// newTab opens a window in the browser of ctx.
-func newTab(t *testing.T, ctx context.Context, site string, opts ...chromedp.ContextOption) *tab {
+// another opens one more tab for a site, which shares cookies and cache with the first.
+func (b *tab) another(site string) *tab {
+	t := b.t
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(ctx, opts...)
+	params := target.CreateTargetParams{URL: "about:blank", BrowserContextID: b.user}
+	if yes := true; b.hidden {
+		params.Hidden = &yes
+	} else {
+		params.NewWindow = &yes
+	}
+	opened, err := cdp.Call(b.ctx, chromedp.FromContext(b.ctx).Browser, target.CreateTarget, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(opened.TargetID))
 	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx, site: site}
+	b = &tab{t: t, ctx: ctx, user: b.user, hidden: b.hidden, site: site}
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
-	// Only one of several windows has the focus, but each of them must accept input.
-	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	// Only one of several tabs has the focus, but each of them must accept input.
+	b.do(chromedp.EmulateViewport(1200, 900), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 		return err
 	}))
@@ -236,8 +265,7 @@ func evaluate[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 	return v
 }
 
-// enter types text into the field that has the focus, in place of the field's
-// value. A browser drops input until it has painted the page, so enter types
+// enter types text into the field that has the focus, in place of the field's value,
 // until the field shows the text.
 func (b *tab) enter(field, text string) {
 	b.t.Helper()
@@ -246,6 +274,10 @@ func (b *tab) enter(field, text string) {
 		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
 		return err
 	})
+	// A browser sets the first focus when it paints the page. TestKeyboardOnPages looks at that.
+	if b.hidden {
+		evaluate[bool](b, "document.activeElement === document.body && document.querySelector('[autofocus]')?.focus(), true")
+	}
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		const look = "(({name = '', value = ''}) => ({name, value}))(document.activeElement)"
 		got := evaluate[state](b, look)

@@ -119,7 +119,7 @@ const controls = `[...document.querySelectorAll("a[href], button, input:not([typ
 // keyboard.
 func TestKeyboardOnPages(t *testing.T) {
 	t.Parallel()
-	b := open(t, openGallery(t).URL)
+	b := openWindow(t, openGallery(t).URL)
 	first := map[string]string{}
 	for _, e := range gallery {
 		first[e.name] = e.focus

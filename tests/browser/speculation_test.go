@@ -110,10 +110,10 @@ func TestPrefetchedPages(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, in another window: %v", kind, elsewhere), func(t *testing.T) {
 				t.Parallel()
 				s := newSpeculator(t)
-				b := open(t, s.URL)
+				b := openWindow(t, s.URL)
 				signIn, signOut := b.signInByScript, b.signOutByScript
 				if elsewhere {
-					other := b.another()
+					other := b.another(b.site)
 					signIn, signOut = other.signInByForm, other.signOutByForm
 				}
 				s.follow(b, kind, "Visitor", signIn, "User")
