@@ -48,7 +48,7 @@ func TestAllocs(t *testing.T) {
 
 // A cookie that is new to the process is decrypted and decoded, and its claims are read.
 func TestAllocsOfNewCookies(t *testing.T) {
-	const runs, most = 200, 20
+	const runs, most = 200, 16
 	m, _ := benchManager(t, false)
 	all := freshCookies(t, m, runs+1)
 	r, out := benchGet(t), http.Header{}

@@ -302,7 +302,7 @@ type openedCookie struct {
 // A browser may present several cookies of one name, for example one that another
 // host of the domain has set. A cookie that cannot be opened must not hide one
 // that can.
-func open[C cookieContent](x *Exchange, names []string, purpose string, decode func([]byte) (C, bool), accept func(C) bool) (content C) {
+func open[C cookieContent](x *Exchange, names []string, purpose string, decode func(string) (C, bool), accept func(C) bool) (content C) {
 	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {
 		opened, ok := x.m.opened.Get(sealed)
 		// A client may present a text as another cookie than that for which it was sealed.
@@ -348,7 +348,7 @@ func (x *Exchange) forget() {
 }
 
 // openSealed opens and decodes a cookie.
-func openSealed[C cookieContent](m *Manager, name, purpose, sealed string, decode func([]byte) (C, bool)) (openedCookie, bool) {
+func openSealed[C cookieContent](m *Manager, name, purpose, sealed string, decode func(string) (C, bool)) (openedCookie, bool) {
 	plain, old, ok := m.openText(purpose, name, sealed)
 	if !ok {
 		return openedCookie{}, false
@@ -367,7 +367,7 @@ const maxUnchecked = 1024
 //
 // Any client can send texts that no key opens. Such texts must not allocate memory once per
 // key, so only the newest key opens a text unchecked.
-func (m *Manager) openText(purpose, name, text string) (plain []byte, old, ok bool) {
+func (m *Manager) openText(purpose, name, text string) (plain string, old, ok bool) {
 	for i, s := range m.secrets {
 		if (i > 0 || len(text) > maxUnchecked) && !s.Cookies.Authentic(purpose, name, text) {
 			continue
@@ -376,12 +376,12 @@ func (m *Manager) openText(purpose, name, text string) (plain []byte, old, ok bo
 			return plain, i > 0, true
 		}
 	}
-	return nil, false, false
+	return "", false, false
 }
 
 // decodeTokens decodes a tokens cookie and reads the claims of its access token, once
 // for all requests that present the cookie.
-func (m *Manager) decodeTokens(b []byte) (*tokensCookie, bool) {
+func (m *Manager) decodeTokens(b string) (*tokensCookie, bool) {
 	c, ok := decodeTokens(b)
 	if !ok {
 		return nil, false

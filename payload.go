@@ -52,7 +52,7 @@ func encodeTokens(e *seal.Encoder, r *keeper.Record) {
 	r.Pair.Encode(e)
 }
 
-func decodeTokens(b []byte) (*tokensCookie, bool) {
+func decodeTokens(b string) (*tokensCookie, bool) {
 	d := seal.NewDecoder(b)
 	c := &tokensCookie{}
 	r := &c.record
@@ -120,7 +120,7 @@ func stateSize(values map[string][]byte) int {
 	return len(keeper.ID{}) + 2*binary.MaxVarintLen64 + 1 + keeper.ValuesSize(values)
 }
 
-func decodeState(b []byte) (*stateCookie, bool) {
+func decodeState(b string) (*stateCookie, bool) {
 	d := seal.NewDecoder(b)
 	c := &stateCookie{}
 	copy(c.session[:], d.Take(uint64(len(c.session))))
@@ -149,7 +149,7 @@ func encodeVisitor(r *keeper.Record) []byte {
 	return e.B
 }
 
-func decodeVisitor(b []byte) (*visitorCookie, bool) {
+func decodeVisitor(b string) (*visitorCookie, bool) {
 	d := seal.NewDecoder(b)
 	c := &visitorCookie{keeper.Record{Visitor: true}}
 	r := &c.record
@@ -168,7 +168,7 @@ func (c *idCookie) memory() int { return c.record.Memory() }
 
 func (c *idCookie) end(*Manager) time.Time { return time.Time{} }
 
-func decodeID(b []byte) (*idCookie, bool) {
+func decodeID(b string) (*idCookie, bool) {
 	c := &idCookie{}
 	id := &c.record.ID
 	ok := len(b) == len(id) && copy(id[:], b) == len(b)
@@ -177,7 +177,7 @@ func decodeID(b []byte) (*idCookie, bool) {
 }
 
 // decodeVisitorID is decodeID for a visitor who is not signed in.
-func decodeVisitorID(b []byte) (*idCookie, bool) {
+func decodeVisitorID(b string) (*idCookie, bool) {
 	c, ok := decodeID(b)
 	c.record.Visitor = true
 	return c, ok
@@ -198,7 +198,7 @@ func encodePending(until time.Time, p pending) []byte {
 }
 
 // decodePending returns the pending sign-in unless it has expired at now.
-func decodePending(b []byte, now time.Time) (p pending, ok bool) {
+func decodePending(b string, now time.Time) (p pending, ok bool) {
 	d := seal.NewDecoder(b)
 	until := d.Time()
 	p = pending{waits: true, ticket: d.Text(), email: d.Text(), signInOptions: decodeSignInOptions(d)}

@@ -49,18 +49,23 @@ type Claims struct {
 
 	namespace []claim // all claims of the namespace, for Get; their names are different
 	shared    int     // the size of the text that they share; 0 if each has a separate text
+	borrowed  bool    // the caller of ParsePayload has that text
 }
 
 // Err returns an error if AllowedRoles or DefaultRole could not be read, although the token
 // seems to have a claim for it.
 func (c Claims) Err() error { return c.roleErr }
 
-// Size estimates how many bytes the claims take in memory, for caches.
+// Size estimates how many bytes the claims take in memory, for caches, without the payload
+// of [ParsePayload].
 func (c Claims) Size() int {
 	const perText = 16 // the header of a string, and the most that the allocator adds to a short one
 	n, texts := 2*perText*len(c.namespace), 0
 	for _, claim := range c.namespace {
 		texts += perText + len(claim.name) + len(claim.raw)
+	}
+	if c.borrowed {
+		return n + perText*len(c.AllowedRoles)
 	}
 	n += max(texts, c.shared) + len(c.UserID) + len(c.DefaultRole)
 	for _, role := range c.AllowedRoles {
@@ -148,34 +153,65 @@ func (n ClaimNames) withDefaults() ClaimNames {
 // is not an array of strings, or if several claims match its name when case is ignored,
 // the user has no roles, and [Claims.Err] returns the reason.
 func ParseClaims(accessToken string, names ClaimNames) (Claims, error) {
-	c, err := parseClaims(accessToken, names.withDefaults())
+	if len(accessToken) > maxTokenSize {
+		return Claims{}, fmt.Errorf("auth: %w: longer than %d bytes", ErrInvalidToken, maxTokenSize)
+	}
+	var room [usualClaims]claim // saves an allocation
+	all, size, ok := scanToken(room[:0], accessToken)
+	if !ok {
+		var err error
+		if all, err = readToken(accessToken); err != nil {
+			return Claims{}, fmt.Errorf("auth: %w: not a JSON Web Token", ErrInvalidToken)
+		}
+	}
+	return claimsFrom(all, size, names)
+}
+
+// ParsePayload is [ParseClaims] for the payload of a token, which the caller has decoded
+// from base64. The caller has checked the rest of the token. The claims share the memory of
+// payload.
+func ParsePayload(payload string, names ClaimNames) (Claims, error) {
+	if len(payload) > maxTokenSize {
+		return Claims{}, fmt.Errorf("auth: %w: longer than %d bytes", ErrInvalidToken, maxTokenSize)
+	}
+	var room [usualClaims]claim
+	all, ok := scanObject(room[:0], payload)
+	if !ok {
+		var raw rawClaims
+		if json.Unmarshal([]byte(payload), &raw) != nil {
+			return Claims{}, fmt.Errorf("auth: %w: not a JSON object", ErrInvalidToken)
+		}
+		return claimsFrom(claimsOf(raw), 0, names)
+	}
+	c, err := claimsFrom(all, len(payload), names)
+	c.borrowed = c.shared > 0
+	return c, err
+}
+
+// claimsFrom returns the claims of a token that has all, which share a text of the given
+// size. The claims do not share all itself.
+func claimsFrom(all []claim, size int, names ClaimNames) (Claims, error) {
+	c, err := parseClaims(all, size, names.withDefaults())
 	if err != nil {
 		return Claims{}, fmt.Errorf("auth: %w: %w", ErrInvalidToken, err)
 	}
 	return c, nil
 }
 
-// parseClaims is ParseClaims with names that are not empty. Its errors name a claim
-// and never quote the token; those of golang-jwt and encoding/json may quote it.
-func parseClaims(token string, names ClaimNames) (Claims, error) {
-	if len(token) > maxTokenSize {
-		return Claims{}, fmt.Errorf("longer than %d bytes", maxTokenSize)
-	}
-	var room [usualClaims]claim // saves an allocation
-	all, size, ok := scanToken(room[:0], token)
-	if !ok {
-		var err error
-		if all, err = readToken(token); err != nil {
-			return Claims{}, errors.New("not a JSON Web Token")
-		}
-	}
+// parseClaims is claimsFrom with names that are not empty. Its errors name a claim and
+// never quote the token; those of golang-jwt and encoding/json may quote it.
+func parseClaims(all []claim, size int, names ClaimNames) (Claims, error) {
 	c := Claims{shared: size}
 	if err := c.readDates(all); err != nil {
 		return Claims{}, err
 	}
 	var err error
-	if c.namespace, err = namespace(all, names.Namespaces); err != nil {
+	var usual bool
+	if c.namespace, usual, err = namespace(all, names.Namespaces); err != nil {
 		return Claims{}, err
+	}
+	if !usual {
+		c.shared = 0
 	}
 	if c.UserID, err = c.text(names.UserID); err != nil {
 		return Claims{}, err
@@ -341,11 +377,11 @@ func dateOr(claims []claim, name string, invalid time.Time) time.Time {
 
 // namespace returns the claims of the first of names that a token has. all are the claims
 // of the token. A namespace in the wrong format is an error, so that a later name cannot
-// replace it silently.
-func namespace(all []claim, names []string) ([]claim, error) {
+// replace it silently. usual reports whether the result shares the texts of all.
+func namespace(all []claim, names []string) (claims []claim, usual bool, err error) {
 	for _, name := range names {
 		if name == "" {
-			return slices.Clone(all), nil // all may be in room that is reused
+			return slices.Clone(all), true, nil // all may be in room that is reused
 		}
 		raw := valueOf(all, name)
 		if raw == "" {
@@ -353,7 +389,7 @@ func namespace(all []claim, names []string) ([]claim, error) {
 		}
 		var room [usualClaims]claim
 		if claims, ok := scanObject(room[:0], raw); ok {
-			return slices.Clone(claims), nil
+			return slices.Clone(claims), true, nil
 		}
 		var inString string
 		if json.Unmarshal([]byte(raw), &inString) == nil {
@@ -361,9 +397,9 @@ func namespace(all []claim, names []string) ([]claim, error) {
 		}
 		var ns map[string]json.RawMessage
 		if json.Unmarshal([]byte(raw), &ns) != nil || ns == nil {
-			return nil, fmt.Errorf("claim %s is not an object", name)
+			return nil, false, fmt.Errorf("claim %s is not an object", name)
 		}
-		return claimsOf(ns), nil
+		return claimsOf(ns), false, nil
 	}
-	return nil, fmt.Errorf("no claim %s", strings.Join(names, " or "))
+	return nil, false, fmt.Errorf("no claim %s", strings.Join(names, " or "))
 }

@@ -114,7 +114,7 @@ var errBadEncoding = errors.New("not a session's encoding")
 
 // decodeRecord decodes the record of the session with this ID and key. It accepts
 // exactly what encode writes.
-func decodeRecord(b []byte, id ID, key string) (*Record, error) {
+func decodeRecord(b string, id ID, key string) (*Record, error) {
 	// After the first error the decoder returns zero values, and Done reports the error.
 	d := seal.NewDecoder(b)
 	r := &Record{ID: id, Key: key}
@@ -200,7 +200,7 @@ func DecodePair(d *seal.Decoder) Pair {
 	p.Life = d.Duration()
 	p.Forced = d.Bool()
 	p.Roles = d.Uint()
-	p.Tokens.AccessToken = d.Token()
+	p.Tokens.AccessToken, p.payload = d.JWT()
 	p.Tokens.RefreshToken = d.Token()
 	if d.Bool() {
 		p.User = &auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}

@@ -176,13 +176,13 @@ func (l *ledger) decode(rec store.Record) (r *Record, size int, ok bool) {
 
 // unseal opens data with the first secret that fits. Older secrets stay
 // configured until all records have been written with the newest.
-func (l *ledger) unseal(data []byte) ([]byte, bool) {
+func (l *ledger) unseal(data []byte) (string, bool) {
 	for i := range l.k.cfg.Secrets {
 		if plain, ok := l.seal(i).OpenBytes(seal.Record, l.key, data); ok {
 			return plain, true
 		}
 	}
-	return nil, false
+	return "", false
 }
 
 // seal returns the sealer of secret i for this session. Deriving one is costly,

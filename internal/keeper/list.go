@@ -283,14 +283,14 @@ func (r *Record) encodeMeta() []byte {
 }
 
 // decodeMeta decodes the result of encodeMeta for the session of userID with this key.
-func decodeMeta(b []byte, key, userID string) (*Record, bool) {
+func decodeMeta(b string, key, userID string) (*Record, bool) {
 	d := seal.NewDecoder(b)
 	r := &Record{Key: key, SignIn: SignIn{UserID: userID}}
 	if d.Uint() != metaFormat {
 		return nil, false
 	}
 	user := sha256.Sum256([]byte(userID))
-	if string(d.Take(sha256.Size)) != string(user[:]) {
+	if d.Take(sha256.Size) != string(user[:]) {
 		return nil, false
 	}
 	r.Ends = d.Uint()
@@ -310,8 +310,8 @@ func (d Device) encode(e *seal.Encoder) {
 
 // decodeDevice reads what [Device.encode] writes.
 func decodeDevice(d *seal.Decoder) (device Device) {
-	addr := d.Bytes()
-	device.Addr, _ = netip.AddrFromSlice(addr)
+	addr := d.Text()
+	device.Addr, _ = netip.AddrFromSlice([]byte(addr))
 	device.UserAgent = d.Text()
 	// AddrFromSlice returns the zero address for a wrong length.
 	if len(device.UserAgent) > maxUserAgent || len(device.Addr.AsSlice()) != len(addr) {

@@ -93,7 +93,8 @@ type Pair struct {
 	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
 	User    *auth.User    // data of the user that is not in the claims, without the ID; nil: none
 
-	roles map[string]bool // the allowed roles of Claims, if they are many
+	roles   map[string]bool // the allowed roles of Claims, if they are many
+	payload string          // of the access token, decoded, until ReadClaims; may be empty
 }
 
 // manyRoles is the number of roles above which a look-up in a map is faster than a search.
@@ -238,8 +239,8 @@ const (
 	roleBytes   = 64 // an entry of Pair.roles
 )
 
-// Memory returns how many bytes r uses, without the bytes of its values. Those are
-// part of the bytes that r was decoded from, which the cache counts.
+// Memory returns how many bytes r uses, without the texts and the values that are part of the
+// bytes that r was decoded from. The cache counts those bytes.
 func (r *Record) Memory() int {
 	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	if a := r.Actor; a != nil {

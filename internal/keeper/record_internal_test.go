@@ -68,16 +68,19 @@ func testRecord() *Record {
 func TestDecodeRecordRejects(t *testing.T) {
 	r := testRecord()
 	good := r.encode()
-	got, err := decodeRecord(good, r.ID, r.Key)
+	got, err := decodeRecord(string(good), r.ID, r.Key)
+	if err == nil {
+		got.Pair.payload = "" // an encoding of the access token
+	}
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
 	}
 	other := testRecord()
-	if _, err := decodeRecord(good, other.ID, other.Key); err == nil {
+	if _, err := decodeRecord(string(good), other.ID, other.Key); err == nil {
 		t.Error("the record of another session was decoded")
 	}
 	for i := range good {
-		if _, err := decodeRecord(good[:i], r.ID, r.Key); err == nil {
+		if _, err := decodeRecord(string(good[:i]), r.ID, r.Key); err == nil {
 			t.Errorf("decoded from the first %d of %d bytes", i, len(good))
 		}
 	}
@@ -86,7 +89,7 @@ func TestDecodeRecordRejects(t *testing.T) {
 		"another format": append([]byte{recordFormat + 1}, good[1:]...),
 		"nothing":        nil,
 	} {
-		if _, err := decodeRecord(b, r.ID, r.Key); err == nil {
+		if _, err := decodeRecord(string(b), r.ID, r.Key); err == nil {
 			t.Errorf("%s: decoded", what)
 		}
 	}
@@ -105,7 +108,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(testRecord().encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
-		r, err := decodeRecord(b, id, key)
+		r, err := decodeRecord(string(b), id, key)
 		if !bytes.Equal(b, before) {
 			t.Fatal("the input was changed")
 		}
@@ -130,6 +133,9 @@ func TestDecodeFromMemory(t *testing.T) {
 		r.Visitor = r.UserID == "" && r.ended == ""
 		good := r.encodeForMemory()
 		got, err := decodeFromMemory(good, r.ID, r.Key)
+		if err == nil {
+			got.Pair.payload = ""
+		}
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
 		}
@@ -146,7 +152,7 @@ func TestDecodeFromMemory(t *testing.T) {
 	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key); err == nil {
 		t.Error("the encoding for other stores was decoded")
 	}
-	if _, err := decodeRecord(r.encodeForMemory(), r.ID, r.Key); err == nil {
+	if _, err := decodeRecord(string(r.encodeForMemory()), r.ID, r.Key); err == nil {
 		t.Error("another store's record in the encoding for memory was decoded")
 	}
 }

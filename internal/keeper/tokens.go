@@ -19,7 +19,7 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	if r.Pair.Claims != nil {
 		return r.Pair.Claims, nil
 	}
-	c, err := auth.ParseClaims(r.Pair.Tokens.AccessToken, k.cfg.Claims)
+	c, err := r.Pair.parseClaims(k.cfg.Claims)
 	// settle rejects new tokens of another user. This check is for tokens that were read
 	// from a cookie or a record.
 	if err == nil && c.UserID != r.UserID {
@@ -29,11 +29,21 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	return &c, err
 }
 
+// parseClaims reads the claims of the access token.
+func (p *Pair) parseClaims(names auth.ClaimNames) (auth.Claims, error) {
+	if p.payload != "" {
+		return auth.ParsePayload(p.payload, names)
+	}
+	return auth.ParseClaims(p.Tokens.AccessToken, names)
+}
+
 // ReadClaims sets the claims of a record that was just decoded, so that requests
 // that share the record do not parse the token again. If the claims cannot be
 // read, they stay nil. [Keeper.Claims] returns the reason.
 func (k *Keeper) ReadClaims(r *Record) {
-	if c, err := k.Claims(r); err == nil {
+	c, err := k.Claims(r)
+	r.Pair.payload = ""
+	if err == nil {
 		r.Pair.SetClaims(c)
 	}
 }

@@ -284,13 +284,12 @@ func (k *Keeper) readUserMarkOf(ctx context.Context, s seal.Secret, userID strin
 	if err != nil {
 		return nil, err
 	}
-	plain := rec.Data
-	if !k.cfg.Private {
-		var ok bool
+	plain, ok := "", k.cfg.Private
+	if ok {
+		plain = string(rec.Data)
+	} else if plain, ok = s.Users.OpenBytes(seal.User, key, rec.Data); !ok {
 		// The seal is bound to the key, so the mark of another user does not open here.
-		if plain, ok = s.Users.OpenBytes(seal.User, key, rec.Data); !ok {
-			return nil, &corruptError{rec.Version}
-		}
+		return nil, &corruptError{rec.Version}
 	}
 	m, ok := decodeUserMark(plain)
 	if !ok || rec.Key != key {
@@ -385,7 +384,7 @@ func (m *userMark) encode() []byte {
 }
 
 // decodeUserMark decodes the result of encode. It rejects a list longer than MaxMembers.
-func decodeUserMark(b []byte) (*userMark, bool) {
+func decodeUserMark(b string) (*userMark, bool) {
 	d := seal.NewDecoder(b)
 	if d.Uint() != userFormat {
 		return nil, false
@@ -408,9 +407,10 @@ func encodeKey(e *seal.Encoder, key string) {
 // decodeKey reads the output of encodeKey. A key is a SHA-256 hash, so it is as long as an
 // ID.
 func decodeKey(d *seal.Decoder) string {
-	b := d.Bytes()
+	b := d.Text()
 	if len(b) != 0 && len(b) != len(ID{}) {
 		d.Fail()
+		return ""
 	}
-	return hex.EncodeToString(b)
+	return hex.EncodeToString([]byte(b))
 }

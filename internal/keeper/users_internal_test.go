@@ -22,7 +22,7 @@ func FuzzDecodeUserMark(f *testing.F) {
 		f.Add(m.encode())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, ok := decodeUserMark(b); ok && !bytes.Equal(m.encode(), b) {
+		if m, ok := decodeUserMark(string(b)); ok && !bytes.Equal(m.encode(), b) {
 			t.Errorf("%x is decoded as %+v, whose encoding is %x", b, m, m.encode())
 		}
 	})

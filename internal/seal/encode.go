@@ -158,47 +158,56 @@ func parseUUID(s string) (b [16]byte, ok bool) {
 // uuidSize is the length of the text of a UUID.
 const uuidSize = 36
 
-func formatUUID(b []byte) string {
-	s := make([]byte, 0, uuidSize)
-	for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
-		if i > 0 {
+// appendUUID appends the text of a UUID of 16 bytes.
+func appendUUID(s []byte, b string) []byte {
+	const digits = "0123456789abcdef"
+	for i := range len(b) {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
 			s = append(s, '-')
 		}
-		s = hex.AppendEncode(s, part)
+		s = append(s, digits[b[i]>>4], digits[b[i]&0xf])
 	}
-	return string(s)
+	return s
 }
 
 // Decoder reads an encoding that an Encoder has written. If it meets anything else, it
 // returns zero values from then on, and Done returns false. So a caller reads all
 // values and checks once.
 type Decoder struct {
-	b   []byte // what is not read yet
-	bad bool   // the input was rejected
+	text   string          // what is not read yet
+	bad    bool            // the input was rejected
+	tokens strings.Builder // with room for another token, or without any
 }
 
-// NewDecoder returns a Decoder of b, which must not be modified afterwards.
-func NewDecoder(b []byte) *Decoder { return &Decoder{b: b} }
+// NewDecoder returns a Decoder of b. Texts share the memory of a string b.
+func NewDecoder[T string | []byte](b T) *Decoder { return &Decoder{text: string(b)} }
 
 // Fail rejects the input. The caller has read a value that it does not accept.
-func (d *Decoder) Fail() { d.bad, d.b = true, nil }
+func (d *Decoder) Fail() { d.bad, d.text = true, "" }
 
 // Done reports whether the whole input was read and accepted.
-func (d *Decoder) Done() bool { return !d.bad && len(d.b) == 0 }
+func (d *Decoder) Done() bool { return !d.bad && d.text == "" }
 
 // Bad reports whether the input was rejected.
 func (d *Decoder) Bad() bool { return d.bad }
 
 // Uint reads a number.
 func (d *Decoder) Uint() uint64 {
-	v, n := binary.Uvarint(d.b)
+	// Most numbers have one byte.
+	if d.text != "" && d.text[0] < 0x80 {
+		v := d.text[0]
+		d.text = d.text[1:]
+		return uint64(v)
+	}
+	var room [binary.MaxVarintLen64]byte
+	v, n := binary.Uvarint(room[:copy(room[:], d.text)])
 	// A number can be encoded in more bytes than needed. No Encoder does that. The last byte
 	// is zero then.
-	if n <= 0 || n > 1 && d.b[n-1] == 0 {
+	if n <= 0 || n > 1 && room[n-1] == 0 {
 		d.Fail()
 		return 0
 	}
-	d.b = d.b[n:]
+	d.text = d.text[n:]
 	return v
 }
 
@@ -212,22 +221,22 @@ func (d *Decoder) Count(limit uint64) int {
 	return int(v)
 }
 
-// Take reads n bytes. It does not copy them.
-func (d *Decoder) Take(n uint64) []byte {
-	if n > uint64(len(d.b)) {
+// Take reads n bytes.
+func (d *Decoder) Take(n uint64) string {
+	if n > uint64(len(d.text)) {
 		d.Fail()
-		return nil
+		return ""
 	}
-	b := d.b[:n:n]
-	d.b = d.b[n:]
-	return b
+	s := d.text[:n]
+	d.text = d.text[n:]
+	return s
 }
 
-// Bytes reads bytes and their length. It does not copy them.
-func (d *Decoder) Bytes() []byte { return d.Take(d.Uint()) }
+// Bytes reads bytes and their length. The result is a copy.
+func (d *Decoder) Bytes() []byte { return []byte(d.Text()) }
 
 // Text reads a string.
-func (d *Decoder) Text() string { return string(d.Bytes()) }
+func (d *Decoder) Text() string { return d.Take(d.Uint()) }
 
 // Bool reads a boolean.
 func (d *Decoder) Bool() bool {
@@ -263,6 +272,13 @@ func (d *Decoder) Duration() time.Duration {
 
 // Token reads a token.
 func (d *Decoder) Token() string {
+	token, _ := d.JWT()
+	return token
+}
+
+// JWT reads a token. If it is a JWT with a usual header, JWT also returns its decoded
+// payload, which is part of the input. A usual header names an algorithm of golang-jwt.
+func (d *Decoder) JWT() (token, payload string) {
 	switch d.Uint() {
 	case tokenAsText:
 		s := d.Text()
@@ -270,28 +286,30 @@ func (d *Decoder) Token() string {
 		if _, ok := parseUUID(s); ok || e.jwt(s) {
 			d.Fail() // the encoder uses the shorter form
 		}
-		return s
+		return s, ""
 	case tokenAsJWT:
 		var room [usualHeader]byte
-		header := segments.AppendEncode(room[:0], d.Bytes())
+		header := segments.AppendEncode(room[:0], []byte(d.Text()))
 		if slices.Contains(headers[:], string(header)) {
 			d.Fail()
 		}
-		return d.jwt(string(header))
+		token, _ = d.jwt(string(header))
+		return token, ""
 	case tokenWithHeader:
 		if i := d.Count(uint64(len(headers) - 1)); !d.bad {
 			return d.jwt(headers[i])
 		}
-		return ""
+		return "", ""
 	case tokenAsUUID:
 		b := d.Take(16)
 		if d.bad {
-			return ""
+			return "", ""
 		}
-		return formatUUID(b)
+		var room [uuidSize]byte
+		return d.keep(appendUUID(room[:0], b)), ""
 	}
 	d.Fail()
-	return ""
+	return "", ""
 }
 
 // The sizes of most JWTs, and of their headers.
@@ -301,13 +319,29 @@ const (
 )
 
 // jwt reads the payload and the signature of a JWT.
-func (d *Decoder) jwt(header string) string {
-	payload, signature := d.Bytes(), d.Bytes()
+func (d *Decoder) jwt(header string) (token, payload string) {
+	payload, signature := d.Text(), d.Text()
 	if d.bad {
-		return ""
+		return "", ""
 	}
 	var room [usualJWT]byte
 	b := append(append(room[:0], header...), '.')
-	b = append(segments.AppendEncode(b, payload), '.')
-	return string(segments.AppendEncode(b, signature))
+	b = append(segments.AppendEncode(b, []byte(payload)), '.')
+	return d.keep(segments.AppendEncode(b, []byte(signature))), payload
+}
+
+// keep returns a token as a string. A refresh token follows a JWT, and is often a UUID, so
+// keep allocates room for both.
+func (d *Decoder) keep(token []byte) string {
+	if d.tokens.Cap()-d.tokens.Len() < len(token) {
+		d.tokens = strings.Builder{}
+		room := len(token)
+		if room > uuidSize {
+			room += uuidSize
+		}
+		d.tokens.Grow(room)
+	}
+	start := d.tokens.Len()
+	d.tokens.Write(token)
+	return d.tokens.String()[start:]
 }

@@ -20,12 +20,12 @@ func (r *reference) seal(name string, plain []byte) (string, error) {
 	return r.cookie.Encode(name, append([]byte(nil), plain...)) // Encode modifies its input
 }
 
-func (r *reference) open(name, sealed string) ([]byte, bool) {
+func (r *reference) open(name, sealed string) (string, bool) {
 	var plain []byte
 	if !isCanonical(sealed) || r.cookie.Decode(name, sealed, &plain) != nil {
-		return nil, false
+		return "", false
 	}
-	return plain, true
+	return string(plain), true
 }
 
 // isCanonical reports whether s is the canonical base64 of its bytes.
@@ -45,5 +45,5 @@ var sameFormat = sync.OnceValue(func() bool {
 	theirs, _ := r.seal(sealName(Tokens, name), []byte(text))
 	opensOurs, _ := r.open(sealName(Tokens, name), ours)
 	opensTheirs, _ := s.Open(Tokens, name, theirs)
-	return string(opensOurs) == text && string(opensTheirs) == text
+	return opensOurs == text && opensTheirs == text
 })

@@ -106,19 +106,19 @@ func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	return string(c.body), nil
 }
 
-// Open returns the bytes that Seal has sealed for the same purpose and name. It
+// Open returns what Seal has sealed for the same purpose and name. It
 // returns false for any other text. Any client can send such texts, so rejecting them
 // must cost little: Open allocates nothing for a text whose MAC is invalid.
-func (s Sealer) Open(purpose, name, sealed string) ([]byte, bool) {
+func (s Sealer) Open(purpose, name, sealed string) (plain string, ok bool) {
 	return open(s, purpose, name, sealed)
 }
 
 // OpenBytes is Open for a text in bytes.
-func (s Sealer) OpenBytes(purpose, name string, sealed []byte) ([]byte, bool) {
+func (s Sealer) OpenBytes(purpose, name string, sealed []byte) (plain string, ok bool) {
 	return open(s, purpose, name, sealed)
 }
 
-func open[T string | []byte](s Sealer, purpose, name string, sealed T) ([]byte, bool) {
+func open[T string | []byte](s Sealer, purpose, name string, sealed T) (plain string, ok bool) {
 	if s.reference != nil {
 		return s.reference.open(sealName(purpose, name), string(sealed))
 	}
@@ -127,20 +127,22 @@ func open[T string | []byte](s Sealer, purpose, name string, sealed T) ([]byte, 
 	c.body = append(c.body[:0], sealed...)
 	content, ok := s.authentic(c, purpose, name)
 	if !ok {
-		return nil, false
+		return "", false
 	}
 	// The MAC is valid, so the rest is what Seal has written.
 	date, body, _ := bytes.Cut(content, []byte{'|'})
 	if _, err := strconv.ParseInt(string(date), 10, 64); err != nil {
-		return nil, false
+		return "", false
 	}
-	plain := make([]byte, base64.URLEncoding.DecodedLen(len(body)))
-	n, err := base64.URLEncoding.Decode(plain, body)
-	if err != nil || n <= aes.BlockSize {
-		return nil, false
+	var err error
+	c.body, err = base64.URLEncoding.AppendDecode(c.body[:0], body)
+	if err != nil || len(c.body) <= aes.BlockSize {
+		return "", false
 	}
-	iv, plain := plain[:aes.BlockSize], plain[aes.BlockSize:n]
-	c.xorCTR(s.block, iv, plain)
+	iv, text := c.body[:aes.BlockSize], c.body[aes.BlockSize:]
+	c.xorCTR(s.block, iv, text)
+	plain = string(text)
+	clear(text)
 	return plain, true
 }
 

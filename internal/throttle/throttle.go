@@ -316,7 +316,7 @@ func decode(data []byte) []entry {
 	for range n {
 		x := entry{at: d.Time()}
 		if nonce := d.Take(8); len(nonce) == 8 {
-			x.nonce = binary.BigEndian.Uint64(nonce)
+			x.nonce = binary.BigEndian.Uint64([]byte(nonce))
 		}
 		x.pending = d.Bool()
 		if d.Bad() {
