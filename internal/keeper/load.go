@@ -26,9 +26,32 @@ func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Re
 		return k.loadVisitor(r, now)
 	}
 	rec, err := k.store.Get(ctx, r.Key)
-	if newest = k.unchanged(r, rec, err); newest != nil && k.mayServe(newest, now) {
+	if newest = k.unchanged(r, rec, err); newest == nil {
+		if newest, down, err = k.current(ctx, r, rec, err); err != nil {
+			return nil, nil, err
+		}
+	} else if k.mayServe(newest, now) {
 		return newest, nil, nil
 	}
+	if !newest.Visitor {
+		if down, err = k.checkMark(ctx, r, newest, down); err != nil {
+			return nil, down, err
+		}
+	}
+	// The timeouts are checked after the record was read, because another request may have
+	// used the session.
+	if why := k.expired(newest, k.now()); why != "" {
+		if errors.Is(k.expire(ctx, k.ledger(r), why), errChanged) {
+			return k.Load(ctx, r, k.now())
+		}
+		return nil, down, &Error{Ended: why}
+	}
+	return newest, down, nil
+}
+
+// current returns the state of a session in rec, which was read for a request, and down of
+// Load. err is the error of that read.
+func (k *Keeper) current(ctx context.Context, r *Record, rec store.Record, err error) (newest *Record, down, _ error) {
 	l := k.ledger(r)
 	newest, err = alive(l.result(rec, err))
 	switch {
@@ -43,28 +66,15 @@ func (k *Keeper) Load(ctx context.Context, r *Record, now time.Time) (newest *Re
 		// The cookies are enough to serve the request. Ends and refreshes in other
 		// processes are known only from the coordinator, and are therefore ignored during
 		// an outage.
-		newest, down, err = r, err, nil
+		return r, err, nil
 	case newest == l.base:
-		// There is no record, and load has returned base, which has no values, unlike r.
-		newest = r
+		// There is no record, and result has returned base, which has no values, unlike r.
+		return r, nil, nil
 	case !k.cfg.Stored:
 		// The record may have newer tokens than the cookies (rule 5).
-		newest = k.withCookies(ctx, l, newest, r)
+		return k.withCookies(ctx, l, newest, r), nil, nil
 	}
-	if !newest.Visitor {
-		if down, err = k.checkMark(ctx, l, newest, down); err != nil {
-			return nil, down, err
-		}
-	}
-	// The timeouts are checked after the record was read, because another request may have
-	// used the session.
-	if why := k.expired(newest, k.now()); why != "" {
-		if errors.Is(k.expire(ctx, l, why), errChanged) {
-			return k.Load(ctx, r, k.now())
-		}
-		return nil, down, &Error{Ended: why}
-	}
-	return newest, down, nil
+	return newest, nil, nil
 }
 
 // unchanged returns the newest state of a session in the two common cases: a cookie session
@@ -96,11 +106,11 @@ func (k *Keeper) mayServe(r *Record, now time.Time) bool {
 	return k.expired(r, now) == ""
 }
 
-// checkMark returns an [*Error] if the session has ended by the mark of its user, and
+// checkMark returns an [*Error] if the session of r has ended by the mark of its user, and
 // completes that end. down, and the first result, is the error of a coordinator that does
 // not respond: the session is then served without the mark. Any other error is that of
 // Load.
-func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down error) (error, error) {
+func (k *Keeper) checkMark(ctx context.Context, r, newest *Record, down error) (error, error) {
 	var err error
 	mark := k.knownMark(newest.UserID)
 	if down == nil { // otherwise the request has waited long enough
@@ -118,7 +128,7 @@ func (k *Keeper) checkMark(ctx context.Context, l *ledger, newest *Record, down 
 		}
 	}
 	if why != "" {
-		_ = k.finish(ctx, l, why, nil)
+		_ = k.finish(ctx, k.ledger(r), why, nil)
 		return down, &Error{Ended: why}
 	}
 	if err != nil && (k.cfg.Stored || errors.Is(err, ErrCorrupt)) {
