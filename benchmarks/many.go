@@ -23,12 +23,15 @@ type growth struct {
 	bytes        float64 // of memory, for each of many sessions
 	nsFew        float64 // of a request of one of few sessions, over the bare router
 	nsMany       float64
+	nsCached     float64       // of a request of one of many sessions that are all in the cache
+	cacheBytes   float64       // of the memory of the cache, for each of them
 	longestStall time.Duration // of a read while all sessions expire
 	longestIdle  time.Duration // of a read of another store meanwhile, which only the machine delays
 }
 
 // measureGrowth makes sessions in memory, and gets the page for admins in each round with
-// random sessions of few and of many. Then it lets the many expire, if expire is true.
+// random sessions of few and of many, and of many in an app whose cache has room for all.
+// Then it lets the many expire, if expire is true.
 func measureGrowth(e *env, few, many, rounds, requests int, expire bool) (growth, error) {
 	g := growth{few: few, many: many}
 	small, err := newPopulation(e, few)
@@ -40,11 +43,16 @@ func measureGrowth(e *env, few, many, rounds, requests int, expire bool) (growth
 		return g, err
 	}
 	g.bytes = large.bytes / float64(many)
+	cached, err := large.withCache(e, many*cacheRoom)
+	if err != nil {
+		return g, err
+	}
+	g.cacheBytes = cached.bytes / float64(many)
 	bare := population{h: bareHTTP(), fields: []string{""}}
-	samples := [3][]float64{}
+	samples := [4][]float64{}
 	for range rounds {
-		for _, i := range rand.Perm(3) {
-			ns, err := []*population{&bare, small, large}[i].send(requests)
+		for _, i := range rand.Perm(4) {
+			ns, err := []*population{&bare, small, large, cached}[i].send(requests)
 			if err != nil {
 				return g, err
 			}
@@ -52,7 +60,7 @@ func measureGrowth(e *env, few, many, rounds, requests int, expire bool) (growth
 		}
 	}
 	base := median(samples[0])
-	g.nsFew, g.nsMany = median(samples[1])-base, median(samples[2])-base
+	g.nsFew, g.nsMany, g.nsCached = median(samples[1])-base, median(samples[2])-base, median(samples[3])-base
 	if expire {
 		g.longestStall, g.longestIdle, err = large.expire()
 	}
@@ -98,6 +106,32 @@ func newPopulation(e *env, n int) (*population, error) {
 	wg.Wait()
 	p.bytes = heap() - before - float64(own.Load())
 	return p, errors.Join(errs...)
+}
+
+// cacheRoom is at least what a session of the benchmarks takes of Config.CacheBytes, half of
+// which holds the sessions that were used last.
+const cacheRoom = 8 << 10
+
+// withCache returns another app with the sessions of p, whose cache has opened all of
+// them. Its bytes are those of the cache.
+func (p *population) withCache(e *env, room int) (*population, error) {
+	now := func() time.Time { return time.Now().Add(time.Duration(p.moved.Load())) }
+	h, err := openSession(func(_ *env, c *session.Config) error {
+		c.Store, c.Now, c.CacheBytes = p.store, now, room
+		return nil
+	})(e)
+	if err != nil {
+		return nil, err
+	}
+	before := heap()
+	v, r := newReader(), newRequest("GET", "/admin")
+	for _, field := range p.fields {
+		r.Header["Cookie"] = []string{field}
+		if v.send(h, r, ""); !v.got(adminPage) {
+			return nil, v.unexpected()
+		}
+	}
+	return &population{h: h, bytes: heap() - before, fields: p.fields}, nil
 }
 
 // idOnly returns the cookie with the session ID.
