@@ -36,7 +36,7 @@ func prefersHTML(h http.Header) bool {
 	// The fields are counted and measured before they are parsed: any client can send them,
 	// and every refusal reads them.
 	fields := h["Accept"]
-	if len(fields) > maxFields {
+	if len(fields) > maxFields || len(fields) == 1 && (fields[0] == "application/json" || fields[0] == "*/*") {
 		return false
 	}
 	size := 0

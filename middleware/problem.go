@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,9 +145,11 @@ func ProblemOf(err error) *Problem {
 // code.
 func problemOf(err error) (Problem, int) {
 	p, kind := classify(err)
-	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
-	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
-	p.Detail = cmp.Or(p.Detail, english["error."+p.Code], http.StatusText(p.Status))
+	if kind == noKind {
+		p.setDefaults()
+	} else {
+		p.Detail = details[kind]
+	}
 	// Without Retry-After, some clients would retry at once, and make an overload worse.
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		p.RetryAfter = max(p.RetryAfter, time.Second)
@@ -154,16 +157,26 @@ func problemOf(err error) (Problem, int) {
 	return p, kind
 }
 
-// kinds are the Problems for errors. The first entry that matches an error applies, and
-// an error may match several, so the order matters: an outage comes before the refusals,
-// because a session that could not be loaded proves neither that the user is signed out
-// nor that a role is missing.
-var kinds = [...]struct {
+// kind is the Problem for an error.
+type kind struct {
 	err    error
 	status int
 	code   string
 	detail string // empty: the default of the code
-}{
+}
+
+// setDefaults sets the status, the code and the detail.
+func (p *Problem) setDefaults() {
+	p.Status = cmp.Or(p.Status, http.StatusInternalServerError)
+	p.Code = cmp.Or(p.Code, codeOf[p.Status], "error")
+	p.Detail = cmp.Or(p.Detail, english["error."+p.Code], http.StatusText(p.Status))
+}
+
+// kinds are the Problems for errors. The first entry that matches an error applies, and
+// an error may match several, so the order matters: an outage comes before the refusals,
+// because a session that could not be loaded proves neither that the user is signed out
+// nor that a role is missing.
+var kinds = [...]kind{
 	{session.ErrNotLoaded, http.StatusInternalServerError, codeNotLoaded, ""},
 	{session.ErrCrossOrigin, http.StatusForbidden, codeCrossSite, ""},
 	{session.ErrSessionUnavailable, http.StatusServiceUnavailable, codeSessionUnavailable, ""},
@@ -187,6 +200,16 @@ var kinds = [...]struct {
 	{auth.ErrUnavailable, http.StatusServiceUnavailable, codeAuthUnavailable, ""},
 }
 
+// details are the details of kinds, with the defaults.
+var details = func() (all [len(kinds)]string) {
+	for i, k := range kinds {
+		p := Problem{Status: k.status, Code: k.code, Detail: k.detail}
+		p.setDefaults()
+		all[i] = p.Detail
+	}
+	return all
+}()
+
 // noKind is the index of a Problem that is not in kinds.
 const noKind = -1
 
@@ -198,12 +221,34 @@ func classify(err error) (Problem, int) {
 	if given := givenProblem(err); given != nil {
 		return *given, noKind
 	}
-	for i := range kinds {
-		if k := &kinds[i]; errors.Is(err, k.err) {
-			return Problem{Status: k.status, Code: k.code, Detail: k.detail, RetryAfter: retryAfterOf(k.code, err), Err: err}, i
+	i := kindOf(err)
+	if i == noKind {
+		return Problem{Err: err}, noKind
+	}
+	k := &kinds[i]
+	return Problem{Status: k.status, Code: k.code, Detail: k.detail, RetryAfter: retryAfterOf(k.code, err), Err: err}, i
+}
+
+// kindOf returns the index of the first entry of kinds that err is, or noKind. Most errors
+// are chains in which only equal errors match, and a chain is compared in one pass.
+func kindOf(err error) int {
+	found := len(kinds)
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		switch e.(type) {
+		case interface{ Is(error) bool }, interface{ Unwrap() []error }:
+			return slices.IndexFunc(kinds[:], func(k kind) bool { return errors.Is(err, k.err) })
+		}
+		for i := range found {
+			if kinds[i].err == e {
+				found = i
+				break
+			}
 		}
 	}
-	return Problem{Err: err}, noKind
+	if found == len(kinds) {
+		return noKind
+	}
+	return found
 }
 
 // givenProblem returns the Problem that errors.As finds in err, or nil. Most errors are
