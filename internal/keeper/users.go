@@ -180,7 +180,7 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 		}
 		return &noMark, err
 	}
-	if m.version == 0 && m.seq == 0 {
+	if m.ends == neverEnded && m.roles == 0 && !m.capped {
 		m = &noMark // most users have none, and share it
 	}
 	k.users.note(userID, knownMark{userMark: m, at: at}, writes)
