@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/pacing"
 )
 
 // This file has the attempts to revoke the tokens in a mark. Each attempt is recorded in
@@ -50,7 +51,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		case q.Pair.Tokens == (auth.Tokens{}):
 			return errRevoked
 		// The pause after this process's own attempt has ended already.
-		case q.version != a.mark.version && now.Before(q.retryAt):
+		case q.version != a.mark.version && l.k.attemptPause(q, now) > 0:
 			return errNotYet
 		}
 		// The store may have failed after the last attempt; see adopt. Tokens that another
@@ -72,7 +73,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		return 0, nil
 	case errors.Is(err, errNotYet):
 		a.adopt(q)
-		return q.retryAt.Sub(l.k.now()), err
+		return l.k.attemptPause(q, l.k.now()), err
 	case errors.Is(err, errRevoked) || errors.Is(err, errNoMark):
 		return 0, err
 	}
@@ -103,6 +104,11 @@ func (k *Keeper) attemptTime(all bool) time.Duration {
 		return (2+refreshPatience)*k.cfg.AuthTimeout + 3*logoutPatience
 	}
 	return k.cfg.AuthTimeout + logoutPatience
+}
+
+// attemptPause returns how long the next attempt to revoke the tokens of a mark has to wait.
+func (k *Keeper) attemptPause(mark *Record, now time.Time) time.Duration {
+	return pauseLeft(mark.retryAt, now, max(k.attemptTime(true), pacing.MaxRetryAfter))
 }
 
 // attemptFailed records in the mark when the next attempt may be made. It also writes p,

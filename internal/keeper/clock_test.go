@@ -88,3 +88,44 @@ func TestRateLimitOfAWrongClock(t *testing.T) {
 		}
 	})
 }
+
+// The tokens in a mark are revoked although a process with a wrong clock has written the
+// time of the next attempt.
+func TestRevocationAfterAWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, shared := &testkit.Service{T: t, Life: time.Hour}, &testkit.FailingStore{Store: memstore.New()}
+		keys := []session.SecretKey{session.GenerateKey()}
+		process := func(ahead time.Duration) *session.Manager {
+			m, err := session.New(session.Config{
+				Auth: s, Keys: keys, Coordinator: shared, Logger: slog.New(slog.DiscardHandler),
+				Now: func() time.Time { return time.Now().Add(ahead) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		right, wrong := process(0), process(2*time.Hour)
+		c := &testkit.Visitor{T: t, M: wrong, Jar: map[string]string{}}
+		c.Login("ada")
+		late := c.At(right)
+		s.OnLogout = func(context.Context, auth.Tokens, bool) error { return errServiceDown }
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := wrong.Logout(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := wrong.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.OnLogout = nil
+		time.Sleep(2 * time.Minute)
+		isOut(late, "after the logout")
+		if err := right.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if one, _, _ := s.Revoked(); len(one) != 1 {
+			t.Errorf("%d tokens are revoked, want 1", len(one))
+		}
+	})
+}

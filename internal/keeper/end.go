@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/store"
@@ -64,10 +63,10 @@ func (why Reason) byService() bool {
 	return why == endedByRefusal || why == endedByUnknown || why == endedByOtherUser
 }
 
-// unrevoked reports whether the mark has tokens that are not revoked, and the
-// pause after the last attempt has ended.
-func (e *Error) unrevoked(now time.Time) bool {
-	return e.mark != nil && e.mark.Pair.Tokens != (auth.Tokens{}) && !now.Before(e.mark.retryAt)
+// unrevoked reports whether the mark of err has tokens that are not revoked, and the pause
+// after the last attempt has ended.
+func (k *Keeper) unrevoked(err *Error) bool {
+	return err.mark != nil && err.mark.Pair.Tokens != (auth.Tokens{}) && k.attemptPause(err.mark, k.now()) == 0
 }
 
 // ErrIncomplete is returned by [Keeper.End] if the session has ended, but the end of the

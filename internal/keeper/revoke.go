@@ -112,7 +112,7 @@ func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocati
 // started may have died. err is the error of a read, which has the mark.
 func (k *Keeper) resumeRevocation(l *ledger, err error) {
 	var e *Error
-	if errors.As(err, &e) && e.unrevoked(k.now()) {
+	if errors.As(err, &e) && k.unrevoked(e) {
 		k.revokeEnded(l, e.mark, false, false)
 	}
 }

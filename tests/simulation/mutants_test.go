@@ -131,8 +131,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "values are not merged",
 			File: "../../values.go",
-			Old:  "merged := merge(r.Values, s.changes)",
-			New:  "merged := merge(s.rec.Values, s.changes)",
+			Old:  "merged := merge(r.Values, changes)",
+			New:  "merged := merge(s.rec.Values, changes)",
 		},
 		// Late requests.
 		{
@@ -238,8 +238,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			Old:  "if running := k.revocations[l.key]; running != nil && (running.all || !rev.all) {\n\t\treturn running\n\t}",
 			New:  "",
 			And: []mutate.Edit{
-				{File: "end.go", Old: "&& !now.Before(e.mark.retryAt)", New: ""},
-				{File: "attempt.go", Old: "case q.version != a.mark.version && now.Before(q.retryAt):", New: "case false:"},
+				{File: "end.go", Old: " && k.attemptPause(err.mark, k.now()) == 0", New: ""},
+				{File: "attempt.go", Old: "case q.version != a.mark.version && l.k.attemptPause(q, now) > 0:", New: "case false:"},
 			},
 		},
 		{
@@ -396,8 +396,8 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a failed refresh is retried without a pause",
 			File: "backoff.go",
-			Old:  "wait := min(r.retryAt.Sub(now), pacing.MaxRetryAfter)",
-			New:  "wait := time.Duration(0)",
+			Old:  "return max(pauseLeft(r.retryAt, now, pacing.MaxRetryAfter), k.gate.closedFor(now))",
+			New:  "return k.gate.closedFor(now)",
 		},
 		{
 			Name: "a Retry-After is not obeyed",
