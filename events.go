@@ -29,7 +29,7 @@ const (
 	EventRevokeFailed        = "revoke_failed"        // the auth service did not revoke tokens
 	EventSessionEnded        = "session_ended"        // a session has ended: see Reason
 	EventSessionRefreshed    = "session_refreshed"    // a session has new tokens
-	EventSessionStarted      = "session_started"      // a user has signed in
+	EventSessionStarted      = "session_started"      // a user has signed in, or has begun to act as another user
 	EventStoreUnavailable    = "store_unavailable"    // a call of the store failed
 	EventTokensLost          = "tokens_lost"          // new tokens could not be stored and are lost; alert on this event
 	EventTokensUnwritten     = "tokens_unwritten"     // new tokens could not be stored yet, or do not fit the cookies; they are kept
