@@ -45,7 +45,7 @@ func TestVerifiedEmailChange(t *testing.T) {
 	a := newAccountApp(t, authtest.Options{VerifyEmails: true}, middleware.VerifiedEmailChange)
 	b := a.browser()
 	b.signIn("viewer@example.com")
-	b.open("/email").isPage(t, 200, "We send an e-mail")
+	b.open("/email").isPage(t, 200, "We will send an e-mail")
 	b.postJSON("/email", `{"new_email":"new@example.com","password":"wrong"}`).is(t, 403, "wrong_password")
 	b.postJSON("/email", `{"new_email":"admin@example.com","password":"`+password+`"}`).is(t, 202, "") // taken
 	if n := len(a.auth.Emails()); n != 0 {

@@ -40,16 +40,16 @@ var english = map[string]string{
 	"register.login":  "I already have an account",
 
 	"mail.title":        "Check your mail",
-	"mail.register":     "If there is no account for {email} yet, we have sent an e-mail to it. Open the link in it to confirm your address. If you have an account already, sign in.",
-	"mail.magic":        "If there is an account for {email}, we have sent an e-mail to it. Open the link in it to sign in.",
-	"mail.lost":         "If there is an account for {email}, we have sent an e-mail to it. Use the link or the code in it to choose a new password.",
-	"mail.email_change": "We have sent an e-mail to the new address. Use the link or the code in it to confirm the change.",
+	"mail.register":     "If there is no account for {email} yet, we have sent an e-mail to this address. Open the link in the e-mail to confirm your address. If you have an account already, sign in.",
+	"mail.magic":        "If there is an account for {email}, we have sent an e-mail to this address. Open the link in the e-mail to sign in.",
+	"mail.lost":         "If there is an account for {email}, we have sent an e-mail to this address. Use the link or the code in the e-mail to choose a new password.",
+	"mail.email_change": "We have sent an e-mail to the new address. Use the link or the code in the e-mail to confirm the change.",
 	"mail.not_there":    "No e-mail? Check the address and your spam folder, and wait a few minutes.",
 	"mail.login":        "Back to signing in",
 	"mail.reset":        "Enter the code from the e-mail",
 
 	"magic-link.title":  "Sign in by e-mail",
-	"magic-link.text":   "We send you a link. Open it in this browser to sign in without a password.",
+	"magic-link.text":   "We will send you a link. Open it in this browser to sign in without a password.",
 	"magic-link.button": "Send the link",
 	"magic-link.login":  "Sign in with a password",
 
@@ -63,7 +63,7 @@ var english = map[string]string{
 	"password.button": "Change password",
 
 	"lost.title":  "Forgot your password?",
-	"lost.text":   "Enter the e-mail address of your account. We send you an e-mail that lets you choose a new password.",
+	"lost.text":   "Enter the e-mail address of your account. We will send you an e-mail that lets you choose a new password.",
 	"lost.button": "Send the e-mail",
 	"lost.login":  "Back to signing in",
 
@@ -87,7 +87,7 @@ var english = map[string]string{
 	"mfa-remove.button": "Turn off",
 
 	"email.title":  "Change e-mail address",
-	"email.text":   "We send an e-mail to the new address. The change takes effect when you confirm it.",
+	"email.text":   "We will send an e-mail to the new address. The change takes effect when you confirm it.",
 	"email.button": "Change address",
 	"email.direct": "The change takes effect at once. To confirm, enter your password.",
 
