@@ -154,15 +154,18 @@ func readWork(e *env, name string, open func(*env) (store.Store, error)) *work {
 	return &work{name: read, contender: name, waits: true, prepare: times(run)}
 }
 
-// lastRead is a store that notes the key of the last read.
+// lastRead is a store that notes the key of the record that was read last.
 type lastRead struct {
 	store.Store
 	key string
 }
 
 func (s *lastRead) Get(ctx context.Context, key string) (store.Record, error) {
-	s.key = key
-	return s.Store.Get(ctx, key)
+	rec, err := s.Store.Get(ctx, key)
+	if err == nil { // most users have no mark
+		s.key = key
+	}
+	return rec, err
 }
 
 // cookieField returns the size of the Cookie field of a user.

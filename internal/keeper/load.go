@@ -111,10 +111,12 @@ func (k *Keeper) mayServe(r *Record, now time.Time) bool {
 // not respond: the session is then served without the mark. Any other error is that of
 // Load.
 func (k *Keeper) checkMark(ctx context.Context, r, newest *Record, down error) (error, error) {
+	var mark *userMark
 	var err error
-	mark := k.knownMark(newest.UserID)
-	if down == nil { // otherwise the request has waited long enough
+	if down == nil {
 		mark, err = k.userMark(ctx, newest.UserID)
+	} else { // the request has waited long enough
+		mark = k.knownMark(newest.UserID)
 	}
 	why := mark.endReason(newest, k.cfg.MaxSessions > 0)
 	if why != "" {
