@@ -93,13 +93,28 @@ func ownAuth(s settings, stdout io.Writer) authtest.Options {
 // runApp runs the app with an auth service at s.authURL. It returns the exit
 // status, like run.
 func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io.Writer) int {
+	err := serveApp(ctx, s, log, stdout)
+	if err == nil {
+		return 0
+	}
+	printError(stderr, err)
+	if invalid := (settingError{}); errors.As(err, &invalid) || errors.Is(err, errKeyFile) {
+		return 2
+	}
+	return 1
+}
+
+// settingError is an error of session.New: a setting is invalid.
+type settingError struct{ err error }
+
+// Error names the setting, and not the field of session.Config.
+func (e settingError) Error() string { return fieldNames.Replace(e.err.Error()) }
+
+// serveApp serves the app until ctx is done.
+func serveApp(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) error {
 	verifier, err := s.tokens.verifier()
 	if err != nil {
-		printError(stderr, err)
-		if errors.Is(err, errKeyFile) {
-			return 2
-		}
-		return 1
+		return err
 	}
 	// The client has no WithTimeout: a refresh may take longer than AUTH_TIMEOUT, the
 	// time that a request waits for it.
@@ -107,8 +122,7 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 	defer auth.CloseIdleConnections()
 	st, err := openStores(s, log)
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return err
 	}
 	defer st.close()
 
@@ -120,43 +134,40 @@ func runApp(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io
 	}
 	metrics, cfg, err := newMetrics(s.metrics, cfg)
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return err
 	}
 	manager, err := session.New(cfg)
 	if err != nil {
-		printError(stderr, errors.New(fieldNames.Replace(err.Error())))
-		return 2
+		return settingError{err}
 	}
 	if err := st.check(ctx); err != nil {
-		printError(stderr, err)
-		return 1
+		return err
 	}
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return err
 	}
 	stopMetrics, err := metrics.start(stdout, log)
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return err
 	}
 	defer stopMetrics()
+	announce(s, listener.Addr(), log, stdout)
+	return serve(ctx, listener, newApp(s, manager, auth.Ping, st.ping).handler(), manager, log)
+}
+
+// announce prints where the app listens. It also sets where the links in e-mails of the
+// auth service in this process lead.
+func announce(s settings, addr net.Addr, log *slog.Logger, stdout io.Writer) {
 	if s.ownAuth != nil {
 		seed.Print(stdout)
-		callback := "http://" + listener.Addr().String() + s.basePath + "/callback"
+		callback := "http://" + addr.String() + s.basePath + "/callback"
 		s.ownAuth.SetRedirects(callback, callback)
 	}
 	if len(s.keys) == 0 {
 		log.Warn("SESSION_KEYS is not set: all sessions end with this process")
 	}
-	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
-	if err := serve(ctx, listener, newApp(s, manager, auth.Ping, st.ping).handler(), manager, log); err != nil {
-		printError(stderr, err)
-		return 1
-	}
-	return 0
+	fmt.Fprintf(stdout, "listening on http://%s\n", addr)
 }
 
 // printError prints an error in one line. It replaces control characters, because
