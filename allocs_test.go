@@ -79,8 +79,8 @@ func TestAllocsOfLogin(t *testing.T) {
 		stored bool
 		most   float64
 	}{
-		{"cookie session", false, 38},
-		{"stored session", true, 34},
+		{"cookie session", false, 34},
+		{"stored session", true, 31},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := session.Config{Auth: prepared, Keys: []session.SecretKey{session.GenerateKey()}, Logger: slog.New(slog.DiscardHandler)}

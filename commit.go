@@ -299,11 +299,13 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 // split over several. It fails with [ErrTooLarge] if the cookies would be too
 // many.
 func (x *Exchange) set(h http.Header, names []string, purpose string, plain []byte, age time.Duration) error {
-	sealed, err := x.m.secrets[0].Cookies.Seal(purpose, names[0], plain)
-	if err != nil {
+	sealed := seal.NewEncoder()
+	defer sealed.Free()
+	var err error
+	if sealed.B, err = x.m.secrets[0].Cookies.AppendSeal(sealed.B, purpose, names[0], plain); err != nil {
 		return err
 	}
-	if !x.m.jar.Set(h, names, sealed, age, x.presented) {
+	if !x.m.jar.Set(h, names, sealed.B, age, x.presented) {
 		return errCookiesFull
 	}
 	return nil

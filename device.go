@@ -61,8 +61,5 @@ func (x *Exchange) commitDevice(h http.Header, account string) {
 	for _, a := range others {
 		e.Text(a)
 	}
-	name := x.m.jar.Device
-	if sealed, err := x.m.secrets[0].Cookies.Seal(seal.Device, name, e.B); err == nil {
-		_ = x.m.jar.Set(h, []string{name}, sealed, x.m.ageOf(cookies.MaxAge), x.presented) // it is short
-	}
+	_ = x.set(h, []string{x.m.jar.Device}, seal.Device, e.B, x.m.ageOf(cookies.MaxAge)) // it is short
 }

@@ -141,7 +141,5 @@ func (x *Exchange) commitPending(h http.Header, s step, p *pending) {
 		return
 	}
 	plain := encodePending(m.now().Add(pendingLife), *p)
-	if sealed, err := m.secrets[0].Cookies.Seal(purpose, name, plain); err == nil {
-		_ = m.jar.Set(h, []string{name}, sealed, m.ageOf(pendingLife), x.presented) // await has checked that it fits
-	}
+	_ = x.set(h, []string{name}, purpose, plain, m.ageOf(pendingLife)) // await has checked that it fits
 }

@@ -200,18 +200,19 @@ func (j *Jar) FitsOne(n int) bool { return n <= j.room }
 // Set adds the Set-Cookie fields for a sealed text to h. It deletes presented cookies
 // that the text does not need: the chunks of a longer value. If the text needs more
 // cookies than there are names, Set adds nothing and returns false.
-func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duration, presented Presented) bool {
+func (j *Jar) Set(h http.Header, names []string, sealed []byte, age time.Duration, presented Presented) bool {
 	n := j.chunks(len(sealed))
 	if n > len(names) {
 		return false
 	}
 	if n == 1 {
-		j.Add(h, names[0], sealed, age)
+		add(j, h, names[0], sealed, age)
 	} else {
-		header := tag(sealed) + "."
+		rest := string(sealed)
+		header := tag(rest) + "."
 		for i := range n {
-			part := sealed[:min(len(sealed), j.room-chunkHeader)]
-			sealed = sealed[len(part):]
+			part := rest[:min(len(rest), j.room-chunkHeader)]
+			rest = rest[len(part):]
 			if i == 0 {
 				part = strconv.Itoa(n) + "." + header + part
 			} else {
@@ -228,7 +229,9 @@ func (j *Jar) Set(h http.Header, names []string, sealed string, age time.Duratio
 const UntilClosed time.Duration = 0
 
 // Add adds the Set-Cookie field for a value that fits into one cookie.
-func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
+func (j *Jar) Add(h http.Header, name, value string, age time.Duration) { add(j, h, name, value, age) }
+
+func add[T string | []byte](j *Jar, h http.Header, name string, value T, age time.Duration) {
 	var room [32]byte
 	maxAge := room[:0]
 	if age != UntilClosed {
@@ -237,7 +240,7 @@ func (j *Jar) Add(h http.Header, name, value string, age time.Duration) {
 	if h["Set-Cookie"] == nil {
 		h["Set-Cookie"] = make([]string, 0, usualCookies)
 	}
-	h.Add("Set-Cookie", name+"="+value+string(maxAge)+j.attrs)
+	h.Add("Set-Cookie", name+"="+string(value)+string(maxAge)+j.attrs)
 }
 
 // usualCookies is how many cookies a sign-in sets: of the session, and of the device.

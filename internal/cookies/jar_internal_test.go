@@ -32,7 +32,7 @@ func FuzzJoinChunks(f *testing.F) {
 			t.Fatalf("%d bytes sealed, want %d", len(sealed), seal.Size(size))
 		}
 		h := http.Header{}
-		if !j.Set(h, j.Tokens, sealed, time.Hour, nil) {
+		if !j.Set(h, j.Tokens, []byte(sealed), time.Hour, nil) {
 			t.Fatal("Set returned false for a text that fits")
 		}
 		var pairs []string

@@ -226,14 +226,13 @@ func (l *ledger) encode(r *Record) (store.Record, error) {
 		return rec, nil
 	}
 	if listed {
-		meta, err := l.k.cfg.Secrets[0].Meta.Seal(seal.Meta, l.key, r.encodeMeta())
-		if err != nil {
+		var err error
+		if rec.Meta, err = l.k.cfg.Secrets[0].Meta.AppendSeal(nil, seal.Meta, l.key, r.encodeMeta()); err != nil {
 			return store.Record{}, err
 		}
-		rec.Meta = []byte(meta)
 	}
-	sealed, err := l.seal(0).Seal(seal.Record, l.key, r.encode())
-	rec.Data = []byte(sealed)
+	var err error
+	rec.Data, err = l.seal(0).AppendSeal(nil, seal.Record, l.key, r.encode())
 	return rec, err
 }
 

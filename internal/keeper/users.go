@@ -349,11 +349,10 @@ func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, pr
 	end := k.now().Add(k.cfg.Lifetime + clockSlack)
 	rec := store.Record{Key: s.User(userID), Version: m.version, ExpiresAt: end, Data: m.encode()}
 	if !k.cfg.Private {
-		sealed, err := s.Users.Seal(seal.User, rec.Key, rec.Data)
-		if err != nil {
+		var err error
+		if rec.Data, err = s.Users.AppendSeal(nil, seal.User, rec.Key, rec.Data); err != nil {
 			return err
 		}
-		rec.Data = []byte(sealed)
 	}
 	return k.store.Put(ctx, rec, prev)
 }

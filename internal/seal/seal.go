@@ -91,6 +91,24 @@ func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
+	content := s.content(c, purpose, name, plain)
+	c.body = base64.URLEncoding.AppendEncode(c.body[:0], content)
+	return string(c.body), nil
+}
+
+// AppendSeal appends the result of Seal to b.
+func (s Sealer) AppendSeal(b []byte, purpose, name string, plain []byte) ([]byte, error) {
+	if s.reference != nil {
+		sealed, err := s.reference.seal(sealName(purpose, name), plain)
+		return append(b, sealed...), err
+	}
+	c := scratches.Get().(*scratch)
+	defer c.free()
+	return base64.URLEncoding.AppendEncode(b, s.content(c, purpose, name, plain)), nil
+}
+
+// content encrypts plain and returns the bytes of the sealed text. They are in c.text.
+func (s Sealer) content(c *scratch, purpose, name string, plain []byte) []byte {
 	c.body = append(append(c.body[:0], c.counter[:]...), plain...) // room for the initialization vector
 	iv := c.body[:aes.BlockSize]
 	_, _ = rand.Read(iv) // never returns an error
@@ -102,8 +120,7 @@ func (s Sealer) Seal(purpose, name string, plain []byte) (string, error) {
 	c.text = base64.URLEncoding.AppendEncode(c.text, c.body)
 	sum := s.hash.mac(c.sum[:0], c.text)
 	c.text = append(append(c.text, '|'), sum...)
-	c.body = base64.URLEncoding.AppendEncode(c.body[:0], c.text[start:])
-	return string(c.body), nil
+	return c.text[start:]
 }
 
 // Open returns what Seal has sealed for the same purpose and name. It
