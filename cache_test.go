@@ -134,6 +134,11 @@ func TestCacheBytes(t *testing.T) {
 					b.visit(set(t, counter, i))
 				}
 			},
+			func(a *app) { // many sessions with large values
+				for range 125 {
+					a.signedIn().visit(set(t, cart, strings.Repeat("x", 6000))).is(true)
+				}
+			},
 			func(a *app) { // many values
 				b := a.signedIn()
 				for i := range 400 {

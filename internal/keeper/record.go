@@ -239,8 +239,8 @@ const (
 	roleBytes   = 64 // an entry of Pair.roles
 )
 
-// Memory returns how many bytes r uses, without the texts and the values that are part of the
-// bytes that r was decoded from. The cache counts those bytes.
+// Memory returns how many bytes r uses, without the texts that are part of the bytes that r
+// was decoded from. The cache counts those bytes.
 func (r *Record) Memory() int {
 	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	if a := r.Actor; a != nil {
@@ -249,8 +249,8 @@ func (r *Record) Memory() int {
 	if u := r.Pair.User; u != nil {
 		n += len(u.Email) + len(u.Name) + len(u.Picture)
 	}
-	for name := range r.Values {
-		n += valueBytes + len(name)
+	for name, v := range r.Values {
+		n += valueBytes + len(name) + len(v)
 	}
 	if c := r.Pair.Claims; c != nil {
 		n += c.Size() + roleBytes*len(r.Pair.roles)
