@@ -3,20 +3,18 @@ package session_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
-	"github.com/synmetrix/session/synmetrix"
 )
 
 // TestStory follows a user from the sign-in to the sign-out, over real HTTP, with
@@ -28,38 +26,31 @@ func TestStory(t *testing.T) {
 	}
 }
 
-const storyPassword = "correct horse battery staple"
-
 // story is an app, its auth service and a browser.
 type story struct {
-	t       *testing.T
-	service *authtest.Server
-	app     *httptest.Server
-	browser *http.Client
+	*webapp.App
+	browser *webapp.Browser
+	moved   atomic.Int64 // how far the clock of the app and the service is ahead, in nanoseconds
 }
 
 func newStory(t *testing.T, stored bool) *story {
-	service := authtest.NewServer(t, authtest.Options{
+	s := &story{}
+	clock := func() time.Time { return time.Now().Add(time.Duration(s.moved.Load())) }
+	s.App = webapp.New(t, authtest.Options{
 		Accounts: []authtest.Account{
-			{Email: "ada@example.com", Password: storyPassword, Roles: []string{"user", "admin"}},
-			{Email: "ben@example.com", Password: storyPassword, Roles: []string{"user"}},
+			{Email: "ada@example.com", Password: webapp.Password, Roles: []string{"user", "admin"}},
+			{Email: "ben@example.com", Password: webapp.Password, Roles: []string{"user"}},
 		},
-		AccessLife: 15 * time.Minute,
+		AccessLife: 15 * time.Minute, Now: clock,
+	}, func(cfg *session.Config) {
+		cfg.Now = clock
+		cfg.AuthTimeout = time.Minute // a busy machine must not cause an outage
+		if stored {
+			cfg.Store = &memstore.Store{Now: clock}
+		}
 	})
-	cfg := session.Config{
-		Auth: synmetrix.NewClient(service.URL), Keys: []session.SecretKey{session.GenerateKey()}, Now: service.Now,
-		AuthTimeout: time.Minute, // a busy machine must not cause an outage
-	}
-	if stored {
-		cfg.Store = &memstore.Store{Now: service.Now}
-	}
-	m, err := session.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shutdown(t, m) })
 	mux := http.NewServeMux()
-	middleware.Mount(mux, m)
+	middleware.Mount(mux, s.Manager)
 	mux.Handle("GET /admin", middleware.RequireRole("admin")(http.HandlerFunc(middleware.Me)))
 	mux.Handle("GET /me", middleware.RequireUser(http.HandlerFunc(middleware.Me)))
 	mux.HandleFunc("POST /theme", func(w http.ResponseWriter, r *http.Request) {
@@ -71,70 +62,37 @@ func newStory(t *testing.T, stored bool) *story {
 		theme, _ := favorite.Get(session.FromContext(r.Context()))
 		fmt.Fprint(w, theme)
 	})
-	app := httptest.NewTLSServer(middleware.Sessions(m)(mux))
-	t.Cleanup(app.Close)
-	t.Cleanup(func() {
-		if err := m.Shutdown(t.Context()); err != nil && t.Context().Err() == nil {
-			t.Error(err)
-		}
-	})
-	browser := app.Client()
-	if browser.Jar, err = cookiejar.New(nil); err != nil {
-		t.Fatal(err)
-	}
-	return &story{t, service, app, browser}
+	s.Serve(middleware.Sessions(s.Manager)(mux), false)
+	s.browser = s.Browser()
+	return s
 }
 
-// send sends a JSON request and checks the status. It returns the body.
-func (s *story) send(method, path, body string, status int) string {
-	s.t.Helper()
-	req, err := http.NewRequest(method, s.app.URL+path, strings.NewReader(body))
+// signIn sends a JSON request and checks the status.
+func (s *story) signIn(email, password string, status int) {
+	s.T.Helper()
+	body, err := json.Marshal(map[string]string{"email": email, "password": password})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	if strings.HasPrefix(body, "theme=") {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	resp, err := s.browser.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if resp.StatusCode != status {
-		s.t.Fatalf("%s %s: %s, want %d; body: %s", method, path, resp.Status, status, text)
-	}
-	return string(text)
+	s.browser.Do("POST", "/login", string(body), "Content-Type", "application/json").Is(status)
 }
 
 func (s *story) run() {
-	t := s.t
-	login := func(email, password string) string {
-		body, err := json.Marshal(map[string]string{"email": email, "password": password})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
-	}
-
+	t := s.T
 	// A visitor is not accepted, and wrong credentials change nothing.
-	s.send("GET", "/me", "", 401)
-	s.send("POST", "/login", login("ada@example.com", "wrong"), 401)
-	s.send("GET", "/me", "", 401)
+	s.browser.Get("/me").Is(401)
+	s.signIn("ada@example.com", "wrong", 401)
+	s.browser.Get("/me").Is(401)
 
 	// After the sign-in the browser has a session and no token.
-	s.send("POST", "/login", login("ada@example.com", storyPassword), 200)
-	s.send("GET", "/admin", "", 200)
-	address, err := url.Parse(s.app.URL)
+	s.signIn("ada@example.com", webapp.Password, 200)
+	s.browser.Get("/admin").Is(200)
+	address, err := url.Parse(s.Server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cookies := s.browser.Jar.Cookies(address)
-	tokens := s.service.LiveTokens("ada@example.com")
+	cookies := s.browser.Client.Jar.Cookies(address)
+	tokens := s.Auth.LiveTokens("ada@example.com")
 	if len(cookies) == 0 || len(tokens) != 1 {
 		t.Fatalf("%d cookies, %d refresh tokens", len(cookies), len(tokens))
 	}
@@ -145,41 +103,41 @@ func (s *story) run() {
 	}
 
 	// The session keeps the app's values.
-	s.send("POST", "/theme", "theme=dark", 200)
+	s.browser.Submit("/theme", "theme", "dark").Is(200)
 
 	// An access token that has expired is refreshed.
-	s.service.Advance(20 * time.Minute)
-	s.send("GET", "/me", "", 200)
-	if n := s.service.Refreshes(); n != 1 {
+	s.moved.Add(int64(20 * time.Minute))
+	s.browser.Get("/me").Is(200)
+	if n := s.Auth.Refreshes(); n != 1 {
 		t.Errorf("%d refreshes, want 1", n)
 	}
-	if theme := s.send("GET", "/theme", "", 200); theme != "dark" {
+	if theme := s.browser.Get("/theme").Is(200).Body; theme != "dark" {
 		t.Errorf("the theme is %q", theme)
 	}
 
 	// An outage of the auth service signs no user out.
-	s.service.Inject(authtest.Any, authtest.Fault{Status: 503})
-	s.service.Advance(20 * time.Minute)
-	s.send("GET", "/me", "", 503)
-	s.service.Clear()
-	s.service.Advance(time.Minute)
-	s.send("GET", "/me", "", 200)
+	s.Auth.Inject(authtest.Any, authtest.Fault{Status: 503})
+	s.moved.Add(int64(20 * time.Minute))
+	s.browser.Get("/me").Is(503)
+	s.Auth.Clear()
+	s.moved.Add(int64(time.Minute))
+	s.browser.Get("/me").Is(200)
 
 	// Another user signs in, has other roles, and sees no value of the first
 	// user.
-	s.send("POST", "/login", login("ben@example.com", storyPassword), 200)
-	s.send("GET", "/admin", "", 403)
-	if theme := s.send("GET", "/theme", "", 200); theme != "" {
+	s.signIn("ben@example.com", webapp.Password, 200)
+	s.browser.Get("/admin").Is(403)
+	if theme := s.browser.Get("/theme").Is(200).Body; theme != "" {
 		t.Errorf("the other user's theme is %q", theme)
 	}
 
 	// The sign-out ends the session here and at the service, for good.
-	stolen := s.browser.Jar.Cookies(address)
-	s.send("POST", "/logout", "{}", 204)
-	s.send("GET", "/me", "", 401)
-	s.browser.Jar.SetCookies(address, stolen)
-	s.send("GET", "/me", "", 401)
-	if live := s.service.LiveTokens("ben@example.com"); len(live) != 0 {
+	stolen := s.browser.Client.Jar.Cookies(address)
+	s.browser.Do("POST", "/logout", "{}", "Content-Type", "application/json").Is(204)
+	s.browser.Get("/me").Is(401)
+	s.browser.Client.Jar.SetCookies(address, stolen)
+	s.browser.Get("/me").Is(401)
+	if live := s.Auth.LiveTokens("ben@example.com"); len(live) != 0 {
 		t.Errorf("%d refresh tokens live after the sign-out", len(live))
 	}
 }

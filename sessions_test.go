@@ -16,6 +16,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -26,20 +27,8 @@ func managerWith(t *testing.T, cfg session.Config) *session.Manager {
 	if cfg.Auth == nil {
 		cfg.Auth = &testkit.Service{Life: 100 * 24 * time.Hour}
 	}
-	if cfg.Keys == nil {
-		cfg.Keys = []session.SecretKey{session.GenerateKey()}
-	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	m, err := session.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return webapp.NewManager(t, cfg)
 }
 
 // devices are several browsers of an app with stored sessions.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 	"github.com/synmetrix/session/telemetry"
@@ -34,22 +34,22 @@ func TestMetrics(t *testing.T) {
 
 	user := s.signIn("user@example.com")
 	s.signIn("admin@example.com")
-	s.send(user, 200, "GET", "/me", nil)
-	s.send(user, 403, "GET", "/admin", nil)
-	s.send(user, 200, "POST", "/refresh", nil)
-	s.auth.Inject(authtest.Refresh, authtest.Fault{Status: 503})
-	s.send(user, 503, "POST", "/refresh", nil)
-	s.send(s.browser(), 401, "POST", "/login", url.Values{"email": {"user@example.com"}, "password": {"wrong"}})
-	s.send(s.browser(), 401, "GET", "/me", nil, "Cookie", "__Host-session=forged")
-	s.send(s.browser(), 403, "POST", "/login", nil, "Sec-Fetch-Site", "cross-site")
-	s.auth.Inject(authtest.Login, authtest.Fault{Status: 500})
-	s.send(s.browser(), 503, "POST", "/login", url.Values{"email": {"user@example.com"}, "password": {password}})
-	s.auth.Clear()
+	user.Get("/me").Is(200)
+	user.Get("/admin").Is(403)
+	user.Do("POST", "/refresh", "").Is(200)
+	s.Auth.Inject(authtest.Refresh, authtest.Fault{Status: 503})
+	user.Do("POST", "/refresh", "").Is(503)
+	s.Browser().Submit("/login", "email", "user@example.com", "password", "wrong").Is(401)
+	s.Browser().Get("/me", "Cookie", "__Host-session=forged").Is(401)
+	s.Browser().Do("POST", "/login", "", "Sec-Fetch-Site", "cross-site").Is(403)
+	s.Auth.Inject(authtest.Login, authtest.Fault{Status: 500})
+	s.Browser().Submit("/login", "email", "user@example.com", "password", webapp.Password).Is(503)
+	s.Auth.Clear()
 
 	live := s.scrape()["sessions_live"] // counted before, and remembered for some seconds
-	s.send(user, 303, "POST", "/logout", url.Values{})
+	user.Submit("/logout").Is(303)
 	s.store.Down.Store(true)
-	s.send(s.browser(), 503, "POST", "/login", url.Values{"email": {"admin@example.com"}, "password": {password}})
+	s.Browser().Submit("/login", "email", "admin@example.com", "password", webapp.Password).Is(503)
 	s.store.Down.Store(false)
 	if live != 0 && live != 2 {
 		t.Errorf("%v live sessions, want 0 or 2", live)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session/authtest"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 )
 
 // patience is how long the test waits for Prometheus, on a machine that may be busy.
@@ -166,7 +167,7 @@ func TestPrometheus(t *testing.T) {
 
 	s.store.Down.Store(true)
 	p.eventually("the alert of the store fires", func() bool {
-		s.send(user, 503, "GET", "/me", nil)
+		user.Get("/me").Is(503)
 		return p.firing()["SessionStoreUnavailable"]
 	})
 	s.store.Down.Store(false)
@@ -174,12 +175,12 @@ func TestPrometheus(t *testing.T) {
 		t.Error("the alert of the auth service fires, too")
 	}
 
-	s.auth.Inject(authtest.Login, authtest.Fault{Status: 503})
+	s.Auth.Inject(authtest.Login, authtest.Fault{Status: 503})
 	p.eventually("the alert of the auth service fires", func() bool {
-		s.send(s.browser(), 503, "POST", "/login", url.Values{"email": {"user@example.com"}, "password": {password}})
+		s.Browser().Submit("/login", "email", "user@example.com", "password", webapp.Password).Is(503)
 		return p.firing()["SessionAuthFailing"]
 	})
-	s.auth.Clear()
+	s.Auth.Clear()
 	if firing := p.firing(); firing["SessionTokensLost"] || firing["SessionOtherUser"] || firing["SessionMetricsAbsent"] {
 		t.Errorf("alerts fire without a cause: %v", firing)
 	}

@@ -5,11 +5,8 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,9 +19,9 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/internal/testkit/webapp"
 	"github.com/synmetrix/session/middleware"
 	"github.com/synmetrix/session/store/memstore"
-	"github.com/synmetrix/session/synmetrix"
 	"github.com/synmetrix/session/telemetry"
 )
 
@@ -81,13 +78,9 @@ func parse(t testing.TB, r io.Reader) map[string]float64 {
 
 // site is an app with its metrics at another address, over HTTP.
 type site struct {
-	t       testing.TB
-	auth    *authtest.Server
+	*webapp.App
 	store   *testkit.FailingStore
-	app     *httptest.Server
 	metrics *httptest.Server
-	reg     *prometheus.Registry
-	manager *session.Manager
 }
 
 // countedStore is a store that may fail and that counts its sessions.
@@ -103,34 +96,20 @@ func (s countedStore) CountSessions(ctx context.Context) (int, error) {
 	return s.sessions.CountSessions(ctx)
 }
 
-// password is that of all accounts.
-const password = "correct horse battery staple"
-
 func newSite(t testing.TB) *site {
 	t.Helper()
-	auth, err := authtest.Start(authtest.Options{PasswordCost: -1, Accounts: []authtest.Account{
-		{Email: "admin@example.com", Password: password, Roles: []string{"user", "admin"}},
-		{Email: "user@example.com", Password: password},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { auth.Close() })
-	client := synmetrix.NewClient(auth.URL)
-	t.Cleanup(client.CloseIdleConnections)
 	sessions := memstore.New()
-	s := &site{t: t, auth: auth, store: &testkit.FailingStore{Store: sessions}}
-	var tel *telemetry.Telemetry
-	s.reg, tel = exposed(t)
-	s.manager, err = session.New(tel.Instrument(session.Config{
-		Auth: client, Keys: []session.SecretKey{session.GenerateKey()},
-		Store: countedStore{s.store, sessions}, Logger: slog.New(slog.DiscardHandler),
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &site{store: &testkit.FailingStore{Store: sessions}}
+	reg, tel := exposed(t)
+	s.App = webapp.New(t, authtest.Options{Accounts: []authtest.Account{
+		{Email: "admin@example.com", Password: webapp.Password, Roles: []string{"user", "admin"}},
+		{Email: "user@example.com", Password: webapp.Password},
+	}}, func(c *session.Config) {
+		c.Store = countedStore{s.store, sessions}
+		*c = tel.Instrument(*c)
+	})
 	mux := http.NewServeMux()
-	middleware.Mount(mux, s.manager)
+	middleware.Mount(mux, s.Manager)
 	mux.Handle("GET /me", middleware.RequireUser(http.HandlerFunc(middleware.Me)))
 	mux.Handle("GET /admin", middleware.RequireRole("admin")(http.HandlerFunc(middleware.Me)))
 	mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
@@ -138,65 +117,26 @@ func newSite(t testing.TB) *site {
 			middleware.Refuse(w, r, err)
 		}
 	})
-	s.app = httptest.NewTLSServer(middleware.Sessions(s.manager)(mux))
-	s.metrics = httptest.NewServer(promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{}))
+	s.Serve(middleware.Sessions(s.Manager)(mux), false)
+	s.metrics = httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	t.Cleanup(s.metrics.Close)
-	t.Cleanup(s.app.Close)
-	t.Cleanup(func() { _ = s.manager.Shutdown(context.Background()) }) // a test may have stopped the service
 	return s
 }
 
-// browser returns a client with its own cookies that follows no redirects.
-func (s *site) browser() *http.Client {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &http.Client{
-		Transport: s.app.Client().Transport, Jar: jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// send sends a request with a form and header fields, which have alternating names and
-// values. It checks the status of the response.
-func (s *site) send(b *http.Client, want int, method, path string, form url.Values, header ...string) {
-	s.t.Helper()
-	r, err := http.NewRequest(method, s.app.URL+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp, err := b.Do(r)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != want {
-		s.t.Errorf("%s %s: status %d, want %d", method, path, resp.StatusCode, want)
-	}
-}
-
-func (s *site) signIn(email string) *http.Client {
-	s.t.Helper()
-	b := s.browser()
-	s.send(b, 303, "POST", "/login", url.Values{"email": {email}, "password": {password}})
+func (s *site) signIn(email string) *webapp.Browser {
+	s.T.Helper()
+	b := s.Browser()
+	b.SignIn(email)
 	return b
 }
 
 // scrape reads the metrics over HTTP.
 func (s *site) scrape() map[string]float64 {
-	s.t.Helper()
+	s.T.Helper()
 	resp, err := http.Get(s.metrics.URL)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer resp.Body.Close()
-	return parse(s.t, resp.Body)
+	return parse(s.T, resp.Body)
 }
