@@ -16,7 +16,7 @@ const (
 )
 
 // first returns the first value of a field, as http.Header.Get does. name must be in the
-// canonical form, which Get makes of it each time.
+// canonical form, to which Get would convert it in each call.
 func first(h http.Header, name string) string {
 	if values := h[name]; len(values) > 0 {
 		return values[0]

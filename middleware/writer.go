@@ -23,7 +23,7 @@ import (
 type writer struct {
 	w http.ResponseWriter
 	r *http.Request
-	x session.Exchange // part of the writer, as the next field is, so that a request needs one allocation
+	x session.Exchange // a field, like the next one, and not a pointer: this saves allocations
 
 	vary      [1]string // backing array of the header field Vary
 	committed bool

@@ -45,8 +45,9 @@ func (k *Keeper) holdOff(r *Record, now time.Time) time.Duration {
 func pauseLeft(end, now time.Time, longest time.Duration) time.Duration {
 	left := end.Sub(now)
 	if left > longest+clockSlack {
-		// The clock that set the end was wrong: that of another process, or this process's
-		// before it was set back. It is unknown when the pause ends, so it has ended.
+		// The clock that set the end was wrong: that of another process, or this
+		// process's before it was set back. The real end is unknown, so the pause counts
+		// as over.
 		return 0
 	}
 	return max(min(left, longest), 0)

@@ -239,8 +239,8 @@ const (
 	roleBytes   = 64 // an entry of Pair.roles
 )
 
-// Memory returns how many bytes r uses, without the texts that are part of the bytes that r
-// was decoded from. The cache counts those bytes.
+// Memory returns how many bytes r uses, without the texts in the bytes that r was decoded
+// from: the cache counts those bytes separately.
 func (r *Record) Memory() int {
 	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	if a := r.Actor; a != nil {

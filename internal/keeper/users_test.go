@@ -220,8 +220,8 @@ func TestRefreshAll(t *testing.T) {
 	})
 }
 
-// RefreshAll concerns sessions of which a process has seen no request yet, and those of
-// users whom a process no longer remembers among many others.
+// RefreshAll applies to sessions of which a process has seen no request yet, and to those
+// of users whose marks the process has dropped from its cache.
 func TestRefreshAllOfUnknownUsers(t *testing.T) {
 	t.Run("another process", func(t *testing.T) {
 		testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {

@@ -34,8 +34,8 @@ func Set(h http.Header) {
 	h["Cache-Control"] = value
 }
 
-// mayMatter reports whether the name ends as those of Set do. Most fields of a response do
-// not, and this is faster than their canonical form.
+// mayMatter reports whether the name ends like one of the names that Set removes. Most
+// fields of a response do not, and this check is faster than their canonical form.
 func mayMatter(field string) bool {
 	if len(field) < len("expires") {
 		return false

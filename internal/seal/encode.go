@@ -18,7 +18,7 @@ import (
 // Encoder appends an encoding to B.
 type Encoder struct{ B []byte }
 
-// encoders has Encoders for NewEncoder.
+// encoders is the pool of Encoders for NewEncoder.
 var encoders = sync.Pool{New: func() any { return &Encoder{B: make([]byte, 0, 1024)} }}
 
 // NewEncoder returns an Encoder with an empty B. The caller must call Free when B is no

@@ -35,8 +35,8 @@ func (k macKey) mac(sum, b []byte) []byte {
 	return sum
 }
 
-// scratch holds the buffers of one call. After the call, they have nothing of what was
-// sealed.
+// scratch holds the buffers of one call. After the call, they contain no part of the
+// sealed data.
 type scratch struct {
 	text, body   []byte
 	sum          [sha256.Size]byte

@@ -274,7 +274,8 @@ func (b *tab) enter(field, text string) {
 		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
 		return err
 	})
-	// A browser sets the first focus when it paints the page. TestKeyboardOnPages looks at that.
+	// A browser sets the first focus when it paints the page. TestKeyboardOnPages checks
+	// that.
 	if b.hidden {
 		evaluate[bool](b, "document.activeElement === document.body && document.querySelector('[autofocus]')?.focus(), true")
 	}
