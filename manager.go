@@ -79,7 +79,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:      cfg,
 		calls:    newCalls(cfg),
-		opened:   cache.New[openedCookie](cfg.CacheBytes/2, cfg.CacheBytes/64, cfg.Now),
+		opened:   cache.New[openedCookie](cfg.CacheBytes-cfg.recordBytes(), cfg.CacheBytes/64, cfg.Now),
 		origins:  http.NewCrossOriginProtection(),
 		outgrown: map[string]uint64{},
 	}
@@ -134,7 +134,7 @@ func newKeeper(cfg Config, secrets []seal.Secret, calls guard.Calls, event func(
 		AuthTimeout: cfg.AuthTimeout, Grace: cfg.Grace, IdleTimeout: cfg.IdleTimeout, Lifetime: cfg.Lifetime,
 		RefreshBefore: cfg.RefreshBefore, MaxTokenAge: max(cfg.MaxTokenAge, 0), StoreTimeout: cfg.StoreTimeout,
 		MaxSessions: cfg.MaxSessions, RejectOverMax: cfg.RejectOverMax,
-		CacheBytes: cfg.CacheBytes / 2, Now: cfg.Now, Log: cfg.Logger, Calls: calls, Event: event,
+		CacheBytes: cfg.recordBytes(), Now: cfg.Now, Log: cfg.Logger, Calls: calls, Event: event,
 	})
 }
 
@@ -261,3 +261,12 @@ const redacted = "[redacted]"
 
 // Format keeps the keys and tokens out of every fmt verb.
 func (m *Manager) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session.Manager" + redacted)) }
+
+// recordBytes returns the part of CacheBytes for records. The rest is for cookies: of most
+// cookie sessions the coordinator has no record.
+func (c *Config) recordBytes() int {
+	if c.Store == nil {
+		return c.CacheBytes / 4
+	}
+	return c.CacheBytes / 2
+}

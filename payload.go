@@ -44,7 +44,7 @@ type joinedCookies struct {
 
 // maxJoined is how many bytes a state cookie may use in joinedCookies, which keeps it
 // after the cache has dropped it.
-const maxJoined = 1024
+const maxJoined = 512
 
 func encodeTokens(e *seal.Encoder, r *keeper.Record) {
 	e.Raw(r.ID[:])
@@ -103,7 +103,10 @@ type sessionTag [len(keeper.ID{}) / 2]byte
 
 func tagOf(id keeper.ID) sessionTag { return sessionTag(id[:len(sessionTag{})]) }
 
-func (c *stateCookie) memory() int { return (&keeper.Record{Values: c.values}).Memory() }
+// stateBytes is the memory of a stateCookie without its values.
+const stateBytes = 64
+
+func (c *stateCookie) memory() int { return stateBytes + keeper.ValuesMemory(c.values) }
 
 func (c *stateCookie) end(m *Manager) time.Time { return c.lastSeen.Add(m.cfg.IdleTimeout) }
 

@@ -234,7 +234,8 @@ func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.
 
 // The memory that a record and a value use at most, without their texts.
 const (
-	recordBytes = 768 // with its claims
+	recordBytes = 448
+	claimsBytes = 224
 	valueBytes  = 160
 	roleBytes   = 64 // an entry of Pair.roles
 )
@@ -249,11 +250,17 @@ func (r *Record) Memory() int {
 	if u := r.Pair.User; u != nil {
 		n += len(u.Email) + len(u.Name) + len(u.Picture)
 	}
-	for name, v := range r.Values {
-		n += valueBytes + len(name) + len(v)
-	}
 	if c := r.Pair.Claims; c != nil {
-		n += c.Size() + roleBytes*len(r.Pair.roles)
+		n += claimsBytes + c.Size() + roleBytes*len(r.Pair.roles)
+	}
+	return n + ValuesMemory(r.Values)
+}
+
+// ValuesMemory returns how many bytes values use.
+func ValuesMemory(values map[string][]byte) int {
+	n := 0
+	for name, v := range values {
+		n += valueBytes + len(name) + len(v)
 	}
 	return n
 }

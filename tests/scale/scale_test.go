@@ -212,6 +212,34 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// A session in the caches takes little more than its texts and its cookies.
+func TestMemoryOfCache(t *testing.T) {
+	if raceEnabled {
+		t.Log("not measured: the race detector uses memory itself")
+		return
+	}
+	const sessions = 5000
+	for name, tt := range map[string]struct {
+		stored bool
+		most   float64
+	}{"memory": {true, 3100}, "cookies": {false, 4200}} {
+		s := newSite(t, tt.stored, func(c *session.Config) { c.CacheBytes = 1 << 30 })
+		s.signIn(t, sessions)
+		get, all := s.get(t), s.cookies
+		before := heap()
+		for i := range all {
+			s.cookies = all[i : i+1]
+			get()
+		}
+		each := (heap() - before) / sessions
+		t.Logf("%s: %.0f bytes", name, each)
+		if each > tt.most {
+			t.Errorf("%s: a session in the caches takes %.0f bytes, want at most %.0f", name, each, tt.most)
+		}
+		runtime.KeepAlive(s)
+	}
+}
+
 // Prints the processor time of a request of one of few sessions, and of one of many more
 // sessions than the cache has room for.
 func TestManySessions(t *testing.T) {
