@@ -180,11 +180,16 @@ func (k *Keeper) userMark(ctx context.Context, userID string) (*userMark, error)
 		}
 		return &noMark, err
 	}
+	k.noteRead(userID, m, at, writes)
+	return m, nil
+}
+
+// noteRead remembers m, which was read at the time at. writes is that of users.note.
+func (k *Keeper) noteRead(userID string, m *userMark, at time.Time, writes uint64) {
 	if m.ends == neverEnded && m.roles == 0 && !m.capped {
 		m = &noMark // most users have none, and share it
 	}
 	k.users.note(userID, knownMark{userMark: m, at: at}, writes)
-	return m, nil
 }
 
 // youngMark returns the mark of a user if this process has read it within userMarkAge.
@@ -234,10 +239,14 @@ func (k *Keeper) newestEndReason(ctx context.Context, r *Record) (Reason, error)
 // write succeeds only if it replaces the newest state, and a read after a conflict is
 // newer.
 func (k *Keeper) newestUserMark(ctx context.Context, userID string) (*userMark, error) {
-	writes := k.users.writeCount()
+	at, writes := time.Now(), k.users.writeCount()
 	m, err := k.readUserMark(ctx, userID)
-	if err != nil || m.version == 0 || k.cfg.Private {
+	switch {
+	case err != nil || k.cfg.Private:
 		return m, err
+	case m.version == 0:
+		k.noteRead(userID, m, at, writes) // saves the next request a read
+		return m, nil
 	}
 	prev := m.version
 	m.version = newVersion()

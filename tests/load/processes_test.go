@@ -210,7 +210,7 @@ func TestStoreCalls(t *testing.T) {
 	}
 	event("sign-in", 1, 7, func() { cookie = f.signIn(0, 1) })
 	event("request in the same process", 1, 0, get(0))
-	event("request in another process", 1, 0, get(1))
+	event("request in another process", 2, 0, get(1))
 	f.moved.Add(int64(accessLife))
 	event("request with a refresh", 5, 3, get(0))
 	event("sign-out", 3, 3, func() { f.send(0, "POST", "/logout", cookie, "{}", http.StatusNoContent) })
