@@ -184,14 +184,18 @@ func derive(secret, salt []byte, info string) []byte {
 }
 
 func seal(secret, salt []byte, what string) *securecookie.SecureCookie {
-	return securecookie.New(derive(secret, salt, what+" hash"), derive(secret, salt, what+" block")).
-		MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
+	return sealWith(derive(secret, salt, what+" hash"), derive(secret, salt, what+" block"))
+}
+
+func sealWith(hash, block []byte) *securecookie.SecureCookie {
+	return securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
 }
 
 func cookieSeal(secret []byte) *securecookie.SecureCookie { return seal(secret, nil, "cookie") }
 
 func recordSeal(secret, id []byte) *securecookie.SecureCookie {
-	return seal(derive(secret, nil, "record"), id, "record")
+	keys, _ := hkdf.Expand(sha256.New, derive(secret, nil, "record"), "synmetrix/session 1 record "+string(id), 2*sha256.Size)
+	return sealWith(keys[:sha256.Size], keys[sha256.Size:])
 }
 
 func recordKey(id []byte) string {
