@@ -140,8 +140,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "Get finds an expired record",
 			File: "memstore.go",
-			Old:  "if n := sh.nodes[key]; n != nil && !n.expired(now) {",
-			New:  "if n := sh.nodes[key]; n != nil && !n.expired(now.Add(-time.Hour)) {",
+			Old:  "if n := sh.nodes[key]; n != nil && !n.expired(s.now()) {",
+			New:  "if n := sh.nodes[key]; n != nil && !n.expired(s.now().Add(-time.Hour)) {",
 		},
 		{
 			Name: "List shows an expired record",
