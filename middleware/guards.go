@@ -102,4 +102,5 @@ type roleError struct {
 	roles []string
 }
 
+// Unwrap returns the error of Authorize, which decides the status and the code.
 func (e *roleError) Unwrap() error { return e.error }

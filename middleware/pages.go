@@ -42,6 +42,8 @@ type pages struct {
 	builtIn   bool
 }
 
+// builtInPages returns the built-in templates, which all apps share. They are parsed at the
+// first use, so that an import of this package costs nothing.
 var builtInPages = sync.OnceValue(func() *pages {
 	p := newPages(Templates())
 	p.builtIn = true

@@ -48,6 +48,7 @@ func oneSegment(route string, next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// listSessions handles GET /sessions, as a page or as JSON.
 func (h *handlers) listSessions(w http.ResponseWriter, r *http.Request) {
 	list, err := h.m.Sessions(r.Context())
 	switch {

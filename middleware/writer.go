@@ -158,6 +158,7 @@ func (w *writer) Header() http.Header {
 	return w.w.Header()
 }
 
+// WriteHeader commits first, unless the status is informational.
 func (w *writer) WriteHeader(status int) {
 	// An informational response, such as 103 Early Hints, precedes the final one,
 	// and only the final one has the cookies. Status 101 (Switching Protocols) is
@@ -167,6 +168,8 @@ func (w *writer) WriteHeader(status int) {
 	}
 }
 
+// Write commits first. After a failed commit it returns the error of the commit, so that
+// the handler can stop.
 func (w *writer) Write(p []byte) (int, error) {
 	if !w.commit() {
 		return 0, w.failed
@@ -235,8 +238,11 @@ type unwrapper interface{ Unwrap() http.ResponseWriter }
 // writers for Flush or Hijack; see writer.Unwrap.
 type unwrapped struct{ *writer }
 
+// Unwrap returns the underlying writer, for methods other than Flush and Hijack, which need
+// no commit.
 func (u unwrapped) Unwrap() http.ResponseWriter { return u.w }
 
+// FlushError is the method of writers that an http.ResponseController prefers to Flush.
 func (u unwrapped) FlushError() error {
 	return u.control(func(c *http.ResponseController) error { return c.Flush() })
 }
