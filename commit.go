@@ -138,8 +138,13 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 	if !p.tokens && !p.state {
 		return nil
 	}
-	rec := p.rec.Clone()
-	rec.Values = c.values
+	rec := p.rec
+	// A new session and new keys need cookies, too, but change nothing.
+	changes := c.changed || p.touch || rec != c.rec
+	if changes {
+		rec = rec.Clone()
+		rec.Values = c.values
+	}
 	if p.touch {
 		rec.LastSeen = m.now()
 	}
@@ -149,7 +154,9 @@ func (x *Exchange) commitCookies(h http.Header, s *Session, c sessionState, p co
 	if p.touch {
 		m.keeper.Used(ctx, rec)
 	}
-	s.noteCommitted(rec)
+	if changes {
+		s.noteCommitted(rec)
+	}
 	return nil
 }
 
