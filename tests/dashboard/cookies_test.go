@@ -112,7 +112,7 @@ func TestSessionKeys(t *testing.T) {
 
 // A token is refreshed as long before its expiry as configured.
 func testRefreshBefore(t *testing.T, tt target) {
-	const life, before = time.Minute, 50 * time.Second
+	const life, before = 24 * time.Second, 18 * time.Second // of which half of the life counts
 	s := start(t, tt, authtest.Options{AccessLife: life}, "REFRESH_BEFORE="+before.String())
 	b := s.signedIn(t, viewer)
 	at := time.Now()
@@ -121,7 +121,7 @@ func testRefreshBefore(t *testing.T, tt target) {
 		return s.auth.Refreshes() > 0
 	})
 	// Without the setting it would be refreshed in the last tenth of its life.
-	if age := time.Since(at); age < life-before-time.Second || age > life*8/10 {
+	if age := time.Since(at); age < life-before-time.Second || age > life*88/100 {
 		t.Errorf("the token was refreshed after %v", age)
 	}
 }
