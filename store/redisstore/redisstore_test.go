@@ -25,6 +25,7 @@ func record(key string) store.Record {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	client := shared(t).client(t)
 	for name, c := range map[string]redisstore.Config{"cached": {}, "not cached": {CacheTTL: -1}, "briefly cached": {CacheTTL: 5 * time.Millisecond}} {
 		t.Run(name, func(t *testing.T) {

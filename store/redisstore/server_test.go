@@ -31,7 +31,7 @@ var running struct {
 }
 
 func TestMain(m *testing.M) {
-	scale.AtOnce(16) // they wait for records that expire, and for timeouts
+	scale.AtOnce(64) // they wait for records that expire, and for timeouts
 	code := m.Run()
 	if running.server != nil {
 		running.server.stop()

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	scale.AtOnce(16) // they wait for records that expire, and for servers
+	scale.AtOnce(32) // they wait for records that expire, and for servers
 	os.Exit(m.Run())
 }
 
