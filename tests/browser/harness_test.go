@@ -130,14 +130,15 @@ func openTab(t *testing.T, hidden bool, site string, options ...chromedp.ExecAll
 		t.Fatal(err)
 	}
 	browser := chromedp.FromContext(ctx).Browser
-	user, err := cdp.Call(ctx, browser, target.CreateBrowserContext, target.CreateBrowserContextParams{})
+	created, err := cdp.Call(ctx, browser, target.CreateBrowserContext, target.CreateBrowserContextParams{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	user := created.BrowserContextID
 	t.Cleanup(func() {
-		_, _ = cdp.Call(ctx, browser, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: user.BrowserContextID})
+		_, _ = cdp.Call(ctx, browser, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: user})
 	})
-	return (&tab{t: t, ctx: ctx, user: user.BrowserContextID, hidden: hidden}).another(site)
+	return (&tab{t: t, ctx: ctx, user: user, hidden: hidden}).another(site)
 }
 
 // another opens one more tab for a site, which shares cookies and cache with the first.
