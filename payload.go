@@ -83,7 +83,7 @@ func (c *tokensCookie) with(state *stateCookie) *keeper.Record {
 }
 
 func (c *tokensCookie) memory() int {
-	return c.record.Memory() + (&keeper.Record{}).Memory() + maxJoined
+	return c.record.Memory() + keeper.RecordBytes + maxJoined
 }
 
 func (c *tokensCookie) end(m *Manager) time.Time { return m.keeper.LifetimeEnd(&c.record) }

@@ -114,7 +114,7 @@ func (k *Keeper) eachEnded(ctx context.Context, r *Record, f func(store.Record) 
 				return err
 			}
 		}
-		if d, ok := k.describe(rec, r.UserID); ok && mark.endReason(d, k.cfg.MaxSessions > 0) == "" {
+		if d, ok := k.describe(rec, r.UserID); ok && mark.endReason(&d, k.cfg.MaxSessions > 0) == "" {
 			return nil
 		}
 		return f(rec)

@@ -123,10 +123,10 @@ func (k *Keeper) List(ctx context.Context, r *Record) ([]Listed, error) {
 // session is not listed. mark is the mark of the user.
 func (k *Keeper) listed(rec store.Record, userID string, mark *userMark) *Record {
 	d, ok := k.describe(rec, userID)
-	if !ok || k.expired(d, k.now()) != "" || mark.endReason(d, k.cfg.MaxSessions > 0) != "" {
+	if !ok || k.expired(&d, k.now()) != "" || mark.endReason(&d, k.cfg.MaxSessions > 0) != "" {
 		return nil
 	}
-	return d
+	return &d
 }
 
 // EndListed ends another session of the user of r by its handle. The error is ErrNotListed,
@@ -283,15 +283,15 @@ func (r *Record) encodeMeta() []byte {
 }
 
 // decodeMeta decodes the result of encodeMeta for the session of userID with this key.
-func decodeMeta(b string, key, userID string) (*Record, bool) {
+func decodeMeta(b string, key, userID string) (r Record, ok bool) {
 	d := seal.NewDecoder(b)
-	r := &Record{Key: key, SignIn: SignIn{UserID: userID}}
+	r = Record{Key: key, SignIn: SignIn{UserID: userID}}
 	if d.Uint() != metaFormat {
-		return nil, false
+		return r, false
 	}
 	user := sha256.Sum256([]byte(userID))
 	if d.Take(sha256.Size) != string(user[:]) {
-		return nil, false
+		return r, false
 	}
 	r.Ends = d.Uint()
 	r.Created = d.Time()
@@ -322,19 +322,22 @@ func decodeDevice(d *seal.Decoder) (device Device) {
 
 // describe returns the data for the list from the record of a session of userID. It returns
 // false if the record belongs to another user, or if its Meta does not open.
-func (k *Keeper) describe(rec store.Record, userID string) (*Record, bool) {
+func (k *Keeper) describe(rec store.Record, userID string) (Record, bool) {
 	if k.cfg.Private {
 		r, err := decodeFromMemory(rec.Data, ID{}, rec.Key)
-		return r, err == nil && r.ended == "" && r.UserID == userID
+		if err != nil {
+			return Record{}, false
+		}
+		return *r, r.ended == "" && r.UserID == userID
 	}
 	// The length is checked before the text is opened, to limit the work.
 	if len(rec.Meta) > seal.Size(maxMeta) {
-		return nil, false
+		return Record{}, false
 	}
 	for _, s := range k.cfg.Secrets {
 		if plain, ok := s.Meta.OpenBytes(seal.Meta, rec.Key, rec.Meta); ok {
 			return decodeMeta(plain, rec.Key, userID)
 		}
 	}
-	return nil, false
+	return Record{}, false
 }

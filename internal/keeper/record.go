@@ -232,9 +232,11 @@ func (r *Record) renew(p Pair) {
 // has failed. Other processes need that state.
 func (r *Record) busy() bool { return r.lease.nonce != 0 || r.unknown != 0 || r.failures != 0 }
 
-// The memory that a record and a value use at most, without their texts.
+// RecordBytes is the memory of a Record without its claims, values and texts.
+const RecordBytes = 448
+
+// The memory that claims, a value and a role use at most, without their texts.
 const (
-	recordBytes = 448
 	claimsBytes = 224
 	valueBytes  = 160
 	roleBytes   = 64 // an entry of Pair.roles
@@ -243,7 +245,7 @@ const (
 // Memory returns how many bytes r uses, without the texts in the bytes that r was decoded
 // from: the cache counts those bytes separately.
 func (r *Record) Memory() int {
-	n := recordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := RecordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
 	if a := r.Actor; a != nil {
 		n += len(a.UserID) + len(a.Key)
 	}
