@@ -73,7 +73,7 @@ type language struct {
 
 // newLanguages returns the languages by their canonical tags. Each has a text for every
 // key: its own, or else that of its base, or else the English one. So a request needs a
-// single look-up for each text.
+// single lookup for each text.
 func newLanguages(added map[string]map[string]string) map[string]*language {
 	languages := map[string]*language{}
 	add := func(tag string) {

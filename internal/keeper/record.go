@@ -97,7 +97,7 @@ type Pair struct {
 	payload string          // of the access token, decoded, until ReadClaims; may be empty
 }
 
-// manyRoles is the number of roles above which a look-up in a map is faster than a search.
+// manyRoles is the number of roles above which a lookup in a map is faster than a search.
 const manyRoles = 16
 
 // SetClaims sets the claims of the access token for requests that share p.

@@ -60,8 +60,8 @@ type Mutant struct {
 	// And has further changes of the same fault.
 	And []Edit
 
-	// Hangs is true if the tests hang with this fault, so that a time-out finds it. A
-	// time-out with any other fault is an error, because it does not show that a test has
+	// Hangs is true if the tests hang with this fault, so that a timeout finds it. A
+	// timeout with any other fault is an error, because it does not show that a test has
 	// found the fault.
 	Hangs bool
 }
@@ -129,7 +129,7 @@ func Run(t *testing.T, p Package, mutants []Mutant) {
 
 // FailedError reports that tests were built and run, and failed.
 type FailedError struct {
-	// By is the first test that failed, "a panic" outside of any test, or "a time-out".
+	// By is the first test that failed, "a panic" outside of any test, or "a timeout".
 	By string
 }
 
@@ -156,7 +156,7 @@ func (p Package) try(t testing.TB, m Mutant) (output string, took time.Duration,
 	start := time.Now()
 	output, err = p.run(t.Context(), dir, binary)
 	if errors.Is(err, errTimeout) && m.Hangs {
-		err = &FailedError{By: "a time-out"}
+		err = &FailedError{By: "a timeout"}
 	}
 	return output, time.Since(start), err
 }
@@ -185,7 +185,7 @@ func build(t testing.TB, dir string, m Mutant) (binary, output string, err error
 }
 
 // errTimeout is returned by run if the tests take too long.
-var errTimeout = errors.New("mutate: time-out")
+var errTimeout = errors.New("mutate: timeout")
 
 // check reports why a mutant cannot be planted.
 func (p Package) check(tmp string, m Mutant) error {
@@ -242,7 +242,7 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	if timeout == 0 {
 		timeout = withoutFault
 	}
-	// The binary ends itself after its own time-out. The context ends a binary that does
+	// The binary ends itself after its own timeout. The context ends a binary that does
 	// not.
 	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
 	defer cancel()

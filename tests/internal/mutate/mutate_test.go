@@ -53,11 +53,11 @@ func TestTry(t *testing.T) {
 			mutant: mutate.Mutant{File: "victim.go", Old: sum, New: "return a / b"},
 		},
 		{
-			name: "a time-out", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, foundBy: "a time-out",
+			name: "a timeout", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, foundBy: "a timeout",
 			mutant: mutate.Mutant{File: "victim.go", Old: sum, New: "select {}", Hangs: true},
 		},
 		{
-			name: "a time-out of a fault that does not hang", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, invalid: "time-out after 1s",
+			name: "a timeout of a fault that does not hang", pkg: mutate.Package{Dir: victim.Dir, Run: victim.Run, Timeout: time.Second}, invalid: "timeout after 1s",
 			mutant: mutate.Mutant{File: "victim.go", Old: sum, New: "select {}"},
 		},
 		{
