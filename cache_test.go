@@ -102,6 +102,32 @@ func TestMemoryOfManyChanges(t *testing.T) {
 	}
 }
 
+// A list of sessions copies none of their values.
+func TestMemoryOfLists(t *testing.T) {
+	for name, kind := range map[string]func(*session.Config){"in memory": inMemory, "sealed": outside} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, kind)
+			var b *browser
+			for range 10 {
+				b = a.signedIn().visit(set(t, cart, strings.Repeat("x", mib/2)))
+			}
+			b.visit(func(ctx context.Context, s *session.Session) {
+				s.SignedIn()
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				list, err := a.Sessions(ctx)
+				runtime.ReadMemStats(&after)
+				if len(list) != 10 || err != nil {
+					t.Errorf("%d sessions, %v", len(list), err)
+				}
+				if n := after.TotalAlloc - before.TotalAlloc; n > mib/2 {
+					t.Errorf("a list of 10 sessions with values of 512 KiB allocates %d KiB", n>>10)
+				}
+			})
+		})
+	}
+}
+
 // All sessions together take no more memory than Config.CacheBytes.
 func TestCacheBytes(t *testing.T) {
 	const budget = mib / 2

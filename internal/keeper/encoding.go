@@ -80,8 +80,14 @@ func (r *Record) encodeForMemory() []byte {
 	e.Uint(memoryFormat)
 	r.Device.encode(e)
 	r.encodeState(e)
+	// The values are the last part of the state. A list of sessions reads none of them.
+	e.B = binary.BigEndian.AppendUint32(e.B, uint32(ValuesSize(r.Values)))
 	return slices.Clone(e.B) // without the room of e.B
 }
+
+// valuesLength is the length of the size of the values at the end of what encodeForMemory
+// writes.
+const valuesLength = 4
 
 // isShortMark reports whether r is a mark without tokens.
 func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) }
@@ -133,16 +139,38 @@ func decodeRecord(b string, id ID, key string) (*Record, error) {
 
 // decodeFromMemory is decodeRecord for what encodeForMemory writes.
 func decodeFromMemory(b []byte, id ID, key string) (*Record, error) {
-	d := seal.NewDecoder(b)
+	return decodeMemory(b, id, key, true)
+}
+
+// describeFromMemory is decodeFromMemory without the values, which may be large, and
+// without the ID.
+func describeFromMemory(b []byte, key string) (*Record, error) {
+	return decodeMemory(b, ID{}, key, false)
+}
+
+func decodeMemory(b []byte, id ID, key string, withValues bool) (*Record, error) {
 	r := &Record{ID: id, Key: key}
-	switch d.Uint() {
-	case memoryFormat:
-		r.Device = decodeDevice(d)
-		return r.decodeState(d)
-	case markFormat:
+	if len(b) == 0 || b[0] != memoryFormat {
+		d := seal.NewDecoder(b)
+		if d.Uint() != markFormat {
+			return nil, errBadEncoding
+		}
 		return r.decodeMark(d)
 	}
-	return nil, errBadEncoding
+	end := len(b) - valuesLength
+	if end < 1 || uint64(binary.BigEndian.Uint32(b[end:])) > uint64(end-1) {
+		return nil, errBadEncoding
+	}
+	if !withValues {
+		end -= int(binary.BigEndian.Uint32(b[end:]))
+	}
+	d := seal.NewDecoder(b[1:end]) // the first byte is the format
+	r.Device = decodeDevice(d)
+	r.decodeHead(d)
+	if withValues {
+		r.Values = DecodeValues(d)
+	}
+	return r.decoded(d)
 }
 
 // decodeMark reads the rest of what encodeMark writes.
@@ -157,6 +185,13 @@ func (r *Record) decodeMark(d *seal.Decoder) (*Record, error) {
 
 // decodeState reads what encodeState writes.
 func (r *Record) decodeState(d *seal.Decoder) (*Record, error) {
+	r.decodeHead(d)
+	r.Values = DecodeValues(d)
+	return r.decoded(d)
+}
+
+// decodeHead reads what encodeState writes before the values.
+func (r *Record) decodeHead(d *seal.Decoder) {
 	r.SignIn = DecodeSignIn(d)
 	r.Visitor = r.UserID == ""
 	r.Pair = DecodePair(d)
@@ -168,7 +203,10 @@ func (r *Record) decodeState(d *seal.Decoder) (*Record, error) {
 	r.ended = Reason(d.Text())
 	r.all = d.Bool()
 	r.LastSeen = d.Time()
-	r.Values = DecodeValues(d)
+}
+
+// decoded returns r if d has accepted the whole input.
+func (r *Record) decoded(d *seal.Decoder) (*Record, error) {
 	if !d.Done() || r.ended != "" && (!slices.Contains(reasons, r.ended) || r.isShortMark()) {
 		return nil, errBadEncoding // a mark without tokens has a shorter form
 	}

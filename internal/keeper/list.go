@@ -229,7 +229,7 @@ func (k *Keeper) openHere(rec store.Record) *Record {
 		return r
 	}
 	if k.cfg.Private { // not sealed
-		if r, err := decodeFromMemory(rec.Data, ID{}, rec.Key); err == nil && r.ended == "" {
+		if r, err := describeFromMemory(rec.Data, rec.Key); err == nil && r.ended == "" {
 			return r
 		}
 	}
@@ -324,7 +324,7 @@ func decodeDevice(d *seal.Decoder) (device Device) {
 // false if the record belongs to another user, or if its Meta does not open.
 func (k *Keeper) describe(rec store.Record, userID string) (Record, bool) {
 	if k.cfg.Private {
-		r, err := decodeFromMemory(rec.Data, ID{}, rec.Key)
+		r, err := describeFromMemory(rec.Data, rec.Key)
 		if err != nil {
 			return Record{}, false
 		}
