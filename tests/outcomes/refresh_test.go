@@ -115,6 +115,13 @@ func refreshFault(t *testing.T, f fault, kind string, good bool) {
 		s.isLost(b, held, a)
 		return
 	}
+	// With a valid token, a request waits for a refresh for a second at most.
+	until(t, "the token is refreshed", func() bool {
+		if !a.tokenEnds().After(ends) {
+			a = b.get("/me").is(http.StatusOK, "")
+		}
+		return a.tokenEnds().After(ends)
+	})
 	s.isRenewed(b, a, ends)
 	s.refreshed(2)
 	if n := s.auth.Reuses(); n != 0 {
