@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/synmetrix/session/authtest"
 	"github.com/synmetrix/session/internal/testkit/webapp"
+	"github.com/synmetrix/session/tests/internal/port"
 )
 
 // patience is how long the test waits for Prometheus, on a machine that may be busy.
@@ -49,13 +49,9 @@ scrape_configs:
 - job_name: app
   static_configs: [{targets: [%q]}]
 `, write("alerts.yml", rules), target))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close() // Prometheus takes no listener
+	addr := "127.0.0.1:" + port.Free(t)
 	p := &prometheusServer{t: t, url: "http://" + addr}
+	var err error
 	if p.output, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/synmetrix/session/tests/internal/port"
 )
 
 // redis is the Driver of a Redis server. sql.Open does not accept it.
@@ -58,7 +60,7 @@ func RedisCluster(t testing.TB) []string {
 	create := []string{"--cluster", "create"}
 	var nodes []*Server
 	for range 3 {
-		addr, node := redisNode(t, bin, nil, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "5000")
+		addr, node := redisNode(t, bin, nil, "--cluster-enabled", "yes", "--cluster-port", port.Free(t), "--cluster-node-timeout", "5000")
 		create = append(create, addr)
 		nodes = append(nodes, node)
 	}
@@ -103,8 +105,8 @@ func RedisTLS(t testing.TB, password string) (url, certificate string) {
 	bin, err := exec.LookPath("redis-server")
 	needs(t, "redis-server", "Redis", err)
 	certificate, key := selfSigned(t)
-	port := freePort(t)
-	_, s := redisNode(t, bin, nil, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+	tlsPort := port.Free(t)
+	_, s := redisNode(t, bin, nil, "--tls-port", tlsPort, "--tls-cert-file", certificate, "--tls-key-file", key,
 		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
 	client := s.Client(t) // the server requires no password yet
 	for _, setting := range [][2]string{{"requirepass", password}, {"port", "0"}} {
@@ -113,7 +115,7 @@ func RedisTLS(t testing.TB, password string) (url, certificate string) {
 			t.Fatal(err)
 		}
 	}
-	return "rediss://:" + password + "@127.0.0.1:" + port, certificate
+	return "rediss://:" + password + "@127.0.0.1:" + tlsPort, certificate
 }
 
 // selfSigned returns the files of a certificate for 127.0.0.1 and its key.
@@ -149,8 +151,8 @@ func redisNode(t testing.TB, bin string, config []string, args ...string) (addr 
 	t.Helper()
 	dir := directory(t)
 	s = &Server{Driver: redis, t: t, stop: syscall.SIGTERM, socket: filepath.Join(dir, "sock")}
-	port := freePort(t)
-	config = append(config, "port "+port, "bind 127.0.0.1", "unixsocket "+s.socket, "dir "+dir, "save \"\"")
+	number := port.Free(t)
+	config = append(config, "port "+number, "bind 127.0.0.1", "unixsocket "+s.socket, "dir "+dir, "save \"\"")
 	file := filepath.Join(dir, "conf")
 	if err := os.WriteFile(file, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -158,19 +160,7 @@ func redisNode(t testing.TB, bin string, config []string, args ...string) (addr 
 	s.command = func() *exec.Cmd { return exec.Command(bin, append([]string{file}, args...)...) }
 	s.begin(dir)
 	s.Start()
-	return "127.0.0.1:" + port, s
-}
-
-// freePort returns a port that was free at the time of the call.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return "127.0.0.1:" + number, s
 }
 
 // Client returns a client of a Redis server. It is closed with the test.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/synmetrix/session/tests/internal/port"
 )
 
 // LookFor returns the path of a program, and skips the test if it is missing.
@@ -22,17 +24,6 @@ func LookFor(t *testing.T, program string) string {
 		t.Skipf("%s is not installed", program)
 	}
 	return path
-}
-
-// freePort returns the address of a port that was free at the time of the call.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // syncBuffer is a buffer for concurrent reads and writes.
@@ -58,7 +49,7 @@ func (b *syncBuffer) String() string {
 func startServer(t *testing.T, f *Front, command func(addr string) *exec.Cmd) {
 	t.Helper()
 	for range 3 {
-		f.Addr = freePort(t)
+		f.Addr = "127.0.0.1:" + port.Free(t)
 		cmd := command(f.Addr)
 		var output syncBuffer
 		cmd.Stdout, cmd.Stderr = &output, &output
