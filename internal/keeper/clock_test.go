@@ -14,23 +14,29 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
+// clocksApart returns two processes with the same coordinator. The clock of the second is
+// two hours ahead.
+func clocksApart(t *testing.T, s *testkit.Service) (right, wrong *session.Manager) {
+	shared, keys := &testkit.FailingStore{Store: memstore.New()}, []session.SecretKey{session.GenerateKey()}
+	process := func(ahead time.Duration) *session.Manager {
+		m, err := session.New(session.Config{
+			Auth: s, Keys: keys, Coordinator: shared, Logger: slog.New(slog.DiscardHandler),
+			Now: func() time.Time { return time.Now().Add(ahead) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	return process(0), process(2 * time.Hour)
+}
+
 // A pause that a process with a wrong clock has written does not stop the refreshes of
 // others until the wrong time.
 func TestPauseOfAWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, shared := &testkit.Service{T: t}, &testkit.FailingStore{Store: memstore.New()}
-		keys := []session.SecretKey{session.GenerateKey()}
-		process := func(ahead time.Duration) *session.Manager {
-			m, err := session.New(session.Config{
-				Auth: s, Keys: keys, Coordinator: shared, Logger: slog.New(slog.DiscardHandler),
-				Now: func() time.Time { return time.Now().Add(ahead) },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		right, wrong := process(0), process(2*time.Hour)
+		s := &testkit.Service{T: t}
+		right, wrong := clocksApart(t, s)
 		c := &testkit.Visitor{T: t, M: right, Jar: map[string]string{}}
 		c.Login("ada")
 		s.Strict()
@@ -93,19 +99,8 @@ func TestRateLimitOfAWrongClock(t *testing.T) {
 // time of the next attempt.
 func TestRevocationAfterAWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, shared := &testkit.Service{T: t, Life: time.Hour}, &testkit.FailingStore{Store: memstore.New()}
-		keys := []session.SecretKey{session.GenerateKey()}
-		process := func(ahead time.Duration) *session.Manager {
-			m, err := session.New(session.Config{
-				Auth: s, Keys: keys, Coordinator: shared, Logger: slog.New(slog.DiscardHandler),
-				Now: func() time.Time { return time.Now().Add(ahead) },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		right, wrong := process(0), process(2*time.Hour)
+		s := &testkit.Service{T: t, Life: time.Hour}
+		right, wrong := clocksApart(t, s)
 		c := &testkit.Visitor{T: t, M: wrong, Jar: map[string]string{}}
 		c.Login("ada")
 		late := c.At(right)

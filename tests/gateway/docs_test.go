@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/synmetrix/session/internal/testkit/scale"
 	fronts "github.com/synmetrix/session/tests/internal/front"
 )
 
@@ -60,9 +59,6 @@ func TestUnit(t *testing.T) {
 
 // The program needs no libraries of the system.
 func TestStatic(t *testing.T) {
-	if !scale.CI() {
-		t.Skip("CI builds the program without cgo")
-	}
 	if runtime.GOOS != "linux" {
 		t.Skip("programs of this system are not ELF files")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,15 +46,26 @@ func startDashboard(t *testing.T, service *authtest.Server, env ...string) *proc
 	}, env...))
 }
 
+// ofProcess returns a file of a process in /proc. Only Linux has these files, so the test is
+// skipped on other systems.
+func ofProcess(t *testing.T, pid int, name string) string {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the memory and the CPU time of a process are read from /proc of Linux")
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // memory returns the current and the highest resident memory of a process, in MiB.
 func memory(t *testing.T, p *proc.Process) (now, most float64) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
-	if err != nil {
-		t.Skip("resident memory needs /proc: ", err)
-	}
+	text := ofProcess(t, p.Pid(), "status")
 	read := func(name string) float64 {
-		_, rest, _ := strings.Cut(string(text), "\n"+name+":")
+		_, rest, _ := strings.Cut(text, "\n"+name+":")
 		line, _, _ := strings.Cut(rest, "\n")
 		n, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")), 64)
 		if err != nil {
@@ -67,11 +79,7 @@ func memory(t *testing.T, p *proc.Process) (now, most float64) {
 // cpuTime returns the CPU time of a process.
 func cpuTime(t *testing.T, p *proc.Process) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
-	if err != nil {
-		t.Skip("CPU time needs /proc: ", err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the fields from the third on
+	_, rest, _ := strings.Cut(ofProcess(t, p.Pid(), "stat"), ") ") // the fields from the third on
 	fields := strings.Fields(rest)
 	const user, system, tick = 11, 12, 10 * time.Millisecond
 	var sum time.Duration

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -205,11 +204,7 @@ func fillPostgres(t *testing.T, rec store.Record, n int) filled {
 // commands in its first.
 func processTime(t *testing.T, pid int64) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)) // in nanoseconds (sched-stats)
-	if err != nil {
-		t.Skip("the CPU time of a process needs /proc: ", err)
-	}
-	first, _, _ := strings.Cut(string(text), " ")
+	first, _, _ := strings.Cut(ofProcess(t, int(pid), "schedstat"), " ") // in nanoseconds (sched-stats)
 	n, err := strconv.ParseInt(first, 10, 64)
 	if err != nil {
 		t.Fatal(err)
