@@ -30,7 +30,7 @@ func open(t *testing.T, c sqlstore.Config, f server) *sqlstore.Store {
 	if c.Dialect == 0 {
 		c.Dialect = sqlstore.PostgreSQL
 	}
-	db := sql.OpenDB(connector{c.Dialect, f})
+	db := sql.OpenDB(connector{dialect: c.Dialect, server: f})
 	t.Cleanup(func() { _ = db.Close() })
 	s, err := sqlstore.New(db, c)
 	if err != nil {
@@ -42,6 +42,8 @@ func open(t *testing.T, c sqlstore.Config, f server) *sqlstore.Store {
 type connector struct {
 	dialect sqlstore.Dialect
 	server  server
+	prepare func(text string) error // nil: the server accepts all statements
+	closed  func(text string)       // called when a prepared statement is closed, unless nil
 }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) { return conn(c), nil }
@@ -49,9 +51,38 @@ func (c connector) Driver() driver.Driver                        { return nil }
 
 type conn connector
 
-func (conn) Prepare(string) (driver.Stmt, error) { return nil, driver.ErrSkip }
-func (conn) Close() error                        { return nil }
-func (conn) Begin() (driver.Tx, error)           { return nil, driver.ErrSkip }
+func (conn) Close() error              { return nil }
+func (conn) Begin() (driver.Tx, error) { return nil, driver.ErrSkip }
+
+func (c conn) Prepare(text string) (driver.Stmt, error) {
+	if c.prepare != nil {
+		if err := c.prepare(text); err != nil {
+			return nil, err
+		}
+	}
+	return stmt{c, text}, nil
+}
+
+// stmt is a prepared statement.
+type stmt struct {
+	conn conn
+	text string
+}
+
+func (s stmt) Close() error {
+	if s.conn.closed != nil {
+		s.conn.closed(s.text)
+	}
+	return nil
+}
+
+func (stmt) NumInput() int                              { return -1 }
+func (stmt) Exec([]driver.Value) (driver.Result, error) { return nil, driver.ErrSkip }
+func (stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, driver.ErrSkip }
+
+func (s stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.conn.QueryContext(ctx, s.text, args)
+}
 
 func (c conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	a := c.server(ctx, text, args)

@@ -32,6 +32,16 @@
 // innodb_flush_log_at_trx_commit). A fail-over to a replica that has not received the last
 // commits loses them. A session that was started in these commits is lost, and a session
 // that was refreshed in them may have a used refresh token.
+//
+// # Prepared statements
+//
+// With SQLite and MySQL, the statement that reads a record is prepared once on each connection.
+// If the server or a proxy rejects this, the store continues without it.
+//
+// With PostgreSQL, the store prepares nothing. The drivers do, by their own settings. Behind a
+// pooler that does not support prepared statements, such as PgBouncer before 1.21 with
+// pool_mode=transaction, set default_query_exec_mode=exec in the address of pgx, or
+// binary_parameters=yes in that of lib/pq.
 package sqlstore
 
 import (
@@ -79,6 +89,7 @@ type Store struct {
 	purgeEvery time.Duration
 	logger     *slog.Logger
 	stmts      statements
+	read       *prepared // stmts.get
 
 	// writer is a lock for calls that write. It is nil unless the database is
 	// SQLite, which allows one writer at a time and reports others as busy.
@@ -132,6 +143,7 @@ func New(db *sql.DB, c Config) (*Store, error) {
 		stmts:      stmts,
 		setup:      make(chan struct{}, 1),
 	}
+	s.read = newPrepared(s, stmts.get)
 	if c.Dialect == SQLite {
 		s.writer = make(chan struct{}, 1)
 	}
@@ -147,7 +159,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, store.ErrNotFound
 	}
 	recs, err := do(s, ctx, "get", func(ctx context.Context) ([]store.Record, error) {
-		recs, err := s.query(ctx, s.stmts.get, args{key: key})
+		recs, err := s.get(ctx, key)
 		if err == nil && len(recs) > 0 && recs[0].Key != key {
 			err = errForeignRow
 		}
@@ -235,7 +247,7 @@ func (s *Store) update(ctx context.Context, a args) (bool, error) {
 	}
 	// Unless the driver is configured otherwise, MySQL counts only rows that have
 	// changed. If the new record equals the old one, it counts none.
-	recs, err := s.query(ctx, s.stmts.get, args{key: a.key})
+	recs, err := s.get(ctx, a.key)
 	if err != nil || len(recs) == 0 {
 		return false, err
 	}
@@ -260,7 +272,7 @@ func (s *Store) create(ctx context.Context, a args) (bool, error) {
 		if err != nil || n > 0 {
 			return n > 0, err
 		}
-		recs, err := s.query(ctx, s.stmts.get, args{key: a.key})
+		recs, err := s.get(ctx, a.key)
 		if err != nil || len(recs) > 0 {
 			return false, err
 		}
@@ -283,10 +295,14 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 }
 
 // query runs a statement that selects records.
-func (s *Store) query(ctx context.Context, stmt statement, a args) (recs []store.Record, err error) {
-	rows, err := s.db.QueryContext(ctx, stmt.text, stmt.values(a)...)
-	if err != nil {
-		return nil, err
+func (s *Store) query(ctx context.Context, stmt statement, a args) ([]store.Record, error) {
+	return scan(s.db.QueryContext(ctx, stmt.text, stmt.values(a)...))
+}
+
+// scan returns the records in the result of a query.
+func scan(rows *sql.Rows, failure error) (recs []store.Record, err error) {
+	if failure != nil {
+		return nil, failure
 	}
 	defer func() {
 		if closing := rows.Close(); err == nil {
