@@ -58,7 +58,7 @@ func (k *Keeper) endUser(ctx context.Context, userID string, kept *Record, remov
 		// begin with this value before the second write. Another value would end that
 		// session.
 		if ends == 0 {
-			ends = newMarkValue(m.ends)
+			ends = newEnds(m.ends)
 		}
 		m.ends, m.endedAt, m.kept = ends, k.now(), keptKey
 		m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.key != keptKey })
@@ -123,14 +123,14 @@ func (k *Keeper) eachEnded(ctx context.Context, r *Record, f func(store.Record) 
 
 // RefreshUser makes the tokens of all sessions of a user due for refresh.
 func (k *Keeper) RefreshUser(ctx context.Context, userID string) error {
-	var roles uint64
+	var last *userMark
 	return k.changeUserMark(context.WithoutCancel(ctx), userID, func(m *userMark) error {
-		// Choose the value once, as in endUser: a repeated write must not make tokens due
-		// that were refreshed in between.
-		if roles == 0 {
-			roles = newMarkValue(m.roles)
+		// The last write may have succeeded although its response was lost. A higher value
+		// would make tokens due again that were refreshed in between.
+		if last == nil || m.version != last.version {
+			m.roles = newRoles(m.roles, k.now())
 		}
-		m.roles = roles
+		last = m
 		return nil
 	})
 }

@@ -37,8 +37,9 @@ type userMark struct {
 	endedAt time.Time
 	kept    string // the key of a session that did not end, or empty
 
-	// roles changes when the tokens of all sessions must be refreshed. A pair of tokens has
-	// the value from the time before its refresh.
+	// roles grows when the tokens of all sessions must be refreshed. A pair of tokens has
+	// the value from the time before its refresh. Values are ordered, so that a process with
+	// an older mark does not refresh tokens again that another process has refreshed.
 	roles uint64
 
 	// members are the sessions of the user, if Config.MaxSessions limits them. The list is
@@ -67,15 +68,19 @@ const (
 	unknownEnds = 1
 )
 
-// newMarkValue returns a random value for ends or roles, other than old. The value is
-// short, because a full coordinator has room only for marks of a few bytes.
-func newMarkValue(old uint64) uint64 {
+// newEnds returns a random value for ends, other than old. The value is short, because a
+// full coordinator has room only for marks of a few bytes.
+func newEnds(old uint64) uint64 {
 	for {
 		if v := uint64(rand.Uint32()); v > unknownEnds && v != old {
 			return v
 		}
 	}
 }
+
+// newRoles returns a value for roles that is higher than old. The mark may have expired
+// while sessions have its value, so the value begins with the time.
+func newRoles(old uint64, now time.Time) uint64 { return max(old+1, uint64(max(now.Unix(), 0))) }
 
 // endReason returns the reason why the mark ends the session of r, or "" if it does not.
 func (m *userMark) endReason(r *Record, limited bool) Reason {
@@ -213,14 +218,13 @@ func (k *Keeper) knownMark(userID string) *userMark {
 // rolesChanged reports whether the tokens of r must be refreshed, as far as this process
 // knows.
 func (k *Keeper) rolesChanged(r *Record) bool {
-	roles := k.rolesMark(r)
-	return roles != 0 && roles != r.Pair.Roles
+	return k.rolesMark(r) > r.Pair.Roles
 }
 
 // rolesMark returns the newest known value of userMark.roles, for the user of r.
 func (k *Keeper) rolesMark(r *Record) uint64 {
 	if known, ok := k.users.marks.Get(r.UserID); ok {
-		return known.roles
+		return max(known.roles, r.Pair.Roles)
 	}
 	return r.Pair.Roles
 }

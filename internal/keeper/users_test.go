@@ -220,6 +220,33 @@ func TestRefreshAll(t *testing.T) {
 	})
 }
 
+// A process that has read the mark of the user just before a further RefreshAll does not
+// refresh the tokens that another process has refreshed since.
+func TestRefreshAllAgain(t *testing.T) {
+	testkit.TwoProcesses(t, func(t *testing.T, s *testkit.Service, a, b *session.Manager, _ *testkit.StallingStore) {
+		s.Life = 24 * time.Hour
+		s.Strict()
+		c := &testkit.Visitor{T: t, M: a, Jar: map[string]string{}}
+		c.Login("ada")
+		for i := range 4 {
+			time.Sleep(5 * time.Second)
+			isIn(c.At(b), "when the other process reads the mark")
+			if err := a.RefreshAll(t.Context(), "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				isIn(c, "in the process of RefreshAll")
+				isIn(c.At(b), "in the other process")
+			}
+			time.Sleep(3 * time.Second)
+			isIn(c.At(b), "when the other process has read the mark")
+			if n := s.Refreshed(); n != i+1 {
+				t.Fatalf("%d refreshes after %d calls of RefreshAll", n, i+1)
+			}
+		}
+	})
+}
+
 // RefreshAll applies to sessions of which a process has seen no request yet, and to those
 // of users whose marks the process has dropped from its cache.
 func TestRefreshAllOfUnknownUsers(t *testing.T) {
