@@ -360,7 +360,7 @@ func TestChangePassword(t *testing.T) {
 // Without the interface of a flow, the Manager does not have the flow.
 func TestUnsupportedFlows(t *testing.T) {
 	a := newApp(t)
-	if a.HasRegistration() || a.HasMagicLink() || a.HasPasswordChange() || a.HasPasswordReset() {
+	if a.Features() != (session.Features{PasswordLogin: true, SecondFactor: true}) {
 		t.Error("a Manager has flows that its service lacks")
 	}
 	b := a.signedIn()

@@ -178,7 +178,7 @@ func (s *Session) checkChange(name string, raw []byte) error {
 	if err := s.closed.err(); err != nil {
 		return err
 	}
-	if s.m.Stored() {
+	if s.m.stored() {
 		return s.checkStoredChange(name, raw)
 	}
 	values := merge(s.valuesLocked(), map[string]change{name: {raw: raw}})

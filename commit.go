@@ -106,7 +106,7 @@ func (x *Exchange) commitSession(h http.Header, s *Session, o *outcome) error {
 		return nil
 	case p.rec.Visitor:
 		return x.commitVisitor(h, s, c, p)
-	case m.Stored():
+	case m.stored():
 		return x.commitStored(h, s, p, o.fate == signsIn)
 	case !p.tokens && !p.state:
 		return nil
@@ -272,7 +272,7 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		return nil // the values were deleted in the request that set them
 	}
 	rec := p.rec.Clone()
-	if m.Stored() {
+	if m.stored() {
 		ctx := x.writeContext()
 		defer ctx.End()
 		switch err := m.publicError(ctx, rec, s.save(ctx, p.touch || x.reseal)); {
@@ -327,7 +327,7 @@ func (x *Exchange) End() (err error) {
 		defer func() { err = cmp.Or(y.End(), err) }()
 	}
 	s := x.session.Load()
-	if s.m == nil || !x.m.Stored() {
+	if s.m == nil || !x.m.stored() {
 		return nil
 	}
 	s.close(closedByCommit)

@@ -232,6 +232,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = defaultMaxValueBytes
 	}
+	if c.Cookie.Name == "" {
+		c.Cookie.Name = "session"
+	}
 	c.Limits = c.Limits.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -169,8 +169,20 @@ func TestBasePath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := m.BasePath(); got != want {
+		if got := m.Config().BasePath; got != want {
 			t.Errorf("%q: %q, want %q", given, got, want)
 		}
+	}
+}
+
+// The configuration of a Manager has defaults, and no keys.
+func TestManagerConfig(t *testing.T) {
+	m, err := session.New(session.Config{Auth: &stubAuth{clock: &clock{}}, Keys: []session.SecretKey{session.GenerateKey()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := m.Config()
+	if c.Keys != nil || c.LoginPath != "/login" || c.Cookie.Name != "session" || c.Logger == nil || c.Lifetime == 0 {
+		t.Errorf("Keys %v, LoginPath %q, Cookie.Name %q, Logger %v, Lifetime %v", c.Keys, c.LoginPath, c.Cookie.Name, c.Logger, c.Lifetime)
 	}
 }

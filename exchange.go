@@ -256,7 +256,7 @@ func (x *Exchange) load(ctx context.Context) {
 // opened.
 func (x *Exchange) openCookies() *keeper.Record {
 	p := x.place
-	if x.m.Stored() {
+	if x.m.stored() {
 		c := open(x, p.tokens[:1], p.sealID, decodeID, nil)
 		if c == nil {
 			return nil
@@ -276,7 +276,7 @@ func (x *Exchange) openCookies() *keeper.Record {
 // be opened.
 func (x *Exchange) openVisitor() *keeper.Record {
 	j := x.m.jar
-	if x.m.Stored() {
+	if x.m.stored() {
 		if c := open(x, j.Visitor[:1], seal.Visitor, decodeVisitorID, nil); c != nil {
 			return &c.record
 		}
@@ -336,7 +336,7 @@ func (m *Manager) forgetAt(content cookieContent) time.Time {
 func (x *Exchange) forget() {
 	p := x.place
 	names, purpose := p.tokens, p.sealTokens
-	if x.m.Stored() {
+	if x.m.stored() {
 		names, purpose = p.tokens[:1], p.sealID
 	}
 	for sealed := range x.m.jar.Candidates(x.presented, purpose, names) {

@@ -6,16 +6,6 @@ import (
 	"strings"
 )
 
-// FrameAncestors returns the sources of the directive frame-ancestors for a
-// Content-Security-Policy of the app: the app's own origin and Config.Embedders, or
-// 'none' if there are no Embedders. Package middleware uses it for its pages.
-func (m *Manager) FrameAncestors() string {
-	if len(m.cfg.Embedders) == 0 {
-		return "'none'"
-	}
-	return "'self' " + strings.Join(m.cfg.Embedders, " ")
-}
-
 // accessField is the header field in which a browser reports whether a request from a page
 // of another site has access to unpartitioned cookies. The value inactive means that the
 // user has granted the access, but that the request was sent without cookies. See
@@ -66,9 +56,10 @@ func (x *Exchange) setFrameFields(h http.Header) {
 	if len(x.m.cfg.Embedders) == 0 {
 		return
 	}
-	// Browsers obey all policies, so this one does not replace the handler's.
+	// Browsers obey all policies, so this one does not replace the handler's. The pages of
+	// package middleware have the directive already.
 	const policy = "Content-Security-Policy"
-	directive := "frame-ancestors " + x.m.FrameAncestors()
+	directive := "frame-ancestors 'self' " + strings.Join(x.m.cfg.Embedders, " ")
 	if !slices.ContainsFunc(h[policy], func(p string) bool { return strings.Contains(p, directive) }) {
 		h.Add(policy, directive)
 	}

@@ -59,7 +59,7 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 	noteGuess(ctx, attempt, err)
 	m.floor.note(start, err)
 	if err != nil {
-		if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.HasSecondFactor() {
+		if factor := (*auth.SecondFactorError)(nil); errors.As(err, &factor) && m.features.SecondFactor {
 			p := pending{ticket: factor.Ticket, email: strings.TrimSpace(email), signInOptions: newSignInOptions(opts)}
 			if failed := m.await(x, codeStep, p); failed != nil {
 				return m.loginFailed(ctx, "login", grant.Tokens, failed)
@@ -72,20 +72,6 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 	}
 	x.noteAccount(account)
 	return m.startSession(ctx, x, grant, strings.TrimSpace(email), newSignInOptions(opts))
-}
-
-// HasPasswordLogin reports whether the auth service signs users in with a
-// password, that is, whether Config.Auth is an [auth.PasswordLogin].
-func (m *Manager) HasPasswordLogin() bool {
-	_, ok := m.cfg.Auth.(auth.PasswordLogin)
-	return ok
-}
-
-// HasSecondFactor reports whether the auth service may require a one-time code,
-// that is, whether Config.Auth is an [auth.SecondFactor].
-func (m *Manager) HasSecondFactor() bool {
-	_, ok := m.cfg.Auth.(auth.SecondFactor)
-	return ok
 }
 
 // LoginPending reports whether the browser has a login that waits for its one-time
@@ -107,7 +93,7 @@ func (m *Manager) LoginTOTP(ctx context.Context, code string) (err error) {
 		return err
 	}
 	p := x.pendingAt(codeStep)
-	if !m.HasSecondFactor() || !p.waits {
+	if !m.features.SecondFactor || !p.waits {
 		return fmt.Errorf("session: login: %w", ErrNoPendingLogin)
 	}
 	account := m.account(p.email)

@@ -9,13 +9,6 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// HasMagicLink reports whether the auth service signs users in with a link in an
-// e-mail, that is, whether Config.Auth is an [auth.MagicLink].
-func (m *Manager) HasMagicLink() bool {
-	_, ok := m.cfg.Auth.(auth.MagicLink)
-	return ok
-}
-
 // SendMagicLink makes the auth service send an e-mail with a sign-in link to the address.
 // It removes spaces around the address. On success the browser waits for the link for 15
 // minutes; see FollowLink.
@@ -28,7 +21,7 @@ func (m *Manager) HasMagicLink() bool {
 //   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
-//   - [errors.ErrUnsupported] if HasMagicLink returns false.
+//   - [errors.ErrUnsupported] if the service has no [auth.MagicLink].
 func (m *Manager) SendMagicLink(ctx context.Context, email string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,16 +38,17 @@ import (
 // the session middleware of this Manager. A request with a bearer token has no session:
 // they fail with [ErrSessionRequired], or with [ErrBearer] if the token is not accepted.
 type Manager struct {
-	cfg     Config
-	keeper  *keeper.Keeper
-	auth    guard.Auth
-	calls   guard.Calls
-	secrets []seal.Secret
-	jar     *cookies.Jar
-	own     place // of the cookies of a user's own session
-	acting  place // of the cookies of a session in which a user acts as another user
-	opened  *cache.Cache[openedCookie]
-	origins *http.CrossOriginProtection
+	cfg      Config
+	keeper   *keeper.Keeper
+	auth     guard.Auth
+	features Features
+	calls    guard.Calls
+	secrets  []seal.Secret
+	jar      *cookies.Jar
+	own      place // of the cookies of a user's own session
+	acting   place // of the cookies of a session in which a user acts as another user
+	opened   *cache.Cache[openedCookie]
+	origins  *http.CrossOriginProtection
 
 	floor         floor // the least duration of refused sign-ins
 	mailFloor     floor // the least duration of requests that may send an e-mail
@@ -85,6 +85,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m.streams, m.endStreams = context.WithCancel(context.Background())
 	m.auth = guard.Auth{Service: cfg.Auth, Log: cfg.Logger, Calls: m.calls}
+	m.features = featuresOf(cfg.Auth)
 	for i, o := range cfg.TrustedOrigins {
 		// Check the spelling first: net/http's error quotes the text, which may contain a
 		// password.
@@ -112,6 +113,7 @@ func New(cfg Config) (*Manager, error) {
 	m.counters = newCounters(cfg, m.keeper)
 	m.hasLogin.Store(ownLogin)
 	m.warn()
+	m.cfg.Keys = nil // the Manager needs only the secrets derived from them
 	return m, nil
 }
 
@@ -140,30 +142,22 @@ func newKeeper(cfg Config, secrets []seal.Secret, calls guard.Calls, event func(
 
 func (m *Manager) now() time.Time { return m.cfg.Now() }
 
-// Logger returns Config.Logger, or its default.
-func (m *Manager) Logger() *slog.Logger { return m.cfg.Logger }
+// Config returns the configuration of m, without Keys. Fields that were not set, such as
+// LoginPath, Logger and Cookie.Name, have their defaults, and BasePath has no slash at its
+// end. The caller must not modify the slices.
+func (m *Manager) Config() Config { return m.cfg }
 
-// BasePath returns Config.BasePath, without a slash at its end.
-func (m *Manager) BasePath() string { return m.cfg.BasePath }
+// stored reports whether sessions are kept in a store.
+func (m *Manager) stored() bool { return m.cfg.Store != nil }
 
-// CookieName returns the name of the cookies without its prefix: Config.Cookie.Name, or its
-// default.
-func (m *Manager) CookieName() string { return cmp.Or(m.cfg.Cookie.Name, "session") }
-
-// LoginPath returns Config.LoginPath, or its default.
-func (m *Manager) LoginPath() string { return m.cfg.LoginPath }
-
-// AddLoginPage records that the app serves a login page at LoginPath. Package middleware
-// calls it when it mounts the built-in routes. An app with its own login page sets
-// Config.LoginPath instead.
+// AddLoginPage records that the app serves a login page at Config.LoginPath. Package
+// middleware calls it when it mounts the built-in routes. An app with its own login page
+// sets Config.LoginPath instead.
 func (m *Manager) AddLoginPage() { m.hasLogin.Store(true) }
 
-// HasLoginPage reports whether guards can send visitors to LoginPath:
-// Config.LoginPath is set, or AddLoginPage has been called.
+// HasLoginPage reports whether guards can send visitors to a login page: Config.LoginPath
+// was set for [New], or AddLoginPage has been called.
 func (m *Manager) HasLoginPage() bool { return m.hasLogin.Load() }
-
-// Stored reports whether sessions are kept in a store.
-func (m *Manager) Stored() bool { return m.cfg.Store != nil }
 
 // CheckOrigin returns an error that is [ErrCrossOrigin] if r has an unsafe method
 // and a page of another origin has sent it, including other origins of the same

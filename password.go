@@ -12,13 +12,6 @@ import (
 	"github.com/synmetrix/session/internal/throttle"
 )
 
-// HasPasswordChange reports whether users can change their password, that is, whether
-// Config.Auth is an [auth.PasswordChange] and an [auth.PasswordLogin].
-func (m *Manager) HasPasswordChange() bool {
-	_, ok := m.cfg.Auth.(auth.PasswordChange)
-	return ok && m.HasPasswordLogin()
-}
-
 // ChangePassword changes the password of the request's user, ends the user's other
 // sessions, and signs the user in with the new password: the session continues with its
 // values, under a new ID and with new tokens.
@@ -36,7 +29,7 @@ func (m *Manager) HasPasswordChange() bool {
 //   - [ErrUnauthenticated], [ErrEnded] and [ErrSessionUnavailable] as for
 //     [Session.AccessToken],
 //   - the other errors of the auth service, see [auth.Service],
-//   - [errors.ErrUnsupported] if HasPasswordChange returns false.
+//   - [errors.ErrUnsupported] if the service has no [auth.PasswordChange].
 //
 // After any other error the password has not changed, or may have changed if the error is
 // [auth.ErrOutcomeUnknown].
@@ -109,7 +102,7 @@ func (m *Manager) signInAnew(ctx context.Context, x *Exchange, s *Session, passw
 	switch {
 	case err == nil:
 		err = m.startSession(ctx, x, grant, email, o)
-	case errors.As(err, &factor) && m.HasSecondFactor():
+	case errors.As(err, &factor) && m.features.SecondFactor:
 		p := pending{ticket: factor.Ticket, email: email, signInOptions: o}
 		if failed := m.await(x, codeStep, p); failed != nil {
 			return m.signInAgain(ctx, x, failed)
@@ -145,13 +138,6 @@ func (m *Manager) accountOf(s *Session) string {
 	return m.secrets[0].Digest("user", rec.UserID)
 }
 
-// HasPasswordReset reports whether users who have lost their password can set a new one,
-// that is, whether Config.Auth is an [auth.PasswordReset].
-func (m *Manager) HasPasswordReset() bool {
-	_, ok := m.cfg.Auth.(auth.PasswordReset)
-	return ok
-}
-
 // SendPasswordReset makes the auth service send a ticket for ResetPassword to an e-mail
 // address. It removes spaces around the address. SendPasswordReset also succeeds, after the
 // same time, if the address has no account. The service then sends no e-mail. Its errors
@@ -171,7 +157,7 @@ func (m *Manager) SendPasswordReset(ctx context.Context, email string) error {
 // The error is [auth.ErrTicketRefused] if the ticket is used up, expired or unknown, and
 // [auth.ErrPasswordRefused] if the service does not accept the password. Other errors
 // are those of the auth service, see [auth.Service], and [errors.ErrUnsupported] if
-// HasPasswordReset returns false.
+// the service has no [auth.PasswordReset].
 func (m *Manager) ResetPassword(ctx context.Context, ticket, newPassword string) error {
 	x, err := m.exchange(ctx)
 	if err != nil {

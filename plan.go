@@ -37,7 +37,7 @@ func (s *Session) commitState() sessionState {
 		// are, and the next request may find it available again.
 		c.rec, c.readAt = s.rec, s.readAt
 	}
-	if !s.m.Stored() || s.rec == nil {
+	if !s.m.stored() || s.rec == nil {
 		s.closed = cmp.Or(s.closed, closedByCommit)
 		c.values = s.valuesLocked()
 	}

@@ -49,21 +49,6 @@ func (m *Manager) checkPassword(ctx context.Context, x *Exchange, s *Session, pa
 	return false, err
 }
 
-// HasEmailChange reports whether users can change their e-mail address at once, that is,
-// whether Config.Auth is an [auth.EmailChange] and an [auth.PasswordLogin].
-func (m *Manager) HasEmailChange() bool {
-	_, ok := m.cfg.Auth.(auth.EmailChange)
-	return ok && m.HasPasswordLogin()
-}
-
-// HasVerifiedEmailChange reports whether users can change their e-mail address after they
-// have confirmed the new one, that is, whether Config.Auth is an
-// [auth.VerifiedEmailChange] and an [auth.PasswordLogin].
-func (m *Manager) HasVerifiedEmailChange() bool {
-	_, ok := m.cfg.Auth.(auth.VerifiedEmailChange)
-	return ok && m.HasPasswordLogin()
-}
-
 // ChangeEmail changes the e-mail address of the request's user, who has to enter the
 // password. The session continues with new tokens.
 //
@@ -144,14 +129,6 @@ func (m *Manager) ConfirmEmailChange(ctx context.Context, ticket string) error {
 	return nil
 }
 
-// HasSecondFactorSetup reports whether users can turn their second factor on and off, that
-// is, whether Config.Auth is an [auth.SecondFactorSetup] and users sign in with a password
-// and a code.
-func (m *Manager) HasSecondFactorSetup() bool {
-	_, ok := m.cfg.Auth.(auth.SecondFactorSetup)
-	return ok && m.HasPasswordLogin() && m.HasSecondFactor()
-}
-
 // SetUpSecondFactor creates a key for the one-time codes of the request's user, who has to
 // enter the password. EnableSecondFactor then turns the second factor on. The key is a
 // secret that only its user may see. The error is [auth.ErrSecondFactorState] if the second
@@ -220,13 +197,6 @@ func (m *Manager) switchSecondFactor(ctx context.Context, code string, on bool) 
 	return err
 }
 
-// HasAccountDeletion reports whether users can delete their account, that is, whether
-// Config.Auth is an [auth.AccountDeletion] and an [auth.PasswordLogin].
-func (m *Manager) HasAccountDeletion() bool {
-	_, ok := m.cfg.Auth.(auth.AccountDeletion)
-	return ok && m.HasPasswordLogin()
-}
-
 // DeleteAccount permanently deletes the account of the request's user, who has to enter the
 // password, and ends all sessions of the user. If the store is down, this browser is signed
 // out, and the user's other sessions end at their next refresh: the service has removed
@@ -246,13 +216,6 @@ func (m *Manager) DeleteAccount(ctx context.Context, password string) error {
 		x.signOut(signsOut) // the browser must not keep cookies of a deleted user
 	}
 	return nil
-}
-
-// HasProviderLogin reports whether users can sign in with an account at another provider,
-// that is, whether Config.Auth is an [auth.ProviderLogin].
-func (m *Manager) HasProviderLogin() bool {
-	_, ok := m.cfg.Auth.(auth.ProviderLogin)
-	return ok
 }
 
 // StartProvider starts a sign-in with an account at another provider. It returns the

@@ -10,13 +10,6 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// HasRegistration reports whether visitors can create accounts, that is, whether
-// Config.Auth is an [auth.Registration].
-func (m *Manager) HasRegistration() bool {
-	_, ok := m.cfg.Auth.(auth.Registration)
-	return ok
-}
-
 // Register creates an account whose user has to confirm the e-mail address. It removes
 // spaces around the address and passes the password on unchanged. On success the browser
 // waits for the link in the e-mail; see FollowLink. No user is signed in. If the service
@@ -32,7 +25,7 @@ func (m *Manager) HasRegistration() bool {
 //   - a [*TooManyAttemptsError] if one of Config.Limits is reached,
 //   - the other errors of the auth service, see [auth.Service],
 //   - [ErrCommitted] if the response has begun,
-//   - [errors.ErrUnsupported] if HasRegistration returns false.
+//   - [errors.ErrUnsupported] if the service has no [auth.Registration].
 func (m *Manager) Register(ctx context.Context, email, password string, opts ...SignInOption) error {
 	x, err := m.exchange(ctx)
 	if err != nil {

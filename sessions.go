@@ -104,7 +104,7 @@ func (m *Manager) LogoutOthers(ctx context.Context) error {
 
 // signedInStored is signedIn for a session that must be stored.
 func (m *Manager) signedInStored(ctx context.Context) (*keeper.Record, error) {
-	if !m.Stored() {
+	if !m.stored() {
 		return nil, fmt.Errorf("session: a list of sessions needs Config.Store: %w", errors.ErrUnsupported)
 	}
 	return m.signedIn(ctx)

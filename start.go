@@ -191,7 +191,7 @@ func (m *Manager) addLateValues(ctx context.Context, rec, before *keeper.Record,
 func (m *Manager) create(ctx context.Context, rec, previous *keeper.Record) error {
 	// A session never takes more room in its cookies than in memory, and most sessions are
 	// so small that this shows that they fit.
-	if !m.Stored() && !m.jar.Fits(seal.Size(rec.Memory())) {
+	if !m.stored() && !m.jar.Fits(seal.Size(rec.Memory())) {
 		sized := *rec
 		sized.Ends, sized.Pair.Roles = math.MaxUint32, math.MaxUint32 // Create sets them
 		e := seal.NewEncoder()

@@ -146,9 +146,9 @@ func (s *Session) save(ctx context.Context, touch bool) error {
 	switch {
 	case rec == nil || !changed && !touch:
 		return nil
-	case !s.m.Stored() && rec.Visitor:
+	case !s.m.stored() && rec.Visitor:
 		return nil
-	case !s.m.Stored():
+	case !s.m.stored():
 		_, err := s.m.keeper.Newest(ctx, rec)
 		return err
 	case create:
@@ -218,11 +218,11 @@ func (s *Session) newestRecord(ctx context.Context) (*keeper.Record, error) {
 	s.mu.Unlock()
 	if rec == nil && unread != nil {
 		var err error
-		if rec, err = s.read(ctx, unread); err != nil && s.m.Stored() && !errors.Is(err, keeper.ErrCorrupt) {
+		if rec, err = s.read(ctx, unread); err != nil && s.m.stored() && !errors.Is(err, keeper.ErrCorrupt) {
 			return nil, err
 		}
 	}
-	if rec == nil || begun || !s.m.Stored() {
+	if rec == nil || begun || !s.m.stored() {
 		return rec, nil // only this request uses a session that has just started
 	}
 	newest, err := s.m.keeper.Newest(ctx, rec)

@@ -183,7 +183,7 @@ func TestVisitorSignsIn(t *testing.T) {
 		}
 		a.auth.roles = []string{"user"}
 		// A copy of the visitor's cookie does not lead to the user's values.
-		before.is(false).has(draft, map[bool]string{false: "hello"}[a.Stored()])
+		before.is(false).has(draft, map[bool]string{false: "hello"}[a.Config().Store != nil])
 	})
 }
 
@@ -282,7 +282,7 @@ func TestLateResponsesToVisitors(t *testing.T) {
 			err := x.Commit(h)
 			// The value cannot be stored in the previous session, so the response must
 			// report a failure.
-			if lost := a.Stored() && first != ""; lost != errors.Is(err, session.ErrEnded) || !lost && err != nil {
+			if lost := a.Config().Store != nil && first != ""; lost != errors.Is(err, session.ErrEnded) || !lost && err != nil {
 				t.Fatalf("commit: %v", err)
 			}
 			if err := x.End(); err != nil && !errors.Is(err, session.ErrEnded) {

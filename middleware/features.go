@@ -128,17 +128,17 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	for _, f := range features {
 		has[f] = true
 	}
-	m := h.m
+	offers := h.m.Features()
 	links := false // whether an e-mail may lead to the callback
 	// If both registrations are given, the direct one applies: they have the same route.
-	if h.direct = has[DirectRegistration]; (h.direct || has[Registration]) && m.HasRegistration() {
+	if h.direct = has[DirectRegistration]; (h.direct || has[Registration]) && offers.Registration {
 		routes, links = h.path(routes, registerPath, h.form(h.newRegisterPage), noBearer(h.register)), true
 	}
-	if has[MagicLink] && m.HasMagicLink() {
+	if has[MagicLink] && offers.MagicLink {
 		routes, links = h.path(routes, magicPath, h.form(h.newMagicPage), noBearer(h.magicLink)), true
 	}
 	for _, f := range features {
-		if name, ok := strings.CutPrefix(string(f), providerPrefix); ok && m.HasProviderLogin() {
+		if name, ok := strings.CutPrefix(string(f), providerPrefix); ok && offers.ProviderLogin {
 			routes, links = h.path(routes, providerPath+name, noBearer(h.provider(name)), nil), true
 		}
 	}
@@ -147,20 +147,20 @@ func (h *handlers) featureRoutes(routes []Route, features []Feature) []Route {
 	if links {
 		routes = h.path(routes, callbackPath, noBearer(h.callbackPage), noBearer(h.callback))
 	}
-	if has[PasswordChange] && m.HasPasswordChange() {
+	if has[PasswordChange] && offers.PasswordChange {
 		routes = h.path(routes, passwordPath, h.userOnly(h.formOrDone("password", h.newPasswordPage)), h.userOnly(h.password))
 	}
-	if has[PasswordReset] && m.HasPasswordReset() {
+	if has[PasswordReset] && offers.PasswordReset {
 		routes = h.path(routes, lostPath, h.form(h.newLostPage), noBearer(h.lost))
 		routes = h.path(routes, resetPath, h.formOrDone("password_reset", h.newResetPage), noBearer(h.reset))
 	}
-	if verified := has[VerifiedEmailChange] && m.HasVerifiedEmailChange(); verified || has[EmailChange] && m.HasEmailChange() {
+	if verified := has[VerifiedEmailChange] && offers.VerifiedEmailChange; verified || has[EmailChange] && offers.EmailChange {
 		routes = h.emailRoutes(routes, verified)
 	}
-	if has[SecondFactorSetup] && m.HasSecondFactorSetup() {
+	if has[SecondFactorSetup] && offers.SecondFactorSetup {
 		routes = h.factorRoutes(routes)
 	}
-	if has[AccountDeletion] && m.HasAccountDeletion() {
+	if has[AccountDeletion] && offers.AccountDeletion {
 		routes = h.deletionRoutes(routes)
 	}
 	return routes

@@ -28,7 +28,8 @@ type Loader struct {
 
 // NewLoader returns a Loader. The arguments are those of [Sessions].
 func NewLoader(m *session.Manager, opts ...Option) *Loader {
-	s := &settings{manager: m, base: m.BasePath(), loginPath: m.LoginPath(), home: "/", pages: builtInPages(), log: m.Logger()}
+	cfg := m.Config()
+	s := &settings{manager: m, base: cfg.BasePath, embedders: cfg.Embedders, loginPath: cfg.LoginPath, home: "/", pages: builtInPages(), log: cfg.Logger}
 	for _, opt := range opts {
 		opt(s)
 	}

@@ -220,14 +220,15 @@ func isNavigation(r *http.Request) bool {
 }
 
 // inFrames reports whether pages of other sites may show the app in frames.
-func (s *settings) inFrames() bool { return s.frameAncestors() != "'none'" }
+func (s *settings) inFrames() bool { return len(s.embedders) > 0 }
 
-// frameAncestors returns the sources of the directive frame-ancestors of the pages.
+// frameAncestors returns the sources of the directive frame-ancestors of the pages. It is
+// the directive that a Manager adds to responses that have no policy with it.
 func (s *settings) frameAncestors() string {
-	if s.manager == nil {
+	if !s.inFrames() {
 		return "'none'"
 	}
-	return s.manager.FrameAncestors()
+	return "'self' " + strings.Join(s.embedders, " ")
 }
 
 // scriptFields are header fields that only scripts and prefetches send. Common

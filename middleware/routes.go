@@ -75,15 +75,16 @@ var methods = []string{
 func Routes(m *session.Manager, features ...Feature) []Route {
 	h := &handlers{m: m}
 	var routes []Route
-	if m.HasPasswordLogin() {
+	offers := m.Features()
+	if offers.PasswordLogin {
 		m.AddLoginPage()
 		routes = h.path(routes, loginPath, h.loginPage, noBearer(h.login))
 	}
-	if m.HasPasswordLogin() && m.HasSecondFactor() {
+	if offers.PasswordLogin && offers.SecondFactor {
 		routes = h.path(routes, codePath, noBearer(h.codePage), noBearer(h.code))
 	}
 	routes = h.path(routes, logoutPath, nil, noBearerLogout(h.logout))
-	if m.Stored() {
+	if m.Config().Store != nil {
 		routes = h.sessionRoutes(routes)
 	}
 	return h.featureRoutes(routes, features)

@@ -139,9 +139,10 @@ type settings struct {
 	manager *session.Manager
 	// Paths of the app are stored without the prefix of BasePath, as the server receives
 	// them. Addresses for browsers get the prefix when a page or a redirect is written.
-	base      string // the prefix that a proxy strips from the paths that browsers see
-	loginPath string // without base
-	home      string // of WithHome, without base
+	base      string   // the prefix that a proxy strips from the paths that browsers see
+	loginPath string   // without base
+	embedders []string // the sites whose pages may show the app in frames
+	home      string   // of WithHome, without base
 	api       []string
 
 	signedOutHome string // of WithSignedOutHome, without base, or empty

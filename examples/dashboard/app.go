@@ -28,7 +28,7 @@ func newApp(s settings, m *session.Manager, auth, store ping) *app {
 		manager:  m,
 		pages:    newPages(s, m),
 		ready:    &readiness{auth: auth.within(cmp.Or(s.authTimeout, synmetrix.DefaultTimeout)), store: store},
-		upstream: newUpstream(s.upstreamURL, m.Logger()),
+		upstream: newUpstream(s.upstreamURL, m.Config().Logger),
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // echo5 mounts the app on an Echo of version 5.
 func (a *app) echo5() http.Handler {
 	e := echo.New()
-	e.Logger = a.manager.Logger() // Echo's own writes to standard output
+	e.Logger = a.manager.Config().Logger // Echo's own writes to standard output
 	unmatched := a.unmatched()
 	e.HTTPErrorHandler = func(c *echo.Context, err error) {
 		if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {

@@ -96,7 +96,7 @@ var templates = template.Must(middleware.Templates().ParseFS(pageFiles, "pages/*
 func newPages(s settings, m *session.Manager) *pages {
 	return &pages{
 		policy:  policyOf(templates),
-		base:    m.BasePath(),
+		base:    m.Config().BasePath,
 		running: running{s.framework, s.store.kind, runtime.Version(), s.ownAuth != nil, time.Now()},
 		account: accountRoutes(m, s.features()),
 		ownAuth: s.ownAuth, farewell: s.signedOut == "message",

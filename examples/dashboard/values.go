@@ -83,7 +83,7 @@ func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) redirect(w http.ResponseWriter, r *http.Request, path string) {
-	http.Redirect(w, r, a.manager.BasePath()+path, http.StatusSeeOther)
+	http.Redirect(w, r, a.manager.Config().BasePath+path, http.StatusSeeOther)
 }
 
 // popMessage returns the key of the message for the page, or the empty string. Requests

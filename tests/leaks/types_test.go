@@ -33,7 +33,7 @@ import (
 
 // harmless are the exported types that hold no secret.
 var harmless = []string{
-	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Call", "session.Cookie", "session.Event", "session.Key", "session.Limits", "session.SessionInfo",
+	"auth.ClaimNames", "auth.Claims", "auth.User", "session.Call", "session.Cookie", "session.Event", "session.Features", "session.Key", "session.Limits", "session.SessionInfo",
 	"session.TooManyAttemptsError", "session.UnavailableError",
 	"middleware.Link", "middleware.Loader", "middleware.PageSession", "middleware.PageTime", "middleware.Problem", "middleware.Route",
 	"synmetrix.TokenSourceConfig",

@@ -87,7 +87,7 @@ func controller(a *trial) {
 		_, _ = w.Write(make([]byte, 1<<20))
 	}}}})
 	got := b.Do("POST", "/h", "body").Says(200, "body")
-	if got.Header.Get("X-Late") == "" || !a.Stored() && !got.SetsCookie() {
+	if got.Header.Get("X-Late") == "" || !a.opts.Stored && !got.SetsCookie() {
 		t.Errorf("header %v", got.Header)
 	}
 	if proto := 1; a.opts.HTTP2 != (got.ProtoMajor > proto) {
@@ -118,7 +118,7 @@ func leaving(a *trial) {
 	left.Wait()
 	gate.Open()
 	got := b.Get("/user").Says(200, "0000000b")
-	if !a.Stored() && !got.SetsCookie() {
+	if !a.opts.Stored && !got.SetsCookie() {
 		t.Error("the next response does not deliver the new tokens")
 	}
 	if a.Auth.Refreshes() != 1 || a.Auth.Reuses() != 0 {
@@ -255,7 +255,7 @@ func upgrade(a *trial) {
 		}
 		r := bufio.NewReader(conn)
 		res, err := http.ReadResponse(r, req)
-		if err != nil || res.StatusCode != 101 || !a.Stored() && len(res.Cookies()) == 0 {
+		if err != nil || res.StatusCode != 101 || !a.opts.Stored && len(res.Cookies()) == 0 {
 			t.Fatalf("%s: %v, %+v", path, err, res)
 		}
 		_, _ = io.WriteString(conn, "hello\n")

@@ -494,7 +494,7 @@ func firstByte(a *trial) []*webapp.Response {
 	for _, name := range beginNames {
 		for _, header := range [][]string{nil, {"Range", "bytes=2-4"}} {
 			got := b.Get("/"+name, header...)
-			if !a.Stored() && !got.SetsCookie() {
+			if !a.opts.Stored && !got.SetsCookie() {
 				a.T.Errorf("%s: no cookie", name)
 			}
 			if got.Header.Get("X-Handler") != name || got.Header.Get("Vary") != "Cookie" {

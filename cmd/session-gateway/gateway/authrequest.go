@@ -34,7 +34,7 @@ func (g *Gateway) AuthHandler() (http.Handler, error) {
 	switch {
 	case len(g.cfg.TrustedProxies) == 0:
 		return nil, errors.New("gateway: AuthHandler needs TrustedProxies: only they may use it")
-	case !g.cfg.Manager.Stored():
+	case g.session.Store == nil:
 		return nil, errors.New("gateway: AuthHandler needs sessions in a store: proxies do not pass on the cookies of its response")
 	}
 	return http.HandlerFunc(g.serveAuth), nil
@@ -67,7 +67,7 @@ func (g *Gateway) serveAuth(w http.ResponseWriter, r *http.Request) {
 		original, problem = originalOf(r)
 	}
 	if problem != "" {
-		g.cfg.Manager.Logger().ErrorContext(r.Context(), "auth_request_invalid", "problem", problem)
+		g.session.Logger.ErrorContext(r.Context(), "auth_request_invalid", "problem", problem)
 		http.Error(w, problem, http.StatusBadRequest)
 		return
 	}

@@ -124,7 +124,7 @@ func (c Config) validate() error {
 		fail("Manager", "is required")
 	case c.PagesPath != "" && !isPlainPath(c.PagesPath):
 		fail("PagesPath", "must be a path such as /_session, without characters that need escaping")
-	case c.Manager.HasPasswordLogin() && c.Manager.LoginPath() != trimSlash(c.PagesPath)+"/login":
+	case c.Manager.Features().PasswordLogin && c.Manager.Config().LoginPath != trimSlash(c.PagesPath)+"/login":
 		fail("PagesPath", "must fit the Manager's LoginPath, which must be PagesPath followed by /login")
 	}
 	checkHeaders(c.AuthHeaders, func(format string, args ...any) { fail("AuthHeaders", format, args...) })

@@ -42,7 +42,7 @@ func (g *Gateway) newForwarder(u Upstream) *forwarder {
 	f.proxy = &httputil.ReverseProxy{
 		Transport:      transport,
 		BufferPool:     buffers,
-		ErrorLog:       slog.NewLogLogger(g.cfg.Manager.Logger().Handler(), slog.LevelDebug), // a client has disconnected
+		ErrorLog:       slog.NewLogLogger(g.session.Logger.Handler(), slog.LevelDebug), // a client has disconnected
 		Rewrite:        f.rewrite,
 		ModifyResponse: f.modifyResponse,
 		ErrorHandler:   f.handleError,
@@ -162,7 +162,7 @@ func (f *forwarder) describe(r *httputil.ProxyRequest) {
 		proto = sent
 	}
 	set(h, "X-Forwarded-Proto", proto)
-	set(h, "X-Forwarded-Prefix", f.g.cfg.Manager.BasePath()+f.strip)
+	set(h, "X-Forwarded-Prefix", f.g.session.BasePath+f.strip)
 }
 
 // modifyResponse checks the upstream's response, and removes cookies with the gateway's
@@ -194,7 +194,7 @@ func (f *forwarder) handleError(w http.ResponseWriter, r *http.Request, err erro
 		p.Detail = "The service behind this address does not respond."
 	}
 	// err names the upstream's address. It has no part of the request's header.
-	f.g.cfg.Manager.Logger().WarnContext(r.Context(), p.Code, "upstream", f.target.Host, "error", err)
+	f.g.session.Logger.WarnContext(r.Context(), p.Code, "upstream", f.target.Host, "error", err)
 	middleware.Refuse(w, r, p)
 }
 

@@ -20,6 +20,7 @@ import (
 // session.
 type Gateway struct {
 	cfg        Config
+	session    session.Config // of the Manager
 	cookies    ownCookies
 	routes     []*route
 	handler    http.Handler // Sessions and all that is inside
@@ -35,7 +36,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	cfg.PagesPath = trimSlash(cfg.PagesPath)
-	g := &Gateway{cfg: cfg, cookies: ownCookies(cfg.Manager.CookieName())}
+	g := &Gateway{cfg: cfg, session: cfg.Manager.Config()}
+	g.cookies = ownCookies(g.session.Cookie.Name)
 	g.streams, g.endStreams = context.WithCancel(context.Background())
 	for _, u := range cfg.Upstreams {
 		g.routes = append(g.routes, g.newRoute(u))
