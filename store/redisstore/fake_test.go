@@ -144,7 +144,7 @@ func TestErrorsOfServerAreOutages(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ response, want string }{
 		{"READONLY You can't write against a read only replica.", "READONLY"},
-		{"LOADING Redis is loading the dataset in memory", ""}, // retried by the client
+		{"LOADING Redis is loading the dataset in memory", ""}, // the client retries until the timeout
 		{"CLUSTERDOWN Hash slot not served", "CLUSTERDOWN"},
 		{"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "MASTERDOWN"},
 		{"NOAUTH Authentication required.", "NOAUTH"},
@@ -160,7 +160,11 @@ func TestErrorsOfServerAreOutages(t *testing.T) {
 	} {
 		t.Run(tt.response, func(t *testing.T) {
 			t.Parallel()
-			s := newStore(t, fake{response: "-" + tt.response + "\r\n"}.start(t), redisstore.Config{Timeout: 200 * time.Millisecond})
+			timeout := time.Minute
+			if tt.want == "" {
+				timeout = 200 * time.Millisecond
+			}
+			s := newStore(t, fake{response: "-" + tt.response + "\r\n"}.start(t), redisstore.Config{Timeout: timeout})
 			for name, err := range everyCall(s) {
 				outage(t, name, err)
 				if err != nil && !strings.Contains(err.Error(), tt.want) {

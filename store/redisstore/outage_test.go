@@ -108,11 +108,7 @@ func TestServerRestarts(t *testing.T) {
 		outage(t, name, err)
 	}
 	server.start(t)
-	began := time.Now()
 	eventually(t, "the store works again", func() bool { return s.Ping(ctx) == nil })
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the store works again after %v", took)
-	}
 	if _, err := s.Get(ctx, "thekey"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("error %v, want ErrNotFound", err)
 	}

@@ -87,7 +87,7 @@ func testStartsWithoutAuthService(t *testing.T, tt target) {
 // auth service signs no user out.
 func TestSlowAuthService(t *testing.T) {
 	t.Parallel()
-	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{AccessLife: time.Second}, "AUTH_TIMEOUT=2s")
+	s := start(t, target{framework: "nethttp", store: "cookie"}, authtest.Options{AccessLife: time.Second}, "AUTH_TIMEOUT=5s")
 	b := s.signedIn(t, viewer)
 	var gate authtest.Gate
 	defer gate.Open()

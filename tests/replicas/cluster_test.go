@@ -49,6 +49,7 @@ type cluster struct {
 	keys    secretKeys
 	service *service
 	all     []*process // the processes that all tests use
+	door    *process   // signs users in, for testDeaths
 
 	mu     sync.Mutex
 	logins []login // of all browsers

@@ -20,6 +20,7 @@ import (
 // second use, so only the processes end the session.
 func (c *cluster) testDeaths(t *testing.T) {
 	c = &cluster{t: t, db: c.db, mode: c.mode, keys: c.keys, service: newService(t, authtest.Options{Lax: true})}
+	c.door = c.start(t)
 	for range 2 {
 		// After a rejection, a process waits AUTH_TIMEOUT for tokens of the previous
 		// process. With a longer time, the requests of takenOver would end first.
@@ -37,7 +38,7 @@ func (c *cluster) testDeaths(t *testing.T) {
 func (c *cluster) testKilledBeforeSent(t *testing.T) {
 	dam := newDam(t)
 	victim := c.start(t, "AUTH_URL="+dam.url)
-	l := c.signIn(t, c.all[0], briefly)
+	l := c.signIn(t, c.door, briefly)
 	l.expire()
 	c.abandon(t, victim, l)
 	await(t, "the refresh is on its way", dam.arrived)
@@ -49,7 +50,7 @@ func (c *cluster) testKilledBeforeSent(t *testing.T) {
 
 func (c *cluster) testKilledBeforeCarriedOut(t *testing.T) {
 	victim := c.start(t)
-	l := c.signIn(t, c.all[0], briefly)
+	l := c.signIn(t, c.door, briefly)
 	held := l.user.holdRefresh(stop{before: true, drop: true})
 	l.expire()
 	c.abandon(t, victim, l)
@@ -63,7 +64,7 @@ func (c *cluster) testKilledBeforeCarriedOut(t *testing.T) {
 
 func (c *cluster) testKilledBeforeResponse(t *testing.T) {
 	victim := c.start(t)
-	l := c.signIn(t, c.all[0], briefly)
+	l := c.signIn(t, c.door, briefly)
 	held := l.user.holdRefresh(stop{})
 	l.expire()
 	c.abandon(t, victim, l)
@@ -80,7 +81,7 @@ func (c *cluster) testKilledBeforeResponse(t *testing.T) {
 
 func (c *cluster) testPausedBeforeResponse(t *testing.T) {
 	victim := c.start(t, "AUTH_TIMEOUT=40s") // by then the others have taken over
-	l := c.signIn(t, c.all[0], briefly)
+	l := c.signIn(t, c.door, briefly)
 	held := l.user.holdRefresh(stop{})
 	l.expire()
 	wait := victim.later(t, "GET", "/api/upstream", nil, l.jar)
@@ -111,7 +112,7 @@ func (c *cluster) testPausedBeforeSent(t *testing.T) {
 	for range atOnce {
 		others = append(others, c.signIn(t, victim, briefly))
 	}
-	l := c.signIn(t, c.all[0], briefly)
+	l := c.signIn(t, c.door, briefly)
 	l.expire()
 	var held []*stop
 	var waiting []func() response
@@ -181,7 +182,7 @@ func (c *cluster) takenOver(t *testing.T, l login, status int) (token string) {
 	// The tests in virtual time check the exact bound of two leases and a claim. A busy
 	// machine needs longer.
 	limit := 2*leaseTime + claimTime + tooLong/2
-	bystander := c.signIn(t, c.all[1], 0)
+	bystander := c.signIn(t, c.door, 0)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range 10 {
