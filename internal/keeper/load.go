@@ -59,8 +59,7 @@ func (k *Keeper) current(ctx context.Context, r *Record, rec store.Record, err e
 		k.resumeRevocation(l, err)
 		k.revokeGone(l, err)
 		return nil, nil, err
-	case err != nil && (k.cfg.Stored || errors.Is(err, ErrCorrupt)):
-		// A record that does not open may be the mark of an end.
+	case err != nil && !k.servesWithout(ctx, err):
 		return nil, nil, err
 	case err != nil:
 		// The cookies are enough to serve the request. Ends and refreshes in other
@@ -133,10 +132,19 @@ func (k *Keeper) checkMark(ctx context.Context, r, newest *Record, down error) (
 		_ = k.finish(ctx, k.ledger(r), why, nil)
 		return down, &Error{Ended: why}
 	}
-	if err != nil && (k.cfg.Stored || errors.Is(err, ErrCorrupt)) {
+	if err != nil && !k.servesWithout(ctx, err) {
 		return nil, err
 	}
 	return cmp.Or(down, err), nil
+}
+
+// servesWithout reports whether a session is served from its cookies after err, the error of
+// a read of the coordinator for a request.
+func (k *Keeper) servesWithout(ctx context.Context, err error) bool {
+	// A record that does not open may be the mark of an end. If the client has disconnected,
+	// the coordinator may work: otherwise a client could use a session that has ended, by
+	// disconnecting at once.
+	return !k.cfg.Stored && !errors.Is(err, ErrCorrupt) && ctx.Err() == nil
 }
 
 // loadVisitor is Load for a visitor's session in a cookie. The cookie has the only copy.
