@@ -59,9 +59,9 @@ func (x *Exchange) setFrameFields(h http.Header) {
 	// Browsers obey all policies, so this one does not replace the handler's. The pages of
 	// package middleware have the directive already.
 	const policy = "Content-Security-Policy"
-	directive := "frame-ancestors 'self' " + strings.Join(x.m.cfg.Embedders, " ")
-	if !slices.ContainsFunc(h[policy], func(p string) bool { return strings.Contains(p, directive) }) {
-		h.Add(policy, directive)
+	sources := "'self' " + strings.Join(x.m.cfg.Embedders, " ")
+	if !slices.ContainsFunc(h[policy], func(field string) bool { return hasAncestors(field, sources) }) {
+		h.Add(policy, frameAncestors+" "+sources)
 	}
 	if !x.m.activates() {
 		return
@@ -74,4 +74,25 @@ func (x *Exchange) setFrameFields(h http.Header) {
 	case accessLoad:
 		h.Set("Activate-Storage-Access", "load")
 	}
+}
+
+const frameAncestors = "frame-ancestors"
+
+// hasAncestors reports whether one of the policies in a Content-Security-Policy field has
+// exactly the given sources of frame-ancestors.
+func hasAncestors(field, sources string) bool {
+	for policy := range strings.SplitSeq(field, ",") {
+		for directive := range strings.SplitSeq(policy, ";") {
+			directive = strings.TrimSpace(directive)
+			n := min(len(directive), len(frameAncestors))
+			if !strings.EqualFold(directive[:n], frameAncestors) {
+				continue
+			}
+			if strings.TrimSpace(directive[n:]) == sources {
+				return true
+			}
+			break // browsers ignore further directives with the same name
+		}
+	}
+	return false
 }
