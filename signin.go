@@ -43,9 +43,13 @@ func WithRemember(remember bool) SignInOption {
 }
 
 // WithLifetime ends the session d after the sign-in, even if it is in use. Config.Lifetime
-// is the maximum. Default (0): Config.Lifetime.
+// is the maximum. If d is negative, for example because it is the time until a date that has
+// passed, the session ends at once. Default (0): Config.Lifetime.
 func WithLifetime(d time.Duration) SignInOption {
-	return func(o *signInOptions) { o.lifetime = max(d, 0) }
+	if d != 0 {
+		d = max(d, time.Millisecond) // the unit in which it is stored, where 0 is the default
+	}
+	return func(o *signInOptions) { o.lifetime = d }
 }
 
 // WithReturnTo keeps the address to which the app redirects the browser after a sign-in

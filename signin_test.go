@@ -25,6 +25,35 @@ func (b *browser) ages() []string {
 	return ages
 }
 
+// A lifetime that has passed at the sign-in does not select the configured one, whatever
+// keeps it until the session starts.
+func TestPassedLifetime(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		for _, life := range []time.Duration{-time.Minute, -1, 1, time.Millisecond - 1} {
+			for _, mfa := range []bool{false, true} {
+				a := newApp(t, kind)
+				a.auth.mfa = mfa
+				b := a.browser()
+				b.visit(func(ctx context.Context, _ *session.Session) {
+					err := a.Login(ctx, "user@example.com", "password", session.WithLifetime(life))
+					if mfa != errors.Is(err, auth.ErrSecondFactor) || !mfa && err != nil {
+						t.Fatal(err)
+					}
+				})
+				if mfa {
+					b.visit(func(ctx context.Context, _ *session.Session) {
+						if err := a.LoginTOTP(ctx, "123456"); err != nil {
+							t.Fatal(err)
+						}
+					})
+				}
+				a.clock.Advance(time.Millisecond)
+				b.is(false)
+			}
+		}
+	})
+}
+
 // The options of a sign-in apply to all cookies until the session ends: at the sign-in,
 // when the use is recorded, after a refresh, and after a new sign-in of the same user.
 func TestRemember(t *testing.T) {
