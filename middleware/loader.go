@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/synmetrix/session"
@@ -65,6 +66,9 @@ type Scope struct {
 	outer    *http.Request // of Begin
 	writer   writer
 }
+
+// Format keeps the cookies of the request out of every fmt verb.
+func (s *Scope) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("middleware.Scope" + redacted)) }
 
 // Writer returns the ResponseWriter for the handler. A response that bypasses
 // it carries no cookies.

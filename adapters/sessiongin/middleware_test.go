@@ -164,3 +164,18 @@ func TestCORS(t *testing.T) {
 		t.Errorf("%v", got.Header)
 	}
 }
+
+// The writer of a request does not print the cookies or the token that the request presents.
+func TestWriterRedacts(t *testing.T) {
+	var printed string
+	a := start(t, adaptertest.Options{}, nil, func(_ *adaptertest.App, e *gin.Engine) {
+		e.GET("/print", func(c *gin.Context) {
+			printed = fmt.Sprintf("%v %+v %#v %s %d", c.Writer, c.Writer, c.Writer, c.Writer, c.Writer)
+		})
+	})
+	b := a.Browser()
+	b.Do("GET", "/print", "", "Cookie", "__Host-session=the-presented-cookie")
+	if printed == "" || strings.Contains(printed, "the-presented-cookie") {
+		t.Errorf("prints %s", printed)
+	}
+}

@@ -13,6 +13,7 @@ package sessiongin
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -143,6 +144,9 @@ type writer struct {
 	w     http.ResponseWriter
 	scope middleware.Scope
 }
+
+// Format keeps the cookies of the request, which are in the scope, out of every fmt verb.
+func (w *writer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("sessiongin.writer")) }
 
 func (w *writer) Header() http.Header               { return w.w.Header() }
 func (w *writer) Write(p []byte) (int, error)       { return w.w.Write(p) }

@@ -78,7 +78,11 @@ func TestTypes(t *testing.T) {
 	}
 	secrets.AddJWT("access token", access)
 	var around middleware.Scope
-	middleware.NewLoader(manager).Begin(&around, httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	presents := user.SignedInTo(manager, httptest.NewRequest("GET", "/", nil))
+	for _, c := range presents.Cookies() {
+		secrets.AddSealed("cookie of the scope", c.Value)
+	}
+	middleware.NewLoader(manager).Begin(&around, httptest.NewRecorder(), presents)
 	err = memory.Put(context.Background(), store.Record{Key: "k", Version: 1, Data: []byte(secretText), ExpiresAt: time.Now().Add(time.Hour)}, 0)
 	if err != nil {
 		t.Fatal(err)
