@@ -22,7 +22,7 @@ const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeader      = 128 << 10       // bytes of a request's header; ten cookies have 40 KiB
-	refreshTimeout = 2 * time.Second // after the stop timeout, for refreshes
+	refreshTimeout = 2 * time.Second // the least time for refreshes, after the requests
 )
 
 // serve serves requests until ctx is done. Then it ends the streams, and waits for
@@ -77,10 +77,12 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// stop waits for requests for up to timeout, and then for refreshes.
+// stop waits for requests and refreshes for up to timeout. After the requests, refreshes
+// have at least refreshTimeout.
 func stop(timeout time.Duration, log *slog.Logger, g *gateway.Gateway, servers []*http.Server, m *session.Manager) {
+	end := time.Now().Add(timeout)
 	g.EndStreams()
-	requests, cancel := context.WithTimeout(context.Background(), timeout)
+	requests, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, server := range servers {
@@ -92,7 +94,11 @@ func stop(timeout time.Duration, log *slog.Logger, g *gateway.Gateway, servers [
 		})
 	}
 	wg.Wait()
-	refreshes, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+	// The clients of refreshes may have disconnected, so that no request is left.
+	if least := time.Now().Add(refreshTimeout); end.Before(least) {
+		end = least
+	}
+	refreshes, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 	if err := m.Shutdown(refreshes); err != nil {
 		log.Warn("refreshes were aborted", "error", err)
