@@ -245,8 +245,9 @@ func TestFollowLink(t *testing.T) {
 		}
 		waits := func() (ok bool) {
 			c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
-				if ok = c.M.LinkPending(ctx); ok != (c.M.LinkReturnTo(ctx) == "/reports") {
-					t.Errorf("waits: %v, return to %q", ok, c.M.LinkReturnTo(ctx))
+				var to string
+				if to, ok = c.M.PendingLink(ctx); ok != (to == "/reports") {
+					t.Errorf("waits: %v, return to %q", ok, to)
 				}
 			})
 			return ok

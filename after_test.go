@@ -340,7 +340,7 @@ func TestSecondFactorAfterTheResponse(t *testing.T) {
 	if err := a.Login(r.Context(), "user@example.com", "password"); !errors.Is(err, session.ErrCommitted) {
 		t.Errorf("login: %v, want ErrCommitted", err)
 	}
-	if a.LoginPending(r.Context()) {
+	if codePending(r.Context(), a) {
 		t.Error("a login is pending that the browser does not know of")
 	}
 }

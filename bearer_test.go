@@ -166,7 +166,7 @@ func TestBearerNeedsSession(t *testing.T) {
 				t.Errorf("%s: %v, want ErrSessionRequired", call, err)
 			}
 		}
-		if _, ok := key.Get(s); ok || s.ValueNames() != nil || a.LoginPending(ctx) {
+		if _, ok := key.Get(s); ok || s.ValueNames() != nil || codePending(ctx, a) {
 			t.Error("the request has values")
 		}
 		if _, ok := key.Pop(s); ok {

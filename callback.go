@@ -20,20 +20,22 @@ import (
 // formLife is how long the token in a form can be used.
 const formLife = time.Hour
 
-// LinkPending reports whether the browser waits for a link: SendMagicLink, Register or
+// PendingLink reports whether the browser waits for a link: SendMagicLink, Register or
 // RegisterAndSignIn has succeeded for it in the last 15 minutes, and it has not signed in
-// or out since.
-func (m *Manager) LinkPending(ctx context.Context) bool {
+// or out since. PendingLink also returns the address that the first step passed to
+// [WithReturnTo]. After StartProvider it returns the address and false, because the browser
+// then waits for no link.
+func (m *Manager) PendingLink(ctx context.Context) (returnTo string, ok bool) {
 	x, err := m.exchange(ctx)
 	if err != nil {
-		return false
+		return "", false
 	}
 	p := x.pendingAt(linkStep)
-	return p.waits && p.email != ""
+	return p.returnTo, p.waits && p.email != ""
 }
 
 // FollowLink signs the browser in with the refresh token of a link. The browser must
-// wait for the link; see LinkPending.
+// wait for the link; see PendingLink.
 //
 // If the browser requested a link for another account, the error is [ErrOtherAccount], and
 // no user is signed in. The token of the link is then used up, and sealed holds its

@@ -29,7 +29,7 @@ func TestWrongConfig(t *testing.T) {
 		{"no auth service", func(c *session.Config) { c.Auth = nil }, "Auth", "required"},
 		{"an auth service that is not ready", func(c *session.Config) { c.Auth = notReadyAuth{} }, "Auth", "no address"},
 		{"no keys", func(c *session.Config) { c.Keys = nil }, "Keys", "at least one"},
-		{"the zero key", func(c *session.Config) { c.Keys = []session.SecretKey{{}} }, "Keys", "key 1: key is empty"},
+		{"the zero key", func(c *session.Config) { c.Keys = []session.SecretKey{{}} }, "Keys", "key 1 is empty"},
 		{"an empty second key", func(c *session.Config) { c.Keys = []session.SecretKey{key, {}} }, "Keys", "key 2"},
 		{"a repeated key", func(c *session.Config) { c.Keys = []session.SecretKey{key, key} }, "Keys", "key 2 is a repetition"},
 		{"AuthTimeout", func(c *session.Config) { c.AuthTimeout = -1 }, "AuthTimeout", "negative"},

@@ -130,8 +130,8 @@ func (a *app) sealed(n int) string {
 func (a *app) isCheap(t *testing.T, header string, signedIn bool) {
 	request := func() {
 		a.visit(header, func(ctx context.Context, s *session.Session) {
-			if s.SignedIn() != signedIn || a.LoginPending(ctx) {
-				t.Errorf("signed in: %v, want %v; login pending: %v", s.SignedIn(), signedIn, a.LoginPending(ctx))
+			if s.SignedIn() != signedIn || codePending(ctx, a) {
+				t.Errorf("signed in: %v, want %v; login pending: %v", s.SignedIn(), signedIn, codePending(ctx, a))
 			}
 		})
 	}

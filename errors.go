@@ -89,9 +89,6 @@ var (
 	// ErrNoSuchSession: the user has no session with this handle. See
 	// [Manager.EndSession].
 	ErrNoSuchSession = errors.New("no such session")
-
-	// ErrShutdown: the Manager has been shut down.
-	ErrShutdown = errors.New("session manager is shut down")
 )
 
 var errCookiesFull = fmt.Errorf("%w: it does not fit its cookies; keep sessions in a store (Config.Store)", ErrTooLarge)

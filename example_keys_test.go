@@ -24,7 +24,7 @@ func ExampleParseKeys() {
 	fmt.Println(err)
 	// Output:
 	// [session.SecretKey[redacted] session.SecretKey[redacted]] <nil>
-	// session: key 1: key has 6 bytes, at least 32 are needed; make one with: openssl rand -base64 32
+	// session: key 1 has 6 bytes, at least 32 are needed; make one with: openssl rand -base64 32
 }
 
 // A key is replaced, and no user is signed out. The first key seals, and every key opens.

@@ -53,7 +53,7 @@ func FuzzCookieHeader(f *testing.F) {
 				if v, ok := favorite.Get(s); ok && (v != "dark" || !s.SignedIn()) {
 					t.Errorf("the value %q", v)
 				}
-				if a.LoginPending(ctx) {
+				if codePending(ctx, &a) {
 					t.Error("a pending login")
 				}
 				if !s.SignedIn() {

@@ -365,3 +365,9 @@ func (s *swappingStore) Put(ctx context.Context, rec store.Record, prev uint64) 
 	s.mu.Unlock()
 	return s.Store.Put(ctx, rec, prev)
 }
+
+// codePending reports whether the browser has a login that waits for its code.
+func codePending(ctx context.Context, a *app) bool {
+	_, ok := a.PendingLogin(ctx)
+	return ok
+}

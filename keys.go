@@ -20,7 +20,7 @@ const minKeySize = 32
 // derives from it the keys that encrypt and authenticate cookies and records. A
 // SecretKey prints, logs and marshals without its secret; only Encode returns it.
 //
-// The zero SecretKey is invalid. Make one with [ParseKey] or [GenerateKey].
+// The zero SecretKey is invalid. Make one with [ParseKeys], [ReadKeys] or [GenerateKey].
 type SecretKey struct {
 	// fmt prints the unexported fields of a struct without calling their methods,
 	// so Format does not protect a SecretKey in an app's own unexported field. fmt
@@ -49,23 +49,32 @@ func GenerateKey() SecretKey {
 	return newSecretKey(b[:])
 }
 
-// ParseKey parses a SecretKey in base64 (RFC 4648, standard or URL-safe alphabet,
-// with or without padding), the format of Encode and of "openssl rand -base64 32".
-// It rejects secrets of less than 32 bytes, and secrets that can be guessed:
-// hexadecimal text, repetitions, sequences, and secrets of few different bytes. The
-// error never contains the text, and says how to generate a key.
+// ParseKeys parses a comma-separated list of keys for Config.Keys, the newest first.
 //
-// The text may have the day of the key's creation and a colon before the base64, as in
+// Each key is in base64 (RFC 4648, standard or URL-safe alphabet, with or without padding),
+// the format of Encode and of "openssl rand -base64 32". ParseKeys rejects secrets of less
+// than 32 bytes, and secrets that can be guessed: hexadecimal text, repetitions, sequences,
+// and secrets of few different bytes. The error never contains the text, and says how to
+// generate a key.
+//
+// A key may have the day of its creation and a colon before the base64, as in
 // "2026-05-31:…". [New] then logs a warning if the newest key is older than a year.
-func ParseKey(text string) (SecretKey, error) {
-	k, err := parseKey(text)
-	if err != nil {
-		return SecretKey{}, fmt.Errorf("session: %w", err)
+func ParseKeys(text string) ([]SecretKey, error) {
+	var keys []SecretKey
+	for i, part := range strings.Split(text, ",") {
+		k, err := parseKey(part)
+		if err != nil {
+			return nil, fmt.Errorf("session: key %d %w", i+1, err)
+		}
+		keys = append(keys, k)
 	}
-	return k, nil
+	if err := validateKeys(keys); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	return keys, nil
 }
 
-// parseKey is ParseKey without the prefix in errors, for ParseKeys to add its own.
+// parseKey parses one key. Its error continues a sentence about the key.
 func parseKey(text string) (SecretKey, error) {
 	made, text, err := cutDay(text)
 	if err != nil {
@@ -105,7 +114,7 @@ func cutDay(text string) (made int64, rest string, err error) {
 const maxKeyFile = 64 << 10
 
 // ReadKeys reads keys for Config.Keys from a file. Each line is a key in the format that
-// ParseKey parses, the newest first. Empty lines, and lines that begin with #, are skipped.
+// [ParseKeys] parses, the newest first. Empty lines, and lines that begin with #, are skipped.
 // If the first key has no day, ReadKeys uses the day of the file's last change. The error
 // contains no key.
 func ReadKeys(file string) ([]SecretKey, error) {
@@ -134,7 +143,7 @@ func ReadKeys(file string) ([]SecretKey, error) {
 		}
 		k, err := parseKey(line)
 		if err != nil {
-			return nil, fmt.Errorf("session: line %d: %w", n, err)
+			return nil, fmt.Errorf("session: line %d: the key %w", n, err)
 		}
 		keys = append(keys, k)
 	}
@@ -147,29 +156,13 @@ func ReadKeys(file string) ([]SecretKey, error) {
 	return keys, nil
 }
 
-// badKey returns an error that describes the mistake in a key and how to generate a key.
+// badKey returns an error that describes the mistake in a key and how to generate a key. It
+// continues a sentence about the key.
 func badKey(format string, args ...any) error {
-	return fmt.Errorf("key "+format+"; make one with: openssl rand -base64 32", args...)
+	return fmt.Errorf(format+"; make one with: openssl rand -base64 32", args...)
 }
 
-// ParseKeys parses a comma-separated list of keys for Config.Keys, newest first. Each key
-// has the format that ParseKey parses.
-func ParseKeys(text string) ([]SecretKey, error) {
-	var keys []SecretKey
-	for i, part := range strings.Split(text, ",") {
-		k, err := parseKey(part)
-		if err != nil {
-			return nil, fmt.Errorf("session: key %d: %w", i+1, err)
-		}
-		keys = append(keys, k)
-	}
-	if err := validateKeys(keys); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	return keys, nil
-}
-
-// Encode returns the secret in URL-safe base64 without padding, which ParseKey
+// Encode returns the secret in URL-safe base64 without padding, which ParseKeys
 // parses. The text is as secret as the key.
 func (k SecretKey) Encode() string { return base64.RawURLEncoding.EncodeToString([]byte(k.value())) }
 
@@ -252,7 +245,7 @@ func validateKeys(keys []SecretKey) error {
 	seen := make(map[string]bool, len(keys))
 	for i, k := range keys {
 		if err := k.validate(); err != nil {
-			return fmt.Errorf("key %d: %w", i+1, err)
+			return fmt.Errorf("key %d %w", i+1, err)
 		}
 		if seen[k.value()] {
 			return fmt.Errorf("key %d is a repetition of another key", i+1)

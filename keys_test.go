@@ -15,6 +15,15 @@ import (
 	"github.com/synmetrix/session/store/memstore"
 )
 
+// parseKey parses a text with one key.
+func parseKey(text string) (session.SecretKey, error) {
+	keys, err := session.ParseKeys(text)
+	if err != nil {
+		return session.SecretKey{}, err
+	}
+	return keys[0], nil
+}
+
 func TestParseKey(t *testing.T) {
 	secret := random(33)
 	copy(secret, "\xfb\xff\xbf") // with + and / in base64
@@ -25,14 +34,14 @@ func TestParseKey(t *testing.T) {
 		"URL":                  base64.URLEncoding.EncodeToString(secret),
 		"spaces around":        " \t" + base64.URLEncoding.EncodeToString(secret) + " \r\n",
 	} {
-		k, err := session.ParseKey(text)
+		k, err := parseKey(text)
 		if err != nil || k.Encode() != want {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	// The output of "openssl rand -base64 32".
 	padded := base64.StdEncoding.EncodeToString(secret[:32])
-	if k, err := session.ParseKey(padded + "\n"); err != nil || k.Encode() != strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(padded) {
+	if k, err := parseKey(padded + "\n"); err != nil || k.Encode() != strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(padded) {
 		t.Errorf("with padding: %v", err)
 	}
 }
@@ -54,7 +63,7 @@ func TestParseKeyRejects(t *testing.T) {
 		"a hex digit short": b64(secret)[:41],
 		"two keys":          b64(secret) + "," + b64(secret),
 	} {
-		k, err := session.ParseKey(text)
+		k, err := parseKey(text)
 		if err == nil || k != (session.SecretKey{}) {
 			t.Errorf("%s: parsed (%v)", what, err)
 			continue
@@ -108,7 +117,7 @@ func TestGenerateKey(t *testing.T) {
 	seen := map[string]bool{}
 	for range 100 {
 		k := session.GenerateKey()
-		again, err := session.ParseKey(k.Encode())
+		again, err := parseKey(k.Encode())
 		if err != nil || again != k || len(k.Encode()) != 43 || seen[k.Encode()] {
 			t.Fatalf("a key of %d characters (%v), seen before: %v", len(k.Encode()), err, seen[k.Encode()])
 		}
@@ -162,7 +171,7 @@ func weakKeys() map[string]string {
 // A key that can be guessed is rejected, and the error says how to make a key.
 func TestWeakKeys(t *testing.T) {
 	for what, text := range weakKeys() {
-		k, err := session.ParseKey(text)
+		k, err := parseKey(text)
 		if err == nil || k != (session.SecretKey{}) {
 			t.Errorf("%s: parsed", what)
 			continue
@@ -172,11 +181,11 @@ func TestWeakKeys(t *testing.T) {
 		}
 		quotes(t, what, err.Error(), strings.TrimSpace(text))
 		keys, err := session.ParseKeys(session.GenerateKey().Encode() + "," + text)
-		if err == nil || keys != nil || !strings.HasPrefix(err.Error(), "session: key 2: ") {
+		if err == nil || keys != nil || !strings.HasPrefix(err.Error(), "session: key 2 ") {
 			t.Errorf("%s, second in a list: %v", what, err)
 		}
 	}
-	if _, err := session.ParseKey(hex.EncodeToString(random(32))); err == nil || !strings.Contains(err.Error(), "hexadecimal") {
+	if _, err := parseKey(hex.EncodeToString(random(32))); err == nil || !strings.Contains(err.Error(), "hexadecimal") {
 		t.Errorf("hexadecimal text: %v", err)
 	}
 }
@@ -191,23 +200,23 @@ func TestStrongKeys(t *testing.T) {
 		"4096 bytes":               b64(random(4096)),
 		"a fixed one":              "q2VZ1s1cYAkhV0TWnC8IvLZ4u2h0cHfJ3m7Xv0Q9w1E=",
 	} {
-		if _, err := session.ParseKey(text); err != nil {
+		if _, err := parseKey(text); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	for n := 32; n < 32+64; n++ {
 		for range 1000 {
-			if _, err := session.ParseKey(b64(random(n))); err != nil {
+			if _, err := parseKey(b64(random(n))); err != nil {
 				t.Fatalf("%d random bytes: %v", n, err)
 			}
 		}
 	}
 }
 
-func ExampleParseKey() {
-	_, err := session.ParseKey(strings.Repeat("password", 8))
+func ExampleParseKeys_weak() {
+	_, err := session.ParseKeys(strings.Repeat("password", 8))
 	fmt.Println(err)
-	// Output: session: key is a repetition of one part; make one with: openssl rand -base64 32
+	// Output: session: key 1 is a repetition of one part; make one with: openssl rand -base64 32
 }
 
 // During a key rotation, a process seals a cookie again that another process has sealed,

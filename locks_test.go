@@ -113,7 +113,7 @@ func TestHangingStoreBlocksOnlyItsCallers(t *testing.T) {
 				if err := session.NewKey[int]("n").Set(s, 1); err != nil && !errors.Is(err, session.ErrCommitted) {
 					t.Error(err)
 				}
-				if a.LoginPending(r.Context()) {
+				if codePending(r.Context(), a) {
 					t.Error("a login is pending")
 				}
 				if hung.gave.Load() {
@@ -139,7 +139,7 @@ func TestHooksMayUseTheSession(t *testing.T) {
 			s.LogValue()
 			_, _ = favorite.Get(s)
 			_, _ = s.UserID(), s.Err()
-			m.LoginPending(ctx)
+			m.PendingLogin(ctx)
 		}
 		a := newApp(t, func(c *session.Config) {
 			down.Store = &memstore.Store{Now: c.Now}

@@ -74,11 +74,15 @@ func (m *Manager) Login(ctx context.Context, email, password string, opts ...Sig
 	return m.startSession(ctx, x, grant, strings.TrimSpace(email), newSignInOptions(opts))
 }
 
-// LoginPending reports whether the browser has a login that waits for its one-time
-// code.
-func (m *Manager) LoginPending(ctx context.Context) bool {
+// PendingLogin reports whether the browser has a login that waits for its one-time code,
+// and returns the address that the first step passed to [WithReturnTo].
+func (m *Manager) PendingLogin(ctx context.Context) (returnTo string, ok bool) {
 	x, err := m.exchange(ctx)
-	return err == nil && x.pendingAt(codeStep).waits
+	if err != nil {
+		return "", false
+	}
+	p := x.pendingAt(codeStep)
+	return p.returnTo, p.waits
 }
 
 // LoginTOTP completes a login for which Login has returned [auth.ErrSecondFactor]. Its

@@ -83,7 +83,7 @@ func TestPendingLoginEnds(t *testing.T) {
 		is := func(b *browser, want bool) {
 			t.Helper()
 			b.visit(func(ctx context.Context, _ *session.Session) {
-				if got := a.LoginPending(ctx); got != want {
+				if got := codePending(ctx, a); got != want {
 					t.Errorf("pending: %v, want %v", got, want)
 				}
 			})

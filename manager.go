@@ -69,7 +69,7 @@ type Manager struct {
 // New logs a warning, "unsafe_setting", for each setting that is valid but weakens the
 // protection of sessions: Cookie.Insecure, the address of an auth service or a JWKS on
 // another machine with plain HTTP, and a newest key that is older than a year; see
-// [ParseKey].
+// [ParseKeys].
 func New(cfg Config) (*Manager, error) {
 	ownLogin := cfg.LoginPath != ""
 	cfg = cfg.withDefaults()
@@ -210,8 +210,6 @@ func (m *Manager) publicError(ctx context.Context, r *keeper.Record, err error) 
 		return m.publicError(ctx, r, m.keeper.Report(ctx, r, err))
 	case e.Ended != "":
 		return &endedError{why: e.Ended}
-	case errors.Is(e.Err, keeper.ErrShutdown):
-		return &UnavailableError{Err: ErrShutdown}
 	}
 	return &UnavailableError{RetryAfter: e.RetryAfter, Err: e.Err}
 }

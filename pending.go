@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/synmetrix/session/internal/seal"
@@ -33,22 +32,6 @@ func (m *Manager) stepCookie(s step) (name, purpose string) {
 		return m.jar.MFA, seal.MFA
 	}
 	return m.jar.Link, seal.Link
-}
-
-// LoginReturnTo returns the address that the first step of the login passed to
-// [WithReturnTo], while LoginPending returns true. Otherwise it returns "".
-func (m *Manager) LoginReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, codeStep) }
-
-// LinkReturnTo is LoginReturnTo for a browser that waits for a link, or for the return
-// from another provider.
-func (m *Manager) LinkReturnTo(ctx context.Context) string { return m.keptReturnTo(ctx, linkStep) }
-
-func (m *Manager) keptReturnTo(ctx context.Context, s step) string {
-	x, err := m.exchange(ctx)
-	if err != nil {
-		return ""
-	}
-	return x.pendingAt(s).returnTo
 }
 
 // await makes p the browser's pending sign-in at a step.

@@ -53,10 +53,10 @@ func WithLifetime(d time.Duration) SignInOption {
 }
 
 // WithReturnTo keeps the address to which the app redirects the browser after a sign-in
-// with a second step. [Manager.LoginReturnTo] and [Manager.LinkReturnTo] return the
-// address, so that the client need not send it again. The address is lost if the cookie has
-// no room for it. The Manager does not check the address: package middleware checks it
-// before it redirects.
+// with a second step. [Manager.PendingLogin] and [Manager.PendingLink] return the address,
+// so that the client need not send it again. The address is lost if the cookie has no room
+// for it. The Manager does not check the address: package middleware checks it before it
+// redirects.
 func WithReturnTo(address string) SignInOption {
 	return func(o *signInOptions) { o.returnTo = address }
 }

@@ -119,7 +119,7 @@ func TestRememberWithSecondFactor(t *testing.T) {
 			}
 		})
 		b.visit(func(ctx context.Context, _ *session.Session) {
-			if to := a.LoginReturnTo(ctx); to != "/reports" {
+			if to, _ := a.PendingLogin(ctx); to != "/reports" {
 				t.Errorf("return to %q", to)
 			}
 			if err := a.LoginTOTP(ctx, "123456"); err != nil {

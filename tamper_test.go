@@ -450,7 +450,7 @@ func TestPurposes(t *testing.T) {
 
 	for what, value := range map[string]string{"tokens": tokens, "the state": state, "an ID": id, "half": pending[:len(pending)/2]} {
 		a.visit("__Host-session-mfa="+value, func(ctx context.Context, _ *session.Session) {
-			if a.LoginPending(ctx) || a.LoginTOTP(ctx, "123456") == nil {
+			if codePending(ctx, a) || a.LoginTOTP(ctx, "123456") == nil {
 				t.Errorf("%s passed for a pending login", what)
 			}
 		})

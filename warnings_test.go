@@ -109,11 +109,11 @@ func TestWarningsOfNewestKey(t *testing.T) {
 
 func TestKeyDays(t *testing.T) {
 	text := session.GenerateKey().Encode()
-	if _, err := session.ParseKey(" 2026-05-31 : " + text + " \n"); err != nil {
+	if _, err := parseKey(" 2026-05-31 : " + text + " \n"); err != nil {
 		t.Errorf("spaces: %v", err)
 	}
 	for _, bad := range []string{":" + text, "2026-02-30:" + text, "31.05.2026:" + text, text + ":", text + ":" + text, "2026-05-31:", "2026-05-31:2026-05-31:" + text} {
-		_, err := session.ParseKey(bad)
+		_, err := parseKey(bad)
 		if err == nil {
 			t.Error("a key with a wrong day was parsed")
 			continue

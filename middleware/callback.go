@@ -44,13 +44,16 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 	}
 	// FollowLink would use the token up. Only a page that a user has opened, in the browser
 	// that requested the link, may do so.
-	if !opensLink(r) || !h.m.LinkPending(r.Context()) {
+	var returnTo string
+	pending := false
+	if opensLink(r) {
+		returnTo, pending = h.m.PendingLink(r.Context())
+	}
+	if !pending {
 		sealed, err := h.m.SealLink(token)
 		h.confirm(w, r, "callback.text", sealed, err)
 		return
 	}
-	// Read this first: FollowLink removes the cookie that has the address.
-	returnTo := settingsOf(r.Context()).returnTo(h.m.LinkReturnTo(r.Context()))
 	sealed, err := h.m.FollowLink(r.Context(), token)
 	switch {
 	case errors.Is(err, session.ErrOtherAccount):
@@ -63,7 +66,7 @@ func (h *handlers) callbackPage(w http.ResponseWriter, r *http.Request) {
 		// The token in the address is used up, but the next page must not receive it as
 		// Referer.
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		h.signedIn(w, r, returnTo)
+		h.signedIn(w, r, settingsOf(r.Context()).returnTo(returnTo))
 	}
 }
 
@@ -131,7 +134,8 @@ func (h *handlers) callback(w http.ResponseWriter, r *http.Request) {
 		start = func() error { return h.m.StartWithToken(r.Context(), token) }
 	}
 	s := settingsOf(r.Context())
-	returnTo := cmp.Or(s.returnTo(in.returnTo()), s.returnTo(h.m.LinkReturnTo(r.Context())))
+	kept, _ := h.m.PendingLink(r.Context())
+	returnTo := cmp.Or(s.returnTo(in.returnTo()), s.returnTo(kept))
 	switch err := start(); {
 	case err == nil:
 		h.signedIn(w, r, returnTo)

@@ -96,7 +96,8 @@ func newCodePage(r *http.Request, returnTo string) Page {
 	page := NewPage(r, "mfa")
 	// The first step of the login has stored the address, for clients that do not send it
 	// again.
-	page.ReturnTo = cmp.Or(s.returnTo(returnTo), s.returnTo(s.manager.LoginReturnTo(r.Context())))
+	kept, _ := s.manager.PendingLogin(r.Context())
+	page.ReturnTo = cmp.Or(s.returnTo(returnTo), s.returnTo(kept))
 	page.hide("return_to", page.ReturnTo)
 	page.LoginURL = withReturnTo(sibling(r, codePath, loginPath), page.ReturnTo)
 	page.addLink("login.other", page.LoginURL)
@@ -155,7 +156,7 @@ func (h *handlers) login(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		h.signedIn(w, r, page.ReturnTo)
-	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
+	case errors.Is(err, auth.ErrSecondFactor) && h.codePending(r):
 		h.codeRequired(w, r, loginPath, page.ReturnTo)
 	default:
 		h.retry(w, r, page, signInError(err))
@@ -184,11 +185,17 @@ func (h *handlers) codeRequired(w http.ResponseWriter, r *http.Request, path, re
 	writeJSON(w, http.StatusAccepted, typeJSON, map[string]bool{"mfa_required": true})
 }
 
+// codePending reports whether the browser has a login that waits for its code.
+func (h *handlers) codePending(r *http.Request) bool {
+	_, pending := h.m.PendingLogin(r.Context())
+	return pending
+}
+
 // codePage handles GET /login/mfa, the second step of a login.
 func (h *handlers) codePage(w http.ResponseWriter, r *http.Request) {
 	returnTo, _ := parameter(r, "return_to")
 	page := newCodePage(r, returnTo)
-	switch pending := h.m.LoginPending(r.Context()); {
+	switch pending := h.codePending(r); {
 	case !pending && isNavigation(r):
 		// This is usually an old tab or a bookmark. The user has to start with the
 		// password.
@@ -212,7 +219,7 @@ func (h *handlers) code(w http.ResponseWriter, r *http.Request) {
 	page := newCodePage(r, in.returnTo())
 	code, err := in.text("code")
 	if err != nil {
-		if !h.m.LoginPending(r.Context()) {
+		if !h.codePending(r) {
 			// The sign-in has to start again, so the form for the code would not help.
 			err = session.ErrNoPendingLogin
 		}

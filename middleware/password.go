@@ -43,7 +43,7 @@ func (h *handlers) password(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, page.ReturnTo)
 	case err == nil:
 		h.done(w, r, passwordPath)
-	case errors.Is(err, auth.ErrSecondFactor) && h.m.LoginPending(r.Context()):
+	case errors.Is(err, auth.ErrSecondFactor) && h.codePending(r):
 		h.codeRequired(w, r, passwordPath, page.ReturnTo)
 	case errors.Is(err, session.ErrSignInAgain) && WantsPage(r):
 		redirect(w, r, withReturnTo(h.loginURL(r, passwordPath)+"?done=password_sign_in", page.ReturnTo))

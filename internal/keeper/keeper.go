@@ -173,7 +173,7 @@ func isEnded(err error) bool {
 }
 
 // ErrShutdown is wrapped by the errors of a Keeper that was shut down.
-var ErrShutdown = errors.New("shut down")
+var ErrShutdown = errors.New("session manager is shut down")
 
 // Keeper keeps sessions. Create one with [New]. Its methods are safe for
 // concurrent use. They hold no lock while they call the store, the auth service,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 )
@@ -326,7 +327,7 @@ func TestShutdownWaitsForARefresh(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(2 * testkit.Life)
-		if v := c.Get(); !errors.Is(v.Err(), session.ErrShutdown) {
+		if v := c.Get(); !errors.Is(v.Err(), keeper.ErrShutdown) {
 			t.Errorf("after Shutdown: error %v", v.Err())
 		}
 	})
