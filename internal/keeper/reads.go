@@ -23,15 +23,16 @@ import (
 type reads struct {
 	store.Store
 
-	mu     sync.Mutex
-	active map[string]*read // by key
+	mu sync.Mutex
+	// active has the keys that are being read, each with the read after that one, which is nil
+	// if no call waits for it.
+	active map[string]*read
 }
 
-// read is one read of the store. The first read of a key is made by the call itself. No
-// other call waits for it, so it has no done, and a single request costs no goroutine.
+// read is a read of the store for the calls that wait for it. The first read of a key is made
+// by the call itself, without a read, so that a single request costs neither memory nor a
+// goroutine.
 type read struct {
-	next *read // the read after this one, nil if no call waits for it; guarded by reads.mu
-
 	done chan struct{} // closed when rec and err are set
 	rec  store.Record
 	err  error
@@ -40,36 +41,36 @@ type read struct {
 // Get implements [store.Store].
 func (s *reads) Get(ctx context.Context, key string) (store.Record, error) {
 	s.mu.Lock()
-	first := s.active[key]
-	if first == nil {
-		r := &read{}
-		s.active[key] = r
+	next, active := s.active[key]
+	if !active {
+		s.active[key] = nil
 		s.mu.Unlock()
 		// The read has the context of its caller: if the request is canceled, its read
 		// stops.
-		defer s.ended(key, r)
+		defer s.ended(key)
 		return s.Store.Get(ctx, key)
 	}
-	// The read after this one has not begun, so it may serve this call.
-	if first.next == nil {
-		first.next = &read{done: make(chan struct{})}
+	// The read after the active one has not begun, so it may serve this call.
+	if next == nil {
+		next = &read{done: make(chan struct{})}
+		s.active[key] = next
 	}
-	r := first.next
 	s.mu.Unlock()
 	// If this call stops waiting, the read continues for the others.
 	select {
-	case <-r.done:
-		return r.rec, r.err
+	case <-next.done:
+		return next.rec, next.err
 	case <-ctx.Done():
 		return store.Record{}, ctx.Err()
 	}
 }
 
-// ended starts the read after r if calls wait for it.
-func (s *reads) ended(key string, r *read) {
+// ended is called when the active read of key has ended. It starts the next read if calls wait
+// for it.
+func (s *reads) ended(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := r.next
+	next := s.active[key]
 	if next == nil {
 		delete(s.active, key)
 		return
@@ -77,9 +78,9 @@ func (s *reads) ended(key string, r *read) {
 	// The read has no caller's context: one canceled caller must not fail the read of the
 	// others. The breaker limits its time. Calls that arrive from now on wait for the read
 	// after it, so at most one read of a key is under way.
-	s.active[key] = next
+	s.active[key] = nil
 	go func() {
-		defer s.ended(key, next)
+		defer s.ended(key)
 		// The read belongs to several requests, so it has no request's context.
 		next.rec, next.err = s.Store.Get(context.Background(), key)
 		close(next.done)
