@@ -38,15 +38,21 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 	var ended []member
 	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
-		// A session that has reached its idle timeout or lifetime is still in the list if
-		// its browser has sent no request since. r is in the list if an earlier attempt
-		// succeeded and its response was lost.
-		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
+		// A session that has reached its lifetime is still in the list if its browser has sent
+		// no request since. r is in the list if an earlier attempt succeeded and its response
+		// was lost.
 		m.members = slices.DeleteFunc(m.members, func(o member) bool {
-			return o.key == r.Key || o.key == replaced || o.used.Before(expired) || !k.now().Before(o.end)
+			return o.key == r.Key || o.key == replaced || !k.now().Before(o.end)
 		})
 		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
 		room := k.cfg.MaxSessions - 1
+		if len(m.members) > room {
+			// Sessions that have reached their idle timeout make room first. While there is
+			// room they stay in the list: after an outage of the coordinator, a session may
+			// have been used later than its entry says.
+			expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
+			m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.used.Before(expired) })
+		}
 		// An earlier attempt, before a conflict, may have chosen other sessions.
 		ended = nil
 		if len(m.members) > room {

@@ -578,6 +578,39 @@ func testMarksWhileAKeyIsExchanged(t *testing.T, a, b *session.Manager) {
 	}
 }
 
+// During an outage the coordinator does not learn that a session is in use. A sign-in after
+// the outage does not end that session if there is room for both.
+func TestMaxSessionsAfterAnOutage(t *testing.T) {
+	for _, reject := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			coordinator := &testkit.FailingStore{Store: memstore.New()}
+			m, err := session.New(session.Config{
+				Auth: &testkit.Service{T: t, Life: 24 * time.Hour}, Keys: []session.SecretKey{session.GenerateKey()},
+				Coordinator: coordinator, MaxSessions: 2, RejectOverMax: reject, IdleTimeout: 30 * time.Minute, MaxTokenAge: 24 * time.Hour,
+				Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &testkit.Visitor{T: t, M: m, Jar: map[string]string{}}
+			c.Login("ada")
+			coordinator.Down.Store(true)
+			for range 8 {
+				time.Sleep(10 * time.Minute)
+				if !c.Get().SignedIn() {
+					t.Fatal("not signed in during the outage")
+				}
+			}
+			coordinator.Down.Store(false)
+			isIn(browser(c, m, "ada"), "the sign-in")
+			isIn(c, "the session that was in use during the outage")
+			if err := m.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A session whose lifetime has passed does not count for the limit, although no request
 // has noticed its end.
 func TestMaxSessionsAfterTheLifetime(t *testing.T) {
