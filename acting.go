@@ -52,7 +52,7 @@ func (m *Manager) ActAs(ctx context.Context, grant auth.Grant, opts ...SignInOpt
 	left := m.keeper.LifetimeEnd(own).Sub(m.now())
 	rec.Lifetime, rec.Transient = min(left, cmp.Or(rec.Lifetime, left)), own.Transient
 	if err := m.create(ctx, rec, nil); err != nil {
-		return m.loginFailed(ctx, "act as", p.Tokens, err)
+		return m.loginFailed(ctx, "act as", p.Tokens(), err)
 	}
 	y := m.newActing(x)
 	y.current, y.fate = rec, signsIn

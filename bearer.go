@@ -145,16 +145,18 @@ func (m *Manager) readBearer(ctx context.Context, token string) (*keeper.Record,
 	case now.Before(claims.NotBefore.Add(-bearerLeeway)):
 		return nil, fmt.Errorf("%w: it is not valid yet", auth.ErrInvalidToken)
 	}
-	return &keeper.Record{
+	r := &keeper.Record{
 		// The time of issue is not the time of the sign-in: the client may have refreshed
 		// the token.
 		SignIn: keeper.SignIn{UserID: claims.UserID, Created: claims.AuthenticatedAt},
 		Pair: keeper.Pair{
-			Tokens: auth.Tokens{AccessToken: token}, Expires: claims.ExpiresAt, Claims: &claims,
+			Expires: claims.ExpiresAt, Claims: &claims,
 			User:   keeper.NewUser(auth.User{}, &claims, nil),
 			Forced: true, // an API that rejects it would reject it again
 		},
-	}, nil
+	}
+	r.Pair.SetTokens(auth.Tokens{AccessToken: token})
+	return r, nil
 }
 
 // withoutSession hides the session of a context from the verifier. A verifier that used the
@@ -174,7 +176,7 @@ func (s *Session) bearerToken(rec *keeper.Record) (string, error) {
 	if !s.m.now().Before(rec.Pair.Expires.Add(bearerLeeway)) {
 		return "", fmt.Errorf("session: access token: %w: %w", ErrUnauthenticated, ErrBearer)
 	}
-	return rec.Pair.Tokens.AccessToken, nil
+	return rec.Pair.Tokens().AccessToken, nil
 }
 
 // bearerExpired waits until the token of rec has expired. It reports false if ctx ends

@@ -23,8 +23,10 @@ var noClaims auth.Claims
 // claims returns the claims of the signed-in user, zero claims if no user is
 // signed in. The claims are shared and must not be modified.
 func (s *Session) claims() *auth.Claims {
-	if rec := s.user(); rec != nil && rec.Pair.Claims != nil {
-		return rec.Pair.Claims
+	if rec := s.user(); rec != nil {
+		if c, err := s.m.keeper.Claims(rec); err == nil {
+			return c
+		}
 	}
 	return &noClaims
 }
@@ -49,7 +51,12 @@ func (s *Session) Err() error {
 }
 
 // UserID returns the ID of the signed-in user, "" if no user is signed in.
-func (s *Session) UserID() string { return s.claims().UserID }
+func (s *Session) UserID() string {
+	if rec := s.user(); rec != nil {
+		return rec.UserID
+	}
+	return ""
+}
 
 // User returns the signed-in user, the zero User if no user is signed in. The ID is that of
 // the access token. The auth service may report the other fields together with the tokens.

@@ -78,7 +78,7 @@ func (m *Manager) endOtherSessions(ctx context.Context, s *Session) {
 	}
 	callCtx := m.authContext(ctx)
 	defer callCtx.End()
-	if err := m.auth.Logout(callCtx, rec.Pair.Tokens, true); err != nil {
+	if err := m.auth.Logout(callCtx, rec.Pair.Tokens(), true); err != nil {
 		m.keeper.RateLimited(err)
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventRevokeFailed, Err: err})
 	}

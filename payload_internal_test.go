@@ -11,9 +11,10 @@ import (
 )
 
 func FuzzDecodeCookies(f *testing.F) {
-	r := keeper.NewRecord(keeper.Pair{Expires: time.UnixMilli(1_700_003_600_000), Life: time.Hour, Claims: &auth.Claims{UserID: "328ddebf-1234-4abc-8def-0123456789ab"}, Tokens: auth.Tokens{
+	r := keeper.NewRecord(keeper.Pair{Expires: time.UnixMilli(1_700_003_600_000), Life: time.Hour, Claims: &auth.Claims{UserID: "328ddebf-1234-4abc-8def-0123456789ab"}}, time.UnixMilli(1_700_000_000_123))
+	r.Pair.SetTokens(auth.Tokens{
 		AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab",
-	}}, time.UnixMilli(1_700_000_000_123))
+	})
 	r.Values = map[string][]byte{"a": []byte(`"b"`), "theme": {}}
 	tokens := func(r *keeper.Record) []byte { return encoded(encodeTokens, r) }
 	state := func(r *keeper.Record) []byte { return encoded(encodeState, r) }

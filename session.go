@@ -132,7 +132,7 @@ func (s *Session) resolve(ctx context.Context) (*keeper.Record, error) {
 	fresh, err := s.m.keeper.Fresh(ctx, rec)
 	if err == nil {
 		fresh = rec.WithTokensOf(fresh)
-		_, err = s.m.keeper.Claims(fresh)
+		err = s.m.keeper.CheckClaims(fresh)
 	}
 	if err != nil {
 		return nil, s.noteFailure(ctx, rec, err)

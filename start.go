@@ -30,7 +30,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	}
 	if canceled := cmp.Or(ctx.Err(), x.ctx.Err()); canceled != nil {
 		// No browser would get the session's cookies.
-		return m.loginFailed(ctx, "login", p.Tokens, fmt.Errorf("the client has disconnected: %w", canceled))
+		return m.loginFailed(ctx, "login", p.Tokens(), fmt.Errorf("the client has disconnected: %w", canceled))
 	}
 	authenticated := grant.AuthenticatedAt
 	if authenticated.IsZero() {
@@ -43,11 +43,11 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 	before, err := x.session.Load().newestRecord(ctx)
 	if err != nil {
 		// The previous session cannot be read, so its values would be lost.
-		return m.loginFailed(ctx, "login", p.Tokens, err)
+		return m.loginFailed(ctx, "login", p.Tokens(), err)
 	}
 	before = m.continueSession(x, before, rec, o)
 	if err := m.create(ctx, rec, current); err != nil {
-		return m.loginFailed(ctx, "login", p.Tokens, err)
+		return m.loginFailed(ctx, "login", p.Tokens(), err)
 	}
 	if p.Claims.Err() != nil {
 		m.event(ctx, slog.LevelWarn, rec, Event{Name: EventClaimsUnreadable, Err: p.Claims.Err()})
@@ -97,7 +97,7 @@ func (m *Manager) newPair(ctx context.Context, grant auth.Grant, email string) (
 		ctx = context.WithoutCancel(ctx) // the tokens of a client that disconnects are verified, too
 	}
 	p, err := m.keeper.NewPair(ctx, grant.Tokens, auth.Tokens{})
-	if err == nil && p.Tokens.RefreshToken == "" {
+	if err == nil && p.Tokens().RefreshToken == "" {
 		err = errors.New("no refresh token")
 	}
 	if err != nil && !errors.Is(err, auth.ErrUnavailable) {

@@ -33,7 +33,7 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 		return "", s.refreshFailed(ctx, rec, err)
 	}
 	s.adoptTokens(fresh)
-	return fresh.Pair.Tokens.AccessToken, nil
+	return fresh.Pair.Tokens().AccessToken, nil
 }
 
 // Refresh refreshes the session's tokens now, for example after the app has changed the
@@ -81,7 +81,7 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 	if rec == nil {
 		return "", fmt.Errorf("session: access token: %w", ErrUnauthenticated)
 	}
-	if rec.Pair.Tokens.AccessToken == rejected && !rec.Pair.Forced {
+	if rec.Pair.Tokens().AccessToken == rejected && !rec.Pair.Forced {
 		refreshed, err := s.m.keeper.Renew(ctx, rec, rec.Pair.Gen)
 		if err != nil {
 			return "", s.refreshFailed(ctx, rec, err)
@@ -89,7 +89,7 @@ func (s *Session) replaceToken(ctx context.Context, rejected string) (string, er
 		s.adoptTokens(refreshed)
 		rec = refreshed
 	}
-	return rec.Pair.Tokens.AccessToken, nil
+	return rec.Pair.Tokens().AccessToken, nil
 }
 
 // adoptTokens replaces the session's tokens by those of r, a later state of the

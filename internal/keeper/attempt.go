@@ -28,11 +28,11 @@ func (a *attempt) adopt(q *Record) {
 	// of all sessions. Then the logout fails, and the write of the new tokens fails, too.
 	// The tokens in the store are then used up. If q has other tokens, a flight or another
 	// process has written them since, and they apply.
-	if p := a.mark.Pair; q.Pair.Tokens == a.stored && p.Tokens != a.stored {
+	if p := a.mark.Pair; q.Pair.Tokens() == a.stored && p.Tokens() != a.stored {
 		q = q.Clone()
 		q.Pair = p
 	} else {
-		a.stored = q.Pair.Tokens
+		a.stored = q.Pair.Tokens()
 	}
 	a.mark = q
 }
@@ -48,7 +48,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		// The coordinator was full when the session ended; see end.
 		case a.mark.version == 0:
 			return errUnmarked
-		case q.Pair.Tokens == (auth.Tokens{}):
+		case q.Pair.Tokens() == (auth.Tokens{}):
 			return errRevoked
 		// The pause after this process's own attempt has ended already.
 		case q.version != a.mark.version && l.k.attemptPause(q, now) > 0:
@@ -56,7 +56,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 		}
 		// The store may have failed after the last attempt; see adopt. Tokens that another
 		// process has written stay.
-		if q.Pair.Tokens == a.stored {
+		if q.Pair.Tokens() == a.stored {
 			q.Pair = a.mark.Pair
 		}
 		q.all = q.all || all
@@ -69,7 +69,7 @@ func (l *ledger) nextAttempt(ctx context.Context, a *attempt, all bool) (wait ti
 	})
 	switch {
 	case err == nil:
-		a.mark, a.stored = q, q.Pair.Tokens
+		a.mark, a.stored = q, q.Pair.Tokens()
 		return 0, nil
 	case errors.Is(err, errNotYet):
 		a.adopt(q)
@@ -120,7 +120,7 @@ func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt 
 	q, err := l.updateMark(ctx, func(q *Record) error {
 		// Another process may have begun the next attempt, or a flight may have added its
 		// tokens. An older state must not replace theirs.
-		if q.version != a.mark.version || q.Pair.Tokens == (auth.Tokens{}) {
+		if q.version != a.mark.version || q.Pair.Tokens() == (auth.Tokens{}) {
 			return errChanged
 		}
 		q.Pair, q.failures, q.retryAt = failed.Pair, failed.failures, failed.retryAt
@@ -128,7 +128,7 @@ func (l *ledger) attemptFailed(ctx context.Context, a *attempt, p Pair, retryAt 
 	})
 	// Otherwise a.mark is newer than the store, and a.stored has the tokens in the store.
 	if err == nil {
-		failed, a.stored = q, q.Pair.Tokens
+		failed, a.stored = q, q.Pair.Tokens()
 	}
 	a.mark = failed
 }
@@ -141,7 +141,7 @@ func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.To
 	mark, err := l.updateMark(ctx, func(q *Record) error {
 		// If the attempt has refreshed the tokens and could not write them, the mark still
 		// has the older ones (a.stored). These are used up, and are removed, too.
-		switch t := q.Pair.Tokens; {
+		switch t := q.Pair.Tokens(); {
 		case t == (auth.Tokens{}):
 			return errRevoked
 		case t != revoked && t != a.stored, q.all && !all:
@@ -155,7 +155,7 @@ func (l *ledger) confirmRevoked(ctx context.Context, a *attempt, revoked auth.To
 	case errors.Is(err, errChanged):
 		// updateMark has returned the state that the check rejected. The next attempt
 		// revokes its tokens.
-		a.mark, a.stored = mark, mark.Pair.Tokens
+		a.mark, a.stored = mark, mark.Pair.Tokens()
 		return false
 	case err == nil:
 		l.forget(ctx, mark.ended)

@@ -70,8 +70,9 @@ func (r *Record) encode() []byte {
 
 // encodeForMemory returns the encoding of r for a store in the memory of the process. It
 // uses little memory. Such a store cannot mix up records, so the encoding has no key. It
-// has the device: without a seal, a list of sessions can read Data.
-func (r *Record) encodeForMemory() []byte {
+// has the device: without a seal, a list of sessions can read Data. names is that of the
+// Keeper.
+func (r *Record) encodeForMemory(names namesIndex) []byte {
 	if r.isShortMark() {
 		return r.encodeMark()
 	}
@@ -79,8 +80,13 @@ func (r *Record) encodeForMemory() []byte {
 	defer e.Free()
 	e.Uint(memoryFormat)
 	r.Device.encode(e)
-	r.encodeState(e)
-	// The values are the last part of the state. A list of sessions reads none of them.
+	r.SignIn.Encode(e)
+	r.Pair.encodeTimes(e)
+	r.Pair.encodeUser(e)
+	r.encodeRefresh(e)
+	r.encodePacked(e, names)
+	// A list of sessions reads none of the values, so they are last, followed by their size.
+	EncodeValues(e, r.Values)
 	e.B = binary.BigEndian.AppendUint32(e.B, uint32(ValuesSize(r.Values)))
 	return slices.Clone(e.B) // without the room of e.B
 }
@@ -90,7 +96,7 @@ func (r *Record) encodeForMemory() []byte {
 const valuesLength = 4
 
 // isShortMark reports whether r is a mark without tokens.
-func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens == (auth.Tokens{}) }
+func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens() == (auth.Tokens{}) }
 
 func (r *Record) encodeMark() []byte {
 	e := seal.Encoder{B: make([]byte, 0, 2)}
@@ -103,6 +109,13 @@ func (r *Record) encodeMark() []byte {
 func (r *Record) encodeState(e *seal.Encoder) {
 	r.SignIn.Encode(e)
 	r.Pair.Encode(e)
+	r.encodeRefresh(e)
+	EncodeValues(e, r.Values)
+}
+
+// encodeRefresh writes the state of the refresh and of the end, and the time of the last
+// use.
+func (r *Record) encodeRefresh(e *seal.Encoder) {
 	e.Uint(r.lease.nonce)
 	e.Uint(r.lease.beat)
 	e.Bool(r.lease.claim)
@@ -113,7 +126,6 @@ func (r *Record) encodeState(e *seal.Encoder) {
 	e.Text(string(r.ended)) // the reason of a mark that has tokens
 	e.Bool(r.all)
 	e.Time(r.LastSeen)
-	EncodeValues(e, r.Values)
 }
 
 var errBadEncoding = errors.New("not a session's encoding")
@@ -138,20 +150,20 @@ func decodeRecord(b string, id ID, key string) (*Record, error) {
 }
 
 // decodeFromMemory is decodeRecord for what encodeForMemory writes.
-func decodeFromMemory(b []byte, id ID, key string) (*Record, error) {
-	return decodeMemory(b, id, key, true)
+func decodeFromMemory(b []byte, id ID, key string, names namesIndex) (*Record, error) {
+	return decodeMemory(b, id, key, names, true)
 }
 
 // describeFromMemory is decodeFromMemory without the values, which may be large, and
 // without the ID.
-func describeFromMemory(b []byte, key string) (*Record, error) {
-	return decodeMemory(b, ID{}, key, false)
+func describeFromMemory(b []byte, key string, names namesIndex) (*Record, error) {
+	return decodeMemory(b, ID{}, key, names, false)
 }
 
-func decodeMemory(b []byte, id ID, key string, withValues bool) (*Record, error) {
-	r := &Record{ID: id, Key: key}
-	if len(b) == 0 || b[0] != memoryFormat {
-		d := seal.NewDecoder(b)
+func decodeMemory(b []byte, id ID, key string, names namesIndex, withValues bool) (*Record, error) {
+	text, r := textOf(b), &packedRecord{Record: Record{ID: id, Key: key}}
+	if text == "" || text[0] != memoryFormat {
+		d := seal.NewDecoder(text)
 		if d.Uint() != markFormat {
 			return nil, errBadEncoding
 		}
@@ -161,14 +173,20 @@ func decodeMemory(b []byte, id ID, key string, withValues bool) (*Record, error)
 	if end < 1 || uint64(binary.BigEndian.Uint32(b[end:])) > uint64(end-1) {
 		return nil, errBadEncoding
 	}
-	if !withValues {
-		end -= int(binary.BigEndian.Uint32(b[end:]))
-	}
-	d := seal.NewDecoder(b[1:end]) // the first byte is the format
+	values := end - int(binary.BigEndian.Uint32(b[end:]))
+	d := seal.NewDecoder(text[1:values]) // the first byte is the format
 	r.Device = decodeDevice(d)
-	r.decodeHead(d)
+	r.SignIn = DecodeSignIn(d)
+	r.Visitor = r.UserID == ""
+	r.Pair.decodeTimes(d)
+	r.Pair.decodeUser(d)
+	r.decodeRefresh(d)
+	r.decodePacked(d, names)
 	if withValues {
-		r.Values = DecodeValues(d)
+		v := seal.NewDecoder(text[values:end])
+		if r.Values = DecodeValues(v); !v.Done() {
+			return nil, errBadEncoding
+		}
 	}
 	return r.decoded(d)
 }
@@ -185,16 +203,16 @@ func (r *Record) decodeMark(d *seal.Decoder) (*Record, error) {
 
 // decodeState reads what encodeState writes.
 func (r *Record) decodeState(d *seal.Decoder) (*Record, error) {
-	r.decodeHead(d)
+	r.SignIn = DecodeSignIn(d)
+	r.Visitor = r.UserID == ""
+	r.Pair = DecodePair(d)
+	r.decodeRefresh(d)
 	r.Values = DecodeValues(d)
 	return r.decoded(d)
 }
 
-// decodeHead reads what encodeState writes before the values.
-func (r *Record) decodeHead(d *seal.Decoder) {
-	r.SignIn = DecodeSignIn(d)
-	r.Visitor = r.UserID == ""
-	r.Pair = DecodePair(d)
+// decodeRefresh reads what encodeRefresh writes.
+func (r *Record) decodeRefresh(d *seal.Decoder) {
 	r.lease = lease{nonce: d.Uint(), beat: d.Uint(), claim: d.Bool()}
 	r.unknown = sender(d.Uint())
 	r.failures = d.Count(1 << 30)
@@ -215,13 +233,48 @@ func (r *Record) decoded(d *seal.Decoder) (*Record, error) {
 
 // Encode writes p without its claims, which can be read from the access token.
 func (p Pair) Encode(e *seal.Encoder) {
+	p.encodeTimes(e)
+	p.encodeTokens(e)
+	p.encodeUser(e)
+}
+
+// DecodePair reads the output of [Pair.Encode].
+func DecodePair(d *seal.Decoder) Pair {
+	var p Pair
+	p.decodeTimes(d)
+	p.decodeTokens(d)
+	p.decodeUser(d)
+	return p
+}
+
+func (p *Pair) encodeTimes(e *seal.Encoder) {
 	e.Uint(p.Gen)
 	e.Time(p.Expires)
 	e.Duration(p.Life)
 	e.Bool(p.Forced)
 	e.Uint(p.Roles)
-	e.Token(p.Tokens.AccessToken)
-	e.Token(p.Tokens.RefreshToken)
+}
+
+func (p *Pair) decodeTimes(d *seal.Decoder) {
+	p.Gen = d.Uint()
+	p.Expires = d.Time()
+	p.Life = d.Duration()
+	p.Forced = d.Bool()
+	p.Roles = d.Uint()
+}
+
+func (p *Pair) encodeTokens(e *seal.Encoder) {
+	t := p.Tokens()
+	e.Token(t.AccessToken)
+	e.Token(t.RefreshToken)
+}
+
+func (p *Pair) decodeTokens(d *seal.Decoder) {
+	p.tokens.AccessToken, p.payload = d.JWT()
+	p.tokens.RefreshToken = d.Token()
+}
+
+func (p *Pair) encodeUser(e *seal.Encoder) {
 	e.Bool(p.User != nil)
 	if p.User != nil {
 		e.Text(p.User.Email)
@@ -230,20 +283,10 @@ func (p Pair) Encode(e *seal.Encoder) {
 	}
 }
 
-// DecodePair reads the output of [Pair.Encode].
-func DecodePair(d *seal.Decoder) Pair {
-	var p Pair
-	p.Gen = d.Uint()
-	p.Expires = d.Time()
-	p.Life = d.Duration()
-	p.Forced = d.Bool()
-	p.Roles = d.Uint()
-	p.Tokens.AccessToken, p.payload = d.JWT()
-	p.Tokens.RefreshToken = d.Token()
+func (p *Pair) decodeUser(d *seal.Decoder) {
 	if d.Bool() {
 		p.User = &auth.User{Email: d.Text(), Name: d.Text(), Picture: d.Text()}
 	}
-	return p
 }
 
 // EncodeValues writes values in the order of their names, so that equal values

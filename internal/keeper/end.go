@@ -66,7 +66,7 @@ func (why Reason) byService() bool {
 // unrevoked reports whether the mark of err has tokens that are not revoked, and the pause
 // after the last attempt has ended.
 func (k *Keeper) unrevoked(err *Error) bool {
-	return err.mark != nil && err.mark.Pair.Tokens != (auth.Tokens{}) && k.attemptPause(err.mark, k.now()) == 0
+	return err.mark != nil && err.mark.Pair.Tokens() != (auth.Tokens{}) && k.attemptPause(err.mark, k.now()) == 0
 }
 
 // ErrIncomplete is returned by [Keeper.End] if the session has ended, but the end of the
@@ -225,7 +225,7 @@ func (k *Keeper) endOthers(ctx context.Context, l *ledger, mark *Record) error {
 func (k *Keeper) Undelivered(ctx context.Context, r *Record) {
 	k.background(func() {
 		if k.End(ctx, r, EndedBeforeDelivery, false) != nil {
-			k.revokeTokens(r.Pair.Tokens)
+			k.revokeTokens(r.Pair.Tokens())
 		}
 	})
 }
@@ -247,10 +247,10 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 			ended: why, all: all, failures: 1, retryAt: l.k.now().Add(l.k.attemptTime(all)),
 		}
 		if why.byService() {
-			r.Pair.Tokens = auth.Tokens{}
+			r.Pair.SetTokens(auth.Tokens{})
 		}
-		if tokens = r.Pair.Tokens; full {
-			r.Pair.Tokens = auth.Tokens{}
+		if tokens = r.Pair.Tokens(); full {
+			r.Pair.SetTokens(auth.Tokens{})
 		}
 		return nil
 	}
@@ -271,7 +271,8 @@ func (l *ledger) end(ctx context.Context, why Reason, all bool, check func(*Reco
 	}
 	if full {
 		mark = mark.Clone()
-		mark.Pair.Tokens, mark.version = tokens, 0 // only this process has them
+		mark.version = 0
+		mark.Pair.SetTokens(tokens) // only this process has them
 	}
 	return mark, nil
 }

@@ -7,7 +7,7 @@
 // downwards.
 //
 //   - keeper.go: the Keeper, its configuration, events and errors
-//   - record.go, encoding.go: the state of a session, and its encoding
+//   - record.go, encoding.go, packed.go: the state of a session, and its encoding
 //   - tokens.go: the tokens of a session, and their claims
 //   - load.go: the newest state for a request; late requests
 //   - ledger.go: reads and swaps of one session's record
@@ -183,6 +183,7 @@ type Keeper struct {
 	auth    guard.Auth
 	store   store.Store
 	self    sender // names this process in records
+	names   namesIndex
 	records *cache.Cache[*Record]
 
 	ctx     context.Context // for work that continues after its request
@@ -208,6 +209,7 @@ func New(cfg Config) *Keeper {
 		cfg:         cfg,
 		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log, Calls: cfg.Calls},
 		store:       cfg.Store,
+		names:       indexOf(cfg.Claims),
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
 		records:     cache.New[*Record](cfg.CacheBytes, cfg.CacheBytes/32, cfg.Now),
 		users:       users{lifetime: cfg.Lifetime, now: cfg.Now, marks: cache.New[knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20, cfg.Now)},

@@ -156,7 +156,7 @@ func (l *ledger) cachedUntil(r *Record, expires time.Time) time.Time {
 // decode returns the state in rec, and the size of the bytes that the state shares.
 func (l *ledger) decode(rec store.Record) (r *Record, size int, ok bool) {
 	if l.k.cfg.Private {
-		r, err := decodeFromMemory(rec.Data, l.id, l.key)
+		r, err := decodeFromMemory(rec.Data, l.id, l.key, l.k.names)
 		return r, len(rec.Data), err == nil
 	}
 	plain, ok := l.unseal(rec.Data)
@@ -222,7 +222,7 @@ func (l *ledger) encode(r *Record) (store.Record, error) {
 		rec.Owner = l.k.cfg.Secrets[0].Owner(r.UserID) // for removeSessions
 	}
 	if l.k.cfg.Private {
-		rec.Data = r.encodeForMemory()
+		rec.Data = r.encodeForMemory(l.k.names)
 		return rec, nil
 	}
 	if listed {

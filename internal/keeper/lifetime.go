@@ -63,7 +63,7 @@ func (l *ledger) expiry(r *Record) time.Time {
 	now, cfg := l.k.now(), &l.k.cfg
 	end := l.k.LifetimeEnd(r)
 	switch {
-	case r.ended != "" && l.base == nil && r.Pair.Tokens == (auth.Tokens{}):
+	case r.ended != "" && l.base == nil && r.Pair.Tokens() == (auth.Tokens{}):
 		// Without a record a stored session has also ended. The mark is kept only for late
 		// requests, which need the reason.
 		end = now.Add(cfg.Grace)

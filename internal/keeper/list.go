@@ -229,7 +229,7 @@ func (k *Keeper) openHere(rec store.Record) *Record {
 		return r
 	}
 	if k.cfg.Private { // not sealed
-		if r, err := describeFromMemory(rec.Data, rec.Key); err == nil && r.ended == "" {
+		if r, err := describeFromMemory(rec.Data, rec.Key, k.names); err == nil && r.ended == "" {
 			return r
 		}
 	}
@@ -252,8 +252,8 @@ func (k *Keeper) revokeGone(l *ledger, err error) {
 	// The session may have ended in another way, with its tokens already revoked. The
 	// service then rejects them, which is not reported as a failure.
 	k.background(func() {
-		if err := k.logoutAtService(k.ctx, r.Pair.Tokens, false); err != nil && !errors.Is(err, auth.ErrRefused) {
-			k.revokeTokens(r.Pair.Tokens)
+		if err := k.logoutAtService(k.ctx, r.Pair.Tokens(), false); err != nil && !errors.Is(err, auth.ErrRefused) {
+			k.revokeTokens(r.Pair.Tokens())
 		}
 	})
 }
@@ -324,7 +324,7 @@ func decodeDevice(d *seal.Decoder) (device Device) {
 // false if the record belongs to another user, or if its Meta does not open.
 func (k *Keeper) describe(rec store.Record, userID string) (Record, bool) {
 	if k.cfg.Private {
-		r, err := describeFromMemory(rec.Data, rec.Key)
+		r, err := describeFromMemory(rec.Data, rec.Key, k.names)
 		if err != nil {
 			return Record{}, false
 		}

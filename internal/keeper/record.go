@@ -85,17 +85,22 @@ type Actor struct {
 // two copies of a cookie, the one with the higher generation is newer.
 type Pair struct {
 	Gen     uint64
-	Tokens  auth.Tokens
 	Expires time.Time     // of the access token, by this program's clock: its receipt plus Life
 	Life    time.Duration // of the access token
 	Forced  bool          // the tokens were refreshed because an API had rejected the previous ones
 	Roles   uint64        // the user's mark before the refresh; see users.go
-	Claims  *auth.Claims  // of the access token; nil if they are not read yet, or cannot be read
+	Claims  *auth.Claims  // of the access token; nil if they are packed, not read yet, or cannot be read
 	User    *auth.User    // data of the user that is not in the claims, without the ID; nil: none
 
+	tokens  auth.Tokens     // zero if they are packed
+	packed  *packed         // the tokens and the claims, not decoded; nil if they are decoded
 	roles   map[string]bool // the allowed roles of Claims, if they are many
 	payload string          // of the access token, decoded, until ReadClaims; may be empty
 }
+
+// Format implements [fmt.Formatter]. It never shows the tokens. fmt would print them,
+// because it does not call the methods of fields that are not exported.
+func (p Pair) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[tokens]") }
 
 // manyRoles is the number of roles above which a lookup in a map is faster than a search.
 const manyRoles = 16
@@ -112,8 +117,33 @@ func (p *Pair) SetClaims(c *auth.Claims) {
 	}
 }
 
+// Tokens returns the tokens of p.
+func (p *Pair) Tokens() auth.Tokens {
+	if p.packed != nil {
+		return p.packed.decodeTokens()
+	}
+	return p.tokens
+}
+
+// SetTokens replaces the tokens of p. The caller sets the claims.
+func (p *Pair) SetTokens(t auth.Tokens) { p.tokens, p.packed = t, nil }
+
+// setRefreshToken replaces the refresh token of p.
+func (p *Pair) setRefreshToken(token string) {
+	t := p.Tokens()
+	t.RefreshToken = token
+	if p.packed != nil {
+		p.packed = p.packed.withTokens(t)
+		return
+	}
+	p.tokens = t
+}
+
 // HasRole reports whether the claims allow role.
 func (p *Pair) HasRole(role string) bool {
+	if p.packed != nil {
+		return p.packed.hasRole(role)
+	}
 	if p.roles != nil {
 		return p.roles[role]
 	}
@@ -245,12 +275,15 @@ const (
 // Memory returns how many bytes r uses, without the texts in the bytes that r was decoded
 // from: the cache counts those bytes separately.
 func (r *Record) Memory() int {
-	n := RecordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.Tokens.AccessToken) + len(r.Pair.Tokens.RefreshToken)
+	n := RecordBytes + len(r.Key) + len(r.UserID) + len(r.Device.UserAgent) + len(r.Pair.tokens.AccessToken) + len(r.Pair.tokens.RefreshToken)
 	if a := r.Actor; a != nil {
 		n += len(a.UserID) + len(a.Key)
 	}
 	if u := r.Pair.User; u != nil {
 		n += len(u.Email) + len(u.Name) + len(u.Picture)
+	}
+	if p := r.Pair.packed; p != nil {
+		n += packedBytes + claimsBytes + p.claimsSize
 	}
 	if c := r.Pair.Claims; c != nil {
 		n += claimsBytes + c.Size() + roleBytes*len(r.Pair.roles)

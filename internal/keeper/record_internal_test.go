@@ -28,7 +28,7 @@ func TestRecordsAreRedacted(t *testing.T) {
 		slog.New(slog.NewTextHandler(&out, nil)).Info("a", "v", v)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("a", "v", v)
 	}
-	for _, form := range []string{"ABAB", "4142", "65 66", "0x41, 0x42", "65,66", r.Pair.Tokens.RefreshToken, r.Pair.Tokens.AccessToken} {
+	for _, form := range []string{"ABAB", "4142", "65 66", "0x41, 0x42", "65,66", r.Pair.Tokens().RefreshToken, r.Pair.Tokens().AccessToken} {
 		if strings.Contains(out.String(), form) {
 			t.Errorf("the output contains %q", form)
 		}
@@ -47,7 +47,7 @@ func testRecord() *Record {
 		},
 		Pair: Pair{
 			Gen:     7,
-			Tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
+			tokens:  auth.Tokens{AccessToken: "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln", RefreshToken: "3c20645f-6716-4abc-8def-0123456789ab"},
 			Expires: now.Add(time.Hour),
 			Life:    time.Hour,
 			User:    &auth.User{Email: "ada@example.com", Name: "Ada", Picture: "https://example.com/ada.png"},
@@ -100,7 +100,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	id, key, full := r.ID, r.Key, r.encode()
 	f.Add(full)
 	f.Add((&Record{Key: key}).encode())
-	f.Add((&Record{Key: key, SignIn: SignIn{UserID: "u"}, Pair: Pair{Tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
+	f.Add((&Record{Key: key, SignIn: SignIn{UserID: "u"}, Pair: Pair{tokens: auth.Tokens{AccessToken: "opaque", RefreshToken: strings.Repeat("x", 300)}}}).encode())
 	for i := 1; i < len(full); i += 37 {
 		f.Add(full[:i])
 	}
@@ -131,8 +131,8 @@ func TestDecodeFromMemory(t *testing.T) {
 			r.Device = NewDevice(netip.MustParseAddr("2001:db8::1"), "Browser")
 		}
 		r.Visitor = r.UserID == "" && r.ended == ""
-		good := r.encodeForMemory()
-		got, err := decodeFromMemory(good, r.ID, r.Key)
+		good := r.encodeForMemory(0)
+		got, err := decodeFromMemory(good, r.ID, r.Key, 0)
 		if err == nil {
 			got.Pair.payload = ""
 		}
@@ -140,19 +140,19 @@ func TestDecodeFromMemory(t *testing.T) {
 			t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
 		}
 		for i := range good {
-			if _, err := decodeFromMemory(good[:i], r.ID, r.Key); err == nil {
+			if _, err := decodeFromMemory(good[:i], r.ID, r.Key, 0); err == nil {
 				t.Errorf("decoded from the first %d of %d bytes", i, len(good))
 			}
 		}
-		if _, err := decodeFromMemory(append(bytes.Clone(good), 0), r.ID, r.Key); err == nil {
+		if _, err := decodeFromMemory(append(bytes.Clone(good), 0), r.ID, r.Key, 0); err == nil {
 			t.Error("one byte more: decoded")
 		}
 	}
 	r := testRecord()
-	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key); err == nil {
+	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key, 0); err == nil {
 		t.Error("the encoding for other stores was decoded")
 	}
-	if _, err := decodeRecord(string(r.encodeForMemory()), r.ID, r.Key); err == nil {
+	if _, err := decodeRecord(string(r.encodeForMemory(0)), r.ID, r.Key); err == nil {
 		t.Error("another store's record in the encoding for memory was decoded")
 	}
 }

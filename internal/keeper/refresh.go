@@ -383,7 +383,7 @@ func (k *Keeper) call(ctx context.Context, l *ledger, f *flight, r *Record, read
 	// tokens may have the old roles, and are then due again (rule 10).
 	f.roles = k.rolesMark(r)
 	callCtx, cancel := context.WithTimeout(ctx, refreshPatience*k.cfg.AuthTimeout)
-	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens)
+	grant, err := k.auth.Refresh(callCtx, r.Pair.Tokens())
 	cancel()
 	leave(err)
 	return k.settle(ctx, l, f, r, grant, err)

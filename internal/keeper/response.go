@@ -26,7 +26,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 	case err == nil:
 		// A successful response may still be unusable; NewPair checks it. If the verifier
 		// is down, the session keeps the new refresh token, too.
-		p, err := k.NewPair(ctx, tokens, r.Pair.Tokens)
+		p, err := k.NewPair(ctx, tokens, r.Pair.Tokens())
 		if err != nil {
 			return k.halfRenewed(ctx, l, r, tokens, err)
 		}
@@ -38,7 +38,7 @@ func (k *Keeper) settle(ctx context.Context, l *ledger, f *flight, r *Record, gr
 		if p.Claims.UserID != r.UserID {
 			// The service or a proxy has mixed up responses. The session must not get
 			// another user's tokens.
-			k.revokeTokens(p.Tokens)
+			k.revokeTokens(p.Tokens())
 			return k.refused(ctx, l, r, endedByOtherUser)
 		}
 		return k.renewed(ctx, l, r, p)
@@ -93,19 +93,19 @@ func (k *Keeper) renewed(ctx context.Context, l *ledger, r *Record, p Pair) (*Re
 // access token. The old refresh token is used up, so the session would be lost
 // without the new one.
 func (k *Keeper) halfRenewed(ctx context.Context, l *ledger, r *Record, got auth.Tokens, cause error) (*Record, error) {
-	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens.RefreshToken {
+	if got.RefreshToken == "" || got.RefreshToken == r.Pair.Tokens().RefreshToken {
 		return nil, k.failed(ctx, l, r, fmt.Errorf("%w: %w: %w", auth.ErrInvalidResponse, auth.ErrOutcomeUnknown, cause))
 	}
 	// The new generation has the old access token, which may still be valid. The next
 	// refresh brings a new one.
 	p := r.Pair
-	p.Tokens.RefreshToken = got.RefreshToken
+	p.setRefreshToken(got.RefreshToken)
 	// The new generation records the pause. Otherwise the next request would call the
 	// service at once, because the old access token is still due.
 	wait := k.backoff(r.failures+1, cause)
 	k.event(ctx, slog.LevelWarn, r, Event{Name: EventRefreshUnavailable, RetryAfter: wait, Err: cause})
 	q, err := k.succeed(ctx, l, &successor{from: r, p: p, failures: r.failures + 1, retryAt: k.now().Add(wait)})
-	if err == nil && q.Pair.Tokens == p.Tokens {
+	if err == nil && q.Pair.Tokens() == p.Tokens() {
 		return nil, &Error{RetryAfter: wait, Err: cause}
 	}
 	return q, err
@@ -143,17 +143,17 @@ func (s *successor) apply(q *Record) error {
 func (k *Keeper) succeed(ctx context.Context, l *ledger, s *successor) (*Record, error) {
 	q, err := l.update(ctx, s.apply)
 	switch {
-	case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens == s.p.Tokens:
+	case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens() == s.p.Tokens():
 		// In the second case an earlier attempt has written them, and its response was
 		// lost.
 		k.reportSuccess(ctx, s)
 		return q, nil
-	case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:
+	case errors.Is(err, errChanged) && q.Pair.Tokens().RefreshToken == s.p.Tokens().RefreshToken:
 		// A revocation of s.p would revoke the tokens of q as well.
 		return q, nil // the service does not rotate refresh tokens
 	case errors.Is(err, errChanged):
 		// Another process has written a newer generation, whose tokens stay.
-		k.revokeTokens(s.p.Tokens)
+		k.revokeTokens(s.p.Tokens())
 		return q, nil
 	case isEnded(err):
 		// The end is final, even if a refresh was under way (rule 7).

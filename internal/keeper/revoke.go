@@ -74,7 +74,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 	k.background(func() {
 		end := k.now().Add(k.cfg.Lifetime)
 		for failures := 1; k.now().Before(end); failures++ {
-			_, err := k.revoke(k.ctx, &Record{Pair: Pair{Tokens: t}}, false)
+			_, err := k.revoke(k.ctx, &Record{Pair: Pair{tokens: t}}, false)
 			rev.attempted(err == nil)
 			// A rejection is final: the service no longer accepts the tokens.
 			if err == nil || errors.Is(err, auth.ErrRefused) || !k.pauseRevocation(k.backoff(failures, err)) {
@@ -90,7 +90,7 @@ func (k *Keeper) revokeTokens(t auth.Tokens) *revocation {
 // that one. noted is true if the mark already records the first attempt of this process.
 func (k *Keeper) revokeEnded(l *ledger, mark *Record, all, noted bool) *revocation {
 	rev := &revocation{all: all || mark.all, tried: make(chan struct{})}
-	if mark.Pair.Tokens == (auth.Tokens{}) {
+	if mark.Pair.Tokens() == (auth.Tokens{}) {
 		rev.attempted(true) // nothing is left to revoke
 		return rev
 	}
@@ -133,7 +133,7 @@ func (l *ledger) addToMark(ctx context.Context, p Pair) {
 	})
 	if err != nil {
 		// No mark keeps the tokens, so this process has to revoke them.
-		l.k.revokeTokens(p.Tokens)
+		l.k.revokeTokens(p.Tokens())
 		return
 	}
 	k := l.k
@@ -195,7 +195,7 @@ func (k *Keeper) finishRevocation(key string, rev *revocation) (more bool) {
 func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bool) {
 	// If the mark expires before that, nextAttempt finds no tokens.
 	end := k.now().Add(k.cfg.Lifetime)
-	a := &attempt{mark: mark, stored: mark.Pair.Tokens}
+	a := &attempt{mark: mark, stored: mark.Pair.Tokens()}
 	for k.now().Before(end) {
 		// The write of the mark by end may already record the first attempt.
 		if !noted {
@@ -220,7 +220,7 @@ func (k *Keeper) revokeMarked(l *ledger, mark *Record, rev *revocation, noted bo
 			// The service has revoked the tokens, or no longer accepts them. In both cases
 			// they need no further attempt.
 			rev.attempted(err == nil)
-			if l.confirmRevoked(k.ctx, a, p.Tokens, all) {
+			if l.confirmRevoked(k.ctx, a, p.Tokens(), all) {
 				return
 			}
 			continue // a flight has added newer tokens, or more sessions must be ended
@@ -271,13 +271,13 @@ func (k *Keeper) revoke(ctx context.Context, mark *Record, all bool) (Pair, erro
 		refreshed = true
 	}
 	if err == nil {
-		err = k.logoutAtService(ctx, p.Tokens, all)
+		err = k.logoutAtService(ctx, p.Tokens(), all)
 	}
 	if all && !refreshed && errors.Is(err, auth.ErrRefused) {
 		// The access token may be invalid before it expires, because the service has
 		// changed its key. The refresh token may still be valid.
 		if p, err = k.refreshToRevoke(ctx, p, mark.UserID); err == nil {
-			err = k.logoutAtService(ctx, p.Tokens, all)
+			err = k.logoutAtService(ctx, p.Tokens(), all)
 		}
 	}
 	if err != nil {
@@ -299,12 +299,12 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pa
 	var grant auth.Grant
 	// As in call, a late response is better than an unknown outcome.
 	err := k.throughGate(ctx, "refresh", refreshPatience*k.cfg.AuthTimeout, func(ctx context.Context) (err error) {
-		grant, err = k.auth.Refresh(ctx, p.Tokens)
+		grant, err = k.auth.Refresh(ctx, p.Tokens())
 		return err
 	})
 	tokens := grant.Tokens
 	if err == nil {
-		next, invalid := k.newPair(tokens, p.Tokens) // only the service receives them
+		next, invalid := k.newPair(tokens, p.Tokens()) // only the service receives them
 		switch {
 		case invalid != nil:
 			err = fmt.Errorf("%w: %w", auth.ErrInvalidResponse, invalid)
@@ -318,7 +318,7 @@ func (k *Keeper) refreshToRevoke(ctx context.Context, p Pair, userID string) (Pa
 		}
 	}
 	if tokens.RefreshToken != "" {
-		p.Tokens.RefreshToken = tokens.RefreshToken
+		p.setRefreshToken(tokens.RefreshToken)
 	}
 	return p, err
 }

@@ -19,6 +19,9 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	if r.Pair.Claims != nil {
 		return r.Pair.Claims, nil
 	}
+	if p := r.Pair.packed; p != nil {
+		return p.readClaims(k.cfg.Claims)
+	}
 	c, err := r.Pair.parseClaims(k.cfg.Claims)
 	// settle rejects new tokens of another user. This check is for tokens that were read
 	// from a cookie or a record.
@@ -29,18 +32,30 @@ func (k *Keeper) Claims(r *Record) (*auth.Claims, error) {
 	return &c, err
 }
 
+// CheckClaims returns the error of [Keeper.Claims].
+func (k *Keeper) CheckClaims(r *Record) error {
+	if r.Pair.packed != nil {
+		return nil // see canPack
+	}
+	_, err := k.Claims(r)
+	return err
+}
+
 // parseClaims reads the claims of the access token.
 func (p *Pair) parseClaims(names auth.ClaimNames) (auth.Claims, error) {
 	if p.payload != "" {
 		return auth.ParsePayload(p.payload, names)
 	}
-	return auth.ParseClaims(p.Tokens.AccessToken, names)
+	return auth.ParseClaims(p.Tokens().AccessToken, names)
 }
 
 // ReadClaims sets the claims of a record that was just decoded, so that requests
 // that share the record do not parse the token again. If the claims cannot be
 // read, they stay nil. [Keeper.Claims] returns the reason.
 func (k *Keeper) ReadClaims(r *Record) {
+	if r.Pair.packed != nil {
+		return
+	}
 	c, err := k.Claims(r)
 	r.Pair.payload = ""
 	if err == nil {
@@ -89,7 +104,7 @@ func (k *Keeper) newPair(t, old auth.Tokens) (Pair, error) {
 		// A service that does not rotate refresh tokens returns none.
 		t.RefreshToken = old.RefreshToken
 	}
-	p := Pair{Tokens: t, Expires: now.Add(life), Life: life}
+	p := Pair{tokens: t, Expires: now.Add(life), Life: life}
 	p.SetClaims(&claims)
 	return p, nil
 }

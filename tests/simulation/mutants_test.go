@@ -278,7 +278,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "tokens that were refreshed for a logout are not written",
 			File: "attempt.go",
-			Old:  "\t\tif q.Pair.Tokens == a.stored {\n\t\t\tq.Pair = a.mark.Pair\n\t\t}\n",
+			Old:  "\t\tif q.Pair.Tokens() == a.stored {\n\t\t\tq.Pair = a.mark.Pair\n\t\t}\n",
 			New:  "",
 		},
 		{
@@ -374,10 +374,10 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "tokens that are written late count as another process's",
 			File: "response.go",
-			Old:  "case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens == s.p.Tokens:",
+			Old:  "case err == nil, errors.Is(err, errChanged) && q.Pair.Tokens() == s.p.Tokens():",
 			New:  "case err == nil:",
 			And: []mutate.Edit{
-				{File: "response.go", Old: "case errors.Is(err, errChanged) && q.Pair.Tokens.RefreshToken == s.p.Tokens.RefreshToken:", New: "case false:"},
+				{File: "response.go", Old: "case errors.Is(err, errChanged) && q.Pair.Tokens().RefreshToken == s.p.Tokens().RefreshToken:", New: "case false:"},
 			},
 		},
 		{
@@ -389,7 +389,7 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 		{
 			Name: "a mark has no tokens",
 			File: "end.go",
-			Old:  "if tokens = r.Pair.Tokens; full {",
+			Old:  "if tokens = r.Pair.Tokens(); full {",
 			New:  "if full = true; full {",
 		},
 		// Pauses.

@@ -1,0 +1,170 @@
+package keeper
+
+import (
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/seal"
+)
+
+// A store in the memory of the process may hold a million sessions, and a cache only some
+// thousands. So a request often has a session that is not in the cache. Most requests need
+// the roles of the user, and neither the tokens nor the other claims. These stay in the
+// encoding of the record until they are needed.
+
+// packed is the part of a Pair that is not decoded. Its texts share the memory of the
+// record.
+type packed struct {
+	tokens     string // the output of Pair.encodeTokens
+	roles      string // the allowed roles: for each, its length in a byte, and its text
+	claimsSize int    // about how many bytes the claims take, once they are read
+
+	claims atomic.Pointer[auth.Claims]
+}
+
+// packedBytes is the memory of a packed without its texts.
+const packedBytes = 64
+
+// packedRecord is a Record with its packed part, which saves an allocation.
+type packedRecord struct {
+	Record
+	packed packed
+}
+
+// canPack reports whether the tokens of r can be packed. The claims were read and belong to
+// the user, so this need not be checked again. Many roles are decoded at once, because a
+// search in the packed roles would take too long.
+func (r *Record) canPack() bool {
+	c := r.Pair.Claims
+	if r.ended != "" || c == nil || c.UserID != r.UserID || len(c.AllowedRoles) >= manyRoles {
+		return false
+	}
+	for _, role := range c.AllowedRoles {
+		if len(role) > maxPackedRole {
+			return false
+		}
+	}
+	return true
+}
+
+// maxPackedRole is the length of the longest role whose length is encoded in one byte.
+const maxPackedRole = 0x7f
+
+// encodePacked writes the tokens of r, and before them what decodePacked needs. names is
+// that of the Keeper. The tokens have no length, because the caller knows where they end.
+func (r *Record) encodePacked(e *seal.Encoder, names namesIndex) {
+	p := r.Pair.packed
+	switch {
+	case p != nil:
+		e.Uint(1 + uint64(names))
+		e.Uint(uint64(p.claimsSize))
+		e.Text(p.roles)
+		e.B = append(e.B, p.tokens...)
+		return
+	case r.canPack():
+		c := r.Pair.Claims
+		n := 0
+		for _, role := range c.AllowedRoles {
+			n += 1 + len(role)
+		}
+		e.Uint(1 + uint64(names))
+		e.Uint(uint64(c.Size()))
+		e.Uint(uint64(n))
+		for _, role := range c.AllowedRoles {
+			e.Text(role)
+		}
+	default:
+		e.Uint(0)
+	}
+	r.Pair.encodeTokens(e)
+}
+
+// decodePacked reads what encodePacked writes, up to the end of the input. Roles that were
+// read by other names are ignored.
+func (r *packedRecord) decodePacked(d *seal.Decoder, names namesIndex) {
+	by := d.Uint()
+	if by == 0 {
+		r.Pair.decodeTokens(d)
+		return
+	}
+	p := &r.packed
+	p.claimsSize, p.roles = d.Count(1<<30), d.Text()
+	if by != 1+uint64(names) {
+		r.Pair.decodeTokens(d)
+		return
+	}
+	p.tokens = d.Rest()
+	r.Pair.packed = p
+}
+
+func (p *packed) hasRole(role string) bool {
+	for list := p.roles; list != ""; {
+		n := 1 + int(list[0])
+		if n > len(list) {
+			return false // only damaged memory
+		}
+		if list[1:n] == role {
+			return true
+		}
+		list = list[n:]
+	}
+	return false
+}
+
+func (p *packed) decodeTokens() auth.Tokens {
+	var pair Pair
+	pair.decodeTokens(seal.NewDecoder(p.tokens))
+	return pair.tokens
+}
+
+// withTokens returns p with another refresh token.
+func (p *packed) withTokens(t auth.Tokens) *packed {
+	var e seal.Encoder
+	(&Pair{tokens: t}).encodeTokens(&e)
+	return &packed{tokens: string(e.B), roles: p.roles, claimsSize: p.claimsSize}
+}
+
+// readClaims returns the claims. It reads them once for all requests that share p.
+func (p *packed) readClaims(names auth.ClaimNames) (*auth.Claims, error) {
+	if c := p.claims.Load(); c != nil {
+		return c, nil
+	}
+	var pair Pair
+	pair.decodeTokens(seal.NewDecoder(p.tokens))
+	c, err := pair.parseClaims(names)
+	if err != nil {
+		return nil, err
+	}
+	p.claims.Store(&c)
+	return &c, nil
+}
+
+// namesIndex identifies the names by which a Keeper reads claims, among those of all
+// Keepers of the process. Keepers with other names may share a store.
+type namesIndex uint64
+
+var knownNames struct {
+	mu  sync.Mutex
+	all []auth.ClaimNames
+}
+
+// indexOf returns the namesIndex of names.
+func indexOf(names auth.ClaimNames) namesIndex {
+	known := &knownNames
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	for i := range known.all {
+		if reflect.DeepEqual(known.all[i], names) {
+			return namesIndex(i)
+		}
+	}
+	known.all = append(known.all, names)
+	return namesIndex(len(known.all) - 1)
+}
+
+// textOf returns b as a string without copying it. The bytes of a store's record are never
+// modified; see [store.Record].
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
