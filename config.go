@@ -30,7 +30,7 @@ type Config struct {
 
 	// AuthTimeout is how long a request waits for the auth service. A refresh
 	// continues in the background for three times as long, so that new tokens in
-	// a late response are not lost. Default (0): 10 s.
+	// a late response are not lost. The maximum is 24 h. Default (0): 10 s.
 	AuthTimeout time.Duration
 
 	// BeforeCall is called before every call of Auth, Store and Coordinator, with a name
@@ -174,8 +174,8 @@ type Config struct {
 	RejectOverMax bool
 
 	// StoreTimeout bounds one call of Store or Coordinator. Requests of one session
-	// share reads, so a request may also wait for the read before its own. Default
-	// (0): 2 s.
+	// share reads, so a request may also wait for the read before its own. The maximum is
+	// 24 h. Default (0): 2 s.
 	StoreTimeout time.Duration
 
 	// TrustedOrigins are other origins, such as "https://app.example.org", whose
@@ -206,6 +206,8 @@ const (
 	defaultLifetime     = 30 * 24 * time.Hour
 	defaultStoreTimeout = 2 * time.Second
 	defaultMaxTokenAge  = time.Hour
+
+	maxTimeout = 24 * time.Hour // of AuthTimeout and StoreTimeout
 
 	defaultCacheBytes    = 64 << 20
 	defaultMaxValueBytes = 1 << 20
@@ -304,6 +306,11 @@ func (c Config) validateNumbers() error {
 		}
 	}
 	switch {
+	// Multiples of these two limit calls, and must not overflow.
+	case c.AuthTimeout > maxTimeout:
+		return invalid("AuthTimeout", "is %v; at most %v are allowed", c.AuthTimeout, maxTimeout)
+	case c.StoreTimeout > maxTimeout:
+		return invalid("StoreTimeout", "is %v; at most %v are allowed", c.StoreTimeout, maxTimeout)
 	case c.MaxSessions < 0 || c.MaxSessions > keeper.MaxMembers:
 		return invalid("MaxSessions", "is %d; it must be from 0 to %d", c.MaxSessions, keeper.MaxMembers)
 	case c.RejectOverMax && c.MaxSessions == 0:

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ func TestWrongConfig(t *testing.T) {
 		{"an empty second key", func(c *session.Config) { c.Keys = []session.SecretKey{key, {}} }, "Keys", "key 2"},
 		{"a repeated key", func(c *session.Config) { c.Keys = []session.SecretKey{key, key} }, "Keys", "key 2 is a repetition"},
 		{"AuthTimeout", func(c *session.Config) { c.AuthTimeout = -1 }, "AuthTimeout", "negative"},
+		{"a long AuthTimeout", func(c *session.Config) { c.AuthTimeout = math.MaxInt64 / 2 }, "AuthTimeout", "at most 24h"},
+		{"a long StoreTimeout", func(c *session.Config) { c.StoreTimeout = math.MaxInt64 }, "StoreTimeout", "at most 24h"},
 		{"CacheBytes", func(c *session.Config) { c.CacheBytes = -1 }, "CacheBytes", "negative"},
 		{"MaxValueBytes", func(c *session.Config) { c.MaxValueBytes = -1 }, "MaxValueBytes", "negative"},
 		{"Grace", func(c *session.Config) { c.Grace = -time.Second }, "Grace", "negative"},
@@ -103,6 +106,7 @@ func TestWrongConfig(t *testing.T) {
 		}, "Cookie.SameSite", "Insecure"},
 		{"__Host- with a domain", func(c *session.Config) { c.Cookie.Name, c.Cookie.Domain = "__Host-s", "example.org" }, "Cookie.Name", "prefix"},
 		{"a domain of one label", func(c *session.Config) { c.Cookie.Domain = "localhost" }, "Cookie.Domain", "two labels"},
+		{"a domain with a dot at its end", func(c *session.Config) { c.Cookie.Domain = "example.org." }, "Cookie.Domain", "dot"},
 		{"a domain with a port", func(c *session.Config) { c.Cookie.Domain = "example.org:8080" }, "Cookie.Domain", "domain"},
 		{"a domain with a semicolon", func(c *session.Config) { c.Cookie.Domain = "example.org; Path=/x" }, "Cookie.Domain", "domain"},
 		{"an address for a domain", func(c *session.Config) { c.Cookie.Domain = "https://example.org" }, "Cookie.Domain", "domain"},

@@ -14,7 +14,10 @@ import (
 type Cookie struct {
 	// Name is the name of the cookies without its prefix. The prefix is added:
 	// "__Host-", or "__Secure-" if Domain or Path is set, or none if Insecure is set.
-	// See also HTTPPrefix. Default (""): "session".
+	// See also HTTPPrefix. Some of the cookies have the name with an ending: "-1" to "-9",
+	// "-state", "-visitor", "-acting", "-mfa", "-link" or "-device". If apps on one host
+	// have different names, none of them must be another with such an ending. Default (""):
+	// "session".
 	Name string
 
 	// HTTPPrefix adds the prefix "__Host-Http-" in place of "__Host-", and "__Http-" in
@@ -88,6 +91,8 @@ func (c Cookie) validate() error {
 		return invalid("Cookie.Name", "is %q; it must not have a prefix, which is added automatically", c.Name)
 	case c.Domain != "" && ((&http.Cookie{Name: "n", Domain: c.Domain}).Valid() != nil || !strings.Contains(strings.Trim(c.Domain, "."), ".")):
 		return invalid("Cookie.Domain", "must be a domain of two labels or more, or empty")
+	case strings.HasSuffix(c.Domain, "."):
+		return invalid("Cookie.Domain", "ends with a dot; browsers reject such a cookie")
 	case len(c.Path) > maxCookiePath:
 		return invalid("Cookie.Path", "has %d characters; at most %d are allowed", len(c.Path), maxCookiePath)
 	case c.Path != "" && !isPlainPath(c.Path):

@@ -170,12 +170,14 @@ func (s settings) config() session.Config {
 // fieldNames replaces the names of Config's fields in errors of session.New with
 // the names of this program's variables.
 var fieldNames = strings.NewReplacer(
+	"session: Config.AuthTimeout", "AUTH_TIMEOUT",
 	"session: Config.BasePath", "BASE_PATH",
 	"session: Config.Cookie.Name", "COOKIE_NAME",
 	"session: Config.TrustedOrigins", "TRUSTED_ORIGINS",
 	"session: Config.TrustedProxies", "TRUSTED_PROXIES",
 	"session: Config.Lifetime", "LIFETIME",
 	"session: Config.IdleTimeout", "IDLE_TIMEOUT",
+	"session: Config.StoreTimeout", "STORE_TIMEOUT",
 	"IdleTimeout", "IDLE_TIMEOUT",
 )
 

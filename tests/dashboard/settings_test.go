@@ -67,6 +67,8 @@ func TestBadSettings(t *testing.T) {
 		{"cookie insecure", []string{"COOKIE_INSECURE=maybe"}, []string{"COOKIE_INSECURE", "true or false"}},
 		{"cookie insecure as a flag", []string{"-cookie-insecure=maybe"}, []string{"COOKIE_INSECURE", "true or false"}},
 		{"cookie insecure as a flag and its value", []string{"-cookie-insecure", "maybe"}, []string{"COOKIE_INSECURE", "true or false"}},
+		{"auth timeout", []string{"AUTH_TIMEOUT=25h"}, []string{"AUTH_TIMEOUT", "at most 24h"}},
+		{"store timeout", []string{"STORE_TIMEOUT=25h"}, []string{"STORE_TIMEOUT", "at most 24h"}},
 		{"register", []string{"REGISTER=always"}, []string{"REGISTER", "verify", "direct", "off"}},
 		{"remember", []string{"REMEMBER=yes"}, []string{"REMEMBER", "off or on or checked"}},
 		{"signed out", []string{"SIGNED_OUT=/bye"}, []string{"SIGNED_OUT", "plain or message"}},
