@@ -141,6 +141,17 @@ func (m *Manager) endActing(ctx context.Context, x *Exchange, why keeper.Reason,
 	return err
 }
 
+// leaveActing ends the acting session because the user has signed in. The handler sees the
+// new session, even if the end of the acting session cannot be stored. The browser then keeps
+// its cookies, and the next request ends it: it does not belong to the new session.
+func (m *Manager) leaveActing(ctx context.Context, x *Exchange) {
+	y := x.acting.Load()
+	if errors.Is(m.endActing(ctx, x, keeper.EndedByLogin, false), ErrSessionUnavailable) {
+		y.signOut(keeps)
+		x.acting.Store(nil)
+	}
+}
+
 // endedActing reports whether the request presented an acting session that had already
 // ended. The response then deletes its cookies.
 func (x *Exchange) endedActing() bool {

@@ -13,6 +13,7 @@ import (
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/testkit"
+	"github.com/synmetrix/session/store/memstore"
 )
 
 // actAs makes the browser's user act as another user.
@@ -374,4 +375,33 @@ func TestActingIsListed(t *testing.T) {
 	})
 	support.sees("u1", "")
 	user.sees("u2", "")
+}
+
+// A sign-in ends acting for the rest of its request, too, when the end of the acting session
+// cannot be stored. Otherwise the handler would show the other user's data after the sign-in.
+func TestSignInEndsActingInAnOutage(t *testing.T) {
+	shared := &testkit.FailingStore{}
+	a := newApp(t, func(c *session.Config) {
+		shared.Store = &memstore.Store{Now: c.Now}
+		c.Coordinator = shared
+	})
+	b := a.signedIn()
+	b.actAs("u2").sees("u2", "u1")
+	shared.Down.Store(true)
+	b.visit(func(ctx context.Context, s *session.Session) {
+		if err := a.Login(ctx, "user@example.com", "password"); err != nil {
+			t.Fatal(err)
+		}
+		if now := session.FromContext(ctx); now.UserID() != "u1" || now.Actor().ID != "" || now.Err() != nil {
+			t.Errorf("user %q, actor %q (%v)", now.UserID(), now.Actor().ID, now.Err())
+		}
+	})
+	b.sees("u1", "")
+	shared.Down.Store(false)
+	b.sees("u1", "")
+	for _, name := range b.names {
+		if strings.Contains(name, "-acting") {
+			t.Errorf("the browser still has %s", name)
+		}
+	}
 }

@@ -57,7 +57,7 @@ func (m *Manager) startSession(ctx context.Context, x *Exchange, grant auth.Gran
 		_ = m.keeper.End(ctx, rec, keeper.EndedBeforeDelivery, false)
 		return fmt.Errorf("session: login: %w", ErrCommitted)
 	}
-	_ = m.endActing(ctx, x, keeper.EndedByLogin, false)
+	m.leaveActing(ctx, x)
 	if previous != nil {
 		// The sign-in succeeds even if this fails: the response replaces the cookies of the
 		// previous session, and the keeper retries to end it.
