@@ -251,9 +251,10 @@ func (x *Exchange) commitStored(h http.Header, s *Session, p cookiePlan, isNew b
 		return nil
 	}
 	age := m.cookieAge(p.rec)
-	// The browser may have a state cookie from before the app had a store.
+	// The browser may have a state cookie, and chunks of the tokens cookie, from before the
+	// app had a store. The ID needs one cookie, so set deletes the chunks.
 	j.Expire(h, x.place.state, x.presented)
-	return x.set(h, x.place.tokens[:1], x.place.sealID, p.rec.ID[:], age)
+	return x.set(h, x.place.tokens, x.place.sealID, p.rec.ID[:], age)
 }
 
 // endedByLogin reports whether err says that the session has ended because its browser has
@@ -285,7 +286,7 @@ func (x *Exchange) commitVisitor(h http.Header, s *Session, c sessionState, p co
 		case err != nil || !c.begun && !x.reseal:
 			return nil
 		}
-		return x.set(h, j.Visitor[:1], seal.Visitor, rec.ID[:], m.cookieAge(rec))
+		return x.set(h, j.Visitor, seal.Visitor, rec.ID[:], m.cookieAge(rec))
 	}
 	rec.Values = c.values
 	if p.touch {

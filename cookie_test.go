@@ -459,3 +459,37 @@ func TestTicketThatFitsNoCookie(t *testing.T) {
 		t.Errorf("cookies %q", b.names)
 	}
 }
+
+// The cookies of a large session do not stay in the browser after the app has got a store,
+// even if the first request there is a sign-in, or sets the first value of a visitor.
+func TestCookiesFromBeforeTheStore(t *testing.T) {
+	key := session.GenerateKey()
+	large := func(b *browser) *browser { return b.set(favorite, strings.Repeat("v", 6000)) }
+	for name, do := range map[string]func(a *app, ctx context.Context) error{
+		"sign-in": func(a *app, ctx context.Context) error { return a.Login(ctx, "user@example.com", "password") },
+		"value":   func(_ *app, ctx context.Context) error { return favorite.Set(session.FromContext(ctx), "light") },
+	} {
+		for _, visitor := range []bool{false, true} {
+			old := newApp(t, func(c *session.Config) { c.Keys = []session.SecretKey{key} })
+			b := large(old.browser())
+			if !visitor {
+				old.auth.pad = strings.Repeat("p", 6000)
+				b = large(old.signedIn())
+			}
+			if len(b.names) < 2 {
+				t.Fatalf("cookies %q", b.names)
+			}
+			stored := newApp(t, inMemory, func(c *session.Config) { c.Keys = []session.SecretKey{key} })
+			b.app = stored
+			b.visit(func(ctx context.Context, _ *session.Session) {
+				if err := do(stored, ctx); err != nil {
+					t.Fatal(err)
+				}
+			})
+			want := map[string]string{"sign-in": "__Host-session", "value": "__Host-session-visitor"}[name]
+			if !slices.Equal(b.names, []string{want}) {
+				t.Errorf("%s, visitor %v: cookies %q, want only %s", name, visitor, b.names, want)
+			}
+		}
+	}
+}
