@@ -72,7 +72,8 @@ func (x *Exchange) Commit(h http.Header) (err error) {
 	if err == nil { // after an error, the handler's response is replaced
 		x.setFrameFields(h)
 	}
-	if s.presented && x.accessed.Load() || len(h["Set-Cookie"]) > before {
+	// After a sign-out, s is another session than the one that the handler may have read.
+	if (s.presented || x.first.presented) && x.accessed.Load() || len(h["Set-Cookie"]) > before {
 		nostore.Set(h)
 	}
 	return err

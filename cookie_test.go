@@ -493,3 +493,25 @@ func TestCookiesFromBeforeTheStore(t *testing.T) {
 		}
 	}
 }
+
+// A response with data of the session must not be stored, even if it sets no cookie because
+// the browser has signed in again in the meantime.
+func TestNoStoreAfterLateLogout(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		a := newApp(t, kind)
+		b := a.signedIn()
+		h := a.visit(b.header(), func(ctx context.Context, s *session.Session) {
+			if s.UserID() != "u1" {
+				t.Fatal("not signed in")
+			}
+			b.login()
+			if err := a.Logout(ctx); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if h["Set-Cookie"] != nil || h.Get("Cache-Control") != "no-store" {
+			t.Errorf("header %v", h)
+		}
+		b.is(true)
+	})
+}
