@@ -515,3 +515,62 @@ func TestNoStoreAfterLateLogout(t *testing.T) {
 		b.is(true)
 	})
 }
+
+// If a browser presents several cookies of one name, for example after a change of
+// Cookie.Path, a session that has ended does not hide one that has not, whatever the order of
+// the cookies is. The response does not delete the cookies of the other either.
+func TestEndedSessionBesideAnother(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind func(*session.Config), _ bool) {
+		for name, end := range map[string]func(*browser){
+			"logout": func(b *browser) { b.logout() },
+			"login":  func(b *browser) { b.login() },
+			"idle":   func(b *browser) { b.clock.Advance(25 * time.Hour) },
+		} {
+			for _, last := range []bool{false, true} {
+				a := newApp(t, kind)
+				ended := a.signedIn()
+				old := ended.header()
+				end(ended)
+				b := a.signedIn().set(favorite, "dark")
+				both := []string{b.header(), old}
+				if last {
+					slices.Reverse(both)
+				}
+				h := a.visit(strings.Join(both, "; "), func(_ context.Context, s *session.Session) {
+					if v, _ := favorite.Get(s); !s.SignedIn() || v != "dark" {
+						t.Errorf("%s, last %v: signed in: %v, value %q", name, last, s.SignedIn(), v)
+					}
+				})
+				for _, line := range h["Set-Cookie"] {
+					if strings.Contains(line, "Max-Age=0") {
+						t.Errorf("%s, last %v: %s", name, last, line)
+					}
+				}
+				b.is(true)
+			}
+		}
+	})
+}
+
+// The cookies of ended sessions cost a bounded number of reads, and are deleted together.
+func TestManyEndedSessions(t *testing.T) {
+	counted := &swappingStore{}
+	a := newApp(t, func(c *session.Config) { counted.Store, c.Store = &memstore.Store{Now: c.Now}, counted })
+	var all []string
+	for range 6 {
+		all = append(all, a.signedIn().header())
+	}
+	a.clock.Advance(25 * time.Hour)
+	before := counted.reads()
+	h := a.visit(strings.Join(all, "; "), func(_ context.Context, s *session.Session) {
+		if s.SignedIn() || s.Err() != nil {
+			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
+		}
+	})
+	if n := counted.reads() - before; n > 6 {
+		t.Errorf("%d reads", n)
+	}
+	if len(h["Set-Cookie"]) != 1 || !strings.Contains(h.Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("Set-Cookie: %q", h["Set-Cookie"])
+	}
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -227,23 +228,32 @@ func (x *Exchange) CarriesCookie() bool { return x.presented.HasOther(x.m.jar.De
 // load opens the presented cookies and reads the session.
 func (x *Exchange) load(ctx context.Context) {
 	j, p, s := x.m.jar, x.place, &x.first
-	var rec *keeper.Record
 	switch {
 	case x.presented.HasAny(p.tokens) || x.presented.HasAny(p.state):
 		// A visitor cookie next to them is from before the sign-in.
-		if rec = x.openCookies(); rec == nil {
+		rec := x.openCookies(nil)
+		if rec == nil {
 			x.m.event(ctx, slog.LevelInfo, nil, Event{Name: EventCookieRefused, Reason: "unreadable"})
 			x.fate = unusable
 			return
 		}
+		x.read(ctx, rec)
+		if x.presented.HasSeveral(p.tokens[0]) {
+			x.skipEnded(ctx)
+		}
 	case p.visitors && x.presented.HasAny(j.Visitor):
-		if rec = x.openVisitor(); rec == nil {
+		rec := x.openVisitor()
+		if rec == nil {
 			s.expire = true
 			return
 		}
-	default:
-		return
+		x.read(ctx, rec)
 	}
+}
+
+// read reads the session whose state in the presented cookies is rec.
+func (x *Exchange) read(ctx context.Context, rec *keeper.Record) {
+	s := &x.first
 	x.current, x.gen = rec, rec.Pair.Gen
 	s.unread, s.presented = rec, true
 	// Reading may call Config.OnEvent with ctx, which finds the session.
@@ -252,18 +262,52 @@ func (x *Exchange) load(ctx context.Context) {
 	}
 }
 
+// maxSkipped is how many ended sessions are skipped. Each may cost a read of the store.
+const maxSkipped = 2
+
+// skipEnded reads the session of another presented cookie if that of the first has ended. A
+// browser has several cookies of one name after a change of Config.Cookie, for example.
+// Otherwise the older cookie would hide each new sign-in until it expires.
+func (x *Exchange) skipEnded(ctx context.Context) {
+	s := &x.first
+	for skipped := []keeper.ID{}; s.hasEnded() && len(skipped) < maxSkipped; {
+		skipped = append(skipped, x.current.ID)
+		rec := x.openCookies(skipped)
+		if rec == nil {
+			return
+		}
+		s.mu.Lock()
+		expire, closed := s.expire, s.closed
+		s.ended, s.expire, s.closed = false, false, notClosed
+		s.mu.Unlock()
+		if x.read(ctx, rec); s.hasEnded() {
+			s.mu.Lock()
+			s.expire, s.closed = s.expire && expire, cmp.Or(s.closed, closed)
+			s.mu.Unlock()
+		}
+	}
+}
+
 // openCookies returns the user's session in the presented cookies, nil if they cannot be
-// opened.
-func (x *Exchange) openCookies() *keeper.Record {
+// opened. It skips sessions with the IDs skipped.
+func (x *Exchange) openCookies(skipped []keeper.ID) *keeper.Record {
 	p := x.place
 	if x.m.stored() {
-		c := open(x, p.tokens[:1], p.sealID, decodeID, nil)
+		var accept func(*idCookie) bool
+		if skipped != nil {
+			accept = func(c *idCookie) bool { return !slices.Contains(skipped, c.record.ID) }
+		}
+		c := open(x, p.tokens[:1], p.sealID, decodeID, accept)
 		if c == nil {
 			return nil
 		}
 		return &c.record
 	}
-	c := open(x, p.tokens, p.sealTokens, x.m.decodeTokens, nil)
+	var accept func(*tokensCookie) bool
+	if skipped != nil {
+		accept = func(c *tokensCookie) bool { return !slices.Contains(skipped, c.record.ID) }
+	}
+	c := open(x, p.tokens, p.sealTokens, x.m.decodeTokens, accept)
 	if c == nil {
 		return nil
 	}

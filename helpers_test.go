@@ -339,12 +339,14 @@ type swappingStore struct {
 	mu      sync.Mutex
 	put     []string          // keys, in the order of their first Put
 	puts    int               // calls of Put
+	gets    int               // calls of Get
 	instead map[string]string // keys of the records to return
 	alter   func(*store.Record)
 }
 
 func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, error) {
 	s.mu.Lock()
+	s.gets++
 	if other, ok := s.instead[key]; ok {
 		key = other
 	}
@@ -355,6 +357,13 @@ func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, erro
 		alter(&rec)
 	}
 	return rec, err
+}
+
+// reads returns the number of calls of Get.
+func (s *swappingStore) reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gets
 }
 
 func (s *swappingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {

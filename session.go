@@ -162,6 +162,13 @@ func (s *Session) sharedError() error {
 // session has ended, s may have the session of a visitor.
 func (s *Session) hasRecordLocked(r *keeper.Record) bool { return s.rec != nil && s.rec.Key == r.Key }
 
+// hasEnded reports whether the presented session has ended.
+func (s *Session) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 // read reads the record of the session. unread is the state in its cookies. It returns nil
 // without an error if the session has ended.
 func (s *Session) read(ctx context.Context, unread *keeper.Record) (*keeper.Record, error) {

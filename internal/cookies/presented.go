@@ -112,6 +112,17 @@ func (c Presented) Has(name string) bool {
 	return false
 }
 
+// HasSeveral reports whether several cookies with this name were presented.
+func (c Presented) HasSeveral(name string) bool {
+	n := 0
+	for _, p := range c {
+		if p.name == name {
+			n++
+		}
+	}
+	return n > 1
+}
+
 // HasOther reports whether a cookie with another name was presented.
 func (c Presented) HasOther(name string) bool {
 	for _, p := range c {
