@@ -112,6 +112,7 @@ var troubles = []trouble{
 }
 
 func TestSimulation(t *testing.T) {
+	t.Parallel() // after all other tests, which find most planted faults sooner
 	for _, tr := range troubles {
 		for _, stored := range []bool{true, false} {
 			name := tr.name + "/cookie"

@@ -106,7 +106,7 @@ func (d *day) start(stored bool) {
 // some sign out, and some close the browser.
 func (d *day) step(n int) {
 	d.moved.Add(int64(dayStep))
-	arrivals := scale.Of(2, 4, 20)
+	arrivals := scale.Of(2, 2, 20)
 	for range arrivals {
 		b := openBrowser(d.site.URL)
 		if err := b.signIn(); err != nil {

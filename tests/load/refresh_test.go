@@ -40,9 +40,9 @@ func TestTokensOfTwoSeconds(t *testing.T) {
 func testTokens(t *testing.T, env string, life time.Duration) []string {
 	service := startService(t, life)
 	program := startDashboard(t, service, env)
-	browsers := signedIn(t, program.URL, scale.Of(20, 50, 200))
+	browsers := signedIn(t, program.URL, scale.Of(20, 20, 200))
 	start := time.Now()
-	end := start.Add(scale.Of(3*time.Second, 10*time.Second, 30*time.Second))
+	end := start.Add(scale.Of(3*time.Second, 5*time.Second, 30*time.Second))
 	visitors := make([]visitor, len(browsers))
 	var wg sync.WaitGroup
 	for i, b := range browsers {

@@ -33,7 +33,7 @@ type filled struct {
 func TestSizes(t *testing.T) {
 	rows := [][]string{{"store", "sessions", "bytes of a session", "read: server's CPU, µs", "64 reads at a time", "read, ms", "write: server's CPU, µs", "write, ms"}}
 	predicted := map[string][][]string{} // by the costs at the largest size
-	for _, n := range scale.Of([]int{1000}, []int{10_000}, []int{100_000, 1_000_000}) {
+	for _, n := range scale.Of([]int{1000}, []int{2000}, []int{100_000, 1_000_000}) {
 		for _, fill := range []func(*testing.T, store.Record, int) filled{fillRedis, fillPostgres} {
 			rec := sampleRecord(t)
 			at := fill(t, rec, n)
@@ -99,7 +99,7 @@ func numbered(rec store.Record, n int) store.Record {
 // that passes.
 func (at filled) cost(t *testing.T, n, atOnce int, do func(context.Context, store.Record) error) (cpu float64, took time.Duration) {
 	t.Helper()
-	calls := scale.Of(128, 512, 6400)
+	calls := scale.Of(128, 256, 6400)
 	ctx := context.Background()
 	rec := sampleRecord(t)
 	durations := make([]time.Duration, calls)

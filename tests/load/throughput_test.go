@@ -58,7 +58,7 @@ func testThroughput(t *testing.T, env, framework string) []string {
 	service := startService(t, time.Hour)
 	program := startDashboard(t, service, env, "FRAMEWORK="+framework)
 	var clients []*rawClient
-	for _, b := range signedIn(t, program.URL, scale.Of(4, 16, 64)) {
+	for _, b := range signedIn(t, program.URL, scale.Of(4, 8, 64)) {
 		c, err := b.raw("/admin")
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func testThroughput(t *testing.T, env, framework string) []string {
 		t.Cleanup(func() { _ = c.conn.Close() })
 		clients = append(clients, c)
 	}
-	each := scale.Of(25, 100, 250)
+	each := scale.Of(25, 50, 250)
 	took := make([][]time.Duration, len(clients))
 	errs := make([]error, len(clients))
 	run := func(requests int) time.Duration {

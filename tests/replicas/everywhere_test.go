@@ -17,7 +17,7 @@ func (c *cluster) testEverywhere(t *testing.T) {
 	for range 3 {
 		own.all = append(own.all, own.start(t))
 	}
-	for i := range scale.Of(2, 6, 60) {
+	for i := range scale.Of(2, 3, 60) {
 		here, there := own.all[i%3], own.all[(i+1)%3]
 		mine := own.signIn(t, here, 0)
 		others := []login{own.signInAs(t, here, mine.user), own.signInAs(t, there, mine.user)}

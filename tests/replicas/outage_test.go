@@ -36,7 +36,7 @@ func TestOutage(t *testing.T) {
 const outageLife = 4 * time.Second // of access tokens
 
 // pause is the time between two requests of a user.
-var pause = scale.Of(40*time.Millisecond, 20*time.Millisecond, 10*time.Millisecond)
+var pause = scale.Of(40*time.Millisecond, 40*time.Millisecond, 10*time.Millisecond)
 
 // crowd has the users and the cookies of their browsers.
 type crowd struct {
@@ -102,7 +102,7 @@ func testOutage(t *testing.T, server *dbtest.Server, m mode) {
 // fill signs the users in.
 func (c *crowd) fill(t *testing.T) {
 	t.Helper()
-	c.users = make([]*crowdUser, scale.Of(200, 400, 1000))
+	c.users = make([]*crowdUser, scale.Of(200, 200, 1000))
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {

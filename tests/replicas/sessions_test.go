@@ -33,7 +33,7 @@ func (p *process) sessions(t *testing.T, j jar) []listed {
 func (c *cluster) testSessions(t *testing.T) {
 	foreign := c.signIn(t, c.all[0], 0)
 	foreignID := c.all[1].sessions(t, foreign.jar)[0].ID
-	testkit.Severally(t, scale.Of(3, 10, 100), 4, func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(3, 4, 100), 4, func(t *testing.T, i int) {
 		here, there := c.all[i%3], c.all[(i+1)%3]
 		this := c.signIn(t, here, 0)
 		var jars []jar

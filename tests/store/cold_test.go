@@ -78,7 +78,7 @@ func TestColdStartSharesReads(t *testing.T) {
 	first, _, _ := process()
 	c := &testkit.Visitor{T: t, M: first, Jar: map[string]string{}}
 	c.Login("ada")
-	for range scale.Of(1, 3, 20) {
+	for range scale.Of(1, 1, 20) {
 		var wg sync.WaitGroup
 		for range 3 {
 			m, st, between := process()

@@ -131,7 +131,7 @@ func TestSQLiteProcesses(t *testing.T) {
 // Killing a process during a write loses no acknowledged record and leaves the file
 // intact.
 func TestSQLiteKilled(t *testing.T) {
-	times := scale.Of(4, 10, 200)
+	times := scale.Of(4, 6, 200)
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	writes := 0
 	for i := range times {
