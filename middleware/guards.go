@@ -22,7 +22,7 @@ func RequireUser(next http.Handler) http.Handler { return Require(nil)(next) }
 // to slog.Default. A list that is empty by mistake must not open the handler to
 // all users.
 func RequireRole(roles ...string) func(http.Handler) http.Handler {
-	return require(AnyRole(roles...), roles)
+	return guard(RoleCheck(roles...))
 }
 
 // RequireFresh returns a guard that accepts signed-in users who entered their credentials
@@ -34,15 +34,7 @@ func RequireRole(roles ...string) func(http.Handler) http.Handler {
 // If a form is posted too late, its input is lost. Give the guard of the page with the form
 // a shorter age than the guard of the route that it posts to.
 func RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := session.FromContext(r.Context()).AuthorizeFresh(maxAge); err != nil {
-				Refuse(w, r, err)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
+	return guard(func(s *session.Session) error { return s.AuthorizeFresh(maxAge) })
 }
 
 // Passive is middleware for requests that a page sends by itself, such as polls. They do
@@ -54,30 +46,19 @@ func Passive(next http.Handler) http.Handler {
 	})
 }
 
-// AnyRole returns the policy of [RequireRole], for use with [Require] and
-// session.Session.Authorize.
-func AnyRole(roles ...string) session.Policy {
-	if len(roles) == 0 {
-		slog.Error("RequireRole was called without a role: the guard refuses all requests")
-	}
-	roles = slices.Clone(roles) // a later change by the caller must not change the guard
-	return func(s *session.Session) bool { return s.HasRole(roles...) }
-}
-
 // Require returns a guard that accepts signed-in users for whom policy returns true. A nil
 // policy accepts all signed-in users. Like [RequireUser], the guard does not protect the
 // files of other handlers.
 func Require(policy session.Policy) func(http.Handler) http.Handler {
-	return require(policy, nil)
+	return guard(func(s *session.Session) error { return s.Authorize(policy) })
 }
 
-// require is Require with the roles of RequireRole.
-func require(policy session.Policy, roles []string) func(http.Handler) http.Handler {
-	roles = slices.Clone(roles)
+// guard returns a guard that refuses a request if check returns an error.
+func guard(check func(*session.Session) error) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := session.FromContext(r.Context()).Authorize(policy); err != nil {
-				Refuse(w, r, MissingRole(err, roles...))
+			if err := check(session.FromContext(r.Context())); err != nil {
+				Refuse(w, r, err)
 				return
 			}
 			next.ServeHTTP(w, r)
@@ -85,15 +66,25 @@ func require(policy session.Policy, roles []string) func(http.Handler) http.Hand
 	}
 }
 
-// MissingRole adds the roles to err, for [Refuse]: the page of a refusal with status 403
-// names them. The user needs at least one of the roles. It returns err itself if err is not
-// session.ErrForbidden. It is for adapters, and for apps that call
-// session.Session.Authorize with [AnyRole].
-func MissingRole(err error, roles ...string) error {
-	if len(roles) == 0 || !errors.Is(err, session.ErrForbidden) {
-		return err
+// RoleCheck returns the decision of [RequireRole] without the response, for adapters and
+// for handlers that call [Refuse] themselves. The function returns nil for a user with at
+// least one of the roles, and otherwise an error of session.Session.Authorize. If that is
+// session.ErrForbidden, the error also has the roles: the page of Refuse names them.
+//
+// Without a role, RoleCheck logs an error, and the function accepts no user.
+func RoleCheck(roles ...string) func(*session.Session) error {
+	if len(roles) == 0 {
+		slog.Error("RequireRole was called without a role: the guard refuses all requests")
 	}
-	return &roleError{err, roles}
+	roles = slices.Clone(roles) // a later change by the caller must not change the guard
+	policy := func(s *session.Session) bool { return s.HasRole(roles...) }
+	return func(s *session.Session) error {
+		err := s.Authorize(policy)
+		if len(roles) == 0 || !errors.Is(err, session.ErrForbidden) {
+			return err
+		}
+		return &roleError{err, roles}
+	}
 }
 
 // roleError is an error of Authorize with the roles that would have been accepted.

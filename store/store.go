@@ -96,3 +96,12 @@ type Store interface {
 	// there are none, or owner is empty, it returns an empty slice and no error.
 	List(ctx context.Context, owner string) ([]Record, error)
 }
+
+// Counter is an optional interface for a [Store] that can count the sessions of signed-in
+// users, for package telemetry.
+type Counter interface {
+	// CountSessions returns the number of records that have an owner. Records that have
+	// expired may count for some seconds. It is safe for concurrent use, and returns when
+	// ctx is done.
+	CountSessions(ctx context.Context) (int, error)
+}

@@ -49,7 +49,7 @@ func (r Registration) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]
 // in at once, Register returns the tokens.
 //
 // If the service requires a confirmation of the address, it creates the account
-// and sends an e-mail with a link, and the error is [ErrVerificationPending]. If
+// and sends an e-mail with a link, and the error is [auth.ErrVerificationPending]. If
 // the address is taken, the error is [auth.ErrAccountExists] with CodeAccountExists,
 // or with CodeAccountNotActivated if the address is not confirmed yet.
 //
@@ -106,7 +106,7 @@ func (c *Client) RegisterWith(ctx context.Context, r Registration) (auth.Grant, 
 		refusals: registerRefusals,
 		decode: func(resp response, m members) (err error) {
 			if string(m["jwt_token"]) == "null" && m["refresh_token"] == nil && m["user"] != nil {
-				return resp.fail(CodeVerificationPending, ErrVerificationPending)
+				return resp.fail(CodeVerificationPending, auth.ErrVerificationPending)
 			}
 			grant, err = resp.grant(m)
 			return err

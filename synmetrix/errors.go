@@ -11,13 +11,6 @@ import (
 	"github.com/synmetrix/session/auth"
 )
 
-// ErrVerificationPending means that a registration has succeeded, but the user is
-// not signed in yet: the service has sent an e-mail, and the user has to follow
-// the link in it.
-//
-// It is the error of package auth with the same name.
-var ErrVerificationPending = auth.ErrVerificationPending
-
 // The values of [auth.Error.Code]. The sentinels of package auth that the error
 // wraps are in parentheses.
 const (

@@ -124,7 +124,7 @@ func ExampleClient_Register() {
 	client := synmetrix.NewClient(srv.URL)
 
 	_, err := client.Register(ctx, "grace@example.com", "battery staple")
-	if errors.Is(err, synmetrix.ErrVerificationPending) {
+	if errors.Is(err, auth.ErrVerificationPending) {
 		fmt.Println("the service has sent a link to grace@example.com")
 	}
 	ticket := srv.Emails()[0].Ticket // in the link

@@ -76,7 +76,7 @@ func FuzzResponse(f *testing.F) {
 				}
 				continue
 			}
-			if meanings(err) == "" && !errors.Is(err, synmetrix.ErrVerificationPending) {
+			if meanings(err) == "" && !errors.Is(err, auth.ErrVerificationPending) {
 				t.Errorf("%s: an error that wraps no sentinel: %v", op, err)
 			}
 			if grant.AccessToken != "" {

@@ -219,7 +219,7 @@ func TestService(t *testing.T) {
 		"register, then activate": {opts: authtest.Options{NoActivation: true, VerifyEmails: true}, run: func(b *fixture) {
 			grant, err := b.Register(b.ctx, "new@example.com", password)
 			wantError(b.T, err, "register", synmetrix.CodeVerificationPending, 200, "", "")
-			if !errors.Is(err, synmetrix.ErrVerificationPending) || grant.Tokens != (auth.Tokens{}) {
+			if !errors.Is(err, auth.ErrVerificationPending) || grant.Tokens != (auth.Tokens{}) {
 				b.Errorf("error = %v", err)
 			}
 			_, err = b.Login(b.ctx, "new@example.com", password)

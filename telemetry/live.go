@@ -8,14 +8,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// Counter is implemented by stores that can count their sessions of signed-in users, such
-// as those of packages memstore and sqlstore. CountSessions must be safe for concurrent
-// use, and return when ctx is done.
-type Counter interface {
-	CountSessions(ctx context.Context) (int, error)
-}
+	"github.com/synmetrix/session/store"
+)
 
 const (
 	countTimeout = 2 * time.Second
@@ -33,7 +28,7 @@ type live struct {
 
 // counted is a store with its last count.
 type counted struct {
-	store Counter
+	store store.Counter
 	last  atomic.Pointer[count]
 }
 
@@ -43,7 +38,7 @@ type count struct {
 }
 
 // add adds a store, once: Managers may share it.
-func (l *live) add(c Counter) {
+func (l *live) add(c store.Counter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.stores {

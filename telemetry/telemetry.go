@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/store"
 )
 
 // Telemetry records the events and calls of one or more Managers. Create it with [New]. It
@@ -79,7 +80,7 @@ func New(reg prometheus.Registerer, opts ...Option) (*Telemetry, error) {
 // that cfg already has are still called. Several Managers may share a Telemetry, which
 // counts them together.
 func (t *Telemetry) Instrument(cfg session.Config) session.Config {
-	if c, ok := cfg.Store.(Counter); ok {
+	if c, ok := cfg.Store.(store.Counter); ok {
 		t.live.add(c)
 	}
 	onEvent, onCall, before := cfg.OnEvent, cfg.OnCall, cfg.BeforeCall

@@ -14,7 +14,6 @@ package sessionecho5
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,9 +86,7 @@ func RequireUser(next echo.HandlerFunc) echo.HandlerFunc { return Require(nil)(n
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) echo.MiddlewareFunc {
-	policy := middleware.AnyRole(roles...)
-	roles = slices.Clone(roles)
-	return guard(func(s *session.Session) error { return middleware.MissingRole(s.Authorize(policy), roles...) })
+	return guard(middleware.RoleCheck(roles...))
 }
 
 // Require returns middleware that accepts signed-in users for whom policy returns
@@ -104,10 +101,10 @@ func RequireFresh(maxAge time.Duration) echo.MiddlewareFunc {
 	return guard(func(s *session.Session) error { return s.AuthorizeFresh(maxAge) })
 }
 
-func guard(authorize func(*session.Session) error) echo.MiddlewareFunc {
+func guard(check func(*session.Session) error) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) error {
-			if err := authorize(FromContext(c)); err != nil {
+			if err := check(FromContext(c)); err != nil {
 				return Refuse(c, err)
 			}
 			return next(c)

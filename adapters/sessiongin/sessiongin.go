@@ -17,7 +17,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -79,9 +78,8 @@ func RequireUser(c *gin.Context) { guard(c, FromContext(c).Authorize(nil)) }
 // RequireRole returns middleware that accepts users with at least one of the
 // named roles; see middleware.RequireRole.
 func RequireRole(roles ...string) gin.HandlerFunc {
-	policy := middleware.AnyRole(roles...)
-	roles = slices.Clone(roles)
-	return func(c *gin.Context) { guard(c, middleware.MissingRole(FromContext(c).Authorize(policy), roles...)) }
+	check := middleware.RoleCheck(roles...)
+	return func(c *gin.Context) { guard(c, check(FromContext(c))) }
 }
 
 // Require returns middleware that accepts signed-in users for whom policy returns

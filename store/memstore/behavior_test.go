@@ -79,7 +79,7 @@ func TestMaxRecords(t *testing.T) {
 	full := func() {
 		t.Helper()
 		err := s.Put(ctx, extra, 0)
-		if !errors.Is(err, memstore.ErrFull) || errors.Is(err, store.ErrConflict) {
+		if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrConflict) {
 			t.Errorf("Put in a full store: %v, want ErrFull", err)
 		}
 		if _, err := s.Get(ctx, extra.Key); !errors.Is(err, store.ErrNotFound) {
@@ -126,7 +126,7 @@ func TestMaxRecordsConcurrently(t *testing.T) {
 				switch {
 				case err == nil:
 					stored.Add(1)
-				case errors.Is(err, memstore.ErrFull):
+				case errors.Is(err, store.ErrFull):
 					refused.Add(1)
 				default:
 					t.Error(err)

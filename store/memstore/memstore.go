@@ -25,9 +25,8 @@ import (
 	"github.com/synmetrix/session/store"
 )
 
-// ErrFull is returned by [Store.Put] for a record that would exceed
-// [Store.MaxRecords]. Put has written nothing and removed no other record.
-var ErrFull = fmt.Errorf("memstore: %w", store.ErrFull)
+// errFull is the error of [Store.Put] for a record that would exceed [Store.MaxRecords].
+var errFull = fmt.Errorf("memstore: %w", store.ErrFull)
 
 // shardCount is a power of two. It is large compared to the number of cores, so that
 // they rarely contend for a lock, and small enough to visit all shards.
@@ -37,7 +36,7 @@ const shardCount = 64
 // Store or change its fields after the first use.
 type Store struct {
 	// MaxRecords is the maximum number of records. When it is reached, Put returns
-	// ErrFull for a new key. Other calls still work: the store never drops a live
+	// [store.ErrFull] for a new key. Other calls still work: the store never drops a live
 	// session to make room. Zero means no limit.
 	//
 	// Small records (see the package comment) do not count and are always stored,
@@ -121,7 +120,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-// Put implements [store.Store]. It returns [ErrFull] if the store is full; see
+// Put implements [store.Store]. It returns [store.ErrFull] if the store is full; see
 // [Store.MaxRecords].
 func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 	if err := ctx.Err(); err != nil {
@@ -137,7 +136,7 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 		err := s.put(rec, prev)
 		// Expired records may take up the room. The lock of the key's shard is not
 		// held here, so that purgeAny can lock every shard.
-		if err == ErrFull && s.purgeAny() {
+		if err == errFull && s.purgeAny() {
 			continue
 		}
 		return err
@@ -177,7 +176,7 @@ func (s *Store) put(rec store.Record, prev uint64) error {
 // insert adds a record for a key that holds none. sh is locked.
 func (s *Store) insert(sh *shard, rec store.Record) error {
 	if !s.reserve() {
-		return ErrFull
+		return errFull
 	}
 	n := &node{shard: sh, rec: rec}
 	if sh.nodes == nil {

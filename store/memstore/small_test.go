@@ -212,7 +212,7 @@ func TestSmallRecordsInFullStore(t *testing.T) {
 	for i := range 100 {
 		put(t, s, smallRecord(1000+i, c.Now().Add(time.Hour)), 0)
 	}
-	if err := s.Put(ctx, large(limit), 0); !errors.Is(err, memstore.ErrFull) {
+	if err := s.Put(ctx, large(limit), 0); !errors.Is(err, store.ErrFull) {
 		t.Errorf("a large record in a full store: %v, want ErrFull", err)
 	}
 	// A small record that replaces a large one makes room for another large one.
@@ -220,7 +220,7 @@ func TestSmallRecordsInFullStore(t *testing.T) {
 	put(t, s, mark, first.Version)
 	put(t, s, large(limit), 0)
 	back := large(0)
-	if err := s.Put(ctx, back, mark.Version); !errors.Is(err, memstore.ErrFull) {
+	if err := s.Put(ctx, back, mark.Version); !errors.Is(err, store.ErrFull) {
 		t.Errorf("a large record that replaces a small one in a full store: %v, want ErrFull", err)
 	}
 	if got, err := s.Get(ctx, mark.Key); err != nil || got.Version != mark.Version {
@@ -241,7 +241,7 @@ func TestSmallRecordsInFullStore(t *testing.T) {
 	for i := range limit {
 		put(t, s, large(100+i), 0)
 	}
-	if err := s.Put(ctx, large(200), 0); !errors.Is(err, memstore.ErrFull) {
+	if err := s.Put(ctx, large(200), 0); !errors.Is(err, store.ErrFull) {
 		t.Errorf("a large record in a full store: %v, want ErrFull", err)
 	}
 }

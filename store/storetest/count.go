@@ -1,13 +1,17 @@
 package storetest
 
-import "context"
+import (
+	"context"
+
+	"github.com/synmetrix/session/store"
+)
 
 var countChecks = []check{
 	{
 		name: "Owned",
 		rule: "CountSessions, if the store has it, returns the number of records that have an owner.",
 		run: func(t *tester) {
-			c, ok := t.store.(Counter)
+			c, ok := t.store.(store.Counter)
 			if !ok {
 				return
 			}

@@ -31,14 +31,6 @@ type Clock interface {
 	Advance(d time.Duration)
 }
 
-// Counter is an optional interface for a store that can count its sessions, for package
-// telemetry.
-type Counter interface {
-	// CountSessions returns the number of records that have an owner. Records that have
-	// expired may count for some seconds.
-	CountSessions(ctx context.Context) (int, error)
-}
-
 // Run runs all checks on stores that open returns.
 //
 // Each call of open must return a new, empty store, and must register a function with

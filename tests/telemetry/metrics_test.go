@@ -239,7 +239,7 @@ var results = []struct {
 	{"store", "get", "ok", nil},
 	{"store", "get", "not_found", wrapped(store.ErrNotFound)},
 	{"store", "put", "conflict", wrapped(store.ErrConflict)},
-	{"store", "put", "full", wrapped(memstore.ErrFull)},
+	{"store", "put", "full", wrapped(store.ErrFull)},
 	{"store", "list", "timeout", wrapped(context.DeadlineExceeded)},
 	{"store", "delete", "canceled", wrapped(context.Canceled)},
 	{"store", "delete", "failed", errors.New("strange")},

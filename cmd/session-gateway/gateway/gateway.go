@@ -127,12 +127,13 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 // authorize returns an error for Refuse unless the user is signed in and has one of the
 // roles, if there are any. It returns the user's access token if headers has Token.
 func authorize(r *http.Request, s *session.Session, roles []string, headers []Header) (token string, err error) {
-	var policy session.Policy
 	if len(roles) > 0 {
-		policy = func(s *session.Session) bool { return s.HasRole(roles...) }
+		err = middleware.RoleCheck(roles...)(s)
+	} else {
+		err = s.Authorize(nil)
 	}
-	if err := s.Authorize(policy); err != nil {
-		return "", middleware.MissingRole(err, roles...)
+	if err != nil {
+		return "", err
 	}
 	if !slices.Contains(headers, Token) {
 		return "", nil
