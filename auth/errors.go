@@ -28,7 +28,9 @@ var (
 	ErrUnavailable = errors.New("auth service unavailable")
 
 	// ErrRateLimited: the service rejects requests of this client for a while
-	// (HTTP 429). An error that wraps ErrRateLimited also wraps ErrUnavailable.
+	// (HTTP 429). An error that wraps ErrRateLimited also wraps ErrUnavailable. A limit that
+	// concerns only one user or one user's address is ErrUnavailable alone: after
+	// ErrRateLimited, a session.Manager pauses the refreshes of all sessions.
 	ErrRateLimited = errors.New("rate limited by the auth service")
 
 	// ErrInvalidResponse: the response of the service cannot be used. It is a

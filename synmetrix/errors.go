@@ -39,7 +39,7 @@ const (
 	CodeUserChanged        = "user_changed"        // a refresh of a TokenSource returned the tokens of another user
 
 	// The service cannot execute the request, or cannot execute it now.
-	CodeRateLimited      = "rate_limited"      // 429 (ErrRateLimited, ErrUnavailable)
+	CodeRateLimited      = "rate_limited"      // 429 (ErrUnavailable; also ErrRateLimited, unless the request had the address of a user)
 	CodeServiceError     = "service_error"     // 500 or more; the service also sends 500 if the feature is switched off (ErrUnavailable; also ErrOutcomeUnknown for a 502 or 504, for a body that is not the service's own JSON, and for every registration)
 	CodeUnexpectedStatus = "unexpected_status" // a 4xx that the call does not expect, such as 404 from a service that is switched off, or 407 from a proxy (ErrUnavailable; also ErrOutcomeUnknown for a body that is not the service's own JSON)
 	CodeUnsupported      = "unsupported"       // the settings of the service exclude the call (ErrUnavailable). With anonymous users on, the service rejects logins that request a refresh token; with them off, anonymous logins; without magic links, logins and registrations without a password

@@ -229,7 +229,7 @@ func ExampleWithClientAddr() {
 	for _, remote := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1"} {
 		ctx := synmetrix.WithClientAddr(context.Background(), netip.MustParseAddr(remote))
 		_, err := client.Login(ctx, "ada@example.com", "correct horse")
-		fmt.Println(remote, errors.Is(err, auth.ErrRateLimited))
+		fmt.Println(remote, errors.Is(err, auth.ErrUnavailable))
 	}
 	// Output:
 	// 192.0.2.1 false

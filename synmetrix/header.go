@@ -45,8 +45,9 @@ type clientAddrKey struct{}
 
 // WithClientAddr returns a context that makes calls send the address of the user to the
 // service, in X-Forwarded-For. The service then limits the requests of each address
-// separately. Without it, all users of a server share one limit. An invalid address is
-// ignored.
+// separately, and the error of such a call is not [auth.ErrRateLimited]: it does not concern
+// other users. Without the address, all users of a server share one limit. An invalid address
+// is ignored.
 //
 // The address must be the peer address of a connection, or come from your own
 // proxy. An address that the user sets could be forged.

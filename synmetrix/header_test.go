@@ -1,6 +1,7 @@
 package synmetrix_test
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"testing"
@@ -67,6 +68,25 @@ func TestWithClientAddr(t *testing.T) {
 		seen := srv.requests()
 		if got := seen[len(seen)-1].req.Header.Get("X-Forwarded-For"); got != test.want {
 			t.Errorf("%v: X-Forwarded-For is %q, want %q", test.addr, got, test.want)
+		}
+	}
+}
+
+// A rate limit concerns the address that a call has forwarded, or else all calls of the
+// program.
+func TestRateLimitOfClientAddr(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, responding(refusal(429, "You are being rate limited.")))
+	c := newClient(t, srv.URL)
+	for _, forwarded := range []bool{false, true} {
+		ctx := testContext(t)
+		if forwarded {
+			ctx = synmetrix.WithClientAddr(ctx, netip.MustParseAddr("192.0.2.7"))
+		}
+		_, err := c.Login(ctx, "ada@example.com", "password")
+		var failure *auth.Error
+		if !errors.As(err, &failure) || failure.Code != synmetrix.CodeRateLimited || !errors.Is(err, auth.ErrUnavailable) || errors.Is(err, auth.ErrRateLimited) == forwarded {
+			t.Errorf("with an address %v: %v", forwarded, err)
 		}
 	}
 }

@@ -24,6 +24,8 @@ const maxRetryAfter = 15 * time.Minute
 // an error in the service's format.
 func (resp response) result(r request) error {
 	switch {
+	case resp.status == http.StatusTooManyRequests && resp.forwarded:
+		return resp.fail(CodeRateLimited, auth.ErrUnavailable) // other addresses have other limits
 	case resp.status == http.StatusTooManyRequests:
 		return resp.fail(CodeRateLimited, auth.ErrRateLimited, auth.ErrUnavailable)
 

@@ -87,6 +87,8 @@ type response struct {
 	body    []byte
 	readErr error // why the body was not read to its end, or nil
 
+	forwarded bool // the request had the address of a user; see WithClientAddr
+
 	own     bool   // the body is an error in the service's format
 	message string // of the service's error
 }
@@ -142,6 +144,7 @@ func (c *Client) send(ctx context.Context, r request) (response, error) {
 	defer httpResp.Body.Close()
 
 	resp := response{op: r.op, status: httpResp.StatusCode, header: httpResp.Header}
+	resp.forwarded = req.Header["X-Forwarded-For"] != nil
 	if resp.status < 200 {
 		// After a 101 the body is a raw connection that may stay open forever.
 		return resp, nil
