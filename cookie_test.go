@@ -561,14 +561,16 @@ func TestManyEndedSessions(t *testing.T) {
 		all = append(all, a.signedIn().header())
 	}
 	a.clock.Advance(25 * time.Hour)
-	before := counted.reads()
-	h := a.visit(strings.Join(all, "; "), func(_ context.Context, s *session.Session) {
-		if s.SignedIn() || s.Err() != nil {
-			t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
-		}
+	var h http.Header
+	read := counted.reads(func() {
+		h = a.visit(strings.Join(all, "; "), func(_ context.Context, s *session.Session) {
+			if s.SignedIn() || s.Err() != nil {
+				t.Errorf("signed in: %v (%v)", s.SignedIn(), s.Err())
+			}
+		})
 	})
-	if n := counted.reads() - before; n > 6 {
-		t.Errorf("%d reads", n)
+	if read > 4 { // of three sessions, and the user's mark
+		t.Errorf("%d records are read", read)
 	}
 	if len(h["Set-Cookie"]) != 1 || !strings.Contains(h.Get("Set-Cookie"), "Max-Age=0") {
 		t.Errorf("Set-Cookie: %q", h["Set-Cookie"])

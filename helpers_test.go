@@ -339,14 +339,16 @@ type swappingStore struct {
 	mu      sync.Mutex
 	put     []string          // keys, in the order of their first Put
 	puts    int               // calls of Put
-	gets    int               // calls of Get
+	got     map[string]bool   // keys that were read, if not nil
 	instead map[string]string // keys of the records to return
 	alter   func(*store.Record)
 }
 
 func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, error) {
 	s.mu.Lock()
-	s.gets++
+	if s.got != nil {
+		s.got[key] = true
+	}
 	if other, ok := s.instead[key]; ok {
 		key = other
 	}
@@ -359,11 +361,15 @@ func (s *swappingStore) Get(ctx context.Context, key string) (store.Record, erro
 	return rec, err
 }
 
-// reads returns the number of calls of Get.
-func (s *swappingStore) reads() int {
+// reads returns how many keys do reads.
+func (s *swappingStore) reads(do func()) int {
+	s.mu.Lock()
+	s.got = map[string]bool{}
+	s.mu.Unlock()
+	do()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gets
+	return len(s.got)
 }
 
 func (s *swappingStore) Put(ctx context.Context, rec store.Record, prev uint64) error {
