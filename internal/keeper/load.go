@@ -226,27 +226,36 @@ func (k *Keeper) Create(ctx context.Context, r, replaced *Record) error {
 		before = replaced.Key
 	}
 	// The record has the value of the user's mark, so the session joins before it is stored.
-	switch err := k.join(ctx, r, before); {
+	displaced, err := k.join(ctx, r, before)
+	switch {
 	case errors.Is(err, ErrTooMany):
 		return err
 	case err != nil:
 		return k.Report(ctx, r, err)
 	}
-	if !k.cfg.Stored {
-		return nil
+	if k.cfg.Stored {
+		if err := k.storeNew(ctx, r); err != nil {
+			k.leave(ctx, r, displaced)
+			return k.Report(ctx, r, err)
+		}
 	}
+	k.displace(ctx, r, displaced)
+	return nil
+}
+
+// storeNew stores the record of a new session.
+func (k *Keeper) storeNew(ctx context.Context, r *Record) error {
 	r.version = newVersion()
 	l := k.ledger(r)
 	// The previous version 0 says that there is no record yet: the ID is new.
 	err := l.put(ctx, r, 0)
-	if err != nil {
-		if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
-			return nil // only the response was lost
-		}
-		k.removeMember(ctx, r)
-		return k.Report(ctx, r, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if got, readErr := l.read(ctx); readErr == nil && got.version == r.version {
+		return nil // only the response was lost
+	}
+	return err
 }
 
 // Update applies change to the newest state of a stored session and stores it.

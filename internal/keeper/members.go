@@ -17,8 +17,10 @@ const MaxMembers = 1000
 var ErrTooMany = errors.New("too many sessions of the user")
 
 // join adds r to the sessions of its user, with a value of ends that the user's mark does
-// not end. replaced is the key of a session that r replaces, or empty.
-func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
+// not end. replaced is the key of a session that r replaces, or empty. It does not count for
+// the limit, and stays in the list until it ends: the sign-in may still fail. join returns
+// the sessions that r has displaced, for displace or leave.
+func (k *Keeper) join(ctx context.Context, r *Record, replaced string) (displaced []member, err error) {
 	if k.cfg.MaxSessions == 0 || r.Actor != nil { // a session of an actor does not count for the limit
 		// Read the mark from the store, because a known mark may be userMarkAge old. If
 		// another process has ended all sessions since, a session with the old value would
@@ -26,22 +28,25 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 		m, err := k.newestUserMark(ctx, r.UserID)
 		if err != nil {
 			if k.cfg.Stored {
-				return err
+				return nil, err
 			}
 			r.Ends = unknownEnds // a sign-in does not need the coordinator
-			return nil
+			return nil, nil
 		}
 		r.Ends, r.Pair.Roles = m.ends, m.roles
-		return nil
+		return nil, nil
 	}
 	// With a limit the list must be written, so the sign-in fails if the write fails.
-	var ended []member
-	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+	err = k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		r.Ends, r.Pair.Roles = m.ends, m.roles
 		// A session that has reached its lifetime is still in the list if its browser has sent
 		// no request since. r is in the list if an earlier attempt succeeded and its response
 		// was lost.
+		var ending []member // the replaced session
 		m.members = slices.DeleteFunc(m.members, func(o member) bool {
+			if o.key == replaced {
+				ending = []member{o}
+			}
 			return o.key == r.Key || o.key == replaced || !k.now().Before(o.end)
 		})
 		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
@@ -54,30 +59,44 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) error {
 			m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.used.Before(expired) })
 		}
 		// An earlier attempt, before a conflict, may have chosen other sessions.
-		ended = nil
+		displaced = nil
 		if len(m.members) > room {
 			if k.cfg.RejectOverMax {
 				return ErrTooMany
 			}
-			ended = slices.Clone(m.members[room:])
+			displaced = slices.Clone(m.members[room:])
 			m.members = m.members[:room]
 		}
-		m.members, m.capped = append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), true
+		m.members, m.capped = append(append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), ending...), true
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	// The write of the mark has ended the sessions. The rest reports this to Watch, to the
-	// list of sessions and to the log.
-	for _, o := range ended {
+	return displaced, err
+}
+
+// displace completes the end of the sessions that the new session r has displaced. The write
+// of the mark has ended them. displace reports this to Watch, to the list of sessions and to
+// the log.
+func (k *Keeper) displace(ctx context.Context, r *Record, displaced []member) {
+	for _, o := range displaced {
 		k.endings.announce(o.key)
 		if k.cfg.Stored {
 			_ = k.store.Delete(ctx, o.key) // the session has already ended
 		}
 		k.event(ctx, slog.LevelInfo, &Record{Key: o.key, SignIn: SignIn{UserID: r.UserID}}, Event{Name: EventSessionEnded, Reason: string(endedByLimit)})
 	}
-	return nil
+}
+
+// leave removes r, which could not be stored, from the sessions of its user, and adds those
+// that it has displaced again.
+func (k *Keeper) leave(ctx context.Context, r *Record, displaced []member) {
+	k.changeMember(ctx, r, func(m *userMark, i int) {
+		m.members = slices.Delete(m.members, i, i+1)
+		for _, o := range displaced {
+			if len(m.members) < k.cfg.MaxSessions { // there may be other sign-ins since
+				m.members = append(m.members, o)
+			}
+		}
+	})
 }
 
 // Used records that the session of r was used, if the number of sessions is limited: a

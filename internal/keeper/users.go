@@ -395,14 +395,15 @@ func (m *userMark) encode() []byte {
 	return e.B
 }
 
-// decodeUserMark decodes the result of encode. It rejects a list longer than MaxMembers.
+// decodeUserMark decodes the result of encode. It rejects a list longer than MaxMembers and
+// a session that is being replaced.
 func decodeUserMark(b string) (*userMark, bool) {
 	d := seal.NewDecoder(b)
 	if d.Uint() != userFormat {
 		return nil, false
 	}
 	m := &userMark{ends: d.Uint(), endedAt: d.Time(), kept: decodeKey(d), roles: d.Uint(), seq: d.Uint()}
-	n := d.Count(1 + MaxMembers)
+	n := d.Count(1 + MaxMembers + 1)
 	m.capped = n > 0
 	for ; n > 1 && !d.Bad(); n-- {
 		m.members = append(m.members, member{decodeKey(d), d.Time(), d.Time()})

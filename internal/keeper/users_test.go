@@ -578,6 +578,57 @@ func testMarksWhileAKeyIsExchanged(t *testing.T, a, b *session.Manager) {
 	}
 }
 
+// If the store fails during a sign-in, after the new session was added to the list of the
+// user's sessions, the other sessions continue.
+func TestMaxSessionsIfASignInFails(t *testing.T) {
+	for name, outage := range map[string]bool{"one write fails": false, "an outage begins": true} {
+		for browsers := range 2 {
+			t.Run(fmt.Sprintf("%s/another browser %v", name, browsers == 1), func(t *testing.T) {
+				hookedWith(t, func(c *session.Config) { c.MaxSessions = 2 }, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+					another := browsers == 1
+					if c.M.Config().Store == nil || outage && another {
+						return // a cookie session is not stored; in an outage the list cannot be written again
+					}
+					s.Life = 24 * time.Hour
+					c.Login("ada")
+					time.Sleep(time.Minute)
+					second := browser(c, c.M, "ada")
+					user := c
+					if another {
+						user = &testkit.Visitor{T: t, M: c.M, Jar: map[string]string{}}
+					}
+					st.setPut(func(rec store.Record, put func() error) error {
+						if rec.Owner != "" {
+							return testkit.ErrDown
+						}
+						err := put()
+						if !testkit.IsCounter(rec.Key) {
+							st.Down.Store(outage)
+						}
+						return err
+					})
+					user.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+						if err := user.M.Login(ctx, "ada", "password"); !errors.Is(err, session.ErrSessionUnavailable) {
+							t.Errorf("Login: %v", err)
+						}
+					})
+					st.setPut(nil)
+					st.Down.Store(false)
+					time.Sleep(3 * time.Second)
+					isIn(c, "the first session")
+					isIn(second, "the second session")
+					user.Login("ada")
+					isIn(user, "the next sign-in")
+					isIn(second, "the second session after it")
+					if another {
+						isOut(c, "the session that was least recently used")
+					}
+				})
+			})
+		}
+	}
+}
+
 // During an outage the coordinator does not learn that a session is in use. A sign-in after
 // the outage does not end that session if there is room for both.
 func TestMaxSessionsAfterAnOutage(t *testing.T) {
