@@ -201,11 +201,7 @@ func (l *ledger) seal(i int) seal.Sealer {
 // put stores r if the stored version is prev. It is the one place that writes to the
 // store.
 func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
-	rec, err := l.encode(r)
-	if err != nil {
-		return err
-	}
-	err = l.k.store.Put(ctx, rec, prev)
+	err := l.k.store.Put(ctx, l.encode(r), prev)
 	if r.ended != "" && err == nil {
 		l.k.records.Remove(l.key) // the state from before the end
 	}
@@ -213,7 +209,7 @@ func (l *ledger) put(ctx context.Context, r *Record, prev uint64) error {
 }
 
 // encode returns r as the store keeps it.
-func (l *ledger) encode(r *Record) (store.Record, error) {
+func (l *ledger) encode(r *Record) store.Record {
 	// A mark has no owner: removeSessions looks for sessions that have not ended. Records of
 	// a coordinator have none either, because they are not complete sessions.
 	rec := store.Record{Key: l.key, Version: r.version, ExpiresAt: l.expiry(r)}
@@ -223,17 +219,13 @@ func (l *ledger) encode(r *Record) (store.Record, error) {
 	}
 	if l.k.cfg.Private {
 		rec.Data = r.encodeForMemory(l.k.names)
-		return rec, nil
+		return rec
 	}
 	if listed {
-		var err error
-		if rec.Meta, err = l.k.cfg.Secrets[0].Meta.AppendSeal(nil, seal.Meta, l.key, r.encodeMeta()); err != nil {
-			return store.Record{}, err
-		}
+		rec.Meta = l.k.cfg.Secrets[0].Meta.SealBytes(seal.Meta, l.key, r.encodeMeta())
 	}
-	var err error
-	rec.Data, err = l.seal(0).AppendSeal(nil, seal.Record, l.key, r.encode())
-	return rec, err
+	rec.Data = l.seal(0).SealBytes(seal.Record, l.key, r.encode())
+	return rec
 }
 
 // newVersion returns a random version. A writer whose response was lost

@@ -331,7 +331,7 @@ func (k *Keeper) describe(rec store.Record, userID string) (Record, bool) {
 		return *r, r.ended == "" && r.UserID == userID
 	}
 	// The length is checked before the text is opened, to limit the work.
-	if len(rec.Meta) > seal.Size(maxMeta) {
+	if len(rec.Meta) > seal.BytesSize(maxMeta) {
 		return Record{}, false
 	}
 	for _, s := range k.cfg.Secrets {

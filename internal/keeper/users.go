@@ -362,10 +362,7 @@ func (k *Keeper) putUserMark(ctx context.Context, userID string, m *userMark, pr
 	end := k.now().Add(k.cfg.Lifetime + clockSlack)
 	rec := store.Record{Key: s.User(userID), Version: m.version, ExpiresAt: end, Data: m.encode()}
 	if !k.cfg.Private {
-		var err error
-		if rec.Data, err = s.Users.AppendSeal(nil, seal.User, rec.Key, rec.Data); err != nil {
-			return err
-		}
+		rec.Data = s.Users.SealBytes(seal.User, rec.Key, rec.Data)
 	}
 	return k.store.Put(ctx, rec, prev)
 }

@@ -23,4 +23,9 @@ func TestOpenRejectsWithoutAllocations(t *testing.T) {
 			t.Errorf("%v allocations for %d bytes, want none", n, len(sealed))
 		}
 	}
+	b := make([]byte, 16<<10)
+	s.OpenBytes(Record, "name", b)
+	if n := testing.AllocsPerRun(100, func() { s.OpenBytes(Record, "name", b) }); n > 0 {
+		t.Errorf("OpenBytes: %v allocations for %d bytes, want none", n, len(b))
+	}
 }

@@ -5,7 +5,8 @@
 //   - secret.go: the keys that are derived from a configured secret
 //   - mac.go: keyed hashes
 //   - ctr.go: encryption
-//   - seal.go: the seal around an encoding
+//   - seal.go: the seal around an encoding, as text for a cookie
+//   - bytes.go: the seal around an encoding for a store
 //   - reference.go: the same seal, by gorilla/securecookie
 package seal
 
@@ -22,8 +23,8 @@ import (
 	"time"
 )
 
-// formatVersion is part of every seal. Data in the layout of another version is
-// rejected like a forgery.
+// formatVersion is part of the keys and of every sealed text. Data in the layout of another
+// version is rejected like a forgery.
 const formatVersion = "1"
 
 // The purposes of sealed texts. The purpose is part of the seal, together with the
@@ -127,17 +128,8 @@ func (s Sealer) content(c *scratch, purpose, name string, plain []byte) []byte {
 // returns false for any other text. Any client can send such texts, so rejecting them
 // must cost little: Open allocates nothing for a text whose MAC is invalid.
 func (s Sealer) Open(purpose, name, sealed string) (plain string, ok bool) {
-	return open(s, purpose, name, sealed)
-}
-
-// OpenBytes is Open for a text in bytes.
-func (s Sealer) OpenBytes(purpose, name string, sealed []byte) (plain string, ok bool) {
-	return open(s, purpose, name, sealed)
-}
-
-func open[T string | []byte](s Sealer, purpose, name string, sealed T) (plain string, ok bool) {
 	if s.reference != nil {
-		return s.reference.open(sealName(purpose, name), string(sealed))
+		return s.reference.open(sealName(purpose, name), sealed)
 	}
 	c := scratches.Get().(*scratch)
 	defer c.free()
@@ -182,7 +174,11 @@ func (s Sealer) Authentic(purpose, name string, sealed ...string) bool {
 
 // appendSealName appends the name that is part of the seal. It is not in the sealed text.
 func appendSealName(b []byte, purpose, name string) []byte {
-	return append(append(append(append(b, formatVersion+" "...), purpose...), ' '), name...)
+	return appendName(b, formatVersion, purpose, name)
+}
+
+func appendName(b []byte, version, purpose, name string) []byte {
+	return append(append(append(append(append(b, version...), ' '), purpose...), ' '), name...)
 }
 
 func sealName(purpose, name string) string { return string(appendSealName(nil, purpose, name)) }
