@@ -2,7 +2,10 @@ package replicas_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
@@ -63,7 +66,7 @@ func (db *database) testDump(t *testing.T, keys secretKeys, clusters []*cluster)
 			break // all rows have the same form
 		}
 		for _, secret := range keys.secrets() {
-			seals := []*securecookie.SecureCookie{cookieSeal(secret)}
+			seals := []sealKeys{cookieSeal(secret)}
 			guesses := [][]byte{nil, make([]byte, 32)}
 			for _, column := range r.columns {
 				if plain, err := hex.DecodeString(string(column)); err == nil {
@@ -90,14 +93,16 @@ type row struct {
 }
 
 // open returns the contents of the first column that opens with s, nil if none does.
-func (r row) open(s *securecookie.SecureCookie) []byte {
+func (r row) open(k sealKeys) []byte {
 	for _, column := range r.columns {
-		if len(column) < 100 {
+		if len(column) < 60 {
 			continue // not sealed
 		}
 		for _, purpose := range []string{"record", "tokens", "state", "id"} {
-			var plain []byte
-			if s.Decode("1 "+purpose+" "+r.key, string(column), &plain) == nil {
+			if plain := k.open("1 "+purpose+" "+r.key, string(column)); plain != nil {
+				return plain
+			}
+			if plain := k.openBytes("2 "+purpose+" "+r.key, column); plain != nil {
 				return plain
 			}
 		}
@@ -183,19 +188,49 @@ func derive(secret, salt []byte, info string) []byte {
 	return key
 }
 
-func seal(secret, salt []byte, what string) *securecookie.SecureCookie {
-	return sealWith(derive(secret, salt, what+" hash"), derive(secret, salt, what+" block"))
+// sealKeys are the keys of a seal.
+type sealKeys struct{ hash, block []byte }
+
+func seal(secret, salt []byte, what string) sealKeys {
+	return sealKeys{derive(secret, salt, what+" hash"), derive(secret, salt, what+" block")}
 }
 
-func sealWith(hash, block []byte) *securecookie.SecureCookie {
-	return securecookie.New(hash, block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
-}
+func cookieSeal(secret []byte) sealKeys { return seal(secret, nil, "cookie") }
 
-func cookieSeal(secret []byte) *securecookie.SecureCookie { return seal(secret, nil, "cookie") }
-
-func recordSeal(secret, id []byte) *securecookie.SecureCookie {
+func recordSeal(secret, id []byte) sealKeys {
 	keys, _ := hkdf.Expand(sha256.New, derive(secret, nil, "record"), "synmetrix/session 1 record "+string(id), 2*sha256.Size)
-	return sealWith(keys[:sha256.Size], keys[sha256.Size:])
+	return sealKeys{keys[:sha256.Size], keys[sha256.Size:]}
+}
+
+// open opens a sealed text, as in cookies. It returns nil if the text does not open.
+func (k sealKeys) open(name, sealed string) []byte {
+	var plain []byte
+	sc := securecookie.New(k.hash, k.block).MaxAge(0).MaxLength(0).SetSerializer(securecookie.NopEncoder{})
+	if sc.Decode(name, sealed, &plain) != nil {
+		return nil
+	}
+	return plain
+}
+
+// openBytes opens sealed bytes, as in a store. It returns nil if they do not open.
+func (k sealKeys) openBytes(name string, sealed []byte) []byte {
+	end := len(sealed) - sha256.Size
+	if end <= aes.BlockSize {
+		return nil
+	}
+	mac := hmac.New(sha256.New, k.hash)
+	mac.Write([]byte(name + "|"))
+	mac.Write(sealed[:end])
+	if !hmac.Equal(mac.Sum(nil), sealed[end:]) {
+		return nil
+	}
+	block, err := aes.NewCipher(k.block)
+	if err != nil {
+		panic(err) // the keys have 32 bytes
+	}
+	plain := make([]byte, end-aes.BlockSize)
+	cipher.NewCTR(block, sealed[:aes.BlockSize]).XORKeyStream(plain, sealed[aes.BlockSize:end])
+	return plain
 }
 
 func recordKey(id []byte) string {
@@ -208,8 +243,7 @@ func (c *cluster) sessionID(t *testing.T, j jar) []byte {
 	t.Helper()
 	purpose := map[mode]string{stored: "id", cookies: "tokens"}[c.mode]
 	for _, secret := range c.keys.secrets() {
-		var plain []byte
-		if cookieSeal(secret).Decode("1 "+purpose+" "+mainCookie, j[mainCookie], &plain) == nil {
+		if plain := cookieSeal(secret).open("1 "+purpose+" "+mainCookie, j[mainCookie]); plain != nil {
 			return plain[:32]
 		}
 	}
