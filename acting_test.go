@@ -245,7 +245,7 @@ func TestActingKeepsTheOwnSessionAlive(t *testing.T) {
 		r.Header.Set("Cookie", b.header())
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		r, x := a.Begin(r.WithContext(ctx))
+		r, x := testkit.Begin(a.Manager, r.WithContext(ctx))
 		done := session.FromContext(r.Context()).Done()
 		if err := x.Commit(http.Header{}); err != nil {
 			t.Fatal(err)
@@ -335,7 +335,7 @@ func TestActingDoesNotStartWithAFailedResponse(t *testing.T) {
 	b := a.signedIn()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
-	r, x := a.Begin(r)
+	r, x := testkit.Begin(a.Manager, r)
 	if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (b *browser) request() (r *http.Request, x *session.Exchange, over func()) 
 	b.t.Cleanup(disconnect)
 	r = httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
-	r, x = b.Begin(r)
+	r, x = testkit.Begin(b.Manager, r)
 	return r, x, func() {
 		b.t.Helper()
 		if err := x.Commit(http.Header{}); err != nil {
@@ -83,7 +83,7 @@ func TestTokenOfAClientThatLeftAtOnce(t *testing.T) {
 		disconnect()
 		r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 		r.Header.Set("Cookie", b.header())
-		r, _ = b.Begin(r)
+		r, _ = testkit.Begin(b.Manager, r)
 		s := session.FromContext(r.Context())
 		if _, err := s.AccessToken(context.WithoutCancel(r.Context())); err != nil {
 			t.Errorf("token: %v", err)
@@ -333,7 +333,7 @@ func TestValuesOfAReplacedSession(t *testing.T) {
 func TestSecondFactorAfterTheResponse(t *testing.T) {
 	a := newApp(t)
 	a.auth.mfa = true
-	r, x := a.Begin(httptest.NewRequest("POST", "/login", nil))
+	r, x := testkit.Begin(a.Manager, httptest.NewRequest("POST", "/login", nil))
 	if err := x.Commit(http.Header{}); err != nil {
 		t.Fatal(err)
 	}

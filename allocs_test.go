@@ -95,7 +95,7 @@ func TestAllocsOfLogin(t *testing.T) {
 			r.Method = http.MethodPost
 			got := testing.AllocsPerRun(500, func() {
 				clear(out)
-				r2, x := m.Begin(r)
+				r2, x := testkit.Begin(m, r)
 				if err := m.Login(r2.Context(), "ada@example.com", "password"); err != nil {
 					t.Fatal(err)
 				}

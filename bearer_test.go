@@ -64,7 +64,7 @@ func (a *app) bearer(token string, handler func(ctx context.Context, s *session.
 	defer cancel()
 	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 	r.Header.Set("Authorization", "Bearer "+token)
-	r, x := a.Begin(r)
+	r, x := testkit.Begin(a.Manager, r)
 	handler(r.Context(), session.FromContext(r.Context()))
 	h := http.Header{}
 	if err := errors.Join(x.Commit(h), x.End()); err != nil {
@@ -147,7 +147,7 @@ func TestBearerNeedsSession(t *testing.T) {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set("Cookie", b.header())
 		r.Header.Set("Authorization", "bearer  "+claims(`{"exp":%d`+aUser, 600))
-		r, x := a.Begin(r)
+		r, x := testkit.Begin(a.Manager, r)
 		ctx, s, key := r.Context(), session.FromContext(r.Context()), session.NewKey[string]("k")
 		failures := callsOf(a.Manager, ctx, a.auth.issue(), api)
 		if err := failures["Transport"]; err != nil || requests.Load() != 1 {
@@ -354,7 +354,7 @@ func TestVerifierSeesNoSession(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", "Bearer "+claims(`{"exp":%d`+aUser, 600))
-		r, _ = a.Begin(r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace")))
+		r, _ = testkit.Begin(a.Manager, r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace")))
 		ctx := contextOf(r)
 		if _, err := session.FromContext(ctx).AccessToken(ctx); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -387,7 +387,7 @@ func TestTwoBearers(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	for _, fields := range [][]string{{good, good}, {"Basic x", good}, {good, "Basic x"}, {"", "", "", "", ""}} {
 		r.Header["Authorization"] = fields
-		r, _ := a.Begin(r)
+		r, _ := testkit.Begin(a.Manager, r)
 		if err := session.FromContext(r.Context()).Authorize(nil); !errors.Is(err, session.ErrBearer) {
 			t.Errorf("%q: %v, want ErrBearer", fields, err)
 		}
@@ -408,7 +408,7 @@ func TestBearerDone(t *testing.T) {
 		for _, gone := range []bool{false, true} {
 			r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 			r.Header.Set("Authorization", "Bearer "+token)
-			r, _ = m.Begin(r)
+			r, _ = testkit.Begin(m, r)
 			done := session.FromContext(r.Context()).Done()
 			if gone {
 				cancel() // its watch must end; synctest finds a goroutine that stays
@@ -507,7 +507,7 @@ func TestClockUsesTheSession(t *testing.T) {
 		if token != "" {
 			r.Header.Set("Authorization", token)
 		}
-		r, x := a.Begin(r)
+		r, x := testkit.Begin(a.Manager, r)
 		s := session.FromContext(r.Context())
 		current.Store(s)
 		if token != "" {

@@ -31,7 +31,7 @@ func benchManager(tb testing.TB, stored bool) (*session.Manager, http.Header) {
 // request does the middleware's work for one request that requires a role.
 func request(m *session.Manager, r *http.Request, out http.Header, want bool) bool {
 	clear(out)
-	r2, x := m.Begin(r)
+	r2, x := testkit.Begin(m, r)
 	ok := session.FromContext(r2.Context()).HasRole("user") == want
 	return x.Commit(out) == nil && ok && x.End() == nil
 }
@@ -86,7 +86,7 @@ func freshCookies(tb testing.TB, m *session.Manager, n int) []http.Header {
 	var all []http.Header
 	for range n {
 		h := http.Header{}
-		r, x := m.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := testkit.Begin(m, httptest.NewRequest("POST", "/login", nil))
 		if err := m.Login(r.Context(), "ada", "password"); err != nil {
 			tb.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func BenchmarkLogin(b *testing.B) {
 	m, _ := benchManager(b, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		r, x := m.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := testkit.Begin(m, httptest.NewRequest("POST", "/login", nil))
 		if err := m.Login(r.Context(), "ada", "password"); err != nil {
 			b.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -349,7 +350,7 @@ func TestMaxValueBytesOfConcurrentRequests(t *testing.T) {
 		b := a.withTheme("dark")
 		late := *b
 		r := newRequest(late.header())
-		r, x := a.Begin(r)
+		r, x := testkit.Begin(a.Manager, r)
 		s := session.FromContext(r.Context())
 		if err := cart.Set(s, strings.Repeat("x", 600)); err != nil {
 			t.Fatal(err)
@@ -397,7 +398,7 @@ func TestNumberOfValuesOfConcurrentRequests(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 3 {
 		wg.Go(func() {
-			r, x := a.Begin(newRequest(header))
+			r, x := testkit.Begin(a.Manager, newRequest(header))
 			s := session.FromContext(r.Context())
 			for i := range 5000 {
 				if err := session.NewKey[int](fmt.Sprint(worker, "-", i)).Set(s, i); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 	"github.com/synmetrix/session/store"
 	"github.com/synmetrix/session/store/memstore"
 )
@@ -44,7 +45,7 @@ func init() {
 
 func TestRegisterContext(t *testing.T) {
 	a := newApp(t)
-	r, x := a.Begin(httptest.NewRequest("GET", "/", nil))
+	r, x := testkit.Begin(a.Manager, httptest.NewRequest("GET", "/", nil))
 	defer func() { _ = x.End() }()
 	framework := &frameworkContext{Context: context.Background()}
 	ctx, cancel := context.WithCancel(framework)
@@ -76,9 +77,9 @@ func (s *contextStore) Get(ctx context.Context, key string) (store.Record, error
 	return s.Store.Get(ctx, key)
 }
 
-// The value of BeginWith is in the context before the session is loaded: code that reads
+// The values of the context are in place before the session is loaded: code that reads
 // the context in the background meanwhile sees no change.
-func TestBeginWith(t *testing.T) {
+func TestBeginContext(t *testing.T) {
 	type key struct{}
 	var values []any
 	read := func(ctx context.Context) { values = append(values, ctx.Value(key{})) }
@@ -88,7 +89,7 @@ func TestBeginWith(t *testing.T) {
 	r.Header.Set("Cookie", b.header())
 	values = nil
 	var x session.Exchange
-	r = a.BeginWith(&x, r, key{}, "value")
+	r = a.Begin(context.WithValue(r.Context(), key{}, "value"), &x, r)
 	defer func() { _ = x.End() }()
 	if !session.FromContext(r.Context()).SignedIn() || r.Context().Value(key{}) != "value" {
 		t.Error("the request has no session or no value")
@@ -184,7 +185,7 @@ func TestBearerRequest(t *testing.T) {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set("Cookie", b.header())
 		r.Header.Set("Authorization", "Bearer x")
-		r, x := a.Begin(r)
+		r, x := testkit.Begin(a.Manager, r)
 		for call, err := range callsOf(a.Manager, r.Context(), a.auth.issue(), api) {
 			if !errors.Is(err, session.ErrUnauthenticated) || !errors.Is(err, session.ErrBearer) {
 				t.Errorf("%s: %v, want ErrUnauthenticated and ErrBearer", call, err)

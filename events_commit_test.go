@@ -50,7 +50,7 @@ func TestEventsAtCommit(t *testing.T) {
 			}
 		})
 		ctx, disconnect := context.WithCancel(context.WithValue(context.Background(), traced{}, "trace-1"))
-		r, x := a.Begin(httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+		r, x := testkit.Begin(a.Manager, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
 		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestEventsAtEnd(t *testing.T) {
 	b := a.signedIn()
 	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), traced{}, "trace-1"), "GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
-	r, x := a.Begin(r)
+	r, x := testkit.Begin(a.Manager, r)
 	if err := x.Commit(http.Header{}); err != nil {
 		t.Fatal(err)
 	}

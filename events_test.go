@@ -274,7 +274,7 @@ var eventCases = []struct {
 		}
 	}},
 	{name: "session_ended", reason: "login_not_delivered", provoke: func(st *stage) {
-		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := testkit.Begin(st.M, httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
 		if err := st.M.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
 			st.T.Errorf("login after the response has begun: %v", err)
@@ -350,7 +350,7 @@ var eventCases = []struct {
 	}},
 	{name: "login_unavailable", level: slog.LevelWarn, noSession: true, provoke: func(st *stage) { // too late a ticket
 		st.service.login = secondFactor("ticket")
-		r, x := st.M.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := testkit.Begin(st.M, httptest.NewRequest("POST", "/login", nil))
 		_ = x.Commit(http.Header{})
 		if err := st.M.Login(r.Context(), "u1", "password"); !errors.Is(err, session.ErrCommitted) {
 			st.T.Errorf("login: %v, want ErrCommitted", err)
@@ -441,7 +441,7 @@ func (st *stage) changesLate(meanwhile func(), want error) {
 	for name, value := range st.Jar {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
-	r, x := st.M.Begin(r)
+	r, x := testkit.Begin(st.M, r)
 	err := errors.Join(x.Commit(http.Header{}), favorite.Set(session.FromContext(r.Context()), strings.Repeat("x", 600_000)))
 	if err != nil {
 		st.T.Fatal(err)

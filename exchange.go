@@ -19,11 +19,12 @@ import (
 
 // Exchange connects one request and its response with a session: it reads the
 // cookies of the request and sets those of the response. Package middleware uses
-// it; most programs do not need it. Get it from [Manager.Begin] or [Manager.BeginWith].
+// it; most programs do not need it. [Manager.Begin] begins it. An Exchange must not be copied
+// after that.
 type Exchange struct {
 	m         *Manager
 	ctx       context.Context // of the request; it leads to this Exchange
-	value     valueContext    // ctx; a field, and not a pointer, saves an allocation
+	value     exchangeContext // ctx; a field, and not a pointer, saves an allocation
 	request   http.Request    // with ctx, for the handler
 	place     *place          // of the session's cookies
 	session   atomic.Pointer[Session]
@@ -85,25 +86,21 @@ const (
 
 type contextKey struct{}
 
-// valueContext is a context with an Exchange, and with the value of BeginWith.
-type valueContext struct {
+// exchangeContext is a context with an Exchange.
+type exchangeContext struct {
 	context.Context
-	x          *Exchange
-	key, value any
+	x *Exchange
 }
 
-func (c *valueContext) Value(key any) any {
-	switch key {
-	case contextKey{}:
+func (c *exchangeContext) Value(key any) any {
+	if key == (contextKey{}) {
 		return c.x
-	case c.key: // nil if Begin made it
-		return c.value
 	}
 	return c.Context.Value(key)
 }
 
 // String names the context without the values of the Exchange.
-func (c *valueContext) String() string { return "session.Exchange" }
+func (c *exchangeContext) String() string { return "session.Exchange" }
 
 // requestContexts has the functions of RegisterContext.
 var requestContexts []func(context.Context) context.Context
@@ -132,27 +129,19 @@ func exchangeFrom(ctx context.Context) *Exchange {
 	return nil
 }
 
-// Begin loads the session that r presents and returns r with the session in its
-// context. Begin never fails: [Session.Err] and [Session.Authorize] report why a
-// session cannot be loaded. Tokens that are due are refreshed later, when the
-// handler first uses the session's user.
+// Begin loads the session that r presents into x, which must be zero, and returns r with
+// the session in its context. ctx is the parent of that context: r's own, or one that is
+// derived from it. Begin never fails: [Session.Err] and [Session.Authorize] report why a
+// session cannot be loaded. Tokens that are due are refreshed later, when the handler first
+// uses the session's user.
 //
-// The caller must call Commit before the first byte of the response, and End
-// after the handler.
-func (m *Manager) Begin(r *http.Request) (*http.Request, *Exchange) {
-	x := new(Exchange)
-	return m.BeginWith(x, r, nil, nil), x
-}
-
-// BeginWith is like Begin for middleware that keeps x together with its own data, which
-// saves an allocation. x must be zero, and must not be copied afterwards. BeginWith also
-// adds a value to the context of the request, without another copy of the request. The key
-// must be comparable, as for [context.WithValue].
-func (m *Manager) BeginWith(x *Exchange, r *http.Request, key, value any) *http.Request {
+// The caller must call Commit before the first byte of the response, and End after the
+// handler.
+func (m *Manager) Begin(ctx context.Context, x *Exchange, r *http.Request) *http.Request {
 	x.m, x.place, x.peer, x.header, x.access = m, &m.own, r.RemoteAddr, r.Header, m.accessOf(r)
 	// The context is complete before the session is loaded: calls of a store may read it
 	// for longer than the load waits for them.
-	x.value = valueContext{Context: r.Context(), x: x, key: key, value: value}
+	x.value = exchangeContext{ctx, x}
 	x.ctx = &x.value
 	x.request = *r.WithContext(x.ctx)
 	if hasBearer(r.Header) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 )
 
 // slowAuth is an auth service that compares passwords slowly. It therefore rejects a
@@ -159,7 +160,7 @@ func TestOnlyRefusalsAreHeld(t *testing.T) {
 		})
 		requestCtx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		r, _ := s.Begin(httptest.NewRequestWithContext(requestCtx, "POST", "/login", nil))
+		r, _ := testkit.Begin(s.Manager, httptest.NewRequestWithContext(requestCtx, "POST", "/login", nil))
 		s.goneAfter(context.WithoutCancel(r.Context()), 100*time.Millisecond)
 
 		s.auth.unknown = 20 * time.Second // longer than Config.AuthTimeout

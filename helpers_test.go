@@ -224,7 +224,7 @@ func (a *app) visit(cookie string, handler func(ctx context.Context, s *session.
 	if cookie != "" {
 		r.Header["Cookie"] = []string{cookie}
 	}
-	r, x := a.Begin(r)
+	r, x := testkit.Begin(a.Manager, r)
 	if handler != nil {
 		handler(r.Context(), session.FromContext(r.Context()))
 	}

@@ -39,7 +39,7 @@ func TestLoginIsNotDelivered(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		shared := &testkit.FailingStore{Store: memstore.New()}
 		a := newApp(t, func(c *session.Config) { c.Store, c.Now = shared, nil })
-		r, x := a.Begin(httptest.NewRequest("POST", "/login", nil))
+		r, x := testkit.Begin(a.Manager, httptest.NewRequest("POST", "/login", nil))
 		if err := a.Login(r.Context(), "user@example.com", "password"); err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestChangeOfUserDropsPrefetchedPages(t *testing.T) {
 		step("a change of a value", "", func(ctx context.Context) error { return favorite.Set(session.FromContext(ctx), "dark") })
 
 		// The app's own Clear-Site-Data field stays.
-		r, x := a.Begin(httptest.NewRequest("POST", "/logout", nil))
+		r, x := testkit.Begin(a.Manager, httptest.NewRequest("POST", "/logout", nil))
 		if err := a.Logout(r.Context()); err != nil {
 			t.Fatal(err)
 		}

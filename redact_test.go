@@ -14,6 +14,7 @@ import (
 
 	"github.com/synmetrix/session"
 	"github.com/synmetrix/session/auth"
+	"github.com/synmetrix/session/internal/testkit"
 )
 
 // Types that hold a secret redact it whenever they are printed, logged or
@@ -28,7 +29,7 @@ func TestRedaction(t *testing.T) {
 	b := a.withTheme("a-value-of-the-session")
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Cookie", b.header())
-	r, x := a.Begin(r)
+	r, x := testkit.Begin(a.Manager, r)
 	s := session.FromContext(r.Context())
 	access, err := s.AccessToken(r.Context())
 	if err != nil {

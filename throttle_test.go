@@ -80,7 +80,7 @@ func (c *client) send(t *testing.T, call func(ctx context.Context) error) error 
 	for _, line := range c.cookies["Cookie"] {
 		r.Header.Add("Cookie", line)
 	}
-	r, x := c.m.Begin(r)
+	r, x := testkit.Begin(c.m, r)
 	err := call(r.Context())
 	h := http.Header{}
 	if failed := x.Commit(h); failed != nil {

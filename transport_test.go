@@ -185,7 +185,7 @@ func TestTransportRefreshesAndSavesBeforeTheCall(t *testing.T) {
 			}
 			req := httptest.NewRequest("GET", "/", nil)
 			req.Header.Set("Cookie", old)
-			req, x := other.Begin(req)
+			req, x := testkit.Begin(other, req)
 			token, err := session.FromContext(req.Context()).AccessToken(req.Context())
 			_ = x.Commit(http.Header{})
 			if "Bearer "+token != r.Header.Get("Authorization") || err != nil {
@@ -362,7 +362,7 @@ func TestTransportWithoutAToken(t *testing.T) {
 		t.Errorf("outside of the middleware: %v", err)
 	}
 	outside.Header.Set("Authorization", "Bearer x")
-	bearer, _ := m.Begin(outside)
+	bearer, _ := testkit.Begin(m, outside)
 	if _, err := send(m, bearer, srv.URL, nil, srv.host()); !errors.Is(err, session.ErrBearer) {
 		t.Errorf("as a bearer: %v", err)
 	}

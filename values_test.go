@@ -180,7 +180,7 @@ func TestValuesWithoutSession(t *testing.T) {
 func sessionOf(a *app, h http.Header) *session.Session {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header = h
-	r, _ = a.Begin(r)
+	r, _ = testkit.Begin(a.Manager, r)
 	return session.FromContext(r.Context())
 }
 
@@ -240,7 +240,7 @@ func TestValuesAfterTheResponse(t *testing.T) {
 		b := a.withTheme("dark")
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Cookie", b.header())
-		r, x := a.Begin(r)
+		r, x := testkit.Begin(a.Manager, r)
 		s := session.FromContext(r.Context())
 		if err := x.Commit(http.Header{}); err != nil {
 			t.Fatal(err)

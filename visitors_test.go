@@ -273,7 +273,7 @@ func TestLateResponsesToVisitors(t *testing.T) {
 			if first != "" {
 				r.Header.Set("Cookie", b.header())
 			}
-			r, x := a.Begin(r)
+			r, x := testkit.Begin(a.Manager, r)
 			if err := favorite.Set(session.FromContext(r.Context()), "late"); err != nil {
 				t.Fatal(err)
 			}
@@ -344,7 +344,7 @@ func TestFirstValueOfVisitorIsNotLost(t *testing.T) {
 				c.Store = st
 			}
 		})
-		r, x := a.Begin(httptest.NewRequest("GET", "/", nil))
+		r, x := testkit.Begin(a.Manager, httptest.NewRequest("GET", "/", nil))
 		if err := x.Commit(http.Header{}); err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func TestFirstValueOfVisitorIsNotLost(t *testing.T) {
 			return
 		}
 		st.Down.Store(true)
-		r, x = a.Begin(httptest.NewRequest("GET", "/", nil))
+		r, x = testkit.Begin(a.Manager, httptest.NewRequest("GET", "/", nil))
 		if err := favorite.Set(session.FromContext(r.Context()), "dark"); err != nil {
 			t.Fatal(err)
 		}

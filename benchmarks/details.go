@@ -66,7 +66,8 @@ func roleWork(e *env, n int) *work {
 		if err != nil {
 			return nil, err
 		}
-		r, _ := m.Begin(newRequest("GET", "/admin"))
+		r := newRequest("GET", "/admin")
+		r = m.Begin(r.Context(), new(session.Exchange), r)
 		err = m.Start(r.Context(), auth.Grant{Tokens: user.tokens})
 		return repeat(middleware.RequireRole(roles[n-1])(http.HandlerFunc(adminOnly)), r, func(v *reader) bool { return v.got(adminPage) }), err
 	})

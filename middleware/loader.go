@@ -55,7 +55,8 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 	// files and public pages never wait for the auth service.
 	scope.settings, scope.outer = l.settings, r
 	scope.writer.w = w
-	scope.writer.r = m.BeginWith(&scope.writer.x, r, settingsKey{}, l.settings)
+	scope.ctx = settingsContext{r.Context(), l.settings}
+	scope.writer.r = m.Begin(&scope.ctx, &scope.writer.x, r)
 	return true
 }
 
@@ -64,6 +65,7 @@ func (l *Loader) Begin(scope *Scope, w http.ResponseWriter, r *http.Request) boo
 type Scope struct {
 	settings *settings
 	outer    *http.Request // of Begin
+	ctx      settingsContext
 	writer   writer
 }
 

@@ -169,6 +169,23 @@ type settings struct {
 // settingsKey is the key of the settings in a context. Other packages cannot make one.
 type settingsKey struct{}
 
+// settingsContext is a context with the settings. It is a field of a Scope, and not made by
+// context.WithValue, which saves an allocation.
+type settingsContext struct {
+	context.Context
+	settings *settings
+}
+
+func (c *settingsContext) Value(key any) any {
+	if key == (settingsKey{}) {
+		return c.settings
+	}
+	return c.Context.Value(key)
+}
+
+// String names the context without the settings.
+func (c *settingsContext) String() string { return "middleware.Sessions" }
+
 // settingsOf returns the settings of the Sessions around a request, or the
 // default settings if there is none. Refuse must work outside Sessions, because a
 // missing Sessions is one of the errors that it reports.

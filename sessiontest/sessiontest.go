@@ -94,7 +94,7 @@ func (u User) SignedIn(r *http.Request) *http.Request {
 	if err != nil {
 		panic("sessiontest: " + err.Error())
 	}
-	r, _ = m.Begin(r)
+	r = m.Begin(r.Context(), new(session.Exchange), r)
 	u.start(r.Context(), m)
 	return r
 }
@@ -137,7 +137,8 @@ func (u User) Client(m *session.Manager, srv *httptest.Server) *http.Client {
 
 // cookies returns the cookies of a new session of m.
 func (u User) cookies(ctx context.Context, m *session.Manager) []*http.Cookie {
-	r, x := m.Begin((&http.Request{Header: http.Header{}}).WithContext(ctx))
+	var x session.Exchange
+	r := m.Begin(ctx, &x, &http.Request{Header: http.Header{}})
 	u.start(r.Context(), m)
 	resp := http.Response{Header: http.Header{}}
 	if err := x.Commit(resp.Header); err != nil {

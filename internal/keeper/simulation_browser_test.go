@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synmetrix/session"
+	"github.com/synmetrix/session/internal/testkit"
 )
 
 // simResult is the outcome of a request.
@@ -66,7 +67,7 @@ func (w *simWorld) serve(jar map[string]string, p *simProc, handler func(ctx con
 	if w.chance(w.tr.leave) {
 		time.AfterFunc(w.upTo(300*time.Millisecond), cancel)
 	}
-	r, x := p.m.Begin(r.WithContext(ctx))
+	r, x := testkit.Begin(p.m, r.WithContext(ctx))
 	s := session.FromContext(r.Context())
 	a.signedIn, a.err = s.SignedIn(), s.Err()
 	a.user, a.actor = s.UserID(), s.Actor().ID

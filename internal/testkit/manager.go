@@ -115,6 +115,12 @@ type Visitor struct {
 	Change func(*http.Request) // changes each request before it is sent; may be nil
 }
 
+// Begin begins the handling of a request, as middleware does.
+func Begin(m *session.Manager, r *http.Request) (*http.Request, *session.Exchange) {
+	x := new(session.Exchange)
+	return m.Begin(r.Context(), x, r), x
+}
+
 // Do sends a request of the browser and runs handler in it. A nil handler reads whether
 // a user is signed in.
 func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *session.Session)) *session.Session {
@@ -125,7 +131,7 @@ func (c *Visitor) Do(ctx context.Context, handler func(ctx context.Context, s *s
 	if c.Change != nil {
 		c.Change(r)
 	}
-	r, x := c.M.Begin(r)
+	r, x := Begin(c.M, r)
 	if handler != nil {
 		handler(r.Context(), session.FromContext(r.Context()))
 	} else {

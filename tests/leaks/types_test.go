@@ -70,7 +70,8 @@ func TestTypes(t *testing.T) {
 	for _, c := range r.Cookies() {
 		secrets.AddSealed("cookie", c.Value)
 	}
-	r, exchange := manager.Begin(r)
+	exchange := new(session.Exchange)
+	r = manager.Begin(r.Context(), exchange, r)
 	s := session.FromContext(r.Context())
 	access, err := s.AccessToken(r.Context())
 	if err != nil {
