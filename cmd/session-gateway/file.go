@@ -96,12 +96,17 @@ type upstreamFile struct {
 const maxFile = 1 << 20
 
 // readFile reads a configuration file. An unknown field is an error that has the line.
-func readFile(name string) (file, error) {
+func readFile(name string) (f file, err error) {
 	text, err := readBounded(name)
 	if err != nil {
 		return file{}, err
 	}
-	var f file
+	defer func() {
+		// The parser panics for some tags. The value may be a part of the file.
+		if recover() != nil {
+			f, err = file{}, fmt.Errorf("%s cannot be parsed", name)
+		}
+	}()
 	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	if err := d.Decode(&f); errors.Is(err, io.EOF) {
 		return file{}, fmt.Errorf("%s is empty", name)

@@ -70,6 +70,7 @@ func TestConfigTest(t *testing.T) {
 		{"an unknown field inside", good + "    rolls: [x]\n", []string{"SESSION_KEYS", keys}, []string{`[4:5] unknown field "rolls"`}},
 		{"a field twice", good + "auth_url: https://x-secret.example\n", []string{"SESSION_KEYS", keys}, []string{"[4:1]", "auth_url"}},
 		{"a wrong type", good + "session: {max_sessions: x-secret}\n", []string{"SESSION_KEYS", keys}, []string{"[4:"}},
+		{"a tag of another type", good + "    roles: !!str x-secret\n", []string{"SESSION_KEYS", keys}, []string{"gateway.yaml cannot be parsed"}},
 		{"durations", good + "    timeout: none\nsession: {lifetime: x-secret, idle_timeout: none, max_token_age: none, refresh_before: -1s}\nstop_timeout: 5\n", []string{"SESSION_KEYS", keys},
 			[]string{"session.lifetime must be a positive duration", "session.idle_timeout must", "session.refresh_before must", "stop_timeout must"}},
 		{"two documents", good + "---\nlisten: x\n", []string{"SESSION_KEYS", keys}, []string{"more than one document"}},
