@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -178,9 +180,10 @@ func (f *forwarder) modifyResponse(res *http.Response) error {
 
 // handleError refuses a request to which the upstream has not responded.
 func (f *forwarder) handleError(w http.ResponseWriter, r *http.Request, err error) {
+	why := failureOf(err)
 	p := &middleware.Problem{
 		Status: http.StatusBadGateway, Code: "upstream_unavailable",
-		Detail: "The service behind this address is not available.", Err: err,
+		Detail: "The service behind this address is not available.", Err: why,
 	}
 	var timeout net.Error
 	switch cause := context.Cause(r.Context()); {
@@ -193,9 +196,35 @@ func (f *forwarder) handleError(w http.ResponseWriter, r *http.Request, err erro
 		p.Status, p.Code = http.StatusGatewayTimeout, "upstream_timeout"
 		p.Detail = "The service behind this address does not respond."
 	}
-	// err names the upstream's address. It has no part of the request's header.
-	f.g.session.Logger.WarnContext(r.Context(), p.Code, "upstream", f.target.Host, "error", err)
+	f.g.session.Logger.WarnContext(r.Context(), p.Code, "upstream", f.target.Host, "error", why)
 	middleware.Refuse(w, r, p)
+}
+
+// failureOf returns the part of an error of the transport that may be logged. Other errors
+// quote the upstream's response, which may repeat the user's access token.
+func failureOf(err error) error {
+	var (
+		network *net.OpError
+		timeout net.Error
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return os.ErrDeadlineExceeded
+	case errors.As(err, &cert):
+		return cert
+	case errors.As(err, &record):
+		return record
+	}
+	for _, known := range []error{http.ErrSchemeMismatch, io.ErrUnexpectedEOF, io.EOF, context.Canceled} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errors.New("invalid response")
 }
 
 // responseWriter keeps cookies that would replace the gateway's out of informational
