@@ -72,9 +72,13 @@ func (s *Store) Format(f fmt.State, _ rune) {
 //
 // Lock order: a shard before an ownerShard, and never two shards or two ownerShards.
 type shard struct {
-	mu    sync.RWMutex
-	nodes map[string]*node
-	due   dueHeap // of nodes
+	mu sync.RWMutex
+
+	// nodes holds the records by the hash of the key, which takes less memory than the key.
+	// others holds, by the key, the few that it cannot hold; see insert.
+	nodes  map[uint64]*node
+	others map[string]*node
+	due    dueHeap // of nodes and others
 
 	// smalls holds the small records. A key has a node or a small record,
 	// never both.
@@ -85,14 +89,42 @@ type shard struct {
 // node holds the record of one key. It is in its shard's map, in the expiry heap and in
 // its owner's list. An update changes the node in place.
 type node struct {
-	shard *shard // never changes
+	key   [usualKey]byte // if the node is in shard.nodes; never changes
+	shard *shard         // never changes
 
 	// guarded by shard.mu
-	rec store.Record
-	due int // index in shard.due, or removed
+	rec store.Record // Key is empty if the node has it in key
+	due int          // index in shard.due, or removed
 
 	// guarded by the mu of the ownerShard of rec.Owner
 	next, prev *node
+}
+
+// usualKey is the length of keys that a node has itself, because a search then reads one
+// place in memory less. Keys of package session have this length.
+const usualKey = 64
+
+// record returns the record of n, which has the given key.
+func (n *node) record(key string) store.Record {
+	rec := n.rec
+	rec.Key = key
+	return rec
+}
+
+// keyOf returns the key of n.
+func (n *node) keyOf() string {
+	if n.rec.Key != "" {
+		return n.rec.Key
+	}
+	return string(n.key[:])
+}
+
+// find returns the node of a key with this hash, or nil.
+func (sh *shard) find(key string, hash uint64) *node {
+	if n := sh.nodes[hash]; n != nil && string(n.key[:]) == key {
+		return n
+	}
+	return sh.others[key]
 }
 
 // removed is the heap index of a node that was removed from its shard.
@@ -105,12 +137,12 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Record{}, failed("get", err)
 	}
-	sh := s.shard(key)
+	sh, hash := s.shard(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	// The time is read only for a key that is there. Most keys of cookie sessions are not.
-	if n := sh.nodes[key]; n != nil && !n.expired(s.now()) {
-		return n.rec, nil
+	if n := sh.find(key, hash); n != nil && !n.expired(s.now()) {
+		return n.record(key), nil
 	}
 	if id, ok := smallIDOf(key); ok {
 		if i := sh.smalls.find(&id); i != none && !sh.smalls.at(i).expired(s.now()) {
@@ -144,7 +176,7 @@ func (s *Store) Put(ctx context.Context, rec store.Record, prev uint64) error {
 }
 
 func (s *Store) put(rec store.Record, prev uint64) error {
-	sh := s.shard(rec.Key)
+	sh, hash := s.shard(rec.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	// Read the time under the lock. With an earlier reading, a record could count
@@ -152,19 +184,19 @@ func (s *Store) put(rec store.Record, prev uint64) error {
 	now := s.now()
 	s.purge(sh, now, purgePerPut)
 
-	n := sh.nodes[rec.Key]
+	n := sh.find(rec.Key, hash)
 	if n != nil && n.expired(now) {
 		s.remove(n)
 		n = nil
 	}
 	if id, ok := smallIDOf(rec.Key); ok && (isSmall(rec) || sh.smalls.find(&id) != none) {
-		return s.putSmall(sh, n, &id, rec, prev, now)
+		return s.putSmall(sh, n, &id, hash, rec, prev, now)
 	}
 	if n == nil {
 		if prev != 0 {
 			return store.ErrConflict
 		}
-		return s.insert(sh, rec)
+		return s.insert(sh, hash, rec)
 	}
 	if n.rec.Version != prev {
 		return store.ErrConflict
@@ -174,15 +206,24 @@ func (s *Store) put(rec store.Record, prev uint64) error {
 }
 
 // insert adds a record for a key that holds none. sh is locked.
-func (s *Store) insert(sh *shard, rec store.Record) error {
+func (s *Store) insert(sh *shard, hash uint64, rec store.Record) error {
 	if !s.reserve() {
 		return errFull
 	}
 	n := &node{shard: sh, rec: rec}
-	if sh.nodes == nil {
-		sh.nodes = make(map[string]*node)
+	if len(rec.Key) == usualKey && sh.nodes[hash] == nil {
+		if sh.nodes == nil {
+			sh.nodes = make(map[uint64]*node)
+		}
+		copy(n.key[:], rec.Key)
+		n.rec.Key = ""
+		sh.nodes[hash] = n
+	} else { // an unusual key, or the hash of another key
+		if sh.others == nil {
+			sh.others = make(map[string]*node)
+		}
+		sh.others[rec.Key] = n
 	}
-	sh.nodes[rec.Key] = n
 	sh.due.push(n)
 	s.link(n)
 	s.wake()
@@ -193,7 +234,7 @@ func (s *Store) insert(sh *shard, rec store.Record) error {
 func (s *Store) update(n *node, rec store.Record) {
 	// Keep equal strings: the maps refer to those of the first record, so that
 	// new ones would double the memory for names.
-	rec.Key = n.rec.Key
+	rec.Key = n.rec.Key // empty if n.key has it
 	if rec.Owner == n.rec.Owner {
 		rec.Owner = n.rec.Owner
 		n.rec = rec
@@ -208,13 +249,17 @@ func (s *Store) update(n *node, rec store.Record) {
 // remove removes n from the store. Its shard is locked.
 func (s *Store) remove(n *node) {
 	sh := n.shard
-	delete(sh.nodes, n.rec.Key)
+	if n.rec.Key != "" {
+		delete(sh.others, n.rec.Key)
+	} else {
+		delete(sh.nodes, maphash.Bytes(seed, n.key[:]))
+	}
 	sh.due.remove(n)
 	s.unlink(n)
 	s.count.Add(-1)
-	if len(sh.nodes) == 0 && cap(sh.due) > keepRoom {
+	if len(sh.due) == 0 && cap(sh.due) > keepRoom {
 		// Maps and slices do not shrink by themselves.
-		sh.nodes, sh.due = nil, nil
+		sh.nodes, sh.others, sh.due = nil, nil, nil
 	}
 }
 
@@ -226,10 +271,10 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return failed("delete", err)
 	}
-	sh := s.shard(key)
+	sh, hash := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if n := sh.nodes[key]; n != nil {
+	if n := sh.find(key, hash); n != nil {
 		s.remove(n)
 	}
 	if id, ok := smallIDOf(key); ok {
@@ -280,8 +325,10 @@ func (s *Store) now() time.Time {
 // seed is shared by all stores, so that the zero Store works.
 var seed = maphash.MakeSeed()
 
-func (s *Store) shard(key string) *shard {
-	return &s.shards[maphash.String(seed, key)%shardCount]
+// shard returns the shard of key, and the hash of key.
+func (s *Store) shard(key string) (*shard, uint64) {
+	hash := maphash.String(seed, key)
+	return &s.shards[hash%shardCount], hash
 }
 
 func failed(op string, err error) error { return fmt.Errorf("memstore: %s: %w", op, err) }

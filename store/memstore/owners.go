@@ -38,7 +38,7 @@ func (s *Store) List(ctx context.Context, owner string) ([]store.Record, error) 
 	for _, n := range s.ownerShard(owner).list(owner) {
 		n.shard.mu.RLock()
 		if n.due != removed && n.rec.Owner == owner && !n.expired(now) {
-			recs = append(recs, n.rec)
+			recs = append(recs, n.record(n.keyOf()))
 		}
 		n.shard.mu.RUnlock()
 	}

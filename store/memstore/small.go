@@ -210,7 +210,7 @@ func (s *smalls) Pop() any {
 
 // putSmall is like put, if the stored record or the new one is small. n is the node of
 // the key, or nil. The shard is locked.
-func (s *Store) putSmall(sh *shard, n *node, id *smallID, rec store.Record, prev uint64, now time.Time) error {
+func (s *Store) putSmall(sh *shard, n *node, id *smallID, hash uint64, rec store.Record, prev uint64, now time.Time) error {
 	i := sh.smalls.find(id)
 	if i != none && sh.smalls.at(i).expired(now) {
 		s.removeSmall(sh, i)
@@ -227,7 +227,7 @@ func (s *Store) putSmall(sh *shard, n *node, id *smallID, rec store.Record, prev
 		return store.ErrConflict
 	}
 	if !isSmall(rec) {
-		if err := s.insert(sh, rec); err != nil {
+		if err := s.insert(sh, hash, rec); err != nil {
 			return err
 		}
 		if i != none {
