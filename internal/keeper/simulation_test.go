@@ -38,7 +38,7 @@ func simCount() int {
 	case n > 0:
 		return n
 	}
-	return scale.Of(8, 12, 2000)
+	return scale.Of(8, 8, 2000)
 }
 
 // trouble lists the faults of a world.

@@ -136,7 +136,7 @@ func testNote(t *testing.T, tt target) {
 func testActing(t *testing.T, tt target) {
 	s := &site{t: t, target: tt}
 	s.Process = proc.Start(t, "dashboard", append([]string{
-		"FRAMEWORK=" + tt.framework, "STORE=" + tt.store, "COOKIE_INSECURE=true", "BASE_PATH=/app",
+		"FRAMEWORK=" + tt.framework, "STORE=" + tt.store, "COOKIE_INSECURE=true", "BASE_PATH=/app", proc.Patient,
 	}, tt.env...))
 	s.signedIn(t, viewer).postForm("/admin/act", "email", admin).isPage(403)
 	b := s.browser(t)

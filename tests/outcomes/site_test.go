@@ -74,17 +74,17 @@ func (c *clock) advance(d time.Duration) { c.moved.Add(int64(d)) }
 // kinds are the combinations of a place of sessions and a framework.
 var kinds = slices.Concat(stores["cookie"], stores["memory"])
 
-// kindsFor returns the kinds for a case: all in CI, and otherwise n of them, which its
-// name selects. The first two are in cookies and in a store.
+// kindsFor returns the kinds for a case: n of them, which its name selects, in CI three,
+// and all with LONG=1. The first two are in cookies and in a store. Three have all
+// frameworks.
 func kindsFor(name string, n int) []string {
-	if scale.CI() {
-		return kinds
-	}
+	step := scale.Of(len(kinds)/2, 2, 1)
+	n = scale.Of(n, len(kinds)/2, len(kinds))
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, name)
 	var chosen []string
 	for i := range n {
-		chosen = append(chosen, kinds[(int(h.Sum32()%6)+3*i)%len(kinds)])
+		chosen = append(chosen, kinds[(int(h.Sum32()%6)+step*i)%len(kinds)])
 	}
 	return chosen
 }

@@ -16,7 +16,7 @@ import (
 // The tokens of many users have expired together, and each user sends many requests.
 // There is one refresh for each user, and no response is for another user.
 func TestCrowdAtExpiry(t *testing.T) {
-	users, requests := scale.Of(40, 200, 200), scale.Of(25, 50, 50)
+	users, requests := scale.Of(40, 100, 200), scale.Of(25, 25, 50)
 	for _, k := range kinds {
 		for round := range scale.Of(1, 1, 10) {
 			t.Run(string(k), func(t *testing.T) {

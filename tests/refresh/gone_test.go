@@ -31,7 +31,7 @@ const (
 // A client that disconnects during a refresh keeps its session: its old cookies are
 // served with the new tokens, however often it disconnects.
 func TestClientGoneMidRefresh(t *testing.T) {
-	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(16, 32, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 2))
 		k, when, expired := kinds[i%2], departure(i/2%int(departures)), i/8%2 == 0
 		user := userID(1)

@@ -360,7 +360,7 @@ func (s *site) refreshed(want int) {
 }
 
 // tooLong is a time that is enough on every machine.
-const tooLong = 40 * time.Second
+const tooLong = 2 * time.Minute
 
 // await waits for the first of several events, and returns its index.
 func (s *site) await(what string, events ...<-chan struct{}) int {

@@ -21,7 +21,7 @@ import (
 // cookies.
 func TestManyRequestsOneRefresh(t *testing.T) {
 	const requests = 100
-	testkit.Severally(t, scale.Of(16, 50, 1000), 12, func(t *testing.T, i int) {
+	testkit.Severally(t, scale.Of(16, 24, 1000), 12, func(t *testing.T, i int) {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		k, expired, spread := kinds[i%2], i/2%2 == 0, i/4%2 == 0
 		user := userID(1)
