@@ -19,6 +19,10 @@ type sessionState struct {
 	changed bool              // the handler has changed values
 	begun   bool              // rec is of a visitor, who has no cookie for it yet
 	expire  bool              // the presented cookies can be deleted
+
+	// unavailable reports that rec could not be resolved, because its access token has expired
+	// and the auth service is down.
+	unavailable bool
 }
 
 // commitState returns the state to commit. After it, a cookie session accepts no more
@@ -31,11 +35,9 @@ func (s *Session) commitState() sessionState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes, _ := s.changesLocked()
-	c := sessionState{expire: s.expire, changed: len(changes) > 0, begun: s.begun}
-	if s.failure == nil {
-		// A session that is unavailable is not written: its cookies stay as they
-		// are, and the next request may find it available again.
-		c.rec, c.readAt = s.rec, s.readAt
+	c := sessionState{
+		rec: s.rec, readAt: s.readAt, unavailable: s.failure != nil,
+		changed: len(changes) > 0, begun: s.begun, expire: s.expire,
 	}
 	if !s.m.stored() || s.rec == nil {
 		s.closed = cmp.Or(s.closed, closedByCommit)
@@ -68,9 +70,19 @@ func (x *Exchange) plan(o *outcome, c sessionState) cookiePlan {
 	if c.rec == nil || !c.rec.Visitor {
 		// If the browser has cookies of a user, its visitor cookie is from before the
 		// sign-in.
-		p.expireVisitor = x.place.visitors && (o.fate != keeps || c.expire || c.rec != nil)
+		p.expireVisitor = x.place.visitors && (o.fate != keeps || c.expire || c.rec != nil && !c.unavailable)
 	}
 	if c.rec == nil {
+		return p
+	}
+	if c.unavailable {
+		// The cookies stay as they are, and the next request may find the session available
+		// again. But the request counts as use, so that an outage of the auth service does not
+		// end the sessions of users who try again.
+		p.touch = !o.passive && x.m.touchDue(c.rec, c.readAt)
+		if p.state = p.touch; !p.touch {
+			p.rec = nil
+		}
 		return p
 	}
 	isNew := o.fate == signsIn || c.begun
