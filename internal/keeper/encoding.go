@@ -64,6 +64,7 @@ func (r *Record) encode() []byte {
 	e := seal.Encoder{B: make([]byte, 0, 512)}
 	e.Uint(recordFormat) // first, so that a decoder can reject other formats
 	e.Text(r.Key)
+	r.Device.encode(&e) // also in Meta, which only a list of sessions opens
 	r.encodeState(&e)
 	return e.B
 }
@@ -142,6 +143,7 @@ func decodeRecord(b string, id ID, key string) (*Record, error) {
 		if d.Text() != key {
 			return nil, errors.New("the record of another session")
 		}
+		r.Device = decodeDevice(d)
 		return r.decodeState(d)
 	case markFormat:
 		return r.decodeMark(d)

@@ -164,14 +164,7 @@ func (l *ledger) decode(rec store.Record) (r *Record, size int, ok bool) {
 		return nil, 0, false
 	}
 	r, err := decodeRecord(plain, l.id, l.key)
-	if err != nil {
-		return nil, 0, false
-	}
-	// The device is in Meta only. Without it the next write would remove it.
-	if d, ok := l.k.describe(rec, r.UserID); ok {
-		r.Device = d.Device
-	}
-	return r, len(plain), true
+	return r, len(plain), err == nil
 }
 
 // unseal opens data with the first secret that fits. Older secrets stay

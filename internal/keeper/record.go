@@ -190,7 +190,7 @@ type Record struct {
 	// by its empty user.
 	Visitor bool
 
-	// Device is the device of a stored session. It is in the record's Meta; see list.go.
+	// Device is the device of a stored session. It is also in the record's Meta; see list.go.
 	Device Device
 
 	// version is the version in the store, 0 if the record is not stored. A swap
