@@ -89,7 +89,7 @@ func (k *Keeper) displace(ctx context.Context, r *Record, displaced []member) {
 // leave removes r, which could not be stored, from the sessions of its user, and adds those
 // that it has displaced again.
 func (k *Keeper) leave(ctx context.Context, r *Record, displaced []member) {
-	k.changeMember(ctx, r, func(m *userMark, i int) {
+	k.changeMemberSoon(ctx, r, func(m *userMark, i int) {
 		m.members = slices.Delete(m.members, i, i+1)
 		for _, o := range displaced {
 			if len(m.members) < k.cfg.MaxSessions { // there may be other sign-ins since
@@ -102,27 +102,49 @@ func (k *Keeper) leave(ctx context.Context, r *Record, displaced []member) {
 // Used records that the session of r was used, if the number of sessions is limited: a
 // further sign-in ends the least recently used session. A failure only changes this order.
 func (k *Keeper) Used(ctx context.Context, r *Record) {
-	k.changeMember(ctx, r, func(m *userMark, i int) { m.members[i].used = later(m.members[i].used, k.now()) })
+	_ = k.changeMember(ctx, r, func(m *userMark, i int) { m.members[i].used = later(m.members[i].used, k.now()) })
 }
 
 // removeMember removes an ended session from the list of its user's sessions.
 func (k *Keeper) removeMember(ctx context.Context, r *Record) {
-	k.changeMember(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
+	k.changeMemberSoon(ctx, r, func(m *userMark, i int) { m.members = slices.Delete(m.members, i, i+1) })
 }
 
 // changeMember applies change to the entry i of r in the list of its user's sessions, if
 // there is one. It never adds r, because a session that was removed from the list has
 // ended. Only a sign-in adds a session.
-func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) {
+func (k *Keeper) changeMember(ctx context.Context, r *Record, change func(m *userMark, i int)) error {
 	if k.cfg.MaxSessions == 0 || r.UserID == "" {
-		return
+		return nil
 	}
-	_ = k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
+	err := k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
 		i := slices.IndexFunc(m.members, func(o member) bool { return o.key == r.Key })
 		if i < 0 {
 			return errChanged
 		}
 		change(m, i)
 		return nil
+	})
+	if errors.Is(err, errChanged) {
+		return nil
+	}
+	return err
+}
+
+// changeMemberSoon is changeMember, and retries in the background if the store fails: a
+// session that is in the list and does not exist keeps the user from signing in if
+// RejectOverMax is set.
+func (k *Keeper) changeMemberSoon(ctx context.Context, r *Record, change func(m *userMark, i int)) {
+	err := k.changeMember(ctx, r, change)
+	if err == nil {
+		return
+	}
+	k.background(func() {
+		end := k.now().Add(k.cfg.Lifetime) // the entry expires before that
+		for failures := 1; !errors.Is(err, ErrCorrupt) && k.now().Before(end) && k.pauseRevocation(k.backoff(failures, err)); failures++ {
+			if err = k.changeMember(k.ctx, r, change); err == nil {
+				return
+			}
+		}
 	})
 }

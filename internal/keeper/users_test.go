@@ -629,6 +629,34 @@ func TestMaxSessionsIfASignInFails(t *testing.T) {
 	}
 }
 
+// If the store fails during a sign-out, after the session has ended, its place in the list
+// of the user's sessions becomes free when the store works again.
+func TestMaxSessionsIfASignOutFails(t *testing.T) {
+	reject := func(c *session.Config) { c.MaxSessions, c.RejectOverMax = 1, true }
+	hookedWith(t, reject, func(t *testing.T, s *testkit.Service, st *hookedStore, c *testkit.Visitor, _ *testkit.Events) {
+		s.Life = 24 * time.Hour
+		c.Login("ada")
+		old := c.Copy()
+		st.setPut(func(_ store.Record, put func() error) error {
+			err := put()
+			st.Down.Store(true)
+			return err
+		})
+		c.Do(t.Context(), func(ctx context.Context, _ *session.Session) {
+			if err := c.M.Logout(ctx); err != nil {
+				t.Errorf("Logout: %v", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		st.setPut(nil)
+		st.Down.Store(false)
+		time.Sleep(time.Minute)
+		isOut(old, "the session that has ended")
+		c.Login("ada")
+		isIn(c, "the next sign-in")
+	})
+}
+
 // During an outage the coordinator does not learn that a session is in use. A sign-in after
 // the outage does not end that session if there is room for both.
 func TestMaxSessionsAfterAnOutage(t *testing.T) {
