@@ -33,6 +33,12 @@ type Config struct {
 	// a late response are not lost. The maximum is 24 h. Default (0): 10 s.
 	AuthTimeout time.Duration
 
+	// BasePath is the path prefix, such as "/app", that a proxy in front of the app strips
+	// from requests. The Manager adds it to every address that it sends to a browser, and
+	// only accepts return addresses below it. All other paths in Config are without the
+	// prefix, except Cookie.Path. Default (""): the proxy strips no prefix.
+	BasePath string
+
 	// BeforeCall is called before every call of Auth, Store and Coordinator, with a name
 	// that [Call] lists. It returns the context for the call, which must be derived from
 	// the context that it receives, for example with a span. It is called from many
@@ -40,12 +46,6 @@ type Config struct {
 	// context has no session, because using a session may make calls. Default (nil): the
 	// context is not changed.
 	BeforeCall func(ctx context.Context, name string) context.Context
-
-	// BasePath is the path prefix, such as "/app", that a proxy in front of the app strips
-	// from requests. The Manager adds it to every address that it sends to a browser, and
-	// only accepts return addresses below it. All other paths in Config are without the
-	// prefix, except Cookie.Path. Default (""): the proxy strips no prefix.
-	BasePath string
 
 	// CacheBytes bounds the memory of the cache of decoded sessions, in bytes. A
 	// session that is not in the cache is decrypted for each request. Sessions
@@ -119,6 +119,25 @@ type Config struct {
 	// login page, and guards respond with status 401.
 	LoginPath string
 
+	// MaxSessions limits how many sessions a user may have, at most 1000. A further sign-in
+	// ends the session that was least recently used. Use is recorded as for IdleTimeout.
+	// With a limit, a sign-in of a cookie session needs the Coordinator. Sessions that were
+	// started before the limit was set end when their user signs in again. Default (0): no
+	// limit.
+	MaxSessions int
+
+	// MaxTokenAge is the age at which tokens are due for refresh, even if they are valid
+	// for longer. New roles take effect with the refresh: a role that was removed at the
+	// auth service is gone after this time. Each session uses 80 to 100 percent of it, so
+	// that sessions that began together do not refresh together. While the service is down,
+	// an older token is still used until it expires. Default (0): an hour. A negative value
+	// sets no limit.
+	//
+	// An active session causes one refresh per MaxTokenAge. Compare this with the rate
+	// limit of the auth service: a service that accepts 4,000 requests an hour from this
+	// program's address refreshes at most 4,000 sessions an hour.
+	MaxTokenAge time.Duration
+
 	// MaxValueBytes bounds the size of the values of one stored session, in
 	// bytes: the sum of their names and their JSON. See [Key.Set].
 	// Cookie.MaxChunks bounds values in cookies. Default (0): 1 MiB.
@@ -146,32 +165,13 @@ type Config struct {
 	// sessions that began together do not refresh together.
 	RefreshBefore time.Duration
 
-	// Store keeps the sessions, and the cookie holds only a session ID. Default
-	// (nil): sessions are sealed into cookies.
-	Store store.Store
-
-	// MaxTokenAge is the age at which tokens are due for refresh, even if they are valid
-	// for longer. New roles take effect with the refresh: a role that was removed at the
-	// auth service is gone after this time. Each session uses 80 to 100 percent of it, so
-	// that sessions that began together do not refresh together. While the service is down,
-	// an older token is still used until it expires. Default (0): an hour. A negative value
-	// sets no limit.
-	//
-	// An active session causes one refresh per MaxTokenAge. Compare this with the rate
-	// limit of the auth service: a service that accepts 4,000 requests an hour from this
-	// program's address refreshes at most 4,000 sessions an hour.
-	MaxTokenAge time.Duration
-
-	// MaxSessions limits how many sessions a user may have, at most 1000. A further sign-in
-	// ends the session that was least recently used. Use is recorded as for IdleTimeout.
-	// With a limit, a sign-in of a cookie session needs the Coordinator. Sessions that were
-	// started before the limit was set end when their user signs in again. Default (0): no
-	// limit.
-	MaxSessions int
-
 	// RejectOverMax rejects a sign-in over MaxSessions with [ErrTooManySessions],
 	// instead of ending another session.
 	RejectOverMax bool
+
+	// Store keeps the sessions, and the cookie holds only a session ID. Default
+	// (nil): sessions are sealed into cookies.
+	Store store.Store
 
 	// StoreTimeout bounds one call of Store or Coordinator. Requests of one session
 	// share reads, so a request may also wait for the read before its own. The maximum is

@@ -33,7 +33,7 @@ var (
 	fine     = refused{http.StatusOK, ""}
 	wrong    = refused{http.StatusUnauthorized, "invalid_credentials"}
 	down     = refused{http.StatusServiceUnavailable, "auth_unavailable"}
-	nonsense = refused{http.StatusBadGateway, "auth_invalid_answer"}
+	nonsense = refused{http.StatusBadGateway, "auth_invalid_response"}
 )
 
 // fault is a fault of the auth service, and its effects.
