@@ -206,7 +206,7 @@ func TestCommands(t *testing.T) {
 	for _, command := range all {
 		switch {
 		case command == "go test work":
-			if !strings.Contains(script, "-v work") {
+			if !strings.Contains(script, "go list work") {
 				t.Errorf(".ci/run does not run %q", command)
 			}
 		case strings.HasPrefix(command, "go run "):

@@ -74,8 +74,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "a creation in two steps has two winners",
 			File: "memstore.go",
-			Old:  "\t\treturn s.insert(sh, rec)",
-			New:  "\t\t" + yield + "\t\treturn s.insert(sh, rec)",
+			Old:  "\t\treturn s.insert(sh, hash, rec)",
+			New:  "\t\t" + yield + "\t\treturn s.insert(sh, hash, rec)",
 		},
 		{
 			Name: "a record is written in two steps",
@@ -87,14 +87,14 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "an update keeps the old Meta",
 			File: "memstore.go",
-			Old:  "\trec.Key = n.rec.Key\n",
-			New:  "\trec.Key, rec.Meta = n.rec.Key, n.rec.Meta\n",
+			Old:  "\trec.Key = n.rec.Key ",
+			New:  "\trec.Key, rec.Meta = n.rec.Key, n.rec.Meta ",
 		},
 		{
 			Name: "an update reuses the bytes of the record before",
 			File: "memstore.go",
-			Old:  "\trec.Key = n.rec.Key\n",
-			New:  "\trec.Key = n.rec.Key\n\trec.Data = append(n.rec.Data[:0], rec.Data...)\n",
+			Old:  "\trec.Key = n.rec.Key ",
+			New:  "\trec.Key, rec.Data = n.rec.Key, append(n.rec.Data[:0], rec.Data...) ",
 		},
 		{
 			Name: "records are not checked",
@@ -114,14 +114,14 @@ func TestStoretestFindsFaults(t *testing.T) {
 			Name: "an update that is under way revives what was deleted",
 			File: "memstore.go",
 			Old:  "\ts.update(n, rec)\n\treturn nil",
-			New: "\t" + yield + "\tif n.due == removed {\n\t\treturn s.insert(sh, rec)\n\t}\n" +
+			New: "\t" + yield + "\tif n.due == removed {\n\t\treturn s.insert(sh, hash, rec)\n\t}\n" +
 				"\tif n.rec.Version != prev {\n\t\treturn store.ErrConflict\n\t}\n\ts.update(n, rec)\n\treturn nil",
 		},
 		{
 			Name: "deleting what is not there is an error",
 			File: "memstore.go",
-			Old:  "if n := sh.nodes[key]; n != nil {\n\t\ts.remove(n)\n\t}\n",
-			New:  "n := sh.nodes[key]\n\tif n == nil {\n\t\treturn store.ErrNotFound\n\t}\n\ts.remove(n)\n",
+			Old:  "if n := sh.find(key, hash); n != nil {\n\t\ts.remove(n)\n\t}\n",
+			New:  "n := sh.find(key, hash)\n\tif n == nil {\n\t\treturn store.ErrNotFound\n\t}\n\ts.remove(n)\n",
 		},
 		{
 			Name: "a missing record is an empty one",
@@ -140,8 +140,8 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "Get finds an expired record",
 			File: "memstore.go",
-			Old:  "if n := sh.nodes[key]; n != nil && !n.expired(s.now()) {",
-			New:  "if n := sh.nodes[key]; n != nil && !n.expired(s.now().Add(-time.Hour)) {",
+			Old:  "if n := sh.find(key, hash); n != nil && !n.expired(s.now()) {",
+			New:  "if n := sh.find(key, hash); n != nil && !n.expired(s.now().Add(-time.Hour)) {",
 		},
 		{
 			Name: "List shows an expired record",
@@ -152,14 +152,14 @@ func TestStoretestFindsFaults(t *testing.T) {
 		{
 			Name: "an expired record is revived by an update",
 			File: "memstore.go",
-			Old:  "\ts.purge(sh, now, purgePerPut)\n\n\tn := sh.nodes[rec.Key]\n\tif n != nil && n.expired(now) {",
-			New:  "\tn := sh.nodes[rec.Key]\n\tif n != nil && n.expired(now) && prev == 0 {",
+			Old:  "\ts.purge(sh, now, purgePerPut)\n\n\tn := sh.find(rec.Key, hash)\n\tif n != nil && n.expired(now) {",
+			New:  "\tn := sh.find(rec.Key, hash)\n\tif n != nil && n.expired(now) && prev == 0 {",
 		},
 		{
 			Name: "an expired record is in the way of a new one",
 			File: "memstore.go",
-			Old:  "\ts.purge(sh, now, purgePerPut)\n\n\tn := sh.nodes[rec.Key]\n\tif n != nil && n.expired(now) {",
-			New:  "\tn := sh.nodes[rec.Key]\n\tif n != nil && n.expired(now) && prev != 0 {",
+			Old:  "\ts.purge(sh, now, purgePerPut)\n\n\tn := sh.find(rec.Key, hash)\n\tif n != nil && n.expired(now) {",
+			New:  "\tn := sh.find(rec.Key, hash)\n\tif n != nil && n.expired(now) && prev != 0 {",
 		},
 		{
 			Name: "records live a second too long",
