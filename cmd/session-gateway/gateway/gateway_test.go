@@ -70,6 +70,7 @@ func TestPaths(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/Admin/x", "/ADMIN", "/admin;a=b/x", "/admin;/x", "/aDmin;x", "/%61dmin/x", "/admin%2fx", "/x/../admin/x", "//admin/x", "/x/..;/admin",
+		"/adm%C4%B1n", "/adm%C4%B1n/x", "/adm%C4%B0n", // letters that some services take for i
 		"/public/..;/admin/x", "/public/%2e%2e/admin/x", `/public/..\admin`, "/public/..%5cadmin", "/public/%252e%252e/admin", "/./admin", "*",
 	} {
 		for _, method := range []string{"GET", "POST", "CONNECT"} {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // route is an upstream with the data that selects it for a request.
@@ -66,6 +67,14 @@ func canonicalPath(path string) string {
 			segments[i], _, _ = strings.Cut(segment, ";")
 		}
 		path = strings.Join(segments, "/")
+	}
+	for i := range len(path) {
+		if path[i] >= utf8.RuneSelf {
+			// Services that ignore case compare the upper case, too, and that of some other
+			// letters is ASCII.
+			path = strings.ToUpper(path)
+			break
+		}
 	}
 	return strings.ToLower(path)
 }
