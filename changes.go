@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/synmetrix/session/internal/keeper"
 	"github.com/synmetrix/session/internal/seal"
@@ -142,6 +143,11 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 	now := s.m.now() // no lock is held, because the clock is the app's
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.setRawLocked(name, raw, now)
+}
+
+// setRawLocked records a change of a value. The first value starts the session of a visitor.
+func (s *Session) setRawLocked(name string, raw []byte, now time.Time) error {
 	if s.rec == nil && raw == nil {
 		return s.closed.err() // a visitor without a session has no value to delete
 	}
@@ -150,8 +156,6 @@ func (s *Session) trySetRaw(name string, raw []byte) error {
 		return cmp.Or(s.closed, closedByEnd).err() // a visitor's session cannot exist next to the actor's own session
 	}
 	if begins {
-		// The first value starts the session of a visitor. A request without a value does
-		// not.
 		s.rec, s.begun, s.stored = keeper.NewVisitor(now), true, false
 		s.rec.Transient = s.m.cfg.Cookie.NonPersistent
 	}

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"sync"
+
+	"github.com/synmetrix/session/internal/keeper"
 )
 
 // Done returns a channel that is closed when the session ends, for handlers that
@@ -45,6 +47,13 @@ func (s *Session) Done() <-chan struct{} {
 		close(done)
 		return done
 	}
+	s.closeAtEnd(done, rec)
+	return done
+}
+
+// closeAtEnd closes done when the session of rec ends, or when EndStreams is called, until
+// the request's context ends.
+func (s *Session) closeAtEnd(done chan struct{}, rec *keeper.Record) {
 	ended := sync.OnceFunc(func() { close(done) })
 	ctx, cancel := context.WithCancel(s.ctx)
 	stop := context.AfterFunc(s.m.streams, func() {
@@ -75,5 +84,4 @@ func (s *Session) Done() <-chan struct{} {
 			ended()
 		}
 	}()
-	return done
 }

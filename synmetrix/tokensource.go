@@ -228,15 +228,7 @@ func (s *TokenSource) exchange(ctx context.Context) error {
 	var claims auth.Claims
 	var life time.Duration
 	if err == nil {
-		var unreadable error
-		claims, unreadable = auth.ParseClaims(tokens.AccessToken, s.cfg.Claims)
-		life = pacing.Life(claims.IssuedAt, claims.ExpiresAt, received)
-		switch {
-		case unreadable != nil:
-			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, unreadable)
-		case life <= 0:
-			err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, auth.ErrInvalidToken)
-		}
+		claims, life, err = s.readToken(tokens.AccessToken, received)
 	}
 
 	s.mu.Lock()
@@ -274,6 +266,20 @@ func (s *TokenSource) exchange(ctx context.Context) error {
 		s.revoke(ctx, tokens)
 	}
 	return err
+}
+
+// readToken returns the claims and the life of a new access token. Its error is that of a
+// refresh whose access token cannot be used.
+func (s *TokenSource) readToken(accessToken string, received time.Time) (auth.Claims, time.Duration, error) {
+	claims, err := auth.ParseClaims(accessToken, s.cfg.Claims)
+	life := pacing.Life(claims.IssuedAt, claims.ExpiresAt, received)
+	if err == nil && life <= 0 {
+		err = auth.ErrInvalidToken
+	}
+	if err != nil {
+		err = newError("refresh", CodeNoAccessToken, auth.ErrInvalidResponse, err)
+	}
+	return claims, life, err
 }
 
 // callRefresh calls the service. The call is not canceled with ctx, because the

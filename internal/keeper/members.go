@@ -37,40 +37,46 @@ func (k *Keeper) join(ctx context.Context, r *Record, replaced string) (displace
 		return nil, nil
 	}
 	// With a limit the list must be written, so the sign-in fails if the write fails.
-	err = k.changeUserMark(ctx, r.UserID, func(m *userMark) error {
-		r.Ends, r.Pair.Roles = m.ends, m.roles
-		// A session that has reached its lifetime is still in the list if its browser has sent
-		// no request since. r is in the list if an earlier attempt succeeded and its response
-		// was lost.
-		var ending []member // the replaced session
-		m.members = slices.DeleteFunc(m.members, func(o member) bool {
-			if o.key == replaced {
-				ending = []member{o}
-			}
-			return o.key == r.Key || o.key == replaced || !k.now().Before(o.end)
-		})
-		slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
-		room := k.cfg.MaxSessions - 1
-		if len(m.members) > room {
-			// Sessions that have reached their idle timeout make room first. While there is
-			// room they stay in the list: after an outage of the coordinator, a session may
-			// have been used later than its entry says.
-			expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
-			m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.used.Before(expired) })
-		}
+	err = k.changeUserMark(ctx, r.UserID, func(m *userMark) (err error) {
 		// An earlier attempt, before a conflict, may have chosen other sessions.
-		displaced = nil
-		if len(m.members) > room {
-			if k.cfg.RejectOverMax {
-				return ErrTooMany
-			}
-			displaced = slices.Clone(m.members[room:])
-			m.members = m.members[:room]
-		}
-		m.members, m.capped = append(append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), ending...), true
-		return nil
+		displaced, err = k.admit(m, r, replaced)
+		return err
 	})
 	return displaced, err
+}
+
+// admit adds r to the list of a mark, and removes the sessions that exceed the limit. See
+// join.
+func (k *Keeper) admit(m *userMark, r *Record, replaced string) (displaced []member, err error) {
+	r.Ends, r.Pair.Roles = m.ends, m.roles
+	// A session that has reached its lifetime is still in the list if its browser has sent
+	// no request since. r is in the list if an earlier attempt succeeded and its response
+	// was lost.
+	var ending []member // the replaced session
+	m.members = slices.DeleteFunc(m.members, func(o member) bool {
+		if o.key == replaced {
+			ending = []member{o}
+		}
+		return o.key == r.Key || o.key == replaced || !k.now().Before(o.end)
+	})
+	slices.SortFunc(m.members, func(a, b member) int { return b.used.Compare(a.used) }) // newest use first
+	room := k.cfg.MaxSessions - 1
+	if len(m.members) > room {
+		// Sessions that have reached their idle timeout make room first. While there is
+		// room they stay in the list: after an outage of the coordinator, a session may
+		// have been used later than its entry says.
+		expired := k.now().Add(-k.cfg.IdleTimeout - k.outageSlack())
+		m.members = slices.DeleteFunc(m.members, func(o member) bool { return o.used.Before(expired) })
+	}
+	if len(m.members) > room {
+		if k.cfg.RejectOverMax {
+			return nil, ErrTooMany
+		}
+		displaced = slices.Clone(m.members[room:])
+		m.members = m.members[:room]
+	}
+	m.members, m.capped = append(append(m.members, member{r.Key, k.now(), k.LifetimeEnd(r)}), ending...), true
+	return displaced, nil
 }
 
 // displace completes the end of the sessions that the new session r has displaced. The write
