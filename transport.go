@@ -91,7 +91,7 @@ func origin(u *url.URL) string {
 // RoundTrip sends req; see [Manager.Transport].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	base := t.base()
-	if t.err == nil && !t.origins[origin(req.URL)] {
+	if t.err == nil && (req.URL == nil || !t.origins[origin(req.URL)]) { // Base rejects a request without a URL
 		return base.RoundTrip(req)
 	}
 	s, token, err := t.token(req.Context())
@@ -167,6 +167,9 @@ func (t *Transport) CloseIdleConnections() {
 // request.
 func withBearer(req *http.Request, token string) *http.Request {
 	r := req.Clone(req.Context())
+	if r.Header == nil { // of a request that no http.Client sends
+		r.Header = http.Header{}
+	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	return r
 }

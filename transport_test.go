@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -545,4 +546,29 @@ func TestTransportHosts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request that is not complete causes no panic. An http.Client completes it, but a program
+// may call RoundTrip itself.
+func TestTransportWithoutAHeader(t *testing.T) {
+	api, a := newAPI(t), newApp(t)
+	a.signedIn().visit(func(ctx context.Context, _ *session.Session) {
+		tr := a.Transport(api.host())
+		u, err := url.Parse(api.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := tr.RoundTrip((&http.Request{Method: "GET", URL: u}).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if seen := api.requests(); len(seen) != 1 || !strings.HasPrefix(seen[0], "Bearer ey") {
+			t.Errorf("%d requests, without the token", len(seen))
+		}
+		if res, err := tr.RoundTrip((&http.Request{Method: "GET"}).WithContext(ctx)); err == nil {
+			_ = res.Body.Close()
+			t.Error("a request without a URL is sent")
+		}
+	})
 }
