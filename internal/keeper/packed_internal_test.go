@@ -103,7 +103,7 @@ func TestNotPacked(t *testing.T) {
 		}
 	}
 	a, b := auth.ClaimNames{UserID: []string{"a"}}, auth.ClaimNames{UserID: []string{"b"}}
-	if indexOf(a) == indexOf(b) || indexOf(a) != indexOf(a) {
+	if first := indexOf(a); first == indexOf(b) || first != indexOf(a) {
 		t.Error("names are mixed up")
 	}
 }

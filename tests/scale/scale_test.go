@@ -222,7 +222,7 @@ func TestMemoryOfCache(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stored bool
 		most   float64
-	}{"memory": {true, 3100}, "cookies": {false, 4200}} {
+	}{"memory": {true, 2000}, "cookies": {false, 4200}} {
 		s := newSite(t, tt.stored, func(c *session.Config) { c.CacheBytes = 1 << 30 })
 		s.signIn(t, sessions)
 		get, all := s.get(t), s.cookies
