@@ -133,7 +133,7 @@ func TestStoretestFindsFaults(t *testing.T) {
 			Name: "a missing record is an error of another kind",
 			File: "memstore.go",
 			Old:  "return store.Record{}, store.ErrNotFound",
-			New:  "return store.Record{}, ErrFull",
+			New:  "return store.Record{}, store.ErrFull",
 		},
 
 		// Expiry.
