@@ -191,8 +191,9 @@ func (e *Events) Has(name, reason string) bool {
 	return false
 }
 
-// Bubble runs a test for a cookie session and for a stored session, in virtual time.
-func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Events)) {
+// Bubble runs a test for a cookie session and for a stored session, in virtual time. opts
+// change the settings of the Manager.
+func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Events), opts ...func(*session.Config)) {
 	for _, stored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "cookie", true: "stored"}[stored], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -203,6 +204,9 @@ func Bubble(t *testing.T, test func(t *testing.T, s *Service, c *Visitor, e *Eve
 				}
 				if stored {
 					cfg.Store = memstore.New()
+				}
+				for _, o := range opts {
+					o(&cfg)
 				}
 				m, err := session.New(cfg)
 				if err != nil {
