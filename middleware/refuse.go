@@ -12,7 +12,7 @@ import (
 // this package call it. Apps should call it for their own refusals, too, so that all
 // refusals have the same form.
 //
-// Refuse knows the errors of packages session and auth. An [*Problem] describes
+// Refuse knows the errors of packages session and auth. A [*Problem] describes
 // its own response. Refuse logs every other error and responds with status 500.
 //
 // If the user is not signed in and the request is a navigation, such as a link or a typed

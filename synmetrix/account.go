@@ -312,7 +312,7 @@ func (c *Client) ResetPassword(ctx context.Context, ticket, newPassword string) 
 
 // ChangeEmail changes the e-mail address of the access token's user at once. If the new
 // address belongs to another account or is the user's current address, the error is
-// [auth.ErrRefused] with CodeEmailRefused.
+// [auth.ErrAccountExists] with CodeEmailRefused.
 //
 // It works only if the service does not verify addresses, which is the default.
 // Otherwise the error has CodeServiceError; use [Client.SendEmailChange].

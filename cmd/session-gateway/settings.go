@@ -80,13 +80,12 @@ func readSettings(name string, getenv func(string) string) (*settings, error) {
 	}
 	s.logLevel = r.logLevel(f.Log)
 	s.place = r.place(f.Session)
-	proxies := r.prefixes("trusted_proxies", f.TrustedProxies)
-	s.session = r.sessionConfig(f, proxies)
-	s.gateway = r.gatewayConfig(f, proxies)
+	s.session = r.sessionConfig(f)
+	s.gateway = r.gatewayConfig(f)
 	return s, errors.Join(r.errs...)
 }
 
-func (r *reader) sessionConfig(f file, proxies []netip.Prefix) session.Config {
+func (r *reader) sessionConfig(f file) session.Config {
 	c := f.Session
 	return session.Config{
 		BasePath:  f.BasePath,
@@ -103,15 +102,14 @@ func (r *reader) sessionConfig(f file, proxies []netip.Prefix) session.Config {
 		RefreshBefore:  r.duration("session.refresh_before", c.RefreshBefore),
 		TrustedOrigins: f.TrustedOrigins,
 		Verifier:       r.verifier(f.JWT),
-		TrustedProxies: proxies,
+		TrustedProxies: r.prefixes("trusted_proxies", f.TrustedProxies),
 	}
 }
 
-func (r *reader) gatewayConfig(f file, proxies []netip.Prefix) gateway.Config {
+func (r *reader) gatewayConfig(f file) gateway.Config {
 	g := gateway.Config{
-		PagesPath:      f.Pages.Path,
-		Features:       f.Pages.Features,
-		TrustedProxies: proxies,
+		PagesPath: f.Pages.Path,
+		Features:  f.Pages.Features,
 	}
 	if f.AuthRequest != nil {
 		g.AuthHeaders = f.AuthRequest.Headers

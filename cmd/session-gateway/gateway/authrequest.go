@@ -15,7 +15,7 @@ import (
 // AuthHandler returns a handler for nginx's auth_request and Caddy's forward_auth: a proxy
 // sends it a request to find out whether it may serve the original request of a client. The
 // handler must be on an address that only the proxy can reach. It responds with status 404
-// to all clients except Config.TrustedProxies.
+// to all clients except the TrustedProxies of the Manager.
 //
 // The address of the original request is in X-Original-URL, X-Original-URI or
 // X-Forwarded-Uri, and its method in X-Original-Method or X-Forwarded-Method. The query may
@@ -28,12 +28,12 @@ import (
 //	503 if the session cannot be determined
 //	400 if there is no original address, or the query is invalid
 //
-// AuthHandler returns an error without Config.TrustedProxies, and if the Manager has no
+// AuthHandler returns an error if the Manager has no TrustedProxies, and if it has no
 // Store: these proxies do not pass on the cookies of the response.
 func (g *Gateway) AuthHandler() (http.Handler, error) {
 	switch {
-	case len(g.cfg.TrustedProxies) == 0:
-		return nil, errors.New("gateway: AuthHandler needs TrustedProxies: only they may use it")
+	case len(g.session.TrustedProxies) == 0:
+		return nil, errors.New("gateway: AuthHandler needs TrustedProxies of the Manager: only they may use it")
 	case g.session.Store == nil:
 		return nil, errors.New("gateway: AuthHandler needs sessions in a store: proxies do not pass on the cookies of its response")
 	}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"path"
 	"slices"
@@ -19,6 +18,9 @@ type Config struct {
 	// Manager has the sessions. With PagesPath, its LoginPath must be PagesPath
 	// followed by "/login". All cookies with the name of its cookies, with any prefix such
 	// as __Host- and with any suffix after a dash, are the gateway's own.
+	//
+	// Its TrustedProxies are the proxies in front of the gateway. Their X-Forwarded-Proto is
+	// passed on, and only they may use [Gateway.AuthHandler].
 	Manager *session.Manager
 
 	// Upstreams are the services behind the gateway. If several match a request, an
@@ -40,11 +42,6 @@ type Config struct {
 	// AuthHeaders are the header fields in the response of [Gateway.AuthHandler].
 	// Default (nil): none.
 	AuthHeaders []Header
-
-	// TrustedProxies are the proxies in front of the gateway: those of the Manager's
-	// configuration. Their X-Forwarded-Proto is passed on, and only they may use
-	// [Gateway.AuthHandler]. Default (nil): there is none.
-	TrustedProxies []netip.Prefix
 }
 
 // Upstream is a service behind the gateway. Only signed-in users reach it. URL and

@@ -8,7 +8,7 @@
 //	})
 //	// ...
 //	g, err := gateway.New(gateway.Config{
-//		Manager:    m,
+//		Manager: m,
 //		Upstreams: []gateway.Upstream{
 //			{Path: "/", URL: dashboard, Headers: []gateway.Header{gateway.User, gateway.Roles}},
 //			{Path: "/admin", URL: dashboard, Roles: []string{"admin"}},

@@ -143,7 +143,7 @@ func authorize(r *http.Request, s *session.Session, roles []string, headers []He
 
 // trusts reports whether a request came from one of the trusted proxies.
 func (g *Gateway) trusts(r *http.Request) bool {
-	if len(g.cfg.TrustedProxies) == 0 {
+	if len(g.session.TrustedProxies) == 0 {
 		return false
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -151,7 +151,7 @@ func (g *Gateway) trusts(r *http.Request) bool {
 		return false
 	}
 	addr := peer.Addr().Unmap().WithZone("")
-	return slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return slices.ContainsFunc(g.session.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {

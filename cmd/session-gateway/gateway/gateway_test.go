@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/synmetrix/session/auth/verify"
 	"github.com/synmetrix/session/cmd/session-gateway/gateway"
 	"github.com/synmetrix/session/middleware"
+	"github.com/synmetrix/session/store/memstore"
 )
 
 var asPage = http.Header{"Accept": {"text/html"}}
@@ -413,13 +413,13 @@ func TestNew(t *testing.T) {
 	if err != nil && strings.Contains(err.Error(), "secret") {
 		t.Error("the error has the password")
 	}
-	for _, proxies := range [][]netip.Prefix{nil, loopback} {
-		g, err := gateway.New(gateway.Config{Manager: s.m, TrustedProxies: proxies})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := g.AuthHandler(); err == nil {
-			t.Errorf("with proxies %v and sessions in cookies there is an AuthHandler", proxies)
+	for what, set := range map[string]func(*session.Config){
+		"without proxies":          func(c *session.Config) { c.Store = memstore.New() },
+		"with sessions in cookies": func(c *session.Config) { c.TrustedProxies = loopback },
+	} {
+		s := start(t, func(_ *url.URL, c *session.Config, _ *gateway.Config) { set(c) })
+		if _, err := s.gateway.AuthHandler(); err == nil {
+			t.Errorf("%s there is an AuthHandler", what)
 		}
 	}
 }

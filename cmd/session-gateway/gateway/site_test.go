@@ -150,7 +150,7 @@ func start(t testing.TB, change func(u *url.URL, s *session.Config, g *gateway.C
 // stored has the sessions in a store, behind trusted proxies.
 func stored(_ *url.URL, s *session.Config, g *gateway.Config) {
 	s.Store = memstore.New()
-	s.TrustedProxies, g.TrustedProxies = loopback, loopback
+	s.TrustedProxies = loopback
 	g.AuthHeaders = []gateway.Header{gateway.User, gateway.Roles, gateway.Token}
 }
 
