@@ -73,7 +73,7 @@ func (r *Record) encode() []byte {
 // uses little memory. Such a store cannot mix up records, so the encoding has no key. It
 // has the device: without a seal, a list of sessions can read Data. names is that of the
 // Keeper.
-func (r *Record) encodeForMemory(names namesIndex) []byte {
+func (r *Record) encodeForMemory(names namesHash) []byte {
 	if r.isShortMark() {
 		return r.encodeMark()
 	}
@@ -86,15 +86,32 @@ func (r *Record) encodeForMemory(names namesIndex) []byte {
 	r.Pair.encodeUser(e)
 	r.encodeRefresh(e)
 	r.encodePacked(e, names)
-	// A list of sessions reads none of the values, so they are last, followed by their size.
+	// Most requests read no tokens, and a list of sessions no values, so these are last. The
+	// sizes of both follow them.
+	tokens := len(e.B)
+	r.Pair.encodeTokens(e)
+	values := len(e.B)
 	EncodeValues(e, r.Values)
-	e.B = binary.BigEndian.AppendUint32(e.B, uint32(ValuesSize(r.Values)))
+	end := len(e.B)
+	e.B = binary.BigEndian.AppendUint32(e.B, uint32(values-tokens))
+	e.B = binary.BigEndian.AppendUint32(e.B, uint32(end-values))
 	return slices.Clone(e.B) // without the room of e.B
 }
 
-// valuesLength is the length of the size of the values at the end of what encodeForMemory
-// writes.
-const valuesLength = 4
+// split returns the parts of what encodeForMemory writes after the format.
+func split(b []byte) (head, tokens, values []byte, err error) {
+	end := len(b) - 8
+	if end < 0 {
+		return nil, nil, nil, errBadEncoding
+	}
+	nTokens, nValues := uint64(binary.BigEndian.Uint32(b[end:])), uint64(binary.BigEndian.Uint32(b[end+4:]))
+	if nTokens+nValues > uint64(end) {
+		return nil, nil, nil, errBadEncoding
+	}
+	v := end - int(nValues)
+	t := v - int(nTokens)
+	return b[:t], b[t:v], b[v:end], nil
+}
 
 // isShortMark reports whether r is a mark without tokens.
 func (r *Record) isShortMark() bool { return r.ended != "" && r.Pair.Tokens() == (auth.Tokens{}) }
@@ -152,40 +169,39 @@ func decodeRecord(b string, id ID, key string) (*Record, error) {
 }
 
 // decodeFromMemory is decodeRecord for what encodeForMemory writes.
-func decodeFromMemory(b []byte, id ID, key string, names namesIndex) (*Record, error) {
+func decodeFromMemory(b []byte, id ID, key string, names namesHash) (*Record, error) {
 	return decodeMemory(b, id, key, names, true)
 }
 
 // describeFromMemory is decodeFromMemory without the values, which may be large, and
 // without the ID.
-func describeFromMemory(b []byte, key string, names namesIndex) (*Record, error) {
+func describeFromMemory(b []byte, key string, names namesHash) (*Record, error) {
 	return decodeMemory(b, ID{}, key, names, false)
 }
 
-func decodeMemory(b []byte, id ID, key string, names namesIndex, withValues bool) (*Record, error) {
-	text, r := textOf(b), &packedRecord{Record: Record{ID: id, Key: key}}
-	if text == "" || text[0] != memoryFormat {
-		d := seal.NewDecoder(text)
+func decodeMemory(b []byte, id ID, key string, names namesHash, withValues bool) (*Record, error) {
+	r := &packedRecord{Record: Record{ID: id, Key: key}}
+	if len(b) == 0 || b[0] != memoryFormat {
+		d := seal.NewDecoder(string(b))
 		if d.Uint() != markFormat {
 			return nil, errBadEncoding
 		}
 		return r.decodeMark(d)
 	}
-	end := len(b) - valuesLength
-	if end < 1 || uint64(binary.BigEndian.Uint32(b[end:])) > uint64(end-1) {
-		return nil, errBadEncoding
+	head, tokens, values, err := split(b[1:])
+	if err != nil {
+		return nil, err
 	}
-	values := end - int(binary.BigEndian.Uint32(b[end:]))
-	d := seal.NewDecoder(text[1:values]) // the first byte is the format
+	d := seal.NewDecoder(string(head))
 	r.Device = decodeDevice(d)
 	r.SignIn = DecodeSignIn(d)
 	r.Visitor = r.UserID == ""
 	r.Pair.decodeTimes(d)
 	r.Pair.decodeUser(d)
 	r.decodeRefresh(d)
-	r.decodePacked(d, names)
+	r.decodePacked(d, tokens, names)
 	if withValues {
-		v := seal.NewDecoder(text[values:end])
+		v := seal.NewDecoder(string(values))
 		if r.Values = DecodeValues(v); !v.Done() {
 			return nil, errBadEncoding
 		}

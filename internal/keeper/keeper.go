@@ -183,7 +183,7 @@ type Keeper struct {
 	auth    guard.Auth
 	store   store.Store
 	self    sender // names this process in records
-	names   namesIndex
+	names   namesHash
 	records *cache.Cache[*Record]
 
 	ctx     context.Context // for work that continues after its request
@@ -209,7 +209,7 @@ func New(cfg Config) *Keeper {
 		cfg:         cfg,
 		auth:        guard.Auth{Service: cfg.Auth, Log: cfg.Log, Calls: cfg.Calls},
 		store:       cfg.Store,
-		names:       indexOf(cfg.Claims),
+		names:       hashOf(cfg.Claims),
 		self:        sender(max(newVersion(), 2)), // 0 and 1 have other meanings
 		records:     cache.New[*Record](cfg.CacheBytes, cfg.CacheBytes/32, cfg.Now),
 		users:       users{lifetime: cfg.Lifetime, now: cfg.Now, marks: cache.New[knownMark](max(cfg.CacheBytes/8, 1<<20), 1<<20, cfg.Now)},

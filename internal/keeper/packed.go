@@ -1,10 +1,10 @@
 package keeper
 
 import (
-	"reflect"
-	"sync"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/synmetrix/session/auth"
 	"github.com/synmetrix/session/internal/seal"
@@ -15,10 +15,9 @@ import (
 // the roles of the user, and neither the tokens nor the other claims. These stay in the
 // encoding of the record until they are needed.
 
-// packed is the part of a Pair that is not decoded. Its texts share the memory of the
-// record.
+// packed is the part of a Pair that is not decoded.
 type packed struct {
-	tokens     string // the output of Pair.encodeTokens
+	tokens     []byte // the output of Pair.encodeTokens, in the memory of the store's record
 	roles      string // the allowed roles: for each, its length in a byte, and its text
 	claimsSize int    // about how many bytes the claims take, once they are read
 
@@ -53,24 +52,22 @@ func (r *Record) canPack() bool {
 // maxPackedRole is the length of the longest role whose length is encoded in one byte.
 const maxPackedRole = 0x7f
 
-// encodePacked writes the tokens of r, and before them what decodePacked needs. names is
-// that of the Keeper. The tokens have no length, because the caller knows where they end.
-func (r *Record) encodePacked(e *seal.Encoder, names namesIndex) {
+// encodePacked writes the roles of r and what else a packed has except the tokens. names is
+// that of the Keeper.
+func (r *Record) encodePacked(e *seal.Encoder, names namesHash) {
 	p := r.Pair.packed
 	switch {
 	case p != nil:
-		e.Uint(1 + uint64(names))
+		e.Uint(uint64(names))
 		e.Uint(uint64(p.claimsSize))
 		e.Text(p.roles)
-		e.B = append(e.B, p.tokens...)
-		return
 	case r.canPack():
 		c := r.Pair.Claims
 		n := 0
 		for _, role := range c.AllowedRoles {
 			n += 1 + len(role)
 		}
-		e.Uint(1 + uint64(names))
+		e.Uint(uint64(names))
 		e.Uint(uint64(c.Size()))
 		e.Uint(uint64(n))
 		for _, role := range c.AllowedRoles {
@@ -79,25 +76,24 @@ func (r *Record) encodePacked(e *seal.Encoder, names namesIndex) {
 	default:
 		e.Uint(0)
 	}
-	r.Pair.encodeTokens(e)
 }
 
-// decodePacked reads what encodePacked writes, up to the end of the input. Roles that were
-// read by other names are ignored.
-func (r *packedRecord) decodePacked(d *seal.Decoder, names namesIndex) {
-	by := d.Uint()
-	if by == 0 {
-		r.Pair.decodeTokens(d)
+// decodePacked reads what encodePacked writes. tokens is the output of Pair.encodeTokens,
+// which decodePacked decodes unless they can stay packed. Roles that were read by other
+// names are ignored.
+func (r *packedRecord) decodePacked(d *seal.Decoder, tokens []byte, names namesHash) {
+	by := namesHash(d.Uint())
+	if by != 0 {
+		r.packed.claimsSize, r.packed.roles = d.Count(1<<30), d.Text()
+	}
+	if by == names {
+		r.packed.tokens, r.Pair.packed = tokens, &r.packed
 		return
 	}
-	p := &r.packed
-	p.claimsSize, p.roles = d.Count(1<<30), d.Text()
-	if by != 1+uint64(names) {
-		r.Pair.decodeTokens(d)
-		return
+	t := seal.NewDecoder(string(tokens))
+	if r.Pair.decodeTokens(t); !t.Done() {
+		d.Fail()
 	}
-	p.tokens = d.Rest()
-	r.Pair.packed = p
 }
 
 func (p *packed) hasRole(role string) bool {
@@ -116,7 +112,7 @@ func (p *packed) hasRole(role string) bool {
 
 func (p *packed) decodeTokens() auth.Tokens {
 	var pair Pair
-	pair.decodeTokens(seal.NewDecoder(p.tokens))
+	pair.decodeTokens(seal.NewDecoder(string(p.tokens)))
 	return pair.tokens
 }
 
@@ -124,7 +120,7 @@ func (p *packed) decodeTokens() auth.Tokens {
 func (p *packed) withTokens(t auth.Tokens) *packed {
 	var e seal.Encoder
 	(&Pair{tokens: t}).encodeTokens(&e)
-	return &packed{tokens: string(e.B), roles: p.roles, claimsSize: p.claimsSize}
+	return &packed{tokens: e.B, roles: p.roles, claimsSize: p.claimsSize}
 }
 
 // readClaims returns the claims. It reads them once for all requests that share p.
@@ -133,7 +129,7 @@ func (p *packed) readClaims(names auth.ClaimNames) (*auth.Claims, error) {
 		return c, nil
 	}
 	var pair Pair
-	pair.decodeTokens(seal.NewDecoder(p.tokens))
+	pair.decodeTokens(seal.NewDecoder(string(p.tokens)))
 	c, err := pair.parseClaims(names)
 	if err != nil {
 		return nil, err
@@ -142,29 +138,11 @@ func (p *packed) readClaims(names auth.ClaimNames) (*auth.Claims, error) {
 	return &c, nil
 }
 
-// namesIndex identifies the names by which a Keeper reads claims, among those of all
-// Keepers of the process. Keepers with other names may share a store.
-type namesIndex uint64
+// namesHash identifies the names by which a Keeper reads claims, because Keepers with other
+// names may share a store. It is not 0.
+type namesHash uint64
 
-var knownNames struct {
-	mu  sync.Mutex
-	all []auth.ClaimNames
+func hashOf(names auth.ClaimNames) namesHash {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", names))
+	return max(namesHash(binary.BigEndian.Uint64(sum[:])), 1)
 }
-
-// indexOf returns the namesIndex of names.
-func indexOf(names auth.ClaimNames) namesIndex {
-	known := &knownNames
-	known.mu.Lock()
-	defer known.mu.Unlock()
-	for i := range known.all {
-		if reflect.DeepEqual(known.all[i], names) {
-			return namesIndex(i)
-		}
-	}
-	known.all = append(known.all, names)
-	return namesIndex(len(known.all) - 1)
-}
-
-// textOf returns b as a string without copying it. The bytes of a store's record are never
-// modified; see [store.Record].
-func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

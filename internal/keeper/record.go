@@ -93,7 +93,7 @@ type Pair struct {
 	User    *auth.User    // data of the user that is not in the claims, without the ID; nil: none
 
 	tokens  auth.Tokens     // zero if they are packed
-	packed  *packed         // the tokens and the claims, not decoded; nil if they are decoded
+	packed  *packed         // the tokens and claims, not decoded; nil if they are decoded
 	roles   map[string]bool // the allowed roles of Claims, if they are many
 	payload string          // of the access token, decoded, until ReadClaims; may be empty
 }
@@ -283,7 +283,7 @@ func (r *Record) Memory() int {
 		n += len(u.Email) + len(u.Name) + len(u.Picture)
 	}
 	if p := r.Pair.packed; p != nil {
-		n += packedBytes + claimsBytes + p.claimsSize
+		n += packedBytes + len(p.roles) + claimsBytes + p.claimsSize
 	}
 	if c := r.Pair.Claims; c != nil {
 		n += claimsBytes + c.Size() + roleBytes*len(r.Pair.roles)

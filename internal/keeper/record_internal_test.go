@@ -131,8 +131,8 @@ func TestDecodeFromMemory(t *testing.T) {
 			r.Device = NewDevice(netip.MustParseAddr("2001:db8::1"), "Browser")
 		}
 		r.Visitor = r.UserID == "" && r.ended == ""
-		good := r.encodeForMemory(0)
-		got, err := decodeFromMemory(good, r.ID, r.Key, 0)
+		good := r.encodeForMemory(1)
+		got, err := decodeFromMemory(good, r.ID, r.Key, 1)
 		if err == nil {
 			got.Pair.payload = ""
 		}
@@ -140,19 +140,19 @@ func TestDecodeFromMemory(t *testing.T) {
 			t.Fatalf("decoded: %v\n%+v, want\n%+v", err, got, r)
 		}
 		for i := range good {
-			if _, err := decodeFromMemory(good[:i], r.ID, r.Key, 0); err == nil {
+			if _, err := decodeFromMemory(good[:i], r.ID, r.Key, 1); err == nil {
 				t.Errorf("decoded from the first %d of %d bytes", i, len(good))
 			}
 		}
-		if _, err := decodeFromMemory(append(bytes.Clone(good), 0), r.ID, r.Key, 0); err == nil {
+		if _, err := decodeFromMemory(append(bytes.Clone(good), 0), r.ID, r.Key, 1); err == nil {
 			t.Error("one byte more: decoded")
 		}
 	}
 	r := testRecord()
-	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key, 0); err == nil {
+	if _, err := decodeFromMemory(r.encode(), r.ID, r.Key, 1); err == nil {
 		t.Error("the encoding for other stores was decoded")
 	}
-	if _, err := decodeRecord(string(r.encodeForMemory(0)), r.ID, r.Key); err == nil {
+	if _, err := decodeRecord(string(r.encodeForMemory(1)), r.ID, r.Key); err == nil {
 		t.Error("another store's record in the encoding for memory was decoded")
 	}
 }

@@ -211,13 +211,6 @@ func (d *Decoder) Uint() uint64 {
 	return v
 }
 
-// Rest reads all that is not read yet.
-func (d *Decoder) Rest() string {
-	rest := d.text
-	d.text = ""
-	return rest
-}
-
 // Count reads a number that is at most limit.
 func (d *Decoder) Count(limit uint64) int {
 	v := d.Uint()
