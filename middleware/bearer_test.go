@@ -187,5 +187,5 @@ func TestBearerOutage(t *testing.T) {
 	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 503, "auth_unavailable")
 	down = fmt.Errorf("%w: forged", auth.ErrInvalidToken)
 	b.get("/user", "Authorization", "Bearer x").isRejected(t, "rejected")
-	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 502, "auth_invalid_response")
+	b.postJSON("/login", `{"email":"admin@example.com","password":"`+password+`"}`).is(t, 502, "auth_invalid_answer")
 }

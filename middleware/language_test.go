@@ -149,10 +149,10 @@ func TestCodesWithTheSameEnglishText(t *testing.T) {
 		middleware.Refuse(w, r, &middleware.Problem{Status: 503, Code: r.PathValue("code"), Detail: middleware.Texts("en")["error.auth_unavailable"]})
 	})
 	a.start(middleware.Sessions(a.m, middleware.WithTexts("fr", map[string]string{
-		"error.auth_unavailable": "Service en panne.", "error.auth_invalid_response": "Réponse non valide.",
+		"error.auth_unavailable": "Service en panne.", "error.auth_invalid_answer": "Réponse non valide.",
 	}))(a.mux))
 	for code, want := range map[string]string{
-		"auth_unavailable": "Service en panne.", "auth_invalid_response": "Réponse non valide.",
+		"auth_unavailable": "Service en panne.", "auth_invalid_answer": "Réponse non valide.",
 		"session_unavailable": "Service en panne.", // as at a sign-in during an outage of the store
 	} {
 		a.browser().get("/"+code, "Accept", asPage, "Accept-Language", "fr").isPage(t, 503, want)

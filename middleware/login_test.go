@@ -246,11 +246,11 @@ func TestLoginWhileTheServiceFails(t *testing.T) {
 		{"500", authtest.Fault{Status: 500}, 503, "auth_unavailable", "1"},
 		{"503 with Retry-After", authtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"7"}}}, 503, "auth_unavailable", "7"},
 		{"429", authtest.Fault{Status: 429}, 503, "auth_unavailable", ""},
-		{"HTML", authtest.Fault{Status: 200, Header: html, Body: "<p>hello"}, 502, "auth_invalid_response", ""},
-		{"redirect", authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}}, 502, "auth_invalid_response", ""},
-		{"no tokens", authtest.Fault{Edit: authtest.DropTokens}, 502, "auth_invalid_response", ""},
-		{"cut", authtest.Fault{Deliver: authtest.HalfThenReset}, 502, "auth_invalid_response", ""},
-		{"too large", authtest.Fault{Edit: authtest.Enlarge}, 502, "auth_invalid_response", ""},
+		{"HTML", authtest.Fault{Status: 200, Header: html, Body: "<p>hello"}, 502, "auth_invalid_answer", ""},
+		{"redirect", authtest.Fault{Status: 302, Header: http.Header{"Location": {"/elsewhere"}}}, 502, "auth_invalid_answer", ""},
+		{"no tokens", authtest.Fault{Edit: authtest.DropTokens}, 502, "auth_invalid_answer", ""},
+		{"cut", authtest.Fault{Deliver: authtest.HalfThenReset}, 502, "auth_invalid_answer", ""},
+		{"too large", authtest.Fault{Edit: authtest.Enlarge}, 502, "auth_invalid_answer", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newApp(t, nil)

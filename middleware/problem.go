@@ -46,7 +46,7 @@ import (
 //	too_many_attempts          429
 //	internal_error             500
 //	session_not_loaded         500
-//	auth_invalid_response      502
+//	auth_invalid_answer        502
 //	auth_unavailable           503
 //	session_unavailable        503
 type Problem struct {
@@ -113,7 +113,7 @@ const (
 	codeTooMany            = "too_many_attempts"
 	codeInternal           = "internal_error"
 	codeNotLoaded          = "session_not_loaded"
-	codeAuthInvalid        = "auth_invalid_response"
+	codeAuthInvalid        = "auth_invalid_answer"
 	codeAuthUnavailable    = "auth_unavailable"
 	codeSessionUnavailable = "session_unavailable"
 )

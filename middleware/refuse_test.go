@@ -373,7 +373,7 @@ func TestResponsesToErrors(t *testing.T) {
 		{&session.UnavailableError{RetryAfter: 1001 * time.Millisecond, Err: boom}, 503, "session_unavailable", "2"},
 		{&session.UnavailableError{RetryAfter: time.Minute, Err: boom}, 503, "session_unavailable", "60"},
 		{&session.UnavailableError{RetryAfter: -time.Minute, Err: boom}, 503, "session_unavailable", "1"},
-		{&auth.Error{Err: auth.ErrInvalidResponse}, 502, "auth_invalid_response", ""},
+		{&auth.Error{Err: auth.ErrInvalidResponse}, 502, "auth_invalid_answer", ""},
 		{&auth.Error{Err: auth.ErrUnavailable}, 503, "auth_unavailable", "1"},
 		{&auth.Error{Err: auth.ErrUnavailable, RetryAfter: 9 * time.Second}, 503, "auth_unavailable", "9"},
 		{fmt.Errorf("%w: %w", auth.ErrUnavailable, auth.ErrRateLimited), 503, "auth_unavailable", "1"},

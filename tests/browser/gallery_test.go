@@ -127,7 +127,7 @@ func someSessions(p *middleware.Page) {
 // refusals are the statuses of the pages of refusals.
 var refusals = map[string]middleware.Problem{
 	"400": {Status: 400}, "404": {Status: 404}, "405": {Status: 405}, "413": {Status: 413}, "429": {Status: 429},
-	"500": {Status: 500}, "502": {Status: 502, Code: "auth_invalid_response"}, "503": {Status: 503},
+	"500": {Status: 500}, "502": {Status: 502, Code: "auth_invalid_answer"}, "503": {Status: 503},
 }
 
 const logo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48" width="48" height="48">

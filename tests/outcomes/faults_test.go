@@ -33,7 +33,7 @@ var (
 	fine     = refused{http.StatusOK, ""}
 	wrong    = refused{http.StatusUnauthorized, "invalid_credentials"}
 	down     = refused{http.StatusServiceUnavailable, "auth_unavailable"}
-	nonsense = refused{http.StatusBadGateway, "auth_invalid_response"}
+	nonsense = refused{http.StatusBadGateway, "auth_invalid_answer"}
 )
 
 // fault is a fault of the auth service, and its effects.
