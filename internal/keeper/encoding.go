@@ -282,9 +282,12 @@ func (p *Pair) decodeTimes(d *seal.Decoder) {
 }
 
 func (p *Pair) encodeTokens(e *seal.Encoder) {
-	t := p.Tokens()
-	e.Token(t.AccessToken)
-	e.Token(t.RefreshToken)
+	if p.packed != nil {
+		e.B = append(e.B, p.packed.tokens...)
+		return
+	}
+	e.Token(p.tokens.AccessToken)
+	e.Token(p.tokens.RefreshToken)
 }
 
 func (p *Pair) decodeTokens(d *seal.Decoder) {
