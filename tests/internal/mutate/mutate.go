@@ -246,7 +246,9 @@ func (p Package) run(ctx context.Context, dir, binary string) (string, error) {
 	// not.
 	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.failfast", "-test.run="+p.Run, "-test.timeout="+timeout.String())
+	// A fault may make some tests run for minutes. Among 16 at a time, they do not delay those
+	// that find the fault.
+	cmd := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.failfast", "-test.parallel=16", "-test.run="+p.Run, "-test.timeout="+timeout.String())
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), p.Env...)
 	// The first failure is enough, so the other tests are aborted. (In the format of
