@@ -79,7 +79,6 @@ func (r *Record) encodeForMemory(names namesHash) []byte {
 	}
 	e := seal.NewEncoder()
 	defer e.Free()
-	e.Uint(memoryFormat)
 	r.Device.encode(e)
 	r.SignIn.Encode(e)
 	r.Pair.encodeTimes(e)
@@ -87,30 +86,27 @@ func (r *Record) encodeForMemory(names namesHash) []byte {
 	r.encodeRefresh(e)
 	r.encodePacked(e, names)
 	// Most requests read no tokens, and a list of sessions no values, so these are last. The
-	// sizes of both follow them.
+	// sizes of both come first.
 	tokens := len(e.B)
 	r.Pair.encodeTokens(e)
 	values := len(e.B)
 	EncodeValues(e, r.Values)
-	end := len(e.B)
-	e.B = binary.BigEndian.AppendUint32(e.B, uint32(values-tokens))
-	e.B = binary.BigEndian.AppendUint32(e.B, uint32(end-values))
-	return slices.Clone(e.B) // without the room of e.B
+	sizes := [1 + 2*binary.MaxVarintLen64]byte{memoryFormat}
+	start := binary.AppendUvarint(binary.AppendUvarint(sizes[:1], uint64(values-tokens)), uint64(len(e.B)-values))
+	return slices.Concat(start, e.B)
 }
 
 // split returns the parts of what encodeForMemory writes after the format.
 func split(b []byte) (head, tokens, values []byte, err error) {
-	end := len(b) - 8
-	if end < 0 {
+	sizes := seal.NewDecoder(b[:min(len(b), 2*binary.MaxVarintLen64)])
+	nTokens, nValues := sizes.Uint(), sizes.Uint()
+	rest := uint64(len(b) - uintSize(nTokens) - uintSize(nValues))
+	if sizes.Bad() || nTokens > rest || nValues > rest-nTokens {
 		return nil, nil, nil, errBadEncoding
 	}
-	nTokens, nValues := uint64(binary.BigEndian.Uint32(b[end:])), uint64(binary.BigEndian.Uint32(b[end+4:]))
-	if nTokens+nValues > uint64(end) {
-		return nil, nil, nil, errBadEncoding
-	}
-	v := end - int(nValues)
-	t := v - int(nTokens)
-	return b[:t], b[t:v], b[v:end], nil
+	b = b[uint64(len(b))-rest:]
+	head, b = b[:rest-nTokens-nValues], b[rest-nTokens-nValues:]
+	return head, b[:nTokens], b[nTokens:], nil
 }
 
 // isShortMark reports whether r is a mark without tokens.
@@ -346,15 +342,15 @@ func DecodeValues(d *seal.Decoder) map[string][]byte {
 
 // ValuesSize returns the length of the output of EncodeValues.
 func ValuesSize(values map[string][]byte) int {
-	n := uintSize(len(values))
+	n := uintSize(uint64(len(values)))
 	for name, v := range values {
-		n += uintSize(len(name)) + len(name) + uintSize(len(v)) + len(v)
+		n += uintSize(uint64(len(name))) + len(name) + uintSize(uint64(len(v))) + len(v)
 	}
 	return n
 }
 
 // uintSize returns the length of the output of [seal.Encoder.Uint] for v.
-func uintSize(v int) int {
+func uintSize(v uint64) int {
 	var b [binary.MaxVarintLen64]byte
-	return binary.PutUvarint(b[:], uint64(v))
+	return binary.PutUvarint(b[:], v)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"github.com/synmetrix/session/auth"
@@ -82,7 +83,7 @@ func (r *Record) encodePacked(e *seal.Encoder, names namesHash) {
 // which decodePacked decodes unless they can stay packed. Roles that were read by other
 // names are ignored.
 func (r *packedRecord) decodePacked(d *seal.Decoder, tokens []byte, names namesHash) {
-	by := namesHash(d.Uint())
+	by := namesHash(d.Count(math.MaxUint32))
 	if by != 0 {
 		r.packed.claimsSize, r.packed.roles = d.Count(1<<30), d.Text()
 	}
@@ -140,9 +141,9 @@ func (p *packed) readClaims(names auth.ClaimNames) (*auth.Claims, error) {
 
 // namesHash identifies the names by which a Keeper reads claims, because Keepers with other
 // names may share a store. It is not 0.
-type namesHash uint64
+type namesHash uint32
 
 func hashOf(names auth.ClaimNames) namesHash {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", names))
-	return max(namesHash(binary.BigEndian.Uint64(sum[:])), 1)
+	return max(namesHash(binary.BigEndian.Uint32(sum[:])), 1)
 }
