@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"sync/atomic"
 
 	"github.com/synmetrix/session/auth"
@@ -83,7 +82,7 @@ func (r *Record) encodePacked(e *seal.Encoder, names namesHash) {
 // which decodePacked decodes unless they can stay packed. Roles that were read by other
 // names are ignored.
 func (r *packedRecord) decodePacked(d *seal.Decoder, tokens []byte, names namesHash) {
-	by := namesHash(d.Count(math.MaxUint32))
+	by := namesHash(d.Count(1<<28 - 1))
 	if by != 0 {
 		r.packed.claimsSize, r.packed.roles = d.Count(1<<30), d.Text()
 	}
@@ -140,10 +139,10 @@ func (p *packed) readClaims(names auth.ClaimNames) (*auth.Claims, error) {
 }
 
 // namesHash identifies the names by which a Keeper reads claims, because Keepers with other
-// names may share a store. It is not 0.
+// names may share a store. It is not 0, and has 28 bits, which an encoding has in four bytes.
 type namesHash uint32
 
 func hashOf(names auth.ClaimNames) namesHash {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", names))
-	return max(namesHash(binary.BigEndian.Uint32(sum[:])), 1)
+	return max(namesHash(binary.BigEndian.Uint32(sum[:])>>4), 1)
 }
